@@ -1,0 +1,241 @@
+//! The two seams of the manager: [`Host`], the machine whose page tables it
+//! fills (real memory, or arrays in the simulator), and [`Store`], where the
+//! bytes of cold pages go.
+//!
+//! The host's translations are a cache of the manager's tables: the manager
+//! fills, protects and drops them, and never asks the host what is true.
+//! Every method may be called from a fault handler and from several threads at
+//! once; the manager guarantees, by its space and frame locks, that two calls
+//! never concern the same page of the same space, or the same pool page, at
+//! the same time, except that `close` follows every other call on its space.
+//!
+//! The *pool* is one long sparse array of pages that every window can show.
+//! A window is `reserve` pages of addresses; its page `p` can show the pool
+//! page `home + p` (read-only), or hold a *private* page of its own, or be
+//! empty, in which case an access is a fault that comes back to the manager.
+
+use crate::addr::{PageBytes, PageNo, PoolPage, Run, SpaceNo};
+
+/// Why the host could not do what it was asked; nothing was changed for the
+/// page (or, in a run, for the pages from the failing one on).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The machine has no memory or address space left for the step.
+    #[error("the machine has no memory or address space left")]
+    NoMemory,
+    /// The operating system refused; the number is its error code.
+    #[error("the operating system refused (error {0})")]
+    Os(i32),
+}
+
+/// Whether a private page may be written without a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// Stores go through.
+    Writable,
+    /// The next store is a fault.
+    Protected,
+}
+
+/// The machine that shows frames to programs.
+pub trait Host: Send + Sync {
+    /// Makes the pool at least `pages` long.
+    ///
+    /// # Errors
+    /// When the machine refuses a pool of that size.
+    fn reserve_pool(&self, pages: u64) -> Result<(), HostError>;
+
+    /// Opens the empty window of a new space: `reserve` pages of addresses, of
+    /// which the first `len` are accessible. Page `p` can show `home + p`.
+    ///
+    /// # Errors
+    /// When there are no addresses left; then there is no window.
+    fn open(&self, space: SpaceNo, home: PoolPage, reserve: u32, len: u32) -> Result<(), HostError>;
+
+    /// Closes the window; its private pages are gone. No thread is inside it.
+    fn close(&self, space: SpaceNo);
+
+    /// Makes the first `len` pages of the window accessible; `len` only grows.
+    ///
+    /// # Errors
+    /// When the machine refuses; then the old length stands.
+    fn resize(&self, space: SpaceNo, len: u32) -> Result<(), HostError>;
+
+    /// Shows the pool pages `home + p` of the run, read-only: a store is a
+    /// fault. Pages of the run that are shown already stay so.
+    ///
+    /// # Errors
+    /// When the machine refuses; the first page of the run is then not shown.
+    fn show(&self, space: SpaceNo, run: Run) -> Result<(), HostError>;
+
+    /// Shows zeros, without memory, on the empty pages of the run; a store is
+    /// a fault. At most 64 pages. Pages that show zeros already stay so.
+    ///
+    /// The answer has bit `n` set when another thread stored to page `n` of
+    /// the run before the protection stood: that page is now a private,
+    /// protected page with that store in it.
+    ///
+    /// # Errors
+    /// When the machine refuses; then no page of the run is shown.
+    fn show_zero(&self, space: SpaceNo, run: Run) -> Result<u64, HostError>;
+
+    /// Gives an empty page (or one that shows zeros) private memory with these bytes.
+    ///
+    /// # Errors
+    /// When the machine has no memory; the page is then as it was.
+    fn fill(&self, space: SpaceNo, page: PageNo, bytes: &PageBytes, protection: Protection) -> Result<(), HostError>;
+
+    /// Gives empty pages (or such as show zeros) private, writable, zeroed memory.
+    ///
+    /// # Errors
+    /// When the machine has no memory; pages of the run may then be filled or not,
+    /// and `drop_pages` of the run undoes it.
+    fn fill_zero(&self, space: SpaceNo, run: Run) -> Result<(), HostError>;
+
+    /// Gives the page a private, writable copy of pool page `from`, in place of
+    /// what it shows (nothing, or, when `from` is `home + page`, that very page).
+    ///
+    /// # Errors
+    /// When the machine has no memory; the page is then as it was, or empty.
+    fn copy_from_pool(&self, space: SpaceNo, page: PageNo, from: PoolPage) -> Result<(), HostError>;
+
+    /// Makes the next store to each page of the run a fault. The pages are private.
+    /// When it returns, no store that began before is still under way.
+    ///
+    /// # Errors
+    /// When the machine refuses; some pages may then be protected.
+    fn protect(&self, space: SpaceNo, run: Run) -> Result<(), HostError>;
+
+    /// Lets stores to the private pages of the run through again.
+    ///
+    /// # Errors
+    /// When the machine refuses; some pages may still be protected.
+    fn unprotect(&self, space: SpaceNo, run: Run) -> Result<(), HostError>;
+
+    /// Empties the pages of the run: what they show is hidden, private memory is freed.
+    fn drop_pages(&self, space: SpaceNo, run: Run);
+
+    /// Reads a private page. It is protected, or its space at rest.
+    ///
+    /// # Errors
+    /// When the machine cannot read it.
+    fn read_private(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError>;
+
+    /// Copies protected private pages of the run to the (free) pool pages from `to` on.
+    /// The window is as before.
+    ///
+    /// # Errors
+    /// When the machine has no memory; `pool_free` of the pages undoes it.
+    fn copy_to_pool(&self, space: SpaceNo, run: Run, to: PoolPage) -> Result<(), HostError>;
+
+    /// Writes a free pool page.
+    ///
+    /// # Errors
+    /// When the machine has no memory.
+    fn pool_write(&self, at: PoolPage, bytes: &PageBytes) -> Result<(), HostError>;
+
+    /// Reads a pool page that was written.
+    ///
+    /// # Errors
+    /// When the machine cannot read it.
+    fn pool_read(&self, at: PoolPage, out: &mut PageBytes) -> Result<(), HostError>;
+
+    /// Frees `len` pool pages from `first` on: every window that shows one of them is emptied there,
+    /// private copies stay. Pages that were never written are no error.
+    fn pool_free(&self, first: PoolPage, len: u32);
+
+    /// Which pages of the run, all of which show pool pages or nothing, were shown since this was last
+    /// asked or they were dropped (bit `n`: page `n`); they are hidden, so that the next use shows. At most 64 pages.
+    fn test_and_clear_young(&self, space: SpaceNo, run: Run) -> u64;
+}
+
+/// Names bytes that a [`Store`] holds; meaningful to that store only, never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Stored(pub std::num::NonZeroU64);
+
+/// Who may share stored or merged content with whom: only pages of one domain are ever
+/// compared, merged or stored once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Domain(pub u32);
+
+/// Why a store did not take or give a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The budget has no room for what the store would have to hold.
+    #[error("the store has no room left in the budget")]
+    Full,
+    /// The bytes that came back do not match their checksum.
+    #[error("stored bytes are corrupt: checksum {found:#x}, expected {expected:#x}")]
+    Corrupt {
+        /// What was recorded when the page was stored.
+        expected: u64,
+        /// What the bytes give now.
+        found: u64,
+    },
+    /// The operating system refused; the number is its error code.
+    #[error("the store's device failed (error {0})")]
+    Device(i32),
+}
+
+/// Where a store asks for the memory that it holds.
+pub trait Ledger {
+    /// Asks for `bytes` more; false when the budget has no room. Never blocks, never reclaims.
+    #[must_use]
+    fn charge(&self, bytes: u64) -> bool;
+    /// Gives `bytes` back.
+    fn refund(&self, bytes: u64);
+}
+
+/// Where the bytes of cold pages go: compressed memory, a file, an object store.
+///
+/// Called from fault handlers and from several threads at once, with frame locks held.
+/// A store must not touch a window, and must need little stack (8 KiB).
+pub trait Store: Send + Sync {
+    /// Takes a page. `near` names an earlier page of this store whose content is probably similar
+    /// (the template's page at the same place); a store may encode the page as a difference to it, and
+    /// keeps what it needs of it alive. Memory that the store grows by is charged to `ledger` first.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] when the ledger refuses; then nothing is held.
+    fn put(
+        &self,
+        domain: Domain,
+        page: &PageBytes,
+        near: Option<Stored>,
+        ledger: &dyn Ledger,
+    ) -> Result<Stored, StoreError>;
+
+    /// Gives the bytes back; they stay stored. The checksum is verified.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] and [`StoreError::Device`]; `out` is then unspecified.
+    fn get(&self, id: Stored, out: &mut PageBytes) -> Result<(), StoreError>;
+
+    /// Forgets a page; each `put` is answered by one `free`. Memory that the store shrinks by is
+    /// refunded to `ledger`.
+    fn free(&self, id: Stored, ledger: &dyn Ledger);
+
+    /// What the store holds now.
+    fn stats(&self) -> StoreStats;
+}
+
+/// What a store holds; counts of pages but where said otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Pages put and not yet freed.
+    pub pages: u64,
+    /// Of these, pages of one repeated word (zeros above all), which cost nothing but their entry.
+    pub same_filled: u64,
+    /// Of these, pages whose content was there already.
+    pub duplicates: u64,
+    /// Of these, pages kept as a difference to another.
+    pub deltas: u64,
+    /// Of these, pages that did not compress and are kept raw.
+    pub raw: u64,
+    /// Bytes of the encoded pages.
+    pub encoded_bytes: u64,
+    /// Bytes charged: encoded pages, the room lost around them, and the store's own tables.
+    pub held_bytes: u64,
+}
