@@ -1,2 +1,21 @@
-//! The facade over std, loom and shuttle (see `imp`), and the ranked locks (see `lock`).
+//! The facade over std, loom and shuttle, and the few shared structures built on it.
+//!
+//! [`imp`](self) is the one place that chooses whose atomics, locks and threads the
+//! manager runs on; nothing in `mm` or `sim` names `std::sync`. On top of it stand the
+//! ranked lock ([`Mutex`], whose order is the table in `rank.rs`), the fixed
+//! arrays with a free list ([`Slots`]) and the [`Witness`], a piece of plain data that
+//! lets a checker see whether a lock or a publishing store does its work.
+//! Built bottom-up: `imp`, `rank`, `lock`, `witness`, `slots`.
 #![deny(unsafe_code)]
+
+mod imp;
+mod lock;
+mod rank;
+mod slots;
+mod witness;
+
+pub use imp::{Arc, atomic, thread};
+pub use lock::{Mutex, MutexGuard};
+pub use rank::Rank;
+pub use slots::Slots;
+pub use witness::Witness;

@@ -1,0 +1,152 @@
+//! A mutex that knows its place in the lock order.
+//!
+//! The held ranks of a thread are a small thread-local array, kept in debug builds on
+//! std only (the checkers have their own threads). A panic while a lock is held does
+//! not poison it: a broken invariant ends the process or the test, not the lock.
+//! Blocking is safe inside a fault handler: a thread never touches a window while
+//! it holds one of these locks, so the holder always gets on.
+
+use crate::imp;
+use crate::rank::Rank;
+use std::ops::{Deref, DerefMut};
+
+/// A lock around a `T`, with a [`Rank`].
+#[derive(Debug)]
+pub struct Mutex<T> {
+    rank: Rank,
+    inner: imp::Mutex<T>,
+}
+
+/// The right to use what a [`Mutex`] guards.
+pub struct MutexGuard<'a, T> {
+    rank: Rank,
+    inner: imp::MutexGuard<'a, T>,
+}
+
+impl<T> Mutex<T> {
+    /// A free lock.
+    pub fn new(rank: Rank, value: T) -> Self {
+        Self { rank, inner: imp::Mutex::new(value) }
+    }
+
+    /// Waits for the lock.
+    ///
+    /// # Panics
+    /// In debug builds, when the thread holds a lock of this rank or a higher one.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        held::check(self.rank);
+        let inner = self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        held::add(self.rank);
+        MutexGuard { rank: self.rank, inner }
+    }
+
+    /// Takes the lock if it is free.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        let inner = match self.inner.try_lock() {
+            Ok(guard) => guard,
+            Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(std::sync::TryLockError::WouldBlock) => return None,
+        };
+        held::add(self.rank);
+        Some(MutexGuard { rank: self.rank, inner })
+    }
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+}
+
+impl<T> Drop for MutexGuard<'_, T> {
+    fn drop(&mut self) {
+        held::remove(self.rank);
+    }
+}
+
+impl<T: std::fmt::Debug> std::fmt::Debug for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+#[cfg(all(debug_assertions, not(any(loom, shuttle))))]
+mod held {
+    use crate::rank::Rank;
+    use std::cell::Cell;
+
+    const RANKS: usize = Rank::ALL.len();
+
+    thread_local! {
+        static HELD: Cell<[u8; RANKS]> = const { Cell::new([0; RANKS]) };
+    }
+
+    pub fn check(rank: Rank) {
+        let held = HELD.get();
+        if let Some(at) = (rank as usize..RANKS).find(|&r| held[r] != 0) {
+            panic!("lock order: waits for a {rank:?} lock while holding a {:?} lock", Rank::ALL[at]);
+        }
+    }
+
+    pub fn add(rank: Rank) {
+        let mut held = HELD.get();
+        held[rank as usize] += 1;
+        HELD.set(held);
+    }
+
+    pub fn remove(rank: Rank) {
+        let mut held = HELD.get();
+        held[rank as usize] -= 1;
+        HELD.set(held);
+    }
+}
+
+#[cfg(not(all(debug_assertions, not(any(loom, shuttle)))))]
+mod held {
+    use crate::rank::Rank;
+
+    pub fn check(_: Rank) {}
+    pub fn add(_: Rank) {}
+    pub fn remove(_: Rank) {}
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    /// Goal: the declared order is accepted and its reverse is not. Method: take two locks both ways.
+    #[test]
+    #[cfg(debug_assertions)]
+    fn order_is_asserted() {
+        let space = Mutex::new(Rank::Space, ());
+        let frame = Mutex::new(Rank::Frame, ());
+        {
+            let _s = space.lock();
+            let _f = frame.lock();
+        }
+        let wrong = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _f = frame.lock();
+            let _s = space.lock();
+        }));
+        assert!(wrong.is_err());
+    }
+
+    /// Goal: `try_lock` may go against the order, and says no when the lock is taken.
+    #[test]
+    fn try_lock_goes_any_way() {
+        let a = Mutex::new(Rank::Frame, 1);
+        let b = Mutex::new(Rank::Frame, 2);
+        let held = a.lock();
+        assert_eq!(b.try_lock().as_deref(), Some(&2));
+        assert!(a.try_lock().is_none());
+        drop(held);
+        assert!(a.try_lock().is_some());
+    }
+}

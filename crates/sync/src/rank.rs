@@ -1,0 +1,67 @@
+//! The lock order, as code. A thread may *block* on a lock only when every lock
+//! that it holds has a lower rank; `try_lock` is allowed in any order. Debug builds
+//! assert it (see `lock.rs`); `LOCKS.md` is this table printed.
+
+/// The ranks, outermost first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Rank {
+    /// One space: its root, length, pins. Held through a fault, a fork, a drop.
+    Space = 0,
+    /// One frame: its mapping word, its chain of mappers, its residence.
+    Frame,
+    /// A leaf table: the chain of tables that point at it.
+    Leaf,
+    /// A table one level above the leaves; and so on upwards.
+    Table1,
+    /// Two levels above the leaves.
+    Table2,
+    /// Three levels above the leaves.
+    Table3,
+    /// Four levels above the leaves.
+    Table4,
+    /// Five levels above the leaves.
+    Table5,
+    /// One swap slot: its count, its cached frame, its stored bytes.
+    SwapSlot,
+    /// A home: who stands where in its pool range.
+    Home,
+    /// The active and inactive lists.
+    Lru,
+    /// The free list of a [`Slots`](crate::Slots) array.
+    Slots,
+    /// Inside a store.
+    Store,
+    /// Inside a host.
+    Host,
+}
+
+impl Rank {
+    /// All ranks, outermost first.
+    pub const ALL: [Self; 14] = [
+        Self::Space,
+        Self::Frame,
+        Self::Leaf,
+        Self::Table1,
+        Self::Table2,
+        Self::Table3,
+        Self::Table4,
+        Self::Table5,
+        Self::SwapSlot,
+        Self::Home,
+        Self::Lru,
+        Self::Slots,
+        Self::Store,
+        Self::Host,
+    ];
+
+    /// The rank of a table's lock, by its level: 0 is a leaf.
+    ///
+    /// # Panics
+    /// When the level is above 5.
+    #[must_use]
+    pub fn table(level: u8) -> Self {
+        assert!(level <= 5, "no table stands at level {level}");
+        Self::ALL[Self::Leaf as usize + usize::from(level)]
+    }
+}
