@@ -34,10 +34,19 @@ impl<T> Mutex<T> {
     /// # Panics
     /// In debug builds, when the thread holds a lock of this rank or a higher one.
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        held::check(self.rank);
+        self.lock_at(self.rank)
+    }
+
+    /// Waits for the lock, which stands at `rank` at the moment: for things that are reused at
+    /// different levels of the order.
+    ///
+    /// # Panics
+    /// In debug builds, when the thread holds a lock of this rank or a higher one.
+    pub fn lock_at(&self, rank: Rank) -> MutexGuard<'_, T> {
+        held::check(rank);
         let inner = self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        held::add(self.rank);
-        MutexGuard { rank: self.rank, inner }
+        held::add(rank);
+        MutexGuard { rank, inner }
     }
 
     /// Takes the lock if it is free.

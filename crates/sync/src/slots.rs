@@ -62,7 +62,9 @@ impl<T> Slots<T> {
         self.chunks[chunk as usize].get_or_init(|| (0..CHUNK).map(|_| (self.make)()).collect());
         free.chunks += 1;
         let first = chunk * CHUNK;
-        free.numbers.reserve_exact(CHUNK as usize * free.chunks as usize);
+        // Room for every number, so that `free` never allocates.
+        let all = (CHUNK * free.chunks) as usize;
+        free.numbers.reserve_exact(all);
         // The highest number goes in first, so that low numbers are used first.
         free.numbers.extend((first.max(1)..first + CHUNK).rev());
         free.numbers.pop()
@@ -72,7 +74,6 @@ impl<T> Slots<T> {
     pub fn free(&self, number: u32) {
         assert!(number != 0, "item 0 is never given out");
         let mut free = self.free.lock();
-        debug_assert!(!free.numbers.contains(&number) || free.numbers.len() > 64, "item {number} freed twice");
         free.numbers.push(number);
     }
 
