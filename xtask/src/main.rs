@@ -1,2 +1,113 @@
-//! To be written.
-fn main() {}
+//! `cargo xtask`: what CI and developers call, and nothing else.
+//!
+//! This file is the table of contents: the command line, and which module
+//! answers each command. `gate.rs` has the steps of `cargo xtask test` in
+//! their order; the steps that need more than one cargo command have a module
+//! of their own (`tidy`, `demo`, `bugs`, `campaign`, `peak`, `programs`).
+#![forbid(unsafe_code)]
+
+mod bugs;
+mod campaign;
+mod demo;
+mod gate;
+mod peak;
+mod programs;
+mod shell;
+mod table;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// memfold's tasks. `cargo xtask test` is the whole gate.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+/// One task; those above `Docs` and `Docs` itself are steps of `Test`.
+#[derive(Subcommand)]
+enum Task {
+    /// The whole gate: every step below up to `docs`, in order, stopping at the first failure
+    Test,
+    /// Step: formatting is rustfmt's
+    Fmt,
+    /// Step: the house rules (headers, sizes, unsafe, orderings, names, dependencies, licences, links)
+    Tidy,
+    /// Step: clippy on all targets, warnings denied
+    Clippy,
+    /// Step: builds the Wasm programs that tests and the demonstration run
+    Programs,
+    /// Step: all tests, documentation tests included
+    Unit {
+        /// Handed to `cargo test` in place of `--workspace`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Step: the race models, explored by loom
+    Loom {
+        /// Handed to `cargo test` in place of the packages
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Step: the scenarios, under shuttle's schedulers
+    Shuttle {
+        /// Handed to `cargo test` in place of the package
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Step: documentation builds without a warning
+    Docs,
+    /// 500 copies of lua, sqlite and quickjs inside a quarter of the memory they would take
+    Demo(demo::Options),
+    /// Benchmarks (`cargo bench` of the benchmark package)
+    Bench {
+        /// Handed to `cargo bench`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Puts each known defect back and demands that its checker fails
+    Bugs {
+        /// Only defects whose file name contains one of these
+        names: Vec<String>,
+    },
+    /// The long checks: Miri, sanitizers, deep exploration, mutants. What is not installed is skipped aloud
+    Campaign {
+        /// Only these parts (default: all)
+        parts: Vec<String>,
+    },
+    /// Runs a command and measures its memory from outside
+    Peak(peak::Options),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Test => gate::all(),
+        Task::Fmt => gate::one(gate::Step::Fmt, &[]),
+        Task::Tidy => gate::one(gate::Step::Tidy, &[]),
+        Task::Clippy => gate::one(gate::Step::Clippy, &[]),
+        Task::Programs => gate::one(gate::Step::Programs, &[]),
+        Task::Unit { args } => gate::one(gate::Step::Unit, &args),
+        Task::Loom { args } => gate::one(gate::Step::Loom, &args),
+        Task::Shuttle { args } => gate::one(gate::Step::Shuttle, &args),
+        Task::Docs => gate::one(gate::Step::Docs, &[]),
+        Task::Demo(options) => demo::run(&options),
+        Task::Bench { args } => gate::bench(&args),
+        Task::Bugs { names } => bugs::run(&names),
+        Task::Campaign { parts } => campaign::run(&parts),
+        Task::Peak(options) => return peak::run(options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

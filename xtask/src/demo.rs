@@ -1,0 +1,165 @@
+//! `cargo xtask demo`: the main job of memfold, shown and checked.
+//!
+//! For each program: (1) 500 clones of one warm instance without a budget, (2)
+//! the same inside a quarter of what (1) took, watched from outside by
+//! `peak.rs`, (3) stock Wasmtime, every instance warmed by itself, for the
+//! digest that is right. What each run printed stays in `target/demo/`.
+//!
+//! `report.rs` holds what is read from a run, the checks, and the table.
+
+mod report;
+
+use crate::shell::{self, Build};
+use crate::{peak, programs, table};
+use anyhow::{Context, Result, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use report::{Row, Run};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// The command line of `cargo xtask demo`.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// How many copies of the warm program
+    #[arg(long, default_value_t = 500)]
+    clones: u32,
+    /// How often each copy is called
+    #[arg(long, default_value_t = 20)]
+    calls: u32,
+    /// Only these programs
+    #[arg(long, value_delimiter = ',', default_value = "lua,sqlite,quickjs")]
+    programs: Vec<String>,
+}
+
+/// The budget is the peak without one, divided by this.
+const BUDGET_DIVISOR: u64 = 4;
+/// Between two looks from outside.
+const INTERVAL: Duration = Duration::from_millis(2);
+
+/// Runs the demonstration; an error when any check fails.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let begin = Instant::now();
+    programs::build(&shell::root()).context("building the Wasm programs")?;
+    shell::run(Build::Plain.cargo(&["build", "--release", "--quiet", "-p", "memfold-cli"]))?;
+    let stage = Stage::new(options)?;
+    let mut rows = Vec::new();
+    for program in &options.programs {
+        println!("{program}");
+        rows.push(
+            stage
+                .play(program)
+                .with_context(|| format!("{program} (see target/demo/)"))?,
+        );
+    }
+    println!("\n{}", report::table(&rows));
+    println!("{}", report::LEGEND);
+    println!("total: {}", table::time(begin.elapsed()));
+    let red = rows.iter().filter(|row| !row.failures().is_empty()).count();
+    ensure!(red == 0, "{red} of {} programs did not pass", rows.len());
+    Ok(())
+}
+
+/// Where and how the runs take place.
+struct Stage<'a> {
+    options: &'a Options,
+    binary: PathBuf,
+    programs: PathBuf,
+    output: PathBuf,
+}
+
+impl<'a> Stage<'a> {
+    fn new(options: &'a Options) -> Result<Self> {
+        let output = shell::root().join("target/demo");
+        fs::create_dir_all(&output)?;
+        let binary = shell::target().join("release/memfold");
+        ensure!(binary.exists(), "{} was not built", binary.display());
+        Ok(Stage {
+            options,
+            binary,
+            programs: shell::root().join("target/programs"),
+            output,
+        })
+    }
+
+    /// The three runs of one program.
+    fn play(&self, program: &str) -> Result<Row> {
+        let unlimited = self.act(program, "unlimited", &["--budget", "none"])?;
+        let budget = unlimited.report.peak_bytes / BUDGET_DIVISOR;
+        let limited = self.act(program, "budget", &["--budget", &budget.to_string()])?;
+        let stock = self.act(program, "stock", &["--stock"])?;
+        let clones = self.options.clones;
+        Ok(Row {
+            program: program.to_owned(),
+            clones,
+            budget,
+            unlimited,
+            limited,
+            stock,
+        })
+    }
+
+    /// One run, watched from outside.
+    fn act(&self, program: &str, name: &str, how: &[&str]) -> Result<Run> {
+        let spinner = spinner(&format!(
+            "{name}: {} clones x {} calls",
+            self.options.clones, self.options.calls
+        ));
+        let out = self.output.join(format!("{program}-{name}.json"));
+        let log = self.output.join(format!("{program}-{name}.log"));
+        let mut command = self.command(program, how);
+        command.stdout(File::create(&out)?).stderr(File::create(&log)?);
+        let line = shell::describe(&command);
+        let begin = Instant::now();
+        let (status, peaks) = peak::watch(command, INTERVAL)?;
+        let elapsed = begin.elapsed();
+        spinner.finish_and_clear();
+        ensure!(status.success(), "{line}: {status}\n{}", tail(&log));
+        let report = report::parse(&fs::read_to_string(&out)?).with_context(|| line)?;
+        let peak = table::bytes(report.peak_bytes);
+        println!("  {name}: {}, peak {peak}", table::time(elapsed));
+        Ok(Run {
+            report,
+            peaks,
+            elapsed,
+        })
+    }
+
+    fn command(&self, program: &str, how: &[&str]) -> Command {
+        let mut command = shell::clean(Command::new(&self.binary));
+        command
+            .arg("run")
+            .arg(self.programs.join(format!("{program}.wasm")));
+        command.args([
+            "--clones",
+            &self.options.clones.to_string(),
+            "--warm",
+            "warm",
+            "--call",
+            "run",
+        ]);
+        command
+            .args(["--calls", &self.options.calls.to_string()])
+            .args(how)
+            .arg("--json");
+        command
+    }
+}
+
+fn spinner(message: &str) -> ProgressBar {
+    let style =
+        ProgressStyle::with_template("  {spinner} {msg} ({elapsed})").expect("the template is constant");
+    let spinner = ProgressBar::new_spinner()
+        .with_style(style)
+        .with_message(message.to_owned());
+    spinner.enable_steady_tick(Duration::from_millis(120));
+    spinner
+}
+
+/// The last lines of a log.
+fn tail(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}

@@ -1,0 +1,253 @@
+//! The gate: the steps of `cargo xtask test`, in order, each also a command.
+//!
+//! A step is one question that has to be answered with yes before a change is
+//! merged. The first no ends the run. The tests run in the `dev` profile: it is
+//! optimised enough for them, builds in half the time of `release`, and has the
+//! debug assertions (lock ranks among them) on.
+//!
+//! Loom and shuttle replace the threads of the whole build, so each has a target
+//! directory of its own and runs only the packages that hold its models.
+
+use crate::shell::{self, Build};
+use crate::{programs, table, tidy};
+use anyhow::{Context, Result, bail};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// One step of the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Formatting.
+    Fmt,
+    /// House rules.
+    Tidy,
+    /// Lints.
+    Clippy,
+    /// The Wasm programs that later steps run.
+    Programs,
+    /// All tests.
+    Unit,
+    /// Race models.
+    Loom,
+    /// Scenarios on random schedules.
+    Shuttle,
+    /// Documentation.
+    Docs,
+}
+
+/// All steps, in the order of the gate: what fails fastest stands first.
+const STEPS: [Step; 8] = [
+    Step::Fmt,
+    Step::Tidy,
+    Step::Clippy,
+    Step::Programs,
+    Step::Unit,
+    Step::Loom,
+    Step::Shuttle,
+    Step::Docs,
+];
+
+/// What a whole run may take on two cores; slower is reported, not refused.
+const GATE_MAX: Duration = Duration::from_secs(20 * 60);
+
+impl Step {
+    fn name(self) -> &'static str {
+        match self {
+            Step::Fmt => "fmt",
+            Step::Tidy => "tidy",
+            Step::Clippy => "clippy",
+            Step::Programs => "programs",
+            Step::Unit => "unit",
+            Step::Loom => "loom",
+            Step::Shuttle => "shuttle",
+            Step::Docs => "docs",
+        }
+    }
+
+    fn question(self) -> &'static str {
+        match self {
+            Step::Fmt => "is the code formatted?",
+            Step::Tidy => "does it keep the house rules?",
+            Step::Clippy => "is clippy silent?",
+            Step::Programs => "do the Wasm programs build?",
+            Step::Unit => "do all tests pass?",
+            Step::Loom => "do the race models hold on every interleaving within bounds?",
+            Step::Shuttle => "do the scenarios hold on random schedules?",
+            Step::Docs => "is the documentation whole?",
+        }
+    }
+
+    fn run(self, args: &[String]) -> Result<()> {
+        match self {
+            Step::Fmt => shell::run(Build::Plain.cargo(&["fmt", "--all", "--check"])),
+            Step::Tidy => tidy::run(&shell::root()),
+            Step::Clippy => {
+                let args = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+                shell::run(Build::Plain.cargo(&args))
+            }
+            Step::Programs => programs::build(&shell::root()).context("building the Wasm programs"),
+            Step::Unit => shell::run(with(Build::Plain.cargo(&["test"]), &["--workspace"], args)),
+            Step::Loom => shell::run(loom(args)),
+            Step::Shuttle => shell::run(shuttle(args)),
+            Step::Docs => docs(),
+        }
+    }
+}
+
+/// The race models of the facade and the manager.
+pub(crate) fn loom(args: &[String]) -> Command {
+    let packages = ["-p", "memfold-sync", "-p", "memfold-mm", "--lib"];
+    let mut cargo = with(Build::Loom.cargo(&["test", "--release"]), &packages, args);
+    // A model that sets no bound of its own gets this one; the caller may say otherwise.
+    if std::env::var_os("LOOM_MAX_PREEMPTIONS").is_none() {
+        cargo.env("LOOM_MAX_PREEMPTIONS", "3");
+    }
+    cargo
+}
+
+/// The scenarios that span manager and simulated host.
+pub(crate) fn shuttle(args: &[String]) -> Command {
+    with(
+        Build::Shuttle.cargo(&["test", "--release"]),
+        &["-p", "memfold-verify"],
+        args,
+    )
+}
+
+/// The command-line tool shares its name with the library, so its pages are
+/// made first and the library's take their place.
+fn docs() -> Result<()> {
+    for selection in [
+        &["-p", "memfold-cli"][..],
+        &["--workspace", "--exclude", "memfold-cli"][..],
+    ] {
+        let mut cargo = Build::Plain.cargo(&["doc", "--no-deps"]);
+        cargo.args(selection).env("RUSTDOCFLAGS", "-D warnings");
+        shell::run(cargo)?;
+    }
+    Ok(())
+}
+
+/// Adds the caller's words, or the usual ones when there are none.
+fn with(mut cargo: Command, usual: &[&str], args: &[String]) -> Command {
+    if args.is_empty() {
+        cargo.args(usual)
+    } else {
+        cargo.args(args)
+    };
+    cargo
+}
+
+/// Runs one step.
+pub(crate) fn one(step: Step, args: &[String]) -> Result<()> {
+    step.run(args).with_context(|| format!("{} failed", step.name()))
+}
+
+/// Runs the benchmark package.
+pub(crate) fn bench(args: &[String]) -> Result<()> {
+    if !shell::root().join("benches/Cargo.toml").exists() {
+        bail!("this checkout has no benchmark package (benches/)");
+    }
+    shell::run(with(
+        Build::Plain.cargo(&["bench", "-p", "memfold-benches"]),
+        &[],
+        args,
+    ))
+}
+
+/// How a step went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Passed,
+    Failed,
+}
+
+impl Verdict {
+    fn word(self) -> &'static str {
+        match self {
+            Verdict::Passed => "passed",
+            Verdict::Failed => "FAILED",
+        }
+    }
+}
+
+/// Runs every step in order, stops at the first failure, and says what took how long.
+pub(crate) fn all() -> Result<()> {
+    let begin = Instant::now();
+    let mut done = Vec::new();
+    let mut outcome = Ok(());
+    for (index, step) in STEPS.into_iter().enumerate() {
+        println!(
+            "\n==== {}/{}  {}: {}",
+            index + 1,
+            STEPS.len(),
+            step.name(),
+            step.question()
+        );
+        let begin = Instant::now();
+        outcome = step.run(&[]);
+        let verdict = if outcome.is_ok() {
+            Verdict::Passed
+        } else {
+            Verdict::Failed
+        };
+        done.push((verdict, begin.elapsed()));
+        println!(
+            "==== {}: {} in {}",
+            step.name(),
+            verdict.word(),
+            table::time(begin.elapsed())
+        );
+        if outcome.is_err() {
+            break;
+        }
+    }
+    print!("\n{}", summary(&done));
+    println!("total: {}", table::time(begin.elapsed()));
+    if begin.elapsed() > GATE_MAX {
+        println!("note: the gate should take less than {}", table::time(GATE_MAX));
+    }
+    let name = STEPS[done.len() - 1].name();
+    outcome.with_context(|| format!("the gate is red at `{name}` (alone: cargo xtask {name})"))
+}
+
+/// One line a step, those that did not run included.
+fn summary(done: &[(Verdict, Duration)]) -> String {
+    let mut rows = vec![vec!["step".to_owned(), "result".to_owned(), "time".to_owned()]];
+    for (index, step) in STEPS.into_iter().enumerate() {
+        let (result, time) = match done.get(index) {
+            None => ("not run", String::new()),
+            Some(&(verdict, time)) => (verdict.word(), table::time(time)),
+        };
+        rows.push(vec![step.name().to_owned(), result.to_owned(), time]);
+    }
+    table::render(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    //! Goal: the summary tells the truth about a run that stopped early. Method: by example.
+    use super::*;
+
+    #[test]
+    fn the_summary_names_the_step_that_failed_and_those_not_run() {
+        let second = Duration::from_secs(1);
+        let text = summary(&[(Verdict::Passed, second), (Verdict::Failed, second)]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(
+            lines[2].starts_with("fmt") && lines[2].contains("passed"),
+            "{text}"
+        );
+        assert!(
+            lines[3].starts_with("tidy") && lines[3].contains("FAILED"),
+            "{text}"
+        );
+        assert!(lines[4..].iter().all(|line| line.contains("not run")), "{text}");
+    }
+
+    #[test]
+    fn the_caller_may_choose_what_to_test() {
+        let command = shell::describe(&loom(&["-p".into(), "memfold-mm".into(), "lru".into()]));
+        assert!(command.ends_with("test --release -p memfold-mm lru"), "{command}");
+    }
+}

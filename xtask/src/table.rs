@@ -1,0 +1,76 @@
+//! Plain text tables, and the units that stand in them.
+
+use std::time::Duration;
+
+/// Lines up columns: the first to the left, the others to the right. The first row is the heading.
+pub(crate) fn render(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+    };
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut out = String::new();
+    for (number, row) in rows.iter().enumerate() {
+        let cells = row.iter().enumerate().map(|(column, cell)| match column {
+            0 => format!("{cell:<width$}", width = widths[column]),
+            _ => format!("{cell:>width$}", width = widths[column]),
+        });
+        out += cells.collect::<Vec<_>>().join("  ").trim_end();
+        out.push('\n');
+        if number == 0 {
+            out += &widths
+                .iter()
+                .map(|&width| "-".repeat(width))
+                .collect::<Vec<_>>()
+                .join("  ");
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// Bytes for people: three digits that matter, binary units.
+pub(crate) fn bytes(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < 1000.0 {
+            let decimals = if unit == "B" || value >= 100.0 { 0 } else { 1 };
+            return format!("{value:.decimals$} {unit}");
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} TiB")
+}
+
+/// A time for people.
+pub(crate) fn time(time: Duration) -> String {
+    match time.as_secs() {
+        0..60 => format!("{:.1} s", time.as_secs_f64()),
+        seconds => format!("{} min {:02} s", seconds / 60, seconds % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Goal: what people read is right. Method: by example.
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [vec!["name".into(), "n".into()], vec!["a".into(), "100".into()]];
+        assert_eq!(render(&rows), "name    n\n----  ---\na     100\n");
+    }
+
+    #[test]
+    fn units_are_chosen_by_size() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(4096), "4.0 KiB");
+        assert_eq!(bytes(256 << 20), "256 MiB");
+        assert_eq!(bytes(3 << 30), "3.0 GiB");
+        assert_eq!(time(Duration::from_millis(1500)), "1.5 s");
+        assert_eq!(time(Duration::from_secs(125)), "2 min 05 s");
+    }
+}
