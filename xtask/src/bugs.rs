@@ -24,6 +24,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const SECONDS_DEFAULT: u64 = 120;
+/// What `timeout` answers when the time was up,
+const TIMED_OUT: i32 = 124;
+/// and when the command had to be killed.
+const KILLED: i32 = 137;
 
 /// One patch, its heading read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,25 +197,15 @@ impl Copy {
             .arg("--no-run");
         ensure!(shell::succeeds(build), "the tests do not build");
         let mut test = self.cargo(defect);
-        test.args(&defect.args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let mut child = test.spawn()?;
-        let begin = Instant::now();
-        while begin.elapsed() < defect.limit {
-            if let Some(status) = child.try_wait()? {
-                return Ok(if status.success() {
-                    Outcome::Passed
-                } else {
-                    Outcome::Failed
-                });
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        child.kill()?;
-        child.wait()?;
-        Ok(Outcome::TimedOut)
+        test.args(&defect.args);
+        let status = within(&test, defect.limit)
+            .status()
+            .context("cannot start `timeout`")?;
+        Ok(match status.code() {
+            Some(0) => Outcome::Passed,
+            Some(TIMED_OUT | KILLED) => Outcome::TimedOut,
+            _ => Outcome::Failed,
+        })
     }
 
     fn cargo(&self, defect: &Defect) -> Command {
@@ -228,6 +222,28 @@ impl Copy {
     }
 }
 
+/// The command under `timeout`, which ends what the command started, too: a test that hangs is a
+/// child of cargo.
+fn within(command: &Command, limit: Duration) -> Command {
+    let mut timeout = Command::new("timeout");
+    timeout.args(["--kill-after=5", &limit.as_secs().to_string()]);
+    timeout.arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        timeout.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => timeout.env(name, value),
+            None => timeout.env_remove(name),
+        };
+    }
+    timeout
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    timeout
+}
+
 /// Where the words for cargo end and those for the tests begin.
 fn options_end(args: &[String]) -> usize {
     args.iter().position(|word| word == "--").unwrap_or(args.len())
@@ -237,6 +253,16 @@ fn options_end(args: &[String]) -> usize {
 mod tests {
     //! Goal: the heading of a patch is read, and a bad one refused. Method: by example.
     use super::*;
+
+    #[test]
+    fn what_hangs_is_ended_with_its_children() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 60; true"]);
+        let begin = Instant::now();
+        let status = within(&command, Duration::from_secs(1)).status().unwrap();
+        assert_eq!(status.code(), Some(TIMED_OUT));
+        assert!(begin.elapsed() < Duration::from_secs(30));
+    }
 
     #[test]
     fn a_heading_says_what_and_who() {

@@ -10,7 +10,7 @@
 
 use crate::shell::{self, Build};
 use crate::{programs, table, tidy};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -87,8 +87,8 @@ impl Step {
             }
             Step::Programs => programs::build(&shell::root()).context("building the Wasm programs"),
             Step::Unit => shell::run(with(Build::Plain.cargo(&["test"]), &["--workspace"], args)),
-            Step::Loom => shell::run(loom(args)),
-            Step::Shuttle => shell::run(shuttle(args)),
+            Step::Loom => explore(loom, args),
+            Step::Shuttle => explore(shuttle, args),
             Step::Docs => docs(),
         }
     }
@@ -112,6 +112,21 @@ pub(crate) fn shuttle(args: &[String]) -> Command {
         &["-p", "memfold-verify"],
         args,
     )
+}
+
+/// Runs models; that there are none is a failure, not a pass.
+fn explore(models: fn(&[String]) -> Command, args: &[String]) -> Result<()> {
+    if args.is_empty() {
+        let mut list = models(args);
+        list.args(["--", "--list"]);
+        let count = shell::read(list)?
+            .lines()
+            .filter(|line| line.ends_with(": test"))
+            .count();
+        ensure!(count > 0, "there is not one model");
+        println!("{count} models");
+    }
+    shell::run(models(args))
 }
 
 /// The command-line tool shares its name with the library, so its pages are

@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-/// Lines up columns: the first to the left, the others to the right. The first row is the heading.
+/// Lines up columns: words to the left, figures to the right. The first row is the heading.
 pub(crate) fn render(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-    };
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let cells = |column: usize| rows.iter().filter_map(move |row| row.get(column));
+    let width = |column: usize| cells(column).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let is_word = |cell: &String| cell.starts_with(char::is_alphabetic);
+    let words: Vec<bool> = (0..columns)
+        .map(|column| cells(column).skip(1).any(is_word))
+        .collect();
     let mut out = String::new();
     for (number, row) in rows.iter().enumerate() {
-        let cells = row.iter().enumerate().map(|(column, cell)| match column {
-            0 => format!("{cell:<width$}", width = widths[column]),
-            _ => format!("{cell:>width$}", width = widths[column]),
+        let cells = row.iter().enumerate().map(|(column, cell)| match words[column] {
+            true => format!("{cell:<width$}", width = widths[column]),
+            false => format!("{cell:>width$}", width = widths[column]),
         });
         out += cells.collect::<Vec<_>>().join("  ").trim_end();
         out.push('\n');
