@@ -1,0 +1,147 @@
+//! Makes a module forkable: [`prepare`].
+//!
+//! An instance's state is its memory, its mutable globals, its tables, and
+//! which segments were dropped. A fork copies the memory and the globals. So
+//! that this is *all* there is to copy,
+//!
+//! * a module that could change anything else is refused, with all [`Reason`]s
+//!   (`scan.rs` finds them);
+//! * the module is rewritten (`rewrite.rs`): every mutable global, the memory
+//!   and the start function are exported under new names, the start section is
+//!   gone, and each active data segment has become an empty passive one. That
+//!   is the state of a segment after instantiation, and no index changes.
+//!
+//! Instantiating the rewritten module thus runs no code of it and writes
+//! nothing to its memory. What it left out is kept beside it in [`Prepared`]:
+//! a cold start writes the segments once into a pristine memory, forks it, and
+//! calls the start function; a fork of a live instance does neither. Both use
+//! the same compiled code.
+//!
+//! All of this is pure: no engine, no state, no panic for any input.
+
+mod reason;
+mod rewrite;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+pub use reason::{NotForkable, Reason, Site};
+
+use wasmparser::{Parser, Validator, WasmFeatures};
+
+/// A module that can be forked, and what its first instance still needs.
+///
+/// Made by [`prepare`]. Immutable; compile its [`wasm`](Prepared::wasm) once
+/// and make any number of instances of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prepared {
+    pub(crate) wasm: Vec<u8>,
+    pub(crate) memory: Memory,
+    pub(crate) globals: Vec<Global>,
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) start: Option<String>,
+}
+
+impl Prepared {
+    /// The rewritten module, in the binary format.
+    pub fn wasm(&self) -> &[u8] {
+        &self.wasm
+    }
+
+    /// The module's one memory.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// The mutable globals, in the order of their indices.
+    pub fn globals(&self) -> &[Global] {
+        &self.globals
+    }
+
+    /// The data that instantiation would have written, in the order in which
+    /// it must be: segments may overlap.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The name under which the start function is exported now, if there is one.
+    pub fn start(&self) -> Option<&str> {
+        self.start.as_deref()
+    }
+}
+
+/// The memory of a [`Prepared`] module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// The name under which it is exported (besides names that it had).
+    pub export: String,
+    /// Its first size, in Wasm pages of 64 KiB.
+    pub minimum_pages: u64,
+    /// The size that it may grow to, in Wasm pages, if the module has a limit.
+    pub maximum_pages: Option<u64>,
+}
+
+/// A mutable global of a [`Prepared`] module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Global {
+    /// Its index in the module.
+    pub index: u32,
+    /// The name under which it is exported (besides names that it had).
+    pub export: String,
+}
+
+/// Data that the first instance of a [`Prepared`] module needs in its memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// The address of the first byte; the whole segment lies within the
+    /// memory's first size.
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Rewrites a module of the binary format so that its instances can be forked.
+///
+/// The module must have exactly one memory, of its own. It keeps its imports,
+/// its exports and all indices; new exports have names that begin with
+/// `memfold:` and a number.
+///
+/// Tables are not copied into a fork: they are built again from the module. A
+/// host that changes an exported table by itself must do so in each fork.
+///
+/// # Errors
+/// [`NotForkable`] lists every reason at once; an invalid module and a
+/// component have just that one.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let module = wat::parse_str(r#"(module (memory 1) (data (i32.const 8) "hi"))"#)?;
+/// let prepared = memfold_wasmtime::prepare(&module)?;
+/// assert_eq!(prepared.segments()[0].offset, 8);
+/// # Ok(())
+/// # }
+/// ```
+pub fn prepare(wasm: &[u8]) -> Result<Prepared, NotForkable> {
+    if Parser::is_component(wasm) {
+        return Err(Reason::Component.into());
+    }
+    Validator::new_with_features(features())
+        .validate_all(wasm)
+        .map_err(invalid)?;
+    let found = scan::scan(wasm).map_err(invalid)?.finish()?;
+    rewrite::rewrite(wasm, found).map_err(invalid)
+}
+
+/// What a module may use and still be valid here. More than an engine may
+/// accept, so that what cannot be forked is refused by its name.
+fn features() -> WasmFeatures {
+    WasmFeatures::WASM3 | WasmFeatures::CUSTOM_PAGE_SIZES | WasmFeatures::WIDE_ARITHMETIC
+}
+
+fn invalid(error: wasmparser::BinaryReaderError) -> NotForkable {
+    Reason::Invalid {
+        offset: error.offset(),
+        message: error.message().to_owned(),
+    }
+    .into()
+}

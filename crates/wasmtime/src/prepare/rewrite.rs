@@ -1,0 +1,140 @@
+//! Writes the forkable form of a module: new exports, no start section, empty
+//! passive segments for active ones. All other sections are copied as they
+//! are, so no index changes and code offsets stay those of the input's code
+//! section.
+//!
+//! Called by `prepare` after `scan.rs` found nothing against it.
+
+use super::scan::Found;
+use super::{Global, Memory, Prepared};
+use std::collections::HashSet;
+use wasm_encoder::{DataSection, ExportKind, ExportSection, Module, RawSection};
+use wasmparser::{
+    BinaryReaderError, DataKind, DataSectionReader, ExportSectionReader, ExternalKind, Parser, Payload,
+};
+
+type Result<T> = std::result::Result<T, BinaryReaderError>;
+
+/// The rewritten module, and what its first instance still needs.
+pub(super) fn rewrite(wasm: &[u8], found: Found<'_>) -> Result<Prepared> {
+    let prefix = unused_prefix(&found.export_names);
+    let memory = Memory {
+        export: format!("{prefix}memory"),
+        minimum_pages: found.memory.initial,
+        maximum_pages: found.memory.maximum,
+    };
+    let global = |&index: &u32| Global {
+        index,
+        export: format!("{prefix}global{index}"),
+    };
+    let globals: Vec<Global> = found.globals.iter().map(global).collect();
+    let start = found.start.map(|function| (format!("{prefix}start"), function));
+
+    // Adds our exports behind the module's own.
+    let finish_exports = |mut exports: ExportSection| {
+        exports.export(&memory.export, ExportKind::Memory, 0);
+        for global in &globals {
+            exports.export(&global.export, ExportKind::Global, global.index);
+        }
+        if let Some((name, function)) = &start {
+            exports.export(name, ExportKind::Func, *function);
+        }
+        exports
+    };
+
+    let mut out = Module::new();
+    let mut exported = false;
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload?;
+        if !exported && comes_after_exports(&payload) {
+            exported = true;
+            out.section(&finish_exports(ExportSection::new()));
+        }
+        match payload {
+            Payload::ExportSection(section) => {
+                exported = true;
+                out.section(&finish_exports(own_exports(section)?));
+            }
+            Payload::StartSection { .. } => {}
+            Payload::DataSection(section) => {
+                out.section(&emptied(section)?);
+            }
+            other => {
+                if let Some((id, range)) = other.as_section() {
+                    out.section(&RawSection {
+                        id,
+                        data: &wasm[range],
+                    });
+                }
+            }
+        }
+    }
+    let wasm = out.finish();
+    let start = start.map(|(name, _)| name);
+    Ok(Prepared {
+        wasm,
+        memory,
+        globals,
+        segments: found.segments,
+        start,
+    })
+}
+
+/// A beginning that no export of the module has.
+fn unused_prefix(names: &[&str]) -> String {
+    let number = |name: &&str| {
+        name.strip_prefix("memfold:")?
+            .split_once(':')?
+            .0
+            .parse::<u64>()
+            .ok()
+    };
+    let used: HashSet<u64> = names.iter().filter_map(number).collect();
+    // Ends: each name rules out at most one number.
+    let number = (0..)
+        .find(|number| !used.contains(number))
+        .expect("there are more numbers than names");
+    format!("memfold:{number}:")
+}
+
+/// Whether the export section must stand before this payload.
+fn comes_after_exports(payload: &Payload<'_>) -> bool {
+    matches!(
+        payload,
+        Payload::StartSection { .. }
+            | Payload::ElementSection(_)
+            | Payload::DataCountSection { .. }
+            | Payload::CodeSectionStart { .. }
+            | Payload::DataSection(_)
+            | Payload::End(_)
+    )
+}
+
+fn own_exports(section: ExportSectionReader<'_>) -> Result<ExportSection> {
+    let mut exports = ExportSection::new();
+    for export in section {
+        let export = export?;
+        let kind = match export.kind {
+            ExternalKind::Func | ExternalKind::FuncExact => ExportKind::Func,
+            ExternalKind::Table => ExportKind::Table,
+            ExternalKind::Memory => ExportKind::Memory,
+            ExternalKind::Global => ExportKind::Global,
+            ExternalKind::Tag => ExportKind::Tag,
+        };
+        exports.export(export.name, kind, export.index);
+    }
+    Ok(exports)
+}
+
+/// The data section as it is after instantiation: active segments are empty.
+fn emptied(section: DataSectionReader<'_>) -> Result<DataSection> {
+    let mut segments = DataSection::new();
+    for data in section {
+        let data = data?;
+        match data.kind {
+            DataKind::Passive => segments.passive(data.data.iter().copied()),
+            DataKind::Active { .. } => segments.passive([]),
+        };
+    }
+    Ok(segments)
+}
