@@ -44,6 +44,65 @@ fn main() {
     run("text, no near", &[], |n, _| text(n + 1000));
     run("heap objects, no near", &[], |n, _| objects(n + 1000));
     run("noise", &template, |n, _| noise(n + 1000));
+    small_budget(&template);
+    two_threads(&template);
+}
+
+/// How many clones' pages a budget of 2 MiB takes, templates included.
+fn small_budget(templates: &[Box<PageBytes>]) {
+    let (store, account) = (CompressedStore::with_seed(1), Account::limited(2 << 20));
+    let put = |page: &PageBytes, near| store.put(Domain(0), page, near, &account);
+    let bases: Vec<Stored> = templates
+        .iter()
+        .map(|page| put(page, None).expect("they fit"))
+        .collect();
+    let mut count = 0_usize;
+    // Ends: when the budget is full.
+    while let at = count % bases.len()
+        && put(
+            &changed(&templates[at], 1 + count % 8, count as u64),
+            Some(bases[at]),
+        )
+        .is_ok()
+    {
+        count += 1;
+    }
+    println!(
+        "2 MiB take {} templates and {count} pages with 1 to 8 changes: {:?}",
+        bases.len(),
+        store.stats()
+    );
+}
+
+/// Wall time of a put and a get when one thread, and when two, work on one store.
+fn two_threads(templates: &[Box<PageBytes>]) {
+    let (store, account) = (CompressedStore::with_seed(1), Account::unlimited());
+    let near = store
+        .put(Domain(0), &templates[0], None, &account)
+        .expect("no limit");
+    let pages: Vec<_> = (0..PAGES)
+        .map(|n| changed(&templates[0], 1 + n as usize % 8, n))
+        .collect();
+    for threads in [1, 2] {
+        let clock = Instant::now();
+        std::thread::scope(|scope| {
+            for part in pages.chunks(pages.len() / threads) {
+                let (store, account) = (&store, &account);
+                scope.spawn(move || {
+                    let mut out = blank();
+                    for page in part {
+                        let id = store.put(Domain(0), page, Some(near), account).expect("no limit");
+                        store.get(id, &mut out).expect("it is stored");
+                        store.free(id, account);
+                    }
+                });
+            }
+        });
+        println!(
+            "put + get + free of a delta, {threads} threads: {} ns a page",
+            each(clock)
+        );
+    }
 }
 
 fn run(what: &str, templates: &[Box<PageBytes>], page: impl Fn(u64, &PageBytes) -> Box<PageBytes>) {
