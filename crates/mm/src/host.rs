@@ -84,7 +84,13 @@ pub trait Host: Send + Sync {
     ///
     /// # Errors
     /// When the machine has no memory; the page is then as it was.
-    fn fill(&self, space: SpaceNo, page: PageNo, bytes: &PageBytes, protection: Protection) -> Result<(), HostError>;
+    fn fill(
+        &self,
+        space: SpaceNo,
+        page: PageNo,
+        bytes: &PageBytes,
+        protection: Protection,
+    ) -> Result<(), HostError>;
 
     /// Gives empty pages (or such as show zeros) private, writable, zeroed memory.
     ///

@@ -2,8 +2,33 @@
 //!
 //! No system call, no `unsafe`, no clock, no randomness: what the manager needs of the
 //! machine comes through [`host::Host`], so that the same code runs on real memory and in the
-//! simulator, where every schedule of it can be replayed.
+//! simulator, where every schedule of it can be replayed. Bottom-up: `addr`, `host`, `frame`, `budget`, `lru`, `swap`,
+//! `home`, `table`, `rmap`, `space`, then the operations of [`Mm`].
 #![forbid(unsafe_code)]
 
 pub mod addr;
+mod budget;
+mod check;
+mod fault;
+mod fork;
+pub mod frame;
+mod freeze;
+mod home;
 pub mod host;
+pub mod lru;
+mod mm;
+mod pin;
+mod reclaim;
+mod rmap;
+mod space;
+mod stats;
+pub mod swap;
+pub mod table;
+
+pub use budget::{UNLIMITED, Usage};
+pub use check::Violation;
+pub use fork::Size;
+pub use home::HomeNo;
+pub use mm::{BuildError, Config, LEAST_LIMIT, Mm, SpaceError};
+pub use space::FaultError;
+pub use stats::Stats;

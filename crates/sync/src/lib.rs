@@ -18,4 +18,6 @@ pub use imp::{Arc, atomic, thread};
 pub use lock::{Mutex, MutexGuard};
 pub use rank::Rank;
 pub use slots::Slots;
+/// Written once, then read by anybody; std's own also under the checkers.
+pub use std::sync::OnceLock;
 pub use witness::Witness;

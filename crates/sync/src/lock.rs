@@ -26,7 +26,10 @@ pub struct MutexGuard<'a, T> {
 impl<T> Mutex<T> {
     /// A free lock.
     pub fn new(rank: Rank, value: T) -> Self {
-        Self { rank, inner: imp::Mutex::new(value) }
+        Self {
+            rank,
+            inner: imp::Mutex::new(value),
+        }
     }
 
     /// Waits for the lock.
@@ -57,7 +60,10 @@ impl<T> Mutex<T> {
             Err(std::sync::TryLockError::WouldBlock) => return None,
         };
         held::add(self.rank);
-        Some(MutexGuard { rank: self.rank, inner })
+        Some(MutexGuard {
+            rank: self.rank,
+            inner,
+        })
     }
 }
 
@@ -100,7 +106,10 @@ mod held {
     pub fn check(rank: Rank) {
         let held = HELD.get();
         if let Some(at) = (rank as usize..RANKS).find(|&r| held[r] != 0) {
-            panic!("lock order: waits for a {rank:?} lock while holding a {:?} lock", Rank::ALL[at]);
+            panic!(
+                "lock order: waits for a {rank:?} lock while holding a {:?} lock",
+                Rank::ALL[at]
+            );
         }
     }
 

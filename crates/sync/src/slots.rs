@@ -31,7 +31,13 @@ impl<T> Slots<T> {
         Self {
             chunks: (0..chunks).map(|_| OnceLock::new()).collect(),
             make,
-            free: Mutex::new(Rank::Slots, FreeList { numbers: Vec::new(), chunks: 0 }),
+            free: Mutex::new(
+                Rank::Slots,
+                FreeList {
+                    numbers: Vec::new(),
+                    chunks: 0,
+                },
+            ),
         }
     }
 
@@ -83,7 +89,9 @@ impl<T> Slots<T> {
     /// When the number was never given out.
     #[must_use]
     pub fn get(&self, number: u32) -> &T {
-        let chunk = self.chunks[(number / CHUNK) as usize].get().expect("a number that was never given out");
+        let chunk = self.chunks[(number / CHUNK) as usize]
+            .get()
+            .expect("a number that was never given out");
         &chunk[(number % CHUNK) as usize]
     }
 
@@ -102,7 +110,9 @@ impl<T> Slots<T> {
 
 impl<T> std::fmt::Debug for Slots<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Slots").field("numbers", &self.numbers()).finish_non_exhaustive()
+        f.debug_struct("Slots")
+            .field("numbers", &self.numbers())
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,254 @@
+//! The budget: how many bytes are held for spaces, and how many may be.
+//!
+//! Everything is charged before it is held: private pages, pool pages, stored bytes, the
+//! manager's own tables. `charge` is one compare-exchange on the total, so the limit is
+//! never passed, not even for a moment; the classes are for people and may lag behind the
+//! total by an instant. The last part of the budget (`reserve`) is for reclaim alone, which
+//! needs room in the store before it can free a page (Linux: the minimum watermark).
+//!
+//! ```text
+//!  0 ....................................... high .. low .. reserve | limit
+//!                     reclaim in the background stops ^   ^ starts    ^ faults reclaim for themselves
+//! ```
+
+use crate::host::Ledger;
+use memfold_sync::atomic::{AtomicU64, Ordering};
+
+/// What bytes are held as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Private pages under windows.
+    Private,
+    /// Pool pages, shared between spaces.
+    Pool,
+    /// Encoded pages and the store's tables.
+    Stored,
+    /// Descriptors, tables, spaces, slots.
+    Tables,
+}
+
+/// Who asks, and so how far down the budget may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// A fault, a fork: leaves the reserve alone.
+    Normal,
+    /// Reclaim, and steps that free more than they take: may use the reserve.
+    Reclaim,
+}
+
+/// A budget that is not limited.
+pub const UNLIMITED: u64 = u64::MAX;
+
+/// The totals. Atomic throughout; no lock.
+#[derive(Debug)]
+pub struct Budget {
+    limit: u64,
+    reserve: u64,
+    total: AtomicU64,
+    peak: AtomicU64,
+    classes: [AtomicU64; 4],
+}
+
+/// One reading of the totals, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Most that may be held; `u64::MAX` when not limited.
+    pub limit: u64,
+    /// Held now.
+    pub total: u64,
+    /// The most that was ever held.
+    pub peak: u64,
+    /// Private pages under windows.
+    pub private: u64,
+    /// Pool pages.
+    pub pool: u64,
+    /// Encoded pages and the store's tables.
+    pub stored: u64,
+    /// The manager's own tables.
+    pub tables: u64,
+}
+
+impl Budget {
+    /// A budget of `limit` bytes, [`UNLIMITED`] for none.
+    #[must_use]
+    pub fn new(limit: u64) -> Self {
+        let zero = || AtomicU64::new(0);
+        let reserve = if limit == UNLIMITED {
+            0
+        } else {
+            (limit / 64).clamp(128 << 10, 4 << 20).min(limit / 4)
+        };
+        Self {
+            limit,
+            reserve,
+            total: zero(),
+            peak: zero(),
+            classes: [zero(), zero(), zero(), zero()],
+        }
+    }
+
+    /// Takes `bytes`; false when they would pass what this need may use.
+    #[must_use]
+    pub fn charge(&self, class: Class, bytes: u64, need: Need) -> bool {
+        let limit = match need {
+            Need::Normal => self.limit - self.reserve,
+            Need::Reclaim => self.limit,
+        };
+        let fits = |held: u64| held.checked_add(bytes).filter(|&sum| sum <= limit);
+        // Relaxed: a number on its own, no other data is published by it.
+        match self
+            .total
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
+        {
+            Ok(before) => {
+                // Relaxed: as above, for people.
+                self.peak.fetch_max(before + bytes, Ordering::Relaxed);
+                // Relaxed: as above, for people.
+                self.classes[class as usize].fetch_add(bytes, Ordering::Relaxed);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Gives `bytes` back; they are held no more.
+    pub fn refund(&self, class: Class, bytes: u64) {
+        // Relaxed: the memory was freed before, by calls that order themselves.
+        let before = self.classes[class as usize].fetch_sub(bytes, Ordering::Relaxed);
+        assert!(
+            before >= bytes,
+            "refunded {bytes} bytes of {class:?}, only {before} were held"
+        );
+        // Relaxed: as above.
+        let before = self.total.fetch_sub(bytes, Ordering::Relaxed);
+        assert!(before >= bytes, "refunded {bytes} bytes, only {before} were held");
+    }
+
+    /// Bytes are held as something else from now on; the total is the same.
+    pub fn reclass(&self, from: Class, to: Class, bytes: u64) {
+        // Relaxed: numbers for people.
+        let before = self.classes[from as usize].fetch_sub(bytes, Ordering::Relaxed);
+        assert!(
+            before >= bytes,
+            "moved {bytes} bytes out of {from:?}, only {before} were held"
+        );
+        // Relaxed: numbers for people.
+        self.classes[to as usize].fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that a normal need could take now; a hint.
+    #[must_use]
+    pub fn free(&self) -> u64 {
+        // Relaxed: a hint.
+        (self.limit - self.reserve).saturating_sub(self.total.load(Ordering::Relaxed))
+    }
+
+    /// Whether reclaim in the background should begin.
+    #[must_use]
+    pub fn is_low(&self) -> bool {
+        self.limit != UNLIMITED && self.free() < self.reserve / 2
+    }
+
+    /// Whether reclaim in the background has done enough.
+    #[must_use]
+    pub fn is_high(&self) -> bool {
+        self.limit == UNLIMITED || self.free() >= self.reserve
+    }
+
+    /// The most that may be held.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// What is held; the parts may be an instant apart.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        // Relaxed: numbers for people.
+        let class = |c: Class| self.classes[c as usize].load(Ordering::Relaxed);
+        Usage {
+            limit: self.limit,
+            // Relaxed: numbers for people.
+            total: self.total.load(Ordering::Relaxed),
+            // Relaxed: numbers for people.
+            peak: self.peak.load(Ordering::Relaxed),
+            private: class(Class::Private),
+            pool: class(Class::Pool),
+            stored: class(Class::Stored),
+            tables: class(Class::Tables),
+        }
+    }
+
+    /// Charges for the manager's tables with this need.
+    pub(crate) fn tables(&self, need: Need) -> impl FnOnce(u64) -> bool + '_ {
+        move |bytes| self.charge(Class::Tables, bytes, need)
+    }
+}
+
+/// What a store charges while reclaim puts pages into it.
+impl Ledger for Budget {
+    fn charge(&self, bytes: u64) -> bool {
+        Self::charge(self, Class::Stored, bytes, Need::Reclaim)
+    }
+
+    fn refund(&self, bytes: u64) {
+        Self::refund(self, Class::Stored, bytes);
+    }
+}
+
+/// Bytes charged for a step that may still fail: refunded when dropped, kept by `keep`.
+#[derive(Debug)]
+pub struct Charge<'a> {
+    budget: &'a Budget,
+    class: Class,
+    bytes: u64,
+}
+
+impl<'a> Charge<'a> {
+    /// Charges, or says that there is no room.
+    pub fn take(budget: &'a Budget, class: Class, bytes: u64, need: Need) -> Option<Self> {
+        budget
+            .charge(class, bytes, need)
+            .then_some(Self { budget, class, bytes })
+    }
+
+    /// The step succeeded: the bytes are held.
+    pub fn keep(mut self) {
+        self.bytes = 0;
+    }
+
+    /// Of the bytes, these are held.
+    pub fn keep_part(&mut self, bytes: u64) {
+        assert!(bytes <= self.bytes, "kept more than was charged");
+        self.bytes -= bytes;
+    }
+}
+
+impl Drop for Charge<'_> {
+    fn drop(&mut self) {
+        if self.bytes != 0 {
+            self.budget.refund(self.class, self.bytes);
+        }
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    /// Goal: the limit holds for each need, and a dropped charge leaves no trace.
+    #[test]
+    fn limits_hold() {
+        let b = Budget::new(1 << 20);
+        let reserve = 128 << 10;
+        assert!(!b.charge(Class::Private, (1 << 20) - reserve + 1, Need::Normal));
+        let charge = Charge::take(&b, Class::Private, (1 << 20) - reserve, Need::Normal).unwrap();
+        assert!(!b.charge(Class::Pool, 1, Need::Normal));
+        assert!(b.charge(Class::Stored, reserve, Need::Reclaim));
+        assert!(!b.charge(Class::Stored, 1, Need::Reclaim));
+        drop(charge);
+        assert_eq!(b.usage().private, 0);
+        assert_eq!(b.usage().total, reserve);
+        assert_eq!(b.usage().peak, 1 << 20);
+    }
+}

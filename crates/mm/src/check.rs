@@ -1,0 +1,288 @@
+//! `world()`: every invariant that spans rooms, by name, found out by a full scan of all tables.
+//!
+//! Call it when nothing else runs: at the end of a test, between two steps of a simulation, from a
+//! debugger. It takes no lock for long and changes nothing. The scan is naive on purpose: it is the oracle that the
+//! reverse map, the counts and the budget are held to.
+
+use crate::addr::{FrameNo, SpaceNo};
+use crate::frame::{Owner, Residence};
+use crate::host::{Host, Store};
+use crate::lru::List;
+use crate::mm::{Mm, PAGE};
+use crate::swap::SwapRef;
+use crate::table::{Entry, FAN, LeafSlot, TableNo};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An invariant that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Its name.
+    pub invariant: &'static str,
+    /// Where, and what was found.
+    pub detail: String,
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.detail)
+    }
+}
+
+/// What the scan found.
+#[derive(Default)]
+struct Scan {
+    /// Entries that name a frame.
+    mappers: BTreeMap<FrameNo, BTreeSet<LeafSlot>>,
+    /// How many entries name a slot.
+    swapped: BTreeMap<SwapRef, u32>,
+    /// Which spaces reach a leaf.
+    reach: BTreeMap<TableNo, BTreeSet<SpaceNo>>,
+    /// How many parents a table has.
+    parents: BTreeMap<TableNo, BTreeSet<(bool, u32)>>,
+    lent: BTreeMap<SpaceNo, u32>,
+}
+
+struct Report(Vec<Violation>);
+
+impl Report {
+    fn demand(&mut self, holds: bool, invariant: &'static str, detail: impl FnOnce() -> String) {
+        if !holds {
+            self.0.push(Violation {
+                invariant,
+                detail: detail(),
+            });
+        }
+    }
+}
+
+impl<H: Host, S: Store> Mm<H, S> {
+    /// Checks everything; nothing else may run meanwhile.
+    ///
+    /// # Errors
+    /// All violations that were found.
+    pub fn world(&self) -> Result<(), Vec<Violation>> {
+        let mut scan = Scan::default();
+        let mut report = Report(Vec::new());
+        for no in self.spaces.numbers().map(SpaceNo) {
+            let Ok(st) = self.lock_space(no) else { continue };
+            if let Some(root) = st.root {
+                scan.parents.entry(root).or_default().insert((true, no.0));
+                self.scan_table(no, root, &mut scan);
+            }
+        }
+        self.check_tables(&scan, &mut report);
+        self.check_frames(&mut scan, &mut report);
+        self.check_swap(&scan, &mut report);
+        self.check_lists(&scan, &mut report);
+        self.check_budget(&scan, &mut report);
+        self.check_spaces(&scan, &mut report);
+        if report.0.is_empty() {
+            Ok(())
+        } else {
+            Err(report.0)
+        }
+    }
+
+    fn scan_table(&self, space: SpaceNo, no: TableNo, scan: &mut Scan) {
+        let table = self.table(no);
+        if table.level() == 0 {
+            let first = scan.reach.entry(no).or_default().insert(space) && scan.reach[&no].len() == 1;
+            if first {
+                self.scan_leaf(no, scan);
+            }
+            return;
+        }
+        for slot in 0..FAN as u8 {
+            if let Entry::Table(child) = table.slot(slot).entry.load() {
+                scan.parents.entry(child).or_default().insert((false, no.0));
+                self.scan_table(space, child, scan);
+            }
+        }
+    }
+
+    fn scan_leaf(&self, leaf: TableNo, scan: &mut Scan) {
+        for slot in 0..FAN as u8 {
+            match self.table(leaf).slot(slot).entry.load() {
+                Entry::Frame(frame) => {
+                    scan.mappers
+                        .entry(frame)
+                        .or_default()
+                        .insert(LeafSlot { leaf, slot });
+                }
+                Entry::Swapped(s) => *scan.swapped.entry(s).or_default() += 1,
+                Entry::Absent => (),
+                Entry::Table(_) => panic!("a leaf names a table"),
+            }
+        }
+    }
+
+    fn check_tables(&self, scan: &Scan, report: &mut Report) {
+        for (&no, parents) in &scan.parents {
+            let refs = self.table(no).refs();
+            report.demand(refs as usize == parents.len(), "table refs = parents", || {
+                format!("table {no:?} counts {refs}, the scan found {parents:?}")
+            });
+        }
+        for (&leaf, reached) in &scan.reach {
+            let mut walked = BTreeSet::new();
+            self.spaces_of(leaf, &mut |space| {
+                walked.insert(space);
+                true
+            });
+            report.demand(walked == *reached, "leaf to spaces is exact", || {
+                format!("leaf {leaf:?}: chains say {walked:?}, the scan found {reached:?}")
+            });
+        }
+    }
+
+    fn check_frames(&self, scan: &mut Scan, report: &mut Report) {
+        for (&no, found) in &scan.mappers {
+            let locked = self.lock_frame(no);
+            let counts = locked.frame.count.load();
+            report.demand(counts.maps as usize == found.len(), "maps = entries", || {
+                format!("frame {no} counts {counts:?}, the scan found {found:?}")
+            });
+            report.demand(
+                counts.refs == counts.maps + counts.pins,
+                "refs = maps + pins",
+                || format!("frame {no}: {counts:?}"),
+            );
+            let chained: BTreeSet<LeafSlot> = self.mappers(&locked).collect();
+            report.demand(chained == *found, "the reverse map is exact", || {
+                format!("frame {no}: chain says {chained:?}, the scan found {found:?}")
+            });
+            let pages: BTreeSet<_> = found.iter().map(|&at| self.page_of(at)).collect();
+            report.demand(
+                pages.len() == 1,
+                "all mappers of a frame stand for one page",
+                || format!("frame {no}: {pages:?}"),
+            );
+            let owner = locked.frame.word.load().owner;
+            let reach: usize = found.iter().map(|at| scan.reach[&at.leaf].len()).sum();
+            if let Owner::Exclusive(_) = owner {
+                report.demand(
+                    found.len() == 1 && reach == 1,
+                    "exclusive = one leaf of one space",
+                    || format!("frame {no}: {found:?} reached by {reach} spaces"),
+                );
+            }
+            match locked.residence {
+                Residence::Private(space) => {
+                    let reached = found.iter().any(|at| scan.reach[&at.leaf].contains(&space));
+                    report.demand(reached, "a private page's space maps it", || {
+                        format!("frame {no} lies in space {space}, which does not map it")
+                    });
+                    if let Owner::Shared(_) = owner {
+                        *scan.lent.entry(space).or_default() += 1;
+                    }
+                }
+                Residence::Home(home) => {
+                    let page = *pages.first().expect("a frame in the scan has a mapper");
+                    let there = self.homes.occupant(home, page);
+                    report.demand(there == Some(no), "a frame stands at its place", || {
+                        format!("frame {no} at page {page}: the home says {there:?}")
+                    });
+                    report.demand(
+                        matches!(owner, Owner::Shared(_)),
+                        "a pool frame is shared",
+                        || format!("frame {no}: {owner:?}"),
+                    );
+                }
+                Residence::Loose(_) => (),
+                Residence::Nowhere => {
+                    report.demand(false, "a mapped frame has bytes", || format!("frame {no}"));
+                }
+            }
+            if let Some(slot) = locked.cached {
+                let names = self.swap.look(slot).and_then(|s| s.frame);
+                report.demand(names == Some(no), "frame and slot name each other", || {
+                    format!("frame {no} caches slot {slot:?}, which names {names:?}")
+                });
+            }
+        }
+    }
+
+    fn check_swap(&self, scan: &Scan, report: &mut Report) {
+        let in_use: BTreeMap<SwapRef, _> = self.swap.in_use().into_iter().collect();
+        for (slot, says) in &in_use {
+            let found = scan.swapped.get(slot).copied().unwrap_or(0);
+            report.demand(says.count == found, "slot count = entries", || {
+                format!("slot {slot:?} counts {}, the scan found {found}", says.count)
+            });
+            if let Some(frame) = says.frame {
+                let back = self.lock_frame(frame).cached;
+                report.demand(back == Some(*slot), "slot and frame name each other", || {
+                    format!("slot {slot:?} names frame {frame}, which caches {back:?}")
+                });
+            }
+        }
+        for slot in scan.swapped.keys() {
+            report.demand(in_use.contains_key(slot), "an entry names a slot in use", || {
+                format!("{slot:?}")
+            });
+        }
+    }
+
+    fn check_lists(&self, scan: &Scan, report: &mut Report) {
+        let mut listed = BTreeSet::new();
+        for list in [List::Active, List::Inactive] {
+            for no in self.lru.frames(&self.frames, list) {
+                report.demand(listed.insert(no), "a frame is on one list", || {
+                    format!("frame {no}")
+                });
+            }
+        }
+        let mapped: BTreeSet<FrameNo> = scan.mappers.keys().copied().collect();
+        report.demand(listed == mapped, "listed = mapped", || {
+            let off: Vec<_> = mapped.difference(&listed).collect();
+            let dead: Vec<_> = listed.difference(&mapped).collect();
+            format!("mapped but on no list: {off:?}; on a list but not mapped: {dead:?}")
+        });
+    }
+
+    fn check_budget(&self, scan: &Scan, report: &mut Report) {
+        let (mut private, mut pool) = (0, 0);
+        for &no in scan.mappers.keys() {
+            match self.lock_frame(no).residence {
+                Residence::Private(_) => private += PAGE,
+                _ => pool += PAGE,
+            }
+        }
+        let usage = self.budget.usage();
+        report.demand(
+            usage.private == private,
+            "charged private = private pages",
+            || format!("charged {}, found {private}", usage.private),
+        );
+        report.demand(usage.pool == pool, "charged pool = pool pages", || {
+            format!("charged {}, found {pool}", usage.pool)
+        });
+        let sum = usage.private + usage.pool + usage.stored + usage.tables;
+        report.demand(sum == usage.total, "total = sum of the classes", || {
+            format!("{usage:?}")
+        });
+        report.demand(usage.peak <= usage.limit, "the budget is never exceeded", || {
+            format!("{usage:?}")
+        });
+    }
+
+    fn check_spaces(&self, scan: &Scan, report: &mut Report) {
+        for no in self.spaces.numbers().map(SpaceNo) {
+            let Ok(st) = self.lock_space(no) else { continue };
+            let lent = self.spaces.get(no.0).lent();
+            let found = scan.lent.get(&no).copied().unwrap_or(0);
+            report.demand(lent == found, "lent = shared frames in this window", || {
+                format!("space {no} counts {lent}, the scan found {found}")
+            });
+            for &(page, times) in &st.pins {
+                let pins = match self.lookup(&st, page).entry {
+                    Entry::Frame(frame) => self.frame(frame).count.load().pins,
+                    _ => 0,
+                };
+                report.demand(pins == times, "a pinned page has a pinned frame", || {
+                    format!("page {page} of space {no} is pinned {times} times, its frame {pins}")
+                });
+            }
+        }
+    }
+}

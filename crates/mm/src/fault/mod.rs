@@ -1,0 +1,202 @@
+//! Faults: a program touched a page that its window does not show, or stored to a protected one.
+//!
+//! One door, [`Mm::fault`]. Each attempt holds the space lock, walks down to the page once and
+//! decides by what the entry says and by whether the path is shared:
+//!
+//! ```text
+//!             read                                   write
+//!  absent     zeros (fault/new.rs)                   new page (fault/new.rs)
+//!  frame      show it (fault/show.rs)                take it over, or copy (fault/write.rs)
+//!  swapped    bring it in for all sharers,           bring it in for this space
+//!             or for this space (fault/swap_in.rs)   (fault/swap_in.rs)
+//! ```
+//! An attempt that finds no room in the budget changes nothing, lets the space lock go, reclaims and tries again.
+//! One that was overtaken by another thread looks again; that thread has made progress.
+
+mod new;
+mod show;
+mod swap_in;
+mod write;
+
+use crate::addr::{Access, FrameNo, PageNo, Run, SpaceNo};
+use crate::budget::{Charge, Class, Need};
+use crate::frame::{Locked, Owner, Residence};
+use crate::host::{Host, Store};
+use crate::lru::List;
+use crate::mm::{Mm, PAGE, Stop};
+use crate::space::{FaultError, SpaceState};
+use crate::table::{Entry, LeafSlot, Lookup, OwnLeaf, TableNo, slot_of};
+
+/// Where a step of an attempt leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// The page is there.
+    Done,
+    /// A step was made: look at the entry again.
+    Look,
+    /// This space needs a page of its own.
+    Own,
+}
+
+/// The page at hand; the space lock is held.
+struct At<'a> {
+    no: SpaceNo,
+    st: &'a mut SpaceState,
+    page: PageNo,
+}
+
+impl<H: Host, S: Store> Mm<H, S> {
+    /// Makes a page accessible, for a program or for the host's own use.
+    ///
+    /// Called in the faulting thread, by a handler thread, or ahead of need; from any thread. Needs about 8 KiB of stack,
+    /// takes no lock that a thread holds while it touches a window.
+    ///
+    /// # Errors
+    /// [`FaultError`]; the page is as it was. The space remembers the first such error until
+    /// [`take_failure`](Self::take_failure) (but not [`FaultError::OutOfRange`]: nothing was lost).
+    pub fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> Result<(), FaultError> {
+        self.counters.faults.one();
+        let result = self.retry(|| self.fault_once(space, page, access));
+        result.map_err(|stop| {
+            let error = self.fault_error(stop, space, page);
+            self.note_failure(space, error);
+            error
+        })
+    }
+
+    fn note_failure(&self, space: SpaceNo, error: FaultError) {
+        if matches!(error, FaultError::NoSuchSpace(_) | FaultError::OutOfRange { .. }) {
+            return;
+        }
+        if let Some(slot) = self.spaces.peek(space.0) {
+            slot.lock().failure.get_or_insert(error);
+        }
+    }
+
+    /// The first fault of this space that could not be resolved since this was last asked.
+    pub fn take_failure(&self, space: SpaceNo) -> Option<FaultError> {
+        self.spaces.peek(space.0)?.lock().failure.take()
+    }
+
+    pub(crate) fn fault_once(&self, no: SpaceNo, page: PageNo, access: Access) -> Result<(), Stop> {
+        let slot = self
+            .spaces
+            .peek(no.0)
+            .ok_or(Stop::Fault(FaultError::NoSuchSpace(no)))?;
+        let mut st = slot.lock();
+        self.fault_locked(no, &mut st, page, access)
+    }
+
+    /// The same, for who holds the space lock already.
+    pub(crate) fn fault_locked(
+        &self,
+        no: SpaceNo,
+        st: &mut SpaceState,
+        page: PageNo,
+        access: Access,
+    ) -> Result<(), Stop> {
+        if !st.alive {
+            return Err(Stop::Fault(FaultError::NoSuchSpace(no)));
+        }
+        if page.0 >= st.len {
+            return Err(Stop::Fault(FaultError::OutOfRange {
+                space: no,
+                page,
+                len: st.len,
+            }));
+        }
+        let mut at = At { no, st, page };
+        let mut access = access;
+        loop {
+            match self.step(&mut at, access)? {
+                Next::Done => return Ok(()),
+                Next::Look => (),
+                // A copy of its own is what a write would make.
+                Next::Own => access = Access::Write,
+            }
+        }
+    }
+
+    fn step(&self, at: &mut At<'_>, access: Access) -> Result<Next, Stop> {
+        let found = self.lookup(at.st, at.page);
+        match (found.entry, access) {
+            (Entry::Absent, Access::Read) => self.show_zeros(at, &found),
+            (Entry::Frame(frame), Access::Read) => self.show_frame(at, &found, frame),
+            (Entry::Swapped(slot), Access::Read) => self.swap_in_shared(at, &found, slot),
+            (Entry::Frame(frame), Access::Write) if !found.shared && self.is_exclusive(frame) => {
+                self.unprotect(at, &found, frame)
+            }
+            (_, Access::Write) => self.write(at),
+            (Entry::Table(_), _) => panic!("a leaf names a table"),
+        }
+    }
+
+    /// A page of this space's own: everything that may fail comes first.
+    fn write(&self, at: &mut At<'_>) -> Result<Next, Stop> {
+        let charge = self.charge_page(Class::Private)?;
+        let leaf = self.own_leaf(at.no, at.st, at.page)?;
+        match self.entry(leaf.0, at.page) {
+            Entry::Absent => self.new_pages(at, leaf, charge),
+            Entry::Frame(frame) => self.write_frame(at, leaf, frame, charge),
+            Entry::Swapped(slot) => self.swap_in_own(at, leaf, slot, charge),
+            Entry::Table(_) => panic!("a leaf names a table"),
+        }
+    }
+
+    fn is_exclusive(&self, frame: FrameNo) -> bool {
+        // A hint: `unprotect` looks again under the frame lock.
+        matches!(self.frame(frame).word.load().owner, Owner::Exclusive(_))
+    }
+
+    fn charge_page(&self, class: Class) -> Result<Charge<'_>, Stop> {
+        Charge::take(&self.budget, class, PAGE, Need::Normal).ok_or(Stop::NoRoom)
+    }
+
+    pub(crate) fn entry(&self, leaf: TableNo, page: PageNo) -> Entry {
+        self.table(leaf).slot(slot_of(page, 0)).entry.load()
+    }
+
+    fn leaf_slot(leaf: TableNo, page: PageNo) -> LeafSlot {
+        LeafSlot {
+            leaf,
+            slot: slot_of(page, 0),
+        }
+    }
+
+    /// Waits for the frame's lock; `None` when the entry says something else by then.
+    fn lock_entry(&self, found: &Lookup, page: PageNo, frame: FrameNo) -> Option<Locked<'_>> {
+        let locked = self.lock_frame(frame);
+        let same = self.entry(found.leaf?, page) == Entry::Frame(frame);
+        same.then_some(locked)
+    }
+
+    /// Gives an own leaf's empty slot a fresh frame whose bytes are a private page of this space.
+    fn install_private(&self, at: &mut At<'_>, leaf: OwnLeaf, page: PageNo, frame: FrameNo, list: List) {
+        let slot = Self::leaf_slot(leaf.0, page);
+        let mut locked = self.lock_frame(frame);
+        locked.residence = Residence::Private(at.no);
+        self.map_new(&locked, Owner::Exclusive(slot));
+        self.table(leaf.0)
+            .slot(slot.slot)
+            .entry
+            .store(Entry::Frame(frame));
+        self.mark_dirty(at.st, leaf);
+        self.lru.add(&self.frames, frame, list);
+    }
+
+    /// The longest run of pages around `page` in its leaf for which `take` says yes, asked outwards from it.
+    fn run_around(page: PageNo, mut take: impl FnMut(PageNo) -> bool) -> Run {
+        let first = crate::table::first_of(page, 0);
+        let mut run = Run::one(page);
+        while run.first != first && take(PageNo(run.first.0 - 1)) {
+            run = Run {
+                first: PageNo(run.first.0 - 1),
+                len: run.len + 1,
+            };
+        }
+        while run.end() != first.plus(crate::table::FAN as u32) && take(run.end()) {
+            run.len += 1;
+        }
+        run
+    }
+}

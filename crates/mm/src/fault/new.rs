@@ -1,0 +1,102 @@
+//! First touch: zeros for a read, new pages for a write.
+//!
+//! A read costs no memory: the window shows the machine's zero page, protected. Another thread
+//! of the same space may store before the protection stands; the host then says so and
+//! the page is adopted as written. A write that goes on where earlier writes
+//! ended gets its following pages as well, as many as were written before it, up to the end of the leaf.
+
+use super::{At, Next};
+use crate::addr::{PageNo, Run};
+use crate::budget::{Charge, Class, Need};
+use crate::host::{Host, Store};
+use crate::lru::List;
+use crate::mm::{Mm, PAGE, Stop};
+use crate::table::{Entry, FAN, Lookup, OwnLeaf, first_of};
+
+impl<H: Host, S: Store> Mm<H, S> {
+    pub(super) fn show_zeros(&self, at: &mut At<'_>, found: &Lookup) -> Result<Next, Stop> {
+        let len = at.st.len;
+        let run = Self::run_around(at.page, |page| {
+            page.0 < len
+                && found
+                    .leaf
+                    .is_none_or(|leaf| self.entry(leaf, page) == Entry::Absent)
+        });
+        // Held only until it is known that nobody stored meanwhile.
+        let mut charge = Charge::take(
+            &self.budget,
+            Class::Private,
+            u64::from(run.len) * PAGE,
+            Need::Normal,
+        )
+        .ok_or(Stop::NoRoom)?;
+        let written = self.host.show_zero(at.no, run)?;
+        for page in run.pages().filter(|p| written >> (p.0 - run.first.0) & 1 == 1) {
+            self.adopt_written(at, page, &mut charge)?;
+        }
+        self.counters.zero_shown.one();
+        Ok(Next::Done)
+    }
+
+    /// A store came between showing zeros and protecting them: the page has a frame from now on.
+    fn adopt_written(&self, at: &mut At<'_>, page: PageNo, charge: &mut Charge<'_>) -> Result<(), Stop> {
+        // Reclaim takes no space lock, so it may run here; the store must not be lost.
+        let leaf = self.retry(|| self.own_leaf(at.no, at.st, page))?;
+        let frame = self.retry(|| self.alloc_frame())?;
+        self.install_private(at, leaf, page, frame, List::Inactive);
+        charge.keep_part(PAGE);
+        self.counters.new_pages.one();
+        Ok(())
+    }
+
+    pub(super) fn new_pages(&self, at: &mut At<'_>, leaf: OwnLeaf, first: Charge<'_>) -> Result<Next, Stop> {
+        let mut run = Run {
+            first: at.page,
+            len: self.pages_ahead(at, leaf),
+        };
+        let more = u64::from(run.len - 1) * PAGE;
+        let more = Charge::take(&self.budget, Class::Private, more, Need::Normal);
+        if more.is_none() {
+            run.len = 1;
+        }
+        let mut frames = [None; FAN];
+        for n in 0..run.len as usize {
+            match self.alloc_frame() {
+                Ok(frame) => frames[n] = Some(frame),
+                Err(stop) => return Err(self.free_unused(&frames, stop)),
+            }
+        }
+        if let Err(e) = self.host.fill_zero(at.no, run) {
+            self.host.drop_pages(at.no, run);
+            return Err(self.free_unused(&frames, e.into()));
+        }
+        for (page, frame) in run.pages().zip(frames) {
+            let frame = frame.expect("one for each page");
+            self.install_private(at, leaf, page, frame, List::Inactive);
+        }
+        first.keep();
+        more.into_iter().for_each(Charge::keep);
+        self.counters.new_pages.add(u64::from(run.len));
+        Ok(Next::Done)
+    }
+
+    fn free_unused(&self, frames: &[Option<crate::addr::FrameNo>], stop: Stop) -> Stop {
+        frames
+            .iter()
+            .flatten()
+            .for_each(|frame| self.frames.free(frame.0));
+        stop
+    }
+
+    /// How many pages from this one on to make: as many as were written right before it, and absent in this leaf.
+    fn pages_ahead(&self, at: &At<'_>, leaf: OwnLeaf) -> u32 {
+        let first = first_of(at.page, 0);
+        let end = (first.0 + FAN as u32).min(at.st.len);
+        let absent = (at.page.0..end)
+            .take_while(|&p| self.entry(leaf.0, PageNo(p)) == Entry::Absent)
+            .count();
+        let present = |p: &u32| matches!(self.lookup(at.st, PageNo(*p)).entry, Entry::Frame(_));
+        let before = (0..at.page.0).rev().take(FAN).take_while(present).count();
+        before.clamp(1, absent) as u32
+    }
+}

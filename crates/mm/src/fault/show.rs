@@ -1,0 +1,180 @@
+//! A read of a page that has a frame: show it in this window.
+//!
+//! A shared frame in the pool stands at its own page of the home, so every window of the home
+//! can show it; up to 16 neighbours are shown with it. A shared frame whose bytes are still the private page of
+//! the space that wrote it is moved to the pool first (*promoted*), with its neighbours, and hidden
+//! in the writer's window, which shows the pool's page from then on. All frames of a run are locked while
+//! the host works on them: nobody can evict or move them meanwhile.
+
+use super::{At, Next};
+use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
+use crate::budget::{Charge, Class, Need};
+use crate::frame::{Locked, Owner, Residence};
+use crate::home::HomeNo;
+use crate::host::{Host, Store};
+use crate::mm::{Mm, PAGE, Stop};
+use crate::table::{Entry, FAN, Lookup, TableNo, slot_of};
+
+/// Locked frames of one leaf, by slot.
+type LockedRun<'a> = [Option<Locked<'a>>; FAN];
+
+impl<H: Host, S: Store> Mm<H, S> {
+    pub(super) fn show_frame(&self, at: &mut At<'_>, found: &Lookup, frame: FrameNo) -> Result<Next, Stop> {
+        let Some(locked) = self.lock_entry(found, at.page, frame) else {
+            return Ok(Next::Look);
+        };
+        locked.frame.mark_referenced();
+        let leaf = found.leaf.expect("an entry stands in a leaf");
+        match locked.residence {
+            // Another thread of this space was faster.
+            Residence::Private(space) if space == at.no => Ok(Next::Done),
+            Residence::Private(owner) => {
+                if self.promote_around(leaf, at.page, locked, owner, at.st.home)? {
+                    Ok(Next::Look)
+                } else {
+                    self.counters.copied_on_read.one();
+                    Ok(Next::Own)
+                }
+            }
+            Residence::Home(home) if home == at.st.home => {
+                let mut held: LockedRun<'_> = [const { None }; FAN];
+                held[usize::from(slot_of(at.page, 0))] = Some(locked);
+                let run =
+                    self.lock_around(leaf, at.page, &mut held, |l| l.residence == Residence::Home(home));
+                self.host.show(at.no, run)?;
+                self.counters.shown.one();
+                Ok(Next::Done)
+            }
+            Residence::Home(_) | Residence::Loose(_) => {
+                self.counters.copied_on_read.one();
+                Ok(Next::Own)
+            }
+            Residence::Nowhere => panic!("frame {frame} is mapped but has no bytes"),
+        }
+    }
+
+    /// Locks the neighbours of `page` for which `fits` says yes; passes over those that are busy.
+    fn lock_around<'s>(
+        &'s self,
+        leaf: TableNo,
+        page: PageNo,
+        held: &mut LockedRun<'s>,
+        fits: impl Fn(&Locked<'_>) -> bool,
+    ) -> Run {
+        Self::run_around(page, |near| {
+            let Entry::Frame(no) = self.entry(leaf, near) else {
+                return false;
+            };
+            let Some(locked) = Locked::attempt(no, self.frame(no)) else {
+                return false;
+            };
+            let fits = self.entry(leaf, near) == Entry::Frame(no) && fits(&locked);
+            if fits {
+                held[usize::from(slot_of(near, 0))] = Some(locked);
+            }
+            fits
+        })
+    }
+
+    /// Moves the frame and its neighbours, private pages of `owner`, to the pool; false when another
+    /// version of this page stands there already.
+    pub(crate) fn promote_around(
+        &self,
+        leaf: TableNo,
+        page: PageNo,
+        locked: Locked<'_>,
+        owner: SpaceNo,
+        home: HomeNo,
+    ) -> Result<bool, Stop> {
+        let charge =
+            |pages: u32| Charge::take(&self.budget, Class::Pool, u64::from(pages) * PAGE, Need::Reclaim);
+        let claim = |page: PageNo, no: FrameNo| {
+            self.homes.claim(home, page, no, |bytes| {
+                self.budget.charge(Class::Tables, bytes, Need::Normal)
+            })
+        };
+        if !claim(page, locked.no) {
+            return Ok(false);
+        }
+        let mut held: LockedRun<'_> = [const { None }; FAN];
+        let no = locked.no;
+        held[usize::from(slot_of(page, 0))] = Some(locked);
+        let run = self.lock_around(leaf, page, &mut held, |near| {
+            near.residence == Residence::Private(owner)
+                && matches!(near.frame.word.load().owner, Owner::Shared(_))
+                && claim(self.page_of(near_slot(near)), near.no)
+        });
+        let Some(charged) = charge(run.len) else {
+            self.unclaim(home, run, &held);
+            return if run.len == 1 {
+                Err(Stop::NoRoom)
+            } else {
+                self.promote_alone(page, held, owner, home, no)
+            };
+        };
+        self.promote_run(home, run, &mut held, owner)?;
+        charged.keep();
+        Ok(true)
+    }
+
+    /// There is no room for the neighbours: the page alone.
+    fn promote_alone(
+        &self,
+        page: PageNo,
+        mut held: LockedRun<'_>,
+        owner: SpaceNo,
+        home: HomeNo,
+        no: FrameNo,
+    ) -> Result<bool, Stop> {
+        let tables = |bytes| self.budget.charge(Class::Tables, bytes, Need::Normal);
+        let charged = Charge::take(&self.budget, Class::Pool, PAGE, Need::Reclaim).ok_or(Stop::NoRoom)?;
+        if !self.homes.claim(home, page, no, tables) {
+            return Ok(false);
+        }
+        self.promote_run(home, Run::one(page), &mut held, owner)?;
+        charged.keep();
+        Ok(true)
+    }
+
+    fn promote_run(
+        &self,
+        home: HomeNo,
+        run: Run,
+        held: &mut LockedRun<'_>,
+        owner: SpaceNo,
+    ) -> Result<(), Stop> {
+        let to = self.homes.first(home).plus(run.first.0);
+        if let Err(e) = self.host.copy_to_pool(owner, run, to) {
+            self.host.pool_free(to, run.len);
+            self.unclaim(home, run, held);
+            return Err(e.into());
+        }
+        self.host.drop_pages(owner, run);
+        for page in run.pages() {
+            let locked = held[usize::from(slot_of(page, 0))]
+                .as_mut()
+                .expect("the run is locked");
+            locked.residence = Residence::Home(home);
+            self.spaces.get(owner.0).unlend();
+        }
+        self.budget.refund(Class::Private, u64::from(run.len) * PAGE);
+        self.counters.promoted.add(u64::from(run.len));
+        Ok(())
+    }
+
+    fn unclaim(&self, home: HomeNo, run: Run, held: &LockedRun<'_>) {
+        for page in run.pages() {
+            let locked = held[usize::from(slot_of(page, 0))]
+                .as_ref()
+                .expect("the run is locked");
+            self.homes.vacate(home, page, locked.no);
+        }
+    }
+}
+
+fn near_slot(locked: &Locked<'_>) -> crate::table::LeafSlot {
+    match locked.frame.word.load().owner {
+        Owner::Exclusive(at) | Owner::Shared(at) => at,
+        Owner::Nobody => panic!("frame {} is mapped by nobody", locked.no),
+    }
+}

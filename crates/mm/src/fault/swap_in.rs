@@ -1,0 +1,164 @@
+//! A page whose bytes are in the store.
+//!
+//! For one space: the bytes become its private page. For a read of a page that others share
+//! (a shared table, or several entries that name the slot) the bytes go to the page's place in the pool and the
+//! frame caches the slot: every other sharer finds it there, through the slot, the only
+//! gate between the store and a table. Where another version stands at that place, the reader gets
+//! its own copy. A page that comes back soon after it went goes to the active list: the
+//! refault distance is the number of evictions since, compared with what the lists hold.
+
+use super::{At, Next};
+use crate::addr::FrameNo;
+use crate::budget::{Charge, Class, Need};
+use crate::frame::{Locked, Owner, Residence};
+use crate::host::{Host, Protection, Store};
+use crate::lru::List;
+use crate::mm::{Mm, Stop};
+use crate::swap::{SwapRef, Swapped};
+use crate::table::{Entry, Lookup, OwnLeaf, TableNo};
+
+impl<H: Host, S: Store> Mm<H, S> {
+    pub(super) fn swap_in_own(
+        &self,
+        at: &mut At<'_>,
+        leaf: OwnLeaf,
+        slot: SwapRef,
+        charge: Charge<'_>,
+    ) -> Result<Next, Stop> {
+        // The entry keeps the slot in use; only this space, whose lock is held, can change it.
+        let seen = self.swap.look(slot).expect("an entry names a slot in use");
+        let frame = self.alloc_frame()?;
+        let filled = self.with_scratch(|bytes| -> Result<(), Stop> {
+            self.store.get(seen.stored, bytes)?;
+            Ok(self.host.fill(at.no, at.page, bytes, Protection::Writable)?)
+        });
+        if let Err(stop) = filled {
+            self.frames.free(frame.0);
+            return Err(stop);
+        }
+        let list = self.list_for(&seen);
+        self.install_private(at, leaf, at.page, frame, list);
+        charge.keep();
+        self.swap.put(slot, &self.store, &self.budget);
+        self.counters.swapped_in.one();
+        Ok(Next::Done)
+    }
+
+    /// Where a page that came back belongs.
+    fn list_for(&self, seen: &Swapped) -> List {
+        let distance = self.clock().wrapping_sub(seen.evicted_at);
+        let held = self.lru.len(List::Active) + self.lru.len(List::Inactive);
+        if distance <= held {
+            self.counters.refaults.one();
+            List::Active
+        } else {
+            List::Inactive
+        }
+    }
+
+    pub(super) fn swap_in_shared(
+        &self,
+        at: &mut At<'_>,
+        found: &Lookup,
+        slot: SwapRef,
+    ) -> Result<Next, Stop> {
+        let leaf = found.leaf.expect("an entry stands in a leaf");
+        let Some(seen) = self.swap.look(slot) else {
+            return Ok(Next::Look);
+        };
+        if let Some(frame) = seen.frame {
+            self.map_cached(at, leaf, slot, frame);
+            return Ok(Next::Look);
+        }
+        if !found.shared && seen.count == 1 {
+            return Ok(Next::Own);
+        }
+        if let Some(frame) = self.homes.occupant(at.st.home, at.page) {
+            // Whoever is bringing the page in holds the frame's lock until it is there.
+            drop(self.lock_frame(frame));
+            let now = self.swap.look(slot).is_none_or(|s| s.frame.is_some());
+            return Ok(if now { Next::Look } else { Next::Own });
+        }
+        self.bring_in(at, leaf, slot, &seen)
+    }
+
+    /// The slot's frame is in memory: this leaf names it as well.
+    fn map_cached(&self, at: &At<'_>, leaf: TableNo, slot: SwapRef, frame: FrameNo) {
+        let locked = self.lock_frame(frame);
+        if locked.cached != Some(slot) || self.entry(leaf, at.page) != Entry::Swapped(slot) {
+            return;
+        }
+        let place = Self::leaf_slot(leaf, at.page);
+        self.map_also(&locked, leaf, place.slot);
+        self.table(leaf).slot(place.slot).entry.store(Entry::Frame(frame));
+        self.swap.put(slot, &self.store, &self.budget);
+    }
+
+    /// Brings the bytes to their place in the pool, for all sharers.
+    fn bring_in(&self, at: &mut At<'_>, leaf: TableNo, slot: SwapRef, seen: &Swapped) -> Result<Next, Stop> {
+        let charge = self.charge_page(Class::Pool)?;
+        let frame = self.alloc_frame()?;
+        let mut locked = self.lock_frame(frame);
+        let tables = |bytes| self.budget.charge(Class::Tables, bytes, Need::Normal);
+        if !self.homes.claim(at.st.home, at.page, frame, tables) {
+            drop(locked);
+            self.frames.free(frame.0);
+            // Somebody stands there by now, or there was no room for the record.
+            let occupied = self.homes.occupant(at.st.home, at.page).is_some();
+            return if occupied {
+                Ok(Next::Look)
+            } else {
+                Err(Stop::NoRoom)
+            };
+        }
+        if let Err(stop) = self.fill_place(at, leaf, slot, seen, &mut locked) {
+            self.homes.vacate(at.st.home, at.page, frame);
+            drop(locked);
+            self.frames.free(frame.0);
+            return stop.map_or(Ok(Next::Look), Err);
+        }
+        drop(locked);
+        let list = self.list_for(seen);
+        self.lru.add(&self.frames, frame, list);
+        charge.keep();
+        self.counters.swapped_in_shared.one();
+        Ok(Next::Look)
+    }
+
+    /// The claimed place gets the bytes and the leaf its frame. `Err(None)`: another thread was faster.
+    fn fill_place(
+        &self,
+        at: &At<'_>,
+        leaf: TableNo,
+        slot: SwapRef,
+        seen: &Swapped,
+        locked: &mut Locked<'_>,
+    ) -> Result<(), Option<Stop>> {
+        let home = at.st.home;
+        let to = self.homes.first(home).plus(at.page.0);
+        // Caching first keeps the slot, and so the stored bytes, in use.
+        if !self.swap.cache(slot, locked.no) {
+            return Err(None);
+        }
+        let moved = self.with_scratch(|bytes| -> Result<(), Stop> {
+            self.store.get(seen.stored, bytes)?;
+            Ok(self.host.pool_write(to, bytes)?)
+        });
+        let current = self.entry(leaf, at.page) == Entry::Swapped(slot);
+        if moved.is_err() || !current {
+            self.host.pool_free(to, 1);
+            self.swap.drop_cache(slot, &self.store, &self.budget);
+            return Err(moved.err());
+        }
+        locked.residence = Residence::Home(home);
+        locked.cached = Some(slot);
+        let place = Self::leaf_slot(leaf, at.page);
+        self.map_new(locked, Owner::Shared(place));
+        self.table(leaf)
+            .slot(place.slot)
+            .entry
+            .store(Entry::Frame(locked.no));
+        self.swap.put(slot, &self.store, &self.budget);
+        Ok(())
+    }
+}

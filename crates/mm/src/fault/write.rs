@@ -1,0 +1,147 @@
+//! A write to a page that has a frame (Linux: `do_wp_page`).
+//!
+//! An exclusive frame was only protected to learn whether it is used: let the store through.
+//! A shared frame that nobody else maps any more, and whose bytes are this space's private page, is taken over: the
+//! mapping word moves to this leaf in one store, under the frame lock (Linux: `page_move_anon_rmap`). Any other shared
+//! frame is copied. When its bytes are *this* space's private page, they go to the pool for those who share them, and
+//! the private page becomes the new frame's: still one copy, and the others lose nothing.
+
+use super::{At, Next};
+use crate::addr::{FrameNo, Run};
+use crate::budget::{Charge, Class, Need};
+use crate::frame::{Locked, Owner, Residence};
+use crate::host::{Host, HostError, Protection, Store};
+use crate::lru::List;
+use crate::mm::{Mm, PAGE, Stop};
+use crate::rmap::Sweep;
+use crate::table::{Entry, Lookup, OwnLeaf};
+
+impl<H: Host, S: Store> Mm<H, S> {
+    pub(super) fn unprotect(&self, at: &mut At<'_>, found: &Lookup, frame: FrameNo) -> Result<Next, Stop> {
+        let Some(locked) = self.lock_entry(found, at.page, frame) else {
+            return Ok(Next::Look);
+        };
+        if !matches!(locked.frame.word.load().owner, Owner::Exclusive(_)) {
+            return Ok(Next::Look);
+        }
+        assert_eq!(
+            locked.residence,
+            Residence::Private(at.no),
+            "an exclusive frame lies in another space"
+        );
+        self.host.unprotect(at.no, Run::one(at.page))?;
+        locked.frame.mark_referenced();
+        self.counters.unprotected.one();
+        Ok(Next::Done)
+    }
+
+    pub(super) fn write_frame(
+        &self,
+        at: &mut At<'_>,
+        leaf: OwnLeaf,
+        frame: FrameNo,
+        charge: Charge<'_>,
+    ) -> Result<Next, Stop> {
+        let locked = self.lock_frame(frame);
+        if self.entry(leaf.0, at.page) != Entry::Frame(frame) {
+            return Ok(Next::Look);
+        }
+        if matches!(locked.frame.word.load().owner, Owner::Exclusive(_)) {
+            // The path was shared when we looked, and is not any more: `unprotect` is the way.
+            return Ok(Next::Look);
+        }
+        let mine = locked.residence == Residence::Private(at.no);
+        if mine && locked.frame.count.load().maps == 1 {
+            return self.reuse(at, leaf, locked);
+        }
+        let new = self.alloc_frame()?;
+        let copied = match locked.residence {
+            Residence::Private(_) if mine => self.displace(at, locked),
+            _ => self.copy_frame(at, &locked).map(|()| locked).map_err(Stop::from),
+        };
+        let locked = match copied {
+            Ok(locked) => locked,
+            Err(stop) => {
+                self.frames.free(new.0);
+                return Err(stop);
+            }
+        };
+        let slot = Self::leaf_slot(leaf.0, at.page);
+        self.table(leaf.0).slot(slot.slot).entry.store(Entry::Absent);
+        let mut sweep = Sweep::new(self);
+        self.unmap(locked, slot, &mut sweep);
+        sweep.finish_pool();
+        self.install_private(at, leaf, at.page, new, List::Inactive);
+        charge.keep();
+        self.counters.copied.one();
+        Ok(Next::Done)
+    }
+
+    /// Nobody else maps the frame: it becomes this space's own, in place.
+    fn reuse(&self, at: &mut At<'_>, leaf: OwnLeaf, mut locked: Locked<'_>) -> Result<Next, Stop> {
+        self.host.unprotect(at.no, Run::one(at.page))?;
+        if let Some(slot) = locked.cached.take() {
+            self.swap.drop_cache(slot, &self.store, &self.budget);
+        }
+        locked
+            .frame
+            .word
+            .set(Owner::Exclusive(Self::leaf_slot(leaf.0, at.page)));
+        locked.frame.mark_referenced();
+        self.spaces.get(at.no.0).unlend();
+        drop(locked);
+        self.mark_dirty(at.st, leaf);
+        self.counters.reused.one();
+        Ok(Next::Done)
+    }
+
+    /// The bytes are our private page and others share them: the pool gets them, the page stays ours.
+    fn displace<'s>(&'s self, at: &mut At<'_>, mut locked: Locked<'s>) -> Result<Locked<'s>, Stop> {
+        let home = at.st.home;
+        let tables = |bytes| self.budget.charge(Class::Tables, bytes, Need::Normal);
+        let run = Run::one(at.page);
+        let (to, residence) = if self.homes.claim(home, at.page, locked.no, tables) {
+            (self.homes.first(home).plus(at.page.0), Residence::Home(home))
+        } else {
+            let (to, pages) = self.homes.claim_loose();
+            if let Err(e) = self.host.reserve_pool(pages) {
+                self.homes.vacate_loose(to);
+                return Err(e.into());
+            }
+            (to, Residence::Loose(to))
+        };
+        if let Err(e) = self.host.copy_to_pool(at.no, run, to) {
+            self.host.pool_free(to, 1);
+            match residence {
+                Residence::Home(_) => self.homes.vacate(home, at.page, locked.no),
+                _ => self.homes.vacate_loose(to),
+            }
+            return Err(e.into());
+        }
+        locked.residence = residence;
+        self.spaces.get(at.no.0).unlend();
+        self.budget.reclass(Class::Private, Class::Pool, PAGE);
+        if let Err(e) = self.host.unprotect(at.no, run) {
+            // The frame is in the pool now, that is no harm; our private page must not stay behind it.
+            self.host.drop_pages(at.no, run);
+            return Err(e.into());
+        }
+        Ok(locked)
+    }
+
+    /// Gives this space a private copy of a shared frame that lies elsewhere.
+    fn copy_frame(&self, at: &At<'_>, locked: &Locked<'_>) -> Result<(), HostError> {
+        match locked.residence {
+            Residence::Home(home) => {
+                let from = self.homes.first(home).plus(at.page.0);
+                self.host.copy_from_pool(at.no, at.page, from)
+            }
+            Residence::Loose(from) => self.host.copy_from_pool(at.no, at.page, from),
+            Residence::Private(owner) => self.with_scratch(|bytes| {
+                self.host.read_private(owner, at.page, bytes)?;
+                self.host.fill(at.no, at.page, bytes, Protection::Writable)
+            }),
+            Residence::Nowhere => panic!("frame {} is mapped but has no bytes", locked.no),
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! Making, forking, growing and dropping spaces.
+//!
+//! A fork shares the parent's root table, one reference, and opens a window onto the same home. Before
+//! that, the pages that the parent wrote since its last fork are protected and their frames become shared:
+//! that is all that a fork costs, whatever the size. Pinned pages stay the parent's own: the
+//! child gets copies. Everything that may fail is done first, or is undone by dropping the child.
+
+use crate::addr::{Access, PageNo, Run, SpaceNo};
+use crate::budget::Need;
+use crate::frame::{Owner, Residence};
+use crate::home::HomeNo;
+use crate::host::{Domain, Host, HostError, Store};
+use crate::mm::{Mm, PAGE, SpaceError, Stop};
+use crate::rmap::Sweep;
+use crate::space::SpaceState;
+use crate::table::{Entry, FAN, LeafSlot, MAX_PAGES, TableNo, levels_for, slot_of};
+
+/// The size of a new space.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Pages that are accessible, at least 1.
+    pub len: u32,
+    /// Pages of addresses: what the space can grow to.
+    pub reserve: u32,
+}
+
+impl<H: Host, S: Store> Mm<H, S> {
+    /// A new space of zeros, at a home of its own.
+    ///
+    /// # Errors
+    /// [`SpaceError`]; nothing is left behind.
+    pub fn create(&self, size: Size, domain: Domain) -> Result<SpaceNo, SpaceError> {
+        let most = u64::from(MAX_PAGES);
+        let pages = u64::from(size.reserve.max(size.len));
+        if size.len == 0 || size.len > size.reserve || pages > most {
+            return Err(SpaceError::BadSize { pages, most });
+        }
+        let no = self.new_space()?;
+        let Some((home, pool_pages)) = self.homes.create(size.reserve, self.budget.tables(Need::Normal))
+        else {
+            self.spaces.free(no.0);
+            return Err(SpaceError::OverBudget {
+                limit: self.budget.limit(),
+            });
+        };
+        let opened = self.host.reserve_pool(pool_pages);
+        if let Err(e) = opened.and_then(|()| self.open(no, home, size.reserve, size.len)) {
+            self.leave_home(home);
+            self.spaces.free(no.0);
+            return Err(e.into());
+        }
+        let slot = self.spaces.get(no.0);
+        slot.set_place(home, domain);
+        *slot.lock_new() = SpaceState {
+            alive: true,
+            root: None,
+            levels: levels_for(size.reserve),
+            len: size.len,
+            reserve: size.reserve,
+            home,
+            domain,
+            dirty_head: 0,
+            pins: Vec::new(),
+            failure: None,
+        };
+        Ok(no)
+    }
+
+    fn new_space(&self) -> Result<SpaceNo, SpaceError> {
+        let made = self.retry(|| {
+            let refused = std::cell::Cell::new(false);
+            let charge = |bytes| {
+                let fits = self.budget.tables(Need::Normal)(bytes);
+                refused.set(!fits);
+                fits
+            };
+            match self.spaces.alloc(charge) {
+                Some(no) => Ok(Some(SpaceNo(no))),
+                None if refused.get() => Err(Stop::NoRoom),
+                None => Ok(None),
+            }
+        });
+        match made {
+            Ok(Some(no)) => Ok(no),
+            Ok(None) => Err(SpaceError::TooManySpaces(self.most_spaces)),
+            Err(_) => Err(SpaceError::OverBudget {
+                limit: self.budget.limit(),
+            }),
+        }
+    }
+
+    fn open(&self, no: SpaceNo, home: HomeNo, reserve: u32, len: u32) -> Result<(), HostError> {
+        self.host.open(no, self.homes.first(home), reserve, len)
+    }
+
+    fn leave_home(&self, home: HomeNo) {
+        if let Some((bases, bytes)) = self.homes.leave(home) {
+            bases
+                .into_iter()
+                .for_each(|base| self.store.free(base, &self.budget));
+            self.budget.refund(crate::budget::Class::Tables, bytes);
+        }
+    }
+
+    /// A copy-on-write copy of a space, in time that depends on what the space wrote since its last fork.
+    ///
+    /// Threads may run in the parent: each page is copied as it is at one moment during the call.
+    ///
+    /// # Errors
+    /// [`SpaceError`]; the parent is as it was and there is no child.
+    pub fn fork(&self, parent: SpaceNo) -> Result<SpaceNo, SpaceError> {
+        let child = self.new_space()?;
+        let made = self.retry(|| self.fork_once(parent, child));
+        if let Err(stop) = made {
+            self.spaces.free(child.0);
+            return Err(self.space_error(stop, parent, PageNo(0)));
+        }
+        self.counters.forks.one();
+        Ok(child)
+    }
+
+    fn fork_once(&self, parent: SpaceNo, child: SpaceNo) -> Result<(), Stop> {
+        let slot = self
+            .spaces
+            .peek(parent.0)
+            .ok_or(Stop::Fault(crate::space::FaultError::NoSuchSpace(parent)))?;
+        let mut st = slot.lock();
+        if !st.alive {
+            return Err(Stop::Fault(crate::space::FaultError::NoSuchSpace(parent)));
+        }
+        self.open(child, st.home, st.reserve, st.len)?;
+        let dirty = self.dirty_leaves(&st);
+        if let Err(e) = self.protect_dirty(parent, &st, &dirty) {
+            self.host.close(child);
+            return Err(e.into());
+        }
+        self.share_dirty(parent, &mut st, &dirty);
+        self.homes.join(st.home);
+        let child_slot = self.spaces.get(child.0);
+        child_slot.set_place(st.home, st.domain);
+        let mut child_st = child_slot.lock_new();
+        *child_st = SpaceState {
+            alive: true,
+            root: st.root,
+            levels: st.levels,
+            len: st.len,
+            reserve: st.reserve,
+            home: st.home,
+            domain: st.domain,
+            dirty_head: 0,
+            pins: Vec::new(),
+            failure: None,
+        };
+        if let Some(root) = st.root {
+            self.share_root(child, root);
+        }
+        if let Err(stop) = self.copy_pinned(parent, &mut st, child, &mut child_st) {
+            self.tear_down(child, &mut child_st);
+            self.reclaim_pinned(parent, &mut st);
+            return Err(stop);
+        }
+        Ok(())
+    }
+
+    /// The leaves with exclusive frames, in page order.
+    fn dirty_leaves(&self, st: &SpaceState) -> Vec<TableNo> {
+        let first = Some(st.dirty_head).filter(|&no| no != 0).map(TableNo);
+        let next = |&leaf: &TableNo| Some(self.next_dirty(leaf)).filter(|&next| next != 0).map(TableNo);
+        let mut leaves: Vec<TableNo> = std::iter::successors(first, next).collect();
+        leaves.sort_unstable_by_key(|&leaf| self.table(leaf).first_page());
+        leaves
+    }
+
+    fn is_exclusive_slot(&self, at: LeafSlot) -> bool {
+        match self.table(at.leaf).slot(at.slot).entry.load() {
+            // A hint for protection: the frame is looked at again under its lock.
+            Entry::Frame(no) => matches!(self.frame(no).word.load().owner, Owner::Exclusive(_)),
+            _ => false,
+        }
+    }
+
+    fn is_pinned(st: &SpaceState, page: PageNo) -> bool {
+        st.pins.binary_search_by_key(&page, |&(p, _)| p).is_ok()
+    }
+
+    /// Makes the next store to each page written since the last fork a fault. Harmless when the fork fails later.
+    fn protect_dirty(&self, no: SpaceNo, st: &SpaceState, dirty: &[TableNo]) -> Result<(), HostError> {
+        let mut run: Option<Run> = None;
+        for &leaf in dirty {
+            for slot in 0..FAN as u8 {
+                let at = LeafSlot { leaf, slot };
+                let page = self.page_of(at);
+                if !self.is_exclusive_slot(at) || Self::is_pinned(st, page) {
+                    continue;
+                }
+                run = match run {
+                    Some(r) if r.end() == page => Some(Run { len: r.len + 1, ..r }),
+                    Some(r) => {
+                        self.host.protect(no, r)?;
+                        Some(Run::one(page))
+                    }
+                    None => Some(Run::one(page)),
+                };
+            }
+        }
+        run.map_or(Ok(()), |r| self.host.protect(no, r))
+    }
+
+    /// The protected frames are shared from now on. Cannot fail.
+    fn share_dirty(&self, no: SpaceNo, st: &mut SpaceState, dirty: &[TableNo]) {
+        for &leaf in dirty {
+            self.forget_dirty(self.table(leaf));
+            for slot in 0..FAN as u8 {
+                let place = LeafSlot { leaf, slot };
+                let Entry::Frame(frame) = self.table(leaf).slot(slot).entry.load() else {
+                    continue;
+                };
+                let locked = self.lock_frame(frame);
+                let same = self.table(leaf).slot(slot).entry.load() == Entry::Frame(frame);
+                if !same || !matches!(locked.frame.word.load().owner, Owner::Exclusive(_)) {
+                    continue;
+                }
+                // A pinned frame is shared for the moment, so that the tables may be split; `copy_pinned` follows.
+                locked.frame.word.set(Owner::Shared(place));
+                self.spaces.get(no.0).lend();
+            }
+        }
+        st.dirty_head = 0;
+    }
+
+    /// The child gets its own copy of each pinned page, and the parent's frame stays its own.
+    fn copy_pinned(
+        &self,
+        parent: SpaceNo,
+        st: &mut SpaceState,
+        child: SpaceNo,
+        child_st: &mut SpaceState,
+    ) -> Result<(), Stop> {
+        for n in 0..st.pins.len() {
+            let page = st.pins[n].0;
+            // The parent leaves the shared path, then a write fault of the child copies the frame.
+            self.retry(|| self.own_leaf(parent, st, page))?;
+            self.retry(|| self.fault_locked(child, child_st, page, Access::Write))?;
+        }
+        self.reclaim_pinned(parent, st);
+        Ok(())
+    }
+
+    /// Nobody else maps the pinned frames any more: they are exclusive again.
+    fn reclaim_pinned(&self, parent: SpaceNo, st: &mut SpaceState) {
+        for n in 0..st.pins.len() {
+            let page = st.pins[n].0;
+            let own = self
+                .own_leaf(parent, st, page)
+                .expect("the path is this space's own already");
+            let Entry::Frame(frame) = self.entry(own.0, page) else {
+                panic!("a pinned page was evicted")
+            };
+            let locked = self.lock_frame(frame);
+            assert_eq!(
+                locked.residence,
+                Residence::Private(parent),
+                "a pinned page was moved"
+            );
+            assert_eq!(locked.frame.count.load().maps, 1, "a pinned page is shared");
+            let place = LeafSlot {
+                leaf: own.0,
+                slot: slot_of(page, 0),
+            };
+            locked.frame.word.set(Owner::Exclusive(place));
+            self.spaces.get(parent.0).unlend();
+            drop(locked);
+            self.mark_dirty(st, own);
+        }
+    }
+
+    /// Makes the first `len` pages accessible.
+    ///
+    /// # Errors
+    /// [`SpaceError`]; the old length stands. A shorter length is [`SpaceError::BadSize`].
+    pub fn grow(&self, space: SpaceNo, len: u32) -> Result<(), SpaceError> {
+        let mut st = self.lock_space(space)?;
+        if len < st.len || len > st.reserve {
+            return Err(SpaceError::BadSize {
+                pages: u64::from(len),
+                most: u64::from(st.reserve),
+            });
+        }
+        self.host.resize(space, len)?;
+        st.len = len;
+        Ok(())
+    }
+
+    /// Pages of the space that are accessible.
+    ///
+    /// # Errors
+    /// [`SpaceError::NoSuchSpace`].
+    pub fn len(&self, space: SpaceNo) -> Result<u32, SpaceError> {
+        Ok(self.lock_space(space)?.len)
+    }
+
+    pub(crate) fn lock_space(
+        &self,
+        no: SpaceNo,
+    ) -> Result<memfold_sync::MutexGuard<'_, SpaceState>, SpaceError> {
+        let st = self.space(no)?.lock();
+        if st.alive {
+            Ok(st)
+        } else {
+            Err(SpaceError::NoSuchSpace(no))
+        }
+    }
+
+    /// Ends a space: its window, its tables, what nobody else shares. No thread is inside its window.
+    ///
+    /// # Errors
+    /// [`SpaceError::NoSuchSpace`]; also when a page that forks of it still share cannot be moved away: then the space lives on.
+    pub fn drop_space(&self, space: SpaceNo) -> Result<(), SpaceError> {
+        let done = self.retry(|| {
+            let mut st = match self.lock_space(space) {
+                Ok(st) => st,
+                Err(_) => return Err(Stop::Fault(crate::space::FaultError::NoSuchSpace(space))),
+            };
+            self.give_away(space, &mut st)?;
+            self.tear_down(space, &mut st);
+            Ok(())
+        });
+        done.map_err(|stop| self.space_error(stop, space, PageNo(0)))?;
+        self.spaces.free(space.0);
+        Ok(())
+    }
+
+    fn tear_down(&self, no: SpaceNo, st: &mut SpaceState) {
+        st.alive = false;
+        st.pins = Vec::new();
+        st.dirty_head = 0;
+        let mut sweep = Sweep::new(self);
+        if let Some(root) = st.root.take() {
+            self.drop_root(no, root, &mut sweep);
+        }
+        sweep.finish_pool();
+        self.host.close(no);
+        sweep.finish_private();
+        self.leave_home(st.home);
+    }
+
+    /// Moves the frames that others share out of this space's window.
+    fn give_away(&self, no: SpaceNo, st: &mut SpaceState) -> Result<(), Stop> {
+        let mut page = 0;
+        while page < st.len && self.spaces.get(no.0).lent() != 0 {
+            let found = self.lookup(st, PageNo(page));
+            let Some(leaf) = found.leaf else {
+                page = (page | (FAN as u32 - 1)) + 1;
+                continue;
+            };
+            if let Entry::Frame(frame) = found.entry {
+                let locked = self.lock_frame(frame);
+                let same = self.entry(leaf, PageNo(page)) == Entry::Frame(frame);
+                let lent = locked.residence == Residence::Private(no)
+                    && matches!(locked.frame.word.load().owner, Owner::Shared(_))
+                    && (found.shared || locked.frame.count.load().maps > 1);
+                if same && lent {
+                    self.give_away_frame(no, st.home, leaf, PageNo(page), locked)?;
+                }
+            }
+            page += 1;
+        }
+        Ok(())
+    }
+
+    fn give_away_frame(
+        &self,
+        no: SpaceNo,
+        home: HomeNo,
+        leaf: TableNo,
+        page: PageNo,
+        locked: crate::frame::Locked<'_>,
+    ) -> Result<(), Stop> {
+        let frame = locked.no;
+        if self.promote_around(leaf, page, locked, no, home)? {
+            return Ok(());
+        }
+        let locked = self.lock_frame(frame);
+        if locked.residence == Residence::Private(no) {
+            self.move_loose(no, page, locked)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Another version stands at the frame's place: it goes to the loose range.
+    fn move_loose(
+        &self,
+        no: SpaceNo,
+        page: PageNo,
+        mut locked: crate::frame::Locked<'_>,
+    ) -> Result<(), Stop> {
+        use crate::budget::{Charge, Class};
+        let charge = Charge::take(&self.budget, Class::Pool, PAGE, Need::Reclaim).ok_or(Stop::NoRoom)?;
+        let (to, pages) = self.homes.claim_loose();
+        let moved = self
+            .host
+            .reserve_pool(pages)
+            .and_then(|()| self.host.copy_to_pool(no, Run::one(page), to));
+        if let Err(e) = moved {
+            self.host.pool_free(to, 1);
+            self.homes.vacate_loose(to);
+            return Err(e.into());
+        }
+        self.host.drop_pages(no, Run::one(page));
+        locked.residence = Residence::Loose(to);
+        self.spaces.get(no.0).unlend();
+        self.budget.refund(Class::Private, PAGE);
+        charge.keep();
+        self.counters.promoted.one();
+        Ok(())
+    }
+}

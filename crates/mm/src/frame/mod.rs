@@ -1,0 +1,143 @@
+//! A frame: one page worth of content and its descriptor (Linux: `struct page`).
+//!
+//! ```text
+//!            begin                 fork                    write fault, sole mapper
+//!   Free ------------> Exclusive ---------> Shared -----------------------> Exclusive
+//!    ^                     |                   |
+//!    +------ last put -----+---- last unmap ---+
+//! ```
+//! *Exclusive*: one leaf table maps it and its space may write it in place. *Shared*: read-only
+//! to everybody, its bytes never change. Where the bytes are (the residence) and which swap slot
+//! caches them stand under the frame lock, which also guards the mapping word and the chain of
+//! mappers. Flags and list links are atomics: flags are hints, links belong to the LRU lock.
+
+pub mod count;
+pub mod word;
+
+pub use count::{Count, Counts, Put};
+pub use word::{MappingWord, Owner, Snapshot};
+
+use crate::addr::{FrameNo, PoolPage, SpaceNo};
+use crate::home::HomeNo;
+use crate::swap::SwapRef;
+use memfold_sync::atomic::{AtomicBool, Ordering};
+use memfold_sync::{Mutex, MutexGuard, Rank};
+
+/// Where the bytes of a frame are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Residence {
+    /// Nowhere: the frame is free or being built.
+    Nowhere,
+    /// A private page under the window of this space, at the page that the owner's slot stands for.
+    Private(SpaceNo),
+    /// The pool page at the frame's own page of this home, immutable: windows of the home can show it.
+    Home(HomeNo),
+    /// A pool page of the loose range, immutable: it can be copied, not shown.
+    Loose(PoolPage),
+}
+
+/// Under the frame lock.
+#[derive(Debug)]
+pub struct FrameState {
+    /// Where the bytes are.
+    pub residence: Residence,
+    /// The swap slot that still holds the same bytes; its `frame` names this frame.
+    pub cached: Option<SwapRef>,
+}
+
+/// The descriptor.
+#[derive(Debug)]
+pub struct Frame {
+    /// Atomic; transitions in `frame/word.rs`.
+    pub word: MappingWord,
+    /// Atomic; transitions in `frame/count.rs`.
+    pub count: Count,
+    state: Mutex<FrameState>,
+    referenced: AtomicBool,
+    /// Which list the frame is on, and its neighbours there: under the LRU lock.
+    pub(crate) links: crate::lru::Links,
+}
+
+impl Frame {
+    /// A free frame.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            word: MappingWord::new(),
+            count: Count::new(),
+            state: Mutex::new(
+                Rank::Frame,
+                FrameState {
+                    residence: Residence::Nowhere,
+                    cached: None,
+                },
+            ),
+            referenced: AtomicBool::new(false),
+            links: crate::lru::Links::new(),
+        }
+    }
+
+    /// Notes that somebody used the frame.
+    pub fn mark_referenced(&self) {
+        // Relaxed: a hint for reclaim, nothing hangs on it.
+        self.referenced.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the frame was used since this was last asked.
+    #[must_use]
+    pub fn test_and_clear_referenced(&self) -> bool {
+        // Relaxed: a hint for reclaim, nothing hangs on it.
+        self.referenced.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Default for Frame {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The frame lock, held: the right to change who owns the frame and where it is.
+#[derive(Debug)]
+pub struct Locked<'a> {
+    /// Its number.
+    pub no: FrameNo,
+    /// Its descriptor.
+    pub frame: &'a Frame,
+    state: MutexGuard<'a, FrameState>,
+}
+
+impl<'a> Locked<'a> {
+    /// Waits for the frame lock.
+    #[must_use]
+    pub fn wait(no: FrameNo, frame: &'a Frame) -> Self {
+        Self {
+            no,
+            frame,
+            state: frame.state.lock(),
+        }
+    }
+
+    /// Takes the frame lock if it is free.
+    #[must_use]
+    pub fn attempt(no: FrameNo, frame: &'a Frame) -> Option<Self> {
+        Some(Self {
+            no,
+            frame,
+            state: frame.state.try_lock()?,
+        })
+    }
+}
+
+impl std::ops::Deref for Locked<'_> {
+    type Target = FrameState;
+    fn deref(&self) -> &FrameState {
+        &self.state
+    }
+}
+
+impl std::ops::DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut FrameState {
+        &mut self.state
+    }
+}

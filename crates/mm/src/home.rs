@@ -1,0 +1,280 @@
+//! Homes: ranges of the pool, one for each family of forks, and who stands where in them.
+//!
+//! The window of a space can show one pool page at each of its pages: `home + page`. A home
+//! records which frame stands there. A frame that cannot stand at its place, because another
+//! version of that page does, goes to the *loose* range, from where it can be copied but not shown.
+//! Each place also remembers a *base*: a stored version of its page, to which the versions of all
+//! spaces of the home are probably similar, so that the store can keep them as small differences.
+//! Places are claimed and given back by compare-exchange, under the lock of the frame that stands there; the
+//! ranges themselves are handed out under the home lock.
+
+use crate::addr::{FrameNo, PageNo, PoolPage};
+use crate::host::Stored;
+use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use memfold_sync::{Arc, Mutex, OnceLock, Rank, Slots};
+use std::num::NonZeroU64;
+
+/// Names a home; never 0 in a living space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HomeNo(pub u32);
+
+const CHUNK: u32 = 256;
+type Chunk = Box<[Place]>;
+type Chunks = Box<[OnceLock<Chunk>]>;
+
+/// Where the loose range ends and the homes begin, in pool pages (1 TiB).
+const LOOSE_PAGES: u64 = 1 << 28;
+
+#[derive(Debug)]
+struct Place {
+    /// The frame that stands here, or 0. Changed by compare-exchange, under that frame's lock.
+    frame: AtomicU32,
+    /// The base, or 0. Set once; the home holds it until its last user leaves.
+    base: AtomicU64,
+}
+
+#[derive(Debug)]
+struct HomeState {
+    first: PoolPage,
+    pages: u32,
+    users: u32,
+    /// Made when the first page is claimed; dropped with the last user.
+    places: Option<Arc<Chunks>>,
+}
+
+/// One home.
+#[derive(Debug)]
+pub(crate) struct Home(Mutex<HomeState>);
+
+#[derive(Debug)]
+struct Ranges {
+    next: u64,
+    free: Vec<(u32, PoolPage)>,
+    loose_next: u64,
+    loose_free: Vec<u64>,
+}
+
+/// All homes and the loose range.
+#[derive(Debug)]
+pub(crate) struct Homes {
+    homes: Slots<Home>,
+    ranges: Mutex<Ranges>,
+}
+
+impl Homes {
+    pub fn new(capacity: u32) -> Self {
+        let home = || {
+            Home(Mutex::new(
+                Rank::Home,
+                HomeState {
+                    first: PoolPage(0),
+                    pages: 0,
+                    users: 0,
+                    places: None,
+                },
+            ))
+        };
+        let ranges = Ranges {
+            next: LOOSE_PAGES,
+            free: Vec::new(),
+            loose_next: 0,
+            loose_free: Vec::new(),
+        };
+        Self {
+            homes: Slots::new(capacity, home),
+            ranges: Mutex::new(Rank::Slots, ranges),
+        }
+    }
+
+    pub fn base_bytes(&self) -> u64 {
+        self.homes.base_bytes()
+    }
+
+    /// A home of `pages` pages with one user, and how long the pool must be for it.
+    pub fn create(&self, pages: u32, charge: impl FnOnce(u64) -> bool) -> Option<(HomeNo, u64)> {
+        let no = self.homes.alloc(charge)?;
+        let mut ranges = self.ranges.lock();
+        let reused = ranges.free.iter().position(|&(free, _)| free == pages);
+        let first = match reused {
+            Some(at) => ranges.free.swap_remove(at).1,
+            None => {
+                let first = PoolPage(ranges.next);
+                ranges.next += u64::from(pages);
+                first
+            }
+        };
+        let end = ranges.next;
+        drop(ranges);
+        *self.homes.get(no).0.lock() = HomeState {
+            first,
+            pages,
+            users: 1,
+            places: None,
+        };
+        Some((HomeNo(no), end))
+    }
+
+    /// The pool page at which page 0 of the home's spaces stands.
+    pub fn first(&self, home: HomeNo) -> PoolPage {
+        self.homes.get(home.0).0.lock().first
+    }
+
+    pub fn join(&self, home: HomeNo) {
+        self.homes.get(home.0).0.lock().users += 1;
+    }
+
+    /// A user less. The last one gets the bases, and how many bytes the places held, to give both back.
+    pub fn leave(&self, home: HomeNo) -> Option<(Vec<Stored>, u64)> {
+        let mut state = self.homes.get(home.0).0.lock();
+        state.users -= 1;
+        if state.users != 0 {
+            return None;
+        }
+        let places = state.places.take();
+        let (pages, first) = (state.pages, state.first);
+        drop(state);
+        let left = places.map_or((Vec::new(), 0), |places| {
+            let chunks: Vec<_> = places.iter().filter_map(OnceLock::get).collect();
+            let all = || chunks.iter().flat_map(|c| c.iter());
+            assert!(
+                all().all(|p| Self::at(p).is_none()),
+                "a home was given up while frames stood in it"
+            );
+            let bases = all().filter_map(Self::base_at).collect();
+            (
+                bases,
+                Self::outer_bytes(&places) + chunks.len() as u64 * Self::chunk_bytes(),
+            )
+        });
+        self.ranges.lock().free.push((pages, first));
+        self.homes.free(home.0);
+        Some(left)
+    }
+
+    fn base_at(place: &Place) -> Option<Stored> {
+        // Acquire: the store's entry was made before it was recorded here.
+        NonZeroU64::new(place.base.load(Ordering::Acquire)).map(Stored)
+    }
+
+    /// How many spaces stand in the home.
+    pub fn users(&self, home: HomeNo) -> u32 {
+        self.homes.get(home.0).0.lock().users
+    }
+
+    /// The base of the page's place.
+    pub fn base(&self, home: HomeNo, page: PageNo) -> Option<Stored> {
+        let places = self.homes.get(home.0).0.lock().places.clone()?;
+        Self::base_at(&places[(page.0 / CHUNK) as usize].get()?[(page.0 % CHUNK) as usize])
+    }
+
+    /// Records a base; false when there is one already, or no room for the record: the caller frees its own.
+    pub fn set_base(&self, home: HomeNo, page: PageNo, base: Stored, charge: impl Fn(u64) -> bool) -> bool {
+        self.with_place(home, page, charge, |place| {
+            // AcqRel: publishes the store's entry; one base wins.
+            place
+                .base
+                .compare_exchange(0, base.0.get(), Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+        })
+    }
+
+    fn outer_bytes(places: &Chunks) -> u64 {
+        (places.len() * size_of::<OnceLock<Chunk>>()) as u64
+    }
+
+    fn chunk_bytes() -> u64 {
+        u64::from(CHUNK) * size_of::<Place>() as u64
+    }
+
+    fn at(place: &Place) -> Option<FrameNo> {
+        // Acquire: sees the frame as it was when it took the place.
+        Some(place.frame.load(Ordering::Acquire))
+            .filter(|&no| no != 0)
+            .map(FrameNo)
+    }
+
+    /// Which frame stands at the page's place.
+    pub fn occupant(&self, home: HomeNo, page: PageNo) -> Option<FrameNo> {
+        let places = self.homes.get(home.0).0.lock().places.clone()?;
+        Self::at(&places[(page.0 / CHUNK) as usize].get()?[(page.0 % CHUNK) as usize])
+    }
+
+    /// `frame`, whose lock is held, takes the page's place; false when another stands there or `charge`
+    /// refuses room for the record.
+    pub fn claim(&self, home: HomeNo, page: PageNo, frame: FrameNo, charge: impl Fn(u64) -> bool) -> bool {
+        self.with_place(home, page, charge, |place| {
+            // AcqRel: publishes the frame, sees that the one before it is gone.
+            place
+                .frame
+                .compare_exchange(0, frame.0, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+        })
+    }
+
+    /// Runs `step` on a place, whose record is made if need be; false when `charge` refuses room for it.
+    fn with_place(
+        &self,
+        home: HomeNo,
+        page: PageNo,
+        charge: impl Fn(u64) -> bool,
+        step: impl FnOnce(&Place) -> bool,
+    ) -> bool {
+        let mut state = self.homes.get(home.0).0.lock();
+        if state.places.is_none() {
+            let outer: Chunks = (0..state.pages.div_ceil(CHUNK))
+                .map(|_| OnceLock::new())
+                .collect();
+            if !charge(Self::outer_bytes(&outer)) {
+                return false;
+            }
+            state.places = Some(Arc::new(outer));
+        }
+        let places = state.places.clone().expect("made above");
+        let chunk = &places[(page.0 / CHUNK) as usize];
+        if chunk.get().is_none() {
+            if !charge(Self::chunk_bytes()) {
+                return false;
+            }
+            let place = |_| Place {
+                frame: AtomicU32::new(0),
+                base: AtomicU64::new(0),
+            };
+            chunk.get_or_init(|| (0..CHUNK).map(place).collect());
+        }
+        step(&chunk.get().expect("made above")[(page.0 % CHUNK) as usize])
+    }
+
+    /// `frame`, whose lock is held, leaves its place, which is empty in the pool by now.
+    pub fn vacate(&self, home: HomeNo, page: PageNo, frame: FrameNo) {
+        let places = self
+            .homes
+            .get(home.0)
+            .0
+            .lock()
+            .places
+            .clone()
+            .expect("a frame stands in this home");
+        let chunk = places[(page.0 / CHUNK) as usize]
+            .get()
+            .expect("a frame stands in this part of the home");
+        // Release: whoever takes the place next sees it emptied.
+        let was = chunk[(page.0 % CHUNK) as usize].frame.swap(0, Ordering::Release);
+        assert_eq!(was, frame.0, "frame {frame} left a place where frame {was} stood");
+    }
+
+    /// A place in the loose range, and how long the pool must be for it.
+    pub fn claim_loose(&self) -> (PoolPage, u64) {
+        let mut ranges = self.ranges.lock();
+        let at = ranges.loose_free.pop().unwrap_or_else(|| {
+            ranges.loose_next += 1;
+            ranges.loose_next - 1
+        });
+        assert!(at < LOOSE_PAGES, "the loose range is full");
+        (PoolPage(at), at + 1)
+    }
+
+    /// Gives a loose place back; it is empty in the pool by now.
+    pub fn vacate_loose(&self, at: PoolPage) {
+        self.ranges.lock().loose_free.push(at.0);
+    }
+}

@@ -1,0 +1,322 @@
+//! The manager: all arrays, both seams, the statistics.
+//!
+//! `Mm` is built from these parts: arrays of descriptors that never move (`frames`, `tables`,
+//! `spaces`, `swap`, `homes`), the lists, the budget. Its operations live in the files beside this one:
+//! `fault/`, `fork.rs`, `drop.rs`, `pin.rs`, `reclaim/`, `freeze.rs`; `check.rs` holds it to its invariants.
+//! It may be called from any thread and from fault handlers; it starts no thread.
+//! Lock order: `memfold_sync::Rank`.
+
+use crate::addr::{FrameNo, PAGE_SIZE, PageBytes, PageNo, SpaceNo};
+use crate::budget::{Budget, Class, Need, UNLIMITED, Usage};
+use crate::frame::{Frame, Locked, Put};
+use crate::home::Homes;
+use crate::host::{Host, HostError, Store, StoreError, StoreStats};
+use crate::lru::{List, Lru};
+use crate::space::{FaultError, SpaceSlot};
+use crate::stats::{Counters, Stats};
+use crate::swap::Swap;
+use crate::table::{Table, TableNo};
+use memfold_sync::atomic::{AtomicU32, Ordering};
+use memfold_sync::{Mutex, Rank, Slots};
+
+/// Bytes of a page, as budgets count.
+pub(crate) const PAGE: u64 = PAGE_SIZE as u64;
+
+/// The sizes of a manager.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Most bytes that may be held; [`UNLIMITED`] for none.
+    pub limit_bytes: u64,
+    /// Memory that the machine has: bounds the arrays when the budget does not.
+    pub machine_bytes: u64,
+    /// Most spaces at a time.
+    pub spaces: u32,
+}
+
+/// The least budget with which anything works.
+pub const LEAST_LIMIT: u64 = 1 << 20;
+
+/// Why a manager cannot be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The budget does not even hold the manager's own tables.
+    #[error("a budget of {limit} bytes is too small: {least} bytes are the least that works")]
+    BudgetTooSmall {
+        /// What was asked for.
+        limit: u64,
+        /// The least that works.
+        least: u64,
+    },
+}
+
+/// Why an operation on a space failed; everything is as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpaceError {
+    /// The space was dropped.
+    #[error("space {0} does not exist")]
+    NoSuchSpace(SpaceNo),
+    /// All places for spaces are taken.
+    #[error("there are {0} spaces already, the most that this manager was built for")]
+    TooManySpaces(u32),
+    /// The size is zero, or beyond what a space can have, or beyond its reserve.
+    #[error("a space of {pages} pages is not possible: 1 to {most} are")]
+    BadSize {
+        /// What was asked for, in pages.
+        pages: u64,
+        /// The most that is possible here, in pages.
+        most: u64,
+    },
+    /// Everything that could be reclaimed was, and the budget still has no room.
+    #[error(
+        "the budget of {limit} bytes has no room for this, and nothing more can be reclaimed; raise the budget or drop spaces"
+    )]
+    OverBudget {
+        /// The budget.
+        limit: u64,
+    },
+    /// A page could not be brought in.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
+    /// The machine refused a step.
+    #[error("the machine refused: {0}")]
+    Host(#[from] HostError),
+}
+
+/// Why a step stopped before it was done; nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Another thread was faster: look again.
+    Again,
+    /// The budget has no room: reclaim, then look again.
+    NoRoom,
+    /// The machine refused.
+    Host(HostError),
+    /// The store refused.
+    Lost(StoreError),
+    /// There is no such page.
+    Fault(FaultError),
+}
+
+impl From<StoreError> for Stop {
+    fn from(e: StoreError) -> Self {
+        Self::Lost(e)
+    }
+}
+
+impl From<HostError> for Stop {
+    fn from(e: HostError) -> Self {
+        Self::Host(e)
+    }
+}
+
+/// The manager.
+pub struct Mm<H, S> {
+    pub(crate) host: H,
+    pub(crate) store: S,
+    pub(crate) budget: Budget,
+    pub(crate) frames: Slots<Frame>,
+    pub(crate) tables: Slots<Table>,
+    pub(crate) spaces: Slots<SpaceSlot>,
+    pub(crate) swap: Swap,
+    pub(crate) homes: Homes,
+    pub(crate) lru: Lru,
+    pub(crate) counters: Counters,
+    /// Counts evictions: the clock of refault distances.
+    pub(crate) clock: AtomicU32,
+    pub(crate) most_spaces: u32,
+    scratch: Mutex<Vec<Box<PageBytes>>>,
+}
+
+/// Page buffers kept ready, so that reclaim needs no allocation.
+const SCRATCH: usize = 8;
+
+impl<H: Host, S: Store> Mm<H, S> {
+    /// An empty manager.
+    ///
+    /// # Errors
+    /// [`BuildError::BudgetTooSmall`] below [`LEAST_LIMIT`], or when the tables alone would fill a quarter of it.
+    pub fn new(host: H, store: S, config: Config) -> Result<Self, BuildError> {
+        let limit = config.limit_bytes;
+        let most_bytes = limit.min(config.machine_bytes).max(LEAST_LIMIT);
+        let pages = (most_bytes / PAGE).min(1 << 30) as u32;
+        // A stored page costs a slot and a hundred bytes or so at the least.
+        let slots = if limit == UNLIMITED {
+            u64::from(pages)
+        } else {
+            most_bytes / 96
+        };
+        let mm = Self {
+            host,
+            store,
+            budget: Budget::new(limit),
+            frames: Slots::new(pages, Frame::new),
+            tables: Slots::new(
+                (most_bytes / size_of::<Table>() as u64).min(1 << 30) as u32,
+                Table::new,
+            ),
+            spaces: Slots::new(config.spaces, SpaceSlot::new),
+            swap: Swap::new(slots.min(1 << 31) as u32),
+            homes: Homes::new(config.spaces),
+            lru: Lru::new(),
+            counters: Counters::default(),
+            clock: AtomicU32::new(0),
+            most_spaces: config.spaces,
+            scratch: Mutex::new(
+                Rank::Slots,
+                (0..SCRATCH).map(|_| Box::new([0; PAGE_SIZE])).collect(),
+            ),
+        };
+        let base = mm.frames.base_bytes()
+            + mm.tables.base_bytes()
+            + mm.spaces.base_bytes()
+            + mm.homes.base_bytes()
+            + mm.swap.base_bytes()
+            + SCRATCH as u64 * PAGE
+            + mm.store.stats().held_bytes;
+        let least = (base * 4).max(LEAST_LIMIT);
+        if limit < least || !mm.budget.charge(Class::Tables, base, Need::Normal) {
+            return Err(BuildError::BudgetTooSmall { limit, least });
+        }
+        Ok(mm)
+    }
+
+    /// The machine.
+    pub fn host(&self) -> &H {
+        &self.host
+    }
+
+    /// The store.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// What is held, by class; in bytes.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.budget.usage()
+    }
+
+    /// What the store holds.
+    #[must_use]
+    pub fn store_stats(&self) -> StoreStats {
+        self.store.stats()
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.counters.read();
+        stats.active_frames = self.lru.len(List::Active);
+        stats.inactive_frames = self.lru.len(List::Inactive);
+        stats
+    }
+
+    pub(crate) fn frame(&self, no: FrameNo) -> &Frame {
+        self.frames.get(no.0)
+    }
+
+    pub(crate) fn table(&self, no: TableNo) -> &Table {
+        self.tables.get(no.0)
+    }
+
+    pub(crate) fn space(&self, no: SpaceNo) -> Result<&SpaceSlot, SpaceError> {
+        self.spaces.peek(no.0).ok_or(SpaceError::NoSuchSpace(no))
+    }
+
+    pub(crate) fn lock_frame(&self, no: FrameNo) -> Locked<'_> {
+        Locked::wait(no, self.frame(no))
+    }
+
+    /// A frame that nobody knows yet.
+    pub(crate) fn alloc_frame(&self) -> Result<FrameNo, Stop> {
+        self.frames
+            .alloc(self.budget.tables(Need::Normal))
+            .map(FrameNo)
+            .ok_or(Stop::NoRoom)
+    }
+
+    /// Drops a reference taken by isolation.
+    pub(crate) fn put_frame(&self, no: FrameNo) {
+        match self.frame(no).count.put() {
+            Put::Held => (),
+            Put::Last => self.bury(no),
+        }
+    }
+
+    /// The last reference is gone: the descriptor may be reused.
+    pub(crate) fn bury(&self, no: FrameNo) {
+        self.lru.forget(&self.frames, no);
+        self.frames.free(no.0);
+    }
+
+    /// The eviction clock.
+    pub(crate) fn clock(&self) -> u32 {
+        // Relaxed: policy only.
+        self.clock.load(Ordering::Relaxed)
+    }
+
+    /// Lends a page buffer to `step`; nothing is allocated while few are out.
+    pub(crate) fn with_scratch<R>(&self, step: impl FnOnce(&mut PageBytes) -> R) -> R {
+        let taken = self.scratch.lock().pop();
+        let mut page = taken.unwrap_or_else(|| Box::new([0; PAGE_SIZE]));
+        let result = step(&mut page);
+        let mut kept = self.scratch.lock();
+        if kept.len() < SCRATCH {
+            kept.push(page);
+        }
+        result
+    }
+
+    /// Runs `step` until it is done, reclaiming when it finds no room.
+    pub(crate) fn retry<R>(&self, mut step: impl FnMut() -> Result<R, Stop>) -> Result<R, Stop> {
+        let mut fruitless = 0;
+        loop {
+            match step() {
+                // Whoever was faster got on; looking again ends when it is done.
+                Err(Stop::Again) => memfold_sync::thread::yield_now(),
+                Err(Stop::NoRoom) if fruitless < 3 => {
+                    fruitless = if self.reclaim_for_fault() {
+                        0
+                    } else {
+                        fruitless + 1
+                    };
+                }
+                other => return other,
+            }
+        }
+    }
+
+    pub(crate) fn space_error(&self, stop: Stop, space: SpaceNo, page: PageNo) -> SpaceError {
+        match stop {
+            Stop::Again | Stop::NoRoom => SpaceError::OverBudget {
+                limit: self.budget.limit(),
+            },
+            Stop::Host(source) => SpaceError::Host(source),
+            Stop::Lost(source) => SpaceError::Fault(FaultError::PageLost { space, page, source }),
+            Stop::Fault(e) => SpaceError::Fault(e),
+        }
+    }
+
+    pub(crate) fn fault_error(&self, stop: Stop, space: SpaceNo, page: PageNo) -> FaultError {
+        match stop {
+            Stop::Again | Stop::NoRoom => FaultError::OverBudget {
+                space,
+                page,
+                limit: self.budget.limit(),
+            },
+            Stop::Host(source) => FaultError::Host { space, page, source },
+            Stop::Lost(source) => FaultError::PageLost { space, page, source },
+            Stop::Fault(e) => e,
+        }
+    }
+}
+
+impl<H, S> std::fmt::Debug for Mm<H, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mm")
+            .field("usage", &self.budget.usage())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,91 @@
+//! Pins: pages that the kernel is about to read or write, and that must stay where they are.
+//!
+//! A pinned page is an exclusive, writable private page of its space. It is not evicted, shared or
+//! moved until it is unpinned; a fork copies it for the child. A pin counts on the frame (so that reclaim sees it
+//! under the frame lock) and in the space (so that fork finds it).
+
+use crate::addr::{Access, PageNo, Run, SpaceNo};
+use crate::frame::{Owner, Put};
+use crate::host::{Host, Store};
+use crate::mm::{Mm, Stop};
+use crate::space::{FaultError, SpaceState};
+use crate::table::Entry;
+
+impl<H: Host, S: Store> Mm<H, S> {
+    /// Brings the pages in, makes them this space's own and keeps them there until `unpin`. Pins nest.
+    ///
+    /// # Errors
+    /// [`FaultError`]; then no page of the run is pinned by this call.
+    pub fn pin(&self, space: SpaceNo, run: Run) -> Result<(), FaultError> {
+        for page in run.pages() {
+            if let Err(stop) = self.retry(|| self.pin_page(space, page)) {
+                if page != run.first {
+                    self.unpin(
+                        space,
+                        Run {
+                            first: run.first,
+                            len: page.0 - run.first.0,
+                        },
+                    );
+                }
+                return Err(self.fault_error(stop, space, page));
+            }
+        }
+        Ok(())
+    }
+
+    fn pin_page(&self, space: SpaceNo, page: PageNo) -> Result<(), Stop> {
+        let slot = self
+            .spaces
+            .peek(space.0)
+            .ok_or(Stop::Fault(FaultError::NoSuchSpace(space)))?;
+        let mut st = slot.lock();
+        self.fault_locked(space, &mut st, page, Access::Write)?;
+        let Entry::Frame(no) = self.lookup(&st, page).entry else {
+            return Err(Stop::Again);
+        };
+        let locked = self.lock_frame(no);
+        let still = self.lookup(&st, page).entry == Entry::Frame(no)
+            && matches!(locked.frame.word.load().owner, Owner::Exclusive(_));
+        if !still {
+            return Err(Stop::Again);
+        }
+        // Ageing may have protected the page after the fault.
+        self.host.unprotect(space, Run::one(page))?;
+        locked.frame.count.pin();
+        match st.pins.binary_search_by_key(&page, |&(p, _)| p) {
+            Ok(at) => st.pins[at].1 += 1,
+            Err(at) => st.pins.insert(at, (page, 1)),
+        }
+        Ok(())
+    }
+
+    /// Takes back what one `pin` of the same run did.
+    ///
+    /// # Panics
+    /// When a page of the run is not pinned.
+    pub fn unpin(&self, space: SpaceNo, run: Run) {
+        let Ok(mut st) = self.lock_space(space) else {
+            return;
+        };
+        for page in run.pages() {
+            self.unpin_page(&mut st, page);
+        }
+    }
+
+    fn unpin_page(&self, st: &mut SpaceState, page: PageNo) {
+        let at = st
+            .pins
+            .binary_search_by_key(&page, |&(p, _)| p)
+            .expect("the page is not pinned");
+        let Entry::Frame(no) = self.lookup(st, page).entry else {
+            panic!("a pinned page was evicted")
+        };
+        let put = self.lock_frame(no).frame.count.unpin();
+        assert_eq!(put, Put::Held, "a pinned page was unmapped");
+        st.pins[at].1 -= 1;
+        if st.pins[at].1 == 0 {
+            st.pins.remove(at);
+        }
+    }
+}

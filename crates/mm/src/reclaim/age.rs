@@ -1,0 +1,111 @@
+//! Ageing: was a frame used? (Linux: `shrink_active_list`, `page_referenced`.)
+//!
+//! A fault that shows, takes over or unprotects a frame marks it as referenced. What a program
+//! does with a page that it already sees is not known to us, so ageing makes the next use a fault: a private page that
+//! leaves the active list is protected (a store takes it back), a shared frame is hidden in a
+//! few of the windows that show it (a load shows it again). Every question is asked under the frame lock; a frame whose
+//! lock is taken counts as used.
+
+use super::{BATCH, Batch};
+use crate::addr::{PageNo, Run, SpaceNo};
+use crate::frame::{Locked, Owner, Residence};
+use crate::host::{Host, Store};
+use crate::lru::{Isolated, List};
+use crate::mm::Mm;
+
+/// Windows of a shared frame that are asked.
+const ASKED: usize = 2;
+
+impl<H: Host, S: Store> Mm<H, S> {
+    /// Whether the frame was used since this was last asked.
+    pub(crate) fn page_referenced(&self, locked: &Locked<'_>) -> bool {
+        let mut used = locked.frame.test_and_clear_referenced();
+        if let (Residence::Home(_), Owner::Shared(at)) = (locked.residence, locked.frame.word.load().owner) {
+            let run = Run::one(self.page_of(at));
+            self.rmap_walk(locked, ASKED, &mut |space| {
+                used |= self.host.test_and_clear_young(space, run) != 0
+            });
+        }
+        used
+    }
+
+    /// Moves one batch from the tail of the active list: used frames to its head, the others to probation.
+    pub(crate) fn shrink_active(&self) {
+        let mut batch: Batch = [const { None }; BATCH];
+        self.lru.isolate_tail(&self.frames, List::Active, &mut batch);
+        let mut watched: [Option<(SpaceNo, PageNo, Locked<'_>)>; BATCH] = [const { None }; BATCH];
+        let mut len = 0;
+        for isolated in &mut batch {
+            let Some(Isolated(no)) = isolated else { continue };
+            let locked = Locked::attempt(*no, self.frame(*no));
+            let used = locked.as_ref().is_none_or(|l| self.page_referenced(l));
+            if used {
+                self.put_on(isolated, List::Active);
+                continue;
+            }
+            let locked = locked.expect("an unused frame is locked");
+            if let (Residence::Private(space), Owner::Exclusive(at)) =
+                (locked.residence, locked.frame.word.load().owner)
+            {
+                watched[len] = Some((space, self.page_of(at), locked));
+                len += 1;
+            }
+        }
+        self.watch(&mut watched[..len]);
+        drop(watched);
+        for isolated in &mut batch {
+            if isolated.is_some() {
+                self.counters.deactivated.one();
+                self.put_on(isolated, List::Inactive);
+            }
+        }
+    }
+
+    /// Protects private pages in runs, so that a store to one of them is noticed. Pinned ones are let be.
+    fn watch(&self, pages: &mut [Option<(SpaceNo, PageNo, Locked<'_>)>]) {
+        pages.sort_unstable_by_key(|p| p.as_ref().map(|(space, page, _)| (*space, *page)));
+        let mut run: Option<(SpaceNo, Run)> = None;
+        for (space, page, locked) in pages.iter().flatten() {
+            if locked.frame.count.load().pins != 0 {
+                continue;
+            }
+            run = match run {
+                Some((s, r)) if s == *space && r.end() == *page => Some((s, Run { len: r.len + 1, ..r })),
+                before => {
+                    self.protect_hint(before);
+                    Some((*space, Run::one(*page)))
+                }
+            };
+        }
+        self.protect_hint(run);
+    }
+
+    fn protect_hint(&self, run: Option<(SpaceNo, Run)>) {
+        if let Some((space, run)) = run {
+            // A page that stays writable is only less well known.
+            let _ = self.host.protect(space, run);
+        }
+    }
+
+    pub(super) fn put_on(&self, isolated: &mut Option<Isolated>, list: List) {
+        if let Some(isolated) = isolated.take() {
+            let no = self.lru.putback(&self.frames, isolated, list);
+            self.put_frame(no);
+        }
+    }
+
+    /// Evicts one batch from the tail of the inactive list, used frames go to the active list; returns how many went.
+    pub(crate) fn shrink_inactive(&self) -> u32 {
+        let mut batch: Batch = [const { None }; BATCH];
+        self.lru.isolate_tail(&self.frames, List::Inactive, &mut batch);
+        for isolated in &mut batch {
+            let Some(Isolated(no)) = isolated else { continue };
+            let used = Locked::attempt(*no, self.frame(*no)).is_none_or(|l| self.page_referenced(&l));
+            if used {
+                self.counters.activated.one();
+                self.put_on(isolated, List::Active);
+            }
+        }
+        self.evict_batch(&mut batch)
+    }
+}

@@ -1,0 +1,245 @@
+//! The reverse map: the only way from a frame to the entries that name it.
+//!
+//! A frame's mappers are leaf tables, all in the same slot, chained through that slot's
+//! links and headed by the mapping word. Everything here happens under the frame lock; whoever finds
+//! it taken treats the frame as in use and never walks without it. An entry names the
+//! frame exactly as long as its leaf is on the chain. `Sweep` gathers what a teardown frees, so that
+//! pool pages go in runs and private pages are refunded when their window is gone.
+
+use crate::addr::{FrameNo, PageNo, PoolPage, SpaceNo};
+use crate::budget::Class;
+use crate::frame::{Locked, Owner, Put, Residence};
+use crate::home::HomeNo;
+use crate::host::{Host, Store};
+use crate::mm::{Mm, PAGE};
+use crate::table::{Entry, LeafSlot, TableNo};
+
+const RUN: usize = if cfg!(any(loom, shuttle)) { 2 } else { 64 };
+
+/// What a teardown frees, gathered.
+pub(crate) struct Sweep<'a, H: Host, S: Store> {
+    mm: &'a Mm<H, S>,
+    /// Bytes of private pages whose window is about to be closed.
+    private_bytes: u64,
+    /// A run of pool pages, not freed yet: its home, its first page, the frames that stood there.
+    home: Option<(HomeNo, PageNo)>,
+    stood: [u32; RUN],
+    len: usize,
+}
+
+impl<'a, H: Host, S: Store> Sweep<'a, H, S> {
+    pub fn new(mm: &'a Mm<H, S>) -> Self {
+        Self {
+            mm,
+            private_bytes: 0,
+            home: None,
+            stood: [0; RUN],
+            len: 0,
+        }
+    }
+
+    fn push(&mut self, home: HomeNo, page: PageNo, frame: FrameNo) {
+        let follows = self
+            .home
+            .is_some_and(|(h, first)| h == home && first.plus(self.len as u32) == page);
+        if !follows || self.len == RUN {
+            self.finish_pool();
+            self.home = Some((home, page));
+        }
+        self.stood[self.len] = frame.0;
+        self.len += 1;
+    }
+
+    /// Frees the pool pages gathered so far.
+    pub fn finish_pool(&mut self) {
+        let Some((home, first)) = self.home.take() else {
+            return;
+        };
+        let mm = self.mm;
+        mm.host
+            .pool_free(mm.homes.first(home).plus(first.0), self.len as u32);
+        for (n, &frame) in self.stood[..self.len].iter().enumerate() {
+            mm.homes.vacate(home, first.plus(n as u32), FrameNo(frame));
+        }
+        mm.budget.refund(Class::Pool, self.len as u64 * PAGE);
+        self.len = 0;
+    }
+
+    /// The window is closed: its private pages are held no more.
+    pub fn finish_private(&mut self) {
+        self.mm
+            .budget
+            .refund(Class::Private, std::mem::take(&mut self.private_bytes));
+    }
+}
+
+impl<H: Host, S: Store> Drop for Sweep<'_, H, S> {
+    fn drop(&mut self) {
+        self.finish_pool();
+        assert_eq!(
+            self.private_bytes, 0,
+            "private pages were freed while their window is open"
+        );
+    }
+}
+
+impl<H: Host, S: Store> Mm<H, S> {
+    /// The page that a slot of a leaf stands for.
+    pub(crate) fn page_of(&self, at: LeafSlot) -> PageNo {
+        self.table(at.leaf).first_page().plus(u32::from(at.slot))
+    }
+
+    /// The first mapping of a fresh frame. The entry is stored afterwards, by the caller.
+    pub(crate) fn map_new(&self, locked: &Locked<'_>, owner: Owner) {
+        let (Owner::Exclusive(at) | Owner::Shared(at)) = owner else {
+            panic!("mapped a frame for nobody")
+        };
+        let links = &self.table(at.leaf).slot(at.slot).links;
+        links.set_next(0);
+        links.set_prev(0);
+        locked.frame.count.begin();
+        locked.frame.word.set(owner);
+    }
+
+    /// One leaf more names the frame, in the same slot as the others. The entry is stored by the caller.
+    pub(crate) fn map_also(&self, locked: &Locked<'_>, leaf: TableNo, slot: u8) {
+        let Owner::Shared(head) = locked.frame.word.load().owner else {
+            panic!("frame {} has one owner and was mapped again", locked.no)
+        };
+        assert_eq!(
+            head.slot, slot,
+            "frame {} was mapped in two different slots",
+            locked.no
+        );
+        let links = &self.table(leaf).slot(slot).links;
+        links.set_prev(0);
+        links.set_next(head.leaf.0);
+        self.table(head.leaf).slot(slot).links.set_prev(leaf.0);
+        locked.frame.count.map();
+        locked.frame.word.set(Owner::Shared(LeafSlot { leaf, slot }));
+    }
+
+    /// A leaf names the frame no more (its entry is changed already); frees what nobody names.
+    pub(crate) fn unmap(&self, locked: Locked<'_>, at: LeafSlot, sweep: &mut Sweep<'_, H, S>) {
+        let page = self.page_of(at);
+        let last = self.unchain(&locked, at);
+        if last {
+            self.release(locked, page, sweep);
+        } else {
+            let put = locked.frame.count.unmap();
+            assert_eq!(put, Put::Held, "a frame with mappers lost its last reference");
+        }
+    }
+
+    /// Takes a leaf off the chain; true when it was the only one.
+    fn unchain(&self, locked: &Locked<'_>, at: LeafSlot) -> bool {
+        let word = &locked.frame.word;
+        let (Owner::Exclusive(head) | Owner::Shared(head)) = word.load().owner else {
+            panic!("frame {} is unmapped but has no owner", locked.no)
+        };
+        let links = &self.table(at.leaf).slot(at.slot).links;
+        let (next, prev) = (links.next(), links.prev());
+        links.set_next(0);
+        links.set_prev(0);
+        if next != 0 {
+            self.table(TableNo(next)).slot(at.slot).links.set_prev(prev);
+        }
+        if prev != 0 {
+            self.table(TableNo(prev)).slot(at.slot).links.set_next(next);
+            return false;
+        }
+        assert_eq!(head, at, "frame {}'s chain lost a mapper", locked.no);
+        if next != 0 {
+            word.set(Owner::Shared(LeafSlot {
+                leaf: TableNo(next),
+                slot: at.slot,
+            }));
+        }
+        next == 0
+    }
+
+    /// Nobody names the frame: its bytes go.
+    fn release(&self, mut locked: Locked<'_>, page: PageNo, sweep: &mut Sweep<'_, H, S>) {
+        match locked.residence {
+            Residence::Private(space) => {
+                if matches!(locked.frame.word.load().owner, Owner::Shared(_)) {
+                    self.spaces.get(space.0).unlend();
+                }
+                sweep.private_bytes += PAGE;
+            }
+            Residence::Home(home) => sweep.push(home, page, locked.no),
+            Residence::Loose(at) => self.free_loose(at),
+            Residence::Nowhere => panic!("frame {} has mappers but no bytes", locked.no),
+        }
+        self.retire(&mut locked);
+        let put = locked.frame.count.unmap();
+        let no = locked.no;
+        drop(locked);
+        if put == Put::Last {
+            self.bury(no);
+        }
+    }
+
+    /// The frame has no bytes and no owner any more.
+    pub(crate) fn retire(&self, locked: &mut Locked<'_>) {
+        if let Some(slot) = locked.cached.take() {
+            self.swap.drop_cache(slot, &self.store, &self.budget);
+        }
+        locked.residence = Residence::Nowhere;
+        locked.frame.word.retire();
+    }
+
+    pub(crate) fn free_loose(&self, at: PoolPage) {
+        self.host.pool_free(at, 1);
+        self.homes.vacate_loose(at);
+        self.budget.refund(Class::Pool, PAGE);
+    }
+
+    /// Puts `to` in place of the frame in every leaf that names it; returns how many did. The
+    /// caller has moved the bytes and drops its own reference afterwards.
+    pub(crate) fn replace_all(&self, locked: &mut Locked<'_>, to: Entry) -> u32 {
+        let mut replaced = 0;
+        while let Owner::Exclusive(at) | Owner::Shared(at) = locked.frame.word.load().owner {
+            self.table(at.leaf).slot(at.slot).entry.store(to);
+            replaced += 1;
+            if self.unchain(locked, at) {
+                locked.residence = Residence::Nowhere;
+                locked.frame.word.retire();
+            }
+            let put = locked.frame.count.unmap();
+            assert_eq!(put, Put::Held, "the evicting thread holds a reference");
+        }
+        replaced
+    }
+
+    /// The leaves that name the frame, in chain order.
+    pub(crate) fn mappers<'s>(&'s self, locked: &Locked<'_>) -> impl Iterator<Item = LeafSlot> + 's {
+        let head = match locked.frame.word.load().owner {
+            Owner::Nobody => None,
+            Owner::Exclusive(at) | Owner::Shared(at) => Some(at),
+        };
+        std::iter::successors(head, |at| {
+            let next = self.table(at.leaf).slot(at.slot).links.next();
+            (next != 0).then_some(LeafSlot {
+                leaf: TableNo(next),
+                slot: at.slot,
+            })
+        })
+    }
+
+    /// Calls `visit` with up to `most` of the spaces that can reach the frame.
+    pub(crate) fn rmap_walk(&self, locked: &Locked<'_>, most: usize, visit: &mut dyn FnMut(SpaceNo)) {
+        let mut left = most;
+        for at in self.mappers(locked) {
+            let more = left != 0
+                && self.spaces_of(at.leaf, &mut |space| {
+                    visit(space);
+                    left -= 1;
+                    left != 0
+                });
+            if !more {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! A space: one memory image, its window's size, its root table.
+//!
+//! The state stands under the space lock, which a fault, a fork, a drop, a pin holds for
+//! as long as it works on the space. Reclaim never takes it. The links into the root table's chain of
+//! parents are guarded by that table's lock; `lent` counts, atomically, the frames that
+//! others share while their bytes still are private pages of this space's window.
+
+use crate::addr::{PageNo, SpaceNo};
+use crate::home::HomeNo;
+use crate::host::{Domain, HostError, StoreError};
+use crate::table::{ChainLinks, TableNo};
+use memfold_sync::atomic::{AtomicU32, Ordering};
+use memfold_sync::{Mutex, MutexGuard, Rank};
+
+/// Why a fault could not be resolved; the page is as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FaultError {
+    /// The space was dropped.
+    #[error("space {0} does not exist")]
+    NoSuchSpace(SpaceNo),
+    /// The page is beyond the space's length.
+    #[error("page {page} is beyond the {len} pages of space {space}")]
+    OutOfRange {
+        /// The space.
+        space: SpaceNo,
+        /// The page asked for.
+        page: PageNo,
+        /// The length of the space in pages.
+        len: u32,
+    },
+    /// Everything that could be reclaimed was, and the budget still has no room.
+    #[error(
+        "the budget of {limit} bytes has no room for page {page} of space {space}, and nothing more can be reclaimed; raise the budget or drop spaces"
+    )]
+    OverBudget {
+        /// The space.
+        space: SpaceNo,
+        /// The page asked for.
+        page: PageNo,
+        /// The budget.
+        limit: u64,
+    },
+    /// The store lost the page's bytes.
+    #[error("page {page} of space {space} is lost: {source}")]
+    PageLost {
+        /// The space.
+        space: SpaceNo,
+        /// The page asked for.
+        page: PageNo,
+        /// What the store said.
+        source: StoreError,
+    },
+    /// The machine refused a step.
+    #[error("page {page} of space {space} could not be shown: {source}")]
+    Host {
+        /// The space.
+        space: SpaceNo,
+        /// The page asked for.
+        page: PageNo,
+        /// What the machine said.
+        source: HostError,
+    },
+}
+
+/// Under the space lock.
+#[derive(Debug)]
+pub(crate) struct SpaceState {
+    pub alive: bool,
+    pub root: Option<TableNo>,
+    pub levels: u8,
+    pub len: u32,
+    pub reserve: u32,
+    pub home: HomeNo,
+    pub domain: Domain,
+    /// First of the leaves with exclusive frames, chained by `dirty_next`; 0 at the end.
+    pub dirty_head: u32,
+    /// Pages of this space that are pinned, with how often, in page order.
+    pub pins: Vec<(PageNo, u32)>,
+    /// The first fault that could not be resolved, until somebody takes it.
+    pub failure: Option<FaultError>,
+}
+
+/// One place in the table of spaces.
+#[derive(Debug)]
+pub(crate) struct SpaceSlot {
+    state: Mutex<SpaceState>,
+    /// Guarded by the root table's lock.
+    pub root_links: ChainLinks,
+    lent: AtomicU32,
+    /// The same as in the state, for reclaim, which has a frame of the space locked but not the space.
+    home: AtomicU32,
+    domain: AtomicU32,
+}
+
+impl SpaceSlot {
+    pub fn new() -> Self {
+        let state = SpaceState {
+            alive: false,
+            root: None,
+            levels: 1,
+            len: 0,
+            reserve: 0,
+            home: HomeNo(0),
+            domain: Domain(0),
+            dirty_head: 0,
+            pins: Vec::new(),
+            failure: None,
+        };
+        Self {
+            state: Mutex::new(Rank::Space, state),
+            root_links: ChainLinks::new(),
+            lent: AtomicU32::new(0),
+            home: AtomicU32::new(0),
+            domain: AtomicU32::new(0),
+        }
+    }
+
+    /// Before anybody can reach the space.
+    pub fn set_place(&self, home: HomeNo, domain: Domain) {
+        // Relaxed: published by the first entry of the space.
+        self.home.store(home.0, Ordering::Relaxed);
+        // Relaxed: as above.
+        self.domain.store(domain.0, Ordering::Relaxed);
+    }
+
+    /// The space's home; constant while it lives.
+    pub fn home(&self) -> HomeNo {
+        // Relaxed: constant while a frame of the space is locked.
+        HomeNo(self.home.load(Ordering::Relaxed))
+    }
+
+    /// The space's merge domain; constant while it lives.
+    pub fn domain(&self) -> Domain {
+        // Relaxed: constant while a frame of the space is locked.
+        Domain(self.domain.load(Ordering::Relaxed))
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, SpaceState> {
+        self.state.lock()
+    }
+
+    /// For a space that nobody else knows yet.
+    pub fn lock_new(&self) -> MutexGuard<'_, SpaceState> {
+        self.state
+            .try_lock()
+            .expect("a new space is known to its maker only")
+    }
+
+    /// A frame of this space became shared while its bytes stay here.
+    pub fn lend(&self) {
+        // Relaxed: changed under the frame's lock, read for decisions under the space lock.
+        self.lent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Such a frame's bytes left this space, or are its own again.
+    pub fn unlend(&self) {
+        // Relaxed: as `lend`.
+        let before = self.lent.fetch_sub(1, Ordering::Relaxed);
+        assert_ne!(before, 0, "a space got back a frame that it had not lent");
+    }
+
+    pub fn lent(&self) -> u32 {
+        // Relaxed: as `lend`; it can only fall while the space lock is held.
+        self.lent.load(Ordering::Relaxed)
+    }
+}

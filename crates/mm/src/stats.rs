@@ -1,0 +1,89 @@
+//! What was done so far, counted at the commit points. Atomic numbers for people; no decision hangs on them.
+
+use memfold_sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// The counters, as numbers; since the manager was built.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: u64,)*
+            /// Frames on the active list now.
+            pub active_frames: u32,
+            /// Frames on the inactive list now.
+            pub inactive_frames: u32,
+        }
+
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub $name: Counter,)*
+        }
+
+        impl Counters {
+            pub fn read(&self) -> Stats {
+                Stats { $($name: self.$name.get(),)* active_frames: 0, inactive_frames: 0 }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Faults, of all kinds.
+    faults,
+    /// Reads of pages never written: shown as zeros, without memory.
+    zero_shown,
+    /// Pages written for the first time.
+    new_pages,
+    /// Reads that showed a shared frame (each shows up to 16 neighbours).
+    shown,
+    /// Writes to a shared frame that copied it.
+    copied,
+    /// Writes to a frame that nobody shared any more: taken over in place.
+    reused,
+    /// Writes to a page that was only protected to see whether it is used.
+    unprotected,
+    /// Reads that could not show a shared frame at its place and copied it.
+    copied_on_read,
+    /// Pages that came back from the store for one space.
+    swapped_in,
+    /// Pages that came back from the store for all their sharers.
+    swapped_in_shared,
+    /// Of these two, pages that came back so soon that they should not have gone.
+    refaults,
+    /// Private pages that moved to the pool because somebody shares them.
+    promoted,
+    /// Frames that went to the store.
+    evictions,
+    /// Evictions that needed no new bytes in the store.
+    evictions_clean,
+    /// Evictions given up: the frame was in use, pinned, or the store had no room.
+    evictions_failed,
+    /// Frames moved from the active to the inactive list.
+    deactivated,
+    /// Frames moved from the inactive to the active list.
+    activated,
+    /// Forks.
+    forks,
+    /// Times a fault had to reclaim for itself.
+    direct_reclaims,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn add(&self, n: u64) {
+        // Relaxed: a number for people.
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub fn one(&self) {
+        self.add(1);
+    }
+
+    pub fn get(&self) -> u64 {
+        // Relaxed: a number for people.
+        self.0.load(Ordering::Relaxed)
+    }
+}

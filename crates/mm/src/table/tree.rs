@@ -1,0 +1,364 @@
+//! Walking, sharing and copying the tables of a space. Called under the space lock.
+//!
+//! A space may change what its own path of tables leads to only when no table on the path is
+//! shared. `own_leaf` makes it so: it first counts and allocates the tables that it needs, which may
+//! fail and changes nothing, then copies and links, which cannot fail.
+
+use super::{ChainLinks, Entry, FAN, MAX_LEVELS, Member, Table, TableNo, first_of, slot_of};
+use crate::addr::{PageNo, SpaceNo};
+use crate::budget::Need;
+use crate::host::{Host, Store};
+use crate::mm::{Mm, Stop};
+use crate::rmap::Sweep;
+use crate::space::SpaceState;
+use memfold_sync::atomic::Ordering;
+
+/// What a walk down to a page found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lookup {
+    /// The leaf, if the tree reaches so far.
+    pub leaf: Option<TableNo>,
+    /// Whether another space shares any table on the path.
+    pub shared: bool,
+    /// What the leaf says.
+    pub entry: Entry,
+}
+
+/// A leaf that only this space can reach: it may be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OwnLeaf(pub TableNo);
+
+/// Tables taken for a step; what is left over is given back.
+struct Spare<'a, H: Host, S: Store> {
+    mm: &'a Mm<H, S>,
+    tables: [u32; MAX_LEVELS as usize],
+    len: usize,
+}
+
+impl<H: Host, S: Store> Spare<'_, H, S> {
+    fn take(&mut self, level: u8, page: PageNo) -> TableNo {
+        assert_ne!(self.len, 0, "a path needed more tables than were counted");
+        self.len -= 1;
+        let no = TableNo(self.tables[self.len]);
+        let table = self.mm.table(no);
+        assert_eq!(table.refs(), 0, "a table in use was handed out");
+        table.set_place(level, first_of(page, level));
+        no
+    }
+}
+
+impl<H: Host, S: Store> Drop for Spare<'_, H, S> {
+    fn drop(&mut self) {
+        for &no in &self.tables[..self.len] {
+            self.mm.tables.free(no);
+        }
+    }
+}
+
+impl<H: Host, S: Store> Mm<H, S> {
+    /// Walks down to a page.
+    pub(crate) fn lookup(&self, st: &SpaceState, page: PageNo) -> Lookup {
+        let mut found = Lookup {
+            leaf: None,
+            shared: false,
+            entry: Entry::Absent,
+        };
+        let Some(mut at) = st.root else { return found };
+        for level in (0..st.levels).rev() {
+            let table = self.table(at);
+            found.shared |= table.refs() > 1;
+            let entry = table.slot(slot_of(page, level)).entry.load();
+            if level == 0 {
+                found.leaf = Some(at);
+                found.entry = entry;
+                return found;
+            }
+            match entry {
+                Entry::Table(next) => at = next,
+                Entry::Absent => return found,
+                other => panic!("a table of level {level} says {other:?}"),
+            }
+        }
+        found
+    }
+
+    /// Makes the path to a page this space's own.
+    pub(crate) fn own_leaf(&self, no: SpaceNo, st: &mut SpaceState, page: PageNo) -> Result<OwnLeaf, Stop> {
+        let found = self.lookup(st, page);
+        if let (Some(leaf), false) = (found.leaf, found.shared) {
+            return Ok(OwnLeaf(leaf));
+        }
+        let mut spare = self.spare_tables(self.tables_needed(st, page))?;
+        let mut parent = Member::Space(no);
+        let mut current = st.root;
+        for level in (0..st.levels).rev() {
+            let own = match current {
+                Some(table) if self.table(table).refs() == 1 => table,
+                Some(table) => self.split_off(table, parent, st, spare.take(level, page)),
+                None => {
+                    let new = spare.take(level, page);
+                    self.adopt(parent, new);
+                    self.point(parent, st, new);
+                    new
+                }
+            };
+            if level == 0 {
+                return Ok(OwnLeaf(own));
+            }
+            parent = Member::Table(own);
+            current = match self.table(own).slot(slot_of(page, level)).entry.load() {
+                Entry::Table(next) => Some(next),
+                _ => None,
+            };
+        }
+        unreachable!("a tree has at least one level")
+    }
+
+    fn tables_needed(&self, st: &SpaceState, page: PageNo) -> usize {
+        let mut at = st.root;
+        for level in (0..st.levels).rev() {
+            let own = at.filter(|&t| self.table(t).refs() == 1);
+            let Some(table) = own else {
+                return usize::from(level) + 1;
+            };
+            at = match self.table(table).slot(slot_of(page, level)).entry.load() {
+                Entry::Table(next) => Some(next),
+                _ => None,
+            };
+        }
+        0
+    }
+
+    fn spare_tables(&self, count: usize) -> Result<Spare<'_, H, S>, Stop> {
+        let mut spare = Spare {
+            mm: self,
+            tables: [0; MAX_LEVELS as usize],
+            len: 0,
+        };
+        while spare.len < count {
+            let no = self
+                .tables
+                .alloc(self.budget.tables(Need::Normal))
+                .ok_or(Stop::NoRoom)?;
+            spare.tables[spare.len] = no;
+            spare.len += 1;
+        }
+        Ok(spare)
+    }
+
+    /// Gives `parent` the copy `new` in place of the shared table `old`.
+    fn split_off(&self, old: TableNo, parent: Member, st: &mut SpaceState, new: TableNo) -> TableNo {
+        if self.table(old).level() == 0 {
+            self.copy_leaf(old, new);
+        } else {
+            self.copy_table(old, new);
+        }
+        // The parent's slot has one pair of links: it leaves the old chain before it enters the new one.
+        self.pull_parent(parent, old);
+        self.adopt(parent, new);
+        self.point(parent, st, new);
+        let mut sweep = Sweep::new(self);
+        self.drop_table(old, &mut sweep);
+        sweep.finish_pool();
+        new
+    }
+
+    /// Writes what `parent` points at.
+    fn point(&self, parent: Member, st: &mut SpaceState, child: TableNo) {
+        match parent {
+            Member::Space(_) => st.root = Some(child),
+            Member::Table(table) => {
+                let t = self.table(child);
+                let slot = slot_of(t.first_page(), t.level() + 1);
+                self.table(table).slot(slot).entry.store(Entry::Table(child));
+            }
+        }
+    }
+
+    fn copy_table(&self, from: TableNo, to: TableNo) {
+        let (from, to_table) = (self.table(from), self.table(to));
+        for n in 0..FAN as u8 {
+            if let Entry::Table(child) = from.slot(n).entry.load() {
+                self.adopt(Member::Table(to), child);
+                to_table.slot(n).entry.store(Entry::Table(child));
+            }
+        }
+    }
+
+    fn copy_leaf(&self, from: TableNo, to: TableNo) {
+        let (from, to_table) = (self.table(from), self.table(to));
+        for n in 0..FAN as u8 {
+            // Ends when the entry holds still: each turn means that somebody evicted or brought in the page.
+            loop {
+                let entry = from.slot(n).entry.load();
+                match entry {
+                    Entry::Absent => break,
+                    Entry::Frame(frame) => {
+                        let locked = self.lock_frame(frame);
+                        if from.slot(n).entry.load() == entry {
+                            self.map_also(&locked, to, n);
+                            to_table.slot(n).entry.store(entry);
+                            break;
+                        }
+                    }
+                    Entry::Swapped(slot) => {
+                        if self.swap.dup(slot) {
+                            to_table.slot(n).entry.store(entry);
+                            break;
+                        }
+                    }
+                    Entry::Table(_) => panic!("a leaf names a table"),
+                }
+            }
+        }
+    }
+
+    /// A space less points at its root.
+    pub(crate) fn drop_root(&self, no: SpaceNo, root: TableNo, sweep: &mut Sweep<'_, H, S>) {
+        self.pull_parent(Member::Space(no), root);
+        self.drop_table(root, sweep);
+    }
+
+    /// The fork `no` points at its parent's root.
+    pub(crate) fn share_root(&self, no: SpaceNo, root: TableNo) {
+        self.adopt(Member::Space(no), root);
+    }
+
+    /// Drops a reference whose chain entry is gone; frees what nobody else points at.
+    fn drop_table(&self, no: TableNo, sweep: &mut Sweep<'_, H, S>) {
+        let table = self.table(no);
+        if !table.drop_ref() {
+            return;
+        }
+        let level = table.level();
+        for n in 0..FAN as u8 {
+            if level == 0 {
+                self.clear_slot(no, n, sweep);
+                continue;
+            }
+            if let Entry::Table(child) = table.slot(n).entry.load() {
+                self.pull_parent(Member::Table(no), child);
+                table.slot(n).entry.store(Entry::Absent);
+                self.drop_table(child, sweep);
+            }
+        }
+        assert_eq!(
+            table.lock().head,
+            0,
+            "a table was freed while something points at it"
+        );
+        self.forget_dirty(table);
+        self.tables.free(no.0);
+    }
+
+    /// Empties a leaf's slot. The leaf belongs to the caller alone.
+    fn clear_slot(&self, leaf: TableNo, n: u8, sweep: &mut Sweep<'_, H, S>) {
+        let slot = self.table(leaf).slot(n);
+        loop {
+            let entry = slot.entry.load();
+            match entry {
+                Entry::Absent => return,
+                Entry::Frame(frame) => {
+                    let locked = self.lock_frame(frame);
+                    if slot.entry.load() == entry {
+                        slot.entry.store(Entry::Absent);
+                        self.unmap(locked, super::LeafSlot { leaf, slot: n }, sweep);
+                        return;
+                    }
+                }
+                Entry::Swapped(swapped) => {
+                    slot.entry.store(Entry::Absent);
+                    self.swap.put(swapped, &self.store, &self.budget);
+                    return;
+                }
+                Entry::Table(_) => panic!("a leaf names a table"),
+            }
+        }
+    }
+
+    /// Notes that a leaf of this space has exclusive frames, which its next fork must share.
+    pub(crate) fn mark_dirty(&self, st: &mut SpaceState, leaf: OwnLeaf) {
+        let table = self.table(leaf.0);
+        // Relaxed: the list is under the space lock.
+        if table.dirty.swap(1, Ordering::Relaxed) == 0 {
+            // Relaxed: as above.
+            table.dirty_next.store(st.dirty_head, Ordering::Relaxed);
+            st.dirty_head = leaf.0.0;
+        }
+    }
+
+    /// The leaf after this one on the space's list of dirty leaves.
+    pub(crate) fn next_dirty(&self, leaf: TableNo) -> u32 {
+        // Relaxed: the list is under the space lock.
+        self.table(leaf).dirty_next.load(Ordering::Relaxed)
+    }
+
+    /// The leaf is on no list of dirty leaves any more.
+    pub(crate) fn forget_dirty(&self, table: &Table) {
+        // Relaxed: the list is under the space lock, or its space is gone.
+        table.dirty.store(0, Ordering::Relaxed);
+    }
+
+    fn parent_links(&self, member: Member, child: &Table) -> &ChainLinks {
+        match member {
+            Member::Table(no) => {
+                &self
+                    .table(no)
+                    .slot(slot_of(child.first_page(), child.level() + 1))
+                    .links
+            }
+            Member::Space(no) => &self.spaces.get(no.0).root_links,
+        }
+    }
+
+    /// Counts a parent of `child` and enters it into the child's chain.
+    fn adopt(&self, parent: Member, child: TableNo) {
+        let table = self.table(child);
+        table.add_ref();
+        let mut parents = table.lock();
+        let links = self.parent_links(parent, table);
+        links.set_prev(0);
+        links.set_next(parents.head);
+        if let Some(head) = Member::decode(parents.head) {
+            self.parent_links(head, table).set_prev(parent.encode());
+        }
+        parents.head = parent.encode();
+    }
+
+    /// Takes a parent out of the child's chain.
+    fn pull_parent(&self, parent: Member, child: TableNo) {
+        let table = self.table(child);
+        let mut parents = table.lock();
+        let links = self.parent_links(parent, table);
+        match Member::decode(links.prev()) {
+            Some(prev) => self.parent_links(prev, table).set_next(links.next()),
+            None => {
+                assert_eq!(parents.head, parent.encode(), "a table's chain lost a parent");
+                parents.head = links.next();
+            }
+        }
+        if let Some(next) = Member::decode(links.next()) {
+            self.parent_links(next, table).set_prev(links.prev());
+        }
+        links.set_next(0);
+        links.set_prev(0);
+    }
+
+    /// Calls `visit` with each space that can reach the table; `visit` says whether to go on.
+    pub(crate) fn spaces_of(&self, table: TableNo, visit: &mut dyn FnMut(SpaceNo) -> bool) -> bool {
+        let t = self.table(table);
+        let parents = t.lock();
+        let mut at = Member::decode(parents.head);
+        while let Some(member) = at {
+            let more = match member {
+                Member::Space(no) => visit(no),
+                Member::Table(no) => self.spaces_of(no, visit),
+            };
+            if !more {
+                return false;
+            }
+            at = Member::decode(self.parent_links(member, t).next());
+        }
+        true
+    }
+}
