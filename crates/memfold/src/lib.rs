@@ -1,1 +1,52 @@
-//! To be written.
+//! Many memory images in one process, inside one hard budget.
+//!
+//! A [`Memory`] holds [`Space`]s: real ranges of addresses that code reads and writes directly. A
+//! space forks copy-on-write in microseconds, whatever its size; forks share what they have in common; pages that
+//! are not used go to a compressed store, so that all spaces together never hold more than the budget.
+//!
+//! ```
+//! use memfold::{Memory, SpaceSize};
+//!
+//! # fn main() -> Result<(), memfold::Error> {
+//! let memory = Memory::builder().budget_bytes(16 << 20).build()?;
+//! let parent = memory.create(SpaceSize::fixed(1 << 20))?;
+//! parent.write(4096, b"warmed up")?;
+//!
+//! let child = parent.fork()?;
+//! child.write(4096, b"CHANGED")?;
+//!
+//! let mut seen = [0; 9];
+//! parent.read(4096, &mut seen)?;
+//! assert_eq!(&seen, b"warmed up");
+//! child.read(4096, &mut seen)?;
+//! assert_eq!(&seen, b"CHANGEDup");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Memory whose contents refer to themselves by offset (a Wasm linear memory, a guest's RAM, database pages) can be
+//! forked inside one process. Memory full of absolute pointers cannot: the fork stands at another address.
+#![forbid(unsafe_code)]
+
+mod build;
+mod error;
+mod memory;
+mod pin;
+mod reclaimer;
+mod space;
+mod stats;
+
+pub use build::MemoryBuilder;
+pub use error::{Error, Failure};
+pub use memfold_linux as linux;
+pub use memfold_linux::Delivery;
+pub use memory::Memory;
+pub use pin::Pinned;
+pub use space::{Space, SpaceSize};
+pub use stats::{MemoryStats, StoreStats};
+
+/// Bytes of one page.
+pub const PAGE_SIZE: usize = memfold_mm::addr::PAGE_SIZE;
+
+/// The longest space, in bytes.
+pub const MAX_SPACE_BYTES: u64 = memfold_mm::table::MAX_PAGES as u64 * PAGE_SIZE as u64;

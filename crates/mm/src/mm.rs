@@ -31,6 +31,8 @@ pub struct Config {
     pub machine_bytes: u64,
     /// Most spaces at a time.
     pub spaces: u32,
+    /// Bytes that the store holds from the start and does not charge itself.
+    pub store_bytes: u64,
 }
 
 /// The least budget with which anything works.
@@ -174,7 +176,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             + mm.homes.base_bytes()
             + mm.swap.base_bytes()
             + SCRATCH as u64 * PAGE
-            + mm.store.stats().held_bytes;
+            + config.store_bytes;
         let least = (base * 4).max(LEAST_LIMIT);
         if limit < least || !mm.budget.charge(Class::Tables, base, Need::Normal) {
             return Err(BuildError::BudgetTooSmall { limit, least });

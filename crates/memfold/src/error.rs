@@ -1,0 +1,40 @@
+//! What can go wrong, for people: what happened, to which space, and what to do.
+
+/// A fault that could not be resolved, as the space remembers it.
+pub use memfold_mm::FaultError as Failure;
+
+/// Any failure of a [`Memory`](crate::Memory) or [`Space`](crate::Space). A failed operation leaves everything as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The machine does not let this process manage its memory.
+    #[error("cannot manage memory on this machine: {0}")]
+    Machine(#[from] memfold_linux::OpenError),
+    /// The budget or the sizes do not work.
+    #[error(transparent)]
+    Build(#[from] memfold_mm::BuildError),
+    /// An operation on a space failed.
+    #[error(transparent)]
+    Space(#[from] memfold_mm::SpaceError),
+    /// A page could not be brought in.
+    #[error(transparent)]
+    Fault(#[from] Failure),
+    /// The range is not inside the space.
+    #[error("bytes {start}..{end} are not inside a space of {len} bytes")]
+    OutOfRange {
+        /// First byte asked for.
+        start: u64,
+        /// The byte after the last one.
+        end: u64,
+        /// Length of the space.
+        len: u64,
+    },
+    /// A size is not a whole number of pages, or is none at all.
+    #[error("{bytes} bytes are not a possible size: 1 byte to {most} are")]
+    BadSize {
+        /// What was asked for.
+        bytes: u64,
+        /// The most that is possible.
+        most: u64,
+    },
+}

@@ -1,0 +1,120 @@
+//! [`Memory`]: the manager joined to the Linux host and the compressed store.
+//!
+//! `Inner` is shared by the handle, every space and the reclaimer's thread. It is also where faults arrive
+//! (`FaultSink`): in a signal handler or in the handler thread, so nothing here allocates on that way or waits for a
+//! lock that a program could hold.
+
+use crate::build::MemoryBuilder;
+use crate::error::Error;
+use crate::reclaimer::Reclaimer;
+use crate::space::{Space, SpaceSize};
+use crate::stats::MemoryStats;
+use memfold_linux::{FaultReply, FaultSink, LinuxHost};
+use memfold_mm::Mm;
+use memfold_mm::addr::{Access, PageNo, SpaceNo};
+use memfold_mm::host::Domain;
+use memfold_stores::CompressedStore;
+use std::sync::{Arc, OnceLock, Weak};
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub mm: Mm<LinuxHost, CompressedStore>,
+    reclaimer: OnceLock<Reclaimer>,
+}
+
+impl Inner {
+    pub fn new(mm: Mm<LinuxHost, CompressedStore>) -> Self {
+        Self {
+            mm,
+            reclaimer: OnceLock::new(),
+        }
+    }
+
+    /// Lets faults arrive, and starts the reclaimer if it is wanted.
+    pub fn join(self: &Arc<Self>, background: bool) {
+        let weak: Weak<Self> = Arc::downgrade(self);
+        self.mm.host().attach(weak.clone());
+        if background {
+            let _ = self.reclaimer.set(Reclaimer::start(weak));
+        }
+    }
+}
+
+impl Inner {
+    /// The reclaimer's work: until the budget is at its high watermark, or nothing more can go.
+    pub fn reclaim_ahead(&self) {
+        if let Some(reclaimer) = self.reclaimer.get() {
+            reclaimer.began();
+        }
+        if self.mm.wants_reclaim() {
+            while self.mm.reclaim_in_background() {}
+        }
+    }
+}
+
+impl FaultSink for Inner {
+    fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> FaultReply {
+        let reply = match self.mm.fault(space, page, access) {
+            Ok(()) => FaultReply::Resolved,
+            Err(_) => FaultReply::Failed,
+        };
+        if let Some(reclaimer) = self.reclaimer.get().filter(|_| self.mm.wants_reclaim()) {
+            reclaimer.wake();
+        }
+        reply
+    }
+}
+
+/// Many memory images inside one budget; a handle that can be cloned and sent to other threads.
+///
+/// The images live until their [`Space`]s are dropped, also when no `Memory` handle is left.
+#[derive(Clone, Debug)]
+pub struct Memory(pub(crate) Arc<Inner>);
+
+impl Memory {
+    /// A builder with the defaults: no budget, faults in the faulting thread.
+    #[must_use]
+    pub fn builder() -> MemoryBuilder {
+        MemoryBuilder::default()
+    }
+
+    /// A new space of zeros. Its pages are never shared with those of other spaces but its forks.
+    ///
+    /// # Errors
+    /// [`Error::BadSize`]; [`Error::Space`] when there is no room for it, or no addresses.
+    pub fn create(&self, size: SpaceSize) -> Result<Space, Error> {
+        self.create_in(size, Domain::default())
+    }
+
+    /// The same in a merge domain: only pages of one domain are ever stored once. Spaces made by
+    /// [`create`](Self::create) are all in domain 0.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_in(&self, size: SpaceSize, domain: Domain) -> Result<Space, Error> {
+        let no = self.0.mm.create(size.pages()?, domain)?;
+        Ok(Space::new(self.0.clone(), no))
+    }
+
+    /// What is held and what was done so far.
+    #[must_use]
+    pub fn stats(&self) -> MemoryStats {
+        MemoryStats::read(&self.0.mm)
+    }
+
+    /// Moves up to `pages` frames to the store now; returns how many went.
+    pub fn reclaim(&self, pages: u32) -> u32 {
+        self.0.mm.reclaim(pages)
+    }
+
+    /// Checks every invariant of the manager by a full scan; call it when no thread uses any space.
+    ///
+    /// # Errors
+    /// A line for each invariant that does not hold: memfold has a bug, or memory was corrupted.
+    pub fn check(&self) -> Result<(), Vec<String>> {
+        self.0
+            .mm
+            .world()
+            .map_err(|all| all.iter().map(ToString::to_string).collect())
+    }
+}

@@ -1,0 +1,61 @@
+//! [`Pinned`]: pages that stay where they are.
+
+use crate::error::Error;
+use crate::space::{Space, pages};
+use memfold_mm::addr::Run;
+use std::ops::Range;
+use std::ptr::NonNull;
+
+/// A range of a space that is present, writable and stays so until this is dropped.
+///
+/// The pages are the space's own meanwhile: forks made now get copies.
+#[derive(Debug)]
+#[must_use = "the pages stay only while this lives"]
+pub struct Pinned<'a> {
+    space: &'a Space,
+    start: u64,
+    len: u64,
+    run: Option<Run>,
+}
+
+impl<'a> Pinned<'a> {
+    pub(crate) fn new(space: &'a Space, range: Range<u64>) -> Result<Self, Error> {
+        let run = pages(&range);
+        if let Some(run) = run {
+            space.inner().mm.pin(space.no(), run)?;
+        }
+        Ok(Self {
+            space,
+            start: range.start,
+            len: range.end.saturating_sub(range.start),
+            run,
+        })
+    }
+
+    /// The first byte of the range.
+    #[must_use]
+    pub fn as_ptr(&self) -> NonNull<u8> {
+        NonNull::new(self.space.as_ptr().as_ptr().wrapping_add(self.start as usize))
+            .expect("a window does not start at address 0")
+    }
+
+    /// Bytes of the range.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether the range has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl Drop for Pinned<'_> {
+    fn drop(&mut self) {
+        if let Some(run) = self.run {
+            self.space.inner().mm.unpin(self.space.no(), run);
+        }
+    }
+}

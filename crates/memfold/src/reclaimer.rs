@@ -1,0 +1,56 @@
+//! The background reclaimer: a thread that reclaims ahead of need, between the budget's watermarks.
+//!
+//! Woken by faults that find the budget low (from signal handlers: a flag and an unpark, nothing else). It
+//! holds the manager only weakly while it waits, so that the last handle ends it.
+
+use crate::memory::Inner;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+/// How long the thread sleeps when nobody wakes it: bounds how long it outlives its manager.
+const NAP: Duration = Duration::from_millis(100);
+
+#[derive(Debug)]
+pub(crate) struct Reclaimer {
+    thread: Option<Thread>,
+    wanted: AtomicBool,
+}
+
+impl Reclaimer {
+    /// Starts the thread; without one (the system refuses) faults reclaim for themselves.
+    pub fn start(inner: Weak<Inner>) -> Self {
+        let spawned = thread::Builder::new()
+            .name("memfold-reclaim".into())
+            .spawn(move || run(&inner));
+        Self {
+            thread: spawned.ok().map(|handle| handle.thread().clone()),
+            wanted: AtomicBool::new(false),
+        }
+    }
+
+    /// There is work. Async-signal-safe.
+    pub fn wake(&self) {
+        // Relaxed: a hint; `unpark` orders what matters.
+        if self.wanted.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if let Some(thread) = &self.thread {
+            thread.unpark();
+        }
+    }
+
+    pub fn began(&self) {
+        // Relaxed: a hint.
+        self.wanted.store(false, Ordering::Relaxed);
+    }
+}
+
+fn run(inner: &Weak<Inner>) {
+    loop {
+        thread::park_timeout(NAP);
+        let Some(inner) = inner.upgrade() else { return };
+        inner.reclaim_ahead();
+    }
+}

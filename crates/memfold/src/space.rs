@@ -1,0 +1,270 @@
+//! [`Space`]: one memory image.
+
+use crate::PAGE_SIZE;
+use crate::error::{Error, Failure};
+use crate::memory::Inner;
+use crate::pin::Pinned;
+use memfold_mm::addr::{PageNo, Run, SpaceNo};
+use memfold_mm::table::MAX_PAGES;
+use memfold_mm::{Size, SpaceError};
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// How long a space is and how far it may grow, in bytes; rounded up to whole pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpaceSize {
+    /// Accessible bytes.
+    pub len: u64,
+    /// Bytes of addresses that are set aside: what the space can grow to. At most 64 GiB.
+    pub reserve: u64,
+}
+
+impl SpaceSize {
+    /// A space that does not grow.
+    #[must_use]
+    pub fn fixed(len: u64) -> Self {
+        Self { len, reserve: len }
+    }
+
+    pub(crate) fn pages(self) -> Result<Size, Error> {
+        Ok(Size {
+            len: to_pages(self.len)?,
+            reserve: to_pages(self.reserve.max(self.len))?,
+        })
+    }
+}
+
+fn to_pages(bytes: u64) -> Result<u32, Error> {
+    let pages = bytes.div_ceil(PAGE_SIZE as u64);
+    if pages == 0 || pages > u64::from(MAX_PAGES) {
+        return Err(Error::BadSize {
+            bytes,
+            most: crate::MAX_SPACE_BYTES,
+        });
+    }
+    Ok(pages as u32)
+}
+
+/// A memory image: a range of addresses, its own content, shared with its relatives as far as it is the same.
+///
+/// The addresses are the same for the life of the space. Any thread may read and write them directly through
+/// [`as_ptr`](Self::as_ptr); accesses to pages that are not there become faults that memfold resolves. Dropping the space
+/// ends it: no thread may be inside it then.
+#[derive(Debug)]
+pub struct Space {
+    inner: Arc<Inner>,
+    no: SpaceNo,
+}
+
+impl Space {
+    pub(crate) fn new(inner: Arc<Inner>, no: SpaceNo) -> Self {
+        Self { inner, no }
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
+    pub(crate) fn no(&self) -> SpaceNo {
+        self.no
+    }
+
+    /// The first byte. Reading and writing `len` bytes from it is allowed, by any thread, while the space lives.
+    ///
+    /// System calls on the memory: see [`pin`](Self::pin).
+    #[must_use]
+    pub fn as_ptr(&self) -> NonNull<u8> {
+        self.inner
+            .mm
+            .host()
+            .window(self.no)
+            .expect("a living space has a window")
+            .base
+    }
+
+    /// Accessible bytes, whole pages.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        u64::from(self.inner.mm.len(self.no).expect("the space lives")) * PAGE_SIZE as u64
+    }
+
+    /// Never: a space has at least one page.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of addresses set aside, whole pages.
+    #[must_use]
+    pub fn reserve(&self) -> u64 {
+        let window = self
+            .inner
+            .mm
+            .host()
+            .window(self.no)
+            .expect("a living space has a window");
+        u64::from(window.reserve) * PAGE_SIZE as u64
+    }
+
+    /// A copy-on-write copy, in microseconds, whatever the size: the time depends on what this space wrote since its last fork.
+    ///
+    /// Threads may run in this space meanwhile; each page is copied as it is at one moment during the call.
+    ///
+    /// # Errors
+    /// [`Error::Space`]; this space is as it was.
+    pub fn fork(&self) -> Result<Self, Error> {
+        let no = self.inner.mm.fork(self.no)?;
+        Ok(Self::new(self.inner.clone(), no))
+    }
+
+    /// A copy whose pages all of *its* forks can share in memory from the start: fork a space that will have many
+    /// children through this. Takes time in proportion to what was written since this was last done; a space that is
+    /// itself a fork and went its own way is copied whole.
+    ///
+    /// # Errors
+    /// [`Error::Space`]; this space is as it was.
+    pub fn freeze(&self) -> Result<Self, Error> {
+        let no = self.inner.mm.freeze(self.no)?;
+        Ok(Self::new(self.inner.clone(), no))
+    }
+
+    /// Makes the first `len` bytes (rounded up to pages) accessible; the new ones are zeros.
+    ///
+    /// # Errors
+    /// [`Error::Space`] with `BadSize` when that is shorter than now or beyond the reserve; the old length stands.
+    pub fn grow(&self, len: u64) -> Result<(), Error> {
+        Ok(self.inner.mm.grow(self.no, to_pages(len)?)?)
+    }
+
+    /// Copies bytes out.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`]; [`Error::Space`] when a page could not be brought back: `out` is then unspecified.
+    pub fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        self.check_range(offset, out.len() as u64)?;
+        let mut bytes = Box::new([0; PAGE_SIZE]);
+        let mut at = offset as usize;
+        let mut rest = out;
+        while !rest.is_empty() {
+            let start = at % PAGE_SIZE;
+            let (now, later) = rest.split_at_mut(rest.len().min(PAGE_SIZE - start));
+            self.inner
+                .mm
+                .read_page(self.no, PageNo((at / PAGE_SIZE) as u32), &mut bytes)?;
+            now.copy_from_slice(&bytes[start..start + now.len()]);
+            at += now.len();
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Copies bytes in.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`], with nothing written; [`Error::Fault`] when there is no room for a page: those
+    /// before it are written.
+    pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        self.check_range(offset, bytes.len() as u64)?;
+        let mut at = offset as usize;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let start = at % PAGE_SIZE;
+            let (now, later) = rest.split_at(rest.len().min(PAGE_SIZE - start));
+            let page = Run::one(PageNo((at / PAGE_SIZE) as u32));
+            self.inner.mm.pin(self.no, page)?;
+            self.inner.mm.host().write_pinned(self.no, page.first, start, now);
+            self.inner.mm.unpin(self.no, page);
+            at += now.len();
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Brings the range in, writable, and keeps it there until the guard is dropped, so that its addresses can be handed to
+    /// system calls. Without a pin, a system call on a page that is not there fails with `EFAULT` (or is
+    /// cut short) when faults are delivered in the faulting thread.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`]; [`Error::Fault`] when there is no room: then nothing is pinned.
+    pub fn pin(&self, range: Range<u64>) -> Result<Pinned<'_>, Error> {
+        self.check_range(range.start, range.end.saturating_sub(range.start))?;
+        Pinned::new(self, range)
+    }
+
+    /// Says that the range is not needed soon: it goes first when room is needed.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`].
+    pub fn advise_cold(&self, range: Range<u64>) -> Result<(), Error> {
+        let Some(run) = self.run(range)? else {
+            return Ok(());
+        };
+        Ok(self.inner.mm.advise_cold(self.no, run)?)
+    }
+
+    /// Moves the whole space to the store now, also what it shares; returns how many pages went. Pinned pages stay.
+    ///
+    /// # Errors
+    /// [`Error::Space`].
+    pub fn evict(&self) -> Result<u64, Error> {
+        let all = 0..self.len();
+        self.evict_range(all)
+    }
+
+    /// The same for a range of bytes; pages that it only touches go as well.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`], [`Error::Space`].
+    pub fn evict_range(&self, range: Range<u64>) -> Result<u64, Error> {
+        let Some(run) = self.run(range)? else { return Ok(0) };
+        Ok(self.inner.mm.evict(self.no, run)?)
+    }
+
+    /// The first fault of this space that could not be resolved since this was last asked: what the program inside
+    /// did since then is not to be trusted.
+    #[must_use]
+    pub fn take_failure(&self) -> Option<Failure> {
+        self.inner.mm.take_failure(self.no)
+    }
+
+    fn check_range(&self, start: u64, bytes: u64) -> Result<(), Error> {
+        let (end, len) = (start.saturating_add(bytes), self.len());
+        if end > len {
+            Err(Error::OutOfRange { start, end, len })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn run(&self, range: Range<u64>) -> Result<Option<Run>, Error> {
+        self.check_range(range.start, range.end.saturating_sub(range.start))?;
+        Ok(pages(&range))
+    }
+}
+
+/// The pages that a range of bytes touches.
+pub(crate) fn pages(range: &Range<u64>) -> Option<Run> {
+    if range.start >= range.end {
+        return None;
+    }
+    let first = (range.start / PAGE_SIZE as u64) as u32;
+    let end = range.end.div_ceil(PAGE_SIZE as u64) as u32;
+    Some(Run {
+        first: PageNo(first),
+        len: end - first,
+    })
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        // Fails only when a page that forks still share finds no room anywhere; it is tried again after reclaim, and
+        // then the space is kept, which loses nothing but its addresses.
+        for _ in 0..8 {
+            match self.inner.mm.drop_space(self.no) {
+                Ok(()) | Err(SpaceError::NoSuchSpace(_)) => return,
+                Err(_) => self.inner.mm.reclaim(256),
+            };
+        }
+    }
+}
