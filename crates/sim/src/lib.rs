@@ -1,1 +1,23 @@
-//! To be written.
+//! memfold's simulated machine: the seams of the manager on arrays.
+//!
+//! [`SimHost`] is a machine whose page tables are maps and whose memory is counted page by page; it holds
+//! the manager to every duty of [`Host`](memfold_mm::host::Host) and panics, in words, when one is
+//! broken. Programs are [`program`]: loads and stores that miss and come back after a fault.
+//! [`SimStore`] keeps exact copies. Both can fail, and stored bytes rot, by [`Plan`]; everything is a
+//! function of its seed, and the trace hash says whether two runs were the same. Bottom-up: `rng`, `trace`,
+//! `plan`, `machine/`, `host`, `program`, `store`.
+#![forbid(unsafe_code)]
+
+mod host;
+mod machine;
+mod plan;
+pub mod program;
+mod rng;
+mod store;
+mod trace;
+
+pub use host::SimHost;
+pub use machine::{Memory, Miss};
+pub use plan::{Call, Calls, Lasting, Plan, When};
+pub use rng::Rng;
+pub use store::SimStore;

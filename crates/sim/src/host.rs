@@ -1,0 +1,385 @@
+//! The simulated host: the machine behind one lock (rank `Host`), with failures by plan and a trace.
+//!
+//! Every page of a run is a step of its own, so that other threads come in between as they would on a real
+//! machine. A refused call changes nothing, or stops part of the way where the seam allows that, at
+//! a page that the plan's seed draws. While the host is *at rest* (no program runs, a test inspects) nothing is
+//! refused or traced and unprotected pages may be read.
+
+use crate::machine::{Machine, Memory, Shown, Window};
+use crate::plan::{Call, Plan, Planner};
+use crate::trace::Trace;
+use memfold_mm::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
+use memfold_mm::host::{Host, HostError, Protection};
+use memfold_sync::{Mutex, MutexGuard, Rank};
+
+/// A store that a second thread of a space makes while zeros are shown to the first.
+#[derive(Clone, Copy, Debug)]
+struct Race {
+    space: SpaceNo,
+    page: PageNo,
+    offset: usize,
+    byte: u8,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub machine: Machine,
+    planner: Planner,
+    trace: Trace,
+    races: Vec<Race>,
+    at_rest: u32,
+}
+
+/// The machine made of arrays.
+#[derive(Debug)]
+pub struct SimHost {
+    state: Mutex<State>,
+}
+
+impl SimHost {
+    /// A machine without windows whose choices follow `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let state = State {
+            machine: Machine::default(),
+            planner: Planner::new(seed),
+            trace: Trace::default(),
+            races: Vec::new(),
+            at_rest: 0,
+        };
+        Self {
+            state: Mutex::new(Rank::Host, state),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// From now on calls are refused as the plan says; counts begin at 0.
+    pub fn set_plan(&self, plan: Plan) {
+        self.lock().planner.set(plan);
+    }
+
+    /// Calls that the plan was about, and how many of them were refused.
+    pub fn plan_counts(&self) -> (u64, u64) {
+        self.lock().planner.counts()
+    }
+
+    /// One number for everything that was asked of this machine so far.
+    pub fn trace_hash(&self) -> u64 {
+        self.lock().trace.hash()
+    }
+
+    /// Calls so far.
+    pub fn calls(&self) -> u64 {
+        self.lock().trace.calls()
+    }
+
+    /// Memory held now, and the most ever.
+    pub fn memory(&self) -> Memory {
+        self.lock().machine.memory()
+    }
+
+    /// Windows that are open.
+    pub fn open_windows(&self) -> usize {
+        self.lock().machine.open_windows()
+    }
+
+    /// Runs `look` while no program runs: nothing is refused or traced, and private pages may be read as they are.
+    pub fn at_rest<R>(&self, look: impl FnOnce() -> R) -> R {
+        self.lock().at_rest += 1;
+        let result = look();
+        self.lock().at_rest -= 1;
+        result
+    }
+
+    /// The next time zeros are shown at this page, a second thread stores `byte` before they are protected.
+    pub fn arm_race(&self, space: SpaceNo, page: PageNo, offset: usize, byte: u8) {
+        self.lock().races.push(Race {
+            space,
+            page,
+            offset,
+            byte,
+        });
+    }
+
+    /// Takes back the races that did not happen; how many did is for the caller to know.
+    pub fn disarm_races(&self) -> usize {
+        std::mem::take(&mut self.lock().races).len()
+    }
+
+    /// Counts a call of one page or none; `Err` when the plan refuses it.
+    fn enter(&self, call: Call, words: &[u64]) -> Result<MutexGuard<'_, State>, HostError> {
+        let mut state = self.lock();
+        if state.at_rest != 0 {
+            return Ok(state);
+        }
+        let refused = state.planner.refuses(call);
+        state.note(call as u64, words);
+        if !refused {
+            return Ok(state);
+        }
+        state.trace.add(&[u64::MAX]);
+        Err(match state.planner.below(2) {
+            0 => HostError::NoMemory,
+            _ => HostError::Os(12),
+        })
+    }
+
+    /// The same for a run that may stop part of the way: how many of its pages are done, and the error that follows.
+    fn enter_run(&self, call: Call, space: SpaceNo, run: Run, more: u64) -> (u32, Result<(), HostError>) {
+        let words = [
+            u64::from(space.0),
+            u64::from(run.first.0),
+            u64::from(run.len),
+            more,
+        ];
+        match self.enter(call, &words) {
+            Ok(_) => (run.len, Ok(())),
+            Err(e) => (self.lock().planner.below(run.len), Err(e)),
+        }
+    }
+
+    fn each(&self, run: Run, len: u32, mut step: impl FnMut(&mut Machine, PageNo)) {
+        run.pages()
+            .take(len as usize)
+            .for_each(|page| step(&mut self.lock().machine, page));
+    }
+}
+
+impl State {
+    fn note(&mut self, call: u64, words: &[u64]) {
+        self.trace.add(&[call]);
+        self.trace.add(words);
+    }
+
+    /// The second thread's stores to an unprotected zero page.
+    fn run_races(&mut self, space: SpaceNo, page: PageNo) {
+        let races = std::mem::take(&mut self.races);
+        for race in races {
+            if race.space == space && race.page == page {
+                let stored = self.machine.store(space, page, race.offset, &[race.byte]);
+                assert_eq!(
+                    stored,
+                    Ok(()),
+                    "zeros that are not protected yet let stores through"
+                );
+            } else {
+                self.races.push(race);
+            }
+        }
+    }
+}
+
+/// What the trace calls those that cannot fail.
+const CLOSE: u64 = 100;
+const DROP_PAGES: u64 = 101;
+const POOL_FREE: u64 = 102;
+const YOUNG: u64 = 103;
+
+impl Host for SimHost {
+    fn reserve_pool(&self, pages: u64) -> Result<(), HostError> {
+        self.enter(Call::ReservePool, &[pages])?
+            .machine
+            .pool
+            .reserve(pages);
+        Ok(())
+    }
+
+    fn open(&self, space: SpaceNo, home: PoolPage, reserve: u32, len: u32) -> Result<(), HostError> {
+        let words = [u64::from(space.0), home.0, u64::from(reserve), u64::from(len)];
+        self.enter(Call::Open, &words)?
+            .machine
+            .open(space, Window::new(home, reserve, len));
+        Ok(())
+    }
+
+    fn close(&self, space: SpaceNo) {
+        let mut state = self.lock();
+        state.note(CLOSE, &[u64::from(space.0)]);
+        state.machine.close(space);
+    }
+
+    fn resize(&self, space: SpaceNo, len: u32) -> Result<(), HostError> {
+        let words = [u64::from(space.0), u64::from(len)];
+        self.enter(Call::Resize, &words)?
+            .machine
+            .window_mut(space)
+            .resize(len);
+        Ok(())
+    }
+
+    fn show(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        let (_, result) = self.enter_run(Call::Show, space, run, 0);
+        result?;
+        self.each(run, run.len, |m, page| m.show(space, page));
+        Ok(())
+    }
+
+    fn show_zero(&self, space: SpaceNo, run: Run) -> Result<u64, HostError> {
+        assert!(run.len <= 64, "zeros are shown on {} pages at once", run.len);
+        self.enter_run(Call::ShowZero, space, run, 0).1?;
+        self.each(run, run.len, |m, page| {
+            let shown = m.window_mut(space).page_mut(page);
+            match shown {
+                Shown::Empty => *shown = Shown::Zero { protected: false },
+                Shown::Zero { .. } => (),
+                other => panic!("zeros are shown at page {page} of space {space}, but it is {other}"),
+            }
+        });
+        let mut written = 0;
+        for page in run.pages() {
+            let mut state = self.lock();
+            if matches!(
+                state.machine.window(space).page(page),
+                Shown::Zero { protected: false }
+            ) {
+                state.run_races(space, page);
+            }
+            let stored = state.machine.window_mut(space).protect_zero(page);
+            written |= u64::from(stored) << (page.0 - run.first.0);
+        }
+        Ok(written)
+    }
+
+    fn fill(
+        &self,
+        space: SpaceNo,
+        page: PageNo,
+        bytes: &PageBytes,
+        protection: Protection,
+    ) -> Result<(), HostError> {
+        let words = [
+            u64::from(space.0),
+            u64::from(page.0),
+            sample(bytes),
+            protection as u64,
+        ];
+        let mut state = self.enter(Call::Fill, &words)?;
+        state
+            .machine
+            .fill(space, page, bytes, protection == Protection::Writable);
+        Ok(())
+    }
+
+    fn fill_zero(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        let (len, result) = self.enter_run(Call::FillZero, space, run, 0);
+        self.each(run, len, |m, page| m.fill(space, page, &[0; PAGE_SIZE], true));
+        result
+    }
+
+    fn copy_from_pool(&self, space: SpaceNo, page: PageNo, from: PoolPage) -> Result<(), HostError> {
+        let words = [u64::from(space.0), u64::from(page.0), from.0];
+        match self.enter(Call::CopyFromPool, &words) {
+            Ok(mut state) => state.machine.copy_from_pool(space, page, from),
+            Err(e) => {
+                // The page is as it was, or empty.
+                let mut state = self.lock();
+                if state.planner.below(2) == 0 {
+                    state.machine.drop_page(space, page);
+                }
+                return Err(e);
+            }
+        }
+        Ok(())
+    }
+
+    fn protect(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        let (len, result) = self.enter_run(Call::Protect, space, run, 0);
+        self.each(run, len, |m, page| m.window_mut(space).set_writable(page, false));
+        result
+    }
+
+    fn unprotect(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        let (len, result) = self.enter_run(Call::Unprotect, space, run, 0);
+        self.each(run, len, |m, page| m.window_mut(space).set_writable(page, true));
+        result
+    }
+
+    fn drop_pages(&self, space: SpaceNo, run: Run) {
+        let words = [u64::from(space.0), u64::from(run.first.0), u64::from(run.len)];
+        self.lock().note(DROP_PAGES, &words);
+        self.each(run, run.len, |m, page| m.drop_page(space, page));
+    }
+
+    fn read_private(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
+        let state = self.enter(Call::ReadPrivate, &[u64::from(space.0), u64::from(page.0)])?;
+        let window = state.machine.window(space);
+        // A fork copies a pinned page for the child although it is writable: what the kernel stores meanwhile
+        // may or may not be in the copy, as with any fork under running input.
+        let unprotected_is_fine = state.at_rest != 0 || window.is_held(page);
+        match window.page(page) {
+            Shown::Private { bytes, writable } => {
+                assert!(
+                    !writable || unprotected_is_fine,
+                    "page {page} of space {space} is read while stores go through"
+                );
+                *out = **bytes;
+                Ok(())
+            }
+            other => panic!("page {page} of space {space} is read as private, but it is {other}"),
+        }
+    }
+
+    fn copy_to_pool(&self, space: SpaceNo, run: Run, to: PoolPage) -> Result<(), HostError> {
+        let (len, result) = self.enter_run(Call::CopyToPool, space, run, to.0);
+        self.each(run, len, |m, page| {
+            m.copy_to_pool(space, page, to.plus(page.0 - run.first.0))
+        });
+        result
+    }
+
+    fn pool_write(&self, at: PoolPage, bytes: &PageBytes) -> Result<(), HostError> {
+        self.enter(Call::PoolWrite, &[at.0, sample(bytes)])?
+            .machine
+            .pool_write(at, bytes);
+        Ok(())
+    }
+
+    fn pool_read(&self, at: PoolPage, out: &mut PageBytes) -> Result<(), HostError> {
+        *out = *self.enter(Call::PoolRead, &[at.0])?.machine.pool.read(at);
+        Ok(())
+    }
+
+    fn pool_free(&self, first: PoolPage, len: u32) {
+        self.lock().note(POOL_FREE, &[first.0, u64::from(len)]);
+        (0..len).for_each(|n| self.lock().machine.pool_free(first.plus(n)));
+    }
+
+    fn test_and_clear_young(&self, space: SpaceNo, run: Run) -> u64 {
+        assert!(run.len <= 64, "{} pages are asked about at once", run.len);
+        let words = [u64::from(space.0), u64::from(run.first.0), u64::from(run.len)];
+        self.lock().note(YOUNG, &words);
+        let mut young = 0;
+        self.each(run, run.len, |m, page| {
+            let shown = m.window_mut(space).page_mut(page);
+            match shown {
+                Shown::Empty => (),
+                Shown::Pool => {
+                    young |= 1 << (page.0 - run.first.0);
+                    *shown = Shown::Empty;
+                }
+                other => {
+                    panic!("page {page} of space {space} is asked whether it was shown, but it is {other}")
+                }
+            }
+        });
+        self.lock().trace.add(&[young]);
+        young
+    }
+}
+
+/// A few words of a page, for the trace.
+fn sample(bytes: &PageBytes) -> u64 {
+    let word = |at: usize| u64::from(bytes[at]);
+    bytes
+        .iter()
+        .step_by(61)
+        .fold(word(0) << 8 | word(PAGE_SIZE - 1), |sum, &b| {
+            sum.rotate_left(7) ^ u64::from(b)
+        })
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

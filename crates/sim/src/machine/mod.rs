@@ -1,0 +1,243 @@
+//! The machine: a pool, windows, and how much memory they hold.
+//!
+//! Plain data and the rules for it; `host.rs` puts the lock around it. Each method is one step on one page and
+//! panics when the manager broke a duty that the seam gives it: that is the point of this machine.
+
+mod pool;
+mod window;
+
+pub(crate) use pool::Pool;
+pub(crate) use window::{Shown, Window};
+
+use memfold_mm::addr::{Access, PageBytes, PageNo, PoolPage, SpaceNo};
+use std::collections::BTreeMap;
+
+/// A program's load or store could not go on: the page must be brought in for this access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Miss {
+    /// The page.
+    pub page: PageNo,
+    /// What the program wanted of it.
+    pub access: Access,
+}
+
+/// Memory that the machine gives, in pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Private pages of all windows.
+    pub private: u64,
+    /// Pool pages.
+    pub pool: u64,
+    /// The most of both together, ever.
+    pub peak: u64,
+}
+
+impl Memory {
+    /// Pages held now.
+    #[must_use]
+    pub fn pages(&self) -> u64 {
+        self.private + self.pool
+    }
+}
+
+/// All windows, the pool, the count.
+#[derive(Debug, Default)]
+pub(crate) struct Machine {
+    pub pool: Pool,
+    windows: BTreeMap<u32, Window>,
+    private: u64,
+    peak: u64,
+}
+
+impl Machine {
+    pub fn memory(&self) -> Memory {
+        Memory {
+            private: self.private,
+            pool: self.pool.pages(),
+            peak: self.peak,
+        }
+    }
+
+    fn note_peak(&mut self) {
+        self.peak = self.peak.max(self.private + self.pool.pages());
+    }
+
+    pub fn window(&self, no: SpaceNo) -> &Window {
+        self.windows
+            .get(&no.0)
+            .unwrap_or_else(|| panic!("space {no} has no window"))
+    }
+
+    pub fn window_mut(&mut self, no: SpaceNo) -> &mut Window {
+        self.windows
+            .get_mut(&no.0)
+            .unwrap_or_else(|| panic!("space {no} has no window"))
+    }
+
+    /// The window, if it is open.
+    pub fn find(&self, no: SpaceNo) -> Option<&Window> {
+        self.windows.get(&no.0)
+    }
+
+    pub fn open_windows(&self) -> usize {
+        self.windows.len()
+    }
+
+    pub fn open(&mut self, no: SpaceNo, window: Window) {
+        self.pool.check_length(window.home.plus(window.reserve - 1));
+        let before = self.windows.insert(no.0, window);
+        assert!(before.is_none(), "the window of space {no} is opened twice");
+    }
+
+    pub fn close(&mut self, no: SpaceNo) {
+        let window = self
+            .windows
+            .remove(&no.0)
+            .unwrap_or_else(|| panic!("space {no} has no window to close"));
+        self.private -= window.private_pages();
+    }
+
+    /// Shows a pool page at its place.
+    pub fn show(&mut self, no: SpaceNo, page: PageNo) {
+        let at = self.window(no).home.plus(page.0);
+        assert!(
+            self.pool.has(at),
+            "space {no} shows page {page}, but pool page {at} holds nothing"
+        );
+        let shown = self.window_mut(no).page_mut(page);
+        match shown {
+            Shown::Empty => *shown = Shown::Pool,
+            Shown::Pool => (),
+            other => panic!("space {no} shows pool page {at} over page {page}, which is {other}"),
+        }
+    }
+
+    /// Gives an empty or zero page private memory.
+    pub fn fill(&mut self, no: SpaceNo, page: PageNo, bytes: &PageBytes, writable: bool) {
+        let shown = self.window_mut(no).page_mut(page);
+        match shown {
+            Shown::Empty | Shown::Zero { .. } => *shown = Shown::private(bytes, writable),
+            other => panic!("page {page} of space {no} is filled, but it is {other}"),
+        }
+        self.private += 1;
+        self.note_peak();
+    }
+
+    /// Gives a page a private copy of a pool page.
+    pub fn copy_from_pool(&mut self, no: SpaceNo, page: PageNo, from: PoolPage) {
+        let bytes = *self.pool.read(from);
+        let window = self.window_mut(no);
+        let own = window.home.plus(page.0) == from;
+        let shown = window.page_mut(page);
+        match shown {
+            Shown::Empty => (),
+            Shown::Pool if own => (),
+            other => {
+                panic!("page {page} of space {no} gets a copy of pool page {from}, but it is {other}")
+            }
+        }
+        *shown = Shown::private(&bytes, true);
+        self.private += 1;
+        self.note_peak();
+    }
+
+    /// Copies a protected private page to a free pool page.
+    pub fn copy_to_pool(&mut self, no: SpaceNo, page: PageNo, to: PoolPage) {
+        let window = self.window(no);
+        assert!(
+            !window.is_held(page),
+            "page {page} of space {no} is pinned and moved to the pool"
+        );
+        let Shown::Private {
+            bytes,
+            writable: false,
+        } = window.page(page)
+        else {
+            panic!(
+                "page {page} of space {no} goes to the pool, but it is {}",
+                window.page(page)
+            )
+        };
+        let bytes = **bytes;
+        self.pool.write(to, &bytes);
+        self.note_peak();
+    }
+
+    pub fn pool_write(&mut self, at: PoolPage, bytes: &PageBytes) {
+        self.pool.write(at, bytes);
+        self.note_peak();
+    }
+
+    /// Frees a pool page and empties every page that shows it.
+    pub fn pool_free(&mut self, at: PoolPage) {
+        self.pool.free(at);
+        for window in self.windows.values_mut() {
+            if let Some(page) = window.place_of(at)
+                && matches!(window.page(page), Shown::Pool)
+            {
+                *window.page_mut(page) = Shown::Empty;
+            }
+        }
+    }
+
+    pub fn drop_page(&mut self, no: SpaceNo, page: PageNo) {
+        let window = self.window_mut(no);
+        assert!(
+            !window.is_held(page),
+            "page {page} of space {no} is pinned and dropped"
+        );
+        let was_private = matches!(window.page(page), Shown::Private { .. });
+        *window.page_mut(page) = Shown::Empty;
+        self.private -= u64::from(was_private);
+    }
+
+    /// A program's load: what the window shows, or a miss.
+    pub fn load(&mut self, no: SpaceNo, page: PageNo, offset: usize, out: &mut [u8]) -> Result<(), Miss> {
+        let miss = Miss {
+            page,
+            access: Access::Read,
+        };
+        let Some(window) = self.windows.get(&no.0).filter(|w| page.0 < w.len) else {
+            return Err(miss);
+        };
+        match window.page(page) {
+            Shown::Empty => return Err(miss),
+            Shown::Zero { .. } => out.fill(0),
+            Shown::Pool => {
+                out.copy_from_slice(&self.pool.read(window.home.plus(page.0))[offset..offset + out.len()]);
+            }
+            Shown::Private { bytes, .. } => out.copy_from_slice(&bytes[offset..offset + out.len()]),
+        }
+        Ok(())
+    }
+
+    /// A program's store, or a miss.
+    pub fn store(&mut self, no: SpaceNo, page: PageNo, offset: usize, data: &[u8]) -> Result<(), Miss> {
+        let miss = Miss {
+            page,
+            access: Access::Write,
+        };
+        let Some(window) = self.windows.get_mut(&no.0).filter(|w| page.0 < w.len) else {
+            return Err(miss);
+        };
+        let shown = window.page_mut(page);
+        if matches!(shown, Shown::Zero { protected: false }) {
+            *shown = Shown::private(&[0; memfold_mm::addr::PAGE_SIZE], true);
+            self.private += 1;
+            self.peak = self.peak.max(self.private + self.pool.pages());
+        }
+        match shown {
+            Shown::Private {
+                bytes,
+                writable: true,
+            } => {
+                bytes[offset..offset + data.len()].copy_from_slice(data);
+                Ok(())
+            }
+            _ => Err(miss),
+        }
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

@@ -1,0 +1,152 @@
+//! Goal: the machine says no to what the manager must never ask. Method: one broken duty a test.
+
+use super::*;
+use memfold_mm::addr::PAGE_SIZE;
+
+const S: SpaceNo = SpaceNo(1);
+const P: PageNo = PageNo(2);
+const BYTES: PageBytes = [7; PAGE_SIZE];
+
+fn machine() -> Machine {
+    let mut m = Machine::default();
+    m.pool.reserve(100);
+    m.open(S, Window::new(PoolPage(10), 8, 4));
+    m
+}
+
+fn panics(step: impl FnOnce(&mut Machine)) -> String {
+    let mut m = machine();
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| step(&mut m)));
+    let text = caught.expect_err("the machine should have said no");
+    let text = text.downcast_ref::<String>().cloned();
+    text.unwrap_or_else(|| "a panic without values".into())
+}
+
+#[test]
+fn the_pool_is_written_once_and_shown_only_when_written() {
+    assert!(panics(|m| m.show(S, P)).contains("holds nothing"));
+    assert!(
+        panics(|m| {
+            m.pool_write(PoolPage(12), &BYTES);
+            m.pool_free(PoolPage(12));
+            m.show(S, P);
+        })
+        .contains("holds nothing")
+    );
+    assert!(
+        panics(|m| {
+            m.pool_write(PoolPage(12), &BYTES);
+            m.pool_write(PoolPage(12), &BYTES);
+        })
+        .contains("in use")
+    );
+    assert!(panics(|m| m.pool_write(PoolPage(100), &BYTES)).contains("beyond the pool"));
+}
+
+#[test]
+fn a_page_is_filled_only_when_empty() {
+    assert!(
+        panics(|m| {
+            m.fill(S, P, &BYTES, true);
+            m.fill(S, P, &BYTES, true);
+        })
+        .contains("a writable private page")
+    );
+    assert!(panics(|m| m.fill(S, PageNo(4), &BYTES, true)).contains("beyond the window"));
+}
+
+#[test]
+fn only_protected_private_pages_move() {
+    assert!(panics(|m| m.copy_to_pool(S, P, PoolPage(12))).contains("is empty"));
+    assert!(
+        panics(|m| {
+            m.fill(S, P, &BYTES, true);
+            m.copy_to_pool(S, P, PoolPage(12));
+        })
+        .contains("writable private page")
+    );
+    assert!(panics(|m| m.window_mut(S).set_writable(P, false)).contains("is empty"));
+}
+
+#[test]
+fn a_held_page_stays() {
+    for step in [
+        |m: &mut Machine| m.drop_page(S, P),
+        |m: &mut Machine| m.window_mut(S).set_writable(P, false),
+    ] {
+        let said = panics(|m| {
+            m.fill(S, P, &BYTES, true);
+            m.window_mut(S).hold(P);
+            step(m);
+        });
+        assert!(said.contains("is pinned"), "{said}");
+    }
+}
+
+#[test]
+fn a_closed_window_is_closed() {
+    assert!(
+        panics(|m| {
+            m.close(S);
+            m.drop_page(S, P);
+        })
+        .contains("no window")
+    );
+}
+
+#[test]
+fn memory_is_counted_with_its_peak() {
+    let mut m = machine();
+    m.fill(S, P, &BYTES, false);
+    m.copy_to_pool(S, P, PoolPage(12));
+    m.drop_page(S, P);
+    m.show(S, P);
+    assert_eq!(
+        m.memory(),
+        Memory {
+            private: 0,
+            pool: 1,
+            peak: 2
+        }
+    );
+    let mut out = [0; 4];
+    assert_eq!(m.load(S, P, 8, &mut out), Ok(()));
+    assert_eq!(out, [7; 4]);
+    assert_eq!(
+        m.store(S, P, 8, &[1]),
+        Err(Miss {
+            page: P,
+            access: Access::Write
+        })
+    );
+    m.copy_from_pool(S, P, PoolPage(12));
+    assert_eq!(m.store(S, P, 8, &[1]), Ok(()));
+    m.pool_free(PoolPage(12));
+    assert_eq!(m.load(S, P, 7, &mut out), Ok(()));
+    assert_eq!(out, [7, 1, 7, 7]);
+    m.close(S);
+    assert_eq!(
+        m.memory(),
+        Memory {
+            private: 0,
+            pool: 0,
+            peak: 2
+        }
+    );
+}
+
+#[test]
+fn a_store_between_showing_zeros_and_protecting_them_is_kept() {
+    let mut m = machine();
+    *m.window_mut(S).page_mut(P) = Shown::Zero { protected: false };
+    assert_eq!(m.store(S, P, 0, &[9]), Ok(()));
+    assert!(m.window_mut(S).protect_zero(P));
+    assert_eq!(
+        m.store(S, P, 0, &[9]),
+        Err(Miss {
+            page: P,
+            access: Access::Write
+        })
+    );
+    assert_eq!(m.memory().private, 1);
+}

@@ -1,0 +1,155 @@
+//! A window: what a program sees at each page of a space.
+//!
+//! ```text
+//!   Empty ── show ──> Pool                     shows pool page home + p, read-only
+//!     │ ╲── show_zero ──> Zero                 zeros without memory; open for stores until protected
+//!     ╰── fill, fill_zero, copy_from_pool ──> Private (writable <── protect, unprotect ──> not)
+//! ```
+//! `drop_pages` leads back to Empty from everywhere. Pages that the (simulated) kernel holds by a pin must
+//! stay private and writable until it lets go.
+
+use memfold_mm::addr::{PageBytes, PageNo, PoolPage};
+use std::collections::BTreeMap;
+
+/// What one page of a window shows.
+#[derive(Debug)]
+pub(crate) enum Shown {
+    /// Nothing: every access is a miss.
+    Empty,
+    /// Zeros without memory.
+    Zero { protected: bool },
+    /// The pool page at its place.
+    Pool,
+    /// Memory of its own.
+    Private { bytes: Box<PageBytes>, writable: bool },
+}
+
+impl Shown {
+    pub fn private(bytes: &PageBytes, writable: bool) -> Self {
+        Self::Private {
+            bytes: Box::new(*bytes),
+            writable,
+        }
+    }
+}
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "empty",
+            Self::Zero { .. } => "showing zeros",
+            Self::Pool => "showing its pool page",
+            Self::Private { writable: true, .. } => "a writable private page",
+            Self::Private { writable: false, .. } => "a protected private page",
+        })
+    }
+}
+
+/// One space's window.
+#[derive(Debug)]
+pub(crate) struct Window {
+    pub home: PoolPage,
+    pub reserve: u32,
+    pub len: u32,
+    pages: BTreeMap<u32, Shown>,
+    held: BTreeMap<u32, u32>,
+}
+
+impl Window {
+    pub fn new(home: PoolPage, reserve: u32, len: u32) -> Self {
+        assert!(len >= 1 && len <= reserve, "a window of {len} pages in {reserve}");
+        Self {
+            home,
+            reserve,
+            len,
+            pages: BTreeMap::new(),
+            held: BTreeMap::new(),
+        }
+    }
+
+    pub fn resize(&mut self, len: u32) {
+        assert!(
+            len >= self.len && len <= self.reserve,
+            "a window of {} is resized to {len}",
+            self.len
+        );
+        self.len = len;
+    }
+
+    fn check(&self, page: PageNo) {
+        assert!(
+            page.0 < self.len,
+            "page {page} lies beyond the window's {} pages",
+            self.len
+        );
+    }
+
+    pub fn page(&self, page: PageNo) -> &Shown {
+        self.check(page);
+        self.pages.get(&page.0).unwrap_or(&Shown::Empty)
+    }
+
+    pub fn page_mut(&mut self, page: PageNo) -> &mut Shown {
+        self.check(page);
+        self.pages.entry(page.0).or_insert(Shown::Empty)
+    }
+
+    /// The page at which a pool page can be shown.
+    pub fn place_of(&self, at: PoolPage) -> Option<PageNo> {
+        let page = u32::try_from(at.0.checked_sub(self.home.0)?).ok()?;
+        (page < self.len).then_some(PageNo(page))
+    }
+
+    pub fn private_pages(&self) -> u64 {
+        self.pages
+            .values()
+            .filter(|s| matches!(s, Shown::Private { .. }))
+            .count() as u64
+    }
+
+    /// Changes whether the page's stores go through.
+    pub fn set_writable(&mut self, page: PageNo, to: bool) {
+        assert!(to || !self.is_held(page), "page {page} is pinned and protected");
+        match self.page_mut(page) {
+            Shown::Private { writable, .. } => *writable = to,
+            other => panic!("the protection of page {page} is changed, but it is {other}"),
+        }
+    }
+
+    /// The second half of `show_zero`: true when a store came between.
+    pub fn protect_zero(&mut self, page: PageNo) -> bool {
+        match self.page_mut(page) {
+            Shown::Zero { protected } => {
+                *protected = true;
+                false
+            }
+            Shown::Private { writable, .. } => {
+                *writable = false;
+                true
+            }
+            other => panic!("zeros are protected at page {page}, but it is {other}"),
+        }
+    }
+
+    pub fn is_held(&self, page: PageNo) -> bool {
+        self.held.contains_key(&page.0)
+    }
+
+    /// The kernel holds a page, which must be private and writable.
+    pub fn hold(&mut self, page: PageNo) {
+        let ready = matches!(self.page(page), Shown::Private { writable: true, .. });
+        assert!(ready, "page {page} is pinned, but it is {}", self.page(page));
+        *self.held.entry(page.0).or_insert(0) += 1;
+    }
+
+    pub fn let_go(&mut self, page: PageNo) {
+        let count = self
+            .held
+            .get_mut(&page.0)
+            .unwrap_or_else(|| panic!("page {page} is not pinned"));
+        *count -= 1;
+        if *count == 0 {
+            self.held.remove(&page.0);
+        }
+    }
+}
