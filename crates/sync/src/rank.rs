@@ -65,3 +65,24 @@ impl Rank {
         Self::ALL[Self::Leaf as usize + usize::from(level)]
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    /// Goal: `LOCKS.md` says what the code says. Method: compare the first column with the ranks, in order.
+    #[test]
+    fn locks_md_agrees() {
+        let page = include_str!("../../../LOCKS.md");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
+        let named: Vec<_> = rows.skip(2).collect();
+        let ranks: Vec<_> = Rank::ALL.iter().map(|rank| format!("{rank:?}")).collect();
+        assert_eq!(named, ranks);
+    }
+
+    /// Goal: `ALL` is in the order of the ranks.
+    #[test]
+    fn all_is_in_order() {
+        assert!(Rank::ALL.iter().enumerate().all(|(n, &rank)| rank as usize == n));
+    }
+}
