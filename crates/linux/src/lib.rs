@@ -1,1 +1,40 @@
-//! To be written.
+//! memfold's Linux host: real memory behind the manager's [`Host`](memfold_mm::host::Host) trait.
+//!
+//! A [`LinuxHost`] is one pool (a memfd), any number of windows onto it, and one userfaultfd through which their
+//! faults reach the [`FaultSink`] that the manager attached. It decides nothing about frames.
+//!
+//! This crate is one of the two rooms with `unsafe` (the other is the facade's cell): every system call stands in `sys.rs`
+//! and its children, memory is named by [`Span`](span::Span)s only. From the bottom up:
+//! `abi` (the kernel's structures), `inject` (faults on purpose), `span`, `sys`, `scan` and `uffd` (what the kernel's page
+//! table holds, and how it is changed), `pages` (the steps of the trait), `sparse`, `pool`, `arena`, `table`
+//! (address to window), `fault` (the sink), `context`, `guest`, `chain`, `sigbus`, `thread` (how faults arrive),
+//! `opening`, `probe`, `error`, and `host`, which joins them.
+
+mod abi;
+mod arena;
+mod chain;
+mod context;
+mod error;
+mod fault;
+mod guest;
+mod host;
+pub mod inject;
+mod opening;
+mod pages;
+mod pool;
+mod probe;
+mod scan;
+mod sigbus;
+mod span;
+mod sparse;
+mod sys;
+mod table;
+mod thread;
+mod uffd;
+
+pub use error::OpenError;
+pub use fault::{Delivery, FaultReply, FaultSink};
+pub use guest::{GUEST_RANGES, GuestCode, GuestTableFull, register_guest_code};
+pub use host::{Builder, LinuxHost, Window};
+pub use opening::{Door, FEATURES, Feature, UserMode};
+pub use probe::{Huge, Overcommit, Report, probe};

@@ -1,0 +1,78 @@
+//! What the machine was doing when a signal came: where its program stood, and whether it stored.
+//!
+//! The one file that knows processor architectures. Called by `sigbus.rs` only, inside the handler.
+
+use libc::c_void;
+use memfold_mm::addr::Access;
+
+/// The interrupted instruction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Interrupted {
+    /// Its address.
+    pub(crate) pc: usize,
+    /// What it did to memory.
+    pub(crate) access: Access,
+}
+
+/// Reads a signal handler's third argument.
+///
+/// # Safety
+/// `context` is that argument, of a handler of a memory fault that is running.
+#[cfg(target_arch = "x86_64")]
+pub(crate) unsafe fn interrupted(context: *mut c_void) -> Interrupted {
+    // SAFETY: the kernel passes a `ucontext_t`, by the caller's word.
+    let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+    // Bit 1 of the page-fault error code: the access was a store.
+    let stored = registers[libc::REG_ERR as usize] & 2 != 0;
+    Interrupted {
+        pc: registers[libc::REG_RIP as usize] as usize,
+        access: if stored { Access::Write } else { Access::Read },
+    }
+}
+
+/// Reads a signal handler's third argument.
+///
+/// # Safety
+/// `context` is that argument, of a handler of a memory fault that is running.
+#[cfg(target_arch = "aarch64")]
+pub(crate) unsafe fn interrupted(context: *mut c_void) -> Interrupted {
+    const ESR_MAGIC: u32 = 0x4553_5201;
+    /// Bytes of the records that follow the registers.
+    const RECORDS: usize = 4096;
+    /// Bit 6 of the syndrome of a data abort: write, not read.
+    const WRITE: u64 = 1 << 6;
+    // SAFETY: the kernel passes a `ucontext_t`, by the caller's word.
+    let machine = unsafe { &raw const (*context.cast::<libc::ucontext_t>()).uc_mcontext };
+    // SAFETY: as above.
+    let pc = unsafe { (*machine).pc } as usize;
+    // The records stand behind `pstate`, aligned to 16: each begins with a magic number and its size.
+    let end_of_registers = std::mem::offset_of!(libc::mcontext_t, pstate) + 8;
+    let first = end_of_registers.next_multiple_of(16);
+    let mut at = 0;
+    // Ends: each record has a size of at least 8.
+    while at + 16 <= RECORDS {
+        // SAFETY: inside the 4096 bytes of records that the kernel fills.
+        let record = unsafe { machine.cast::<u8>().add(first + at) };
+        // SAFETY: as above; records are aligned to 16.
+        let (magic, size) = unsafe { (record.cast::<u32>().read(), record.add(4).cast::<u32>().read()) };
+        if magic == ESR_MAGIC {
+            // SAFETY: the syndrome follows the head of this record.
+            let syndrome = unsafe { record.add(8).cast::<u64>().read() };
+            let access = if syndrome & WRITE != 0 {
+                Access::Write
+            } else {
+                Access::Read
+            };
+            return Interrupted { pc, access };
+        }
+        if magic == 0 || size < 8 {
+            break;
+        }
+        at += size as usize;
+    }
+    // Unknown: a store, which is resolved for loads as well.
+    Interrupted {
+        pc,
+        access: Access::Write,
+    }
+}

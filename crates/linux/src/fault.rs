@@ -1,0 +1,87 @@
+//! How a fault reaches the manager: the [`FaultSink`] it gives, and the [`Site`] that holds
+//! everything of a host that a fault handler needs.
+//!
+//! A site is made with its host, outlives all its windows and is read without a lock. The sink is set once. Called by
+//! `sigbus.rs` (the faulting thread itself) and `thread.rs` (the handler thread).
+
+use std::sync::{OnceLock, Weak};
+
+use memfold_mm::addr::{Access, PageNo, SpaceNo};
+
+use crate::pages::Pages;
+
+/// Who decides a fault: in the end, the manager.
+///
+/// Called on any thread, from inside a signal handler with in-thread delivery, on that thread's ordinary stack. The
+/// interrupted code was touching a window, so it holds none of the manager's locks; the sink must not
+/// touch a window itself.
+pub trait FaultSink: Send + Sync {
+    /// Makes the page of the space accessible for `access`, by the methods of the host; several threads may ask
+    /// for one page at once. A page that is accessible already is [`FaultReply::Resolved`] too: the access is repeated.
+    fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> FaultReply;
+}
+
+/// What came of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum FaultReply {
+    /// The access can be repeated.
+    Resolved,
+    /// The page cannot be had. The sink has noted that the space is spoilt; the host now keeps the process
+    /// going (see [`register_guest_code`](crate::register_guest_code)).
+    Failed,
+}
+
+/// How faults arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Delivery {
+    /// The faulting thread runs the sink itself, in a signal handler (SIGBUS). Fast, and needs no privilege.
+    /// A system call on a page that is not accessible gets `EFAULT`.
+    #[default]
+    InThread,
+    /// A handler thread runs the sink while the faulting thread waits in the kernel. Slower; system calls and virtual
+    /// machines work on windows like on any memory. Needs [`UserMode::Full`](crate::UserMode::Full).
+    Thread,
+}
+
+/// What a fault handler needs of a host.
+#[derive(Debug)]
+pub(crate) struct Site {
+    // Immutable after build:
+    pub(crate) pages: Pages,
+    pub(crate) delivery: Delivery,
+    // Written once:
+    sink: OnceLock<Attached>,
+}
+
+struct Attached(Weak<dyn FaultSink>);
+
+impl std::fmt::Debug for Attached {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Attached")
+    }
+}
+
+impl Site {
+    pub(crate) fn new(pages: Pages, delivery: Delivery) -> Self {
+        Self {
+            pages,
+            delivery,
+            sink: OnceLock::new(),
+        }
+    }
+
+    /// Says whom to ask; once.
+    pub(crate) fn attach(&self, sink: Weak<dyn FaultSink>) {
+        let first = self.sink.set(Attached(sink)).is_ok();
+        assert!(first, "a host has one fault sink");
+    }
+
+    /// Asks the sink; without one, or when it is gone, the fault has failed.
+    pub(crate) fn ask(&self, space: SpaceNo, page: PageNo, access: Access) -> FaultReply {
+        match self.sink.get().and_then(|attached| attached.0.upgrade()) {
+            Some(sink) => sink.fault(space, page, access),
+            None => FaultReply::Failed,
+        }
+    }
+}

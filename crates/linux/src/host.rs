@@ -1,0 +1,396 @@
+//! [`LinuxHost`]: real memory behind the manager's `Host` trait.
+//!
+//! It joins the parts: the pool, the addresses, one userfaultfd with its pages, and the numbers of the open
+//! windows' records by space, read without a lock. The methods of `Host` translate a space and a run into a
+//! [`Span`] and hand over to `pages.rs` and `pool.rs`; opening and closing a window stands here. The manager's
+//! own locks keep `open`, `close` and the rest on one space apart. Whoever makes a host also
+//! attaches the sink that its faults go to.
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+
+use memfold_mm::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
+use memfold_mm::host::{Host, HostError, Protection};
+
+use crate::arena::Arenas;
+use crate::error::OpenError;
+use crate::fault::{Delivery, FaultSink, Site};
+use crate::opening::{self, UserMode};
+use crate::pages::{Pages, Shown};
+use crate::pool::Pool;
+use crate::scan::{Pagemap, SCAN_PAGES};
+use crate::sigbus;
+use crate::span::Span;
+use crate::sparse::Sparse;
+use crate::sys::{self, Allowed, Errno};
+use crate::table::{self, Opening, Record, RecordNo};
+use crate::thread::FaultThread;
+use crate::uffd::Stores;
+
+/// How a host is to be; made by [`LinuxHost::builder`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Builder {
+    delivery: Delivery,
+    user_mode: Option<UserMode>,
+    guard_bytes: u64,
+}
+
+/// Real memory: windows of this process onto one pool.
+///
+/// All methods may be called from any thread; the rules about one page or one space at a time are those of [`Host`].
+/// Dropping the host closes its windows; nobody may be using them.
+#[derive(Debug)]
+pub struct LinuxHost {
+    // Stopped before the rest goes:
+    thread: Option<FaultThread>,
+    // Atomic: record number + 1 by space, 0 when there is no window; changed by `open` and `close`.
+    windows: Sparse<AtomicU32>,
+    // Immutable after build; each guards itself. Records point to the site.
+    site: Arc<Site>,
+    pool: Pool,
+    arenas: Arenas,
+    guard_bytes: usize,
+}
+
+/// An open window, as programs use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The first byte; the same until the window is closed.
+    pub base: NonNull<u8>,
+    /// Accessible pages, from the first on.
+    pub len: u32,
+    /// Pages that may become accessible.
+    pub reserve: u32,
+}
+
+impl Builder {
+    /// How faults arrive; in the faulting thread if not said.
+    #[must_use]
+    pub fn delivery(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
+        self
+    }
+
+    /// Whose faults are reported; if not said, what the delivery needs and no more.
+    #[must_use]
+    pub fn user_mode(mut self, mode: UserMode) -> Self {
+        self.user_mode = Some(mode);
+        self
+    }
+
+    /// How many bytes after each window's reserve are never accessible, at least; 0 if not said.
+    #[must_use]
+    pub fn guard_bytes(mut self, bytes: u64) -> Self {
+        self.guard_bytes = bytes;
+        self
+    }
+
+    /// Opens the host, and installs the process's SIGBUS handler when it is the first.
+    ///
+    /// # Errors
+    /// [`OpenError`], which names the setting that mends it.
+    pub fn build(self) -> Result<LinuxHost, OpenError> {
+        let page = sys::open::page_size();
+        if page != PAGE_SIZE {
+            return Err(OpenError::PageSize { bytes: page });
+        }
+        let mode = match (self.delivery, self.user_mode) {
+            (Delivery::Thread, Some(UserMode::UserOnly)) => return Err(OpenError::ThreadNeedsFull),
+            (_, Some(mode)) => mode,
+            (Delivery::InThread, None) => UserMode::UserOnly,
+            (Delivery::Thread, None) => UserMode::Full,
+        };
+        let uffd = opening::open(mode, self.delivery)?;
+        let pagemap = Pagemap::open().map_err(|Errno(errno)| OpenError::NoPagemapScan { errno })?;
+        let refused = |what| move |Errno(errno)| OpenError::Resources { what, errno };
+        let pool = Pool::new().map_err(refused("a memory file"))?;
+        sigbus::install().map_err(refused("the SIGBUS handler"))?;
+        let site = Arc::new(Site::new(Pages::new(uffd, pagemap, self.delivery), self.delivery));
+        let thread = match self.delivery {
+            Delivery::InThread => None,
+            Delivery::Thread => {
+                Some(FaultThread::start(Arc::clone(&site)).map_err(refused("the fault thread"))?)
+            }
+        };
+        Ok(LinuxHost {
+            thread,
+            windows: Sparse::new(),
+            site,
+            pool,
+            arenas: Arenas::new(),
+            guard_bytes: usize::try_from(self.guard_bytes).unwrap_or(usize::MAX),
+        })
+    }
+}
+
+impl LinuxHost {
+    /// A host with in-thread delivery and no guard, to be changed.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Says who decides this host's faults. Before the first window is used; once. The host does not keep it
+    /// alive: a fault after it is gone has failed.
+    ///
+    /// # Panics
+    /// The second time.
+    pub fn attach(&self, sink: Weak<dyn FaultSink>) {
+        self.site.attach(sink);
+    }
+
+    /// How faults arrive.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        self.site.delivery
+    }
+
+    /// The window of a space, if it is open.
+    #[must_use]
+    pub fn window(&self, space: SpaceNo) -> Option<Window> {
+        let record = self.number(space)?.record();
+        let base = NonNull::new(record.slot().addr() as *mut u8)?;
+        Some(Window {
+            base,
+            len: record.len(),
+            reserve: record.reserve(),
+        })
+    }
+
+    /// The space and page that an address belongs to, if it is in a window of this host.
+    #[must_use]
+    pub fn locate(&self, addr: usize) -> Option<(SpaceNo, PageNo)> {
+        let inside = table::enter(addr)?;
+        std::ptr::eq(inside.site(), &raw const *self.site).then(|| (inside.space(), inside.page(addr).0))
+    }
+
+    /// Bytes of memory that the pool holds now.
+    ///
+    /// # Errors
+    /// When the machine cannot say.
+    pub fn pool_bytes(&self) -> Result<u64, HostError> {
+        self.pool.held()
+    }
+
+    fn number(&self, space: SpaceNo) -> Option<RecordNo> {
+        // Acquire: pairs with `open`; the record is this window's.
+        let number = self
+            .windows
+            .get(space.0 as usize)?
+            .load(Ordering::Acquire)
+            .checked_sub(1)?;
+        Some(RecordNo::from_number(number))
+    }
+
+    fn record(&self, space: SpaceNo) -> &'static Record {
+        let Some(number) = self.number(space) else {
+            panic!("space {space} has no window")
+        };
+        number.record()
+    }
+
+    /// The memory of the run.
+    fn span(&self, space: SpaceNo, run: Run) -> Span {
+        let record = self.record(space);
+        assert!(
+            u64::from(run.first.0) + u64::from(run.len) <= u64::from(record.reserve()),
+            "{run:?} of space {space}"
+        );
+        record.slot().part(run.first.0 as usize, run.len as usize)
+    }
+
+    fn page(&self, space: SpaceNo, page: PageNo) -> Span {
+        self.span(space, Run::one(page))
+    }
+
+    /// Turns a slot of the arena into a window: everything in order before it becomes accessible.
+    fn equip(&self, slot: Span, home: PoolPage, len: u32) -> Result<(), Errno> {
+        sys::map_window(slot, self.pool.fd(), home.0 * PAGE_SIZE as u64)?;
+        sys::dont_fork(slot)?;
+        self.site.pages.uffd().register(slot)?;
+        sys::allow(slot.head(len as usize), Allowed::All)
+    }
+
+    /// Turns a window, or what became of it, back into a piece of the arena.
+    fn retire(&self, slot: Span) {
+        if sys::seal(slot).is_ok() {
+            // Refused: the arena stays in two pieces there. No harm.
+            let _ = sys::dont_fork(slot);
+            self.arenas.put(slot);
+            return;
+        }
+        // The kernel has no memory for the mapping: the slot is lost until the host goes, its memory is not.
+        self.site.pages.drop_pages(slot);
+        let _ = sys::allow(slot, Allowed::Nothing);
+    }
+
+    fn close_number(&self, number: RecordNo) {
+        let slot = number.record().slot();
+        table::close(number);
+        self.retire(slot);
+    }
+}
+
+impl Host for LinuxHost {
+    fn reserve_pool(&self, pages: u64) -> Result<(), HostError> {
+        self.pool.reserve(pages)
+    }
+
+    fn open(&self, space: SpaceNo, home: PoolPage, reserve: u32, len: u32) -> Result<(), HostError> {
+        assert!(len <= reserve, "{len} accessible pages of {reserve}");
+        if space.0 as usize >= Sparse::<AtomicU32>::PLACES {
+            return Err(HostError::NoMemory);
+        }
+        let place = self.windows.make(space.0 as usize);
+        // Relaxed: only this call and `close` write the place, and they do not overlap.
+        assert!(
+            place.load(Ordering::Relaxed) == 0,
+            "space {space} has a window already"
+        );
+        // A window page beyond the end of the pool could not be filled.
+        self.pool.reserve(home.0 + u64::from(reserve))?;
+        let bytes = (reserve as usize * PAGE_SIZE)
+            .checked_add(self.guard_bytes)
+            .ok_or(HostError::NoMemory)?;
+        let slot = self.arenas.take(bytes)?;
+        if let Err(errno) = self.equip(slot, home, len) {
+            self.retire(slot);
+            return Err(errno.into());
+        }
+        let opening = Opening {
+            slot,
+            home,
+            space,
+            reserve,
+            len,
+            site: &raw const *self.site,
+        };
+        let Some(number) = table::open(&opening) else {
+            self.retire(slot);
+            return Err(HostError::NoMemory);
+        };
+        // Release: publishes the record to the space's users.
+        place.store(number.to_number() + 1, Ordering::Release);
+        Ok(())
+    }
+
+    fn close(&self, space: SpaceNo) {
+        let Some(number) = self.number(space) else {
+            panic!("space {space} has no window")
+        };
+        // Relaxed: only this call and `open` write the place, and they do not overlap.
+        self.windows.make(space.0 as usize).store(0, Ordering::Relaxed);
+        self.close_number(number);
+    }
+
+    fn resize(&self, space: SpaceNo, len: u32) -> Result<(), HostError> {
+        let record = self.record(space);
+        let old = record.len();
+        assert!(
+            len <= record.reserve(),
+            "{len} accessible pages of {}",
+            record.reserve()
+        );
+        if len > old {
+            sys::allow(
+                record.slot().part(old as usize, (len - old) as usize),
+                Allowed::All,
+            )?;
+            record.grown(len);
+        }
+        Ok(())
+    }
+
+    fn show(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        self.site.pages.show(self.span(space, run))
+    }
+
+    fn show_zero(&self, space: SpaceNo, run: Run) -> Result<u64, HostError> {
+        assert!(run.len as usize <= SCAN_PAGES, "one bit a page: {run:?}");
+        self.site.pages.show_zero(self.span(space, run))
+    }
+
+    fn fill(
+        &self,
+        space: SpaceNo,
+        page: PageNo,
+        bytes: &PageBytes,
+        protection: Protection,
+    ) -> Result<(), HostError> {
+        self.site.pages.fill(self.page(space, page), bytes, protection)
+    }
+
+    fn fill_zero(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        self.site.pages.fill_zero(self.span(space, run))
+    }
+
+    fn copy_from_pool(&self, space: SpaceNo, page: PageNo, from: PoolPage) -> Result<(), HostError> {
+        let window = self.record(space);
+        let shown = if from == window.home().plus(page.0) {
+            Shown::Source
+        } else {
+            Shown::Other
+        };
+        let page = self.page(space, page);
+        if let Some(source) = self.pool.direct(from) {
+            return self.site.pages.copy(page, source, shown);
+        }
+        let mut bytes = [0; PAGE_SIZE];
+        self.pool.read(from, &mut bytes)?;
+        self.site.pages.copy(page, bytes.as_ptr() as usize, shown)
+    }
+
+    fn protect(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        self.site.pages.protect(self.span(space, run), Stores::Fault)
+    }
+
+    fn unprotect(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        self.site.pages.protect(self.span(space, run), Stores::Pass)
+    }
+
+    fn drop_pages(&self, space: SpaceNo, run: Run) {
+        self.site.pages.drop_pages(self.span(space, run));
+    }
+
+    fn read_private(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
+        // A plain copy: the page is private and protected, so it is there (or swapped in by the kernel),
+        // nobody stores to it, and the copy raises no fault of ours. A system call would cost more than the copy.
+        self.page(space, page).copy_out(out);
+        Ok(())
+    }
+
+    fn copy_to_pool(&self, space: SpaceNo, run: Run, to: PoolPage) -> Result<(), HostError> {
+        self.pool.write_span(self.span(space, run), to)
+    }
+
+    fn pool_write(&self, at: PoolPage, bytes: &PageBytes) -> Result<(), HostError> {
+        self.pool.write(at, bytes)
+    }
+
+    fn pool_read(&self, at: PoolPage, out: &mut PageBytes) -> Result<(), HostError> {
+        self.pool.read(at, out)
+    }
+
+    fn pool_free(&self, first: PoolPage, len: u32) {
+        self.pool.free(first, len);
+    }
+
+    fn test_and_clear_young(&self, space: SpaceNo, run: Run) -> u64 {
+        assert!(run.len as usize <= SCAN_PAGES, "one bit a page: {run:?}");
+        self.site.pages.test_and_clear_young(self.span(space, run))
+    }
+}
+
+impl Drop for LinuxHost {
+    fn drop(&mut self) {
+        // Nobody uses a window any more, so no fault is on its way to the thread.
+        drop(self.thread.take());
+        for place in self.windows.iter() {
+            // Relaxed: exclusive access.
+            if let Some(number) = place.swap(0, Ordering::Relaxed).checked_sub(1) {
+                self.close_number(RecordNo::from_number(number));
+            }
+        }
+    }
+}

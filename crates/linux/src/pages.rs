@@ -1,0 +1,342 @@
+//! What the host does to the pages of one window, step by step.
+//!
+//! The manager's locks keep two of these from one page at a time. What may still happen to a page in the middle
+//! of a step, and what each step is therefore built on:
+//!
+//! * Any thread may touch it. An empty page makes that thread wait for the manager, which waits for this
+//!   step: so a page may be emptied and filled again (never the other way round), and no hole is ever read.
+//! * A page that shows zeros or a pool page may become *empty* by itself: the kernel zaps zero pages
+//!   together with the pool pages at their place (`pool_free`), and swaps pool pages out. So every step
+//!   takes "empty after all" for an answer and tries again, a bounded number of times.
+//! * A page that shows zeros *unprotected*, as it does for a moment in [`Pages::show_zero`], may become private.
+//! * Dropping a protected page leaves a marker. `COPY` and `CONTINUE` install over it, `ZEROPAGE` does
+//!   not; clearing the protection takes it away. A marker cannot be told from a page that the
+//!   kernel has swapped out, except by trying to fill it.
+//!
+//! While a system call may be reading a page (in-thread delivery cannot help it), a copy-on-write must not
+//! empty the page on the way: there protection is cleared and the kernel made to copy inside one call. With a handler
+//! thread that call could wait for the handler, which may wait for us: there the page is emptied and filled.
+//! One lock, `unpoisoned`: `show_zero` and the handler thread's poisoning exclude each other.
+
+use memfold_mm::addr::{PAGE_SIZE, PageBytes};
+use memfold_mm::host::{HostError, Protection};
+use memfold_sync::{Mutex, MutexGuard, Rank};
+
+use crate::fault::Delivery;
+use crate::scan::{Pagemap, SCAN_PAGES, Seen, mask};
+use crate::span::Span;
+use crate::sys::{self, Errno};
+use crate::uffd::{Progress, Stores, Uffd, insist};
+
+/// How often a step starts anew on one page because the page changed by itself.
+const ROUNDS: u32 = 16;
+
+/// Zeros to fill pages with; never written, so the kernel keeps one page for all of them.
+static ZEROS: [u8; SCAN_PAGES * PAGE_SIZE] = [0; SCAN_PAGES * PAGE_SIZE];
+
+/// Which copy-on-write this delivery allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Break {
+    /// By the kernel, inside our call; the page is never empty.
+    InPlace,
+    /// By emptying the page; who touches it meanwhile waits.
+    ByRefill,
+}
+
+/// The page operations of one host.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    // Immutable after build; each is guarded by the kernel.
+    uffd: Uffd,
+    pagemap: Pagemap,
+    how: Break,
+    unpoisoned: Mutex<()>,
+}
+
+impl Pages {
+    pub(crate) fn new(uffd: Uffd, pagemap: Pagemap, delivery: Delivery) -> Self {
+        let how = match delivery {
+            Delivery::InThread => Break::InPlace,
+            Delivery::Thread => Break::ByRefill,
+        };
+        Self {
+            uffd,
+            pagemap,
+            how,
+            unpoisoned: Mutex::new(Rank::Host, ()),
+        }
+    }
+
+    pub(crate) fn uffd(&self) -> &Uffd {
+        &self.uffd
+    }
+
+    /// While held, no empty page becomes poisoned.
+    pub(crate) fn keep_unpoisoned(&self) -> MutexGuard<'_, ()> {
+        self.unpoisoned.lock()
+    }
+
+    /// Shows the pool pages of `span`, stepping over pages that are there. An error means the first
+    /// page is not shown; a later page that is refused stays empty, and says so at its own fault.
+    pub(crate) fn show(&self, span: Span) -> Result<(), HostError> {
+        let mut rest = span;
+        while !rest.is_empty() {
+            rest = match self.uffd.show(rest) {
+                Progress::All => return Ok(()),
+                Progress::Part(pages) => rest.skip(pages),
+                Progress::Exists => rest.skip(1),
+                Progress::Refused(errno) if rest == span => return Err(errno.into()),
+                Progress::Refused(_) => return Ok(()),
+            };
+        }
+        Ok(())
+    }
+
+    /// Shows zeros in the empty pages of `span`; the answer's bits are the pages that are private after all.
+    pub(crate) fn show_zero(&self, span: Span) -> Result<u64, HostError> {
+        let _calm = (self.how == Break::ByRefill).then(|| self.keep_unpoisoned());
+        let (mapped, refused) = self.zero_all(span);
+        if mapped != 0 {
+            insist("protecting zero pages", || {
+                self.uffd.protect(span.head(width(mapped)), Stores::Fault)
+            });
+        }
+        let seen = self.look(span);
+        let mut stored = seen.present & !seen.zero;
+        for page in bits(mapped & !seen.present) {
+            stored |= u64::from(self.settle(span.part(page, 1))) << page;
+        }
+        match refused {
+            // A store must not be lost: then what could be shown stays, the rest is left to its own fault.
+            Some(errno) if stored == 0 => {
+                self.drop_pages(span);
+                Err(errno.into())
+            }
+            _ => Ok(stored),
+        }
+    }
+
+    /// Maps the zero page wherever `span` is empty. Which pages it mapped, and what ended it early.
+    fn zero_all(&self, span: Span) -> (u64, Option<Errno>) {
+        let (mut mapped, mut at, mut tries) = (0, 0, 0);
+        while at < span.pages() {
+            let rest = span.skip(at);
+            let done = match self.uffd.show_zero(rest) {
+                Progress::All => rest.pages(),
+                Progress::Part(pages) => pages,
+                Progress::Exists if self.clear_marker(rest.head(1), tries) => {
+                    tries += 1;
+                    continue;
+                }
+                Progress::Exists => {
+                    (at, tries) = (at + 1, 0);
+                    continue;
+                }
+                Progress::Refused(errno) => return (mapped, Some(errno)),
+            };
+            mapped |= mask(done) << at;
+            (at, tries) = (at + done, 0);
+        }
+        (mapped, None)
+    }
+
+    /// Takes away what keeps the empty `page` from showing zeros. False when it is not empty, or nothing helps.
+    fn clear_marker(&self, page: Span, tries: u32) -> bool {
+        if tries >= ROUNDS || self.look(page).present != 0 {
+            return false;
+        }
+        insist("clearing a marker", || self.uffd.protect(page, Stores::Pass));
+        if tries > 0 {
+            // What clearing leaves is the poison of an earlier failed fault. The page was empty when the
+            // step began and showed nothing since, so there is no store to lose.
+            self.drop_pages(page);
+        }
+        true
+    }
+
+    /// A page to which this call mapped zeros, and which is not there any more: it was emptied with its
+    /// pool page, or stored to and swapped out by the kernel. Ends with it shown again (false), private and
+    /// protected (true), or empty (false).
+    fn settle(&self, page: Span) -> bool {
+        for _ in 0..ROUNDS {
+            insist("clearing a marker", || self.uffd.protect(page, Stores::Pass));
+            let progress = self.uffd.show_zero(page);
+            insist("protecting a zero page", || {
+                self.uffd.protect(page, Stores::Fault)
+            });
+            let seen = self.look(page);
+            match progress {
+                Progress::Exists => return true,
+                _ if seen.present != 0 => return seen.zero == 0,
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// Gives an empty or zero-shown page private memory with these bytes.
+    pub(crate) fn fill(
+        &self,
+        page: Span,
+        bytes: &PageBytes,
+        protection: Protection,
+    ) -> Result<(), HostError> {
+        self.replace(page, bytes.as_ptr() as usize, protection.into())
+    }
+
+    /// Private memory with the bytes at `source`, in place of whatever the page shows. On error it is
+    /// as it was, or empty.
+    fn replace(&self, page: Span, source: usize, stores: Stores) -> Result<(), HostError> {
+        for _ in 0..ROUNDS {
+            match self.uffd.copy(page, source, stores) {
+                Progress::All | Progress::Part(_) => return Ok(()),
+                Progress::Exists => self.drop_pages(page),
+                Progress::Refused(errno) => return Err(errno.into()),
+            }
+        }
+        Err(HostError::Os(libc::EEXIST))
+    }
+
+    /// Gives empty or zero-shown pages private, writable, zeroed memory.
+    pub(crate) fn fill_zero(&self, span: Span) -> Result<(), HostError> {
+        let (mut rest, mut tries) = (span, 0);
+        while !rest.is_empty() {
+            let piece = rest.head(SCAN_PAGES);
+            let done = match self.uffd.copy(piece, ZEROS.as_ptr() as usize, Stores::Pass) {
+                Progress::All => piece.pages(),
+                Progress::Part(pages) => pages,
+                Progress::Exists => self.own_zeros(piece)?,
+                Progress::Refused(errno) => return Err(errno.into()),
+            };
+            tries = if done == 0 { tries + 1 } else { 0 };
+            if tries > ROUNDS {
+                return Err(HostError::Os(libc::EEXIST));
+            }
+            rest = rest.skip(done);
+        }
+        Ok(())
+    }
+
+    /// The first page of `piece` is there already: makes it, and what follows in the same state, private and
+    /// writable. How many pages are done (0: ask again).
+    fn own_zeros(&self, piece: Span) -> Result<usize, HostError> {
+        let seen = self.look(piece);
+        let private = (seen.present & !seen.zero).trailing_ones() as usize;
+        let zeros = seen.zero.trailing_ones() as usize;
+        if private > 0 {
+            // Another thread stored to it when this call had taken the protection away: it is as wanted.
+            insist("unprotecting private pages", || {
+                self.uffd.protect(piece.head(private), Stores::Pass)
+            });
+            return Ok(private.min(piece.pages()));
+        }
+        if self.how == Break::ByRefill {
+            self.drop_pages(piece.head(zeros));
+            return Ok(0);
+        }
+        // Not there any more: emptied, or (then by such a store) private and swapped out by the kernel.
+        let shown = piece.head(zeros.max(1));
+        insist("unprotecting zero pages", || {
+            self.uffd.protect(shown, Stores::Pass)
+        });
+        match sys::populate_write(shown) {
+            Ok(()) => Ok(shown.pages()),
+            // One of them has become empty meanwhile.
+            Err(Errno(libc::EFAULT)) => Ok(0),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Gives `page` a private, writable copy of the bytes at `source`. `shown`: the page may show those very bytes.
+    pub(crate) fn copy(&self, page: Span, source: usize, shown: Shown) -> Result<(), HostError> {
+        if shown == Shown::Other || self.how == Break::ByRefill {
+            return self.replace(page, source, Stores::Pass);
+        }
+        for _ in 0..ROUNDS {
+            match self.uffd.copy(page, source, Stores::Pass) {
+                Progress::All | Progress::Part(_) => return Ok(()),
+                Progress::Exists => {}
+                Progress::Refused(errno) => return Err(errno.into()),
+            }
+            insist("unprotecting a shown page", || {
+                self.uffd.protect(page, Stores::Pass)
+            });
+            let Err(errno) = sys::populate_write(page) else {
+                return Ok(());
+            };
+            // Still the pool's page: nobody could store to it either, so it is as it was. Otherwise it has
+            // become empty, or private by another thread's store: the next round finds out.
+            insist("protecting a shown page", || {
+                self.uffd.protect(page, Stores::Fault)
+            });
+            if errno != Errno(libc::EFAULT) && self.look(page).pool != 0 {
+                return Err(errno.into());
+            }
+        }
+        Err(HostError::Os(libc::EAGAIN))
+    }
+
+    /// Makes stores to private pages faults, or lets them through.
+    pub(crate) fn protect(&self, span: Span, stores: Stores) -> Result<(), HostError> {
+        self.uffd.protect(span, stores).map_err(HostError::from)
+    }
+
+    /// Empties the pages.
+    pub(crate) fn drop_pages(&self, span: Span) {
+        insist("emptying pages", || sys::dont_need(span));
+    }
+
+    /// Which pages are shown; they are emptied, all in one call (an interruption of the other cores each).
+    pub(crate) fn test_and_clear_young(&self, span: Span) -> u64 {
+        let young = self.look(span).present;
+        if young != 0 {
+            let first = young.trailing_zeros() as usize;
+            self.drop_pages(span.part(first, width(young) - first));
+        }
+        young
+    }
+
+    /// A page whose fault could not be resolved gets memory all the same: protection cleared when it is there,
+    /// zeros when it is not. The space is already known to be spoilt.
+    pub(crate) fn emergency(&self, page: Span) -> Result<(), Errno> {
+        match self.uffd.copy(page, ZEROS.as_ptr() as usize, Stores::Pass) {
+            Progress::All | Progress::Part(_) => Ok(()),
+            Progress::Exists => self.uffd.protect(page, Stores::Pass),
+            Progress::Refused(errno) => Err(errno),
+        }
+    }
+
+    /// Takes the poison from an empty page.
+    pub(crate) fn unpoison(&self, page: Span) {
+        self.drop_pages(page);
+    }
+
+    /// A scan that cannot fail: it needs no memory, only patience with signals.
+    pub(crate) fn look(&self, span: Span) -> Seen {
+        let mut seen = None;
+        insist("scanning pages", || {
+            seen = Some(self.pagemap.scan(span)?);
+            Ok(())
+        });
+        seen.expect("insist ends with success")
+    }
+}
+
+/// What a page that is to become a copy may show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// The page that is copied.
+    Source,
+    /// Nothing.
+    Other,
+}
+
+/// How many pages reach from page 0 to the highest set bit.
+fn width(set: u64) -> usize {
+    (u64::BITS - set.leading_zeros()) as usize
+}
+
+/// The set bits, lowest first.
+fn bits(set: u64) -> impl Iterator<Item = usize> {
+    (0..SCAN_PAGES).filter(move |bit| set >> bit & 1 != 0)
+}

@@ -1,0 +1,175 @@
+//! The pool: one long sparse file in memory, whose pages every window can show.
+//!
+//! Written and read by position, grown and never shrunk; freed pages give their memory back at once. Beside the
+//! file stand *direct* mappings, shared and read-only, from which `UFFDIO_COPY` takes a pool
+//! page without a copy in between: one for each 1 GiB of the pool that was ever asked for, made at first
+//! use, taken away when its whole range is freed. Found without a lock in a sparse table; made and
+//! taken away under `changing`. Who reads through one holds the pool page (the contract of `Host`), so its range is
+//! not wholly freed at that time. Called by `host.rs`.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use memfold_mm::addr::{PAGE_SIZE, PageBytes, PoolPage};
+use memfold_mm::host::HostError;
+use memfold_sync::{Mutex, Rank};
+
+use crate::span::Span;
+use crate::sparse::Sparse;
+use crate::sys::{self, Errno};
+use crate::uffd::insist;
+
+/// Pages of one direct mapping: 1 GiB.
+const PIECE_PAGES: u64 = 1 << 18;
+
+/// The longest pool: as many pieces as the sparse table has places.
+const MAX_PAGES: u64 = PIECE_PAGES * Sparse::<AtomicUsize>::PLACES as u64;
+
+/// The memfd and its direct mappings.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    fd: OwnedFd,
+    // Atomic; only grows, under `changing`.
+    pages: AtomicU64,
+    // Atomic: the address of each piece's direct mapping, 0 when there is none; changed under `changing`.
+    direct: Sparse<AtomicUsize>,
+    changing: Mutex<()>,
+}
+
+fn offset(page: PoolPage) -> u64 {
+    page.0 * PAGE_SIZE as u64
+}
+
+impl Pool {
+    pub(crate) fn new() -> Result<Self, Errno> {
+        let fd = sys::open::memfd()?;
+        let changing = Mutex::new(Rank::Host, ());
+        Ok(Self {
+            fd,
+            pages: AtomicU64::new(0),
+            direct: Sparse::new(),
+            changing,
+        })
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Makes the pool at least `pages` long. Also readies the table of direct mappings, so that a fault handler
+    /// need not allocate.
+    pub(crate) fn reserve(&self, pages: u64) -> Result<(), HostError> {
+        // Acquire: pairs with the growing thread's Release.
+        if pages <= self.pages.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        if pages > MAX_PAGES {
+            return Err(HostError::NoMemory);
+        }
+        let _changing = self.changing.lock();
+        // Relaxed: changed only under the lock that is held.
+        let old = self.pages.load(Ordering::Relaxed);
+        if pages > old {
+            sys::truncate(self.fd(), pages * PAGE_SIZE as u64)?;
+            for piece in old / PIECE_PAGES..=(pages - 1) / PIECE_PAGES {
+                self.direct.make(piece as usize);
+            }
+            // Release: publishes the longer file and the table's places.
+            self.pages.store(pages, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn write(&self, at: PoolPage, bytes: &PageBytes) -> Result<(), HostError> {
+        match sys::write_at(self.fd(), bytes, offset(at))? {
+            PAGE_SIZE => Ok(()),
+            _ => Err(HostError::NoMemory),
+        }
+    }
+
+    /// Writes the memory of `from`, which is readable without a fault, to the pages from `to` on.
+    pub(crate) fn write_span(&self, from: Span, to: PoolPage) -> Result<(), HostError> {
+        let (mut rest, mut at) = (from, to);
+        while !rest.is_empty() {
+            // A short write stands at a page border, or the machine has no memory for the next page.
+            let pages = sys::write_span_at(self.fd(), rest, offset(at))? / PAGE_SIZE;
+            if pages == 0 {
+                return Err(HostError::NoMemory);
+            }
+            (rest, at) = (rest.skip(pages), PoolPage(at.0 + pages as u64));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read(&self, at: PoolPage, out: &mut PageBytes) -> Result<(), HostError> {
+        match sys::read_at(self.fd(), out, offset(at))? {
+            PAGE_SIZE => Ok(()),
+            _ => Err(HostError::Os(libc::EIO)),
+        }
+    }
+
+    /// Frees pages, and the direct mappings that lie wholly in them.
+    pub(crate) fn free(&self, first: PoolPage, len: u32) {
+        let end = first.0 + u64::from(len);
+        insist("freeing pool pages", || {
+            sys::punch(self.fd(), offset(first), u64::from(len) * PAGE_SIZE as u64)
+        });
+        for piece in first.0.div_ceil(PIECE_PAGES)..end / PIECE_PAGES {
+            self.forget_direct(piece as usize);
+        }
+    }
+
+    /// Where the bytes of pool page `at` can be read; `None` when there is no address space left for that.
+    pub(crate) fn direct(&self, at: PoolPage) -> Option<usize> {
+        let place = self.direct.get((at.0 / PIECE_PAGES) as usize)?;
+        let within = (at.0 % PIECE_PAGES) as usize * PAGE_SIZE;
+        // Acquire: pairs with the Release below; the mapping exists.
+        let known = place.load(Ordering::Acquire);
+        if known != 0 {
+            return Some(known + within);
+        }
+        let _changing = self.changing.lock();
+        // Relaxed: changed only under the lock that is held.
+        let mut base = place.load(Ordering::Relaxed);
+        if base == 0 {
+            let start = at.0 / PIECE_PAGES * PIECE_PAGES;
+            base = sys::map_direct(
+                self.fd(),
+                offset(PoolPage(start)),
+                PIECE_PAGES as usize * PAGE_SIZE,
+            )
+            .ok()?;
+            // Release: publishes the mapping.
+            place.store(base, Ordering::Release);
+        }
+        Some(base + within)
+    }
+
+    fn forget_direct(&self, piece: usize) {
+        let _changing = self.changing.lock();
+        // Relaxed: changed only under the lock that is held.
+        let base = self
+            .direct
+            .get(piece)
+            .map_or(0, |place| place.swap(0, Ordering::Relaxed));
+        if base != 0 {
+            // SAFETY: mapped by `direct`, and its place is now 0. Who read through it held a page of the
+            // range, and all of these are being freed by the only thread that may name them.
+            unsafe { sys::unmap(base, PIECE_PAGES as usize * PAGE_SIZE) };
+        }
+    }
+
+    /// Bytes of memory that the pool holds.
+    pub(crate) fn held(&self) -> Result<u64, HostError> {
+        Ok(sys::held(self.fd())?)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let pages = *self.pages.get_mut();
+        for piece in 0..pages.div_ceil(PIECE_PAGES) {
+            self.forget_direct(piece as usize);
+        }
+    }
+}

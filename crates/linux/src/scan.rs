@@ -1,0 +1,101 @@
+//! What the kernel's page table holds for a few pages (`PAGEMAP_SCAN`).
+//!
+//! A scan is a snapshot: what it says of a page stays true only as long as the caller keeps
+//! others from changing that page. It is used in three places that know what may change (see
+//! `pages.rs`). Nothing shared but the descriptor, which the kernel guards.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use memfold_mm::addr::PAGE_SIZE;
+
+use crate::abi;
+use crate::inject::{Call, refuse};
+use crate::span::Span;
+use crate::sys::{self, Errno};
+
+/// How many pages one scan can tell of: one bit each.
+pub(crate) const SCAN_PAGES: usize = 64;
+
+/// What a scan found; bit `n` is page `n` of the span.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Can be read without a fault.
+    pub(crate) present: u64,
+    /// Of these, shows the kernel's zero page.
+    pub(crate) zero: u64,
+    /// Of these, shows a pool page.
+    pub(crate) pool: u64,
+}
+
+/// The process's page table.
+#[derive(Debug)]
+pub(crate) struct Pagemap {
+    fd: OwnedFd,
+}
+
+impl Pagemap {
+    /// Opens it, and sees whether this kernel can scan.
+    pub(crate) fn open() -> Result<Self, Errno> {
+        let pagemap = Self {
+            fd: sys::open::pagemap()?,
+        };
+        pagemap.look(0, 0, &mut [abi::PageRegion::default()])?;
+        Ok(pagemap)
+    }
+
+    /// What the pages of `span`, at most 64, show at this moment.
+    pub(crate) fn scan(&self, span: Span) -> Result<Seen, Errno> {
+        assert!(
+            span.pages() <= SCAN_PAGES,
+            "one bit a page: {} pages",
+            span.pages()
+        );
+        let mut regions = [abi::PageRegion::default(); SCAN_PAGES];
+        let found = self.look(span.addr(), span.len(), &mut regions)?;
+        let mut seen = Seen::default();
+        for region in &regions[..found] {
+            let first = (region.start as usize - span.addr()) / PAGE_SIZE;
+            let pages = (region.end - region.start) as usize / PAGE_SIZE;
+            let bits = mask(pages) << first;
+            let add = |set: &mut u64, category: u64| {
+                *set |= if region.categories & category != 0 {
+                    bits
+                } else {
+                    0
+                }
+            };
+            add(&mut seen.present, abi::PAGE_IS_PRESENT);
+            add(&mut seen.zero, abi::PAGE_IS_PFNZERO);
+            add(&mut seen.pool, abi::PAGE_IS_FILE);
+        }
+        seen.zero &= seen.present;
+        seen.pool &= seen.present;
+        Ok(seen)
+    }
+
+    fn look(&self, start: usize, len: usize, out: &mut [abi::PageRegion]) -> Result<usize, Errno> {
+        refuse(Call::Scan)?;
+        let mut arg = abi::ScanArg {
+            size: size_of::<abi::ScanArg>() as u64,
+            start: start as u64,
+            end: (start + len) as u64,
+            vec: out.as_mut_ptr() as u64,
+            vec_len: out.len() as u64,
+            category_mask: abi::PAGE_IS_PRESENT,
+            return_mask: abi::PAGE_IS_FILE | abi::PAGE_IS_PRESENT | abi::PAGE_IS_PFNZERO,
+            ..abi::ScanArg::default()
+        };
+        // SAFETY: the structure belongs to the request, and the kernel writes at most
+        // `vec_len` regions, plain numbers, into the exclusive slice.
+        unsafe { sys::ioctl(self.fd.as_fd(), abi::PAGEMAP_SCAN, &mut arg) }.map(|n| n as usize)
+    }
+}
+
+/// The lowest `pages` bits.
+pub(crate) fn mask(pages: usize) -> u64 {
+    if pages >= SCAN_PAGES {
+        u64::MAX
+    } else {
+        (1 << pages) - 1
+    }
+}

@@ -1,0 +1,120 @@
+//! The SIGBUS handler: faults of windows, in the thread that has them.
+//!
+//! Installed once for the process and never removed. It runs on the thread's *ordinary* stack: the
+//! manager needs more than the 8 KiB that std's alternate stacks have, and a
+//! thread that touches a window is not out of stack. SIGBUS is not blocked meanwhile, and the error code is kept. It is
+//! entered by an instruction that touched a window, so the interrupted code holds no lock of ours, and it takes what
+//! locks it needs like any other caller. The window is found without a lock (`table.rs`); a signal that is not
+//! ours goes to the previous handler (`chain.rs`).
+//!
+//! A fault that failed: of guest code, it goes on to the SIGSEGV handler, whose runtime makes a trap of it. Of other code
+//! (a runtime's own `memory.copy`), which nobody could stop in the middle, the page gets emergency memory and the
+//! code goes on; the sink has noted that the space is spoilt. With thread delivery the faults themselves do not come here, only
+//! the failed ones: the handler thread poisons the page, and the signal says so (`BUS_MCEERR_AR`).
+
+use std::sync::OnceLock;
+
+use libc::{c_int, c_void, siginfo_t};
+
+use crate::chain;
+use crate::context::{Interrupted, interrupted};
+use crate::fault::{Delivery, FaultReply};
+use crate::guest;
+use crate::sys::Errno;
+use crate::sys::signal::{self, Action};
+use crate::table::{self, Inside};
+
+/// `si_code`: a fault that somebody else should have resolved.
+const BUS_ADRERR: c_int = 2;
+/// `si_code`: the page is poisoned, by us or by a memory error.
+const BUS_MCEERR_AR: c_int = 4;
+
+/// Installs the handler, the first time.
+pub(crate) fn install() -> Result<(), Errno> {
+    static INSTALLED: OnceLock<Result<(), Errno>> = OnceLock::new();
+    *INSTALLED.get_or_init(|| {
+        chain::remember_previous()?;
+        signal::set_action(libc::SIGBUS, &Action::new(on_sigbus))
+    })
+}
+
+unsafe extern "C" fn on_sigbus(_: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    signal::keeping_errno(|| {
+        // SAFETY: the kernel calls this with a signal's information and machine state.
+        let (code, addr, machine) =
+            unsafe { ((*info).si_code, (*info).si_addr() as usize, interrupted(context)) };
+        match decide(code, addr, machine) {
+            Verdict::Repeat => {}
+            // SAFETY: the arguments of this handler.
+            Verdict::Trap if unsafe { chain::as_segv(info, context) } => {}
+            // SAFETY: the arguments of this handler.
+            Verdict::Trap | Verdict::NotOurs => unsafe { chain::previous(info, context) },
+        }
+    });
+}
+
+/// What becomes of a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// The instruction is repeated.
+    Repeat,
+    /// The guest's runtime is told.
+    Trap,
+    /// Somebody else is told.
+    NotOurs,
+}
+
+/// Leaves the window before it returns: other handlers may jump out of the signal.
+fn decide(code: c_int, addr: usize, machine: Interrupted) -> Verdict {
+    if code != BUS_ADRERR && code != BUS_MCEERR_AR {
+        return Verdict::NotOurs;
+    }
+    let Some(inside) = table::enter(addr) else {
+        return Verdict::NotOurs;
+    };
+    match (code, inside.site().delivery) {
+        (BUS_ADRERR, _) => {
+            let (page, _) = inside.page(addr);
+            match inside.site().ask(inside.space(), page, machine.access) {
+                FaultReply::Resolved => Verdict::Repeat,
+                FaultReply::Failed => failed(&inside, addr, machine),
+            }
+        }
+        (_, Delivery::Thread) => poisoned(&inside, addr, machine),
+        // A memory error of the machine.
+        (_, Delivery::InThread) => Verdict::NotOurs,
+    }
+}
+
+/// The page cannot be had: a trap for guest code, memory for other code.
+fn failed(inside: &Inside, addr: usize, machine: Interrupted) -> Verdict {
+    if guest::contains(machine.pc) {
+        return Verdict::Trap;
+    }
+    let (_, page) = inside.page(addr);
+    match inside.site().pages.emergency(page) {
+        Ok(()) => Verdict::Repeat,
+        Err(_) => Verdict::NotOurs,
+    }
+}
+
+/// The handler thread poisoned the page because its fault failed, or the machine has lost it.
+fn poisoned(inside: &Inside, addr: usize, machine: Interrupted) -> Verdict {
+    let (_, page) = inside.page(addr);
+    let pages = &inside.site().pages;
+    if !guest::contains(machine.pc) {
+        return match pages.emergency(page) {
+            Ok(()) if pages.look(page).present != 0 => Verdict::Repeat,
+            // Lost by the machine: nothing can stand there.
+            _ => Verdict::NotOurs,
+        };
+    }
+    // The poison goes, so that the page works again when the cause has gone. A page that has been
+    // filled meanwhile stays: its fault is over.
+    let _calm = pages.keep_unpoisoned();
+    if pages.look(page).present != 0 {
+        return Verdict::Repeat;
+    }
+    pages.unpoison(page);
+    Verdict::Trap
+}

@@ -1,0 +1,84 @@
+//! A piece of our own address space, as a capability.
+//!
+//! A [`Span`] is page-aligned and lies wholly inside one arena of `arena.rs`; no Rust
+//! reference ever points into it and only this crate's mappings stand there. It is made
+//! unsafely in one place (the arena) and narrowed by checked methods, so that
+//! the functions of `sys.rs` which remap, protect or empty memory can be safe: they take a
+//! `Span`. A plain `Copy` value; immutable.
+
+use memfold_mm::addr::{PAGE_SIZE, PageBytes};
+
+/// Addresses `addr..addr + len` of one of our arenas; may be empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    addr: usize,
+    len: usize,
+}
+
+impl Span {
+    /// # Safety
+    /// The addresses belong to an arena of ours that is never unmapped while the span is used.
+    pub(crate) unsafe fn new(addr: usize, len: usize) -> Self {
+        assert!(
+            addr.is_multiple_of(PAGE_SIZE) && len.is_multiple_of(PAGE_SIZE),
+            "a span is made of whole pages"
+        );
+        Self { addr, len }
+    }
+
+    /// The first address.
+    pub(crate) fn addr(self) -> usize {
+        self.addr
+    }
+
+    /// Bytes.
+    pub(crate) fn len(self) -> usize {
+        self.len
+    }
+
+    /// How many pages.
+    pub(crate) fn pages(self) -> usize {
+        self.len / PAGE_SIZE
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.len == 0
+    }
+
+    /// How far into the span `addr` is, in bytes.
+    pub(crate) fn offset_of(self, addr: usize) -> Option<usize> {
+        addr.checked_sub(self.addr).filter(|&offset| offset < self.len)
+    }
+
+    /// The `pages` pages from page `first` on.
+    pub(crate) fn part(self, first: usize, pages: usize) -> Self {
+        assert!(
+            first + pages <= self.pages(),
+            "pages {first}+{pages} of a span of {}",
+            self.pages()
+        );
+        Self {
+            addr: self.addr + first * PAGE_SIZE,
+            len: pages * PAGE_SIZE,
+        }
+    }
+
+    /// The first `pages` pages, or all when there are fewer.
+    pub(crate) fn head(self, pages: usize) -> Self {
+        self.part(0, pages.min(self.pages()))
+    }
+
+    /// Without the first `pages` pages.
+    pub(crate) fn skip(self, pages: usize) -> Self {
+        self.part(pages, self.pages() - pages)
+    }
+
+    /// Copies the first page out. The page is present, and nobody stores to it meanwhile
+    /// (the contract of `Host::read_private`).
+    pub(crate) fn copy_out(self, out: &mut PageBytes) {
+        assert!(!self.is_empty(), "a page to read");
+        // SAFETY: the page lies in an arena of ours (file header) and is accessible and
+        // present by the caller's contract; `out` is Rust memory and so no part of an arena.
+        unsafe { std::ptr::copy_nonoverlapping(self.addr as *const u8, out.as_mut_ptr(), PAGE_SIZE) }
+    }
+}

@@ -1,0 +1,279 @@
+//! Every system call of this crate on pools, windows and userfaultfd, one function each.
+//!
+//! Nothing is decided here: a function makes one call (again, when a signal interrupted it) and
+//! returns the error code. Each first asks `inject.rs` whether it shall fail. Memory is only
+//! named by [`Span`]s, which is why functions that remap it can be safe. No lock, nothing shared.
+//! The calls about signals stand in `sys/signal.rs`, those that make descriptors in `sys/open.rs`.
+
+pub(crate) mod open;
+pub(crate) mod signal;
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use libc::{c_int, c_void};
+use memfold_mm::host::HostError;
+
+use crate::inject::{Call, refuse};
+use crate::span::Span;
+
+/// An error code of the operating system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Errno(pub(crate) i32);
+
+impl Errno {
+    /// The calling thread's last error code.
+    pub(crate) fn last() -> Self {
+        Self(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
+    }
+}
+
+impl From<Errno> for HostError {
+    fn from(errno: Errno) -> Self {
+        match errno.0 {
+            libc::ENOMEM | libc::ENOSPC | libc::EDQUOT => Self::NoMemory,
+            code => Self::Os(code),
+        }
+    }
+}
+
+/// 0 or more is the answer, -1 an error.
+fn checked(answer: i64) -> Result<u64, Errno> {
+    u64::try_from(answer).map_err(|_| Errno::last())
+}
+
+/// As [`checked`], and repeats a call that a signal interrupted; ends because signals do.
+fn restarted(mut call: impl FnMut() -> i64) -> Result<u64, Errno> {
+    loop {
+        match checked(call()) {
+            Err(Errno(libc::EINTR)) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Makes the file `len` bytes long.
+pub(crate) fn truncate(fd: BorrowedFd<'_>, len: u64) -> Result<(), Errno> {
+    refuse(Call::Truncate)?;
+    let len = i64::try_from(len).map_err(|_| Errno(libc::EFBIG))?;
+    // SAFETY: changes the length of a file; growing it moves no mapping.
+    restarted(|| unsafe { i64::from(libc::ftruncate(fd.as_raw_fd(), len)) }).map(drop)
+}
+
+/// Writes at `at`; how many bytes were taken.
+pub(crate) fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], at: u64) -> Result<usize, Errno> {
+    refuse(Call::PoolWrite)?;
+    // SAFETY: the kernel reads `bytes.len()` bytes of a live slice.
+    restarted(|| unsafe {
+        libc::pwrite(
+            fd.as_raw_fd(),
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            at.cast_signed(),
+        ) as i64
+    })
+    .map(|n| n as usize)
+}
+
+/// Writes the memory of `from` at `at`; how many bytes were taken.
+pub(crate) fn write_span_at(fd: BorrowedFd<'_>, from: Span, at: u64) -> Result<usize, Errno> {
+    refuse(Call::PoolWrite)?;
+    // SAFETY: the kernel reads memory of our own arena; an inaccessible page is an error, not a fault.
+    restarted(|| unsafe {
+        libc::pwrite(
+            fd.as_raw_fd(),
+            from.addr() as *const c_void,
+            from.len(),
+            at.cast_signed(),
+        ) as i64
+    })
+    .map(|n| n as usize)
+}
+
+/// Reads at `at`; how many bytes came.
+pub(crate) fn read_at(fd: BorrowedFd<'_>, out: &mut [u8], at: u64) -> Result<usize, Errno> {
+    refuse(Call::PoolRead)?;
+    // SAFETY: the kernel writes at most `out.len()` bytes into a live, exclusive slice.
+    restarted(|| unsafe {
+        libc::pread(
+            fd.as_raw_fd(),
+            out.as_mut_ptr().cast(),
+            out.len(),
+            at.cast_signed(),
+        ) as i64
+    })
+    .map(|n| n as usize)
+}
+
+/// Frees the file's pages in the range; the length stays.
+pub(crate) fn punch(fd: BorrowedFd<'_>, at: u64, len: u64) -> Result<(), Errno> {
+    refuse(Call::Punch)?;
+    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    // SAFETY: frees file pages; memory that showed them becomes empty, which our windows are made for.
+    restarted(|| unsafe {
+        i64::from(libc::fallocate(
+            fd.as_raw_fd(),
+            mode,
+            at.cast_signed(),
+            len.cast_signed(),
+        ))
+    })
+    .map(drop)
+}
+
+/// Bytes of memory that the file holds.
+pub(crate) fn held(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the kernel fills the structure it is given.
+    checked(unsafe { i64::from(libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr())) })?;
+    // SAFETY: `fstat` succeeded, so the structure is filled.
+    Ok(unsafe { stat.assume_init() }.st_blocks.cast_unsigned() * 512)
+}
+
+/// Maps `len` bytes somewhere; never over what is there.
+fn map(len: usize, prot: c_int, flags: c_int, fd: c_int, at: u64) -> Result<usize, Errno> {
+    // SAFETY: without MAP_FIXED the kernel chooses free addresses.
+    let addr = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, fd, at.cast_signed()) };
+    if addr == libc::MAP_FAILED {
+        Err(Errno::last())
+    } else {
+        Ok(addr as usize)
+    }
+}
+
+/// Maps over `span`, replacing what is there in one step.
+fn map_over(span: Span, prot: c_int, flags: c_int, fd: c_int, at: u64) -> Result<(), Errno> {
+    let addr = span.addr() as *mut c_void;
+    // SAFETY: the addresses are an arena's of ours, to which no Rust reference points.
+    let got = unsafe {
+        libc::mmap(
+            addr,
+            span.len(),
+            prot,
+            flags | libc::MAP_FIXED,
+            fd,
+            at.cast_signed(),
+        )
+    };
+    if got == libc::MAP_FAILED {
+        Err(Errno::last())
+    } else {
+        Ok(())
+    }
+}
+
+const NOTHING: c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+
+/// Reserves `len` bytes of addresses, inaccessible.
+pub(crate) fn map_arena(len: usize) -> Result<usize, Errno> {
+    refuse(Call::MapArena)?;
+    map(len, libc::PROT_NONE, NOTHING, -1, 0)
+}
+
+/// Makes `span` inaccessible and empty; what was mapped there is gone.
+pub(crate) fn seal(span: Span) -> Result<(), Errno> {
+    refuse(Call::Seal)?;
+    map_over(span, libc::PROT_NONE, NOTHING, -1, 0)
+}
+
+/// Maps the pool's bytes from `at` on over `span`, copy-on-write, still inaccessible.
+pub(crate) fn map_window(span: Span, pool: BorrowedFd<'_>, at: u64) -> Result<(), Errno> {
+    refuse(Call::MapWindow)?;
+    map_over(
+        span,
+        libc::PROT_NONE,
+        libc::MAP_PRIVATE | libc::MAP_NORESERVE,
+        pool.as_raw_fd(),
+        at,
+    )
+}
+
+/// Maps the pool's bytes from `at` on, shared, to read only.
+pub(crate) fn map_direct(pool: BorrowedFd<'_>, at: u64, len: usize) -> Result<usize, Errno> {
+    refuse(Call::MapDirect)?;
+    map(
+        len,
+        libc::PROT_READ,
+        libc::MAP_SHARED | libc::MAP_NORESERVE,
+        pool.as_raw_fd(),
+        at,
+    )
+}
+
+/// Gives addresses back to the kernel.
+///
+/// # Safety
+/// They were mapped by [`map_arena`] or [`map_direct`] and nobody uses them any more.
+pub(crate) unsafe fn unmap(addr: usize, len: usize) {
+    // SAFETY: by the caller's word nobody uses the addresses. A failure leaks addresses, nothing else.
+    unsafe { libc::munmap(addr as *mut c_void, len) };
+}
+
+/// What a window's pages may be used for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Allowed {
+    /// Loads and stores, through faults.
+    All,
+    /// Nothing; an access is a segmentation violation.
+    Nothing,
+}
+
+/// Changes what the pages of `span` may be used for.
+pub(crate) fn allow(span: Span, allowed: Allowed) -> Result<(), Errno> {
+    refuse(Call::Allow)?;
+    let prot = match allowed {
+        Allowed::All => libc::PROT_READ | libc::PROT_WRITE,
+        Allowed::Nothing => libc::PROT_NONE,
+    };
+    // SAFETY: the addresses are an arena's of ours, to which no Rust reference points.
+    checked(i64::from(unsafe {
+        libc::mprotect(span.addr() as *mut c_void, span.len(), prot)
+    }))
+    .map(drop)
+}
+
+fn advise(span: Span, advice: c_int) -> Result<(), Errno> {
+    // SAFETY: the addresses are an arena's of ours, to which no Rust reference points.
+    restarted(|| i64::from(unsafe { libc::madvise(span.addr() as *mut c_void, span.len(), advice) }))
+        .map(drop)
+}
+
+/// Leaves `span` out of a child that `fork(2)` makes.
+pub(crate) fn dont_fork(span: Span) -> Result<(), Errno> {
+    refuse(Call::DontFork)?;
+    advise(span, libc::MADV_DONTFORK)
+}
+
+/// Empties the pages of `span`, also when the process has locked its memory.
+pub(crate) fn dont_need(span: Span) -> Result<(), Errno> {
+    const MADV_DONTNEED_LOCKED: c_int = 24;
+    refuse(Call::DontNeed)?;
+    advise(span, MADV_DONTNEED_LOCKED)
+}
+
+/// Gives every page of `span` memory that can be stored to, breaking copy-on-write.
+pub(crate) fn populate_write(span: Span) -> Result<(), Errno> {
+    refuse(Call::PopulateWrite)?;
+    advise(span, libc::MADV_POPULATE_WRITE)
+}
+
+/// An `ioctl` whose argument is a structure of `abi.rs`.
+///
+/// # Safety
+/// `T` is the structure that belongs to `request`, and what the kernel does with the addresses in it is sound.
+pub(crate) unsafe fn ioctl<T>(fd: BorrowedFd<'_>, request: u64, argument: &mut T) -> Result<u64, Errno> {
+    // SAFETY: the caller vouches for the pair of request and structure.
+    restarted(|| {
+        i64::from(unsafe {
+            libc::ioctl(
+                fd.as_raw_fd(),
+                request as libc::Ioctl,
+                std::ptr::from_mut(argument),
+            )
+        })
+    })
+}
+
+/// Lets other threads run, while waiting for one of them.
+pub(crate) fn yield_now() {
+    std::thread::yield_now();
+}

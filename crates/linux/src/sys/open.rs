@@ -1,0 +1,134 @@
+//! The system calls that make descriptors, and those on descriptors that are no memory: the pool's
+//! memfd, userfaultfds, `/proc` files, the stop bell of the handler thread.
+//!
+//! As in `sys.rs`: one call each, nothing decided, nothing shared.
+
+use std::fs::File;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use libc::{c_int, c_long};
+
+use super::{Errno, checked, restarted};
+use crate::abi;
+use crate::inject::{Call, refuse};
+
+/// Wraps a descriptor that the kernel has just made for us.
+fn owned(fd: u64) -> OwnedFd {
+    let fd = c_int::try_from(fd).expect("a descriptor fits an int");
+    // SAFETY: the kernel has just returned this descriptor; nobody else knows it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// An empty, sparse file in memory.
+pub(crate) fn memfd() -> Result<OwnedFd, Errno> {
+    refuse(Call::Memfd)?;
+    // SAFETY: the name is a C string; no memory of ours is touched.
+    checked(i64::from(unsafe {
+        libc::memfd_create(c"memfold".as_ptr(), libc::MFD_CLOEXEC)
+    }))
+    .map(owned)
+}
+
+/// A userfaultfd by the system call; `flags` on top of close-on-exec and non-blocking.
+pub(crate) fn userfaultfd(flags: c_int) -> Result<OwnedFd, Errno> {
+    refuse(Call::Userfaultfd)?;
+    let flags = c_long::from(flags | libc::O_CLOEXEC | libc::O_NONBLOCK);
+    // SAFETY: makes a descriptor; no memory of ours is touched.
+    checked(unsafe { libc::syscall(libc::SYS_userfaultfd, flags) }).map(owned)
+}
+
+/// A userfaultfd by `/dev/userfaultfd`, whose file permissions say who may.
+pub(crate) fn userfaultfd_device() -> Result<OwnedFd, Errno> {
+    refuse(Call::Userfaultfd)?;
+    let device = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/userfaultfd")
+        .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::ENODEV)))?;
+    let flags = c_long::from(libc::O_CLOEXEC | libc::O_NONBLOCK);
+    // SAFETY: this request's argument is a number; no memory of ours is touched.
+    let fd = unsafe { libc::ioctl(device.as_raw_fd(), abi::USERFAULTFD_IOC_NEW as libc::Ioctl, flags) };
+    checked(i64::from(fd)).map(owned)
+}
+
+/// The process's own page table, as the kernel shows it.
+pub(crate) fn pagemap() -> Result<OwnedFd, Errno> {
+    File::open("/proc/self/pagemap")
+        .map(OwnedFd::from)
+        .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::ENOENT)))
+}
+
+/// A bell: [`ring`] makes it readable for good.
+pub(crate) fn bell() -> Result<OwnedFd, Errno> {
+    // SAFETY: makes a descriptor; no memory of ours is touched.
+    checked(i64::from(unsafe {
+        libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)
+    }))
+    .map(owned)
+}
+
+/// Rings a bell.
+pub(crate) fn ring(bell: BorrowedFd<'_>) -> Result<(), Errno> {
+    let one = 1u64;
+    // SAFETY: the kernel reads eight bytes of a live integer.
+    restarted(|| unsafe { libc::write(bell.as_raw_fd(), std::ptr::from_ref(&one).cast(), 8) as i64 })
+        .map(drop)
+}
+
+/// Waits until one of two descriptors is readable; says which are.
+pub(crate) fn wait_readable(first: BorrowedFd<'_>, second: BorrowedFd<'_>) -> Result<(bool, bool), Errno> {
+    let entry = |fd: BorrowedFd<'_>| libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let mut fds = [entry(first), entry(second)];
+    // SAFETY: the kernel fills two live structures.
+    restarted(|| unsafe { i64::from(libc::poll(fds.as_mut_ptr(), 2, -1)) })?;
+    Ok((fds[0].revents != 0, fds[1].revents != 0))
+}
+
+/// Reads waiting fault messages; how many came (0: none waits).
+pub(crate) fn read_messages(uffd: BorrowedFd<'_>, out: &mut [abi::Message]) -> Result<usize, Errno> {
+    // SAFETY: the kernel writes whole messages, plain numbers, into a live, exclusive slice.
+    let got = restarted(|| unsafe {
+        libc::read(uffd.as_raw_fd(), out.as_mut_ptr().cast(), size_of_val(out)) as i64
+    });
+    match got {
+        Ok(bytes) => Ok(bytes as usize / size_of::<abi::Message>()),
+        Err(Errno(libc::EAGAIN)) => Ok(0),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The kernel's page size in bytes.
+pub(crate) fn page_size() -> usize {
+    // SAFETY: asks for a constant.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+}
+
+/// A limit of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    AddressSpace,
+    Memlock,
+    FileSize,
+    Descriptors,
+}
+
+/// The limit that holds now; `None`: there is none, or it cannot be read.
+pub(crate) fn limit(limit: Limit) -> Option<u64> {
+    let resource = match limit {
+        Limit::AddressSpace => libc::RLIMIT_AS,
+        Limit::Memlock => libc::RLIMIT_MEMLOCK,
+        Limit::FileSize => libc::RLIMIT_FSIZE,
+        Limit::Descriptors => libc::RLIMIT_NOFILE,
+    };
+    let mut value = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: fills a structure of ours.
+    checked(i64::from(unsafe { libc::getrlimit(resource, &raw mut value) })).ok()?;
+    (value.rlim_cur != libc::RLIM_INFINITY).then_some(value.rlim_cur)
+}

@@ -1,0 +1,161 @@
+//! The system calls about signals, and calling another's handler.
+//!
+//! An [`Action`] is the kernel's `sigaction` as a value. Everything here may be used inside a signal handler: no
+//! lock, no allocation. Called by `sigbus.rs`, `chain.rs` and `thread.rs`.
+
+use std::mem::MaybeUninit;
+
+use libc::{c_int, c_void, siginfo_t};
+
+use super::{Errno, checked};
+
+/// What a process does about a signal.
+#[derive(Clone, Copy)]
+pub(crate) struct Action(libc::sigaction);
+
+/// What an [`Action`] comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `SIG_DFL`.
+    Default,
+    /// `SIG_IGN`.
+    Ignore,
+    /// A function of the signal's number.
+    Handler,
+    /// A function of number, information and machine state (`SA_SIGINFO`).
+    FullHandler,
+}
+
+/// A handler of the full kind.
+pub(crate) type Full = unsafe extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
+
+impl std::fmt::Debug for Action {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Action({:?}, flags {:#x})", self.kind(), self.0.sa_flags)
+    }
+}
+
+impl Action {
+    /// Calls `handler` on the ordinary stack, with the signal not blocked and interrupted calls restarted.
+    pub(crate) fn new(handler: Full) -> Self {
+        let mut action = Self::default_action();
+        action.0.sa_sigaction = handler as usize;
+        action.0.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER | libc::SA_RESTART;
+        action
+    }
+
+    /// `SIG_DFL`.
+    pub(crate) fn default_action() -> Self {
+        // SAFETY: all zeros are a valid action: SIG_DFL, an empty mask, no flags.
+        Self(unsafe { MaybeUninit::zeroed().assume_init() })
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        match self.0.sa_sigaction {
+            libc::SIG_DFL => Kind::Default,
+            libc::SIG_IGN => Kind::Ignore,
+            _ if self.has(libc::SA_SIGINFO) => Kind::FullHandler,
+            _ => Kind::Handler,
+        }
+    }
+
+    pub(crate) fn has(&self, flag: c_int) -> bool {
+        self.0.sa_flags & flag != 0
+    }
+
+    /// Calls the handler as the kernel would: with its signals blocked meanwhile. (The kernel would also change to the
+    /// alternate stack if asked to; that cannot be done here.)
+    ///
+    /// # Safety
+    /// `info` and `context` are those of the signal handler that is running; the action is a handler's.
+    pub(crate) unsafe fn call(&self, signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+        let mut mask = self.0.sa_mask;
+        if !self.has(libc::SA_NODEFER) {
+            // SAFETY: adds a valid signal to a set of ours.
+            unsafe { libc::sigaddset(&raw mut mask, signal) };
+        }
+        let old = change_mask(libc::SIG_BLOCK, &mask);
+        match self.kind() {
+            Kind::FullHandler => {
+                // SAFETY: SA_SIGINFO says that the address is a function of this type.
+                let handler = unsafe { std::mem::transmute::<usize, Full>(self.0.sa_sigaction) };
+                // SAFETY: the caller vouches for the arguments.
+                unsafe { handler(signal, info, context) };
+            }
+            Kind::Handler => {
+                // SAFETY: neither SIG_DFL nor SIG_IGN nor SA_SIGINFO: a function of this type.
+                let handler =
+                    unsafe { std::mem::transmute::<usize, extern "C" fn(c_int)>(self.0.sa_sigaction) };
+                handler(signal);
+            }
+            Kind::Default | Kind::Ignore => unreachable!("the action is a handler's"),
+        }
+        change_mask(libc::SIG_SETMASK, &old);
+    }
+}
+
+fn change_mask(how: c_int, mask: &libc::sigset_t) -> libc::sigset_t {
+    let mut old = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: both sets are live; the thread's own mask changes.
+    let refused = unsafe { libc::pthread_sigmask(how, mask, old.as_mut_ptr()) };
+    assert!(refused == 0, "a valid change of the mask is not refused");
+    // SAFETY: zeroed, and filled by the call.
+    unsafe { old.assume_init() }
+}
+
+/// Blocks every signal of this thread but those that its own instructions cause.
+pub(crate) fn block_all() {
+    let mut mask = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: fills a set of ours, then takes valid signals out of it.
+    let mask = unsafe {
+        libc::sigfillset(mask.as_mut_ptr());
+        for signal in [
+            libc::SIGSEGV,
+            libc::SIGBUS,
+            libc::SIGILL,
+            libc::SIGFPE,
+            libc::SIGTRAP,
+            libc::SIGABRT,
+        ] {
+            libc::sigdelset(mask.as_mut_ptr(), signal);
+        }
+        mask.assume_init()
+    };
+    change_mask(libc::SIG_BLOCK, &mask);
+}
+
+/// What the process does about the signal now.
+pub(crate) fn action(signal: c_int) -> Result<Action, Errno> {
+    let mut action = Action::default_action();
+    // SAFETY: asks only; fills a structure of ours.
+    checked(i64::from(unsafe {
+        libc::sigaction(signal, std::ptr::null(), &raw mut action.0)
+    }))?;
+    Ok(action)
+}
+
+/// Changes what the process does about the signal.
+pub(crate) fn set_action(signal: c_int, action: &Action) -> Result<(), Errno> {
+    // SAFETY: the action is the default, one the kernel gave us, or our own handler, which keeps
+    // to what a handler may do.
+    checked(i64::from(unsafe {
+        libc::sigaction(signal, &raw const action.0, std::ptr::null_mut())
+    }))
+    .map(drop)
+}
+
+/// Sends the signal to this thread.
+pub(crate) fn raise(signal: c_int) {
+    // SAFETY: a signal to ourselves; its action is whatever is set.
+    unsafe { libc::raise(signal) };
+}
+
+/// Runs `body` and leaves the thread's error code as it was.
+pub(crate) fn keeping_errno<R>(body: impl FnOnce() -> R) -> R {
+    // SAFETY: the address of this thread's own error code is always valid.
+    let before = unsafe { *libc::__errno_location() };
+    let result = body();
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() = before };
+    result
+}

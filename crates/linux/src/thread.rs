@@ -1,0 +1,119 @@
+//! The handler thread: faults of windows, while their threads wait in the kernel.
+//!
+//! One thread for a host with thread delivery. It reads fault messages, asks the sink, and wakes. It takes the manager's
+//! locks like any thread and never touches a window; it blocks all signals, so that nobody's handler
+//! does so in its name. A failed fault poisons the page, so that the waiting thread gets a signal
+//! (`sigbus.rs`); on kernels without poison it gets emergency memory. It stops when the bell rings, and
+//! is joined before anything it uses goes.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use memfold_mm::addr::Access;
+
+use crate::abi;
+use crate::fault::{FaultReply, Site};
+use crate::span::Span;
+use crate::sys::{self, Errno};
+use crate::table;
+use crate::uffd::Progress;
+
+/// How many messages are read at once.
+const BATCH: usize = 16;
+
+/// The running thread; dropping it stops it and waits for its end.
+#[derive(Debug)]
+pub(crate) struct FaultThread {
+    bell: Arc<OwnedFd>,
+    handle: Option<JoinHandle<()>>,
+}
+
+impl FaultThread {
+    pub(crate) fn start(site: Arc<Site>) -> Result<Self, Errno> {
+        let bell = Arc::new(sys::open::bell()?);
+        let heard = Arc::clone(&bell);
+        let handle = std::thread::Builder::new()
+            .name("memfold-fault".into())
+            .spawn(move || serve(&site, &heard))
+            .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EAGAIN)))?;
+        Ok(Self {
+            bell,
+            handle: Some(handle),
+        })
+    }
+}
+
+impl Drop for FaultThread {
+    fn drop(&mut self) {
+        let rung = sys::open::ring(self.bell.as_fd());
+        assert!(rung.is_ok(), "a bell can be rung: {rung:?}");
+        if let Some(handle) = self.handle.take() {
+            let ended = handle.join();
+            assert!(
+                ended.is_ok() || std::thread::panicking(),
+                "the fault thread ended by a panic"
+            );
+        }
+    }
+}
+
+/// Ends when the bell rings.
+fn serve(site: &Site, bell: &OwnedFd) {
+    sys::signal::block_all();
+    let mut messages = [abi::Message::default(); BATCH];
+    loop {
+        let waited = sys::open::wait_readable(bell.as_fd(), site.pages.uffd().fd());
+        let (stop, _) = waited.expect("waiting needs no memory and no right");
+        if stop {
+            return;
+        }
+        let read = sys::open::read_messages(site.pages.uffd().fd(), &mut messages);
+        let count = read.expect("a userfaultfd with its handshake done can be read");
+        for message in &messages[..count] {
+            if message.event == abi::EVENT_PAGEFAULT {
+                resolve(site, message);
+            }
+        }
+    }
+}
+
+fn resolve(site: &Site, message: &abi::Message) {
+    let stored = message.flags & (abi::PAGEFAULT_WRITE | abi::PAGEFAULT_WP) != 0;
+    let access = if stored { Access::Write } else { Access::Read };
+    // A window that is being closed has no thread inside, so nobody waits for this answer.
+    let Some(inside) = table::enter(message.address as usize) else {
+        return;
+    };
+    assert!(std::ptr::eq(inside.site(), site), "a fault of this host");
+    let (page, memory) = inside.page(message.address as usize);
+    match site.ask(inside.space(), page, access) {
+        FaultReply::Resolved => {}
+        FaultReply::Failed => fail(site, memory, message.flags),
+    }
+    // Most steps have woken the waiting thread already; one that found the page there has not.
+    site.pages.uffd().wake(memory);
+}
+
+fn fail(site: &Site, page: Span, flags: u64) {
+    let _calm = site.pages.keep_unpoisoned();
+    if flags & abi::PAGEFAULT_WP != 0 {
+        let seen = site.pages.look(page);
+        if seen.present & !seen.zero & !seen.pool != 0 {
+            // Its bytes are nowhere else: the store goes through.
+            keep_going(site, page);
+            return;
+        }
+        site.pages.drop_pages(page);
+    }
+    match site.pages.uffd().poison(page) {
+        // Somebody has filled the page after all.
+        Progress::All | Progress::Part(_) | Progress::Exists => {}
+        Progress::Refused(_) => keep_going(site, page),
+    }
+}
+
+fn keep_going(site: &Site, page: Span) {
+    let given = site.pages.emergency(page);
+    assert!(given.is_ok(), "no memory to keep the process going: {given:?}");
+}
