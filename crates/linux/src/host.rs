@@ -14,27 +14,17 @@ use memfold_mm::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
 use memfold_mm::host::{Host, HostError, Protection};
 
 use crate::arena::Arenas;
-use crate::error::OpenError;
+use crate::builder::Builder;
 use crate::fault::{Delivery, FaultSink, Site};
-use crate::opening::{self, UserMode};
-use crate::pages::{Pages, Shown};
+use crate::pages::Shown;
 use crate::pool::Pool;
-use crate::scan::{Pagemap, SCAN_PAGES};
-use crate::sigbus;
+use crate::scan::SCAN_PAGES;
 use crate::span::Span;
 use crate::sparse::Sparse;
 use crate::sys::{self, Allowed, Errno};
 use crate::table::{self, Opening, Record, RecordNo};
 use crate::thread::FaultThread;
 use crate::uffd::Stores;
-
-/// How a host is to be; made by [`LinuxHost::builder`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Builder {
-    delivery: Delivery,
-    user_mode: Option<UserMode>,
-    guard_bytes: u64,
-}
 
 /// Real memory: windows of this process onto one pool.
 ///
@@ -62,66 +52,6 @@ pub struct Window {
     pub len: u32,
     /// Pages that may become accessible.
     pub reserve: u32,
-}
-
-impl Builder {
-    /// How faults arrive; in the faulting thread if not said.
-    #[must_use]
-    pub fn delivery(mut self, delivery: Delivery) -> Self {
-        self.delivery = delivery;
-        self
-    }
-
-    /// Whose faults are reported; if not said, what the delivery needs and no more.
-    #[must_use]
-    pub fn user_mode(mut self, mode: UserMode) -> Self {
-        self.user_mode = Some(mode);
-        self
-    }
-
-    /// How many bytes after each window's reserve are never accessible, at least; 0 if not said.
-    #[must_use]
-    pub fn guard_bytes(mut self, bytes: u64) -> Self {
-        self.guard_bytes = bytes;
-        self
-    }
-
-    /// Opens the host, and installs the process's SIGBUS handler when it is the first.
-    ///
-    /// # Errors
-    /// [`OpenError`], which names the setting that mends it.
-    pub fn build(self) -> Result<LinuxHost, OpenError> {
-        let page = sys::open::page_size();
-        if page != PAGE_SIZE {
-            return Err(OpenError::PageSize { bytes: page });
-        }
-        let mode = match (self.delivery, self.user_mode) {
-            (Delivery::Thread, Some(UserMode::UserOnly)) => return Err(OpenError::ThreadNeedsFull),
-            (_, Some(mode)) => mode,
-            (Delivery::InThread, None) => UserMode::UserOnly,
-            (Delivery::Thread, None) => UserMode::Full,
-        };
-        let uffd = opening::open(mode, self.delivery)?;
-        let pagemap = Pagemap::open().map_err(|Errno(errno)| OpenError::NoPagemapScan { errno })?;
-        let refused = |what| move |Errno(errno)| OpenError::Resources { what, errno };
-        let pool = Pool::new().map_err(refused("a memory file"))?;
-        sigbus::install().map_err(refused("the SIGBUS handler"))?;
-        let site = Arc::new(Site::new(Pages::new(uffd, pagemap, self.delivery), self.delivery));
-        let thread = match self.delivery {
-            Delivery::InThread => None,
-            Delivery::Thread => {
-                Some(FaultThread::start(Arc::clone(&site)).map_err(refused("the fault thread"))?)
-            }
-        };
-        Ok(LinuxHost {
-            thread,
-            windows: Sparse::new(),
-            site,
-            pool,
-            arenas: Arenas::new(),
-            guard_bytes: usize::try_from(self.guard_bytes).unwrap_or(usize::MAX),
-        })
-    }
 }
 
 impl LinuxHost {
@@ -171,6 +101,31 @@ impl LinuxHost {
     /// When the machine cannot say.
     pub fn pool_bytes(&self) -> Result<u64, HostError> {
         self.pool.held()
+    }
+
+    /// Joins what the builder has opened.
+    pub(crate) fn assemble(
+        site: Arc<Site>,
+        thread: Option<FaultThread>,
+        pool: Pool,
+        guard_bytes: usize,
+    ) -> Self {
+        Self {
+            thread,
+            windows: Sparse::new(),
+            site,
+            pool,
+            arenas: Arenas::new(),
+            guard_bytes,
+        }
+    }
+
+    /// Copies bytes into a page that is pinned, from byte `start` of it on.
+    ///
+    /// # Panics
+    /// When the space has no window, or the bytes do not fit into the page.
+    pub fn write_pinned(&self, space: SpaceNo, page: PageNo, start: usize, bytes: &[u8]) {
+        self.page(space, page).copy_in(start, bytes);
     }
 
     fn number(&self, space: SpaceNo) -> Option<RecordNo> {

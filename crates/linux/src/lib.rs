@@ -8,10 +8,11 @@
 //! `abi` (the kernel's structures), `inject` (faults on purpose), `span`, `sys`, `scan` and `uffd` (what the kernel's page
 //! table holds, and how it is changed), `pages` (the steps of the trait), `sparse`, `pool`, `arena`, `table`
 //! (address to window), `fault` (the sink), `context`, `guest`, `chain`, `sigbus`, `thread` (how faults arrive),
-//! `opening`, `probe`, `error`, and `host`, which joins them.
+//! `opening`, `probe`, `error`, and `builder` and `host`, which join them.
 
 mod abi;
 mod arena;
+mod builder;
 mod chain;
 mod context;
 mod error;
@@ -32,9 +33,10 @@ mod table;
 mod thread;
 mod uffd;
 
+pub use builder::Builder;
 pub use error::OpenError;
 pub use fault::{Delivery, FaultReply, FaultSink};
 pub use guest::{GUEST_RANGES, GuestCode, GuestTableFull, register_guest_code};
-pub use host::{Builder, LinuxHost, Window};
+pub use host::{LinuxHost, Window};
 pub use opening::{Door, FEATURES, Feature, UserMode};
-pub use probe::{Huge, Overcommit, Report, probe};
+pub use probe::{Huge, Overcommit, Report, memory_bytes, probe};

@@ -196,6 +196,14 @@ fn number(path: &str) -> Option<u64> {
     read(path)?.parse().ok()
 }
 
+/// Bytes of memory that the machine has, 16 GiB when it does not say.
+#[must_use]
+pub fn memory_bytes() -> u64 {
+    read("/proc/meminfo")
+        .and_then(|text| total_ram(&text))
+        .unwrap_or(16 << 30)
+}
+
 fn total_ram(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

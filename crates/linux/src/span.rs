@@ -74,6 +74,20 @@ impl Span {
     }
 
     /// Copies the first page out. The page is present, and nobody stores to it meanwhile
+    /// Copies bytes in, from byte `start` on. Other threads may use the memory meanwhile; the pages are there and
+    /// writable (pinned).
+    pub(crate) fn copy_in(self, start: usize, bytes: &[u8]) {
+        assert!(
+            start + bytes.len() <= self.len,
+            "{} bytes at {start} of a span of {}",
+            bytes.len(),
+            self.len
+        );
+        // SAFETY: the target lies inside the span, which is mapped memory of ours (see `new`) that no Rust
+        // reference points into, so it cannot overlap `bytes`.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), (self.addr + start) as *mut u8, bytes.len()) };
+    }
+
     /// (the contract of `Host::read_private`).
     pub(crate) fn copy_out(self, out: &mut PageBytes) {
         assert!(!self.is_empty(), "a page to read");

@@ -261,16 +261,9 @@ pub(crate) fn populate_write(span: Span) -> Result<(), Errno> {
 /// # Safety
 /// `T` is the structure that belongs to `request`, and what the kernel does with the addresses in it is sound.
 pub(crate) unsafe fn ioctl<T>(fd: BorrowedFd<'_>, request: u64, argument: &mut T) -> Result<u64, Errno> {
+    let argument = std::ptr::from_mut(argument);
     // SAFETY: the caller vouches for the pair of request and structure.
-    restarted(|| {
-        i64::from(unsafe {
-            libc::ioctl(
-                fd.as_raw_fd(),
-                request as libc::Ioctl,
-                std::ptr::from_mut(argument),
-            )
-        })
-    })
+    restarted(|| i64::from(unsafe { libc::ioctl(fd.as_raw_fd(), request as libc::Ioctl, argument) }))
 }
 
 /// Lets other threads run, while waiting for one of them.
