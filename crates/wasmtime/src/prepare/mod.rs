@@ -36,8 +36,8 @@ use wasmparser::{Parser, Validator, WasmFeatures};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prepared {
     pub(crate) wasm: Vec<u8>,
-    pub(crate) memory: Memory,
-    pub(crate) globals: Vec<Global>,
+    pub(crate) memory: MemoryPlan,
+    pub(crate) globals: Vec<GlobalPlan>,
     pub(crate) segments: Vec<Segment>,
     pub(crate) start: Option<String>,
 }
@@ -49,12 +49,12 @@ impl Prepared {
     }
 
     /// The module's one memory.
-    pub fn memory(&self) -> &Memory {
+    pub fn memory(&self) -> &MemoryPlan {
         &self.memory
     }
 
     /// The mutable globals, in the order of their indices.
-    pub fn globals(&self) -> &[Global] {
+    pub fn globals(&self) -> &[GlobalPlan] {
         &self.globals
     }
 
@@ -72,7 +72,7 @@ impl Prepared {
 
 /// The memory of a [`Prepared`] module.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Memory {
+pub struct MemoryPlan {
     /// The name under which it is exported (besides names that it had).
     pub export: String,
     /// Its first size, in Wasm pages of 64 KiB.
@@ -83,7 +83,7 @@ pub struct Memory {
 
 /// A mutable global of a [`Prepared`] module.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Global {
+pub struct GlobalPlan {
     /// Its index in the module.
     pub index: u32,
     /// The name under which it is exported (besides names that it had).

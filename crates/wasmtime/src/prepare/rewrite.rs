@@ -6,7 +6,7 @@
 //! Called by `prepare` after `scan.rs` found nothing against it.
 
 use super::scan::Found;
-use super::{Global, Memory, Prepared};
+use super::{GlobalPlan, MemoryPlan, Prepared};
 use std::collections::HashSet;
 use wasm_encoder::{DataSection, ExportKind, ExportSection, Module, RawSection};
 use wasmparser::{
@@ -17,43 +17,69 @@ type Result<T> = std::result::Result<T, BinaryReaderError>;
 
 /// The rewritten module, and what its first instance still needs.
 pub(super) fn rewrite(wasm: &[u8], found: Found<'_>) -> Result<Prepared> {
-    let prefix = unused_prefix(&found.export_names);
-    let memory = Memory {
-        export: format!("{prefix}memory"),
-        minimum_pages: found.memory.initial,
-        maximum_pages: found.memory.maximum,
-    };
-    let global = |&index: &u32| Global {
-        index,
-        export: format!("{prefix}global{index}"),
-    };
-    let globals: Vec<Global> = found.globals.iter().map(global).collect();
-    let start = found.start.map(|function| (format!("{prefix}start"), function));
+    let added = Added::new(&found);
+    let wasm = rewritten(wasm, &added)?;
+    Ok(Prepared {
+        wasm,
+        memory: added.memory,
+        globals: added.globals,
+        segments: found.segments,
+        start: added.start.map(|(name, _)| name),
+    })
+}
 
-    // Adds our exports behind the module's own.
-    let finish_exports = |mut exports: ExportSection| {
-        exports.export(&memory.export, ExportKind::Memory, 0);
-        for global in &globals {
+/// The exports that the module gets.
+struct Added {
+    memory: MemoryPlan,
+    globals: Vec<GlobalPlan>,
+    /// Name and function.
+    start: Option<(String, u32)>,
+}
+
+impl Added {
+    fn new(found: &Found<'_>) -> Self {
+        let prefix = unused_prefix(&found.export_names);
+        let global = |&index: &u32| GlobalPlan {
+            index,
+            export: format!("{prefix}global{index}"),
+        };
+        Added {
+            memory: MemoryPlan {
+                export: format!("{prefix}memory"),
+                minimum_pages: found.memory.initial,
+                maximum_pages: found.memory.maximum,
+            },
+            globals: found.globals.iter().map(global).collect(),
+            start: found.start.map(|function| (format!("{prefix}start"), function)),
+        }
+    }
+
+    /// Ours behind the module's own.
+    fn behind(&self, mut exports: ExportSection) -> ExportSection {
+        exports.export(&self.memory.export, ExportKind::Memory, 0);
+        for global in &self.globals {
             exports.export(&global.export, ExportKind::Global, global.index);
         }
-        if let Some((name, function)) = &start {
+        if let Some((name, function)) = &self.start {
             exports.export(name, ExportKind::Func, *function);
         }
         exports
-    };
+    }
+}
 
+fn rewritten(wasm: &[u8], added: &Added) -> Result<Vec<u8>> {
     let mut out = Module::new();
     let mut exported = false;
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload?;
         if !exported && comes_after_exports(&payload) {
             exported = true;
-            out.section(&finish_exports(ExportSection::new()));
+            out.section(&added.behind(ExportSection::new()));
         }
         match payload {
             Payload::ExportSection(section) => {
                 exported = true;
-                out.section(&finish_exports(own_exports(section)?));
+                out.section(&added.behind(own_exports(section)?));
             }
             Payload::StartSection { .. } => {}
             Payload::DataSection(section) => {
@@ -69,15 +95,7 @@ pub(super) fn rewrite(wasm: &[u8], found: Found<'_>) -> Result<Prepared> {
             }
         }
     }
-    let wasm = out.finish();
-    let start = start.map(|(name, _)| name);
-    Ok(Prepared {
-        wasm,
-        memory,
-        globals,
-        segments: found.segments,
-        start,
-    })
+    Ok(out.finish())
 }
 
 /// A beginning that no export of the module has.

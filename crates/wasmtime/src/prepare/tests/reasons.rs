@@ -83,6 +83,7 @@ fn other_imports_are_fine() {
 #[test]
 fn unusual_memories_are_refused() {
     assert_eq!(reasons("(module (memory 1 2 shared))"), [Reason::SharedMemory]);
+    assert_eq!(reasons("(module (memory 0))"), [Reason::EmptyMemory]);
     assert_eq!(reasons("(module (memory i64 1))"), [Reason::Memory64]);
     assert_eq!(
         reasons("(module (memory 1 (pagesize 1)))"),

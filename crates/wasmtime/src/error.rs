@@ -1,0 +1,44 @@
+//! What can go wrong with templates and forks, in one type. Plain values.
+
+/// Why a template, an instance, a fork or a call failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The engine does not take its memories from memfold.
+    #[error(
+        "the engine does not take its memories from memfold: \
+         call `memfold_wasmtime::configure` on its configuration, after all other settings"
+    )]
+    NotConfigured,
+    /// The module was not compiled from the prepared one.
+    #[error("the compiled module is not the prepared one: it has no export {export:?}")]
+    WrongModule {
+        /// An export that it should have.
+        export: String,
+    },
+    /// The engine cannot compile the module.
+    #[error("the module cannot be compiled: {0:#}")]
+    Compile(wasmtime::Error),
+    /// The linker lacks an import, or has it with another type.
+    #[error("the module's imports cannot be linked: {0:#}")]
+    Link(wasmtime::Error),
+    /// The store refused the instance.
+    #[error("the instance cannot be made: {0:#}")]
+    Instantiate(wasmtime::Error),
+    /// The program trapped, or a host function that it called failed.
+    #[error("the program failed: {0:#}")]
+    Program(wasmtime::Error),
+    /// A page of the memory could not be had while the program ran. What the
+    /// call did is unknown; discard the instance.
+    #[error("the instance lost memory: {failure}")]
+    MemoryLost {
+        /// What happened to which page.
+        failure: memfold::Failure,
+    },
+    /// There are too many templates at once.
+    #[error(transparent)]
+    TooManyTemplates(#[from] memfold::linux::GuestTableFull),
+    /// The manager refused: most often, the budget is spent.
+    #[error(transparent)]
+    Memory(#[from] memfold::Error),
+}

@@ -1,0 +1,182 @@
+//! Live instances and their forks: [`ForkInstance`], [`Snapshot`].
+//!
+//! A fork needs its parent *at rest*: no frame of it on any stack. The type
+//! `&mut Store` says so: a host function has a `Caller`, a suspended call holds
+//! the store, and neither gives a `&mut Store`.
+
+use crate::error::Error;
+use crate::globals::Globals;
+use crate::template::Template;
+use memfold::Space;
+use std::fmt;
+use std::sync::Arc;
+use wasmtime::{Instance, Store, TypedFunc, WasmParams, WasmResults};
+
+/// An instance that can be forked.
+///
+/// It is a handle: the instance lives in its store, like any other of
+/// Wasmtime's. Its memory is given back when both are dropped. Every method
+/// that takes a store panics when it is not the one of this instance.
+pub struct ForkInstance<T: 'static> {
+    template: Template<T>,
+    instance: Instance,
+    space: Arc<Space>,
+}
+
+impl<T> ForkInstance<T> {
+    pub(crate) fn new(template: Template<T>, instance: Instance, space: Arc<Space>) -> Self {
+        ForkInstance {
+            template,
+            instance,
+            space,
+        }
+    }
+
+    /// Wasmtime's handle, to look up exports.
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// The memory: its size, its statistics, its eviction.
+    pub fn space(&self) -> &Space {
+        &self.space
+    }
+
+    /// Calls a function of the instance, and tells a memory failure from a trap.
+    ///
+    /// # Errors
+    /// [`Error::MemoryLost`] when a page could not be had, whatever the call's
+    /// own outcome was; [`Error::Program`] for every other failure.
+    pub fn call<P: WasmParams, R: WasmResults>(
+        &self,
+        store: &mut Store<T>,
+        function: &TypedFunc<P, R>,
+        params: P,
+    ) -> Result<R, Error> {
+        let outcome = function.call(&mut *store, params);
+        self.check()?;
+        outcome.map_err(Error::Program)
+    }
+
+    /// Whether all memory could be had since this was last asked. For those
+    /// who call by Wasmtime's own means instead of [`call`](ForkInstance::call).
+    ///
+    /// # Errors
+    /// [`Error::MemoryLost`], once for each failure.
+    pub fn check(&self) -> Result<(), Error> {
+        match self.space.take_failure() {
+            Some(failure) => Err(Error::MemoryLost { failure }),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a copy of the instance, as it is now, in another store.
+    ///
+    /// Memory is shared until one of the two writes to it. The copy's tables
+    /// are those of a fresh instance, which is what the instance's are, too:
+    /// `prepare` made sure. *Not* copied is what lives outside the program: the
+    /// data of the store (files that the program has open among them), fuel,
+    /// epoch deadline and limits. What the program drew at random it has twice.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when the budget is spent, [`Error::Instantiate`] when
+    /// the child's store refuses, [`Error::MemoryLost`] as in [`check`](ForkInstance::check).
+    ///
+    /// # Panics
+    /// When `parent` is not the store of this instance, or `child` belongs to
+    /// another engine.
+    pub fn fork(&self, parent: &mut Store<T>, child: &mut Store<T>) -> Result<ForkInstance<T>, Error> {
+        let globals = self.at_rest(parent)?;
+        let fork = self.template.place(child, self.space.fork()?)?;
+        self.template.write_globals(child, &fork.instance, &globals);
+        Ok(fork)
+    }
+
+    /// Makes a copy that never runs and from which any number of instances
+    /// start. Takes time in proportion to what the instance changed; the
+    /// starts then share all of it.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when the budget is spent, [`Error::MemoryLost`] as in
+    /// [`check`](ForkInstance::check).
+    ///
+    /// # Panics
+    /// When `store` is not the store of this instance.
+    pub fn freeze(&self, store: &mut Store<T>) -> Result<Snapshot<T>, Error> {
+        let globals = self.at_rest(store)?;
+        let space = Arc::new(self.space.freeze()?);
+        Ok(Snapshot {
+            template: self.template.clone(),
+            globals,
+            space,
+        })
+    }
+
+    /// The part of the state that is not in the memory. The store is at rest,
+    /// for we have it exclusively.
+    fn at_rest(&self, store: &mut Store<T>) -> Result<Globals, Error> {
+        assert_eq!(
+            self.template.address(store, &self.instance),
+            self.space.as_ptr().as_ptr(),
+            "the instance belongs to another store"
+        );
+        self.check()?;
+        Ok(self.template.read_globals(store, &self.instance))
+    }
+}
+
+impl<T> fmt::Debug for ForkInstance<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForkInstance")
+            .field("space", &self.space)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The state of an instance at one moment. Cheap to clone; may be used from
+/// several threads at once, each with its own store.
+pub struct Snapshot<T: 'static> {
+    template: Template<T>,
+    globals: Globals,
+    space: Arc<Space>,
+}
+
+impl<T> Snapshot<T> {
+    /// Makes an instance that goes on from the snapshot.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when the budget is spent, [`Error::Instantiate`] when
+    /// the store's limits refuse.
+    ///
+    /// # Panics
+    /// When the store belongs to another engine.
+    pub fn instantiate(&self, store: &mut Store<T>) -> Result<ForkInstance<T>, Error> {
+        let instance = self.template.place(store, self.space.fork()?)?;
+        self.template
+            .write_globals(store, &instance.instance, &self.globals);
+        Ok(instance)
+    }
+
+    /// The frozen memory.
+    pub fn space(&self) -> &Space {
+        &self.space
+    }
+}
+
+impl<T> Clone for Snapshot<T> {
+    fn clone(&self) -> Self {
+        Snapshot {
+            template: self.template.clone(),
+            globals: self.globals.clone(),
+            space: Arc::clone(&self.space),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Snapshot<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("space", &self.space)
+            .finish_non_exhaustive()
+    }
+}

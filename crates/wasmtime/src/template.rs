@@ -1,0 +1,178 @@
+//! A program, compiled once, of which instances are made: [`Template`].
+//!
+//! Immutable after it was built, and shared by all instances and snapshots.
+//! It holds the *pristine* space: the memory as the data segments leave it.
+//! A cold start is a fork of that, then the start function; a fork of a live
+//! instance (`instance.rs`) takes the same way with another space.
+
+use crate::code::GuestCode;
+use crate::config;
+use crate::error::Error;
+use crate::globals::Globals;
+use crate::handoff::{self, Offer};
+use crate::instance::ForkInstance;
+use crate::prepare::Prepared;
+use memfold::{Memory, Space};
+use std::fmt;
+use std::sync::Arc;
+use wasmtime::{Extern, Instance, InstancePre, Linker, Module, ModuleExport, Store};
+
+/// A program of which instances can be made and forked. Cheap to clone; may be
+/// used from several threads at once.
+pub struct Template<T: 'static> {
+    parts: Arc<Parts<T>>,
+}
+
+struct Parts<T: 'static> {
+    pre: InstancePre<T>,
+    memory: ModuleExport,
+    globals: Box<[ModuleExport]>,
+    start: Option<ModuleExport>,
+    pristine: Space,
+    code: Arc<GuestCode>,
+}
+
+impl<T> Template<T> {
+    /// Compiles the program for the linker's engine, and links its imports.
+    ///
+    /// `memory` holds its memories; the engine must be one that
+    /// [`configure`](crate::configure) was applied to.
+    ///
+    /// # Errors
+    /// [`Error::Compile`], [`Error::Link`] and [`Error::NotConfigured`] for the
+    /// engine and the linker, [`Error::Memory`] when the budget has no room for
+    /// the program's data.
+    pub fn new(memory: &Memory, linker: &Linker<T>, prepared: &Prepared) -> Result<Self, Error> {
+        let module = Module::from_binary(linker.engine(), prepared.wasm()).map_err(Error::Compile)?;
+        Template::from_module(memory, linker, prepared, &module)
+    }
+
+    /// As [`new`](Template::new), with a module that was compiled before from
+    /// [`Prepared::wasm`], such as one that was serialized.
+    ///
+    /// # Errors
+    /// As [`new`](Template::new), and [`Error::WrongModule`] for another module.
+    pub fn from_module(
+        memory: &Memory,
+        linker: &Linker<T>,
+        prepared: &Prepared,
+        module: &Module,
+    ) -> Result<Self, Error> {
+        let export = |name: &str| {
+            let missing = || Error::WrongModule {
+                export: name.to_owned(),
+            };
+            module.get_export_index(name).ok_or_else(missing)
+        };
+        let memory_export = export(&prepared.memory().export)?;
+        let globals = prepared
+            .globals()
+            .iter()
+            .map(|global| export(&global.export))
+            .collect::<Result<_, _>>()?;
+        let start = prepared.start().map(export).transpose()?;
+        let pre = linker.instantiate_pre(module).map_err(Error::Link)?;
+        config::probe(linker.engine(), memory)?;
+        let parts = Parts {
+            pre,
+            memory: memory_export,
+            globals,
+            start,
+            pristine: pristine(memory, prepared)?,
+            code: Arc::new(GuestCode::new(module)?),
+        };
+        Ok(Template {
+            parts: Arc::new(parts),
+        })
+    }
+
+    /// Makes a fresh instance and runs its start function, as
+    /// [`wasmtime::Instance::new`] does.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when the budget is spent; [`Error::Instantiate`] when
+    /// the store's limits refuse; [`Error::Program`] and [`Error::MemoryLost`]
+    /// when the start function fails.
+    ///
+    /// # Panics
+    /// When the store belongs to another engine.
+    pub fn instantiate(&self, store: &mut Store<T>) -> Result<ForkInstance<T>, Error> {
+        let instance = self.place(store, self.parts.pristine.fork()?)?;
+        if let Some(start) = &self.parts.start {
+            let start = instance
+                .instance()
+                .get_module_export(&mut *store, start)
+                .and_then(Extern::into_func);
+            let start = start.expect("the template checked its exports");
+            let start = start
+                .typed::<(), ()>(&*store)
+                .expect("a start function takes and gives nothing");
+            instance.call(store, &start, ())?;
+        }
+        Ok(instance)
+    }
+
+    /// An instance on this space; none of its code runs.
+    pub(crate) fn place(&self, store: &mut Store<T>, space: Space) -> Result<ForkInstance<T>, Error> {
+        let space = Arc::new(space);
+        let code = Some(Arc::clone(&self.parts.code));
+        let offered = handoff::offer(Offer {
+            space: Arc::clone(&space),
+            code,
+        });
+        let instance = self
+            .parts
+            .pre
+            .instantiate(&mut *store)
+            .map_err(Error::Instantiate)?;
+        drop(offered);
+        if self.address(store, &instance) != space.as_ptr().as_ptr() {
+            return Err(Error::NotConfigured);
+        }
+        Ok(ForkInstance::new(self.clone(), instance, space))
+    }
+
+    /// Where the instance's memory begins.
+    ///
+    /// # Panics
+    /// When the instance is not of this store.
+    pub(crate) fn address(&self, store: &mut Store<T>, instance: &Instance) -> *mut u8 {
+        let memory = instance
+            .get_module_export(&mut *store, &self.parts.memory)
+            .and_then(Extern::into_memory);
+        memory
+            .expect("the template checked its exports")
+            .data_ptr(&*store)
+    }
+
+    pub(crate) fn read_globals(&self, store: &mut Store<T>, instance: &Instance) -> Globals {
+        Globals::read(store, instance, &self.parts.globals)
+    }
+
+    pub(crate) fn write_globals(&self, store: &mut Store<T>, instance: &Instance, globals: &Globals) {
+        globals.write(store, instance, &self.parts.globals);
+    }
+}
+
+impl<T> Clone for Template<T> {
+    fn clone(&self) -> Self {
+        Template {
+            parts: Arc::clone(&self.parts),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Template<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Template").finish_non_exhaustive()
+    }
+}
+
+/// The memory as the data segments leave it.
+fn pristine(memory: &Memory, prepared: &Prepared) -> Result<Space, Error> {
+    let space = memory.create(config::size(prepared.memory().minimum_pages << 16))?;
+    for segment in prepared.segments() {
+        space.write(segment.offset, &segment.bytes)?;
+    }
+    Ok(space.freeze()?)
+}

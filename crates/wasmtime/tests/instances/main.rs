@@ -1,0 +1,8 @@
+//! Tests of templates, instances and forks on the real manager and the real
+//! Wasmtime. `common.rs` has what they share. `cargo xtask programs` builds
+//! the programs that some of them run.
+#![forbid(unsafe_code)]
+
+mod common;
+mod forks;
+mod programs;
