@@ -30,8 +30,11 @@ pub enum Class {
 /// Who asks, and so how far down the budget may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// A fault, a fork: leaves the reserve alone.
+    /// New content, a fork: leaves the reserve alone.
     Normal,
+    /// Content that is held already comes back from the store: may use half of the reserve, so that who
+    /// is swapped out still runs when others have filled the budget with what does not compress.
+    Refault,
     /// Reclaim, and steps that free more than they take: may use the reserve.
     Reclaim,
 }
@@ -92,6 +95,7 @@ impl Budget {
     pub fn charge(&self, class: Class, bytes: u64, need: Need) -> bool {
         let limit = match need {
             Need::Normal => self.limit - self.reserve,
+            Need::Refault => self.limit - self.reserve / 2,
             Need::Reclaim => self.limit,
         };
         let fits = |held: u64| held.checked_add(bytes).filter(|&sum| sum <= limit);
@@ -207,9 +211,10 @@ pub struct Charge<'a> {
 impl<'a> Charge<'a> {
     /// Charges, or says that there is no room.
     pub fn take(budget: &'a Budget, class: Class, bytes: u64, need: Need) -> Option<Self> {
+        // Lazily: a charge that was refused must not exist, for it would refund itself.
         budget
             .charge(class, bytes, need)
-            .then_some(Self { budget, class, bytes })
+            .then(|| Self { budget, class, bytes })
     }
 
     /// The step succeeded: the bytes are held.
@@ -232,6 +237,9 @@ impl Drop for Charge<'_> {
     }
 }
 
+#[cfg(all(test, loom))]
+mod races;
+
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
@@ -246,6 +254,12 @@ mod tests {
         assert!(!b.charge(Class::Pool, 1, Need::Normal));
         assert!(b.charge(Class::Stored, reserve, Need::Reclaim));
         assert!(!b.charge(Class::Stored, 1, Need::Reclaim));
+        assert!(Charge::take(&b, Class::Private, 1, Need::Normal).is_none());
+        assert_eq!(
+            b.usage().private,
+            (1 << 20) - reserve,
+            "a refused charge refunds nothing"
+        );
         drop(charge);
         assert_eq!(b.usage().private, 0);
         assert_eq!(b.usage().total, reserve);

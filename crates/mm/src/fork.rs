@@ -239,7 +239,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         for n in 0..st.pins.len() {
             let page = st.pins[n].0;
             // The parent leaves the shared path, then a write fault of the child copies the frame.
-            self.retry(|| self.own_leaf(parent, st, page))?;
+            self.retry(|| self.own_leaf(parent, st, page, Need::Normal))?;
             self.retry(|| self.fault_locked(child, child_st, page, Access::Write))?;
         }
         self.reclaim_pinned(parent, st);
@@ -251,7 +251,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         for n in 0..st.pins.len() {
             let page = st.pins[n].0;
             let own = self
-                .own_leaf(parent, st, page)
+                .own_leaf(parent, st, page, Need::Normal)
                 .expect("the path is this space's own already");
             let Entry::Frame(frame) = self.entry(own.0, page) else {
                 panic!("a pinned page was evicted")

@@ -118,8 +118,8 @@ impl<H: Host, S: Store> Mm<H, S> {
     fn place_page(&self, no: SpaceNo, page: PageNo, bytes: &PageBytes) -> Result<(), Stop> {
         let mut st = self.spaces.get(no.0).lock();
         let charge = Charge::take(&self.budget, Class::Pool, PAGE, Need::Normal).ok_or(Stop::NoRoom)?;
-        let leaf = self.own_leaf(no, &mut st, page)?;
-        let frame = self.alloc_frame()?;
+        let leaf = self.own_leaf(no, &mut st, page, Need::Normal)?;
+        let frame = self.alloc_frame(Need::Normal)?;
         let mut locked = self.lock_frame(frame);
         let tables = |bytes| self.budget.charge(Class::Tables, bytes, Need::Normal);
         let placed = if self.homes.claim(st.home, page, frame, tables) {

@@ -223,6 +223,12 @@ pub trait Store: Send + Sync {
     /// refunded to `ledger`.
     fn free(&self, id: Stored, ledger: &dyn Ledger);
 
+    /// Whether keeping this page holds as much memory as the page itself: then reclaim leaves the page where it
+    /// is, and frees it here again.
+    fn saves_nothing(&self, _id: Stored) -> bool {
+        false
+    }
+
     /// What the store holds now.
     fn stats(&self) -> StoreStats;
 }

@@ -232,9 +232,9 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// A frame that nobody knows yet.
-    pub(crate) fn alloc_frame(&self) -> Result<FrameNo, Stop> {
+    pub(crate) fn alloc_frame(&self, need: Need) -> Result<FrameNo, Stop> {
         self.frames
-            .alloc(self.budget.tables(Need::Normal))
+            .alloc(self.budget.tables(need))
             .map(FrameNo)
             .ok_or(Stop::NoRoom)
     }

@@ -59,6 +59,8 @@ counters! {
     evictions_clean,
     /// Evictions given up: the frame was in use, pinned, or the store had no room.
     evictions_failed,
+    /// Of these, frames whose bytes do not compress.
+    incompressible,
     /// Frames moved from the active to the inactive list.
     deactivated,
     /// Frames moved from the inactive to the active list.

@@ -126,15 +126,16 @@ impl<H: Host, S: Store> Mm<H, S> {
             (Entry::Frame(frame), Access::Write) if !found.shared && self.is_exclusive(frame) => {
                 self.unprotect(at, &found, frame)
             }
-            (_, Access::Write) => self.write(at),
+            (Entry::Swapped(_), Access::Write) => self.write(at, Need::Refault),
+            (_, Access::Write) => self.write(at, Need::Normal),
             (Entry::Table(_), _) => panic!("a leaf names a table"),
         }
     }
 
     /// A page of this space's own: everything that may fail comes first.
-    fn write(&self, at: &mut At<'_>) -> Result<Next, Stop> {
-        let charge = self.charge_page(Class::Private)?;
-        let leaf = self.own_leaf(at.no, at.st, at.page)?;
+    fn write(&self, at: &mut At<'_>, need: Need) -> Result<Next, Stop> {
+        let charge = self.charge_page(Class::Private, need)?;
+        let leaf = self.own_leaf(at.no, at.st, at.page, need)?;
         match self.entry(leaf.0, at.page) {
             Entry::Absent => self.new_pages(at, leaf, charge),
             Entry::Frame(frame) => self.write_frame(at, leaf, frame, charge),
@@ -148,8 +149,8 @@ impl<H: Host, S: Store> Mm<H, S> {
         matches!(self.frame(frame).word.load().owner, Owner::Exclusive(_))
     }
 
-    fn charge_page(&self, class: Class) -> Result<Charge<'_>, Stop> {
-        Charge::take(&self.budget, class, PAGE, Need::Normal).ok_or(Stop::NoRoom)
+    fn charge_page(&self, class: Class, need: Need) -> Result<Charge<'_>, Stop> {
+        Charge::take(&self.budget, class, PAGE, need).ok_or(Stop::NoRoom)
     }
 
     pub(crate) fn entry(&self, leaf: TableNo, page: PageNo) -> Entry {

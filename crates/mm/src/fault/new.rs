@@ -41,8 +41,8 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// A store came between showing zeros and protecting them: the page has a frame from now on.
     fn adopt_written(&self, at: &mut At<'_>, page: PageNo, charge: &mut Charge<'_>) -> Result<(), Stop> {
         // Reclaim takes no space lock, so it may run here; the store must not be lost.
-        let leaf = self.retry(|| self.own_leaf(at.no, at.st, page))?;
-        let frame = self.retry(|| self.alloc_frame())?;
+        let leaf = self.retry(|| self.own_leaf(at.no, at.st, page, Need::Normal))?;
+        let frame = self.retry(|| self.alloc_frame(Need::Normal))?;
         self.install_private(at, leaf, page, frame, List::Inactive);
         charge.keep_part(PAGE);
         self.counters.new_pages.one();
@@ -61,7 +61,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         let mut frames = [None; FAN];
         for n in 0..run.len as usize {
-            match self.alloc_frame() {
+            match self.alloc_frame(Need::Normal) {
                 Ok(frame) => frames[n] = Some(frame),
                 Err(stop) => return Err(self.free_unused(&frames, stop)),
             }

@@ -27,7 +27,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     ) -> Result<Next, Stop> {
         // The entry keeps the slot in use; only this space, whose lock is held, can change it.
         let seen = self.swap.look(slot).expect("an entry names a slot in use");
-        let frame = self.alloc_frame()?;
+        let frame = self.alloc_frame(Need::Refault)?;
         let filled = self.with_scratch(|bytes| -> Result<(), Stop> {
             self.store.get(seen.stored, bytes)?;
             Ok(self.host.fill(at.no, at.page, bytes, Protection::Writable)?)
@@ -96,10 +96,10 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// Brings the bytes to their place in the pool, for all sharers.
     fn bring_in(&self, at: &mut At<'_>, leaf: TableNo, slot: SwapRef, seen: &Swapped) -> Result<Next, Stop> {
-        let charge = self.charge_page(Class::Pool)?;
-        let frame = self.alloc_frame()?;
+        let charge = self.charge_page(Class::Pool, Need::Refault)?;
+        let frame = self.alloc_frame(Need::Refault)?;
         let mut locked = self.lock_frame(frame);
-        let tables = |bytes| self.budget.charge(Class::Tables, bytes, Need::Normal);
+        let tables = |bytes| self.budget.charge(Class::Tables, bytes, Need::Refault);
         if !self.homes.claim(at.st.home, at.page, frame, tables) {
             drop(locked);
             self.frames.free(frame.0);

@@ -54,7 +54,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         if mine && locked.frame.count.load().maps == 1 {
             return self.reuse(at, leaf, locked);
         }
-        let new = self.alloc_frame()?;
+        let new = self.alloc_frame(Need::Normal)?;
         let copied = match locked.residence {
             Residence::Private(_) if mine => self.displace(at, locked),
             _ => self.copy_frame(at, &locked).map(|()| locked).map_err(Stop::from),

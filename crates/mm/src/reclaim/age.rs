@@ -6,6 +6,7 @@
 //! few of the windows that show it (a load shows it again). Every question is asked under the frame lock; a frame whose
 //! lock is taken counts as used.
 
+use super::evict::Why;
 use super::{BATCH, Batch};
 use crate::addr::{PageNo, Run, SpaceNo};
 use crate::frame::{Locked, Owner, Residence};
@@ -106,6 +107,6 @@ impl<H: Host, S: Store> Mm<H, S> {
                 self.put_on(isolated, List::Active);
             }
         }
-        self.evict_batch(&mut batch)
+        self.evict_batch(&mut batch, Why::Pressure)
     }
 }

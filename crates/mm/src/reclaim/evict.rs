@@ -17,6 +17,15 @@ use crate::swap::SwapRef;
 use crate::table::Entry;
 use memfold_sync::atomic::Ordering;
 
+/// Why frames are evicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The user asked for it: whatever the store makes of them.
+    Asked,
+    /// Room is needed: a frame that would hold as much in the store stays.
+    Pressure,
+}
+
 /// Where a victim's bytes are, in an order that makes neighbours stand together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
@@ -49,7 +58,7 @@ type Victims<'a> = [Option<Victim<'a>>; BATCH];
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// Evicts what it can of the batch and puts the rest back; returns how many went.
-    pub(crate) fn evict_batch(&self, batch: &mut Batch) -> u32 {
+    pub(crate) fn evict_batch(&self, batch: &mut Batch, why: Why) -> u32 {
         let mut victims: Victims<'_> = [const { None }; BATCH];
         let mut len = 0;
         for isolated in batch.iter_mut() {
@@ -67,7 +76,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         let victims = &mut victims[..len];
         victims.sort_unstable_by_key(|v| v.as_ref().map(|v| v.place));
-        let evicted = self.evict_victims(victims);
+        let evicted = self.evict_victims(victims, why);
         victims.iter_mut().for_each(|v| *v = None);
         for isolated in batch.iter_mut() {
             let Some(Isolated(no)) = *isolated else { continue };
@@ -75,7 +84,8 @@ impl<H: Host, S: Store> Mm<H, S> {
                 *isolated = None;
                 self.put_frame(no);
             } else {
-                self.put_on(isolated, List::Inactive);
+                // It could not go now: not at the tail again at once.
+                self.put_on(isolated, List::Active);
             }
         }
         evicted
@@ -105,7 +115,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         })
     }
 
-    fn evict_victims(&self, victims: &mut [Option<Victim<'_>>]) -> u32 {
+    fn evict_victims(&self, victims: &mut [Option<Victim<'_>>], why: Why) -> u32 {
         self.each_run(victims, |run| {
             if let Some(Victim {
                 place: Place::Private(space, first),
@@ -128,7 +138,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         });
         for victim in victims.iter_mut() {
             let Some(v) = victim else { continue };
-            if self.store_victim(v).is_err() {
+            if self.store_victim(v, why).is_err() {
                 self.counters.evictions_failed.one();
                 *victim = None;
             }
@@ -165,7 +175,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Finds or makes the slot that holds the frame's bytes. Changes nothing else.
-    fn store_victim(&self, v: &mut Victim<'_>) -> Result<(), Stop> {
+    fn store_victim(&self, v: &mut Victim<'_>, why: Why) -> Result<(), Stop> {
         if let Some(slot) = v.locked.cached {
             v.slot = Some(slot);
             self.counters.evictions_clean.one();
@@ -173,6 +183,12 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         let slot = self.swap.alloc(&self.budget).ok_or(Stop::NoRoom)?;
         match self.with_scratch(|bytes| self.store_bytes(v, bytes)) {
+            Ok(stored) if why == Why::Pressure && self.store.saves_nothing(stored) => {
+                self.store.free(stored, &self.budget);
+                self.swap.cancel(slot);
+                self.counters.incompressible.one();
+                Err(Stop::NoRoom)
+            }
             Ok(stored) => {
                 v.slot = Some(slot);
                 v.stored = Some(stored);

@@ -20,16 +20,19 @@ pub(crate) const BATCH: usize = if cfg!(any(loom, shuttle)) { 2 } else { 32 };
 /// A batch of frames taken off their list.
 pub(crate) type Batch = [Option<Isolated>; BATCH];
 
-/// Rounds without a page freed after which reclaim gives up.
+/// Rounds without a page freed after which reclaim gives up, at the least; more when the lists are longer, so that
+/// every frame is looked at twice: once to forget that it was used, once to go.
 const FRUITLESS: u32 = 16;
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// Tries to move at least `pages` frames to the store; returns how many went. Bounded: ends after that many, or after
-    /// sixteen rounds that freed nothing.
+    /// as many rounds without success as it takes to look at every frame.
     pub fn reclaim(&self, pages: u32) -> u32 {
         let mut freed = 0;
         let mut fruitless = 0;
-        while freed < pages && fruitless < FRUITLESS {
+        let listed = self.lru.len(List::Active) + self.lru.len(List::Inactive);
+        let patience = FRUITLESS.max(listed / BATCH as u32 * 3);
+        while freed < pages && fruitless < patience {
             if self.lru.is_empty() {
                 break;
             }
@@ -66,7 +69,9 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// # Errors
     /// [`SpaceError::NoSuchSpace`].
     pub fn evict(&self, space: SpaceNo, run: Run) -> Result<u64, SpaceError> {
-        self.each_batch(space, run, |batch| u64::from(self.evict_batch(batch)))
+        self.each_batch(space, run, |batch| {
+            u64::from(self.evict_batch(batch, evict::Why::Asked))
+        })
     }
 
     /// Says that the pages of this range are not needed soon: they go first when room is needed.

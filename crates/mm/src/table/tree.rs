@@ -83,12 +83,18 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Makes the path to a page this space's own.
-    pub(crate) fn own_leaf(&self, no: SpaceNo, st: &mut SpaceState, page: PageNo) -> Result<OwnLeaf, Stop> {
+    pub(crate) fn own_leaf(
+        &self,
+        no: SpaceNo,
+        st: &mut SpaceState,
+        page: PageNo,
+        need: Need,
+    ) -> Result<OwnLeaf, Stop> {
         let found = self.lookup(st, page);
         if let (Some(leaf), false) = (found.leaf, found.shared) {
             return Ok(OwnLeaf(leaf));
         }
-        let mut spare = self.spare_tables(self.tables_needed(st, page))?;
+        let mut spare = self.spare_tables(self.tables_needed(st, page), need)?;
         let mut parent = Member::Space(no);
         let mut current = st.root;
         for level in (0..st.levels).rev() {
@@ -129,17 +135,14 @@ impl<H: Host, S: Store> Mm<H, S> {
         0
     }
 
-    fn spare_tables(&self, count: usize) -> Result<Spare<'_, H, S>, Stop> {
+    fn spare_tables(&self, count: usize, need: Need) -> Result<Spare<'_, H, S>, Stop> {
         let mut spare = Spare {
             mm: self,
             tables: [0; MAX_LEVELS as usize],
             len: 0,
         };
         while spare.len < count {
-            let no = self
-                .tables
-                .alloc(self.budget.tables(Need::Normal))
-                .ok_or(Stop::NoRoom)?;
+            let no = self.tables.alloc(self.budget.tables(need)).ok_or(Stop::NoRoom)?;
             spare.tables[spare.len] = no;
             spare.len += 1;
         }

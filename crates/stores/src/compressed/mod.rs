@@ -20,6 +20,7 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 
+use crate::codec::Kind;
 use crate::codec::{self, Found, fill};
 use memfold_mm::addr::PageBytes;
 use memfold_mm::host::{Domain, Ledger, Store, StoreError, StoreStats, Stored};
@@ -267,6 +268,11 @@ impl Store for CompressedStore {
             let header = named(&shelf, id).expect("only what is stored can be freed");
             shelf.unshare(header.id, ledger);
         }
+    }
+
+    /// As the trait says: a page kept raw that no other `put` shares.
+    fn saves_nothing(&self, id: Stored) -> bool {
+        named(&self.shelf.lock(), id).is_some_and(|header| header.kind == Kind::Raw && header.refs == 1)
     }
 
     fn stats(&self) -> StoreStats {
