@@ -4,7 +4,7 @@
 //! A site is made with its host, outlives all its windows and is read without a lock. The sink is set once. Called by
 //! `sigbus.rs` (the faulting thread itself) and `thread.rs` (the handler thread).
 
-use std::sync::{OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use memfold_mm::addr::{Access, PageNo, SpaceNo};
 
@@ -77,11 +77,14 @@ impl Site {
         assert!(first, "a host has one fault sink");
     }
 
-    /// Asks the sink; without one, or when it is gone, the fault has failed.
-    pub(crate) fn ask(&self, space: SpaceNo, page: PageNo, access: Access) -> FaultReply {
-        match self.sink.get().and_then(|attached| attached.0.upgrade()) {
-            Some(sink) => sink.fault(space, page, access),
-            None => FaultReply::Failed,
-        }
+    /// The sink, kept alive by the caller. When this turns out to be the last to hold it, the host itself
+    /// goes with it: so it is let go *after* the window has been left.
+    pub(crate) fn sink(&self) -> Option<Arc<dyn FaultSink>> {
+        self.sink.get().and_then(|attached| attached.0.upgrade())
     }
+}
+
+/// Asks the sink; without one, the fault has failed.
+pub(crate) fn ask(sink: Option<&dyn FaultSink>, space: SpaceNo, page: PageNo, access: Access) -> FaultReply {
+    sink.map_or(FaultReply::Failed, |sink| sink.fault(space, page, access))
 }

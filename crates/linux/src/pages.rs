@@ -13,14 +13,20 @@
 //!   not; clearing the protection takes it away. A marker cannot be told from a page that the
 //!   kernel has swapped out, except by trying to fill it.
 //!
+//! * With a handler thread, an empty page may carry *poison* from a fault that failed. Nothing installs over it; dropping
+//!   the page takes it away, which is safe for who knows that the page is empty. Poison that outlives its fault is
+//!   harmless: who meets it asks the sink again.
+//!
 //! While a system call may be reading a page (in-thread delivery cannot help it), a copy-on-write must not
 //! empty the page on the way: there protection is cleared and the kernel made to copy inside one call. With a handler
 //! thread that call could wait for the handler, which may wait for us: there the page is emptied and filled.
-//! One lock, `unpoisoned`: `show_zero` and the handler thread's poisoning exclude each other.
+//! One lock, `unpoisoned`: `show_zero`, poisoning and emergencies exclude each other.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use memfold_mm::addr::{PAGE_SIZE, PageBytes};
 use memfold_mm::host::{HostError, Protection};
-use memfold_sync::{Mutex, MutexGuard, Rank};
+use memfold_sync::{Mutex, Rank};
 
 use crate::fault::Delivery;
 use crate::scan::{Pagemap, SCAN_PAGES, Seen, mask};
@@ -50,6 +56,8 @@ pub(crate) struct Pages {
     uffd: Uffd,
     pagemap: Pagemap,
     how: Break,
+    // Atomic; set once:
+    poison_used: AtomicBool,
     unpoisoned: Mutex<()>,
 }
 
@@ -59,21 +67,18 @@ impl Pages {
             Delivery::InThread => Break::InPlace,
             Delivery::Thread => Break::ByRefill,
         };
+        let unpoisoned = Mutex::new(Rank::Host, ());
         Self {
             uffd,
             pagemap,
             how,
-            unpoisoned: Mutex::new(Rank::Host, ()),
+            poison_used: AtomicBool::new(false),
+            unpoisoned,
         }
     }
 
     pub(crate) fn uffd(&self) -> &Uffd {
         &self.uffd
-    }
-
-    /// While held, no empty page becomes poisoned.
-    pub(crate) fn keep_unpoisoned(&self) -> MutexGuard<'_, ()> {
-        self.unpoisoned.lock()
     }
 
     /// Shows the pool pages of `span`, stepping over pages that are there. An error means the first
@@ -84,7 +89,12 @@ impl Pages {
             rest = match self.uffd.show(rest) {
                 Progress::All => return Ok(()),
                 Progress::Part(pages) => rest.skip(pages),
-                Progress::Exists => rest.skip(1),
+                Progress::Exists => {
+                    if self.clear_poison(rest.head(1)) {
+                        continue;
+                    }
+                    rest.skip(1)
+                }
                 Progress::Refused(errno) if rest == span => return Err(errno.into()),
                 Progress::Refused(_) => return Ok(()),
             };
@@ -92,9 +102,18 @@ impl Pages {
         Ok(())
     }
 
+    /// Takes the poison from a page that is empty or shown, if it can have one. Whether it looks so.
+    fn clear_poison(&self, page: Span) -> bool {
+        if !self.poison_used() || self.look(page).present != 0 {
+            return false;
+        }
+        self.drop_pages(page);
+        true
+    }
+
     /// Shows zeros in the empty pages of `span`; the answer's bits are the pages that are private after all.
     pub(crate) fn show_zero(&self, span: Span) -> Result<u64, HostError> {
-        let _calm = (self.how == Break::ByRefill).then(|| self.keep_unpoisoned());
+        let _calm = (self.how == Break::ByRefill).then(|| self.unpoisoned.lock());
         let (mapped, refused) = self.zero_all(span);
         if mapped != 0 {
             insist("protecting zero pages", || {
@@ -231,7 +250,8 @@ impl Pages {
             return Ok(private.min(piece.pages()));
         }
         if self.how == Break::ByRefill {
-            self.drop_pages(piece.head(zeros));
+            // Shown and protected, or, where nothing is present, poisoned: no store is lost.
+            self.drop_pages(piece.head(zeros.max(1)));
             return Ok(0);
         }
         // Not there any more: emptied, or (then by such a store) private and swapped out by the kernel.
@@ -297,8 +317,12 @@ impl Pages {
     }
 
     /// A page whose fault could not be resolved gets memory all the same: protection cleared when it is there,
-    /// zeros when it is not. The space is already known to be spoilt.
+    /// zeros when it is not. The space is already known to be spoilt, so that a step that the manager may be
+    /// making on the same page is disturbed only in what is spoilt anyway.
     pub(crate) fn emergency(&self, page: Span) -> Result<(), Errno> {
+        // Two threads on one page: the second must see what the first has got.
+        let _alone = self.unpoisoned.lock();
+        self.clear_poison(page);
         match self.uffd.copy(page, ZEROS.as_ptr() as usize, Stores::Pass) {
             Progress::All | Progress::Part(_) => Ok(()),
             Progress::Exists => self.uffd.protect(page, Stores::Pass),
@@ -306,9 +330,29 @@ impl Pages {
         }
     }
 
-    /// Takes the poison from an empty page.
-    pub(crate) fn unpoison(&self, page: Span) {
-        self.drop_pages(page);
+    /// Makes the thread that waits for this page get a signal instead. A page that is only shown is
+    /// emptied first. False: it has bytes that are nowhere else, or the kernel knows no poison.
+    pub(crate) fn poison(&self, page: Span) -> bool {
+        let _calm = self.unpoisoned.lock();
+        let seen = self.look(page);
+        if seen.present & !seen.zero & !seen.pool != 0 {
+            return false;
+        }
+        if seen.present != 0 {
+            self.drop_pages(page);
+        }
+        // Poison does not go over a marker either.
+        insist("clearing a marker", || self.uffd.protect(page, Stores::Pass));
+        // Relaxed: the poison itself is published by the kernel, later.
+        self.poison_used.store(true, Ordering::Relaxed);
+        // There already: poisoned before, or filled after all.
+        !matches!(self.uffd.poison(page), Progress::Refused(_))
+    }
+
+    /// Whether any page of this host was ever poisoned.
+    pub(crate) fn poison_used(&self) -> bool {
+        // Relaxed: who met a poisoned page learnt of it from the kernel, which orders that after the store.
+        self.poison_used.load(Ordering::Relaxed)
     }
 
     /// A scan that cannot fail: it needs no memory, only patience with signals.

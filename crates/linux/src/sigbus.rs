@@ -10,7 +10,8 @@
 //! A fault that failed: of guest code, it goes on to the SIGSEGV handler, whose runtime makes a trap of it. Of other code
 //! (a runtime's own `memory.copy`), which nobody could stop in the middle, the page gets emergency memory and the
 //! code goes on; the sink has noted that the space is spoilt. With thread delivery the faults themselves do not come here, only
-//! the failed ones: the handler thread poisons the page, and the signal says so (`BUS_MCEERR_AR`).
+//! failed ones, by way of a poisoned page: the sink is asked once more, and what failed again is dealt with here,
+//! because only here it is known whose instruction it was.
 
 use std::sync::OnceLock;
 
@@ -18,7 +19,7 @@ use libc::{c_int, c_void, siginfo_t};
 
 use crate::chain;
 use crate::context::{Interrupted, interrupted};
-use crate::fault::{Delivery, FaultReply};
+use crate::fault::{FaultReply, ask};
 use crate::guest;
 use crate::sys::Errno;
 use crate::sys::signal::{self, Action};
@@ -69,20 +70,20 @@ fn decide(code: c_int, addr: usize, machine: Interrupted) -> Verdict {
     if code != BUS_ADRERR && code != BUS_MCEERR_AR {
         return Verdict::NotOurs;
     }
+    // Declared first, so dropped last (see `Site::sink`).
+    let sink;
     let Some(inside) = table::enter(addr) else {
         return Verdict::NotOurs;
     };
-    match (code, inside.site().delivery) {
-        (BUS_ADRERR, _) => {
-            let (page, _) = inside.page(addr);
-            match inside.site().ask(inside.space(), page, machine.access) {
-                FaultReply::Resolved => Verdict::Repeat,
-                FaultReply::Failed => failed(&inside, addr, machine),
-            }
-        }
-        (_, Delivery::Thread) => poisoned(&inside, addr, machine),
-        // A memory error of the machine.
-        (_, Delivery::InThread) => Verdict::NotOurs,
+    sink = inside.site().sink();
+    if code == BUS_MCEERR_AR && !inside.site().pages.poison_used() {
+        // The machine itself has lost the page.
+        return Verdict::NotOurs;
+    }
+    let (page, _) = inside.page(addr);
+    match ask(sink.as_deref(), inside.space(), page, machine.access) {
+        FaultReply::Resolved => Verdict::Repeat,
+        FaultReply::Failed => failed(&inside, addr, machine),
     }
 }
 
@@ -96,25 +97,4 @@ fn failed(inside: &Inside, addr: usize, machine: Interrupted) -> Verdict {
         Ok(()) => Verdict::Repeat,
         Err(_) => Verdict::NotOurs,
     }
-}
-
-/// The handler thread poisoned the page because its fault failed, or the machine has lost it.
-fn poisoned(inside: &Inside, addr: usize, machine: Interrupted) -> Verdict {
-    let (_, page) = inside.page(addr);
-    let pages = &inside.site().pages;
-    if !guest::contains(machine.pc) {
-        return match pages.emergency(page) {
-            Ok(()) if pages.look(page).present != 0 => Verdict::Repeat,
-            // Lost by the machine: nothing can stand there.
-            _ => Verdict::NotOurs,
-        };
-    }
-    // The poison goes, so that the page works again when the cause has gone. A page that has been
-    // filled meanwhile stays: its fault is over.
-    let _calm = pages.keep_unpoisoned();
-    if pages.look(page).present != 0 {
-        return Verdict::Repeat;
-    }
-    pages.unpoison(page);
-    Verdict::Trap
 }

@@ -4,7 +4,7 @@
 //! locks like any thread and never touches a window; it blocks all signals, so that nobody's handler
 //! does so in its name. A failed fault poisons the page, so that the waiting thread gets a signal
 //! (`sigbus.rs`); on kernels without poison it gets emergency memory. It stops when the bell rings, and
-//! is joined before anything it uses goes.
+//! is joined before the host goes (or, when the host goes on that very thread, ends by itself soon after).
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -13,11 +13,9 @@ use std::thread::JoinHandle;
 use memfold_mm::addr::Access;
 
 use crate::abi;
-use crate::fault::{FaultReply, Site};
-use crate::span::Span;
+use crate::fault::{FaultReply, Site, ask};
 use crate::sys::{self, Errno};
 use crate::table;
-use crate::uffd::Progress;
 
 /// How many messages are read at once.
 const BATCH: usize = 16;
@@ -48,7 +46,10 @@ impl Drop for FaultThread {
     fn drop(&mut self) {
         let rung = sys::open::ring(self.bell.as_fd());
         assert!(rung.is_ok(), "a bell can be rung: {rung:?}");
-        if let Some(handle) = self.handle.take() {
+        let Some(handle) = self.handle.take() else { return };
+        // On the thread itself, when the last sink was dropped there: it ends by itself, and uses nothing but
+        // what it holds. Anywhere else we wait for it.
+        if handle.thread().id() != std::thread::current().id() {
             let ended = handle.join();
             assert!(
                 ended.is_ok() || std::thread::panicking(),
@@ -81,39 +82,22 @@ fn serve(site: &Site, bell: &OwnedFd) {
 fn resolve(site: &Site, message: &abi::Message) {
     let stored = message.flags & (abi::PAGEFAULT_WRITE | abi::PAGEFAULT_WP) != 0;
     let access = if stored { Access::Write } else { Access::Read };
+    // Dropped last (see `Site::sink`): it may take the host with it, on this very thread.
+    let sink = site.sink();
     // A window that is being closed has no thread inside, so nobody waits for this answer.
     let Some(inside) = table::enter(message.address as usize) else {
         return;
     };
     assert!(std::ptr::eq(inside.site(), site), "a fault of this host");
     let (page, memory) = inside.page(message.address as usize);
-    match site.ask(inside.space(), page, access) {
+    match ask(sink.as_deref(), inside.space(), page, access) {
         FaultReply::Resolved => {}
-        FaultReply::Failed => fail(site, memory, message.flags),
+        FaultReply::Failed if site.pages.poison(memory) => {}
+        FaultReply::Failed => {
+            let given = site.pages.emergency(memory);
+            assert!(given.is_ok(), "no memory to keep the process going: {given:?}");
+        }
     }
     // Most steps have woken the waiting thread already; one that found the page there has not.
     site.pages.uffd().wake(memory);
-}
-
-fn fail(site: &Site, page: Span, flags: u64) {
-    let _calm = site.pages.keep_unpoisoned();
-    if flags & abi::PAGEFAULT_WP != 0 {
-        let seen = site.pages.look(page);
-        if seen.present & !seen.zero & !seen.pool != 0 {
-            // Its bytes are nowhere else: the store goes through.
-            keep_going(site, page);
-            return;
-        }
-        site.pages.drop_pages(page);
-    }
-    match site.pages.uffd().poison(page) {
-        // Somebody has filled the page after all.
-        Progress::All | Progress::Part(_) | Progress::Exists => {}
-        Progress::Refused(_) => keep_going(site, page),
-    }
-}
-
-fn keep_going(site: &Site, page: Span) {
-    let given = site.pages.emergency(page);
-    assert!(given.is_ok(), "no memory to keep the process going: {given:?}");
 }

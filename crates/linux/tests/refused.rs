@@ -1,0 +1,201 @@
+//! Every system call of the host refused, at every place of every method: an error, or a success that is one; and
+//! the same method works afterwards. One test, because the plan of refusals is the process's.
+
+mod common;
+
+use common::{View, World, bounded, run, stamped};
+use memfold_linux::inject::{Call, arm, disarm};
+use memfold_linux::{Delivery, FaultReply, LinuxHost};
+use memfold_mm::addr::{Access, PAGE_SIZE, PageNo, PoolPage, SpaceNo};
+use memfold_mm::host::{Host, HostError, Protection};
+
+const A: SpaceNo = SpaceNo(1);
+
+type Step = fn(&LinuxHost) -> Result<(), HostError>;
+
+/// The methods, each on pages of its own, from the state that [`fresh`] makes.
+const STEPS: [(&str, Step); 11] = [
+    ("show", |host| host.show(A, run(0, 8))),
+    ("show_zero", |host| host.show_zero(A, run(8, 24)).map(drop)),
+    ("fill", |host| {
+        host.fill(A, PageNo(40), &stamped(1), Protection::Protected)
+    }),
+    ("fill_zero", |host| host.fill_zero(A, run(41, 8))),
+    ("copy_from_pool, empty", |host| {
+        host.copy_from_pool(A, PageNo(33), PoolPage(5))
+    }),
+    ("copy_from_pool, shown", |host| {
+        host.copy_from_pool(A, PageNo(36), PoolPage(36))
+    }),
+    ("protect", |host| host.protect(A, run(50, 2))),
+    ("unprotect", |host| host.unprotect(A, run(52, 2))),
+    ("copy_to_pool", |host| {
+        host.copy_to_pool(A, run(54, 2), PoolPage(100))
+    }),
+    ("pool_write", |host| host.pool_write(PoolPage(110), &stamped(4))),
+    ("open, resize", |host| {
+        host.open(SpaceNo(2), PoolPage(1 << 19), 8, 1)?;
+        let grown = host.resize(SpaceNo(2), 8);
+        host.close(SpaceNo(2));
+        grown
+    }),
+];
+
+const CALLS: [(Call, i32); 15] = [
+    (Call::Truncate, libc::ENOSPC),
+    (Call::PoolWrite, libc::ENOMEM),
+    (Call::PoolRead, libc::EIO),
+    (Call::MapArena, libc::ENOMEM),
+    (Call::MapWindow, libc::ENOMEM),
+    (Call::MapDirect, libc::ENOMEM),
+    (Call::Seal, libc::ENOMEM),
+    (Call::Allow, libc::ENOMEM),
+    (Call::DontFork, libc::EAGAIN),
+    (Call::DontNeed, libc::EAGAIN),
+    (Call::PopulateWrite, libc::ENOMEM),
+    (Call::Continue, libc::ENOMEM),
+    (Call::ZeroPage, libc::ENOMEM),
+    (Call::Copy, libc::ENOMEM),
+    (Call::WriteProtect, libc::EAGAIN),
+];
+
+/// A window in which each step finds what it needs: pages 0..8 and 32..40 have pool pages (some shown), 8..32 are empty,
+/// with markers here and there, 41..44 show zeros, 50.. are private.
+fn fresh(delivery: Delivery) -> (World, View) {
+    let world = World::with(delivery);
+    let view = world.open(1, 0, 64);
+    let host = &world.host;
+    for page in (0..8).chain(32..40) {
+        host.pool_write(PoolPage(page), &stamped(page * 1000))
+            .expect("memory");
+    }
+    host.show(A, run(2, 2)).expect("shown");
+    host.show(A, run(36, 1)).expect("shown");
+    host.fill_zero(A, run(12, 3)).expect("memory");
+    host.protect(A, run(12, 3)).expect("protected");
+    host.drop_pages(A, run(12, 3));
+    assert_eq!(host.show_zero(A, run(41, 3)), Ok(0));
+    host.fill_zero(A, run(50, 6)).expect("memory");
+    (50..56).for_each(|page| view.set(page, 0, u64::from(page)));
+    host.protect(A, run(52, 4)).expect("protected");
+    world.rule(|host, space, page, access| {
+        let one = run(page.0, 1);
+        let done = match (page.0, access) {
+            (0..8 | 32..40, Access::Read) => host.show(space, one),
+            (0..8 | 32..40, Access::Write) => host.copy_from_pool(space, page, PoolPage(page.0.into())),
+            (8..32, Access::Read) => host.show_zero(space, one).map(drop),
+            (40, _) => host.fill(space, page, &stamped(1), Protection::Writable),
+            (50..56, _) => host.unprotect(space, one),
+            _ => host.fill_zero(space, one),
+        };
+        done.expect("nothing is refused now");
+        FaultReply::Resolved
+    });
+    (world, view)
+}
+
+/// What programs see is right whatever was refused before.
+fn check(world: &World, view: View, step: &str) {
+    for page in (0..8).chain(34..40) {
+        assert_eq!(
+            view.get(page, 1),
+            u64::from(page) * 1000 + 1,
+            "{step}, page {page}"
+        );
+    }
+    assert!((8..32).chain(41..49).all(|page| view.get(page, 1) == 0), "{step}");
+    assert!(
+        (50..56).all(|page| view.get(page, 0) == u64::from(page)),
+        "{step}"
+    );
+    for page in 8..56 {
+        if page != 40 && page != 33 {
+            view.add(page, 2, 10);
+        }
+    }
+    assert_eq!(
+        (view.get(36, 2), view.get(8, 2), view.get(41, 2)),
+        (36_012, 10, 10),
+        "{step}"
+    );
+    let mut bytes = [0; PAGE_SIZE];
+    world.host.pool_read(PoolPage(36), &mut bytes).expect("written");
+    assert_eq!(bytes, stamped(36_000), "{step}: the pool's page is untouched");
+}
+
+/// Goal: each refusal is survived. Method: for each method, system call and delivery, refuse the first, second, ... use
+/// once, until the method no longer gets that far.
+#[test]
+fn each_call_refused_once() {
+    bounded(|| {
+        let mut refusals = 0;
+        for delivery in [Delivery::InThread, Delivery::Thread] {
+            for (name, step) in STEPS {
+                for (call, errno) in CALLS {
+                    for pass in 0..20 {
+                        let (world, view) = fresh(delivery);
+                        if !arm(call, pass, 1, errno) {
+                            println!("this build cannot refuse calls");
+                            return;
+                        }
+                        let outcome = step(&world.host);
+                        let reached = disarm() == 0;
+                        let what =
+                            format!("{delivery:?}, {name}, {call:?} refused after {pass}: {outcome:?}");
+                        if !reached {
+                            assert_eq!(outcome, Ok(()), "{what}");
+                        }
+                        step(&world.host).unwrap_or_else(|error| panic!("{what}; again: {error}"));
+                        if name == "copy_from_pool, empty" {
+                            assert_eq!(view.get(33, 1), 5001, "{what}");
+                        }
+                        check(&world, view, &what);
+                        refusals += u32::from(reached);
+                        if !reached {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        println!("{refusals} refusals survived");
+        assert!(refusals > 40);
+    });
+}
+
+/// Goal: a host that cannot be opened says why. (After the other test would be too late for its plan: same process.)
+#[test]
+fn opening_refused() {
+    let refused = std::process::Command::new(std::env::current_exe().expect("our own name"))
+        .args(["--exact", "refused_in_child", "--ignored", "--nocapture"])
+        .output()
+        .expect("a child");
+    let text = String::from_utf8_lossy(&refused.stdout);
+    assert!(refused.status.success(), "{text}");
+    if cfg!(debug_assertions) {
+        assert!(text.contains("seccomp"), "{text}");
+        assert!(text.contains("vm.unprivileged_userfaultfd=1"), "{text}");
+        assert!(text.contains("PAGEMAP_SCAN needs Linux 6.7"), "{text}");
+    }
+}
+
+#[test]
+#[ignore = "run by opening_refused, in a process of its own"]
+fn refused_in_child() {
+    let open = |delivery| LinuxHost::builder().delivery(delivery).build().map(drop);
+    for (call, errno) in [
+        (Call::Userfaultfd, libc::EPERM),
+        (Call::Userfaultfd, libc::ENOSYS),
+        (Call::Userfaultfd, libc::EMFILE),
+        (Call::Scan, libc::ENOTTY),
+        (Call::Memfd, libc::EMFILE),
+    ] {
+        for delivery in [Delivery::InThread, Delivery::Thread] {
+            if arm(call, 0, 10, errno) {
+                println!("{}", open(delivery).expect_err("refused"));
+                disarm();
+            }
+            assert_eq!(open(delivery), Ok(()));
+        }
+    }
+}
