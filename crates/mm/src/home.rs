@@ -18,7 +18,7 @@ use std::num::NonZeroU64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HomeNo(pub u32);
 
-const CHUNK: u32 = 256;
+const CHUNK: u32 = if cfg!(any(loom, shuttle)) { 4 } else { 256 };
 type Chunk = Box<[Place]>;
 type Chunks = Box<[OnceLock<Chunk>]>;
 
@@ -278,3 +278,6 @@ impl Homes {
         self.ranges.lock().loose_free.push(at.0);
     }
 }
+
+#[cfg(all(test, loom))]
+mod races;

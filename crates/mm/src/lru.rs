@@ -239,6 +239,9 @@ fn unlink(ends: &mut Ends, frames: &Slots<Frame>, frame: &Frame) {
     ends.len -= 1;
 }
 
+#[cfg(all(test, loom))]
+mod races;
+
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;

@@ -230,3 +230,6 @@ impl Swap {
         slots.collect()
     }
 }
+
+#[cfg(all(test, loom))]
+mod races;

@@ -10,6 +10,10 @@
 
 mod imp;
 mod lock;
+#[cfg(loom)]
+pub mod model;
+#[cfg(all(test, loom))]
+mod races;
 mod rank;
 mod slots;
 mod witness;

@@ -128,6 +128,9 @@ fn decode(word: u64) -> Snapshot {
     Snapshot { owner, generation }
 }
 
+#[cfg(all(test, loom))]
+mod races;
+
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;

@@ -1,0 +1,334 @@
+//! Race models of the counts: who may take a reference, who frees, what a freeze proves.
+//!
+//! Goal: a dying or frozen frame gives no reference; exactly one holder is the last; a freezer is alone. Method:
+//! the `content` witness in `Count` is read under every reference and written by who freed or froze
+//! the frame, so that loom reports whoever came too late; beside each rule stand the historic ways
+//! to get it wrong.
+
+use super::*;
+use memfold_sync::model::Preemptions::{All, UpTo};
+use memfold_sync::model::{Outside, Part, caught, holds, part, race};
+use memfold_sync::{Arc, Mutex, Rank, thread};
+
+const ONE: Counts = Counts {
+    refs: 1,
+    maps: 1,
+    pins: 0,
+};
+
+struct Scene {
+    count: Count,
+    /// The frame lock, under which mappings and pins change.
+    lock: Mutex<()>,
+    /// Plain data of each holder.
+    work: [Witness; 3],
+    /// How many holders were told that they are the last.
+    last: Outside<u32>,
+}
+
+impl Scene {
+    /// A frame with one mapping and `extra` references besides.
+    fn new(extra: u32) -> Arc<Self> {
+        let count = Count::new();
+        count.begin();
+        (0..extra).for_each(|_| assert!(count.try_get()));
+        Arc::new(Self {
+            count,
+            lock: Mutex::new(Rank::Frame, ()),
+            work: [Witness::new(), Witness::new(), Witness::new()],
+            last: Outside::new(0),
+        })
+    }
+
+    fn tell(&self, put: Put) {
+        if put == Put::Last {
+            self.last.with(|n| *n += 1);
+        }
+    }
+
+    /// Who takes a reference, uses the frame and drops it: a reclaimer.
+    fn isolate(&self) {
+        if self.count.try_get() {
+            self.tell(self.count.put());
+        }
+    }
+
+    fn check_freed_once(&self) {
+        self.last
+            .with(|n| assert_eq!(*n, 1, "a frame was freed {n} times"));
+        assert!(!self.count.try_get(), "a freed frame gave a reference");
+    }
+}
+
+/// How a reference is taken by who holds none.
+#[derive(Clone, Copy)]
+enum Get {
+    /// Without a look at what the count was (Linux: `get_page`).
+    Blindly,
+    /// The rule.
+    Try,
+}
+
+fn get(count: &Count, how: Get) -> bool {
+    match how {
+        Get::Try => count.try_get(),
+        Get::Blindly => {
+            // Acquire: the defect is not the ordering.
+            count.word.fetch_add(REF, Ordering::Acquire);
+            count.content.read();
+            true
+        }
+    }
+}
+
+fn dying(how: Get) -> impl Fn() {
+    move || {
+        let scene = Scene::new(0);
+        let reclaim = part(&scene, move |s: &Scene| {
+            if get(&s.count, how) {
+                s.tell(s.count.put());
+            }
+        });
+        let unmap = part(&scene, |s: &Scene| s.tell(s.count.unmap()));
+        race([reclaim, unmap]);
+        scene.check_freed_once();
+    }
+}
+
+/// Goal: R42, a dying frame gives no reference. Method: a reclaimer gets one while the last mapper goes.
+#[test]
+fn a_dying_frame_is_refused() {
+    holds("count: try_get against the last put", All, dying(Get::Try));
+    caught("count: get for try_get", All, "", dying(Get::Blindly));
+}
+
+/// Goal: one of three holders is the last, and sees what the others did. Method: each changes plain data of its own first,
+/// which the last one reads.
+#[test]
+fn one_holder_is_the_last() {
+    holds("count: three holders, one is the last", UpTo(3), || {
+        let scene = Scene::new(2);
+        let let_go = |n: usize, put: fn(&Count) -> Put| -> Part {
+            part(&scene, move |s: &Scene| {
+                s.work[n].write();
+                let put = put(&s.count);
+                if put == Put::Last {
+                    s.work.iter().for_each(Witness::read);
+                }
+                s.tell(put);
+            })
+        };
+        race([
+            let_go(0, Count::put),
+            let_go(1, Count::put),
+            let_go(2, Count::unmap),
+        ]);
+        scene.check_freed_once();
+    });
+}
+
+/// Goal: mapping and unmapping by sharers loses no reference of a reclaimer. Method: a second leaf maps and
+/// unmaps, a reclaimer takes a reference and drops it, the first leaf unmaps.
+#[test]
+fn mapping_and_isolating_do_not_disturb() {
+    holds("count: map, unmap and try_get, three threads", UpTo(3), || {
+        // The leaf that is to map holds a reference meanwhile.
+        let scene = Scene::new(1);
+        let sharer = part(&scene, |s: &Scene| {
+            {
+                let _held = s.lock.lock();
+                s.count.map();
+            }
+            let _held = s.lock.lock();
+            s.tell(s.count.put());
+            s.tell(s.count.unmap());
+        });
+        let first = part(&scene, |s: &Scene| {
+            let _held = s.lock.lock();
+            s.tell(s.count.unmap());
+        });
+        race([sharer, first, part(&scene, Scene::isolate)]);
+        scene.check_freed_once();
+    });
+}
+
+/// What a merger does before it converts a frame.
+#[derive(Clone, Copy)]
+enum Guard {
+    /// Nothing.
+    None,
+    /// Compares the counts, then converts: the comparison may be stale by then.
+    Check,
+    /// Freezes, but ends the freeze by a relaxed store.
+    RelaxedThaw,
+    /// The rule.
+    Freeze,
+}
+
+/// Converts the frame if the guard allows.
+fn convert(count: &Count, guard: Guard) -> bool {
+    let proven = match guard {
+        Guard::None => true,
+        Guard::Check => count.load() == ONE,
+        Guard::RelaxedThaw | Guard::Freeze => count.freeze(ONE),
+    };
+    if !proven {
+        return false;
+    }
+    match guard {
+        Guard::None | Guard::Check => count.content.write(),
+        Guard::RelaxedThaw => {
+            count.content.write();
+            // Relaxed: the defect.
+            count.word.store(join(ONE), Ordering::Relaxed);
+        }
+        Guard::Freeze => {
+            thread::yield_now();
+            count.thaw(ONE);
+        }
+    }
+    true
+}
+
+fn merge(guard: Guard) -> impl Fn() {
+    move || {
+        let scene = Scene::new(0);
+        let merger = part(&scene, move |s: &Scene| {
+            convert(&s.count, guard);
+        });
+        race([merger, part(&scene, Scene::isolate)]);
+        assert_eq!(scene.count.load(), ONE, "a reference was lost or left");
+    }
+}
+
+/// Goal: R02, held means not becoming something else. Method: conversion against a reference taken and dropped.
+#[test]
+fn a_freeze_is_the_only_proof() {
+    holds("count: freeze against try_get and put", All, merge(Guard::Freeze));
+    caught(
+        "count: no count test",
+        All,
+        "Causality violation",
+        merge(Guard::None),
+    );
+    caught(
+        "count: test, then convert",
+        All,
+        "Causality violation",
+        merge(Guard::Check),
+    );
+    caught(
+        "count: relaxed thaw",
+        All,
+        "Causality violation",
+        merge(Guard::RelaxedThaw),
+    );
+}
+
+/// Goal: a freezer sees what earlier holders did. Method: a holder changes plain data and lets go; who freezes reads it.
+#[test]
+fn a_freeze_sees_what_holders_did() {
+    holds("count: freeze against the put of a holder", All, || {
+        let scene = Scene::new(1);
+        let holder = part(&scene, |s: &Scene| {
+            s.work[0].write();
+            assert_eq!(s.count.put(), Put::Held);
+        });
+        let freezer = part(&scene, |s: &Scene| {
+            if s.count.freeze(ONE) {
+                s.work[0].read();
+                s.count.thaw(ONE);
+            }
+        });
+        race([holder, freezer]);
+        assert!(scene.count.freeze(ONE), "nobody else is left");
+    });
+}
+
+/// Goal: whoever sees that it is alone (`load`) sees what the others did. Method: the write fault's question,
+/// is this the only mapping, against a sharer that lets go.
+#[test]
+fn alone_means_alone() {
+    holds("count: load against the unmap of a sharer", All, || {
+        let scene = Scene::new(0);
+        scene.count.map();
+        let sharer = part(&scene, |s: &Scene| {
+            s.work[0].read();
+            assert_eq!(s.count.unmap(), Put::Held);
+        });
+        let writer = part(&scene, |s: &Scene| {
+            if s.count.load() == ONE {
+                s.work[0].write();
+            }
+        });
+        race([sharer, writer]);
+    });
+}
+
+/// Whether pin and freeze hold the frame lock.
+#[derive(Clone, Copy, PartialEq)]
+enum Under {
+    Nothing,
+    FrameLock,
+}
+
+fn pin_and_freeze(under: Under) -> impl Fn() {
+    move || {
+        let scene = Scene::new(0);
+        let pinner = part(&scene, move |s: &Scene| {
+            let held = (under == Under::FrameLock).then(|| s.lock.lock());
+            s.count.pin();
+            drop(held);
+            // The device reads and writes the page here.
+            s.count.content.read();
+            let _held = (under == Under::FrameLock).then(|| s.lock.lock());
+            assert_eq!(s.count.unpin(), Put::Held);
+        });
+        let merger = part(&scene, move |s: &Scene| {
+            let _held = (under == Under::FrameLock).then(|| s.lock.lock());
+            convert(&s.count, Guard::Freeze);
+        });
+        race([pinner, merger]);
+        assert_eq!(scene.count.load(), ONE);
+    }
+}
+
+/// Goal: a pinned frame is not converted. Method: pin, use, unpin against a freeze, under the frame lock and without.
+#[test]
+fn a_pinned_frame_is_not_frozen() {
+    holds(
+        "count: pin against freeze, under the frame lock",
+        All,
+        pin_and_freeze(Under::FrameLock),
+    );
+    caught(
+        "count: pin without the frame lock",
+        All,
+        "too many pins",
+        pin_and_freeze(Under::Nothing),
+    );
+}
+
+/// Goal: who finds a frame by an old number sees it set up, or is refused. Method: free, reuse, and a `try_get` meanwhile.
+#[test]
+fn a_reused_frame_is_seen_set_up() {
+    holds("count: begin against try_get by an old number", All, || {
+        let scene = Scene::new(0);
+        fn put(s: &Scene, put: Put) {
+            if put == Put::Last {
+                // The next user fills the frame.
+                s.work[0].write();
+                s.count.begin();
+            }
+        }
+        let user = part(&scene, |s: &Scene| put(s, s.count.unmap()));
+        let finder = part(&scene, |s: &Scene| {
+            if s.count.try_get() {
+                s.work[0].read();
+                put(s, s.count.put());
+            }
+        });
+        race([user, finder]);
+        assert_eq!(scene.count.load(), ONE);
+    });
+}

@@ -1,0 +1,145 @@
+//! Race models of homes: places, bases, users.
+//!
+//! Goal: one frame stands at a place, the next finds it emptied, one base wins, and the last
+//! user gets all bases. Method: plain data for the pool page, the frame and the store's entry, written by who owns
+//! them at the moment.
+
+use super::*;
+use memfold_sync::Witness;
+use memfold_sync::model::Preemptions::{All, UpTo};
+use memfold_sync::model::{Outside, holds, part, race};
+
+const PAGE: PageNo = PageNo(1);
+
+struct Scene {
+    homes: Homes,
+    home: HomeNo,
+    /// The pool page at the place.
+    pool_page: Witness,
+    /// What each frame is, and each stored base.
+    things: [Witness; 3],
+    standing: Outside<u32>,
+}
+
+impl Scene {
+    /// A home of four pages with `users` users.
+    fn new(users: u32) -> Arc<Self> {
+        let homes = Homes::new(1);
+        let (home, _) = homes.create(4, |_| true).expect("there is room");
+        (1..users).for_each(|_| homes.join(home));
+        Arc::new(Self {
+            homes,
+            home,
+            pool_page: Witness::new(),
+            things: [Witness::new(), Witness::new(), Witness::new()],
+            standing: Outside::new(0),
+        })
+    }
+
+    /// Takes the place with a frame, if it is free; writes the page.
+    fn stand(&self, frame: u32) -> bool {
+        self.things[frame as usize].write();
+        let took = self.homes.claim(self.home, PAGE, FrameNo(frame), |_| true);
+        if took {
+            self.standing.with(|n| {
+                *n += 1;
+                assert_eq!(*n, 1, "two frames stand at one place");
+            });
+            self.pool_page.write();
+        }
+        took
+    }
+
+    fn leave(&self, frame: u32) {
+        self.pool_page.write();
+        self.standing.with(|n| *n -= 1);
+        self.homes.vacate(self.home, PAGE, FrameNo(frame));
+    }
+
+    /// Offers a base; false when there was one.
+    fn offer(&self, base: u64) -> bool {
+        self.things[base as usize].write();
+        let base = Stored(NonZeroU64::new(base).expect("not 0"));
+        self.homes.set_base(self.home, PAGE, base, |_| true)
+    }
+}
+
+/// Goal: one of two frames gets a place, the other comes when it is emptied. Method: claim, write, leave, twice.
+#[test]
+fn one_frame_at_a_place() {
+    holds("home: two frames claim and leave one place", All, || {
+        let scene = Scene::new(1);
+        let come_and_go = |frame: u32| {
+            part(&scene, move |s: &Scene| {
+                if s.stand(frame) {
+                    s.leave(frame);
+                }
+            })
+        };
+        race([come_and_go(1), come_and_go(2)]);
+        assert_eq!(scene.homes.occupant(scene.home, PAGE), None);
+        assert!(scene.stand(1), "an empty place was refused");
+    });
+}
+
+/// Goal: who asks for the occupant sees the frame set up. Method: claim against `occupant`.
+#[test]
+fn the_occupant_is_published() {
+    holds("home: claim against occupant", All, || {
+        let scene = Scene::new(1);
+        let stander = part(&scene, |s: &Scene| assert!(s.stand(1)));
+        let asker = part(&scene, |s: &Scene| {
+            if let Some(FrameNo(no)) = s.homes.occupant(s.home, PAGE) {
+                s.things[no as usize].read();
+            }
+        });
+        race([stander, asker]);
+    });
+}
+
+/// Goal: one base wins and is published. Method: two threads offer one, a third asks for it.
+#[test]
+fn one_base_wins() {
+    holds("home: two bases for one place, and a reader", UpTo(3), || {
+        let scene = Scene::new(1);
+        let won = Arc::new(Outside::new(Vec::new()));
+        let offer = |base: u64| {
+            let won = won.clone();
+            part(&scene, move |s: &Scene| {
+                if s.offer(base) {
+                    won.with(|won| won.push(base));
+                }
+            })
+        };
+        let reader = part(&scene, |s: &Scene| {
+            if let Some(base) = s.homes.base(s.home, PAGE) {
+                s.things[base.0.get() as usize].read();
+            }
+        });
+        race([offer(1), offer(2), reader]);
+        let base = scene.homes.base(scene.home, PAGE).expect("one was offered");
+        won.with(|won| assert_eq!(*won, [base.0.get()]));
+    });
+}
+
+/// Goal: the last user gets the bases, each once, whoever it is. Method: two users, one offers a base before it leaves.
+#[test]
+fn the_last_user_gets_the_bases() {
+    holds("home: two users leave, one with a base", All, || {
+        let scene = Scene::new(2);
+        let got = Arc::new(Outside::new(Vec::new()));
+        let leave = |base: Option<u64>| {
+            let got = got.clone();
+            part(&scene, move |s: &Scene| {
+                base.into_iter().for_each(|base| assert!(s.offer(base)));
+                if let Some((bases, _)) = s.homes.leave(s.home) {
+                    bases.iter().for_each(|b| s.things[b.0.get() as usize].write());
+                    got.with(|got| got.push(bases));
+                }
+            })
+        };
+        race([leave(Some(1)), leave(None)]);
+        let base = Stored(NonZeroU64::new(1).expect("not 0"));
+        got.with(|got| assert_eq!(*got, [vec![base]]));
+    });
+}
