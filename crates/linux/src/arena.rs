@@ -1,11 +1,11 @@
 //! The addresses that windows stand on.
 //!
-//! Arenas are large inaccessible reservations, made when the free addresses run out and never given back while
-//! the host lives; each as large as the kernel still allows, up to 4 TiB, and usually adjacent to the last, so that
-//! all unused addresses are one VMA. A window takes a *slot*: a multiple of
-//! 64 MiB, aligned to that (one place of the table in `table.rs`). Free addresses are kept by place and by size
-//! under one lock and join with their neighbours; the best fit is taken, so slots of one size are reused.
-//! A slot is always mapped: by the arena, or by its window. Called by `window.rs` to open and close windows.
+//! Arenas are large inaccessible reservations, made when the free addresses run out and never given back
+//! while the host lives; each as large as the kernel still allows, up to 4 TiB, and usually adjacent to the
+//! last, so that all unused addresses are one VMA. A window takes a *slot*: a multiple of 64 MiB, aligned
+//! to that (one place of the table in `table.rs`). Free addresses are kept by place and by size under one
+//! lock and join with their neighbours; the best fit is taken, so slots of one size are reused. A slot is
+//! always mapped: by the arena, or by its window. Called by `window.rs` to open and close windows.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! [`Builder`]: what a host shall be, and opening it.
 //!
-//! A plain value until [`Builder::build`], which opens everything that may be refused, in an order in which each
-//! refusal leaves nothing behind but the signal handler.
+//! A plain value until [`Builder::build`], which opens everything that may be refused, in an order in which
+//! each refusal leaves nothing behind but the signal handler.
 
 use std::sync::Arc;
 

@@ -1,9 +1,10 @@
 //! Signals that are not ours go on to whoever handled them before.
 //!
-//! The action that our SIGBUS handler replaced is written once, before ours is installed, and read by the handler
-//! without a lock. It is obeyed as the kernel would: default, ignore, plain or full handler, its mask, one-shot
-//! (`SA_RESETHAND`). Only its wish for an alternate stack cannot be met. Also forwards a failed fault of guest code to
-//! the process's *current* SIGSEGV handler, which is asked for at that moment.
+//! The action that our SIGBUS handler replaced is written once, before ours is installed, and read by the
+//! handler without a lock. It is obeyed as the kernel would: default, ignore, plain or full handler, its
+//! mask, one-shot (`SA_RESETHAND`). Only its wish for an alternate stack cannot be met. Also forwards a
+//! failed fault of guest code to the process's *current* SIGSEGV handler, which is asked for at that
+//! moment.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,8 +1,8 @@
 //! How a fault reaches the manager: the [`FaultSink`] it gives, and the [`Site`] that holds
 //! everything of a host that a fault handler needs.
 //!
-//! A site is made with its host, outlives all its windows and is read without a lock. The sink is set once. Called by
-//! `sigbus.rs` (the faulting thread itself) and `thread.rs` (the handler thread).
+//! A site is made with its host, outlives all its windows and is read without a lock. The sink is set once.
+//! Called by `sigbus.rs` (the faulting thread itself) and `thread.rs` (the handler thread).
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -12,12 +12,13 @@ use crate::pages::Pages;
 
 /// Who decides a fault: in the end, the manager.
 ///
-/// Called on any thread, from inside a signal handler with in-thread delivery, on that thread's ordinary stack. The
-/// interrupted code was touching a window, so it holds none of the manager's locks; the sink must not
-/// touch a window itself.
+/// Called on any thread, from inside a signal handler with in-thread delivery, on that thread's ordinary
+/// stack. The interrupted code was touching a window, so it holds none of the manager's locks; the sink
+/// must not touch a window itself.
 pub trait FaultSink: Send + Sync {
-    /// Makes the page of the space accessible for `access`, by the methods of the host; several threads may ask
-    /// for one page at once. A page that is accessible already is [`FaultReply::Resolved`] too: the access is repeated.
+    /// Makes the page of the space accessible for `access`, by the methods of the host; several threads may
+    /// ask for one page at once. A page that is accessible already is [`FaultReply::Resolved`] too: the
+    /// access is repeated.
     fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> FaultReply;
 }
 
@@ -39,8 +40,9 @@ pub enum Delivery {
     /// A system call on a page that is not accessible gets `EFAULT`.
     #[default]
     InThread,
-    /// A handler thread runs the sink while the faulting thread waits in the kernel. Slower; system calls and virtual
-    /// machines work on windows like on any memory. Needs [`UserMode::Full`](crate::UserMode::Full).
+    /// A handler thread runs the sink while the faulting thread waits in the kernel. Slower; system calls
+    /// and virtual machines work on windows like on any memory. Needs
+    /// [`UserMode::Full`](crate::UserMode::Full).
     Thread,
 }
 

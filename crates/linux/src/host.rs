@@ -2,8 +2,8 @@
 //!
 //! It joins the parts: the pool, the addresses, one userfaultfd with its pages, and the numbers of the open
 //! windows' records by space, read without a lock. The methods of `Host` translate a space and a run into a
-//! [`Span`] and hand over to `pages.rs` and `pool.rs`; opening and closing a window stands here. The manager's
-//! own locks keep `open`, `close` and the rest on one space apart. Whoever makes a host also
+//! [`Span`] and hand over to `pages.rs` and `pool.rs`; opening and closing a window stands here. The
+//! manager's own locks keep `open`, `close` and the rest on one space apart. Whoever makes a host also
 //! attaches the sink that its faults go to.
 
 use std::ptr::NonNull;
@@ -28,8 +28,8 @@ use crate::uffd::Stores;
 
 /// Real memory: windows of this process onto one pool.
 ///
-/// All methods may be called from any thread; the rules about one page or one space at a time are those of [`Host`].
-/// Dropping the host closes its windows; nobody may be using them.
+/// All methods may be called from any thread; the rules about one page or one space at a time are those of
+/// [`Host`]. Dropping the host closes its windows; nobody may be using them.
 #[derive(Debug)]
 pub struct LinuxHost {
     // Stopped before the rest goes:
@@ -129,12 +129,9 @@ impl LinuxHost {
     }
 
     fn number(&self, space: SpaceNo) -> Option<RecordNo> {
+        let place = self.windows.get(space.0 as usize)?;
         // Acquire: pairs with `open`; the record is this window's.
-        let number = self
-            .windows
-            .get(space.0 as usize)?
-            .load(Ordering::Acquire)
-            .checked_sub(1)?;
+        let number = place.load(Ordering::Acquire).checked_sub(1)?;
         Some(RecordNo::from_number(number))
     }
 
@@ -310,7 +307,8 @@ impl Host for LinuxHost {
 
     fn read_private(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
         // A plain copy: the page is private and protected, so it is there (or swapped in by the kernel),
-        // nobody stores to it, and the copy raises no fault of ours. A system call would cost more than the copy.
+        // nobody stores to it, and the copy raises no fault of ours. A system call would cost more than the
+        // copy.
         self.page(space, page).copy_out(out);
         Ok(())
     }

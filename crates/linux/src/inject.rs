@@ -6,7 +6,7 @@
 //! others in the same process. In a build without debug assertions `refuse` is
 //! an empty function, so the hook costs nothing there; `arm` then says so by returning false.
 
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use crate::sys::Errno;
 
@@ -38,7 +38,10 @@ pub enum Call {
     Scan,
 }
 
-// Atomic, all Relaxed: a test's own plan, no other data hangs on it.
+// Relaxed: a test's own plan, no other data hangs on it.
+const PLAN: Ordering = Ordering::Relaxed;
+
+// Atomic, each by itself:
 static CALL: AtomicU32 = AtomicU32::new(0);
 static PASS: AtomicU64 = AtomicU64::new(0);
 static LEFT: AtomicU64 = AtomicU64::new(0);
@@ -48,31 +51,31 @@ static ERRNO: AtomicI32 = AtomicI32::new(0);
 /// with `errno`. Replaces an earlier plan. Returns whether this build has the hook.
 pub fn arm(call: Call, pass: u64, times: u64, errno: i32) -> bool {
     disarm();
-    PASS.store(pass, Relaxed);
-    LEFT.store(times, Relaxed);
-    ERRNO.store(errno, Relaxed);
-    CALL.store(call as u32, Relaxed);
+    PASS.store(pass, PLAN);
+    LEFT.store(times, PLAN);
+    ERRNO.store(errno, PLAN);
+    CALL.store(call as u32, PLAN);
     cfg!(debug_assertions)
 }
 
 /// Ends the plan; returns how many failures of it are still outstanding.
 pub fn disarm() -> u64 {
-    CALL.store(0, Relaxed);
-    LEFT.swap(0, Relaxed)
+    CALL.store(0, PLAN);
+    LEFT.swap(0, PLAN)
 }
 
 /// Asked by `sys.rs` before each call: `Err` when the plan wants this one to fail.
 #[inline]
 pub(crate) fn refuse(call: Call) -> Result<(), Errno> {
-    if !cfg!(debug_assertions) || CALL.load(Relaxed) != call as u32 {
+    if !cfg!(debug_assertions) || CALL.load(PLAN) != call as u32 {
         return Ok(());
     }
     let one_less = |n: u64| n.checked_sub(1);
-    if PASS.fetch_update(Relaxed, Relaxed, one_less).is_ok() {
+    if PASS.fetch_update(PLAN, PLAN, one_less).is_ok() {
         return Ok(());
     }
-    match LEFT.fetch_update(Relaxed, Relaxed, one_less) {
-        Ok(_) => Err(Errno(ERRNO.load(Relaxed))),
+    match LEFT.fetch_update(PLAN, PLAN, one_less) {
+        Ok(_) => Err(Errno(ERRNO.load(PLAN))),
         Err(_) => Ok(()),
     }
 }

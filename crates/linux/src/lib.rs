@@ -1,14 +1,14 @@
 //! memfold's Linux host: real memory behind the manager's [`Host`](memfold_mm::host::Host) trait.
 //!
-//! A [`LinuxHost`] is one pool (a memfd), any number of windows onto it, and one userfaultfd through which their
-//! faults reach the [`FaultSink`] that the manager attached. It decides nothing about frames.
+//! A [`LinuxHost`] is one pool (a memfd), any number of windows onto it, and one userfaultfd through which
+//! their faults reach the [`FaultSink`] that the manager attached. It decides nothing about frames.
 //!
-//! This crate is one of the two rooms with `unsafe` (the other is the facade's cell): every system call stands in `sys.rs`
-//! and its children, memory is named by [`Span`](span::Span)s only. From the bottom up:
-//! `abi` (the kernel's structures), `inject` (faults on purpose), `span`, `sys`, `scan` and `uffd` (what the kernel's page
-//! table holds, and how it is changed), `pages` (the steps of the trait), `sparse`, `pool`, `arena`, `table`
-//! (address to window), `fault` (the sink), `context`, `guest`, `chain`, `sigbus`, `thread` (how faults arrive),
-//! `opening`, `probe`, `error`, and `builder` and `host`, which join them.
+//! This crate is one of the two rooms with `unsafe` (the other is the facade's cell): every system call
+//! stands in `sys.rs` and its children, memory is named by [`Span`](span::Span)s only. From the bottom up:
+//! `abi` (the kernel's structures), `inject` (faults on purpose), `span`, `sys`, `scan` and `uffd` (what
+//! the kernel's page table holds, and how it is changed), `pages` (the steps of the trait), `sparse`,
+//! `pool`, `arena`, `table` (address to window), `fault` (the sink), `context`, `guest`, `chain`, `sigbus`,
+//! `thread` (how faults arrive), `opening`, `probe`, `error`, and `builder` and `host`, which join them.
 
 mod abi;
 mod arena;

@@ -1,26 +1,27 @@
 //! What the host does to the pages of one window, step by step.
 //!
-//! The manager's locks keep two of these from one page at a time. What may still happen to a page in the middle
-//! of a step, and what each step is therefore built on:
+//! The manager's locks keep two of these from one page at a time. What may still happen to a page in the
+//! middle of a step, and what each step is therefore built on:
 //!
 //! * Any thread may touch it. An empty page makes that thread wait for the manager, which waits for this
 //!   step: so a page may be emptied and filled again (never the other way round), and no hole is ever read.
 //! * A page that shows zeros or a pool page may become *empty* by itself: the kernel zaps zero pages
 //!   together with the pool pages at their place (`pool_free`), and swaps pool pages out. So every step
 //!   takes "empty after all" for an answer and tries again, a bounded number of times.
-//! * A page that shows zeros *unprotected*, as it does for a moment in [`Pages::show_zero`], may become private.
+//! * A page that shows zeros *unprotected*, as it does for a moment in [`Pages::show_zero`], may become
+//!   private.
 //! * Dropping a protected page leaves a marker. `COPY` and `CONTINUE` install over it, `ZEROPAGE` does
 //!   not; clearing the protection takes it away. A marker cannot be told from a page that the
 //!   kernel has swapped out, except by trying to fill it.
 //!
-//! * With a handler thread, an empty page may carry *poison* from a fault that failed. Nothing installs over it; dropping
-//!   the page takes it away, which is safe for who knows that the page is empty. Poison that outlives its fault is
-//!   harmless: who meets it asks the sink again.
+//! * With a handler thread, an empty page may carry *poison* from a fault that failed. Nothing installs
+//!   over it; dropping the page takes it away, which is safe for who knows that the page is empty. Poison
+//!   that outlives its fault is harmless: who meets it asks the sink again.
 //!
 //! While a system call may be reading a page (in-thread delivery cannot help it), a copy-on-write must not
-//! empty the page on the way: there protection is cleared and the kernel made to copy inside one call. With a handler
-//! thread that call could wait for the handler, which may wait for us: there the page is emptied and filled.
-//! One lock, `unpoisoned`: `show_zero`, poisoning and emergencies exclude each other.
+//! empty the page on the way: there protection is cleared and the kernel made to copy inside one call. With
+//! a handler thread that call could wait for the handler, which may wait for us: there the page is emptied
+//! and filled. One lock, `unpoisoned`: `show_zero`, poisoning and emergencies exclude each other.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -159,7 +160,8 @@ impl Pages {
         (mapped, None)
     }
 
-    /// Takes away what keeps the empty `page` from showing zeros. False when it is not empty, or nothing helps.
+    /// Takes away what keeps the empty `page` from showing zeros. False when it is not empty, or nothing
+    /// helps.
     fn clear_marker(&self, page: Span, tries: u32) -> bool {
         if tries >= ROUNDS || self.look(page).present != 0 {
             return false;
@@ -267,7 +269,8 @@ impl Pages {
         }
     }
 
-    /// Gives `page` a private, writable copy of the bytes at `source`. `shown`: the page may show those very bytes.
+    /// Gives `page` a private, writable copy of the bytes at `source`. `shown`: the page may show those
+    /// very bytes.
     pub(crate) fn copy(&self, page: Span, source: usize, shown: Shown) -> Result<(), HostError> {
         if shown == Shown::Other || self.how == Break::ByRefill {
             return self.replace(page, source, Stores::Pass);
@@ -316,9 +319,9 @@ impl Pages {
         young
     }
 
-    /// A page whose fault could not be resolved gets memory all the same: protection cleared when it is there,
-    /// zeros when it is not. The space is already known to be spoilt, so that a step that the manager may be
-    /// making on the same page is disturbed only in what is spoilt anyway.
+    /// A page whose fault could not be resolved gets memory all the same: protection cleared when it is
+    /// there, zeros when it is not. The space is already known to be spoilt, so that a step that the
+    /// manager may be making on the same page is disturbed only in what is spoilt anyway.
     pub(crate) fn emergency(&self, page: Span) -> Result<(), Errno> {
         // Two threads on one page: the second must see what the first has got.
         let _alone = self.unpoisoned.lock();

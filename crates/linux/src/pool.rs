@@ -1,10 +1,10 @@
 //! The pool: one long sparse file in memory, whose pages every window can show.
 //!
-//! Written and read by position, grown and never shrunk; freed pages give their memory back at once. Beside the
-//! file stand *direct* mappings, shared and read-only, from which `UFFDIO_COPY` takes a pool
-//! page without a copy in between: one for each 1 GiB of the pool that was ever asked for, made at first
-//! use, taken away when its whole range is freed. Found without a lock in a sparse table; made and
-//! taken away under `changing`. Who reads through one holds the pool page (the contract of `Host`), so its range is
+//! Written and read by position, grown and never shrunk; freed pages give their memory back at once. Beside
+//! the file stand *direct* mappings, shared and read-only, from which `UFFDIO_COPY` takes a pool page
+//! without a copy in between: one for each 1 GiB of the pool that was ever asked for, made at first use,
+//! taken away when its whole range is freed. Found without a lock in a sparse table; made and taken away
+//! under `changing`. Who reads through one holds the pool page (the contract of `Host`), so its range is
 //! not wholly freed at that time. Called by `host.rs`.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -56,8 +56,8 @@ impl Pool {
         self.fd.as_fd()
     }
 
-    /// Makes the pool at least `pages` long. Also readies the table of direct mappings, so that a fault handler
-    /// need not allocate.
+    /// Makes the pool at least `pages` long. Also readies the table of direct mappings, so that a fault
+    /// handler need not allocate.
     pub(crate) fn reserve(&self, pages: u64) -> Result<(), HostError> {
         // Acquire: pairs with the growing thread's Release.
         if pages <= self.pages.load(Ordering::Acquire) {
@@ -147,11 +147,11 @@ impl Pool {
 
     fn forget_direct(&self, piece: usize) {
         let _changing = self.changing.lock();
+        let Some(place) = self.direct.get(piece) else {
+            return;
+        };
         // Relaxed: changed only under the lock that is held.
-        let base = self
-            .direct
-            .get(piece)
-            .map_or(0, |place| place.swap(0, Ordering::Relaxed));
+        let base = place.swap(0, Ordering::Relaxed);
         if base != 0 {
             // SAFETY: mapped by `direct`, and its place is now 0. Who read through it held a page of the
             // range, and all of these are being freed by the only thread that may name them.

@@ -28,7 +28,8 @@ pub enum Overcommit {
 pub enum Huge {
     /// The pool is made of single pages, as it must be for memory to be freed page by page.
     No,
-    /// The setting (its name) makes the kernel use huge pages in the pool: freed pages may go on holding memory.
+    /// The setting (its name) makes the kernel use huge pages in the pool: freed pages may go on holding
+    /// memory.
     Yes(String),
 }
 

@@ -1,17 +1,18 @@
 //! The SIGBUS handler: faults of windows, in the thread that has them.
 //!
-//! Installed once for the process and never removed. It runs on the thread's *ordinary* stack: the
-//! manager needs more than the 8 KiB that std's alternate stacks have, and a
-//! thread that touches a window is not out of stack. SIGBUS is not blocked meanwhile, and the error code is kept. It is
-//! entered by an instruction that touched a window, so the interrupted code holds no lock of ours, and it takes what
-//! locks it needs like any other caller. The window is found without a lock (`table.rs`); a signal that is not
-//! ours goes to the previous handler (`chain.rs`).
+//! Installed once for the process and never removed. It runs on the thread's *ordinary* stack: the manager
+//! needs more than the 8 KiB that std's alternate stacks have, and a thread that touches a window is not
+//! out of stack. SIGBUS is not blocked meanwhile, and the error code is kept. It is entered by an
+//! instruction that touched a window, so the interrupted code holds no lock of ours, and it takes what
+//! locks it needs like any other caller. The window is found without a lock (`table.rs`); a signal that is
+//! not ours goes to the previous handler (`chain.rs`).
 //!
-//! A fault that failed: of guest code, it goes on to the SIGSEGV handler, whose runtime makes a trap of it. Of other code
-//! (a runtime's own `memory.copy`), which nobody could stop in the middle, the page gets emergency memory and the
-//! code goes on; the sink has noted that the space is spoilt. With thread delivery the faults themselves do not come here, only
-//! failed ones, by way of a poisoned page: the sink is asked once more, and what failed again is dealt with here,
-//! because only here it is known whose instruction it was.
+//! A fault that failed: of guest code, it goes on to the SIGSEGV handler, whose runtime makes a trap of it.
+//! Of other code (a runtime's own `memory.copy`), which nobody could stop in the middle, the page gets
+//! emergency memory and the code goes on; the sink has noted that the space is spoilt. With thread delivery
+//! the faults themselves do not come here, only failed ones, by way of a poisoned page: the sink is asked
+//! once more, and what failed again is dealt with here, because only here it is known whose instruction it
+//! was.
 
 use std::sync::OnceLock;
 
@@ -39,6 +40,8 @@ pub(crate) fn install() -> Result<(), Errno> {
     })
 }
 
+/// # Safety
+/// Called by the kernel only, as a signal handler with information (`SA_SIGINFO`).
 unsafe extern "C" fn on_sigbus(_: c_int, info: *mut siginfo_t, context: *mut c_void) {
     signal::keeping_errno(|| {
         // SAFETY: the kernel calls this with a signal's information and machine state.

@@ -73,9 +73,9 @@ impl Span {
         self.part(pages, self.pages() - pages)
     }
 
-    /// Copies the first page out. The page is present, and nobody stores to it meanwhile
-    /// Copies bytes in, from byte `start` on. Other threads may use the memory meanwhile; the pages are there and
-    /// writable (pinned).
+    /// Copies the first page out. The page is present, and nobody stores to it meanwhile Copies bytes in,
+    /// from byte `start` on. Other threads may use the memory meanwhile; the pages are there and writable
+    /// (pinned).
     pub(crate) fn copy_in(self, start: usize, bytes: &[u8]) {
         assert!(
             start + bytes.len() <= self.len,

@@ -259,7 +259,8 @@ pub(crate) fn populate_write(span: Span) -> Result<(), Errno> {
 /// An `ioctl` whose argument is a structure of `abi.rs`.
 ///
 /// # Safety
-/// `T` is the structure that belongs to `request`, and what the kernel does with the addresses in it is sound.
+/// `T` is the structure that belongs to `request`, and what the kernel does with the addresses in it is
+/// sound.
 pub(crate) unsafe fn ioctl<T>(fd: BorrowedFd<'_>, request: u64, argument: &mut T) -> Result<u64, Errno> {
     let argument = std::ptr::from_mut(argument);
     // SAFETY: the caller vouches for the pair of request and structure.

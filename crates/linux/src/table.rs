@@ -1,15 +1,16 @@
 //! From an address to its window, without a lock: what the signal handler looks up first.
 //!
-//! One table for the process and all its hosts: a place for each 64 MiB of user addresses, holding the number of a
-//! window record or 0. The records are type-stable: made once, reused, never freed, so a handler that
-//! read an old number still finds a record, and sees in it that the window is gone or another one.
+//! One table for the process and all its hosts: a place for each 64 MiB of user addresses, holding the
+//! number of a window record or 0. The records are type-stable: made once, reused, never freed, so a
+//! handler that read an old number still finds a record, and sees in it that the window is gone or another
+//! one.
 //!
-//! A record's `state` word: bits 0..32 how many threads are inside ([`Inside`]), bit 32 whether
-//! the window is open, bits 33.. how often the record was used. The other fields change only while the window is not open
-//! and nobody is inside: `open` writes them and then sets the bit (Release); a reader counts itself in first (Acquire)
-//! and believes the fields only if the bit was set. `close` clears the bit and waits for the count to
-//! become 0: those inside finish without it, because nothing they wait for is held by who closes. The free
-//! records stand under one lock, taken to open and close only.
+//! A record's `state` word: bits 0..32 how many threads are inside ([`Inside`]), bit 32 whether the window
+//! is open, bits 33.. how often the record was used. The other fields change only while the window is not
+//! open and nobody is inside: `open` writes them and then sets the bit (Release); a reader counts itself in
+//! first (Acquire) and believes the fields only if the bit was set. `close` clears the bit and waits for
+//! the count to become 0: those inside finish without it, because nothing they wait for is held by who
+//! closes. The free records stand under one lock, taken to open and close only.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -187,10 +188,8 @@ impl RecordNo {
 impl Record {
     /// The whole slot of the window, guard included.
     pub(crate) fn slot(&self) -> Span {
-        let (base, bytes) = (
-            self.base.load(Ordering::Relaxed),
-            self.bytes.load(Ordering::Relaxed),
-        );
+        let base = self.base.load(Ordering::Relaxed); // Relaxed: see above.
+        let bytes = self.bytes.load(Ordering::Relaxed); // Relaxed: see above.
         // SAFETY: `open` stored the parts of a slot, whose arena outlives the window.
         unsafe { Span::new(base, bytes) }
     }

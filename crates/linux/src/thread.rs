@@ -1,10 +1,10 @@
 //! The handler thread: faults of windows, while their threads wait in the kernel.
 //!
-//! One thread for a host with thread delivery. It reads fault messages, asks the sink, and wakes. It takes the manager's
-//! locks like any thread and never touches a window; it blocks all signals, so that nobody's handler
-//! does so in its name. A failed fault poisons the page, so that the waiting thread gets a signal
-//! (`sigbus.rs`); on kernels without poison it gets emergency memory. It stops when the bell rings, and
-//! is joined before the host goes (or, when the host goes on that very thread, ends by itself soon after).
+//! One thread for a host with thread delivery. It reads fault messages, asks the sink, and wakes. It takes
+//! the manager's locks like any thread and never touches a window; it blocks all signals, so that nobody's
+//! handler does so in its name. A failed fault poisons the page, so that the waiting thread gets a signal
+//! (`sigbus.rs`); on kernels without poison it gets emergency memory. It stops when the bell rings, and is
+//! joined before the host goes (or, when the host goes on that very thread, ends by itself soon after).
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;

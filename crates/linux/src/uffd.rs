@@ -216,7 +216,8 @@ impl From<Protection> for Stores {
 /// For steps that have gone too far to be undone: makes them until they succeed.
 ///
 /// # Panics
-/// When the kernel refuses for good what it cannot refuse on pages that are mapped; going on would lose a store.
+/// When the kernel refuses for good what it cannot refuse on pages that are mapped; going on would lose a
+/// store.
 pub(crate) fn insist(what: &str, mut step: impl FnMut() -> Result<(), Errno>) {
     let mut last = Errno(0);
     for _ in 0..64 {

@@ -116,7 +116,8 @@ fn evict_and_bring_back() {
     });
 }
 
-/// Goal: zeros are shown without memory, over markers and poison too; a store is a fault; filling replaces them.
+/// Goal: zeros are shown without memory, over markers and poison too; a store is a fault; filling replaces
+/// them.
 #[test]
 fn zeros() {
     each_delivery(|world| {
@@ -257,7 +258,8 @@ fn young() {
     });
 }
 
-/// Goal: a window grows in place, keeps its bytes, and what is beyond its length is no memory. Method: `/proc/self/maps`.
+/// Goal: a window grows in place, keeps its bytes, and what is beyond its length is no memory. Method:
+/// `/proc/self/maps`.
 #[test]
 fn windows_grow() {
     bounded(|| {

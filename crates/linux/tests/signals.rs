@@ -4,10 +4,10 @@
 mod child;
 mod common;
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::AtomicI32;
 
 use child::{End, in_child};
-use common::{World, run};
+use common::{COUNT, World, run};
 use libc::{c_int, c_void, siginfo_t};
 use memfold_linux::{Delivery, FaultReply};
 use memfold_mm::addr::{PoolPage, SpaceNo};
@@ -92,7 +92,7 @@ extern "C" fn full(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
 
 extern "C" fn plain(signal: c_int) {
     assert_eq!(signal, libc::SIGBUS);
-    CALLS.fetch_add(1, Ordering::Relaxed);
+    CALLS.fetch_add(1, COUNT);
 }
 
 /// Goal: a previous full handler gets the arguments, with its mask in force.
@@ -114,7 +114,7 @@ fn a_plain_handler_is_called() {
         let world = working_host();
         raise();
         raise();
-        assert_eq!(CALLS.load(Ordering::Relaxed), 2);
+        assert_eq!(CALLS.load(COUNT), 2);
         assert!(!blocked(libc::SIGBUS) && !blocked(libc::SIGUSR1));
         world.view(1).set(0, 0, 1);
         assert_eq!(world.faults(), 1, "ours is still installed");
@@ -129,7 +129,7 @@ fn a_one_shot_handler_is_called_once() {
         set(libc::SIGBUS, plain as *const () as usize, libc::SA_RESETHAND);
         let _world = working_host();
         raise();
-        println!("called {}", CALLS.load(Ordering::Relaxed));
+        println!("called {}", CALLS.load(COUNT));
         raise();
     });
     let (end, text) = ended.expect("the parent");
@@ -152,7 +152,8 @@ fn ignoring_goes_on() {
     assert_eq!(end, End::Signal(libc::SIGBUS));
 }
 
-/// Goal: the default action ends the process by the signal, sent or an instruction's own; so does std's handler.
+/// Goal: the default action ends the process by the signal, sent or an instruction's own; so does std's
+/// handler.
 #[test]
 fn the_default_ends_the_process() {
     let ended = in_child("the_default_ends_the_process", || {

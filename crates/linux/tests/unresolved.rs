@@ -1,4 +1,5 @@
-//! Faults that fail, and faults of system calls, with both deliveries. Bodies that end processes run in children.
+//! Faults that fail, and faults of system calls, with both deliveries. Bodies that end processes run in
+//! children.
 
 #[path = "common/child.rs"]
 mod child;
@@ -6,10 +7,10 @@ mod common;
 
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use child::{End, in_child};
-use common::{World, bounded, run, stamped};
+use common::{COUNT, World, bounded, run, stamped};
 use memfold_linux::{Delivery, FaultReply};
 use memfold_mm::addr::{Access, PAGE_SIZE, PageNo, PoolPage, SpaceNo};
 use memfold_mm::host::{Host, Protection};
@@ -68,8 +69,8 @@ fn the_sink_is_gone() {
     });
 }
 
-/// Goal: the last to hold the sink, and with it the host, may be the handler thread. Method: the fault is resolved, which
-/// lets the test's thread go on and drop everything, before the sink returns.
+/// Goal: the last to hold the sink, and with it the host, may be the handler thread. Method: the fault is
+/// resolved, which lets the test's thread go on and drop everything, before the sink returns.
 #[test]
 fn the_handler_thread_is_the_last_to_leave() {
     bounded(|| {
@@ -100,7 +101,8 @@ impl Drop for Leaving {
     }
 }
 
-/// Goal: a system call on pages that are not there: with a handler thread it works, in-thread it gets `EFAULT`.
+/// Goal: a system call on pages that are not there: with a handler thread it works, in-thread it gets
+/// `EFAULT`.
 #[test]
 fn system_calls() {
     bounded(|| {
@@ -177,6 +179,7 @@ std::arch::global_asm!(
     "ret",
 );
 
+// SAFETY: the functions of the assembly above, with these arguments.
 #[cfg(target_arch = "x86_64")]
 unsafe extern "C" {
     /// Loads a word; stores `value` to it unless that is 0.
@@ -193,7 +196,7 @@ extern "C" fn runtime(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
     assert_eq!(signal, libc::SIGSEGV);
     // SAFETY: the arguments of a full handler.
     unsafe {
-        TRAPPED_AT.store((*info).si_addr() as usize, Ordering::Relaxed);
+        TRAPPED_AT.store((*info).si_addr() as usize, COUNT);
         (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_RIP as usize] =
             memfold_test_trap as *const () as usize as i64;
     }
@@ -218,7 +221,7 @@ fn guest_is_trapped(delivery: Delivery) {
     let broken = Arc::new(AtomicBool::new(true));
     let seen = Arc::clone(&broken);
     world.rule(move |host, space, page, access| {
-        if seen.load(Ordering::Relaxed) {
+        if seen.load(COUNT) {
             return FaultReply::Failed;
         }
         match (page.0, access) {
@@ -236,23 +239,24 @@ fn guest_is_trapped(delivery: Delivery) {
     };
     for _ in 0..3 {
         assert_eq!(guest(2, 0), u64::MAX, "an empty page traps");
-        assert_eq!(TRAPPED_AT.swap(0, Ordering::Relaxed), a.base + 2 * PAGE_SIZE + 8);
+        assert_eq!(TRAPPED_AT.swap(0, COUNT), a.base + 2 * PAGE_SIZE + 8);
         assert_eq!(guest(3, 5), u64::MAX, "a store to a shown page traps");
     }
     assert!(world.faults() >= 6);
-    broken.store(false, Ordering::Relaxed);
+    broken.store(false, COUNT);
     assert_eq!(
         (guest(2, 0), guest(3, 5), guest(3, 0)),
         (0, 301, 5),
         "the pages work again"
     );
     drop(registered);
-    broken.store(true, Ordering::Relaxed);
+    broken.store(true, COUNT);
     assert_eq!(guest(4, 7), 0, "no guest code any more: it gets an empty page");
     assert_eq!(a.get(4, 1), 7);
 }
 
-/// Goal: a failed fault of guest code reaches the runtime as a segmentation violation, and the page works again later.
+/// Goal: a failed fault of guest code reaches the runtime as a segmentation violation, and the page works
+/// again later.
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn guest_code_traps_in_thread() {

@@ -1,7 +1,7 @@
 //! The system calls about signals, and calling another's handler.
 //!
-//! An [`Action`] is the kernel's `sigaction` as a value. Everything here may be used inside a signal handler: no
-//! lock, no allocation. Called by `sigbus.rs`, `chain.rs` and `thread.rs`.
+//! An [`Action`] is the kernel's `sigaction` as a value. Everything here may be used inside a signal
+//! handler: no lock, no allocation. Called by `sigbus.rs`, `chain.rs` and `thread.rs`.
 
 use std::mem::MaybeUninit;
 
@@ -63,8 +63,8 @@ impl Action {
         self.0.sa_flags & flag != 0
     }
 
-    /// Calls the handler as the kernel would: with its signals blocked meanwhile. (The kernel would also change to the
-    /// alternate stack if asked to; that cannot be done here.)
+    /// Calls the handler as the kernel would: with its signals blocked meanwhile. (The kernel would also
+    /// change to the alternate stack if asked to; that cannot be done here.)
     ///
     /// # Safety
     /// `info` and `context` are those of the signal handler that is running; the action is a handler's.

@@ -9,6 +9,9 @@ use memfold_linux::{Builder, Delivery, FaultReply, FaultSink, LinuxHost};
 use memfold_mm::addr::{Access, PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
 use memfold_mm::host::Host;
 
+// Relaxed: counters, flags, and words that one thread writes; locks and joins order the rest.
+pub const COUNT: Ordering = Ordering::Relaxed;
+
 /// What the sink does about a fault; runs under one lock, as a manager's faults of one page would.
 pub type Rule = Box<dyn FnMut(&LinuxHost, SpaceNo, PageNo, Access) -> FaultReply + Send>;
 
@@ -21,7 +24,7 @@ pub struct Sink {
 
 impl FaultSink for Sink {
     fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> FaultReply {
-        self.faults.fetch_add(1, Ordering::Relaxed);
+        self.faults.fetch_add(1, COUNT);
         (self.rule.lock().expect("no rule panics"))(&self.host, space, page, access)
     }
 }
@@ -66,7 +69,7 @@ impl World {
     }
 
     pub fn faults(&self) -> u64 {
-        self.sink.faults.swap(0, Ordering::Relaxed)
+        self.sink.faults.swap(0, COUNT)
     }
 
     /// An open window of `len` pages, as words.
@@ -99,15 +102,15 @@ impl View {
     }
 
     pub fn get(&self, page: u32, word: usize) -> u64 {
-        self.word(page, word).load(Ordering::SeqCst)
+        self.word(page, word).load(COUNT)
     }
 
     pub fn set(&self, page: u32, word: usize, value: u64) {
-        self.word(page, word).store(value, Ordering::SeqCst);
+        self.word(page, word).store(value, COUNT);
     }
 
     pub fn add(&self, page: u32, word: usize, value: u64) -> u64 {
-        self.word(page, word).fetch_add(value, Ordering::SeqCst)
+        self.word(page, word).fetch_add(value, COUNT)
     }
 }
 
