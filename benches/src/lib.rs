@@ -1,4 +1,5 @@
 //! What the benchmarks share: medians, and whether this is a real run.
+#![forbid(unsafe_code)]
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@
 //! reverse map, the counts and the budget are held to.
 
 use crate::addr::{FrameNo, SpaceNo};
-use crate::frame::{Owner, Residence};
+use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, Store};
 use crate::lru::List;
 use crate::mm::{Mm, PAGE};
@@ -39,7 +39,6 @@ struct Scan {
     reach: BTreeMap<TableNo, BTreeSet<SpaceNo>>,
     /// How many parents a table has.
     parents: BTreeMap<TableNo, BTreeSet<(bool, u32)>>,
-    lent: BTreeMap<SpaceNo, u32>,
 }
 
 struct Report(Vec<Violation>);
@@ -71,7 +70,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             }
         }
         self.check_tables(&scan, &mut report);
-        self.check_frames(&mut scan, &mut report);
+        self.check_frames(&scan, &mut report);
         self.check_swap(&scan, &mut report);
         self.check_lists(&scan, &mut report);
         self.check_budget(&scan, &mut report);
@@ -135,7 +134,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
     }
 
-    fn check_frames(&self, scan: &mut Scan, report: &mut Report) {
+    fn check_frames(&self, scan: &Scan, report: &mut Report) {
         for (&no, found) in &scan.mappers {
             let locked = self.lock_frame(no);
             let counts = locked.frame.count.load();
@@ -166,38 +165,49 @@ impl<H: Host, S: Store> Mm<H, S> {
                     || format!("frame {no}: {found:?} reached by {reach} spaces"),
                 );
             }
-            match locked.residence {
-                Residence::Private(space) => {
-                    let reached = found.iter().any(|at| scan.reach[&at.leaf].contains(&space));
-                    report.demand(reached, "a private page's space maps it", || {
-                        format!("frame {no} lies in space {space}, which does not map it")
-                    });
-                    if let Owner::Shared(_) = owner {
-                        *scan.lent.entry(space).or_default() += 1;
-                    }
-                }
-                Residence::Home(home) => {
-                    let page = *pages.first().expect("a frame in the scan has a mapper");
-                    let there = self.homes.occupant(home, page);
-                    report.demand(there == Some(no), "a frame stands at its place", || {
-                        format!("frame {no} at page {page}: the home says {there:?}")
-                    });
-                    report.demand(
-                        matches!(owner, Owner::Shared(_)),
-                        "a pool frame is shared",
-                        || format!("frame {no}: {owner:?}"),
-                    );
-                }
-                Residence::Loose(_) => (),
-                Residence::Nowhere => {
-                    report.demand(false, "a mapped frame has bytes", || format!("frame {no}"));
-                }
-            }
+            self.check_residence(&locked, found, scan, report);
             if let Some(slot) = locked.cached {
                 let names = self.swap.look(slot).and_then(|s| s.frame);
                 report.demand(names == Some(no), "frame and slot name each other", || {
                     format!("frame {no} caches slot {slot:?}, which names {names:?}")
                 });
+            }
+        }
+    }
+
+    fn check_residence(
+        &self,
+        locked: &Locked<'_>,
+        found: &BTreeSet<LeafSlot>,
+        scan: &Scan,
+        report: &mut Report,
+    ) {
+        let no = locked.no;
+        let shared = matches!(locked.frame.word.load().owner, Owner::Shared(_));
+        match locked.residence {
+            Residence::Private(space) => {
+                let reached = found.iter().any(|at| scan.reach[&at.leaf].contains(&space));
+                report.demand(reached, "a private page's space maps it", || {
+                    format!("frame {no} lies in space {space}, which does not map it")
+                });
+            }
+            Residence::Home(home) => {
+                let page = self.page_of(*found.first().expect("a frame in the scan has a mapper"));
+                let there = self.homes.occupant(home, page);
+                report.demand(there == Some(no), "a frame stands at its place", || {
+                    format!("frame {no} at page {page}: the home says {there:?}")
+                });
+                report.demand(shared, "a pool frame is shared", || {
+                    format!("frame {no} has one owner")
+                });
+            }
+            Residence::Loose(_) => {
+                report.demand(shared, "a pool frame is shared", || {
+                    format!("frame {no} has one owner")
+                });
+            }
+            Residence::Nowhere => {
+                report.demand(false, "a mapped frame has bytes", || format!("frame {no}"));
             }
         }
     }
@@ -267,10 +277,18 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     fn check_spaces(&self, scan: &Scan, report: &mut Report) {
+        let mut lenders: BTreeMap<SpaceNo, u32> = BTreeMap::new();
+        for &frame in scan.mappers.keys() {
+            let locked = self.lock_frame(frame);
+            let shared = matches!(locked.frame.word.load().owner, Owner::Shared(_));
+            if let (Residence::Private(space), true) = (locked.residence, shared) {
+                *lenders.entry(space).or_default() += 1;
+            }
+        }
         for no in self.spaces.numbers().map(SpaceNo) {
             let Ok(st) = self.lock_space(no) else { continue };
             let lent = self.spaces.get(no.0).lent();
-            let found = scan.lent.get(&no).copied().unwrap_or(0);
+            let found = lenders.get(&no).copied().unwrap_or(0);
             report.demand(lent == found, "lent = shared frames in this window", || {
                 format!("space {no} counts {lent}, the scan found {found}")
             });

@@ -1,19 +1,21 @@
-//! Making, forking, growing and dropping spaces.
+//! Making, forking and growing spaces; `drop.rs` ends them.
 //!
 //! A fork shares the parent's root table, one reference, and opens a window onto the same home. Before
 //! that, the pages that the parent wrote since its last fork are protected and their frames become shared:
 //! that is all that a fork costs, whatever the size. Pinned pages stay the parent's own: the
 //! child gets copies. Everything that may fail is done first, or is undone by dropping the child.
 
-use crate::addr::{Access, PageNo, Run, SpaceNo};
+use crate::addr::{Access, FrameNo, PageNo, Run, SpaceNo};
 use crate::budget::Need;
-use crate::frame::{Owner, Residence};
+use crate::frame::{Locked, Owner, Residence};
 use crate::home::HomeNo;
 use crate::host::{Domain, Host, HostError, Store};
-use crate::mm::{Mm, PAGE, SpaceError, Stop};
-use crate::rmap::Sweep;
+use crate::mm::{Mm, SpaceError, Stop};
 use crate::space::SpaceState;
 use crate::table::{Entry, FAN, LeafSlot, MAX_PAGES, TableNo, levels_for, slot_of};
+
+/// Pages that a fork protects at a time.
+const RUN: usize = if cfg!(any(loom, shuttle)) { 2 } else { 1024 };
 
 /// The size of a new space.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +95,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.host.open(no, self.homes.first(home), reserve, len)
     }
 
-    fn leave_home(&self, home: HomeNo) {
+    pub(crate) fn leave_home(&self, home: HomeNo) {
         if let Some((bases, bytes)) = self.homes.leave(home) {
             bases
                 .into_iter()
@@ -171,11 +173,11 @@ impl<H: Host, S: Store> Mm<H, S> {
         leaves
     }
 
-    fn is_exclusive_slot(&self, at: LeafSlot) -> bool {
+    /// The exclusive frame of a slot. A hint, until the frame is locked.
+    fn exclusive_at(&self, at: LeafSlot) -> Option<FrameNo> {
         match self.table(at.leaf).slot(at.slot).entry.load() {
-            // A hint for protection: the frame is looked at again under its lock.
-            Entry::Frame(no) => matches!(self.frame(no).word.load().owner, Owner::Exclusive(_)),
-            _ => false,
+            Entry::Frame(no) if matches!(self.frame(no).word.load().owner, Owner::Exclusive(_)) => Some(no),
+            _ => None,
         }
     }
 
@@ -184,26 +186,45 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Makes the next store to each page written since the last fork a fault. Harmless when the fork fails later.
+    /// The frames of a run are locked while the host protects it: reclaim must not take them away meanwhile.
     fn protect_dirty(&self, no: SpaceNo, st: &SpaceState, dirty: &[TableNo]) -> Result<(), HostError> {
-        let mut run: Option<Run> = None;
+        let mut run: Vec<Locked<'_>> = Vec::new();
+        let mut end = PageNo(0);
         for &leaf in dirty {
             for slot in 0..FAN as u8 {
                 let at = LeafSlot { leaf, slot };
                 let page = self.page_of(at);
-                if !self.is_exclusive_slot(at) || Self::is_pinned(st, page) {
+                let Some(frame) = self.exclusive_at(at).filter(|_| !Self::is_pinned(st, page)) else {
                     continue;
-                }
-                run = match run {
-                    Some(r) if r.end() == page => Some(Run { len: r.len + 1, ..r }),
-                    Some(r) => {
-                        self.host.protect(no, r)?;
-                        Some(Run::one(page))
-                    }
-                    None => Some(Run::one(page)),
                 };
+                let follows = page == end && run.len() < RUN;
+                let next = follows.then(|| Locked::attempt(frame, self.frame(frame)));
+                let locked = match next.flatten() {
+                    Some(locked) => locked,
+                    None => {
+                        // No frame lock is held while this one is waited for.
+                        self.protect_run(no, end, &mut run)?;
+                        self.lock_frame(frame)
+                    }
+                };
+                if self.exclusive_at(at) == Some(frame) {
+                    run.push(locked);
+                    end = page.plus(1);
+                }
             }
         }
-        run.map_or(Ok(()), |r| self.host.protect(no, r))
+        self.protect_run(no, end, &mut run)
+    }
+
+    /// Protects the pages of these frames, the last of which is before `end`, and lets the frames go.
+    fn protect_run(&self, no: SpaceNo, end: PageNo, run: &mut Vec<Locked<'_>>) -> Result<(), HostError> {
+        let len = run.len() as u32;
+        if len != 0 {
+            let first = PageNo(end.0 - len);
+            self.host.protect(no, Run { first, len })?;
+        }
+        run.clear();
+        Ok(())
     }
 
     /// The protected frames are shared from now on. Cannot fail.
@@ -309,110 +330,5 @@ impl<H: Host, S: Store> Mm<H, S> {
         } else {
             Err(SpaceError::NoSuchSpace(no))
         }
-    }
-
-    /// Ends a space: its window, its tables, what nobody else shares. No thread is inside its window.
-    ///
-    /// # Errors
-    /// [`SpaceError::NoSuchSpace`]; also when a page that forks of it still share cannot be moved away: then the space lives on.
-    pub fn drop_space(&self, space: SpaceNo) -> Result<(), SpaceError> {
-        let done = self.retry(|| {
-            let mut st = match self.lock_space(space) {
-                Ok(st) => st,
-                Err(_) => return Err(Stop::Fault(crate::space::FaultError::NoSuchSpace(space))),
-            };
-            self.give_away(space, &mut st)?;
-            self.tear_down(space, &mut st);
-            Ok(())
-        });
-        done.map_err(|stop| self.space_error(stop, space, PageNo(0)))?;
-        self.spaces.free(space.0);
-        Ok(())
-    }
-
-    fn tear_down(&self, no: SpaceNo, st: &mut SpaceState) {
-        st.alive = false;
-        st.pins = Vec::new();
-        st.dirty_head = 0;
-        let mut sweep = Sweep::new(self);
-        if let Some(root) = st.root.take() {
-            self.drop_root(no, root, &mut sweep);
-        }
-        sweep.finish_pool();
-        self.host.close(no);
-        sweep.finish_private();
-        self.leave_home(st.home);
-    }
-
-    /// Moves the frames that others share out of this space's window.
-    fn give_away(&self, no: SpaceNo, st: &mut SpaceState) -> Result<(), Stop> {
-        let mut page = 0;
-        while page < st.len && self.spaces.get(no.0).lent() != 0 {
-            let found = self.lookup(st, PageNo(page));
-            let Some(leaf) = found.leaf else {
-                page = (page | (FAN as u32 - 1)) + 1;
-                continue;
-            };
-            if let Entry::Frame(frame) = found.entry {
-                let locked = self.lock_frame(frame);
-                let same = self.entry(leaf, PageNo(page)) == Entry::Frame(frame);
-                let lent = locked.residence == Residence::Private(no)
-                    && matches!(locked.frame.word.load().owner, Owner::Shared(_))
-                    && (found.shared || locked.frame.count.load().maps > 1);
-                if same && lent {
-                    self.give_away_frame(no, st.home, leaf, PageNo(page), locked)?;
-                }
-            }
-            page += 1;
-        }
-        Ok(())
-    }
-
-    fn give_away_frame(
-        &self,
-        no: SpaceNo,
-        home: HomeNo,
-        leaf: TableNo,
-        page: PageNo,
-        locked: crate::frame::Locked<'_>,
-    ) -> Result<(), Stop> {
-        let frame = locked.no;
-        if self.promote_around(leaf, page, locked, no, home)? {
-            return Ok(());
-        }
-        let locked = self.lock_frame(frame);
-        if locked.residence == Residence::Private(no) {
-            self.move_loose(no, page, locked)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Another version stands at the frame's place: it goes to the loose range.
-    fn move_loose(
-        &self,
-        no: SpaceNo,
-        page: PageNo,
-        mut locked: crate::frame::Locked<'_>,
-    ) -> Result<(), Stop> {
-        use crate::budget::{Charge, Class};
-        let charge = Charge::take(&self.budget, Class::Pool, PAGE, Need::Reclaim).ok_or(Stop::NoRoom)?;
-        let (to, pages) = self.homes.claim_loose();
-        let moved = self
-            .host
-            .reserve_pool(pages)
-            .and_then(|()| self.host.copy_to_pool(no, Run::one(page), to));
-        if let Err(e) = moved {
-            self.host.pool_free(to, 1);
-            self.homes.vacate_loose(to);
-            return Err(e.into());
-        }
-        self.host.drop_pages(no, Run::one(page));
-        locked.residence = Residence::Loose(to);
-        self.spaces.get(no.0).unlend();
-        self.budget.refund(Class::Private, PAGE);
-        charge.keep();
-        self.counters.promoted.one();
-        Ok(())
     }
 }

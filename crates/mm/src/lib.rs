@@ -9,6 +9,7 @@
 pub mod addr;
 mod budget;
 mod check;
+mod drop;
 mod fault;
 mod fork;
 pub mod frame;
@@ -18,6 +19,8 @@ pub mod host;
 pub mod lru;
 mod mm;
 mod pin;
+#[cfg(all(test, loom))]
+mod races;
 mod reclaim;
 mod rmap;
 mod space;

@@ -86,14 +86,12 @@ impl MappingWord {
         let generation = decode(self.word.load(Ordering::Relaxed))
             .generation
             .wrapping_add(1);
+        let retired = Snapshot {
+            owner: Owner::Nobody,
+            generation,
+        };
         // Release: whoever sees the new generation sees the frame emptied.
-        self.word.store(
-            encode(Snapshot {
-                owner: Owner::Nobody,
-                generation,
-            }),
-            Ordering::Release,
-        );
+        self.word.store(encode(retired), Ordering::Release);
     }
 }
 
