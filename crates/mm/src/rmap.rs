@@ -200,12 +200,14 @@ impl<H: Host, S: Store> Mm<H, S> {
     pub(crate) fn replace_all(&self, locked: &mut Locked<'_>, to: Entry) -> u32 {
         let mut replaced = 0;
         while let Owner::Exclusive(at) | Owner::Shared(at) = locked.frame.word.load().owner {
-            self.table(at.leaf).slot(at.slot).entry.store(to);
-            replaced += 1;
+            // Off the chain first: once the entry names no frame, its space may put another frame into the slot and
+            // link that one, without this frame's lock.
             if self.unchain(locked, at) {
                 locked.residence = Residence::Nowhere;
                 locked.frame.word.retire();
             }
+            self.table(at.leaf).slot(at.slot).entry.store(to);
+            replaced += 1;
             let put = locked.frame.count.unmap();
             assert_eq!(put, Put::Held, "the evicting thread holds a reference");
         }
