@@ -1,1 +1,16 @@
-//! To be written.
+//! What holds the manager to its word: an oracle, workloads, and drivers that run the real manager on the
+//! simulated host and compare.
+//!
+//! [`oracle`] is what is right: one byte array a space. [`workload`] is the one generator of operations, for
+//! property tests, fuzzing and simulation alike. [`world`] runs operations on both sides and compares every read;
+//! [`audit`] compares everything else: all bytes, the manager's invariants, memory and budget. [`run`] strings
+//! them together by seed. Nothing depends on this package.
+#![forbid(unsafe_code)]
+
+pub mod audit;
+pub mod oracle;
+pub mod run;
+pub mod script;
+pub mod stores;
+pub mod workload;
+pub mod world;

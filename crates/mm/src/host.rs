@@ -106,7 +106,8 @@ pub trait Host: Send + Sync {
     /// When the machine has no memory; the page is then as it was, or empty.
     fn copy_from_pool(&self, space: SpaceNo, page: PageNo, from: PoolPage) -> Result<(), HostError>;
 
-    /// Makes the next store to each page of the run a fault. The pages are private.
+    /// Makes the next store to each page of the run a fault. The pages are private; one that was
+    /// emptied by another thread just before stays empty.
     /// When it returns, no store that began before is still under way.
     ///
     /// # Errors

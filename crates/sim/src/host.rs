@@ -306,9 +306,9 @@ impl Host for SimHost {
     fn read_private(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
         let state = self.enter(Call::ReadPrivate, &[u64::from(space.0), u64::from(page.0)])?;
         let window = state.machine.window(space);
-        // A fork copies a pinned page for the child although it is writable: what the kernel stores meanwhile
-        // may or may not be in the copy, as with any fork under running input.
-        let unprotected_is_fine = state.at_rest != 0 || window.is_held(page);
+        // At rest: a test looks, or no program was ever inside. And a fork copies a pinned page for the child
+        // although it is writable: what the kernel stores meanwhile may or may not be in the copy.
+        let unprotected_is_fine = state.at_rest != 0 || !window.entered || window.may_be_pinned(page);
         match window.page(page) {
             Shown::Private { bytes, writable } => {
                 assert!(

@@ -67,6 +67,13 @@ impl SimHost {
         }
     }
 
+    /// The run is about to be pinned while other threads fork: from now on its pages may be found pinned.
+    pub fn expect_hold(&self, space: SpaceNo, run: Run) {
+        let mut state = self.lock();
+        run.pages()
+            .for_each(|page| state.machine.window_mut(space).expect_hold(page));
+    }
+
     /// The kernel holds the pages of a run that was just pinned: until `let_go` they must stay where they are.
     pub fn hold(&self, space: SpaceNo, run: Run) {
         let mut state = self.lock();

@@ -20,7 +20,7 @@ impl Rng {
     /// A number below `end`, which is not 0.
     pub fn below(&mut self, end: u32) -> u32 {
         // The multiplication spreads the upper half over 0..end; its bias is below 2^-32.
-        ((self.word() >> 32) * u64::from(end) >> 32) as u32
+        (((self.word() >> 32) * u64::from(end)) >> 32) as u32
     }
 
     /// True `per_65536` times of 65,536.

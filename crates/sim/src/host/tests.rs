@@ -110,5 +110,10 @@ fn same_calls_same_hash() {
 fn a_writable_page_is_not_read() {
     let host = host();
     host.fill_zero(S, Run::one(PageNo(0))).unwrap();
+    assert!(
+        host.read_private(S, PageNo(0), &mut [0; PAGE_SIZE]).is_ok(),
+        "nobody was inside yet"
+    );
+    host.lock().machine.store(S, PageNo(0), 0, &[1]).unwrap();
     let _ = host.read_private(S, PageNo(0), &mut [0; PAGE_SIZE]);
 }

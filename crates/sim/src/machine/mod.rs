@@ -197,9 +197,10 @@ impl Machine {
             page,
             access: Access::Read,
         };
-        let Some(window) = self.windows.get(&no.0).filter(|w| page.0 < w.len) else {
+        let Some(window) = self.windows.get_mut(&no.0).filter(|w| page.0 < w.len) else {
             return Err(miss);
         };
+        window.entered = true;
         match window.page(page) {
             Shown::Empty => return Err(miss),
             Shown::Zero { .. } => out.fill(0),
@@ -220,6 +221,7 @@ impl Machine {
         let Some(window) = self.windows.get_mut(&no.0).filter(|w| page.0 < w.len) else {
             return Err(miss);
         };
+        window.entered = true;
         let shown = window.page_mut(page);
         if matches!(shown, Shown::Zero { protected: false }) {
             *shown = Shown::private(&[0; memfold_mm::addr::PAGE_SIZE], true);

@@ -65,7 +65,7 @@ fn only_protected_private_pages_move() {
         })
         .contains("writable private page")
     );
-    assert!(panics(|m| m.window_mut(S).set_writable(P, false)).contains("is empty"));
+    assert!(panics(|m| m.window_mut(S).set_writable(P, true)).contains("is empty"));
 }
 
 #[test]

@@ -9,7 +9,7 @@
 //! stay private and writable until it lets go.
 
 use memfold_mm::addr::{PageBytes, PageNo, PoolPage};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What one page of a window shows.
 #[derive(Debug)]
@@ -51,8 +51,14 @@ pub(crate) struct Window {
     pub home: PoolPage,
     pub reserve: u32,
     pub len: u32,
+    /// A program was inside; until then the space is at rest.
+    pub entered: bool,
     pages: BTreeMap<u32, Shown>,
     held: BTreeMap<u32, u32>,
+    /// Pages that are about to be held: their pin may stand already.
+    expected: BTreeSet<u32>,
+    /// Pages that were held until just now: their pin may stand still. Until they are protected.
+    released: BTreeSet<u32>,
 }
 
 impl Window {
@@ -62,8 +68,11 @@ impl Window {
             home,
             reserve,
             len,
+            entered: false,
             pages: BTreeMap::new(),
             held: BTreeMap::new(),
+            expected: BTreeSet::new(),
+            released: BTreeSet::new(),
         }
     }
 
@@ -110,8 +119,13 @@ impl Window {
     /// Changes whether the page's stores go through.
     pub fn set_writable(&mut self, page: PageNo, to: bool) {
         assert!(to || !self.is_held(page), "page {page} is pinned and protected");
+        if !to {
+            self.released.remove(&page.0);
+        }
         match self.page_mut(page) {
             Shown::Private { writable, .. } => *writable = to,
+            // Evicted between the manager's look and its call: it stays empty.
+            Shown::Empty if !to => (),
             other => panic!("the protection of page {page} is changed, but it is {other}"),
         }
     }
@@ -135,6 +149,15 @@ impl Window {
         self.held.contains_key(&page.0)
     }
 
+    /// Whether a fork may read the page although stores go through: it is pinned.
+    pub fn may_be_pinned(&self, page: PageNo) -> bool {
+        self.is_held(page) || self.expected.contains(&page.0) || self.released.contains(&page.0)
+    }
+
+    pub fn expect_hold(&mut self, page: PageNo) {
+        self.expected.insert(page.0);
+    }
+
     /// The kernel holds a page, which must be private and writable.
     pub fn hold(&mut self, page: PageNo) {
         let ready = matches!(self.page(page), Shown::Private { writable: true, .. });
@@ -150,6 +173,8 @@ impl Window {
         *count -= 1;
         if *count == 0 {
             self.held.remove(&page.0);
+            self.expected.remove(&page.0);
+            self.released.insert(page.0);
         }
     }
 }

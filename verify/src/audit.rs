@@ -1,0 +1,117 @@
+//! The audit: everything that must hold between two steps, whatever they were.
+//!
+//! * all bytes of all spaces, as the manager's tables say and as the windows show them, equal the oracle's;
+//! * the manager's own invariants ([`Mm::world`]);
+//! * memory that the machine gives = pages charged, to the page; the most ever held stays below the budget;
+//! * what the store holds = what is charged for it.
+
+use crate::oracle::Oracle;
+use crate::stores::Built;
+use memfold_mm::Mm;
+use memfold_mm::addr::{PAGE_SIZE, PageNo, SpaceNo};
+use memfold_sim::SimHost;
+
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// What can be said without looking at every page; for after each step.
+///
+/// # Panics
+/// When something does not hold.
+pub fn quick<S: Built>(mm: &Mm<SimHost, S>, store_base: u64) {
+    let (usage, memory) = (mm.usage(), mm.host().memory());
+    assert!(
+        usage.total <= usage.limit && usage.peak <= usage.limit,
+        "over the budget: {usage:?}"
+    );
+    assert_eq!(
+        memory.private * PAGE,
+        usage.private,
+        "private pages of the machine, and charged"
+    );
+    assert_eq!(
+        memory.pool * PAGE,
+        usage.pool,
+        "pool pages of the machine, and charged"
+    );
+    assert!(
+        memory.peak * PAGE <= usage.peak,
+        "the machine held {} pages; {usage:?}",
+        memory.peak
+    );
+    let held = mm.store_stats().held_bytes - store_base;
+    assert_eq!(held, usage.stored, "bytes that the store holds, and charged");
+}
+
+/// Everything.
+///
+/// # Panics
+/// When something does not hold.
+pub fn full<S: Built>(mm: &Mm<SimHost, S>, oracle: &Oracle, store_base: u64) {
+    quick(mm, store_base);
+    for space in oracle.spaces() {
+        bytes(mm, oracle, space);
+    }
+    if let Err(violations) = mm.world() {
+        let all: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        panic!("the manager's invariants are broken:\n  {}", all.join("\n  "));
+    }
+}
+
+/// All bytes of one space.
+///
+/// # Panics
+/// When one of them differs.
+pub fn bytes<S: Built>(mm: &Mm<SimHost, S>, oracle: &Oracle, space: SpaceNo) {
+    assert_eq!(
+        mm.len(space),
+        Ok(oracle.pages(space)),
+        "the length of space {space}"
+    );
+    let mut page = [0; PAGE_SIZE];
+    for no in (0..oracle.pages(space)).map(PageNo) {
+        let read = mm
+            .host()
+            .at_rest(|| mm.store().calm(|| mm.read_page(space, no, &mut page)));
+        assert_eq!(read, Ok(()), "page {no} of space {space} cannot be read");
+        equal(&page, oracle.page(space, no), || {
+            format!("page {no} of space {space}")
+        });
+        if let Some(shown) = mm.host().shown(space, no) {
+            equal(&*shown, oracle.page(space, no), || {
+                format!("what the window of space {space} shows at page {no}")
+            });
+        }
+    }
+}
+
+fn equal(found: &[u8], expected: &[u8], what: impl Fn() -> String) {
+    if let Some(at) = (0..found.len()).find(|&n| found[n] != expected[n]) {
+        panic!(
+            "{}: byte {at} is {:#x}, must be {:#x}",
+            what(),
+            found[at],
+            expected[at]
+        );
+    }
+}
+
+/// Nothing is left when no space is.
+///
+/// # Panics
+/// When something is.
+pub fn empty<S: Built>(mm: &Mm<SimHost, S>, store_base: u64) {
+    full(mm, &Oracle::default(), store_base);
+    let (usage, stats) = (mm.usage(), mm.stats());
+    assert_eq!(
+        (usage.private, usage.pool, usage.stored),
+        (0, 0, 0),
+        "bytes are charged for no space"
+    );
+    assert_eq!(
+        stats.active_frames + stats.inactive_frames,
+        0,
+        "frames are listed for no space"
+    );
+    assert_eq!(mm.store_stats().pages, 0, "pages are stored for no space");
+    assert_eq!(mm.host().open_windows(), 0, "windows are open for no space");
+}

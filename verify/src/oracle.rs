@@ -1,0 +1,95 @@
+//! The oracle: what every space must read as. One array of bytes for each space; a fork copies it.
+//!
+//! No pages, no sharing, no budget: short enough to be right at a glance.
+
+use memfold_mm::addr::{PAGE_SIZE, PageNo, SpaceNo};
+use std::collections::BTreeMap;
+
+/// The bytes of all spaces that live.
+#[derive(Clone, Debug, Default)]
+pub struct Oracle {
+    spaces: BTreeMap<u32, Vec<u8>>,
+}
+
+impl Oracle {
+    /// A space of zeros.
+    pub fn create(&mut self, space: SpaceNo, pages: u32) {
+        self.insert(space, vec![0; pages as usize * PAGE_SIZE]);
+    }
+
+    /// A copy of a space, by fork or freeze.
+    pub fn fork(&mut self, from: SpaceNo, to: SpaceNo) {
+        let bytes = self.spaces[&from.0].clone();
+        self.insert(to, bytes);
+    }
+
+    fn insert(&mut self, space: SpaceNo, bytes: Vec<u8>) {
+        let before = self.spaces.insert(space.0, bytes);
+        assert!(before.is_none(), "space {space} was given out while it lives");
+    }
+
+    /// The space is gone.
+    pub fn drop_space(&mut self, space: SpaceNo) {
+        let gone = self.spaces.remove(&space.0);
+        assert!(gone.is_some(), "space {space} was dropped twice");
+    }
+
+    /// More zeros at the end.
+    pub fn grow(&mut self, space: SpaceNo, pages: u32) {
+        self.bytes_mut(space).resize(pages as usize * PAGE_SIZE, 0);
+    }
+
+    /// Bytes of a space are these from now on.
+    pub fn write(&mut self, space: SpaceNo, at: usize, data: &[u8]) {
+        self.bytes_mut(space)[at..at + data.len()].copy_from_slice(data);
+    }
+
+    /// What bytes of a space are.
+    #[must_use]
+    pub fn read(&self, space: SpaceNo, at: usize, len: usize) -> &[u8] {
+        &self.spaces[&space.0][at..at + len]
+    }
+
+    /// One page.
+    #[must_use]
+    pub fn page(&self, space: SpaceNo, page: PageNo) -> &[u8] {
+        self.read(space, page.0 as usize * PAGE_SIZE, PAGE_SIZE)
+    }
+
+    /// Pages of a space.
+    #[must_use]
+    pub fn pages(&self, space: SpaceNo) -> u32 {
+        (self.spaces[&space.0].len() / PAGE_SIZE) as u32
+    }
+
+    /// The spaces that live.
+    pub fn spaces(&self) -> impl Iterator<Item = SpaceNo> + '_ {
+        self.spaces.keys().map(|&no| SpaceNo(no))
+    }
+
+    fn bytes_mut(&mut self, space: SpaceNo) -> &mut Vec<u8> {
+        self.spaces.get_mut(&space.0).expect("the space lives")
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+
+    /// Goal: forks are copies, and growth is zeros.
+    #[test]
+    fn forks_are_copies() {
+        let (a, b) = (SpaceNo(1), SpaceNo(2));
+        let mut oracle = Oracle::default();
+        oracle.create(a, 1);
+        oracle.write(a, 7, &[1, 2]);
+        oracle.fork(a, b);
+        oracle.write(b, 7, &[9]);
+        oracle.grow(a, 2);
+        assert_eq!(oracle.read(a, 7, 2), [1, 2]);
+        assert_eq!(oracle.read(b, 7, 2), [9, 2]);
+        assert_eq!(oracle.page(a, PageNo(1)), [0; PAGE_SIZE]);
+        oracle.drop_space(a);
+        assert_eq!(oracle.spaces().collect::<Vec<_>>(), [b]);
+    }
+}

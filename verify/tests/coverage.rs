@@ -1,0 +1,64 @@
+//! Goal: the workloads reach what they are meant to reach; a driver that never evicts proves nothing about eviction.
+//! Method: the manager's own counters, added up over all mixes, and the failures that were excused.
+#![cfg(not(shuttle))]
+
+use memfold_mm::Stats;
+use memfold_sim::{Rng, SimStore};
+use memfold_stores::CompressedStore;
+use memfold_verify::stores::Built;
+use memfold_verify::workload::{MIXES, Mix, Op};
+use memfold_verify::world::{Tally, World};
+
+fn run<S: Built>(mix: &Mix, seed: u64) -> (Stats, Tally) {
+    let mut rng = Rng::new(seed);
+    let mut world: World<S> = World::new(seed, mix);
+    (0..1500).for_each(|_| world.step(Op::from_word(rng.word(), &mix.weights)));
+    (world.mm.stats(), world.finish())
+}
+
+/// Each path of the manager, by the name of its counter.
+fn paths(stats: &Stats) -> [(&'static str, u64); 18] {
+    [
+        ("zero_shown", stats.zero_shown),
+        ("new_pages", stats.new_pages),
+        ("shown", stats.shown),
+        ("copied", stats.copied),
+        ("reused", stats.reused),
+        ("unprotected", stats.unprotected),
+        ("copied_on_read", stats.copied_on_read),
+        ("swapped_in", stats.swapped_in),
+        ("swapped_in_shared", stats.swapped_in_shared),
+        ("refaults", stats.refaults),
+        ("promoted", stats.promoted),
+        ("evictions", stats.evictions),
+        ("evictions_clean", stats.evictions_clean),
+        ("evictions_failed", stats.evictions_failed),
+        ("deactivated", stats.deactivated),
+        ("activated", stats.activated),
+        ("forks", stats.forks),
+        ("direct_reclaims", stats.direct_reclaims),
+    ]
+}
+
+#[test]
+fn every_path_is_taken_often() {
+    let mut sums = [0; 18];
+    for mix in MIXES {
+        for (stats, tally) in [run::<SimStore>(&mix, 3), run::<CompressedStore>(&mix, 3)] {
+            let counts = paths(&stats);
+            println!("{:9} {tally:?}\n          {counts:?}", mix.name);
+            counts
+                .iter()
+                .zip(&mut sums)
+                .for_each(|(&(_, count), sum)| *sum += count);
+            assert!(
+                tally.failed * 3 < tally.steps,
+                "{}: most operations fail: {tally:?}",
+                mix.name
+            );
+        }
+    }
+    for ((name, _), sum) in paths(&Stats::default()).iter().zip(sums) {
+        assert!(sum >= 100, "{name} was reached {sum} times only");
+    }
+}
