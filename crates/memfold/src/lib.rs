@@ -43,7 +43,7 @@ pub use memfold_linux::Delivery;
 pub use memory::Memory;
 pub use pin::Pinned;
 pub use space::{Space, SpaceSize};
-pub use stats::{MemoryStats, StoreStats};
+pub use stats::{Counts, MemoryStats, SpaceStats, StoreStats, Usage};
 
 /// Bytes of one page.
 pub const PAGE_SIZE: usize = memfold_mm::addr::PAGE_SIZE;

@@ -4,6 +4,7 @@ use crate::PAGE_SIZE;
 use crate::error::{Error, Failure};
 use crate::memory::Inner;
 use crate::pin::Pinned;
+use crate::stats::SpaceStats;
 use memfold_mm::addr::{PageNo, Run, SpaceNo};
 use memfold_mm::table::MAX_PAGES;
 use memfold_mm::{Size, SpaceError};
@@ -219,6 +220,12 @@ impl Space {
     pub fn evict_range(&self, range: Range<u64>) -> Result<u64, Error> {
         let Some(run) = self.run(range)? else { return Ok(0) };
         Ok(self.inner.mm.evict(self.no, run)?)
+    }
+
+    /// What the pages of this space are, in pages. Takes time in proportion to its size.
+    #[must_use]
+    pub fn stats(&self) -> SpaceStats {
+        self.inner.mm.space_stats(self.no).expect("the space lives")
     }
 
     /// The first fault of this space that could not be resolved since this was last asked: what the program inside

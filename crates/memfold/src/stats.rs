@@ -1,8 +1,9 @@
 //! What a [`Memory`](crate::Memory) holds and did, as plain numbers.
 
 use memfold_linux::LinuxHost;
+use memfold_mm::Mm;
 pub use memfold_mm::host::StoreStats;
-use memfold_mm::{Mm, Stats, Usage};
+pub use memfold_mm::{SpaceStats, Stats as Counts, Usage};
 use memfold_stores::CompressedStore;
 
 /// One reading; the parts may be an instant apart.
@@ -14,7 +15,7 @@ pub struct MemoryStats {
     /// What the compressed store holds.
     pub store: StoreStats,
     /// Faults, evictions and so on, since the beginning.
-    pub counts: Stats,
+    pub counts: Counts,
     /// Bytes of the pool as the kernel counts them.
     pub pool_bytes: u64,
 }

@@ -247,6 +247,51 @@ fn diverged_forks_freeze() {
     clean(&m);
 }
 
+/// Goal: a space says what its pages are.
+#[test]
+fn spaces_say_what_they_hold() {
+    let m = memory(64 * MIB);
+    let a = m.create(SpaceSize::fixed(MIB)).unwrap();
+    for at in 0..10 {
+        // Apart: a write that follows another gets pages ahead.
+        set(&a, 2 * at * PAGE_SIZE, 1);
+    }
+    assert_eq!((a.stats().exclusive, a.stats().absent), (10, 246));
+    let b = a.fork().unwrap();
+    assert_eq!(
+        (a.stats().shared, a.stats().lent, b.stats().shared, b.stats().lent),
+        (10, 10, 10, 0)
+    );
+    set(&b, 0, 2);
+    b.evict_range(0..PAGE_SIZE as u64).unwrap();
+    assert_eq!(
+        (b.stats().swapped, b.stats().shared, b.stats().exclusive),
+        (1, 9, 0)
+    );
+}
+
+/// Goal: faults, reclaim in the faulting thread among them, need little stack.
+/// Method: a thread with the smallest stack that std's own start-up leaves room in.
+#[test]
+fn faults_need_little_stack() {
+    let m = Memory::builder()
+        .budget_bytes(2 * MIB)
+        .background(false)
+        .build()
+        .unwrap();
+    let a = m.create(SpaceSize::fixed(4 * MIB)).unwrap();
+    let small = std::thread::Builder::new().stack_size(64 << 10);
+    std::thread::scope(|scope| {
+        let run = || {
+            stamp(&a, 1);
+            assert!(stamped(&a, 1));
+        };
+        small.spawn_scoped(scope, run).unwrap().join().unwrap();
+    });
+    assert!(m.stats().counts.direct_reclaims > 0);
+    clean(&m);
+}
+
 /// Goal: what cannot be is refused with a typed error, and nothing changes.
 #[test]
 fn errors_are_typed() {

@@ -62,7 +62,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Calls `step` with each page that is not absent.
-    fn each_page(
+    pub(crate) fn each_page(
         &self,
         st: &SpaceState,
         mut step: impl FnMut(PageNo, crate::table::TableNo, Entry) -> Result<(), Stop>,

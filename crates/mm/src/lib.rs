@@ -25,6 +25,7 @@ mod reclaim;
 mod rmap;
 mod space;
 mod stats;
+mod survey;
 pub mod swap;
 pub mod table;
 
@@ -35,3 +36,4 @@ pub use home::HomeNo;
 pub use mm::{BuildError, Config, LEAST_LIMIT, Mm, SpaceError};
 pub use space::FaultError;
 pub use stats::Stats;
+pub use survey::SpaceStats;

@@ -100,7 +100,7 @@ mod held {
     const RANKS: usize = Rank::ALL.len();
 
     thread_local! {
-        static HELD: Cell<[u8; RANKS]> = const { Cell::new([0; RANKS]) };
+        static HELD: Cell<[u16; RANKS]> = const { Cell::new([0; RANKS]) };
     }
 
     pub fn check(rank: Rank) {

@@ -1,0 +1,64 @@
+//! What one space holds, found out by walking its tables. Under the space lock; other threads may change shared pages meanwhile.
+
+use crate::addr::SpaceNo;
+use crate::frame::{Owner, Residence};
+use crate::host::{Host, Store};
+use crate::mm::{Mm, SpaceError, Stop};
+use crate::table::Entry;
+
+/// What the pages of a space are; counts of pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SpaceStats {
+    /// Accessible pages.
+    pub len: u32,
+    /// Pages of its own in memory, that nobody shares.
+    pub exclusive: u32,
+    /// Pages in memory that relatives may share.
+    pub shared: u32,
+    /// Of these, pages whose bytes lie in this space's own window.
+    pub lent: u32,
+    /// Pages whose bytes are in the store.
+    pub swapped: u32,
+    /// Pages never written: zeros, without memory.
+    pub absent: u32,
+    /// Pages that are pinned.
+    pub pinned: u32,
+}
+
+impl<H: Host, S: Store> Mm<H, S> {
+    /// Counts the pages of a space by what they are. Takes time in proportion to its size.
+    ///
+    /// # Errors
+    /// [`SpaceError::NoSuchSpace`].
+    pub fn space_stats(&self, space: SpaceNo) -> Result<SpaceStats, SpaceError> {
+        let st = self.lock_space(space)?;
+        let mut stats = SpaceStats {
+            len: st.len,
+            pinned: st.pins.len() as u32,
+            ..SpaceStats::default()
+        };
+        let walked: Result<(), Stop> = self.each_page(&st, |page, leaf, entry| {
+            match entry {
+                Entry::Swapped(_) => stats.swapped += 1,
+                Entry::Frame(no) => {
+                    let locked = self.lock_frame(no);
+                    if self.entry(leaf, page) != entry {
+                        // Evicted meanwhile.
+                        stats.swapped += 1;
+                    } else if let Owner::Exclusive(_) = locked.frame.word.load().owner {
+                        stats.exclusive += 1;
+                    } else {
+                        stats.shared += 1;
+                        stats.lent += u32::from(locked.residence == Residence::Private(space));
+                    }
+                }
+                Entry::Absent | Entry::Table(_) => (),
+            }
+            Ok(())
+        });
+        walked.expect("counting cannot fail");
+        stats.absent = st.len - stats.exclusive - stats.shared - stats.swapped;
+        Ok(stats)
+    }
+}
