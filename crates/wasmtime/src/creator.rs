@@ -47,7 +47,7 @@ impl Creator {
 // `byte_size` are accessible, so the guard that compiled code relies on is there; other sizes are refused. A space
 // made here is all zeros. A space on offer holds a fork's contents, which is what its instance is to start with:
 // the module's own segments are empty, and whoever offers it hands it to one memory only. Nobody but the
-// owner of the store writes to the space after that: `ForkInstance` only reads it, and only through `&mut Store`.
+// owner of the store writes to the space after that: `InstanceSpace` offers no way to.
 unsafe impl MemoryCreator for Creator {
     fn new_memory(
         &self,

@@ -6,6 +6,7 @@
 
 use crate::error::Error;
 use crate::globals::Globals;
+use crate::held::InstanceSpace;
 use crate::template::Template;
 use memfold::Space;
 use std::fmt;
@@ -37,9 +38,9 @@ impl<T> ForkInstance<T> {
         &self.instance
     }
 
-    /// The memory: its size, its statistics, its eviction.
-    pub fn space(&self) -> &Space {
-        &self.space
+    /// The memory: its size, its eviction, pins.
+    pub fn space(&self) -> InstanceSpace<'_> {
+        InstanceSpace(&self.space)
     }
 
     /// Calls a function of the instance, and tells a memory failure from a trap.
@@ -157,7 +158,8 @@ impl<T> Snapshot<T> {
         Ok(instance)
     }
 
-    /// The frozen memory.
+    /// The frozen memory. No program runs on it; what is written to it, later
+    /// instances start with.
     pub fn space(&self) -> &Space {
         &self.space
     }

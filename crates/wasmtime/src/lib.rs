@@ -12,6 +12,40 @@
 //! parent until one of them writes, and is a Wasmtime instance like any other.
 //! What it takes to be forkable, and what is not copied, stands at [`prepare`]
 //! and [`ForkInstance::fork`].
+//!
+//! ```
+//! use memfold_wasmtime::{Template, configure, prepare};
+//! use wasmtime::{Config, Engine, Linker, Store};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let memory = memfold::Memory::builder().budget_bytes(64 << 20).build()?;
+//! let mut config = Config::new();
+//! configure(&mut config, &memory);
+//! let engine = Engine::new(&config)?;
+//!
+//! let counter = wat::parse_str(
+//!     r#"(module (memory 1) (global $calls (mut i32) (i32.const 0))
+//!         (func (export "call") (result i32)
+//!             (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+//!             (global.get $calls)))"#,
+//! )?;
+//! let template = Template::new(&memory, &Linker::new(&engine), &prepare(&counter)?)?;
+//!
+//! let mut store = Store::new(&engine, ());
+//! let parent = template.instantiate(&mut store)?;
+//! let call = parent.instance().get_typed_func::<(), i32>(&mut store, "call")?;
+//! assert_eq!(parent.call(&mut store, &call, ())?, 1);
+//!
+//! let snapshot = parent.freeze(&mut store)?;
+//! for _ in 0..10 {
+//!     let mut store = Store::new(&engine, ());
+//!     let clone = snapshot.instantiate(&mut store)?;
+//!     let call = clone.instance().get_typed_func::<(), i32>(&mut store, "call")?;
+//!     assert_eq!(clone.call(&mut store, &call, ())?, 2);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 #![deny(unsafe_code)]
 
 mod code;
@@ -21,12 +55,14 @@ mod creator;
 mod error;
 mod globals;
 mod handoff;
+mod held;
 mod instance;
 mod prepare;
 mod template;
 
 pub use config::configure;
 pub use error::Error;
+pub use held::InstanceSpace;
 pub use instance::{ForkInstance, Snapshot};
 pub use prepare::{GlobalPlan, MemoryPlan, NotForkable, Prepared, Reason, Segment, Site, prepare};
 pub use template::Template;

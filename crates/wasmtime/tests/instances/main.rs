@@ -3,6 +3,8 @@
 //! the programs that some of them run.
 #![forbid(unsafe_code)]
 
+mod budget;
 mod common;
+mod files;
 mod forks;
 mod programs;
