@@ -140,28 +140,32 @@ impl SpaceSlot {
         self.state.lock()
     }
 
-    /// For a space that nobody else knows yet.
+    /// For a space that nobody else knows yet. Its maker may hold its parent's lock, so this does not block;
+    /// whoever looks at the space that stood here before finds it dead and lets go at once.
     pub fn lock_new(&self) -> MutexGuard<'_, SpaceState> {
-        self.state
-            .try_lock()
-            .expect("a new space is known to its maker only")
+        loop {
+            if let Some(state) = self.state.try_lock() {
+                return state;
+            }
+            memfold_sync::thread::yield_now();
+        }
     }
 
     /// A frame of this space became shared while its bytes stay here.
     pub fn lend(&self) {
-        // Relaxed: changed under the frame's lock, read for decisions under the space lock.
+        // Relaxed: it rises under the space lock, which whoever reads it holds.
         self.lent.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Such a frame's bytes left this space, or are its own again.
     pub fn unlend(&self) {
-        // Relaxed: as `lend`.
-        let before = self.lent.fetch_sub(1, Ordering::Relaxed);
+        // Release: what was done to this window for the frame is done before the window may be closed.
+        let before = self.lent.fetch_sub(1, Ordering::Release);
         assert_ne!(before, 0, "a space got back a frame that it had not lent");
     }
 
     pub fn lent(&self) -> u32 {
-        // Relaxed: as `lend`; it can only fall while the space lock is held.
-        self.lent.load(Ordering::Relaxed)
+        // Acquire: pairs with `unlend`; it can only fall while the space lock is held.
+        self.lent.load(Ordering::Acquire)
     }
 }
