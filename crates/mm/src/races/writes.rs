@@ -3,8 +3,10 @@
 //! Goal and method: see `races.rs`.
 
 use super::machine::{World, all, check, create, load, store, world};
-use crate::addr::SpaceNo;
-use crate::lru::List;
+use crate::addr::{PageNo, SpaceNo};
+use crate::budget::Need;
+use crate::host::Host;
+use crate::table::Entry;
 use memfold_sync::model::{Outside, Part, Preemptions::UpTo, holds, part, race};
 use memfold_sync::{Arc, thread};
 
@@ -158,19 +160,29 @@ fn an_old_space_number_is_refused() {
 #[test]
 fn a_climb_meets_two_splits() {
     let title = "mm: stores of parent and fork against evict of what they share";
-    holds(title, UpTo(1), || {
+    holds(title, UpTo(2), || {
         let (mm, parent, child) = family(1);
         assert_eq!(load(&mm, child, 0), 1);
+        let Entry::Frame(no) = mm
+            .lookup(&mm.lock_space(child).expect("it lives"), PageNo(0))
+            .entry
+        else {
+            panic!("the page is in memory")
+        };
+        // Nobody used it lately.
+        let _ = mm.frame(no).test_and_clear_referenced();
+        mm.host().drop_pages(child, all());
         let evicts = part(&mm, |mm: &World| {
-            let mut batch = [None, None];
-            mm.lru.isolate_tail(&mm.frames, List::Inactive, &mut batch);
-            mm.evict_batch(&mut batch);
+            let _ = mm.shrink_inactive();
         });
-        race([
-            part(&mm, move |mm: &World| store(mm, parent, 1, 2)),
-            part(&mm, move |mm: &World| store(mm, child, 1, 3)),
-            evicts,
-        ]);
+        let splits = |space| {
+            part(&mm, move |mm: &World| {
+                let mut st = mm.lock_space(space).expect("it lives");
+                let own = mm.own_leaf(space, &mut st, PageNo(1), Need::Normal);
+                assert!(own.is_ok(), "no limit");
+            })
+        };
+        race([splits(parent), splits(child), evicts]);
         expect(&mm, &[(parent, 1), (child, 1)]);
     });
 }

@@ -217,23 +217,25 @@ impl<H: Host, S: Store> Mm<H, S> {
             Place::Home(home, page) => {
                 let home = HomeNo(home);
                 self.host.pool_read(self.homes.first(home).plus(page.0), bytes)?;
-                (Some(home), self.domain_of(v))
+                (Some(home), self.domain_of(v)?)
             }
             Place::Loose(at) => {
                 self.host.pool_read(PoolPage(at), bytes)?;
-                (None, self.domain_of(v))
+                (None, self.domain_of(v)?)
             }
         };
         let near = home.and_then(|home| self.homes.base(home, v.page));
         Ok(self.store.put(domain, bytes, near, &self.budget)?)
     }
 
-    fn domain_of(&self, v: &Victim<'_>) -> Domain {
+    /// The domain of whoever maps the frame. A climb may meet no space while all of them are leaving a shared
+    /// table: then the frame stays, for its bytes must not get into another domain.
+    fn domain_of(&self, v: &Victim<'_>) -> Result<Domain, Stop> {
         let mut domain = None;
         self.rmap_walk(&v.locked, 1, &mut |space| {
             domain = Some(self.spaces.get(space.0).domain())
         });
-        domain.unwrap_or_default()
+        domain.ok_or(Stop::Again)
     }
 
     /// What the store may take this page as a difference to: the version that stands at its place, or another
