@@ -140,6 +140,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.homes.join(st.home);
         let child_slot = self.spaces.get(child.0);
         child_slot.set_place(st.home, st.domain);
+        child_slot.set_merging(slot.merging());
         let mut child_st = child_slot.lock_new();
         *child_st = SpaceState {
             alive: true,

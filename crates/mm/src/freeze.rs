@@ -137,6 +137,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             return Err(stop);
         }
         locked.residence = Residence::Home(st.home);
+        locked.frame.mark_incompressible(false);
         let slot = slot_of(page, 0);
         self.map_new(&locked, Owner::Shared(LeafSlot { leaf: leaf.0, slot }));
         self.table(leaf.0).slot(slot).entry.store(Entry::Frame(frame));

@@ -129,6 +129,14 @@ pub trait Host: Send + Sync {
     /// When the machine cannot read it.
     fn read_private(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError>;
 
+    /// Reads a private page while stores to it may go through: a guess, which may be of no moment at all.
+    ///
+    /// # Errors
+    /// When the machine cannot read it.
+    fn glance(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
+        self.read_private(space, page, out)
+    }
+
     /// Copies protected private pages of the run to the (free) pool pages from `to` on.
     /// The window is as before.
     ///

@@ -17,6 +17,7 @@ mod freeze;
 mod home;
 pub mod host;
 pub mod lru;
+mod merge;
 mod mm;
 mod pin;
 #[cfg(all(test, loom))]
@@ -33,6 +34,7 @@ pub use budget::{UNLIMITED, Usage};
 pub use check::Violation;
 pub use fork::Size;
 pub use home::HomeNo;
+pub use merge::{Effort, MergeStep, Merging};
 pub use mm::{BuildError, Config, LEAST_LIMIT, Mm, SpaceError};
 pub use space::FaultError;
 pub use stats::Stats;

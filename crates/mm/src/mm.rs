@@ -12,6 +12,7 @@ use crate::frame::{Frame, Locked, Put};
 use crate::home::Homes;
 use crate::host::{Host, HostError, Store, StoreError, StoreStats};
 use crate::lru::{List, Lru};
+use crate::merge::Scanner;
 use crate::space::{FaultError, SpaceSlot};
 use crate::stats::{Counters, Stats};
 use crate::swap::Swap;
@@ -128,6 +129,8 @@ pub struct Mm<H, S> {
     /// Counts evictions: the clock of refault distances.
     pub(crate) clock: AtomicU32,
     pub(crate) most_spaces: u32,
+    /// The merge round under way in the background.
+    pub(crate) scanner: Mutex<Option<Scanner>>,
     scratch: Mutex<Vec<Box<PageBytes>>>,
 }
 
@@ -165,6 +168,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             counters: Counters::default(),
             clock: AtomicU32::new(0),
             most_spaces: config.spaces,
+            scanner: Mutex::new(Rank::Slots, None),
             scratch: Mutex::new(
                 Rank::Slots,
                 (0..SCRATCH).map(|_| Box::new([0; PAGE_SIZE])).collect(),

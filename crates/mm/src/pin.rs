@@ -52,6 +52,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         // Ageing may have protected the page after the fault.
         self.host.unprotect(space, Run::one(page))?;
+        locked.frame.mark_incompressible(false);
         locked.frame.count.pin();
         match st.pins.binary_search_by_key(&page, |&(p, _)| p) {
             Ok(at) => st.pins[at].1 += 1,

@@ -97,6 +97,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let links = &self.table(at.leaf).slot(at.slot).links;
         links.set_next(0);
         links.set_prev(0);
+        locked.frame.memo.forget();
         locked.frame.count.begin();
         locked.frame.word.set(owner);
     }
@@ -132,7 +133,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Takes a leaf off the chain; true when it was the only one.
-    fn unchain(&self, locked: &Locked<'_>, at: LeafSlot) -> bool {
+    pub(crate) fn unchain(&self, locked: &Locked<'_>, at: LeafSlot) -> bool {
         let word = &locked.frame.word;
         let (Owner::Exclusive(head) | Owner::Shared(head)) = word.load().owner else {
             panic!("frame {} is unmapped but has no owner", locked.no)

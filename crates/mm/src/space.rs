@@ -8,8 +8,9 @@
 use crate::addr::{PageNo, SpaceNo};
 use crate::home::HomeNo;
 use crate::host::{Domain, HostError, StoreError};
+use crate::merge::Merging;
 use crate::table::{ChainLinks, TableNo};
-use memfold_sync::atomic::{AtomicU32, Ordering};
+use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use memfold_sync::{Mutex, MutexGuard, Rank};
 
 /// Why a fault could not be resolved; the page is as it was.
@@ -91,6 +92,10 @@ pub(crate) struct SpaceSlot {
     /// The same as in the state, for reclaim, which has a frame of the space locked but not the space.
     home: AtomicU32,
     domain: AtomicU32,
+    /// Whether the space takes part in merging: changed under the space lock, read without.
+    merging: AtomicU32,
+    /// Pages of this space that became one with another, or zeros. A number for people.
+    merged: AtomicU64,
 }
 
 impl SpaceSlot {
@@ -113,6 +118,8 @@ impl SpaceSlot {
             lent: AtomicU32::new(0),
             home: AtomicU32::new(0),
             domain: AtomicU32::new(0),
+            merging: AtomicU32::new(0),
+            merged: AtomicU64::new(0),
         }
     }
 
@@ -122,6 +129,33 @@ impl SpaceSlot {
         self.home.store(home.0, Ordering::Relaxed);
         // Relaxed: as above.
         self.domain.store(domain.0, Ordering::Relaxed);
+        // Relaxed: as above.
+        self.merged.store(0, Ordering::Relaxed);
+        self.set_merging(Merging::Off);
+    }
+
+    pub fn set_merging(&self, merging: Merging) {
+        // Relaxed: a page is merged by what is read under its frame's lock; a moment later is soon enough.
+        self.merging
+            .store(u32::from(merging == Merging::On), Ordering::Relaxed);
+    }
+
+    pub fn merging(&self) -> Merging {
+        // Relaxed: as `set_merging`.
+        match self.merging.load(Ordering::Relaxed) {
+            0 => Merging::Off,
+            _ => Merging::On,
+        }
+    }
+
+    pub fn note_merged(&self, pages: u64) {
+        // Relaxed: a number for people.
+        self.merged.fetch_add(pages, Ordering::Relaxed);
+    }
+
+    pub fn merged(&self) -> u64 {
+        // Relaxed: a number for people.
+        self.merged.load(Ordering::Relaxed)
     }
 
     /// The space's home; constant while it lives.

@@ -65,6 +65,28 @@ counters! {
     deactivated,
     /// Frames moved from the inactive to the active list.
     activated,
+    /// Pages that the merge scanner looked at.
+    merge_scanned,
+    /// Pages that became one with an equal page of a sibling.
+    merged,
+    /// Pages of zeros that hold no memory any more.
+    merge_zeroed,
+    /// Pages that were not merged: somebody was using the frame at that moment,
+    merge_busy,
+    /// they are pinned,
+    merge_pinned,
+    /// somebody held a reference: the counts could not be frozen,
+    merge_held,
+    /// they were new or keep changing and rest for some rounds,
+    merge_resting,
+    /// another version stands at their place,
+    merge_differ,
+    /// they changed before they could be compared,
+    merge_changed,
+    /// or the machine or the budget refused.
+    merge_refused,
+    /// Shared pages of which a space was given its own copy again.
+    unmerged,
     /// Forks.
     forks,
     /// Times a fault had to reclaim for itself.

@@ -24,6 +24,8 @@ pub struct SpaceStats {
     pub absent: u32,
     /// Pages that are pinned.
     pub pinned: u32,
+    /// Pages that became one with a sibling's, or zeros without memory, since the space was made.
+    pub merged: u64,
 }
 
 impl<H: Host, S: Store> Mm<H, S> {
@@ -36,6 +38,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let mut stats = SpaceStats {
             len: st.len,
             pinned: st.pins.len() as u32,
+            merged: self.spaces.get(space.0).merged(),
             ..SpaceStats::default()
         };
         let walked: Result<(), Stop> = self.each_page(&st, |page, leaf, entry| {

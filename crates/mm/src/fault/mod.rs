@@ -176,6 +176,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let slot = Self::leaf_slot(leaf.0, page);
         let mut locked = self.lock_frame(frame);
         locked.residence = Residence::Private(at.no);
+        locked.frame.mark_incompressible(false);
         self.map_new(&locked, Owner::Exclusive(slot));
         self.table(leaf.0)
             .slot(slot.slot)

@@ -151,6 +151,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             return Err(moved.err());
         }
         locked.residence = Residence::Home(home);
+        locked.frame.mark_incompressible(false);
         locked.cached = Some(slot);
         let place = Self::leaf_slot(leaf, at.page);
         self.map_new(locked, Owner::Shared(place));

@@ -31,6 +31,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         );
         self.host.unprotect(at.no, Run::one(at.page))?;
         locked.frame.mark_referenced();
+        locked.frame.mark_incompressible(false);
         self.counters.unprotected.one();
         Ok(Next::Done)
     }
@@ -88,6 +89,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             .word
             .set(Owner::Exclusive(Self::leaf_slot(leaf.0, at.page)));
         locked.frame.mark_referenced();
+        locked.frame.mark_incompressible(false);
         self.spaces.get(at.no.0).unlend();
         drop(locked);
         self.mark_dirty(at.st, leaf);

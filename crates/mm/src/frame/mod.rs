@@ -54,6 +54,9 @@ pub struct Frame {
     pub count: Count,
     state: Mutex<FrameState>,
     referenced: AtomicBool,
+    incompressible: AtomicBool,
+    /// What the merge scanner found here last: a hint.
+    pub(crate) memo: crate::merge::Memo,
     /// Which list the frame is on, and its neighbours there: under the LRU lock.
     pub(crate) links: crate::lru::Links,
 }
@@ -73,6 +76,8 @@ impl Frame {
                 },
             ),
             referenced: AtomicBool::new(false),
+            incompressible: AtomicBool::new(false),
+            memo: crate::merge::Memo::default(),
             links: crate::lru::Links::new(),
         }
     }
@@ -81,6 +86,18 @@ impl Frame {
     pub fn mark_referenced(&self) {
         // Relaxed: a hint for reclaim, nothing hangs on it.
         self.referenced.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that storing the bytes saves nothing, until they change: the page is protected or immutable. Under the frame lock.
+    pub(crate) fn mark_incompressible(&self, saves_nothing: bool) {
+        // Relaxed: under the frame lock.
+        self.incompressible.store(saves_nothing, Ordering::Relaxed);
+    }
+
+    /// Whether storing the bytes is known to save nothing. Under the frame lock.
+    pub(crate) fn is_incompressible(&self) -> bool {
+        // Relaxed: under the frame lock.
+        self.incompressible.load(Ordering::Relaxed)
     }
 
     /// Whether the frame was used since this was last asked.

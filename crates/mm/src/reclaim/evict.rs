@@ -63,7 +63,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let mut len = 0;
         for isolated in batch.iter_mut() {
             let Some(Isolated(no)) = *isolated else { continue };
-            match self.victim(Locked::attempt(no, self.frame(no))) {
+            match self.victim(Locked::attempt(no, self.frame(no)), why) {
                 Some(victim) => {
                     victims[len] = Some(victim);
                     len += 1;
@@ -91,12 +91,15 @@ impl<H: Host, S: Store> Mm<H, S> {
         evicted
     }
 
-    fn victim<'s>(&'s self, locked: Option<Locked<'s>>) -> Option<Victim<'s>> {
+    fn victim<'s>(&'s self, locked: Option<Locked<'s>>, why: Why) -> Option<Victim<'s>> {
         let locked = locked?;
         let (Owner::Exclusive(at) | Owner::Shared(at)) = locked.frame.word.load().owner else {
             return None;
         };
         if locked.frame.count.load().pins != 0 {
+            return None;
+        }
+        if why == Why::Pressure && locked.frame.is_incompressible() {
             return None;
         }
         let page = self.page_of(at);
@@ -186,6 +189,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             Ok(stored) if why == Why::Pressure && self.store.saves_nothing(stored) => {
                 self.store.free(stored, &self.budget);
                 self.swap.cancel(slot);
+                v.locked.frame.mark_incompressible(true);
                 self.counters.incompressible.one();
                 Err(Stop::NoRoom)
             }
