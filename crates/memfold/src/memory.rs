@@ -43,7 +43,9 @@ impl Inner {
 impl Inner {
     /// The reclaimer's work: until the budget is at its high watermark, or nothing more can go.
     pub fn reclaim_ahead(&self) {
-        if let Some(reclaimer) = self.reclaimer.get() {
+        let reclaimer = self.reclaimer.get();
+        let _working = reclaimer.map(Reclaimer::pause);
+        if let Some(reclaimer) = reclaimer {
             reclaimer.began();
         }
         if self.mm.wants_reclaim() {
@@ -107,11 +109,13 @@ impl Memory {
         self.0.mm.reclaim(pages)
     }
 
-    /// Checks every invariant of the manager by a full scan; call it when no thread uses any space.
+    /// Checks every invariant of the manager by a full scan; call it when no thread uses any space. The
+    /// background reclaimer rests meanwhile.
     ///
     /// # Errors
     /// A line for each invariant that does not hold: memfold has a bug, or memory was corrupted.
     pub fn check(&self) -> Result<(), Vec<String>> {
+        let _resting = self.0.reclaimer.get().map(Reclaimer::pause);
         self.0
             .mm
             .world()

@@ -4,8 +4,8 @@
 //! holds the manager only weakly while it waits, so that the last handle ends it.
 
 use crate::memory::Inner;
-use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ const NAP: Duration = Duration::from_millis(100);
 pub(crate) struct Reclaimer {
     thread: Option<Thread>,
     wanted: AtomicBool,
+    /// Held while the thread works; never by a fault.
+    working: Mutex<()>,
 }
 
 impl Reclaimer {
@@ -27,6 +29,7 @@ impl Reclaimer {
         Self {
             thread: spawned.ok().map(|handle| handle.thread().clone()),
             wanted: AtomicBool::new(false),
+            working: Mutex::new(()),
         }
     }
 
@@ -39,6 +42,11 @@ impl Reclaimer {
         if let Some(thread) = &self.thread {
             thread.unpark();
         }
+    }
+
+    /// Waits until the thread rests, and keeps it resting while the guard lives.
+    pub fn pause(&self) -> MutexGuard<'_, ()> {
+        self.working.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn began(&self) {

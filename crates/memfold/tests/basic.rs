@@ -346,6 +346,7 @@ fn incompressible_beyond_the_budget() {
     let (at, e) = refused.expect("8 MiB of noise do not fit into 4 MiB");
     assert!(e.to_string().contains("budget"), "{e}");
     assert!(at > MIB, "only {at} bytes fitted");
+    // Who was swapped out still runs, in the part of the budget that is kept for what comes back.
     assert!(stamped(&ok, 4));
     assert!(m.stats().usage.peak <= 4 * MIB);
     drop(noisy);
