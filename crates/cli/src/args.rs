@@ -1,0 +1,234 @@
+//! The command line and its help. Plain values; what clap cannot check, `run` does.
+
+use crate::size::{self, Limit, SizeError};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0    every clone answered every call; the machine will do
+  1    the program failed, in some clone or while it was warmed up
+  2    bad usage, a bad module, or a budget that cannot work
+  3    the machine cannot do it (permission, kernel, limits); see `memfold check`
+  130  interrupted (SIGINT); the report covers what was done until then";
+
+/// Runs many copies of one warmed-up program inside a fixed memory budget.
+#[derive(Debug, Parser)]
+#[command(name = "memfold", version, after_help = EXIT_STATUS)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Warm up one instance of a Wasm module, fork it many times, call every clone
+    #[command(after_help = EXIT_STATUS)]
+    Run(Box<RunOptions>),
+    /// Tell whether this machine can run memfold, and try it
+    #[command(after_help = EXIT_STATUS)]
+    Check(CheckOptions),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CheckOptions {
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How the clones are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Making {
+    /// One is warmed up, the others are forks of it.
+    Fork,
+    /// Each is warmed up by itself, on memfold's memory.
+    Independent,
+    /// Each is warmed up by itself, on Wasmtime's own memory.
+    Stock,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Delivery {
+    /// Faults are resolved in the thread that made them, by a signal handler
+    InThread,
+    /// Faults are resolved by a thread of memfold's (needs more permission)
+    Thread,
+}
+
+/// What to do before each call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// Nothing.
+    Nothing,
+    /// Move every page of the clone to the compressed store.
+    Evict,
+}
+
+/// Where the report goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// Text for people.
+    Text,
+    /// One object for programs.
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RunOptions {
+    /// The module: core WebAssembly, binary format; may import WASI preview 1
+    pub(crate) module: PathBuf,
+    /// How many clones; all stay alive until the end
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) clones: NonZeroU32,
+    /// Most memory that all clones together may hold: 64MiB, 1.5GiB, bytes, or none
+    #[arg(long, value_name = "SIZE", default_value = "none", value_parser = limit, conflicts_with = "stock")]
+    budget: Limit,
+    /// Export to call once before forking (after `_initialize`, if there is one)
+    #[arg(long, value_name = "EXPORT")]
+    pub(crate) warm: Option<String>,
+    /// Export to call on every clone: parameters are none, (i32 clone) or (i32 clone, i32 call); results i32 or i64.
+    /// Without it, a WASI command runs its `_start` once in each clone
+    #[arg(long, value_name = "EXPORT")]
+    pub(crate) call: Option<String>,
+    /// How often each clone is called: call 0 of all clones, then call 1, and so on
+    #[arg(long, value_name = "K", default_value_t = 1, requires = "call")]
+    pub(crate) calls: u32,
+    /// Threads that the clones are divided among
+    #[arg(long, value_name = "T", default_value = "1")]
+    pub(crate) threads: NonZeroU32,
+    /// Call the clones of each round in an order drawn from this number, instead of by their numbers
+    #[arg(long, value_name = "SEED")]
+    pub(crate) seed: Option<u64>,
+    /// Warm up every instance by itself instead of forking one, on memfold's memory
+    #[arg(long)]
+    independent: bool,
+    /// Warm up every instance by itself on plain Wasmtime, without memfold: for comparison
+    #[arg(long, conflicts_with = "independent")]
+    stock: bool,
+    /// Move every page of a clone to the compressed store before each of its calls
+    #[arg(long, conflicts_with = "stock")]
+    evict_every: bool,
+    /// How faults are delivered
+    #[arg(long, value_enum, default_value_t = Delivery::InThread, conflicts_with = "stock")]
+    delivery: Delivery,
+    /// Let all clones print (one alone may, always); with --json their output goes to stderr
+    #[arg(long)]
+    inherit: bool,
+    /// Print one JSON object instead of text
+    #[arg(long, action = ArgAction::SetTrue)]
+    json: bool,
+}
+
+impl RunOptions {
+    pub(crate) fn making(&self) -> Making {
+        match (self.stock, self.independent) {
+            (true, _) => Making::Stock,
+            (false, true) => Making::Independent,
+            (false, false) => Making::Fork,
+        }
+    }
+
+    pub(crate) fn budget_bytes(&self) -> Option<u64> {
+        self.budget.bytes()
+    }
+
+    pub(crate) fn delivery(&self) -> memfold::Delivery {
+        match self.delivery {
+            Delivery::InThread => memfold::Delivery::InThread,
+            Delivery::Thread => memfold::Delivery::Thread,
+        }
+    }
+
+    pub(crate) fn before(&self) -> Before {
+        if self.evict_every {
+            Before::Evict
+        } else {
+            Before::Nothing
+        }
+    }
+
+    pub(crate) fn output(&self) -> Output {
+        if self.json { Output::Json } else { Output::Text }
+    }
+
+    /// Whether clones may print.
+    pub(crate) fn voice(&self) -> Voice {
+        match (self.inherit || self.clones.get() == 1, self.json) {
+            (false, _) => Voice::Silent,
+            (true, false) => Voice::Ours,
+            (true, true) => Voice::Stderr,
+        }
+    }
+}
+
+/// Where what the program prints goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Voice {
+    /// Nowhere.
+    Silent,
+    /// To our own stdout and stderr.
+    Ours,
+    /// All to our stderr: stdout is for the report.
+    Stderr,
+}
+
+fn limit(text: &str) -> Result<Limit, SizeError> {
+    size::parse_limit(text)
+}
+
+#[cfg(test)]
+mod tests {
+    //! Goal: the command line is consistent. Method: clap's own check, and the combinations that matter.
+    use super::*;
+    use clap::CommandFactory;
+
+    fn options(words: &str) -> Result<Box<RunOptions>, clap::Error> {
+        let words = ["memfold", "run", "a.wasm"]
+            .into_iter()
+            .chain(words.split_whitespace());
+        match Cli::try_parse_from(words)?.command {
+            Command::Run(options) => Ok(options),
+            Command::Check(_) => unreachable!("the words say run"),
+        }
+    }
+
+    #[test]
+    fn clap_finds_no_fault() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_exclude_each_other() {
+        for words in [
+            "--stock --independent",
+            "--stock --evict-every",
+            "--stock --budget 1GiB",
+            "--stock --delivery thread",
+            "--calls 3",
+            "--clones 0",
+            "--threads 0",
+            "--budget many",
+        ] {
+            assert!(options(words).is_err(), "{words}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_modest() {
+        let options = options("").unwrap();
+        assert_eq!((options.making(), options.budget_bytes()), (Making::Fork, None));
+        assert_eq!(
+            (options.before(), options.voice()),
+            (Before::Nothing, Voice::Ours)
+        );
+    }
+
+    #[test]
+    fn many_clones_are_silent_unless_asked() {
+        assert_eq!(options("--clones 2").unwrap().voice(), Voice::Silent);
+        assert_eq!(options("--clones 2 --inherit").unwrap().voice(), Voice::Ours);
+        assert_eq!(options("--clones 1 --json").unwrap().voice(), Voice::Stderr);
+    }
+}

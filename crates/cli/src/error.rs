@@ -1,0 +1,151 @@
+//! What ends the command early, and the exit status of every end. Plain values.
+
+use memfold_mm::SpaceError;
+use memfold_wasmtime::NotForkable;
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// How the command ended; documented in `memfold --help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Every clone answered every call; the machine will do.
+    Fine,
+    /// The program failed, in some clone or before there were any.
+    Failed,
+    /// Bad usage, a bad module, or a budget that cannot work.
+    Input,
+    /// The machine cannot: permission, kernel, limits.
+    Machine,
+    /// SIGINT.
+    Interrupted,
+}
+
+impl Exit {
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Exit::Fine => 0,
+            Exit::Failed => 1,
+            Exit::Input => 2,
+            Exit::Machine => 3,
+            Exit::Interrupted => 130,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit.code())
+    }
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The module's file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    /// The module's state is more than a fork copies.
+    #[error("{}", Reasons(.0))]
+    NotForkable(#[from] NotForkable),
+    /// The engine does not take the module.
+    #[error("not a module that can be run: {0:#}")]
+    Module(wasmtime::Error),
+    /// Imports that are not WASI's.
+    #[error("the module imports what nobody provides (only WASI preview 1 is):{}", Lines(.0))]
+    Imports(Vec<String>),
+    /// An export is not there, or not of a type that can be called.
+    #[error(transparent)]
+    Entry(#[from] crate::run::EntryError),
+    /// There is nothing to do.
+    #[error("nothing to run: the module is no WASI command (it has no `_start`), so name what to call with --call or --warm{}", Exports(.0))]
+    NothingToRun(Vec<String>),
+    /// The instance that is to be forked could not be made or warmed up.
+    #[error("the program failed while it was warmed up: {0}")]
+    Warm(String),
+    /// As before, because the budget is too small.
+    #[error("the budget is too small to warm up even one instance: {0}")]
+    WarmBudget(String),
+    /// The manager, or the glue to the engine.
+    #[error(transparent)]
+    Memory(#[from] memfold::Error),
+    /// The glue to the engine.
+    #[error(transparent)]
+    Glue(memfold_wasmtime::Error),
+    /// The system refused something that every Linux gives.
+    #[error("the system refused {what}: {source}")]
+    System {
+        what: &'static str,
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// The exit status that says it to programs.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Error::Warm(_) => Exit::Failed,
+            Error::System { .. } => Exit::Machine,
+            Error::Memory(error) | Error::Glue(memfold_wasmtime::Error::Memory(error)) => memory_exit(error),
+            _ => Exit::Input,
+        }
+    }
+}
+
+impl From<memfold_wasmtime::Error> for Error {
+    fn from(error: memfold_wasmtime::Error) -> Self {
+        match error {
+            memfold_wasmtime::Error::Memory(error) => Error::Memory(error),
+            other => Error::Glue(other),
+        }
+    }
+}
+
+/// A refusal of the machine, or a budget that cannot work.
+fn memory_exit(error: &memfold::Error) -> Exit {
+    match error {
+        memfold::Error::Machine(_) | memfold::Error::Space(SpaceError::Host(_)) => Exit::Machine,
+        _ => Exit::Input,
+    }
+}
+
+/// All reasons, one on each line, and what can be done.
+struct Reasons<'a>(&'a NotForkable);
+
+impl fmt::Display for Reasons<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the module cannot be forked:")?;
+        for reason in &self.0.reasons {
+            write!(f, "\n  - {reason}")?;
+        }
+        if !self.0.reasons.iter().any(invalid) {
+            f.write_str("\n(--stock runs it on plain Wasmtime, one warm-up for each instance)")?;
+        }
+        Ok(())
+    }
+}
+
+fn invalid(reason: &memfold_wasmtime::Reason) -> bool {
+    use memfold_wasmtime::Reason;
+    matches!(reason, Reason::Invalid { .. } | Reason::Component)
+}
+
+struct Lines<'a>(&'a [String]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|line| write!(f, "\n  - {line}"))
+    }
+}
+
+/// The functions that could have been meant.
+pub(crate) struct Exports<'a>(pub(crate) &'a [String]);
+
+impl fmt::Display for Exports<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => f.write_str("; it exports no function"),
+            names => write!(f, "; it exports the functions {}", names.join(", ")),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The `memfold` command, as a library so that its parts can be tested and fuzzed.
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | `args` | the command line and its help |
+//! | [`size`] | sizes as people write them |
+//! | `error` | what ends the command, and its exit status |
+//! | `run` | `memfold run`: warm up, fork, call |
+//! | `report` | what a run says at its end, for people and for programs |
+//! | `check` | `memfold check`: can this machine do it |
+//!
+//! Nothing here decides about memory; it drives `memfold` and `memfold-wasmtime` as any embedder would.
+#![forbid(unsafe_code)]
+
+mod args;
+mod check;
+mod error;
+mod report;
+mod run;
+pub mod size;
+
+use args::{Cli, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(options) => run::run(&options),
+        Command::Check(options) => check::check(&options),
+    };
+    match done {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("memfold: {error}");
+            error.exit().into()
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Goal: what is printed says what happened, and no number is dropped from the object. Method: reports by hand.
+
+use super::held::Faults;
+use super::*;
+use crate::run::{Failed, Kind};
+
+fn report() -> Report {
+    let held = Held {
+        held_bytes: 40 << 20,
+        shared_bytes: 10 << 20,
+        private_bytes: 20 << 20,
+        compressed_bytes: 9 << 20,
+        stored_bytes: 30 << 20,
+        zero_bytes: 1 << 20,
+        table_bytes: 1 << 20,
+        faults: Faults {
+            total: 12_345,
+            copied: 12_000,
+            new_pages: 345,
+            ..Faults::default()
+        },
+        evictions: 1,
+        ..Held::default()
+    };
+    Report {
+        program: "a.wasm".to_owned(),
+        mode: "fork",
+        clones: 1000,
+        completed: 1000,
+        failed: 0,
+        interrupted: false,
+        calls_answered: 20_000,
+        digest: "0123456789abcdef".to_owned(),
+        logical_bytes: 4 << 30,
+        budget_bytes: Some(64 << 20),
+        peak_bytes: 64 << 20,
+        held: Some(held),
+        bytes_per_clone: Some(40 << 10),
+        would_fit: Some(1600),
+        times: Times {
+            fork_us: Some(12.0),
+            fork_us_p50: Some(12.0),
+            fork_us_p99: Some(30.0),
+            ..Times::default()
+        },
+        seconds: 2.0,
+        phase_seconds: Seconds::default(),
+        failures: Vec::new(),
+    }
+}
+
+#[test]
+fn people_see_the_outcome_and_the_parts() {
+    let text = report().text();
+    for part in [
+        "a.wasm: 1,000 clones of one warm instance: all done, 20,000 calls answered\n",
+        "  shared      ██████▎   ",
+        "were 30.0 MiB, 1.0 MiB of that zeros",
+        "62.5 % of the budget",
+        "100 % of the budget",
+        "logical     4.0 GiB, of which 1.0 % are held",
+        "40.0 KiB per clone; 1,600 clones like these would fit into the budget",
+        "12,345: 345 new, 12,000 copied\n",
+        "1 page (0 came back too soon)",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+    assert!(
+        text.lines()
+            .all(|line| line.trim_end() == line && line.chars().count() <= 110),
+        "{text}"
+    );
+}
+
+#[test]
+fn people_see_what_failed() {
+    let mut report = report();
+    report.failed = 7;
+    report.completed = 993;
+    report.failures.push(Failed {
+        clone: 3,
+        call: Some(4),
+        kind: Kind::Trap,
+        message: "unreachable (in run)".to_owned(),
+    });
+    let text = report.text();
+    assert!(text.contains("FAILED; 993 of 1000 done, 7 failed"), "{text}");
+    assert!(
+        text.contains("clone 3, call 4: trap: unreachable (in run)\n"),
+        "{text}"
+    );
+    assert!(text.contains("and 6 more clones"), "{text}");
+    report.interrupted = true;
+    assert!(report.text().contains("INTERRUPTED; so far 993"), "{text}");
+}
+
+#[test]
+fn programs_get_one_flat_object() {
+    let json = report().json();
+    assert!(!json.contains('\n'));
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(value["held_bytes"], 40 << 20);
+    assert_eq!(value["faults"]["total"], 12_345);
+    assert_eq!(value["fork_us"], value["fork_us_p50"]);
+    assert_eq!(value["phase_seconds"]["compile"], 0.0);
+}
+
+#[test]
+fn stock_runs_leave_out_what_they_do_not_have() {
+    let mut report = report();
+    report.held = None;
+    report.budget_bytes = None;
+    report.mode = "stock";
+    report.times = Times::default();
+    let value: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
+    assert!(value["budget_bytes"].is_null());
+    assert!(value.get("shared_bytes").is_none() && value.get("fork_us").is_none());
+    assert!(report.text().contains("on plain Wasmtime"));
+}

@@ -1,0 +1,232 @@
+//! A [`Report`] as text for people: the outcome, a chart of what is held against the budget, then the details.
+
+use super::chart::bar;
+use super::held::{Faults, Held};
+use super::{Report, Times};
+use crate::size::show;
+use std::fmt::Write;
+
+/// The whole text, with a line break at its end.
+pub(super) fn render(report: &Report) -> String {
+    let mut text = outcome(report);
+    text.push('\n');
+    match &report.held {
+        Some(held) => text.push_str(&chart(report, held)),
+        None => text.push_str(&stock(report)),
+    }
+    text.push('\n');
+    for (name, value) in details(report) {
+        line(&mut text, &format!("  {name:<11} {value}"));
+    }
+    for failed in &report.failures {
+        line(&mut text, &format!("  failed      {failed}"));
+    }
+    let more = usize::try_from(report.failed)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(report.failures.len());
+    if more > 0 {
+        line(
+            &mut text,
+            &format!("  failed      and {}", plural(more as u64, "more clone")),
+        );
+    }
+    text
+}
+
+/// What was done and whether it worked: one line.
+fn outcome(report: &Report) -> String {
+    let how = match report.mode {
+        "fork" => "of one warm instance",
+        "independent" => "each warmed up by itself",
+        _ => "each warmed up by itself, on plain Wasmtime",
+    };
+    let clones = plural(report.clones.into(), "clone");
+    let ended = match (report.interrupted, report.failed) {
+        (true, _) => "INTERRUPTED; so far ",
+        (false, 0) => "",
+        (false, _) => "FAILED; ",
+    };
+    let answered = match (report.completed == report.clones, report.calls_answered) {
+        (true, 0) => "all are there".to_owned(),
+        (true, calls) => format!("all done, {} answered", plural(calls, "call")),
+        (false, calls) => format!(
+            "{} of {} done, {} failed, {} answered",
+            report.completed,
+            report.clones,
+            report.failed,
+            plural(calls, "call")
+        ),
+    };
+    format!("{}: {clones} {how}: {ended}{answered}\n", report.program)
+}
+
+/// What is held, by kind, drawn against the budget, or against the peak without one.
+fn chart(report: &Report, held: &Held) -> String {
+    let whole = report.budget_bytes.unwrap_or(report.peak_bytes);
+    let mut text = String::new();
+    let mut row = |name: &str, bytes: u64, note: &str| {
+        let bar = bar(bytes, whole);
+        let row = format!("  {name:<11} {bar} {:>10}  {note}", show(bytes));
+        line(&mut text, &row);
+    };
+    let share = |bytes: u64| percent(bytes, whole);
+    row("shared", held.shared_bytes, "by several clones, in memory");
+    row("private", held.private_bytes, "of one clone, in memory");
+    row("compressed", held.compressed_bytes, &stored(held));
+    row("tables", held.table_bytes, "");
+    match report.budget_bytes {
+        Some(budget) => {
+            row(
+                "held now",
+                held.held_bytes,
+                &format!("{} of the budget", share(held.held_bytes)),
+            );
+            row(
+                "peak",
+                report.peak_bytes,
+                &format!("{} of the budget", share(report.peak_bytes)),
+            );
+            row("budget", budget, "");
+        }
+        None => {
+            row("held now", held.held_bytes, "");
+            row("peak", report.peak_bytes, "no budget");
+        }
+    }
+    let saved = percent(held.held_bytes, report.logical_bytes);
+    let logical = show(report.logical_bytes);
+    let note = format!("  {:<11} {logical}, of which {saved} are held", "logical");
+    line(&mut text, &note);
+    text
+}
+
+fn stored(held: &Held) -> String {
+    if held.stored_bytes == 0 {
+        return String::new();
+    }
+    let zero = match held.zero_bytes {
+        0 => String::new(),
+        bytes => format!(", {} of that zeros", show(bytes)),
+    };
+    format!("were {}{zero}", show(held.stored_bytes))
+}
+
+fn stock(report: &Report) -> String {
+    let mut text = String::new();
+    let peak = show(report.peak_bytes);
+    line(
+        &mut text,
+        &format!("  {:<11} {}", "logical", show(report.logical_bytes)),
+    );
+    line(
+        &mut text,
+        &format!(
+            "  {:<11} {peak}, by which the process's anonymous memory grew",
+            "peak"
+        ),
+    );
+    text
+}
+
+/// Names and values, in the order in which they are printed.
+fn details(report: &Report) -> Vec<(&'static str, String)> {
+    let mut details = Vec::new();
+    if let Some(bytes) = report.bytes_per_clone {
+        let fit = report.would_fit.map_or_else(String::new, |clones| {
+            let place = match report.budget_bytes {
+                Some(_) => "the budget",
+                None => "this machine's memory",
+            };
+            format!("; {} like these would fit into {place}", plural(clones, "clone"))
+        });
+        details.push(("density", format!("{} per clone{fit}", show(bytes))));
+    }
+    details.extend(starts(&report.times));
+    if let Some(held) = &report.held {
+        details.push(("faults", faults(&held.faults)));
+        let reclaim = format!(
+            "{} ({} came back too soon)",
+            plural(held.evictions, "page"),
+            group(held.refaults)
+        );
+        details.push(("evicted", reclaim));
+    }
+    let phases = report.phase_seconds;
+    details.push((
+        "time",
+        format!(
+            "{:.2} s: compile {:.2}, warm up {:.2}, fork {:.2}, calls {:.2}",
+            report.seconds, phases.compile, phases.warm, phases.fork, phases.calls
+        ),
+    ));
+    details.push(("digest", report.digest.clone()));
+    details
+}
+
+fn starts(times: &Times) -> Option<(&'static str, String)> {
+    if let (Some(p50), Some(p99)) = (times.fork_us_p50, times.fork_us_p99) {
+        let bare = times
+            .space_fork_us_p50
+            .map_or_else(String::new, |us| format!("; the memory alone {us:.1} us"));
+        return Some(("fork", format!("{p50:.1} us median, {p99:.1} us at 99 %{bare}")));
+    }
+    let (p50, p99) = (times.start_us_p50?, times.start_us_p99?);
+    Some((
+        "start",
+        format!("{p50:.1} us median, {p99:.1} us at 99 %, warm-up included"),
+    ))
+}
+
+/// The kinds that occurred.
+fn faults(faults: &Faults) -> String {
+    let kinds = [
+        ("new", faults.new_pages),
+        ("zeros shown", faults.zero_shown),
+        ("shared shown", faults.shown),
+        ("copied", faults.copied),
+        ("copied on read", faults.copied_on_read),
+        ("taken over", faults.reused),
+        ("seen in use", faults.unprotected),
+        ("brought back", faults.swapped_in),
+        ("brought back for all", faults.swapped_in_shared),
+    ];
+    let mut text = group(faults.total);
+    let mut before = ": ";
+    for (name, count) in kinds.into_iter().filter(|&(_, count)| count > 0) {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{before}{} {name}", group(count));
+        before = ", ";
+    }
+    text
+}
+
+fn line(text: &mut String, line: &str) {
+    text.push_str(line.trim_end());
+    text.push('\n');
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    let percent = part as f64 * 100.0 / whole.max(1) as f64;
+    match percent {
+        percent if percent >= 99.95 => format!("{percent:.0} %"),
+        percent => format!("{percent:.1} %"),
+    }
+}
+
+fn plural(count: u64, noun: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{ending}", group(count))
+}
+
+/// Thousands apart: `12,345`.
+fn group(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,112 @@
+//! Calls all clones, round by round: call 0 of every clone, then call 1, and so on, so
+//! that all of them stay in use.
+//!
+//! The clones are divided among threads; each store is used by its thread
+//! alone. Threads share nothing but the interrupt and the progress bar, and
+//! their tallies are added up at the end.
+
+use super::digest::Digest;
+use super::entry::Entry;
+use super::guest::Guest;
+use super::interrupt::Interrupt;
+use super::order::Order;
+use super::trouble::{Failed, REPORTED, Stop};
+use crate::args::Before;
+use indicatif::ProgressBar;
+use std::panic;
+use std::thread;
+
+/// What is to be done.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan<'a> {
+    pub(crate) entry: &'a Entry,
+    pub(crate) calls: u32,
+    pub(crate) threads: u32,
+    pub(crate) order: Order,
+    pub(crate) before: Before,
+    pub(crate) interrupt: &'a Interrupt,
+    pub(crate) bar: &'a ProgressBar,
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) digest: Digest,
+    pub(crate) answered: u64,
+    pub(crate) failed: u32,
+    /// The first of the failures.
+    pub(crate) failures: Vec<Failed>,
+}
+
+impl Tally {
+    fn fail(&mut self, failed: Failed) {
+        self.failed += 1;
+        if self.failures.len() < REPORTED {
+            self.failures.push(failed);
+        }
+    }
+
+    fn join(&mut self, other: Tally) {
+        self.digest.join(other.digest);
+        self.answered += other.answered;
+        self.failed += other.failed;
+        self.failures.extend(other.failures);
+        self.failures.sort_by_key(|failed| (failed.call, failed.clone));
+        self.failures.truncate(REPORTED);
+    }
+}
+
+/// Calls every guest as often as planned, or until it fails or the user wants an end.
+pub(crate) fn run(guests: &mut [Option<Guest>], plan: Plan<'_>) -> Tally {
+    let threads = usize::try_from(plan.threads).unwrap_or(usize::MAX);
+    let share = guests.len().div_ceil(threads).max(1);
+    let mut shares = guests.chunks_mut(share);
+    let first = shares.next().unwrap_or_default();
+    thread::scope(|scope| {
+        let others: Vec<_> = shares
+            .map(|share| scope.spawn(move || rounds(share, plan)))
+            .collect();
+        let mut tally = rounds(first, plan);
+        for other in others {
+            tally.join(other.join().unwrap_or_else(|broken| panic::resume_unwind(broken)));
+        }
+        tally
+    })
+}
+
+fn rounds(guests: &mut [Option<Guest>], plan: Plan<'_>) -> Tally {
+    let mut tally = Tally::default();
+    let mut places: Vec<usize> = (0..guests.len()).collect();
+    for call in 0..plan.calls {
+        plan.order.arrange(&mut places, call);
+        for &place in &places {
+            if plan.interrupt.wanted() {
+                return tally;
+            }
+            step(&mut guests[place], call, plan, &mut tally);
+            plan.bar.inc(1);
+        }
+    }
+    tally
+}
+
+/// One call of one guest, if it is still there. One that fails is discarded with all its memory: nobody can say what
+/// state it is in, and the others may need the room.
+fn step(place: &mut Option<Guest>, call: u32, plan: Plan<'_>, tally: &mut Tally) {
+    let Some(guest) = place else { return };
+    let evicted = match plan.before {
+        Before::Nothing => Ok(()),
+        Before::Evict => guest.evict().map_err(Stop::Trouble),
+    };
+    match evicted.and_then(|()| guest.call(plan.entry, call, &mut tally.digest)) {
+        Ok(()) => {
+            guest.answered += 1;
+            tally.answered += 1;
+        }
+        Err(Stop::Interrupted) => {}
+        Err(Stop::Trouble(trouble)) => {
+            tally.fail(Failed::new(guest.number(), Some(call), trouble));
+            *place = None;
+        }
+    }
+}

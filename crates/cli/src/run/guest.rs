@@ -1,0 +1,142 @@
+//! One instance in its store: [`Guest`]. Used by one thread at a time.
+
+use super::digest::Digest;
+use super::entry::Entry;
+use super::program::{Host, Program, Source};
+use super::trouble::{Kind, Stop, Trouble};
+use memfold_wasmtime::{ForkInstance, Snapshot};
+use std::time::{Duration, Instant};
+use wasmtime::{Instance, Store};
+
+/// An instance and all that is its own.
+pub(crate) struct Guest {
+    number: u32,
+    store: Store<Host>,
+    body: Body,
+    /// How many calls it answered.
+    pub(crate) answered: u32,
+}
+
+enum Body {
+    Memfold(ForkInstance<Host>),
+    Stock(Instance),
+}
+
+impl Guest {
+    fn new(number: u32, store: Store<Host>, body: Body) -> Self {
+        Guest {
+            number,
+            store,
+            body,
+            answered: 0,
+        }
+    }
+
+    /// A fresh instance that is initialised and warmed up.
+    pub(crate) fn warmed(program: &Program, number: u32) -> Result<Self, Stop> {
+        let mut store = program.store();
+        let body = match &program.source {
+            Source::Memfold { template, .. } => Body::Memfold(template.instantiate(&mut store)?),
+            Source::Stock(pre) => Body::Stock(pre.instantiate(&mut store)?),
+        };
+        let mut guest = Guest::new(number, store, body);
+        let entries = &program.entries;
+        for entry in [&entries.initialize, &entries.warm].into_iter().flatten() {
+            guest.call(entry, 0, &mut Digest::default())?;
+        }
+        Ok(guest)
+    }
+
+    /// An instance that goes on from the snapshot, and how long the fork took.
+    pub(crate) fn forked(
+        program: &Program,
+        snapshot: &Snapshot<Host>,
+        number: u32,
+    ) -> Result<(Self, Duration), Stop> {
+        let mut store = program.store();
+        let begin = Instant::now();
+        let fork = snapshot.instantiate(&mut store)?;
+        let time = begin.elapsed();
+        Ok((Guest::new(number, store, Body::Memfold(fork)), time))
+    }
+
+    /// What forks of this guest start from. Only guests on memfold's memory can be frozen.
+    pub(crate) fn freeze(mut self) -> Result<Option<Snapshot<Host>>, Stop> {
+        match &self.body {
+            Body::Memfold(fork) => Ok(Some(fork.freeze(&mut self.store)?)),
+            Body::Stock(_) => Ok(None),
+        }
+    }
+
+    /// Calls an export; the answer goes into the digest.
+    pub(crate) fn call(&mut self, entry: &Entry, call: u32, digest: &mut Digest) -> Result<(), Stop> {
+        let instance = match &self.body {
+            Body::Memfold(fork) => fork.instance(),
+            Body::Stock(instance) => instance,
+        };
+        let Some(function) = instance.get_func(&mut self.store, entry.name()) else {
+            let message = format!("the export {:?} is gone", entry.name());
+            return Err(Stop::Trouble(Trouble {
+                kind: Kind::Host,
+                message,
+            }));
+        };
+        let mut results = entry.results();
+        let outcome = function.call(&mut self.store, &entry.params(self.number, call), &mut results);
+        // A page that could not be had comes first: it may have looked like anything else.
+        if let Body::Memfold(fork) = &self.body {
+            fork.check()?;
+        }
+        match outcome {
+            Err(error) if entry.may_exit() && exited_well(&error) => {}
+            outcome => outcome?,
+        }
+        for (place, result) in results.iter().enumerate() {
+            let number = result.i64().or_else(|| result.i32().map(i64::from));
+            digest.add(self.number, call, place, number.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// Moves all its pages to the store.
+    pub(crate) fn evict(&self) -> Result<(), Trouble> {
+        match &self.body {
+            Body::Memfold(fork) => fork
+                .space()
+                .evict()
+                .map(drop)
+                .map_err(|error| Trouble::memory(&error)),
+            Body::Stock(_) => Ok(()),
+        }
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Bytes of its memories, as the program sees them.
+    pub(crate) fn logical_bytes(&mut self) -> u64 {
+        match &self.body {
+            Body::Memfold(fork) => fork.space().len(),
+            Body::Stock(instance) => {
+                let instance = *instance;
+                stock_bytes(&mut self.store, &instance)
+            }
+        }
+    }
+}
+
+fn exited_well(error: &wasmtime::Error) -> bool {
+    let exit = error.downcast_ref::<wasmtime_wasi::I32Exit>();
+    exit.is_some_and(|exit| exit.0 == 0)
+}
+
+/// Memories that are not exported cannot be seen.
+fn stock_bytes(store: &mut Store<Host>, instance: &Instance) -> u64 {
+    let memories: Vec<_> = instance
+        .exports(&mut *store)
+        .filter_map(wasmtime::Export::into_memory)
+        .collect();
+    let bytes = memories.iter().map(|memory| memory.data_size(&*store));
+    bytes.map(|bytes| u64::try_from(bytes).unwrap_or(u64::MAX)).sum()
+}

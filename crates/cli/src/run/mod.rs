@@ -1,0 +1,176 @@
+//! `memfold run`: one program, warmed up once, forked many times, every clone called.
+//!
+//! ```text
+//!  program.rs   read, prepare, compile, link          Draft -> Program
+//!  crowd.rs     warm up, freeze, fork                 Program -> Crowd of Guests
+//!  calls.rs     call all guests, round by round       Crowd -> Tally
+//!  mod.rs       what it comes to                      all of it -> Report
+//! ```
+//!
+//! Beside that way: `entry` (what is called), `guest` (one instance), `trouble` (what stops one clone),
+//! `interrupt` (what stops all), `digest`, `order`, `times`, `progress`.
+
+mod calls;
+mod crowd;
+mod digest;
+mod entry;
+mod guest;
+mod interrupt;
+mod order;
+mod program;
+mod progress;
+mod times;
+mod trouble;
+
+pub(crate) use entry::EntryError;
+pub(crate) use progress::Seconds;
+pub(crate) use trouble::Failed;
+#[cfg(test)]
+pub(crate) use trouble::Kind;
+
+use crate::args::{Making, Output, RunOptions};
+use crate::error::{Error, Exit};
+use crate::report::{Held, Report, StockMemory, Times};
+use calls::{Plan, Tally};
+use crowd::Crowd;
+use interrupt::Interrupt;
+use order::Order;
+use program::{Draft, Program};
+use progress::{Phase, Progress};
+use std::io::{self, Write};
+use trouble::REPORTED;
+
+/// Runs it and prints the report.
+pub(crate) fn run(options: &RunOptions) -> Result<Exit, Error> {
+    let mut progress = Progress::new();
+    progress.begin(Phase::Compile, 1);
+    let draft = Draft::new(options)?;
+    let interrupt = Interrupt::watch(draft.engine())?;
+    let program = draft.compile(options)?;
+    interrupt.in_order();
+    let mut run = Run {
+        options,
+        stock: StockMemory::new(),
+        crowd: Crowd::make(&program, options, &interrupt, &mut progress)?,
+        tally: Tally::default(),
+    };
+    run.stock.look();
+    if let Some(entry) = &program.entries.call {
+        let made = u64::try_from(run.crowd.guests.len()).unwrap_or(u64::MAX);
+        progress.begin(Phase::Calls, made * u64::from(options.calls));
+        let plan = Plan {
+            entry,
+            calls: options.calls,
+            threads: options.threads.get(),
+            order: Order::new(options.seed),
+            before: options.before(),
+            interrupt: &interrupt,
+            bar: progress.bar(),
+        };
+        run.tally = calls::run(&mut run.crowd.guests, plan);
+        run.stock.look();
+    }
+    progress.end();
+    let report = run.report(&program, &interrupt, &progress);
+    print(&report, options.output());
+    Ok(exit(&report))
+}
+
+/// All that a report is made of.
+struct Run<'a> {
+    options: &'a RunOptions,
+    stock: StockMemory,
+    crowd: Crowd,
+    tally: Tally,
+}
+
+impl Run<'_> {
+    fn report(&mut self, program: &Program, interrupt: &Interrupt, progress: &Progress) -> Report {
+        let stats = program.memory().map(memfold::Memory::stats);
+        let held = stats.as_ref().map(Held::new);
+        let peak = stats.map_or_else(|| self.stock.peak_bytes(), |stats| stats.usage.peak);
+        let mut alive: Vec<_> = self.crowd.guests.iter_mut().flatten().collect();
+        let logical_bytes = alive.iter_mut().map(|guest| guest.logical_bytes()).sum();
+        let end = held.map_or(peak, |held| held.held_bytes);
+        let added = end.saturating_sub(self.crowd.base_bytes);
+        let bytes_per_clone = added.checked_div(u64::try_from(alive.len()).unwrap_or(u64::MAX));
+        let calls = program.entries.call.as_ref().map_or(0, |_| self.options.calls);
+        let done = alive.iter().filter(|guest| guest.answered == calls).count();
+        Report {
+            program: program.name().to_owned(),
+            mode: match self.options.making() {
+                Making::Fork => "fork",
+                Making::Independent => "independent",
+                Making::Stock => "stock",
+            },
+            clones: self.options.clones.get(),
+            completed: u32::try_from(done).unwrap_or(u32::MAX),
+            failed: self.crowd.failed + self.tally.failed,
+            interrupted: interrupt.wanted(),
+            calls_answered: self.tally.answered,
+            digest: self.tally.digest.to_string(),
+            logical_bytes,
+            budget_bytes: self.options.budget_bytes(),
+            peak_bytes: peak,
+            held,
+            bytes_per_clone,
+            would_fit: bytes_per_clone.and_then(|bytes| self.would_fit(bytes)),
+            times: self.times(),
+            seconds: progress.total_seconds(),
+            phase_seconds: progress.seconds(),
+            failures: self.failures(),
+        }
+    }
+
+    /// By memory; and no more than the machine has addresses for.
+    fn would_fit(&self, bytes_per_clone: u64) -> Option<u64> {
+        let machine = memfold::linux::probe();
+        let room = self.options.budget_bytes().or(machine.total_ram)?;
+        let clones = room.saturating_sub(self.crowd.base_bytes) / bytes_per_clone.max(1);
+        Some(clones.min(machine.windows().unwrap_or(u64::MAX)))
+    }
+
+    fn times(&self) -> Times {
+        let (p50, p99) = (
+            self.crowd.starts.percentile_us(50),
+            self.crowd.starts.percentile_us(99),
+        );
+        match self.options.making() {
+            Making::Fork => Times {
+                fork_us: p50,
+                fork_us_p50: p50,
+                fork_us_p99: p99,
+                space_fork_us_p50: self.crowd.bare_forks.percentile_us(50),
+                ..Times::default()
+            },
+            Making::Independent | Making::Stock => Times {
+                start_us_p50: p50,
+                start_us_p99: p99,
+                ..Times::default()
+            },
+        }
+    }
+
+    fn failures(&self) -> Vec<Failed> {
+        let all = self.crowd.failures.iter().chain(&self.tally.failures);
+        all.take(REPORTED).cloned().collect()
+    }
+}
+
+/// Whoever reads it may have gone; then nobody is there to be told.
+fn print(report: &Report, output: Output) {
+    let text = match output {
+        Output::Text => report.text(),
+        Output::Json => report.json() + "\n",
+    };
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+fn exit(report: &Report) -> Exit {
+    match (report.interrupted, report.failed) {
+        (true, _) => Exit::Interrupted,
+        (false, 0) => Exit::Fine,
+        (false, _) => Exit::Failed,
+    }
+}

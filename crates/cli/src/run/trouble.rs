@@ -1,0 +1,150 @@
+//! What can go wrong with one clone while the others go on. Plain values.
+
+use memfold::Failure;
+use memfold_wasmtime::Error as GlueError;
+use serde::Serialize;
+use std::fmt;
+use wasmtime::{Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+/// Clones whose trouble is reported one by one; the others are only counted.
+pub(crate) const REPORTED: usize = 5;
+
+/// What kind of trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    /// The program trapped.
+    Trap,
+    /// The program ended itself, and should not have, or not with that status.
+    Exit,
+    /// The budget had no room for a page that the program needed.
+    Budget,
+    /// A page could not be had for another reason.
+    Memory,
+    /// A host function failed, or the engine.
+    Host,
+    /// The clone could not even be made.
+    Start,
+}
+
+/// Why a clone stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    pub(crate) kind: Kind,
+    pub(crate) message: String,
+}
+
+/// A clone that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Failed {
+    pub(crate) clone: u32,
+    /// Nothing if it failed before its first call.
+    pub(crate) call: Option<u32>,
+    pub(crate) kind: Kind,
+    pub(crate) message: String,
+}
+
+/// Why a call has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The user wants the run to end.
+    Interrupted,
+    Trouble(Trouble),
+}
+
+impl Failed {
+    pub(crate) fn new(clone: u32, call: Option<u32>, Trouble { kind, message }: Trouble) -> Self {
+        Failed {
+            clone,
+            call,
+            kind,
+            message,
+        }
+    }
+}
+
+impl Trouble {
+    fn new(kind: Kind, message: impl fmt::Display) -> Self {
+        Trouble {
+            kind,
+            message: message.to_string(),
+        }
+    }
+
+    /// A page could not be had.
+    pub(crate) fn page(failure: &Failure) -> Self {
+        let kind = match failure {
+            Failure::OverBudget { .. } => Kind::Budget,
+            _ => Kind::Memory,
+        };
+        Trouble::new(kind, failure)
+    }
+
+    /// The manager refused something before the call.
+    pub(crate) fn memory(error: &memfold::Error) -> Self {
+        match error {
+            memfold::Error::Space(memfold_mm::SpaceError::OverBudget { .. }) => {
+                Trouble::new(Kind::Budget, error)
+            }
+            memfold::Error::Fault(failure) => Trouble::page(failure),
+            _ => Trouble::new(Kind::Memory, error),
+        }
+    }
+}
+
+impl From<GlueError> for Stop {
+    fn from(error: GlueError) -> Self {
+        match error {
+            GlueError::MemoryLost { failure } => Stop::Trouble(Trouble::page(&failure)),
+            GlueError::Memory(error) => Stop::Trouble(Trouble::memory(&error)),
+            GlueError::Program(error) => Stop::from(error),
+            other => Stop::Trouble(Trouble::new(Kind::Start, other)),
+        }
+    }
+}
+
+impl From<wasmtime::Error> for Stop {
+    fn from(error: wasmtime::Error) -> Self {
+        if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {
+            return Stop::Trouble(Trouble::new(
+                Kind::Exit,
+                format!("it ended itself with status {status}"),
+            ));
+        }
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => Stop::Interrupted,
+            Some(trap) => Stop::Trouble(Trouble::new(Kind::Trap, format!("{trap}{}", place(&error)))),
+            None => Stop::Trouble(Trouble::new(Kind::Host, format!("{error:#}"))),
+        }
+    }
+}
+
+/// In which function of the program it happened.
+fn place(error: &wasmtime::Error) -> String {
+    let frame = error
+        .downcast_ref::<WasmBacktrace>()
+        .and_then(|trace| trace.frames().first());
+    frame.map_or_else(String::new, |frame| match frame.func_name() {
+        Some(name) => format!(" (in {name})"),
+        None => format!(" (in function {})", frame.func_index()),
+    })
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "clone {}", self.clone)?;
+        if let Some(call) = self.call {
+            write!(f, ", call {call}")?;
+        }
+        let kind = match self.kind {
+            Kind::Trap => "trap",
+            Kind::Exit => "exit",
+            Kind::Budget => "over budget",
+            Kind::Memory => "memory lost",
+            Kind::Host => "host",
+            Kind::Start => "not started",
+        };
+        write!(f, ": {kind}: {}", self.message)
+    }
+}
