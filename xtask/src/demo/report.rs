@@ -19,7 +19,7 @@ pub(super) struct Report {
     #[serde(default)]
     pub(super) logical_bytes: u64,
     /// The time of one fork, in the middle of all of them.
-    #[serde(default, alias = "fork_us_p50")]
+    #[serde(default)]
     pub(super) fork_us: f64,
 }
 
