@@ -40,3 +40,4 @@ pub use guest::{GUEST_RANGES, GuestCode, GuestTableFull, register_guest_code};
 pub use host::{LinuxHost, Window};
 pub use opening::{Door, FEATURES, Feature, UserMode};
 pub use probe::{Huge, Overcommit, Report, memory_bytes, probe};
+pub use sys::clock::thread_cpu_time;

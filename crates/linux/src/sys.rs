@@ -5,6 +5,7 @@
 //! named by [`Span`]s, which is why functions that remap it can be safe. No lock, nothing shared.
 //! The calls about signals stand in `sys/signal.rs`, those that make descriptors in `sys/open.rs`.
 
+pub(crate) mod clock;
 pub(crate) mod open;
 pub(crate) mod signal;
 

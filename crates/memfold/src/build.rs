@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::memory::{Inner, Memory};
 use memfold_linux::{Delivery, LinuxHost};
-use memfold_mm::{Config, Mm, UNLIMITED};
+use memfold_mm::{Config, Merging, Mm, UNLIMITED};
 use memfold_stores::CompressedStore;
 use std::sync::Arc;
 
@@ -15,6 +15,8 @@ pub struct MemoryBuilder {
     guard_bytes: u64,
     max_spaces: u32,
     background: bool,
+    merging: Merging,
+    merge_share: f64,
 }
 
 impl Default for MemoryBuilder {
@@ -25,6 +27,8 @@ impl Default for MemoryBuilder {
             guard_bytes: 0,
             max_spaces: 32_000,
             background: true,
+            merging: Merging::Off,
+            merge_share: 0.0,
         }
     }
 }
@@ -67,6 +71,26 @@ impl MemoryBuilder {
         self
     }
 
+    /// Whether new spaces take part in merging; they do not by default. Each space can be told otherwise by
+    /// [`Space::set_merging`](crate::Space::set_merging). Read there what merging tells one space about another.
+    #[must_use]
+    pub fn merging(mut self, merging: Merging) -> Self {
+        self.merging = merging;
+        self
+    }
+
+    /// How much processor time a thread of memfold's may use to look for equal pages, in per cent of one core. 0 by
+    /// default: no such thread; [`Memory::merge_now`] works all the same. More than 100 is 100.
+    ///
+    /// # Panics
+    /// When it is negative or not a number.
+    #[must_use]
+    pub fn merge_cpu_percent(mut self, percent: f64) -> Self {
+        assert!(percent >= 0.0, "{percent} per cent of a core");
+        self.merge_share = (percent / 100.0).min(1.0);
+        self
+    }
+
     /// Builds it.
     ///
     /// # Errors
@@ -83,8 +107,12 @@ impl MemoryBuilder {
             spaces: self.max_spaces,
             store_bytes: CompressedStore::FIXED_BYTES,
         };
-        let inner = Arc::new(Inner::new(Mm::new(host, CompressedStore::new(), config)?));
+        let mm = Mm::new(host, CompressedStore::new(), config)?;
+        let inner = Arc::new(Inner::new(mm, self.merging));
         inner.join(self.background && self.budget_bytes != UNLIMITED);
+        if self.merge_share > 0.0 {
+            inner.start_merger(self.merge_share);
+        }
         Ok(Memory(inner))
     }
 }

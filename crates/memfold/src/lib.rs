@@ -31,6 +31,7 @@
 mod build;
 mod error;
 mod memory;
+mod merger;
 mod pin;
 mod reclaimer;
 mod space;
@@ -40,10 +41,12 @@ pub use build::MemoryBuilder;
 pub use error::{Error, Failure};
 pub use memfold_linux as linux;
 pub use memfold_linux::Delivery;
+pub use memfold_mm::Merging;
+pub use memfold_mm::host::Domain;
 pub use memory::Memory;
 pub use pin::Pinned;
 pub use space::{Space, SpaceSize};
-pub use stats::{Counts, MemoryStats, SpaceStats, StoreStats, Usage};
+pub use stats::{Counts, MemoryStats, MergeStep, Sharing, SpaceStats, StoreStats, Usage};
 
 /// Bytes of one page.
 pub const PAGE_SIZE: usize = memfold_mm::addr::PAGE_SIZE;

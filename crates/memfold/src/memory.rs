@@ -6,27 +6,33 @@
 
 use crate::build::MemoryBuilder;
 use crate::error::Error;
+use crate::merger::{Merger, STEP_PAGES};
 use crate::reclaimer::Reclaimer;
 use crate::space::{Space, SpaceSize};
 use crate::stats::MemoryStats;
 use memfold_linux::{FaultReply, FaultSink, LinuxHost};
-use memfold_mm::Mm;
 use memfold_mm::addr::{Access, PageNo, SpaceNo};
 use memfold_mm::host::Domain;
+use memfold_mm::{Effort, MergeStep, Merging, Mm, Sharing};
 use memfold_stores::CompressedStore;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub mm: Mm<LinuxHost, CompressedStore>,
     reclaimer: OnceLock<Reclaimer>,
+    merger: OnceLock<Merger>,
+    merging: Merging,
 }
 
 impl Inner {
-    pub fn new(mm: Mm<LinuxHost, CompressedStore>) -> Self {
+    pub fn new(mm: Mm<LinuxHost, CompressedStore>, merging: Merging) -> Self {
         Self {
             mm,
             reclaimer: OnceLock::new(),
+            merger: OnceLock::new(),
+            merging,
         }
     }
 
@@ -37,6 +43,28 @@ impl Inner {
         if background {
             let _ = self.reclaimer.set(Reclaimer::start(weak));
         }
+    }
+
+    /// Starts the thread that merges, with this share of a core.
+    pub fn start_merger(self: &Arc<Self>, share: f64) {
+        let merger = self.merger.get_or_init(Merger::new);
+        merger.start(Arc::downgrade(self), share);
+    }
+
+    /// The merger's work: one step. Whether there is anything to merge at all.
+    pub fn merge_step(&self) -> bool {
+        let merger = self.merger.get();
+        let _working = merger.map(Merger::pause);
+        let step = self.mm.merge(STEP_PAGES, Effort::Steady);
+        if let Some(merger) = merger {
+            merger.note_cpu();
+        }
+        step.scanned != 0 || !step.round_over
+    }
+
+    /// Processor time that the merger has used.
+    pub fn merge_cpu(&self) -> Duration {
+        self.merger.get().map_or(Duration::ZERO, Merger::cpu)
     }
 }
 
@@ -95,13 +123,15 @@ impl Memory {
     /// As [`create`](Self::create).
     pub fn create_in(&self, size: SpaceSize, domain: Domain) -> Result<Space, Error> {
         let no = self.0.mm.create(size.pages()?, domain)?;
-        Ok(Space::new(self.0.clone(), no))
+        let space = Space::new(self.0.clone(), no);
+        space.set_merging(self.0.merging)?;
+        Ok(space)
     }
 
     /// What is held and what was done so far.
     #[must_use]
     pub fn stats(&self) -> MemoryStats {
-        MemoryStats::read(&self.0.mm)
+        MemoryStats::read(&self.0)
     }
 
     /// Moves up to `pages` frames to the store now; returns how many went.
@@ -109,13 +139,29 @@ impl Memory {
         self.0.mm.reclaim(pages)
     }
 
+    /// Looks at every page of every space that takes part, now, and merges what is equal.
+    ///
+    /// # Errors
+    /// [`Error::Space`] when the budget has no room for the list of spaces.
+    pub fn merge_now(&self) -> Result<MergeStep, Error> {
+        Ok(self.0.mm.merge_round(None)?)
+    }
+
+    /// What the spaces of a domain, or all spaces, share in memory, by merging and by forks. Takes time in proportion to
+    /// their size.
+    #[must_use]
+    pub fn sharing(&self, domain: Option<Domain>) -> Sharing {
+        self.0.mm.sharing(domain)
+    }
+
     /// Checks every invariant of the manager by a full scan; call it when no thread uses any space. The
-    /// background reclaimer rests meanwhile.
+    /// background threads rest meanwhile.
     ///
     /// # Errors
     /// A line for each invariant that does not hold: memfold has a bug, or memory was corrupted.
     pub fn check(&self) -> Result<(), Vec<String>> {
         let _resting = self.0.reclaimer.get().map(Reclaimer::pause);
+        let _merged = self.0.merger.get().map(Merger::pause);
         self.0
             .mm
             .world()

@@ -4,10 +4,10 @@ use crate::PAGE_SIZE;
 use crate::error::{Error, Failure};
 use crate::memory::Inner;
 use crate::pin::Pinned;
-use crate::stats::SpaceStats;
+use crate::stats::{MergeStep, SpaceStats};
 use memfold_mm::addr::{PageNo, Run, SpaceNo};
 use memfold_mm::table::MAX_PAGES;
-use memfold_mm::{Size, SpaceError};
+use memfold_mm::{Merging, Size, SpaceError};
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -220,6 +220,39 @@ impl Space {
     pub fn evict_range(&self, range: Range<u64>) -> Result<u64, Error> {
         let Some(run) = self.run(range)? else { return Ok(0) };
         Ok(self.inner.mm.evict(self.no, run)?)
+    }
+
+    /// Says whether this space takes part in merging: whether its pages may become one with equal pages, at the same place,
+    /// of spaces of its family and domain that take part as well. Forks inherit it. What is merged already stays so
+    /// until it is written, or [`unmerge`](Self::unmerge)d.
+    ///
+    /// The first store to a merged page takes longer than one to a page of the space's own. So a program that guesses a
+    /// page's content can find out whether a relative in its domain has the same: do not let spaces take part in one domain
+    /// whose programs must not know each other's secrets.
+    ///
+    /// # Errors
+    /// [`Error::Space`].
+    pub fn set_merging(&self, merging: Merging) -> Result<(), Error> {
+        Ok(self.inner.mm.set_merging(self.no, merging)?)
+    }
+
+    /// Looks at every page of this space and its relatives that take part, now, and merges what is equal.
+    ///
+    /// # Errors
+    /// [`Error::Space`] when the budget has no room for the list of relatives.
+    pub fn merge_now(&self) -> Result<MergeStep, Error> {
+        Ok(self.inner.mm.merge_round(Some(self.no))?)
+    }
+
+    /// Gives this space its own copy of every page that it shares, merged or forked; returns how many. Nobody can then
+    /// learn about it, or it about others, by how long a store takes.
+    ///
+    /// # Errors
+    /// [`Error::Space`] when there is no room; pages before that one have their copies.
+    pub fn unmerge(&self) -> Result<u64, Error> {
+        let run = self.run(0..self.len())?;
+        let run = run.expect("a space has at least one page");
+        Ok(self.inner.mm.unmerge(self.no, run)?)
     }
 
     /// What the pages of this space are, in pages. Takes time in proportion to its size.

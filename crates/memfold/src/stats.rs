@@ -1,10 +1,9 @@
 //! What a [`Memory`](crate::Memory) holds and did, as plain numbers.
 
-use memfold_linux::LinuxHost;
-use memfold_mm::Mm;
+use crate::memory::Inner;
 pub use memfold_mm::host::StoreStats;
-pub use memfold_mm::{SpaceStats, Stats as Counts, Usage};
-use memfold_stores::CompressedStore;
+pub use memfold_mm::{MergeStep, Sharing, SpaceStats, Stats as Counts, Usage};
+use std::time::Duration;
 
 /// One reading; the parts may be an instant apart.
 #[derive(Clone, Copy, Debug)]
@@ -18,15 +17,19 @@ pub struct MemoryStats {
     pub counts: Counts,
     /// Bytes of the pool as the kernel counts them.
     pub pool_bytes: u64,
+    /// Processor time that the thread that merges has used.
+    pub merge_cpu: Duration,
 }
 
 impl MemoryStats {
-    pub(crate) fn read(mm: &Mm<LinuxHost, CompressedStore>) -> Self {
+    pub(crate) fn read(inner: &Inner) -> Self {
+        let mm = &inner.mm;
         Self {
             usage: mm.usage(),
             store: mm.store_stats(),
             counts: mm.stats(),
             pool_bytes: mm.host().pool_bytes().unwrap_or(0),
+            merge_cpu: inner.merge_cpu(),
         }
     }
 }

@@ -96,6 +96,9 @@ impl<H: Host, S: Store> Mm<H, S> {
             )
         };
         let to = self.create(size, domain)?;
+        self.spaces
+            .get(to.0)
+            .set_merging(self.spaces.get(from.0).merging());
         let mut bytes = Box::new([0; crate::addr::PAGE_SIZE]);
         for page in (0..size.len).map(PageNo) {
             let copied = self.retry(|| {

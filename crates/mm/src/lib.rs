@@ -34,7 +34,7 @@ pub use budget::{UNLIMITED, Usage};
 pub use check::Violation;
 pub use fork::Size;
 pub use home::HomeNo;
-pub use merge::{Effort, MergeStep, Merging};
+pub use merge::{Effort, MergeStep, Merging, Sharing};
 pub use mm::{BuildError, Config, LEAST_LIMIT, Mm, SpaceError};
 pub use space::FaultError;
 pub use stats::Stats;

@@ -18,9 +18,11 @@ mod join;
 mod look;
 mod memo;
 mod scan;
+mod sharing;
 
 pub(crate) use memo::Memo;
 pub(crate) use scan::Scanner;
+pub use sharing::Sharing;
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
 use crate::frame::Owner;
