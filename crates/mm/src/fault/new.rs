@@ -31,18 +31,27 @@ impl<H: Host, S: Store> Mm<H, S> {
         )
         .ok_or(Stop::NoRoom)?;
         let written = self.host.show_zero(at.no, run)?;
+        let mut adopted = Ok(());
         for page in run.pages().filter(|p| written >> (p.0 - run.first.0) & 1 == 1) {
-            self.adopt_written(at, page, &mut charge)?;
+            adopted = adopted.and(self.adopt_written(at, page, &mut charge));
         }
+        adopted?;
         self.counters.zero_shown.one();
         Ok(Next::Done)
     }
 
-    /// A store came between showing zeros and protecting them: the page has a frame from now on.
+    /// A store came between showing zeros and protecting them: the page has a frame from now on. If there is no room
+    /// for that, not even in the reserve, the store is lost and the space learns it: no second attempt, which would
+    /// find the page without it.
     fn adopt_written(&self, at: &mut At<'_>, page: PageNo, charge: &mut Charge<'_>) -> Result<(), Stop> {
-        // Reclaim takes no space lock, so it may run here; the store must not be lost.
-        let leaf = self.retry(|| self.own_leaf(at.no, at.st, page, Need::Normal))?;
-        let frame = self.retry(|| self.alloc_frame(Need::Normal))?;
+        // Reclaim takes no space lock, so it may run here.
+        let made = self
+            .retry(|| self.own_leaf(at.no, at.st, page, Need::Reclaim))
+            .and_then(|leaf| Ok((leaf, self.retry(|| self.alloc_frame(Need::Reclaim))?)));
+        let (leaf, frame) = made.map_err(|stop| {
+            self.host.drop_pages(at.no, Run::one(page));
+            Stop::Fault(self.fault_error(stop, at.no, page))
+        })?;
         self.install_private(at, leaf, page, frame, List::Inactive);
         charge.keep_part(PAGE);
         self.counters.new_pages.one();
