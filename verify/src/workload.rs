@@ -187,9 +187,9 @@ pub const MIXES: [Mix; 9] = [
     Mix {
         name: "starved",
         limit_bytes: 1 << 20,
-        spaces: 60,
+        spaces: 44,
         pages: (20, 40),
-        weights: [40, 30, 90, 8, 4, 8, 6, 3, 0, 3, 4, 2, 3, 4],
+        weights: [60, 40, 60, 8, 6, 8, 6, 3, 0, 3, 4, 2, 3, 4],
         ..USUAL_MIX
     },
     // Forks of forks, few drops.

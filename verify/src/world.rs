@@ -1,16 +1,17 @@
 //! The world: the real manager on the simulated host, the oracle beside it, and one operation at a time on both.
 //!
 //! Every read is compared at once. An operation may fail only for a stated reason that applies: no room in a
-//! budget, a refused call, too many spaces. It has then changed no byte, which the next audit sees.
+//! budget, a refused call, too many spaces. It has then changed no byte, which the next audit sees. Read next: `world/actions.rs`.
+
+mod actions;
 
 use crate::audit;
 use crate::oracle::Oracle;
 use crate::stores::Built;
-use crate::workload::{Mix, Op, Spot, pattern};
-use memfold_mm::addr::{PAGE_SIZE, PageNo, Run, SpaceNo};
+use crate::workload::{Mix, Op};
+use memfold_mm::addr::{PageNo, Run, SpaceNo};
 use memfold_mm::host::Domain;
 use memfold_mm::{Config, FaultError, Mm, Size, SpaceError, UNLIMITED};
-use memfold_sim::program::{self, Place};
 use memfold_sim::{Plan, SimHost};
 
 /// A space that lives, and its pins.
@@ -39,6 +40,7 @@ pub struct World<S> {
     /// What is right.
     pub oracle: Oracle,
     live: Vec<Live>,
+    filler: Option<(SpaceNo, Vec<PageNo>)>,
     mix: Mix,
     tally: Tally,
     store_base: u64,
@@ -61,6 +63,7 @@ impl<S: Built> World<S> {
             mm,
             oracle: Oracle::default(),
             live: Vec::new(),
+            filler: None,
             mix: *mix,
             tally: Tally::default(),
             store_base,
@@ -77,10 +80,59 @@ impl<S: Built> World<S> {
         self.mm.store().refuse(plan);
     }
 
+    /// Pins pages of one more space until a normal need finds about `left` free pages. Such a space is no target of
+    /// operations.
+    ///
+    /// # Panics
+    /// When there is no room for the space itself.
+    pub fn fill_up(&mut self, left: u64) {
+        const LEAVES: u32 = 16;
+        let most = LEAVES * 16;
+        let no = self
+            .mm
+            .create(
+                Size {
+                    len: most,
+                    reserve: most,
+                },
+                Domain(9),
+            )
+            .expect("room for a space");
+        self.oracle.create(no, most);
+        // First one page of each leaf, so that what follows needs few tables and stops close to the mark.
+        let firsts = (0..LEAVES).map(|leaf| leaf * 16);
+        let others = (0..most).filter(|page| page % 16 != 0);
+        let mut pinned = Vec::new();
+        for page in firsts.chain(others).map(PageNo) {
+            if self.mm.free_pages() <= left || self.mm.pin(no, Run::one(page)).is_err() {
+                break;
+            }
+            pinned.push(page);
+        }
+        self.filler = Some((no, pinned));
+    }
+
+    /// Unpins and drops what `fill_up` made.
+    fn drain(&mut self) {
+        if let Some((no, pinned)) = self.filler.take() {
+            pinned
+                .into_iter()
+                .for_each(|page| self.mm.unpin(no, Run::one(page)));
+            self.mm.drop_space(no).expect("nobody shares the filler");
+            self.oracle.drop_space(no);
+        }
+    }
+
     /// What happened so far.
     #[must_use]
     pub fn tally(&self) -> Tally {
         self.tally
+    }
+
+    /// Ends all refusals and gives the filled budget back.
+    pub fn relent(&mut self) {
+        self.refuse(Plan::NONE);
+        self.drain();
     }
 
     /// How many spaces live.
@@ -142,243 +194,12 @@ impl<S: Built> World<S> {
         }
     }
 
-    fn apply(&mut self, op: Op) -> Result<(), SpaceError> {
-        let full = self.live.len() >= self.mix.spaces as usize;
-        match op {
-            Op::Create(spot) if !full => self.create(spot),
-            Op::Reclaim(spot) => {
-                self.mm.reclaim(spot.count % 40 + 1);
-                Ok(())
-            }
-            _ if self.live.is_empty() => Ok(()),
-            Op::Create(spot) | Op::Drop(spot) => self.drop_space(self.nth(spot.space)),
-            Op::Fork(Spot { count, .. }) | Op::Freeze(Spot { count, .. }) if full => {
-                self.drop_space(self.nth(count))?;
-                self.apply(op)
-            }
-            Op::Read(spot) => self.read(spot),
-            Op::Write(spot) => self.write(spot, &[spot.value ^ 0x5a; 64][..spot.len]),
-            Op::Fill(spot) => self.fill(spot),
-            Op::Fork(spot) => {
-                let from = self.space(spot.space);
-                let to = self.mm.fork(from)?;
-                self.admit(from, to);
-                Ok(())
-            }
-            Op::Freeze(spot) => {
-                let from = self.space(spot.space);
-                let to = self.mm.freeze(from)?;
-                self.admit(from, to);
-                Ok(())
-            }
-            Op::Evict(spot) => {
-                let space = self.space(spot.space);
-                self.mm.evict(space, self.run(space, spot)).map(|_| ())
-            }
-            Op::Cold(spot) => {
-                let space = self.space(spot.space);
-                self.mm.advise_cold(space, self.run(space, spot))
-            }
-            Op::Pin(spot) => self.pin(spot),
-            Op::Unpin(spot) => {
-                self.unpin(spot);
-                Ok(())
-            }
-            Op::Grow(spot) => self.grow(spot),
-            Op::Race(spot) => self.race(spot),
-        }
-    }
-
-    fn create(&mut self, spot: Spot) -> Result<(), SpaceError> {
-        let (least, most) = self.mix.pages;
-        let len = least + (spot.page + spot.count) % (most - least + 1);
-        let size = Size {
-            len,
-            reserve: len + 4 + spot.count % 20,
-        };
-        let no = self.mm.create(size, Domain(u32::from(spot.value % 2)))?;
-        self.oracle.create(no, len);
-        self.live.push(Live { no, pins: Vec::new() });
-        Ok(())
-    }
-
-    fn admit(&mut self, from: SpaceNo, to: SpaceNo) {
-        self.oracle.fork(from, to);
-        self.live.push(Live {
-            no: to,
-            pins: Vec::new(),
-        });
-    }
-
-    fn drop_space(&mut self, n: usize) -> Result<(), SpaceError> {
-        while !self.live[n].pins.is_empty() {
-            self.unpin_nth(n, 0);
-        }
-        let no = self.live[n].no;
-        self.mm.drop_space(no)?;
-        self.oracle.drop_space(no);
-        self.live.remove(n);
-        Ok(())
-    }
-
-    /// The pages that an operation on a range is about.
-    fn run(&self, space: SpaceNo, spot: Spot) -> Run {
-        let pages = self.oracle.pages(space);
-        let first = spot.page % pages;
-        Run {
-            first: PageNo(first),
-            len: 1 + spot.count % (pages - first).min(24),
-        }
-    }
-
-    /// The pieces of an access, one a page, and where each begins in the data.
-    fn pieces(
-        &self,
-        space: SpaceNo,
-        spot: Spot,
-        len: usize,
-    ) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> + use<S> {
-        let end = self.oracle.pages(space) as usize * PAGE_SIZE;
-        let at = (spot.page % self.oracle.pages(space)) as usize * PAGE_SIZE + spot.offset;
-        let len = len.min(end - at);
-        let cut = (PAGE_SIZE - at % PAGE_SIZE).min(len);
-        [(at, 0..cut), (at + cut, cut..len)]
-            .into_iter()
-            .filter(|(_, range)| !range.is_empty())
-    }
-
-    fn read(&mut self, spot: Spot) -> Result<(), SpaceError> {
-        let space = self.space(spot.space);
-        for (at, range) in self.pieces(space, spot, spot.len) {
-            let mut out = [0; 64];
-            let out = &mut out[range];
-            program::load(&self.mm, space, Place::of(at as u64), out)?;
-            assert_eq!(
-                out,
-                self.oracle.read(space, at, out.len()),
-                "bytes at {at} of space {space}"
-            );
-        }
-        Ok(())
-    }
-
-    /// A program's store; to a pinned page, every second one is the kernel's.
-    fn write(&mut self, spot: Spot, data: &[u8]) -> Result<(), SpaceError> {
-        let n = self.nth(spot.space);
-        let space = self.live[n].no;
-        for (at, range) in self.pieces(space, spot, data.len()) {
-            let (place, data) = (Place::of(at as u64), &data[range]);
-            let held = self.live[n]
-                .pins
-                .iter()
-                .any(|run| run.pages().any(|p| p == place.page));
-            if held && spot.value & 1 == 1 {
-                self.mm.host().kernel_store(space, place, data);
-            } else {
-                program::store(&self.mm, space, place, data)?;
-            }
-            self.oracle.write(space, at, data);
-        }
-        Ok(())
-    }
-
-    fn fill(&mut self, spot: Spot) -> Result<(), SpaceError> {
-        for n in 0..spot.count % 16 + 1 {
-            let bytes = pattern(spot.value, self.tally.steps << 8 | u64::from(n));
-            self.write(
-                Spot {
-                    page: spot.page + n,
-                    offset: 0,
-                    ..spot
-                },
-                &*bytes,
-            )?;
-        }
-        Ok(())
-    }
-
-    fn pin(&mut self, spot: Spot) -> Result<(), SpaceError> {
-        let n = self.nth(spot.space);
-        let no = self.live[n].no;
-        let run = self.run(
-            no,
-            Spot {
-                count: spot.count % 4,
-                ..spot
-            },
-        );
-        self.mm.pin(no, run)?;
-        self.mm.host().hold(no, run);
-        self.live[n].pins.push(run);
-        Ok(())
-    }
-
-    fn unpin(&mut self, spot: Spot) {
-        let n = self.nth(spot.space);
-        if !self.live[n].pins.is_empty() {
-            self.unpin_nth(n, spot.count as usize % self.live[n].pins.len());
-        }
-    }
-
-    fn unpin_nth(&mut self, n: usize, pin: usize) {
-        let no = self.live[n].no;
-        let run = self.live[n].pins.swap_remove(pin);
-        self.mm.host().let_go(no, run);
-        self.mm.unpin(no, run);
-    }
-
-    fn grow(&mut self, spot: Spot) -> Result<(), SpaceError> {
-        let space = self.space(spot.space);
-        let to = self.oracle.pages(space) + spot.count % 8;
-        match self.mm.grow(space, to) {
-            // Beyond the reserve: the length stands.
-            Err(SpaceError::BadSize { .. }) => Ok(()),
-            Err(e) => Err(e),
-            Ok(()) => {
-                self.oracle.grow(space, to);
-                Ok(())
-            }
-        }
-    }
-
-    /// One thread loads while another stores to the same page, which may never have been touched.
-    fn race(&mut self, spot: Spot) -> Result<(), SpaceError> {
-        let space = self.space(spot.space);
-        let page = PageNo(spot.page % self.oracle.pages(space));
-        let at = page.0 as usize * PAGE_SIZE + spot.offset;
-        let place = Place {
-            page,
-            offset: spot.offset,
-        };
-        self.mm.host().arm_race(space, page, spot.offset, spot.value);
-        let mut out = [0];
-        let loaded = program::load(&self.mm, space, place, &mut out);
-        let stored = self.mm.host().disarm_races() == 0;
-        if loaded.is_err() && stored {
-            // The store was under way when its page could not be kept: it is there, or the space says that it is not.
-            let mut now = [0; PAGE_SIZE];
-            self.mm
-                .host()
-                .at_rest(|| self.mm.store().calm(|| self.mm.read_page(space, page, &mut now)))?;
-            self.oracle.write(space, at, &now[spot.offset..=spot.offset]);
-        } else if stored {
-            self.oracle.write(space, at, &[spot.value]);
-        }
-        loaded?;
-        assert_eq!(
-            out,
-            self.oracle.read(space, at, 1),
-            "the byte at {at} of space {space}"
-        );
-        Ok(())
-    }
-
     /// Drops all spaces and looks for what is left. Refusals end first.
     ///
     /// # Panics
     /// When something is left, or a space cannot be dropped.
     pub fn finish(mut self) -> Tally {
-        self.refuse(Plan::NONE);
+        self.relent();
         self.audit();
         while !self.live.is_empty() {
             // A drop may have no room to give away what others share; the youngest shares with nobody.

@@ -1,25 +1,35 @@
 //! Goal: whatever call of the machine or the store fails, whenever it does: no panic, no leak, no changed byte, and a
 //! stated error or none. Method: scripted scenarios; in each, every n-th call in turn fails once, and then every n-th
-//! and all later ones do; a full audit after each operation, then the same operations again without failures.
+//! and all later ones do; likewise a budget with 0, 1, 2... pages left. A full audit after each operation, then the same
+//! operations again without failures.
 #![cfg(not(shuttle))]
 
 use memfold_sim::{Lasting, Plan, SimStore};
 use memfold_verify::script::*;
 use memfold_verify::workload::{MIXES, Mix, Op};
 use memfold_verify::world::World;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const MIX: Mix = Mix {
-    spaces: 8,
+    limit_bytes: 1 << 20,
+    spaces: 9,
     pages: (16, 16),
     audit_every: 1,
     ..MIXES[0]
 };
 
-/// Where calls fail.
+/// How many operations ended in a stated error, by seam.
+static OUTCOMES: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+
+/// What fails.
 #[derive(Clone, Copy, Debug)]
 enum Seam {
+    /// The n-th call of the machine.
     Host,
+    /// The n-th call of the store.
     Store,
+    /// The budget, when `n` pages more are taken.
+    Budget,
 }
 
 /// Runs the setup, then the action with the `n`-th call failing; true when a call did.
@@ -29,6 +39,11 @@ fn once(setup: &[Op], action: &[Op], seam: Seam, n: u64, lasting: Lasting) -> bo
     assert_eq!(world.tally().failed, 0, "the setup fails");
     let plan = Plan::nth(n, lasting);
     let refused = match seam {
+        Seam::Budget => {
+            world.fill_up(n);
+            action.iter().for_each(|&op| world.step(op));
+            u64::from(n < 20)
+        }
         Seam::Host => {
             world.mm.host().set_plan(plan);
             action.iter().for_each(|&op| world.step(op));
@@ -40,8 +55,9 @@ fn once(setup: &[Op], action: &[Op], seam: Seam, n: u64, lasting: Lasting) -> bo
             world.mm.store().plan_counts().1
         }
     };
-    world.refuse(Plan::NONE);
+    world.relent();
     let failed = world.tally().failed;
+    OUTCOMES[seam as usize].fetch_add(failed, Ordering::Relaxed);
     if world.spaces() != 0 {
         action.iter().for_each(|&op| world.step(op));
     }
@@ -57,7 +73,7 @@ fn once(setup: &[Op], action: &[Op], seam: Seam, n: u64, lasting: Lasting) -> bo
 /// Every call in turn, both ways, at both seams.
 fn sweep(setup: &[Op], action: &[Op]) {
     let mut refused = 0;
-    for seam in [Seam::Host, Seam::Store] {
+    for seam in [Seam::Host, Seam::Store, Seam::Budget] {
         for lasting in [Lasting::Once, Lasting::FromThenOn] {
             let calls = (0..10_000)
                 .take_while(|&n| once(setup, action, seam, n, lasting))
@@ -67,7 +83,8 @@ fn sweep(setup: &[Op], action: &[Op]) {
         }
     }
     assert!(refused != 0, "the scenario makes no call that can fail");
-    println!("{refused} failures");
+    let [host, store, budget] = [0, 1, 2].map(|n| OUTCOMES[n].load(Ordering::Relaxed));
+    println!("{refused} failures here; stated errors so far: {host} host, {store} store, {budget} budget");
 }
 
 #[test]
@@ -285,4 +302,25 @@ fn ageing_and_reclaim() {
         &setup,
         &[reclaim(4), write(0, 5, 3), read(1, 0), reclaim(40), read(0, 7)],
     );
+}
+
+/// The room for a table and a frame runs out while the store is already there. Found: it was shown over.
+#[test]
+fn second_thread_stores_and_there_is_no_room_for_tables() {
+    let mix = Mix {
+        pages: (1100, 1100),
+        audit_every: 8,
+        ..MIX
+    };
+    for leaves in 38..48 {
+        for left in [17, 20, 23, 26] {
+            let mut world: World<SimStore> = World::new(1, &mix);
+            world.step(create());
+            (0..leaves).for_each(|leaf| world.step(pin(0, leaf * 16, 1)));
+            world.fill_up(left);
+            world.step(race(0, leaves * 16 + 3));
+            world.relent();
+            world.finish();
+        }
+    }
 }
