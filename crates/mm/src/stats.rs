@@ -49,7 +49,9 @@ counters! {
     swapped_in,
     /// Pages that came back from the store for all their sharers.
     swapped_in_shared,
-    /// Of these two, pages that came back so soon that they should not have gone.
+    /// Pages that came back with a neighbour, before anybody asked for them.
+    read_ahead,
+    /// Of pages that were asked for, those that came back so soon that they should not have gone.
     refaults,
     /// Private pages that moved to the pool because somebody shares them.
     promoted,

@@ -2,85 +2,121 @@
 //!
 //! Items are made in chunks on demand and stay for the life of the array, so that a
 //! number is enough to name one and nothing dangles: whoever holds a stale number finds
-//! another item, or a free one, never freed memory, and must check. The free list is
-//! under its own lock (rank `Slots`); `get` takes no lock. Number 0 is never given out.
+//! another item, or a free one, never freed memory, and must check. Chunks are found through a directory
+//! of groups, made on demand as well, so that an array that can grow far costs little while it is small. The free
+//! list runs through the items and is under its own lock (rank `Slots`); `get` takes no lock. Number 0 is never given out.
 
+use crate::imp::atomic::{AtomicU32, Ordering};
 use crate::lock::Mutex;
 use crate::rank::Rank;
 use std::sync::OnceLock;
 
 /// Items per chunk: a chunk is the step by which memory grows.
 const CHUNK: u32 = if cfg!(any(loom, shuttle)) { 4 } else { 64 };
+/// Chunks per group.
+const GROUP: u32 = if cfg!(any(loom, shuttle)) { 4 } else { 64 };
+
+struct Cell<T> {
+    /// The next free item, while this one is free; under the free list's lock.
+    next: AtomicU32,
+    item: T,
+}
+
+type Chunk<T> = OnceLock<Box<[Cell<T>]>>;
+type Group<T> = OnceLock<Box<[Chunk<T>]>>;
 
 /// An array of `T`, named by `u32` from 1 on.
 pub struct Slots<T> {
-    chunks: Box<[OnceLock<Box<[T]>>]>,
+    groups: Box<[Group<T>]>,
     make: fn() -> T,
     free: Mutex<FreeList>,
 }
 
 struct FreeList {
-    numbers: Vec<u32>,
+    head: u32,
     chunks: u32,
+    most: u32,
 }
 
 impl<T> Slots<T> {
     /// An empty array that can grow to `capacity` items (rounded up to whole chunks).
     pub fn new(capacity: u32, make: fn() -> T) -> Self {
-        let chunks = (capacity / CHUNK + 1).max(1);
+        let most = capacity / CHUNK + 1;
+        let free = FreeList {
+            head: 0,
+            chunks: 0,
+            most,
+        };
         Self {
-            chunks: (0..chunks).map(|_| OnceLock::new()).collect(),
+            groups: (0..most.div_ceil(GROUP)).map(|_| OnceLock::new()).collect(),
             make,
-            free: Mutex::new(
-                Rank::Slots,
-                FreeList {
-                    numbers: Vec::new(),
-                    chunks: 0,
-                },
-            ),
+            free: Mutex::new(Rank::Slots, free),
         }
     }
 
     /// Bytes by which the array grows at a time.
     #[must_use]
     pub const fn chunk_bytes() -> u64 {
-        // Items, their free-list numbers, the chunk's entry.
-        (CHUNK as u64) * (size_of::<T>() as u64 + 4) + 16
+        // Items with their links, and the chunk's entry in its group.
+        CHUNK as u64 * size_of::<Cell<T>>() as u64 + size_of::<Chunk<T>>() as u64
     }
 
     /// Bytes that the empty array holds.
     #[must_use]
     pub fn base_bytes(&self) -> u64 {
-        (self.chunks.len() * size_of::<OnceLock<Box<[T]>>>()) as u64
+        let groups = self.groups.len() * size_of::<Group<T>>();
+        // The first group is there as soon as anything is.
+        (groups + GROUP as usize * size_of::<Chunk<T>>()) as u64
     }
 
     /// Takes a free item. When the array must grow, `charge` is asked for
     /// [`chunk_bytes`](Self::chunk_bytes) first; `None` when it refuses, or at capacity.
     pub fn alloc(&self, charge: impl FnOnce(u64) -> bool) -> Option<u32> {
         let mut free = self.free.lock();
-        if let Some(number) = free.numbers.pop() {
-            return Some(number);
-        }
-        let chunk = free.chunks;
-        if chunk as usize == self.chunks.len() || !charge(Self::chunk_bytes()) {
+        if free.head == 0 && (free.chunks == free.most || !charge(Self::chunk_bytes())) {
             return None;
         }
-        self.chunks[chunk as usize].get_or_init(|| (0..CHUNK).map(|_| (self.make)()).collect());
+        if free.head == 0 {
+            self.grow(&mut free);
+        }
+        let number = free.head;
+        // Relaxed: the free list's lock orders it.
+        free.head = self.cell(number).next.load(Ordering::Relaxed);
+        Some(number)
+    }
+
+    /// Makes one more chunk and puts its items on the empty free list, lowest first.
+    fn grow(&self, free: &mut FreeList) {
+        let group = self.groups[(free.chunks / GROUP) as usize]
+            .get_or_init(|| (0..GROUP).map(|_| OnceLock::new()).collect());
+        let first = free.chunks * CHUNK;
+        let last = first + CHUNK - 1;
+        let cell = |number: u32| Cell {
+            next: AtomicU32::new(if number == last { 0 } else { number + 1 }),
+            item: (self.make)(),
+        };
+        group[(free.chunks % GROUP) as usize].get_or_init(|| (first..=last).map(cell).collect());
         free.chunks += 1;
-        let first = chunk * CHUNK;
-        // Room for every number, so that `free` never allocates.
-        let all = (CHUNK * free.chunks) as usize;
-        free.numbers.reserve_exact(all);
-        // The highest number goes in first, so that low numbers are used first.
-        free.numbers.extend((first.max(1)..first + CHUNK).rev());
-        free.numbers.pop()
+        free.head = first.max(1);
     }
 
     /// Gives an item back. The caller names it no more.
     pub fn free(&self, number: u32) {
         assert!(number != 0, "item 0 is never given out");
         let mut free = self.free.lock();
-        free.numbers.push(number);
+        // Relaxed: the free list's lock orders it.
+        self.cell(number).next.store(free.head, Ordering::Relaxed);
+        free.head = number;
+    }
+
+    fn peek_cell(&self, number: u32) -> Option<&Cell<T>> {
+        let chunk = number / CHUNK;
+        let group = self.groups.get((chunk / GROUP) as usize)?.get()?;
+        Some(&group[(chunk % GROUP) as usize].get()?[(number % CHUNK) as usize])
+    }
+
+    fn cell(&self, number: u32) -> &Cell<T> {
+        self.peek_cell(number).expect("a number that was never given out")
     }
 
     /// An item, free or not.
@@ -89,17 +125,13 @@ impl<T> Slots<T> {
     /// When the number was never given out.
     #[must_use]
     pub fn get(&self, number: u32) -> &T {
-        let chunk = self.chunks[(number / CHUNK) as usize]
-            .get()
-            .expect("a number that was never given out");
-        &chunk[(number % CHUNK) as usize]
+        &self.cell(number).item
     }
 
     /// An item, if the array has grown so far.
     #[must_use]
     pub fn peek(&self, number: u32) -> Option<&T> {
-        let chunk = self.chunks.get((number / CHUNK) as usize)?.get()?;
-        Some(&chunk[(number % CHUNK) as usize])
+        Some(&self.peek_cell(number)?.item)
     }
 
     /// The numbers that exist now, free ones among them.

@@ -8,14 +8,17 @@
 //! refault distance is the number of evictions since, compared with what the lists hold.
 
 use super::{At, Next};
-use crate::addr::FrameNo;
+use crate::addr::{FrameNo, PageNo};
 use crate::budget::{Charge, Class, Need};
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, Protection, Store};
 use crate::lru::List;
 use crate::mm::{Mm, Stop};
 use crate::swap::{SwapRef, Swapped};
-use crate::table::{Entry, Lookup, OwnLeaf, TableNo};
+use crate::table::{Entry, FAN, Lookup, OwnLeaf, TableNo, first_of};
+
+/// Evictions between two pages that count as one time.
+const TOGETHER: u32 = 256;
 
 impl<H: Host, S: Store> Mm<H, S> {
     pub(super) fn swap_in_own(
@@ -27,21 +30,67 @@ impl<H: Host, S: Store> Mm<H, S> {
     ) -> Result<Next, Stop> {
         // The entry keeps the slot in use; only this space, whose lock is held, can change it.
         let seen = self.swap.look(slot).expect("an entry names a slot in use");
+        let list = self.list_for(&seen);
+        self.bring_own(at, leaf, at.page, (slot, &seen), list)?;
+        charge.keep();
+        self.counters.swapped_in.one();
+        self.read_ahead(at, leaf, &seen);
+        Ok(Next::Done)
+    }
+
+    /// One page of an own leaf, whose memory is charged, comes back.
+    fn bring_own(
+        &self,
+        at: &mut At<'_>,
+        leaf: OwnLeaf,
+        page: PageNo,
+        (slot, seen): (SwapRef, &Swapped),
+        list: List,
+    ) -> Result<(), Stop> {
         let frame = self.alloc_frame(Need::Refault)?;
         let filled = self.with_scratch(|bytes| -> Result<(), Stop> {
             self.store.get(seen.stored, bytes)?;
-            Ok(self.host.fill(at.no, at.page, bytes, Protection::Writable)?)
+            Ok(self.host.fill(at.no, page, bytes, Protection::Writable)?)
         });
         if let Err(stop) = filled {
             self.frames.free(frame.0);
             return Err(stop);
         }
-        let list = self.list_for(&seen);
-        self.install_private(at, leaf, at.page, frame, list);
-        charge.keep();
+        self.install_private(at, leaf, page, frame, list);
         self.swap.put(slot, &self.store, &self.budget);
-        self.counters.swapped_in.one();
-        Ok(Next::Done)
+        Ok(())
+    }
+
+    /// Pages of the same leaf that only this space has and that went at about the same time were used together and
+    /// probably will be again: they come back with it, as long as there is room without reclaim.
+    fn read_ahead(&self, at: &mut At<'_>, leaf: OwnLeaf, with: &Swapped) {
+        let first = first_of(at.page, 0);
+        for page in (first.0..at.st.len.min(first.0 + FAN as u32)).map(PageNo) {
+            let Entry::Swapped(slot) = self.entry(leaf.0, page) else {
+                continue;
+            };
+            let seen = self.swap.look(slot).expect("an entry names a slot in use");
+            let together = seen
+                .evicted_at
+                .wrapping_sub(with.evicted_at)
+                .wrapping_add(TOGETHER)
+                <= 2 * TOGETHER;
+            if seen.count != 1 || seen.frame.is_some() || !together {
+                continue;
+            }
+            let Ok(charge) = self.charge_page(Class::Private, Need::Normal) else {
+                return;
+            };
+            if self
+                .bring_own(at, leaf, page, (slot, &seen), List::Inactive)
+                .is_err()
+            {
+                // Whoever needs the page will hear of it.
+                return;
+            }
+            charge.keep();
+            self.counters.read_ahead.one();
+        }
     }
 
     /// Where a page that came back belongs.
