@@ -36,7 +36,10 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     pub(crate) fn tear_down(&self, no: SpaceNo, st: &mut SpaceState) {
         st.alive = false;
-        st.pins = Vec::new();
+        // Pins that were left end with the space: each holds a reference, and with it the frame.
+        while let Some(&(page, _)) = st.pins.last() {
+            self.unpin_page(st, page);
+        }
         st.dirty_head = 0;
         let mut sweep = Sweep::new(self);
         if let Some(root) = st.root.take() {

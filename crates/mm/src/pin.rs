@@ -74,7 +74,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
     }
 
-    fn unpin_page(&self, st: &mut SpaceState, page: PageNo) {
+    pub(crate) fn unpin_page(&self, st: &mut SpaceState, page: PageNo) {
         let at = st
             .pins
             .binary_search_by_key(&page, |&(p, _)| p)
