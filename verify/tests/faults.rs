@@ -4,6 +4,7 @@
 //! operations again without failures.
 #![cfg(not(shuttle))]
 
+use memfold_mm::addr::{PageNo, Run};
 use memfold_sim::{Lasting, Plan, SimStore};
 use memfold_verify::script::*;
 use memfold_verify::workload::{MIXES, Mix, Op};
@@ -57,6 +58,7 @@ fn once(setup: &[Op], action: &[Op], seam: Seam, n: u64, lasting: Lasting) -> bo
     };
     world.relent();
     let failed = world.tally().failed;
+    // Relaxed: a number for people.
     OUTCOMES[seam as usize].fetch_add(failed, Ordering::Relaxed);
     if world.spaces() != 0 {
         action.iter().for_each(|&op| world.step(op));
@@ -83,6 +85,7 @@ fn sweep(setup: &[Op], action: &[Op]) {
         }
     }
     assert!(refused != 0, "the scenario makes no call that can fail");
+    // Relaxed: a number for people.
     let [host, store, budget] = [0, 1, 2].map(|n| OUTCOMES[n].load(Ordering::Relaxed));
     println!("{refused} failures here; stated errors so far: {host} host, {store} store, {budget} budget");
 }
@@ -323,4 +326,22 @@ fn second_thread_stores_and_there_is_no_room_for_tables() {
             world.finish();
         }
     }
+}
+
+#[test]
+fn drop_of_a_space_that_is_still_pinned() {
+    let mut world: World<SimStore> = World::new(1, &MIX);
+    world.step(create());
+    world.step(fill(0, 0, 3));
+    let space = world.space(0);
+    let run = Run {
+        first: PageNo(0),
+        len: 2,
+    };
+    world.mm.pin(space, run).expect("room for two pages");
+    world.step(drop_space(0));
+    world.mm.unpin(space, run);
+    world.step(create());
+    world.step(write(0, 0, 1));
+    world.finish();
 }

@@ -187,11 +187,14 @@ mod tests {
 
     impl Ledger for Account {
         fn charge(&self, bytes: u64) -> bool {
+            // Relaxed: one thread.
             let fits = self.0.load(Ordering::Relaxed) + bytes <= self.1;
+            // Relaxed: one thread.
             self.0.fetch_add(if fits { bytes } else { 0 }, Ordering::Relaxed);
             fits
         }
         fn refund(&self, bytes: u64) {
+            // Relaxed: one thread.
             self.0.fetch_sub(bytes, Ordering::Relaxed);
         }
     }
