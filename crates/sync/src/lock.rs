@@ -15,12 +15,14 @@ use std::ops::{Deref, DerefMut};
 pub struct Mutex<T> {
     rank: Rank,
     inner: imp::Mutex<T>,
+    door: door::Door,
 }
 
 /// The right to use what a [`Mutex`] guards.
 pub struct MutexGuard<'a, T> {
     rank: Rank,
     inner: imp::MutexGuard<'a, T>,
+    door: &'a door::Door,
 }
 
 impl<T> Mutex<T> {
@@ -29,6 +31,7 @@ impl<T> Mutex<T> {
         Self {
             rank,
             inner: imp::Mutex::new(value),
+            door: door::Door::new(),
         }
     }
 
@@ -49,20 +52,30 @@ impl<T> Mutex<T> {
         held::check(rank);
         let inner = self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         held::add(rank);
-        MutexGuard { rank, inner }
+        self.door.close();
+        MutexGuard {
+            rank,
+            inner,
+            door: &self.door,
+        }
     }
 
     /// Takes the lock if it is free.
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        if self.door.is_closed() {
+            return None;
+        }
         let inner = match self.inner.try_lock() {
             Ok(guard) => guard,
             Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(std::sync::TryLockError::WouldBlock) => return None,
         };
         held::add(self.rank);
+        self.door.close();
         Some(MutexGuard {
             rank: self.rank,
             inner,
+            door: &self.door,
         })
     }
 }
@@ -83,12 +96,68 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 impl<T> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
         held::remove(self.rank);
+        self.door.open();
     }
 }
 
 impl<T: std::fmt::Debug> std::fmt::Debug for MutexGuard<'_, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         (**self).fmt(f)
+    }
+}
+
+/// Under loom: whether the lock is taken, where `try_lock` can see it.
+///
+/// Loom 0.7 lets a thread that is about to `try_lock` wait while another holds the lock, so that
+/// a refusal is hardly ever explored; and nothing can come between `lock` and `unlock`
+/// when nothing happens there. The door is a word that both change and `try_lock` looks at
+/// first. It orders nothing, and may be seen closed a moment too long, as any refusal may.
+#[cfg(loom)]
+mod door {
+    use crate::imp::atomic::{AtomicBool, Ordering};
+
+    #[derive(Debug)]
+    pub struct Door(AtomicBool);
+
+    impl Door {
+        pub fn new() -> Self {
+            Self(AtomicBool::new(false))
+        }
+
+        pub fn close(&self) {
+            // Relaxed: the lock orders, the door must not.
+            self.0.store(true, Ordering::Relaxed);
+        }
+
+        pub fn open(&self) {
+            // Relaxed: as above.
+            self.0.store(false, Ordering::Relaxed);
+        }
+
+        pub fn is_closed(&self) -> bool {
+            // Relaxed: as above.
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+}
+
+#[cfg(not(loom))]
+mod door {
+    #[derive(Debug)]
+    pub struct Door;
+
+    impl Door {
+        pub fn new() -> Self {
+            Self
+        }
+
+        pub fn close(&self) {}
+
+        pub fn open(&self) {}
+
+        pub fn is_closed(&self) -> bool {
+            false
+        }
     }
 }
 
