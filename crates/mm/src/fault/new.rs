@@ -16,20 +16,22 @@ use crate::table::{Entry, FAN, Lookup, OwnLeaf, first_of};
 impl<H: Host, S: Store> Mm<H, S> {
     pub(super) fn show_zeros(&self, at: &mut At<'_>, found: &Lookup) -> Result<Next, Stop> {
         let len = at.st.len;
-        let run = Self::run_around(at.page, |page| {
+        let mut run = Self::run_around(at.page, |page| {
             page.0 < len
                 && found
                     .leaf
                     .is_none_or(|leaf| self.entry(leaf, page) == Entry::Absent)
         });
-        // Held only until it is known that nobody stored meanwhile.
-        let mut charge = Charge::take(
-            &self.budget,
-            Class::Private,
-            u64::from(run.len) * PAGE,
-            Need::Normal,
-        )
-        .ok_or(Stop::NoRoom)?;
+        // Held only until it is known that nobody stored meanwhile; where room is short, for the page alone.
+        let room =
+            |pages: u32, need| Charge::take(&self.budget, Class::Private, u64::from(pages) * PAGE, need);
+        let mut charge = match room(run.len, Need::Normal) {
+            Some(charge) => charge,
+            None => {
+                run = Run::one(at.page);
+                room(1, Need::Refault).ok_or(Stop::NoRoom)?
+            }
+        };
         let written = self.host.show_zero(at.no, run)?;
         let mut adopted = Ok(());
         for page in run.pages().filter(|p| written >> (p.0 - run.first.0) & 1 == 1) {
