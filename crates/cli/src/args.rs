@@ -79,7 +79,7 @@ pub(crate) enum Output {
 pub(crate) struct RunOptions {
     /// The module: core WebAssembly, binary format; may import WASI preview 1
     pub(crate) module: PathBuf,
-    /// How many clones; all stay alive until the end
+    /// How many clones; all stay alive until the end, but those that fail
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) clones: NonZeroU32,
     /// Most memory that all clones together may hold: 64MiB, 1.5GiB, bytes, or none

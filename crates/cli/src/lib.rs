@@ -5,6 +5,7 @@
 //! | `args` | the command line and its help |
 //! | [`size`] | sizes as people write them |
 //! | `error` | what ends the command, and its exit status |
+//! | `output` | how it gets to stdout |
 //! | `run` | `memfold run`: warm up, fork, call |
 //! | `report` | what a run says at its end, for people and for programs |
 //! | `check` | `memfold check`: can this machine do it |
@@ -15,6 +16,7 @@
 mod args;
 mod check;
 mod error;
+mod output;
 mod report;
 mod run;
 pub mod size;

@@ -4,6 +4,7 @@ mod common;
 
 use common::{Done, SMALL, done, file, module, run};
 use serde_json::Value;
+use std::process::Command;
 
 fn small(words: &str) -> Done {
     run(&module(SMALL), words)
@@ -257,6 +258,39 @@ fn check_tells_and_tries() {
             .iter()
             .any(|line| line["name"] == "trial" && line["verdict"] == "ok"),
         "{report}"
+    );
+}
+
+/// Goal: a machine that cannot is told apart from bad input. Method: limits of the process that leave too little.
+#[test]
+fn a_machine_that_cannot() {
+    let module = module(SMALL);
+    let limited = |limit: &str, words: &str| {
+        let script = format!("ulimit {limit}; exec \"$0\" {words}");
+        let command = env!("CARGO_BIN_EXE_memfold");
+        let output = Command::new("sh").args(["-c", &script, command]).output();
+        Done::new(&output.expect("there is a shell"))
+    };
+    let words = format!("run {module} --call one --clones 30");
+    limited("-n 5", &words).refused(3, &["cannot manage memory on this machine", "RLIMIT_NOFILE"]);
+    limited("-v 3000000", &words).refused(3, &["no memory or address space left"]);
+
+    // Room for some clones: these work, and the others are counted.
+    let some = limited("-v 60000000", &format!("{words} --json"));
+    assert_eq!(some.status, 1, "{}", some.stderr);
+    let report = some.report();
+    let (completed, failed) = (report["completed"].as_u64(), report["failed"].as_u64());
+    assert!(completed > Some(0) && failed > Some(0), "{report}");
+    assert_eq!(completed.zip(failed).map(|(a, b)| a + b), Some(30));
+
+    let full = limited("-n 64", &format!("run {module} --call one >/dev/full"));
+    full.refused(3, &["refused to write the report"]);
+    let check = limited("-n 5", "check");
+    assert_eq!(check.status, 3, "{}", check.stdout);
+    assert!(
+        check.stdout.contains("MISSING") && check.stdout.contains("->"),
+        "{}",
+        check.stdout
     );
 }
 

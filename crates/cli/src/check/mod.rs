@@ -8,8 +8,8 @@ mod trial;
 
 use crate::args::CheckOptions;
 use crate::error::{Error, Exit};
+use crate::output;
 use serde::Serialize;
-use std::io::{self, Write};
 
 /// What a line comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -80,8 +80,7 @@ pub(crate) fn check(options: &CheckOptions) -> Result<Exit, Error> {
     } else {
         findings.text()
     };
-    // Whoever reads it may have gone; then nobody is there to be told.
-    let _ = io::stdout().lock().write_all(text.as_bytes());
+    output::print(&text)?;
     Ok(match findings.verdict {
         Verdict::Ok | Verdict::Warning => Exit::Fine,
         Verdict::Missing => Exit::Machine,

@@ -87,8 +87,7 @@ struct Guest {
 }
 
 fn run() -> Result<(), Failure> {
-    // The invariants can be checked only while no thread reclaims.
-    let memory = Memory::builder().budget_bytes(BUDGET).background(false).build()?;
+    let memory = Memory::builder().budget_bytes(BUDGET).build()?;
     let mut config = Config::new();
     memfold_wasmtime::configure(&mut config, &memory);
     let engine = Engine::new(&config).map_err(Error::Instantiate)?;

@@ -58,7 +58,7 @@ fn people_see_the_outcome_and_the_parts() {
         "were 30.0 MiB, 1.0 MiB of that zeros",
         "62.5 % of the budget",
         "100 % of the budget",
-        "logical     4.0 GiB, of which 1.0 % are held",
+        "logical     4.0 GiB, of which 0.98 % are held",
         "40.0 KiB per clone; 1,600 clones like these would fit into the budget",
         "12,345: 345 new, 12,000 copied\n",
         "1 page (0 came back too soon)",

@@ -93,10 +93,12 @@ fn chart(report: &Report, held: &Held) -> String {
             row("peak", report.peak_bytes, "no budget");
         }
     }
-    let saved = percent(held.held_bytes, report.logical_bytes);
-    let logical = show(report.logical_bytes);
-    let note = format!("  {:<11} {logical}, of which {saved} are held", "logical");
-    line(&mut text, &note);
+    let mut logical = show(report.logical_bytes);
+    if held.held_bytes < report.logical_bytes {
+        let saved = percent(held.held_bytes, report.logical_bytes);
+        logical += &format!(", of which {saved} are held");
+    }
+    line(&mut text, &format!("  {:<11} {logical}", "logical"));
     text
 }
 
@@ -167,14 +169,25 @@ fn starts(times: &Times) -> Option<(&'static str, String)> {
     if let (Some(p50), Some(p99)) = (times.fork_us_p50, times.fork_us_p99) {
         let bare = times
             .space_fork_us_p50
-            .map_or_else(String::new, |us| format!("; the memory alone {us:.1} us"));
-        return Some(("fork", format!("{p50:.1} us median, {p99:.1} us at 99 %{bare}")));
+            .map_or_else(String::new, |us| format!("; the memory alone {}", duration(us)));
+        let text = format!("{} median, {} at 99 %{bare}", duration(p50), duration(p99));
+        return Some(("fork", text));
     }
     let (p50, p99) = (times.start_us_p50?, times.start_us_p99?);
-    Some((
-        "start",
-        format!("{p50:.1} us median, {p99:.1} us at 99 %, warm-up included"),
-    ))
+    let text = format!(
+        "{} median, {} at 99 %, warm-up included",
+        duration(p50),
+        duration(p99)
+    );
+    Some(("start", text))
+}
+
+fn duration(us: f64) -> String {
+    if us < 1000.0 {
+        format!("{us:.1} us")
+    } else {
+        format!("{:.1} ms", us / 1000.0)
+    }
 }
 
 /// The kinds that occurred.
@@ -209,7 +222,8 @@ fn percent(part: u64, whole: u64) -> String {
     let percent = part as f64 * 100.0 / whole.max(1) as f64;
     match percent {
         percent if percent >= 99.95 => format!("{percent:.0} %"),
-        percent => format!("{percent:.1} %"),
+        percent if percent >= 1.0 => format!("{percent:.1} %"),
+        percent => format!("{percent:.2} %"),
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) use trouble::Kind;
 
 use crate::args::{Making, Output, RunOptions};
 use crate::error::{Error, Exit};
+use crate::output;
 use crate::report::{Held, Report, StockMemory, Times};
 use calls::{Plan, Tally};
 use crowd::Crowd;
@@ -37,7 +38,6 @@ use interrupt::Interrupt;
 use order::Order;
 use program::{Draft, Program};
 use progress::{Phase, Progress};
-use std::io::{self, Write};
 use trouble::REPORTED;
 
 /// Runs it and prints the report.
@@ -72,7 +72,10 @@ pub(crate) fn run(options: &RunOptions) -> Result<Exit, Error> {
     }
     progress.end();
     let report = run.report(&program, &interrupt, &progress);
-    print(&report, options.output());
+    output::print(&match options.output() {
+        Output::Text => report.text(),
+        Output::Json => report.json() + "\n",
+    })?;
     Ok(exit(&report))
 }
 
@@ -155,16 +158,6 @@ impl Run<'_> {
         let all = self.crowd.failures.iter().chain(&self.tally.failures);
         all.take(REPORTED).cloned().collect()
     }
-}
-
-/// Whoever reads it may have gone; then nobody is there to be told.
-fn print(report: &Report, output: Output) {
-    let text = match output {
-        Output::Text => report.text(),
-        Output::Json => report.json() + "\n",
-    };
-    let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
 fn exit(report: &Report) -> Exit {

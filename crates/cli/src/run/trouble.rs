@@ -114,7 +114,11 @@ impl From<wasmtime::Error> for Stop {
         }
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => Stop::Interrupted,
-            Some(trap) => Stop::Trouble(Trouble::new(Kind::Trap, format!("{trap}{}", place(&error)))),
+            Some(trap) => {
+                let trap = trap.to_string();
+                let what = trap.strip_prefix("wasm trap: ").unwrap_or(&trap);
+                Stop::Trouble(Trouble::new(Kind::Trap, format!("{what}{}", place(&error))))
+            }
             None => Stop::Trouble(Trouble::new(Kind::Host, format!("{error:#}"))),
         }
     }
@@ -141,7 +145,7 @@ impl fmt::Display for Failed {
             Kind::Trap => "trap",
             Kind::Exit => "exit",
             Kind::Budget => "over budget",
-            Kind::Memory => "memory lost",
+            Kind::Memory => "memory",
             Kind::Host => "host",
             Kind::Start => "not started",
         };
