@@ -74,7 +74,9 @@ mod tests {
     #[test]
     fn locks_md_agrees() {
         let page = include_str!("../../../LOCKS.md");
-        let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
+        let rows = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
         let named: Vec<_> = rows.skip(2).collect();
         let ranks: Vec<_> = Rank::ALL.iter().map(|rank| format!("{rank:?}")).collect();
         assert_eq!(named, ranks);
