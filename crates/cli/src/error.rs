@@ -1,6 +1,6 @@
 //! What ends the command early, and the exit status of every end. Plain values.
 
-use memfold_mm::SpaceError;
+use memfold::SpaceError;
 use memfold_wasmtime::NotForkable;
 use std::fmt;
 use std::path::PathBuf;

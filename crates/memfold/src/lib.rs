@@ -38,7 +38,7 @@ mod space;
 mod stats;
 
 pub use build::MemoryBuilder;
-pub use error::{Error, Failure};
+pub use error::{BuildError, Error, Failure, SpaceError};
 pub use memfold_linux as linux;
 pub use memfold_linux::Delivery;
 pub use memfold_mm::Merging;

@@ -59,7 +59,7 @@ fn relatives_share_what_is_equal() {
                 fill(
                     space,
                     page,
-                    (page as u64 % 8) << 32 | u64::from(page >= 250) * s as u64,
+                    ((page as u64 % 8) << 32) | (u64::from(page >= 250) * s as u64),
                 )
             });
         }
@@ -74,7 +74,7 @@ fn relatives_share_what_is_equal() {
         fill(&spaces[3], 5, 99);
         for (s, space) in spaces.iter().enumerate() {
             for page in 0..PAGES {
-                let usual = (page as u64 % 8) << 32 | u64::from(page >= 250) * s as u64;
+                let usual = ((page as u64 % 8) << 32) | (u64::from(page >= 250) * s as u64);
                 expect(space, page, if (s, page) == (3, 5) { 99 } else { usual });
             }
         }

@@ -84,7 +84,7 @@ impl Trouble {
     /// The manager refused something before the call.
     pub(crate) fn memory(error: &memfold::Error) -> Self {
         match error {
-            memfold::Error::Space(memfold_mm::SpaceError::OverBudget { .. }) => {
+            memfold::Error::Space(memfold::SpaceError::OverBudget { .. }) => {
                 Trouble::new(Kind::Budget, error)
             }
             memfold::Error::Fault(failure) => Trouble::page(failure),

@@ -256,7 +256,14 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         let no = self.homes.occupant(home, page)?;
         let locked = Locked::attempt(no, self.frame(no))?;
-        if locked.residence != Residence::Home(home) || self.homes.occupant(home, page) != Some(no) {
+        // The number may have been reused already, for another page, while its old place is still being emptied.
+        let stands_here = locked.residence == Residence::Home(home)
+            && self
+                .mappers(&locked)
+                .next()
+                .is_some_and(|at| self.page_of(at) == page)
+            && self.homes.occupant(home, page) == Some(no);
+        if !stands_here {
             return None;
         }
         self.host
