@@ -2,7 +2,7 @@
 //! that every failure is survived.
 //!
 //! One plan for the whole process, in four atomics, written by [`arm`] and consulted by every
-//! function of `sys.rs` through [`refuse`]. Tests that arm it must not run at the same time as
+//! function of `sys.rs` through `refuse`. Tests that arm it must not run at the same time as
 //! others in the same process. In a build without debug assertions `refuse` is
 //! an empty function, so the hook costs nothing there; `arm` then says so by returning false.
 

@@ -4,7 +4,7 @@
 //! their faults reach the [`FaultSink`] that the manager attached. It decides nothing about frames.
 //!
 //! This crate is one of the two rooms with `unsafe` (the other is the facade's cell): every system call
-//! stands in `sys.rs` and its children, memory is named by [`Span`](span::Span)s only. From the bottom up:
+//! stands in `sys.rs` and its children, memory is named by `Span`s only. From the bottom up:
 //! `abi` (the kernel's structures), `inject` (faults on purpose), `span`, `sys`, `scan` and `uffd` (what
 //! the kernel's page table holds, and how it is changed), `pages` (the steps of the trait), `sparse`,
 //! `pool`, `arena`, `table` (address to window), `fault` (the sink), `context`, `guest`, `chain`, `sigbus`,
