@@ -359,7 +359,7 @@ fn steps_are_bounded() {
     let mut done = MergeStep::default();
     while !done.round_over {
         let step = mm.merge(50, Effort::Everything);
-        assert!(step.scanned < 50 + 32);
+        assert!(step.scanned < 50 + 128);
         done.merged += step.merged;
         done.round_over = step.round_over;
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use memfold_mm::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
-use memfold_mm::host::{Host, HostError, Protection};
+use memfold_mm::host::{Host, HostError, Protection, Twin};
 
 use crate::arena::Arenas;
 use crate::builder::Builder;
@@ -19,7 +19,7 @@ use crate::fault::{Delivery, FaultSink, Site};
 use crate::pages::Shown;
 use crate::pool::Pool;
 use crate::scan::SCAN_PAGES;
-use crate::span::Span;
+use crate::span::{Span, Wanted};
 use crate::sparse::Sparse;
 use crate::sys::{self, Allowed, Errno};
 use crate::table::{self, Opening, Record, RecordNo};
@@ -38,7 +38,7 @@ pub struct LinuxHost {
     windows: Sparse<AtomicU32>,
     // Immutable after build; each guards itself. Records point to the site.
     site: Arc<Site>,
-    pool: Pool,
+    pub(crate) pool: Pool,
     arenas: Arenas,
     guard_bytes: usize,
 }
@@ -135,7 +135,7 @@ impl LinuxHost {
         Some(RecordNo::from_number(number))
     }
 
-    fn record(&self, space: SpaceNo) -> &'static Record {
+    pub(crate) fn record(&self, space: SpaceNo) -> &'static Record {
         let Some(number) = self.number(space) else {
             panic!("space {space} has no window")
         };
@@ -313,6 +313,23 @@ impl Host for LinuxHost {
         Ok(())
     }
 
+    fn glance(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
+        self.look(space, page, Wanted::All).copy_out(out);
+        Ok(())
+    }
+
+    fn resembles(&self, space: SpaceNo, page: PageNo, of: Twin) -> bool {
+        self.looks_like(space, page, of)
+    }
+
+    fn resembles_zeros(&self, space: SpaceNo, page: PageNo) -> bool {
+        self.look(space, page, Wanted::Samples).samples() == [0; 2]
+    }
+
+    fn is_twin(&self, space: SpaceNo, page: PageNo, of: Twin) -> Result<bool, HostError> {
+        self.is_equal(space, page, of)
+    }
+
     fn copy_to_pool(&self, space: SpaceNo, run: Run, to: PoolPage) -> Result<(), HostError> {
         self.pool.write_span(self.span(space, run), to)
     }
@@ -323,6 +340,10 @@ impl Host for LinuxHost {
 
     fn pool_read(&self, at: PoolPage, out: &mut PageBytes) -> Result<(), HostError> {
         self.pool.read(at, out)
+    }
+
+    fn pool_equals(&self, at: PoolPage, bytes: &PageBytes) -> Result<bool, HostError> {
+        self.pool.equals(at, bytes)
     }
 
     fn pool_free(&self, first: PoolPage, len: u32) {

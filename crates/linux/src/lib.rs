@@ -8,7 +8,7 @@
 //! `abi` (the kernel's structures), `inject` (faults on purpose), `span`, `sys`, `scan` and `uffd` (what
 //! the kernel's page table holds, and how it is changed), `pages` (the steps of the trait), `sparse`,
 //! `pool`, `arena`, `table` (address to window), `fault` (the sink), `context`, `guest`, `chain`, `sigbus`,
-//! `thread` (how faults arrive), `opening`, `probe`, `error`, and `builder` and `host`, which join them.
+//! `thread` (how faults arrive), `twins` (pages compared in place), `opening`, `probe`, `error`, and `builder` and `host`, which join them.
 
 mod abi;
 mod arena;
@@ -31,6 +31,7 @@ mod sparse;
 mod sys;
 mod table;
 mod thread;
+mod twins;
 mod uffd;
 
 pub use builder::Builder;

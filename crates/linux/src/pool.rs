@@ -14,7 +14,7 @@ use memfold_mm::addr::{PAGE_SIZE, PageBytes, PoolPage};
 use memfold_mm::host::HostError;
 use memfold_sync::{Mutex, Rank};
 
-use crate::span::Span;
+use crate::span::{self, Span};
 use crate::sparse::Sparse;
 use crate::sys::{self, Errno};
 use crate::uffd::insist;
@@ -106,6 +106,25 @@ impl Pool {
             PAGE_SIZE => Ok(()),
             _ => Err(HostError::Os(libc::EIO)),
         }
+    }
+
+    /// Whether the page has these bytes: compared where it is, if there are addresses left for that.
+    pub(crate) fn equals(&self, at: PoolPage, bytes: &PageBytes) -> Result<bool, HostError> {
+        if let Some(source) = self.direct(at) {
+            // SAFETY: the mapping of a piece of the pool, which lives while the page is not freed; the page was written and
+            // nobody writes to it before it is freed, which whoever names it prevents.
+            let page = unsafe { &*(source as *const PageBytes) };
+            return Ok(page == bytes);
+        }
+        let mut page = [0; PAGE_SIZE];
+        self.read(at, &mut page)?;
+        Ok(page == *bytes)
+    }
+
+    /// A few words of a page that was written; `None` when there are no addresses left to read it from.
+    pub(crate) fn samples(&self, at: PoolPage) -> Option<[u64; 2]> {
+        // SAFETY: as in `equals`.
+        Some(unsafe { span::samples(self.direct(at)?) })
     }
 
     /// Frees pages, and the direct mappings that lie wholly in them.

@@ -8,6 +8,9 @@
 
 use memfold_mm::addr::{PAGE_SIZE, PageBytes};
 
+/// Where in each half of a page a word is looked at.
+const SAMPLES: [usize; 2] = [PAGE_SIZE / 4, PAGE_SIZE / 4 * 3];
+
 /// Addresses `addr..addr + len` of one of our arenas; may be empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
@@ -73,9 +76,8 @@ impl Span {
         self.part(pages, self.pages() - pages)
     }
 
-    /// Copies the first page out. The page is present, and nobody stores to it meanwhile Copies bytes in,
-    /// from byte `start` on. Other threads may use the memory meanwhile; the pages are there and writable
-    /// (pinned).
+    /// Copies bytes in, from byte `start` on. Other threads may use the memory meanwhile; the pages are there
+    /// and writable (pinned).
     pub(crate) fn copy_in(self, start: usize, bytes: &[u8]) {
         assert!(
             start + bytes.len() <= self.len,
@@ -88,6 +90,7 @@ impl Span {
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), (self.addr + start) as *mut u8, bytes.len()) };
     }
 
+    /// Copies the first page out. The page is present, and nobody stores to it meanwhile
     /// (the contract of `Host::read_private`).
     pub(crate) fn copy_out(self, out: &mut PageBytes) {
         assert!(!self.is_empty(), "a page to read");
@@ -95,4 +98,63 @@ impl Span {
         // present by the caller's contract; `out` is Rust memory and so no part of an arena.
         unsafe { std::ptr::copy_nonoverlapping(self.addr as *const u8, out.as_mut_ptr(), PAGE_SIZE) }
     }
+
+    /// Whether the first page has the bytes of the page at address `other`. Both are present, and nobody stores to
+    /// them meanwhile (the contract of `Host::is_twin`).
+    pub(crate) fn equals(self, other: usize) -> bool {
+        assert!(!self.is_empty(), "a page to compare");
+        // SAFETY: the page lies in an arena of ours (file header), the other in one or in a direct mapping of the
+        // pool; both are present by the caller's contract. No Rust reference is made.
+        let order = unsafe {
+            libc::memcmp(
+                self.addr as *const libc::c_void,
+                other as *const libc::c_void,
+                PAGE_SIZE,
+            )
+        };
+        order == 0
+    }
+
+    /// A word of each half of the first page. It is present; somebody may be storing to it.
+    pub(crate) fn samples(self) -> [u64; 2] {
+        assert!(!self.is_empty(), "a page to look at");
+        // SAFETY: the page lies in an arena of ours (file header) and is present by the caller's contract.
+        unsafe { samples(self.addr) }
+    }
+
+    /// Tells the processor that this part of the first page will be read soon. Nothing happens when it is not there.
+    pub(crate) fn expect_read(self, wanted: Wanted) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let expect = |at: usize| {
+                // SAFETY: a prefetch reads nothing that a program could see, and never faults.
+                unsafe { _mm_prefetch((self.addr + at) as *const i8, _MM_HINT_T0) };
+            };
+            match wanted {
+                Wanted::Samples => SAMPLES.iter().for_each(|&at| expect(at)),
+                Wanted::All => (0..PAGE_SIZE).step_by(64).for_each(expect),
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = wanted;
+    }
+}
+
+/// What of a page will be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// A word of each half.
+    Samples,
+    /// All of it.
+    All,
+}
+
+/// A word of each half of the page at an address.
+///
+/// # Safety
+/// The page is there to be read; somebody may be storing to it.
+pub(crate) unsafe fn samples(page: usize) -> [u64; 2] {
+    // SAFETY: aligned words inside the page. Volatile: programs may store meanwhile.
+    SAMPLES.map(|at| unsafe { ((page + at) as *const u64).read_volatile() })
 }

@@ -54,6 +54,26 @@ struct Ranges {
     loose_free: Vec<u64>,
 }
 
+/// A home as it was at one moment; to be used while it surely lives.
+#[derive(Debug)]
+pub(crate) struct View {
+    first: PoolPage,
+    places: Option<Arc<Chunks>>,
+}
+
+impl View {
+    /// The pool page of the page's place.
+    pub fn place(&self, page: PageNo) -> PoolPage {
+        self.first.plus(page.0)
+    }
+
+    /// Which frame stands at the page's place now (or none, if the home had no places then).
+    pub fn occupant(&self, page: PageNo) -> Option<FrameNo> {
+        let chunk = self.places.as_ref()?[(page.0 / CHUNK) as usize].get()?;
+        Homes::at(&chunk[(page.0 % CHUNK) as usize])
+    }
+}
+
 /// All homes and the loose range.
 #[derive(Debug)]
 pub(crate) struct Homes {
@@ -117,6 +137,15 @@ impl Homes {
     /// The pool page at which page 0 of the home's spaces stands.
     pub fn first(&self, home: HomeNo) -> PoolPage {
         self.homes.get(home.0).0.lock().first
+    }
+
+    /// For many questions about one home.
+    pub fn view(&self, home: HomeNo) -> View {
+        let state = self.homes.get(home.0).0.lock();
+        View {
+            first: state.first,
+            places: state.places.clone(),
+        }
     }
 
     pub fn join(&self, home: HomeNo) {

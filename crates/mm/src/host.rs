@@ -38,6 +38,15 @@ pub enum Protection {
     Protected,
 }
 
+/// A page that another may be equal to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Twin {
+    /// The protected private page of this space at the same place.
+    Private(SpaceNo),
+    /// This pool page, which was written.
+    Pool(PoolPage),
+}
+
 /// The machine that shows frames to programs.
 pub trait Host: Send + Sync {
     /// Makes the pool at least `pages` long.
@@ -155,6 +164,55 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// When the machine cannot read it.
     fn pool_read(&self, at: PoolPage, out: &mut PageBytes) -> Result<(), HostError>;
+
+    /// Whether a private page, stores to which may go through, probably has the bytes of this other page: a
+    /// guess from as much of them as the host cares to look at.
+    fn resembles(&self, space: SpaceNo, page: PageNo, of: Twin) -> bool {
+        let mut bytes = Box::new([0; crate::addr::PAGE_SIZE]);
+        if self.glance(space, page, &mut bytes).is_err() {
+            return false;
+        }
+        match of {
+            Twin::Pool(at) => self.pool_equals(at, &bytes) == Ok(true),
+            Twin::Private(other) => {
+                let mut others = Box::new([0; crate::addr::PAGE_SIZE]);
+                self.glance(other, page, &mut others).is_ok() && bytes == others
+            }
+        }
+    }
+
+    /// Whether such a page is probably zeros; the same kind of guess.
+    fn resembles_zeros(&self, space: SpaceNo, page: PageNo) -> bool {
+        let mut bytes = Box::new([0; crate::addr::PAGE_SIZE]);
+        self.glance(space, page, &mut bytes).is_ok() && bytes.iter().all(|&byte| byte == 0)
+    }
+
+    /// Whether a protected private page has the bytes of this other page. Compares all of them.
+    ///
+    /// # Errors
+    /// When the machine cannot read one of them.
+    fn is_twin(&self, space: SpaceNo, page: PageNo, of: Twin) -> Result<bool, HostError> {
+        let mut bytes = Box::new([0; crate::addr::PAGE_SIZE]);
+        self.read_private(space, page, &mut bytes)?;
+        match of {
+            Twin::Pool(at) => self.pool_equals(at, &bytes),
+            Twin::Private(other) => {
+                let mut others = Box::new([0; crate::addr::PAGE_SIZE]);
+                self.read_private(other, page, &mut others)?;
+                Ok(bytes == others)
+            }
+        }
+    }
+
+    /// Whether a pool page that was written has these bytes.
+    ///
+    /// # Errors
+    /// When the machine cannot read it.
+    fn pool_equals(&self, at: PoolPage, bytes: &PageBytes) -> Result<bool, HostError> {
+        let mut page = Box::new([0; crate::addr::PAGE_SIZE]);
+        self.pool_read(at, &mut page)?;
+        Ok(*page == *bytes)
+    }
 
     /// Frees `len` pool pages from `first` on: every window that shows one of them is emptied there,
     /// private copies stay. Pages that were never written are no error.

@@ -16,8 +16,8 @@ use super::look::{Buffers, is_zero};
 use crate::addr::{PageNo, PoolPage, Run, SpaceNo};
 use crate::budget::{Class, Need};
 use crate::frame::{Counts, Locked, Owner, Residence};
-use crate::home::HomeNo;
-use crate::host::{Host, Store};
+use crate::home::{HomeNo, View};
+use crate::host::{Host, Store, Twin};
 use crate::mm::{Mm, PAGE};
 use crate::table::Entry;
 
@@ -98,24 +98,27 @@ impl<'a> Candidate<'a> {
 }
 
 impl<H: Host, S: Store> Mm<H, S> {
-    /// Proves and merges; returns how many pages became one with another, and how many were zeros.
+    /// Proves and merges; returns how many pages became one with another, how many were zeros, and which were different
+    /// from the sibling's that they seemed to be equal to.
     pub(super) fn join_all(
         &self,
         home: HomeNo,
+        view: &View,
         mut candidates: Vec<Candidate<'_>>,
         buffers: &mut Buffers,
-    ) -> (u64, u64) {
+    ) -> (u64, u64, Vec<PageNo>) {
         self.protect_all(&mut candidates);
         candidates.retain_mut(|candidate| self.prove_counts(candidate));
         let mut proven = Vec::with_capacity(candidates.len());
+        let mut different = Vec::new();
         for candidate in candidates {
-            if self.is_equal(home, &candidate, buffers) {
+            if self.is_equal(view, &candidate, buffers) {
                 proven.push(candidate);
             } else {
-                self.counters.merge_changed.one();
-                candidate.give_up();
+                different.push(candidate);
             }
         }
+        let different = self.release_all(different);
         let proven = self.place_all(home, proven);
         for (space, run) in runs(proven.iter().flat_map(Candidate::windows).collect()) {
             self.host.drop_pages(space, run);
@@ -129,7 +132,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         self.counters.merged.add(merged);
         self.counters.merge_zeroed.add(zeroed);
-        (merged, zeroed)
+        (merged, zeroed, different)
     }
 
     /// Stops the stores to all private pages; drops the candidates for which the machine refuses.
@@ -177,25 +180,57 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Compares all bytes. No store goes through meanwhile.
-    fn is_equal(&self, home: HomeNo, candidate: &Candidate<'_>, buffers: &mut Buffers) -> bool {
+    fn is_equal(&self, view: &View, candidate: &Candidate<'_>, buffers: &mut Buffers) -> bool {
         assert!(
             candidate.frozen.is_some(),
             "a page is compared before it is proven"
         );
         let page = candidate.page;
-        let own = match candidate.from {
-            From::Window(space) => self.host.read_private(space, page, &mut buffers.one),
-            From::Loose(at) => self.host.pool_read(at, &mut buffers.one),
+        let twin = match candidate.plan {
+            Plan::Zero => None,
+            Plan::Join(_) => Some(Twin::Pool(view.place(page))),
+            Plan::Pair { lender, .. } => Some(Twin::Private(lender)),
         };
-        let other = match candidate.plan {
-            Plan::Zero => return own.is_ok() && is_zero(&buffers.one),
-            Plan::Join(_) => {
-                let place = self.homes.first(home).plus(page.0);
-                self.host.pool_read(place, &mut buffers.other)
+        let equal = match (candidate.from, twin) {
+            (From::Window(space), Some(twin)) => self.host.is_twin(space, page, twin),
+            (From::Window(space), None) => self
+                .host
+                .read_private(space, page, &mut buffers.one)
+                .map(|()| is_zero(&buffers.one)),
+            (From::Loose(at), Some(Twin::Pool(place))) => self
+                .host
+                .pool_read(at, &mut buffers.one)
+                .and_then(|()| self.host.pool_equals(place, &buffers.one)),
+            (From::Loose(_), _) => panic!("a pool page is paired"),
+        };
+        equal == Ok(true)
+    }
+
+    /// Lets go of pages that are not equal after all, and lets the visited space store to those that are its own: its
+    /// lock is held, so no fork is under way that has protected them. A sibling's page stays protected: the next store to it
+    /// takes a fault.
+    fn release_all(&self, different: Vec<Candidate<'_>>) -> Vec<PageNo> {
+        let own = |c: &Candidate<'_>| match (c.from, c.locked.frame.word.load().owner) {
+            (From::Window(space), Owner::Exclusive(_)) => Some((space, c.page)),
+            _ => None,
+        };
+        for (space, run) in runs(different.iter().filter_map(own).collect()) {
+            // Refused: the next store takes a fault.
+            let _ = self.host.unprotect(space, run);
+        }
+        let mut unpaired = Vec::new();
+        for candidate in different {
+            match candidate.plan {
+                Plan::Join(_) => self.counters.merge_differ.one(),
+                Plan::Zero => self.counters.merge_changed.one(),
+                Plan::Pair { .. } => {
+                    self.counters.merge_changed.one();
+                    unpaired.push(candidate.page);
+                }
             }
-            Plan::Pair { lender, .. } => self.host.read_private(lender, page, &mut buffers.other),
-        };
-        own.is_ok() && other.is_ok() && buffers.one == buffers.other
+            candidate.give_up();
+        }
+        unpaired
     }
 
     /// Copies the siblings' pages to their places, in runs; drops the candidates for which there is no room.
@@ -300,9 +335,8 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// Every leaf leaves the chain of the frame before it enters the keeper's, and only then says so.
     fn move_mappers(&self, locked: &Locked<'_>, keeper: Option<&Locked<'_>>) {
-        let mappers: Vec<_> = self.mappers(locked).collect();
-        for at in mappers {
-            self.unchain(locked, at);
+        while let Owner::Exclusive(at) | Owner::Shared(at) = locked.frame.word.load().owner {
+            let last = self.unchain(locked, at);
             let to = match keeper {
                 Some(keeper) => {
                     self.map_also(keeper, at.leaf, at.slot);
@@ -311,6 +345,9 @@ impl<H: Host, S: Store> Mm<H, S> {
                 None => Entry::Absent,
             };
             self.table(at.leaf).slot(at.slot).entry.store(to);
+            if last {
+                return;
+            }
         }
     }
 }

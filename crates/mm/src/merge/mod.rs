@@ -104,16 +104,18 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// One round over all spaces, or over a space and its siblings, now.
+    ///
+    /// # Errors
+    /// [`SpaceError::NoSuchSpace`]; [`SpaceError::OverBudget`] when there is no room for the list of spaces.
     pub fn merge_round(&self, space: Option<SpaceNo>) -> Result<MergeStep, SpaceError> {
         let home = match space {
             Some(no) => Some(self.lock_space(no)?.home),
             None => None,
         };
-        let Some(mut scanner) = self.new_scanner(home) else {
-            return Err(SpaceError::OverBudget {
-                limit: self.budget.limit(),
-            });
-        };
+        let made = self.retry(|| self.new_scanner(home).ok_or(Stop::NoRoom));
+        let mut scanner = made.map_err(|_| SpaceError::OverBudget {
+            limit: self.budget.limit(),
+        })?;
         let step = self.scan(&mut scanner, u64::MAX, Effort::Everything);
         self.end_scanner(&scanner);
         Ok(step)

@@ -16,7 +16,7 @@ use crate::space::SpaceState;
 use crate::table::{Entry, FAN, TableNo, first_of, slot_of};
 
 /// Pages of a space that are looked at together: one change of protection serves up to as many.
-pub(super) const WINDOW: u32 = if cfg!(any(loom, shuttle)) { 2 } else { 32 };
+pub(super) const WINDOW: u32 = if cfg!(any(loom, shuttle)) { 2 } else { 128 };
 
 /// A space that takes part, as it was when the round began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
