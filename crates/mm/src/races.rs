@@ -4,8 +4,9 @@
 //! frame, no two calls of the host concern one page at once, and every invariant of `world` holds afterwards.
 //! Method: one or two spaces of two pages; two threads, each in front once; loom interrupts them at every
 //! access that matters, within a bound. `machine.rs` is the host, the store and the programs; the models stand in
-//! `writes.rs` (faults, forks, drops) and `evictions.rs` (what reclaim meets).
+//! `writes.rs` (faults, forks, drops), `evictions.rs` (what reclaim meets) and `merges.rs`.
 
 mod evictions;
 mod machine;
+mod merges;
 mod writes;
