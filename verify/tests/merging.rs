@@ -371,18 +371,31 @@ fn steps_are_bounded() {
 /// Method: a round in small steps; between two of them the remembered sibling is dropped and its frames are used again.
 #[test]
 fn what_was_seen_may_be_gone() {
-    for gone in 0..3 {
+    for gone in 0..4 {
         let (mm, spaces) = siblings(3, 40);
-        for &space in &spaces {
+        let late = spaces[2];
+        for &space in spaces.iter().filter(|&&space| gone != 3 || space != late) {
             (0..32).for_each(|page| fill(&mm, space, page, 60));
         }
-        assert!(
-            !mm.merge(1, Effort::Everything).round_over,
-            "one window of one space"
-        );
+        // The root of the family, which has no pages, and the first sibling's window.
+        let seen = [(); 2].map(|()| mm.merge(1, Effort::Everything));
+        assert_eq!((seen[0].scanned, seen[1].scanned), (0, 32));
+        assert!(!seen[1].round_over);
         match gone {
             0 => mm.drop_space(spaces[0]).expect("it lives"),
             1 => (0..32).for_each(|page| fill(&mm, spaces[0], page, 61)),
+            3 => {
+                // Its frames are those of other pages of another sibling now.
+                let run = Run {
+                    first: PageNo(0),
+                    len: 32,
+                };
+                mm.evict(spaces[0], run).expect("it lives");
+                (0..32)
+                    .rev()
+                    .for_each(|page| fill(&mm, late, page, 60 + u8::from(page == 7)));
+                fill(&mm, late, 7, 60);
+            }
             _ => {
                 mm.drop_space(spaces[0]).expect("it lives");
                 let new = family(&mm, 1, 40, Domain(1));
