@@ -7,9 +7,11 @@
 
 use crate::oracle::Oracle;
 use crate::stores::Built;
-use memfold_mm::Mm;
-use memfold_mm::addr::{PAGE_SIZE, PageNo, SpaceNo};
+use memfold_mm::addr::{PAGE_SIZE, PageNo, Run, SpaceNo};
+use memfold_mm::table::FAN;
+use memfold_mm::{Digest, Mm, SpaceDigest};
 use memfold_sim::SimHost;
+use std::collections::BTreeMap;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -55,6 +57,58 @@ pub fn full<S: Built>(mm: &Mm<SimHost, S>, oracle: &Oracle, store_base: u64) {
         let all: Vec<String> = violations.iter().map(ToString::to_string).collect();
         panic!("the manager's invariants are broken:\n  {}", all.join("\n  "));
     }
+}
+
+/// What a failed call may have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum May {
+    /// Nothing.
+    Nothing,
+    /// Where the bytes of pages are: reclaim ran.
+    Reclaim,
+    /// Pages of this run may be their space's own now: a pin failed.
+    Own(SpaceNo, Run),
+}
+
+/// A call failed: everything is as it was.
+///
+/// # Panics
+/// When something is not.
+pub fn unchanged<S: Built>(mm: &Mm<SimHost, S>, before: &Digest, may: May) {
+    let after = mm.digest();
+    let [now, then] = [&after, before].map(|digest| told(digest, may));
+    for (no, space) in &then {
+        assert_eq!(
+            now.get(no),
+            Some(space),
+            "a failed operation changed what programs can tell of space {no}"
+        );
+    }
+    assert_eq!(now.len(), then.len(), "a failed operation left a space");
+    if may == May::Nothing {
+        assert_eq!(after.held, before.held, "a failed operation changed what is held");
+    }
+}
+
+/// What programs can tell, without what may have changed.
+fn told(digest: &Digest, may: May) -> BTreeMap<u32, SpaceDigest> {
+    let mut spaces = digest.spaces.clone();
+    if let May::Own(no, run) = may {
+        let pages = &mut spaces.get_mut(&no.0).expect("it lives").pages;
+        // A write fault may make the pages that follow as well, up to the end of the table.
+        let end = (run.end().0 as usize).next_multiple_of(FAN).min(pages.len());
+        pages[run.first.0 as usize..end].fill(None);
+        // Numbers are given in the order in which pages are met.
+        let mut known = BTreeMap::new();
+        for number in spaces
+            .values_mut()
+            .flat_map(|space| space.pages.iter_mut().flatten())
+        {
+            let next = known.len() as u32;
+            *number = *known.entry(*number).or_insert(next);
+        }
+    }
+    spaces
 }
 
 /// All bytes of one space.

@@ -111,6 +111,43 @@ pub fn grow(space: u32) -> Op {
     })
 }
 
+/// Whole pages of zeros.
+#[must_use]
+pub fn zero(space: u32, first: u32, pages: u32) -> Op {
+    Op::Zero(range(space, first, pages))
+}
+
+/// A merge round over all spaces, now.
+#[must_use]
+pub fn merge() -> Op {
+    Op::MergeRound(Spot { value: 2, ..SPOT })
+}
+
+/// A step of merging in the background, long enough for a round over what a scenario has.
+#[must_use]
+pub fn merge_step() -> Op {
+    Op::Merge(Spot {
+        count: 255,
+        value: 0,
+        ..SPOT
+    })
+}
+
+/// The same while a second thread stores to a page that was just looked at.
+#[must_use]
+pub fn merge_race(space: u32, page: u32) -> Op {
+    Op::MergeRound(Spot {
+        value: 3,
+        ..at(space, page)
+    })
+}
+
+/// A range is given copies of its own.
+#[must_use]
+pub fn unmerge(space: u32, first: u32, pages: u32) -> Op {
+    Op::Unmerge(range(space, first, pages))
+}
+
 /// A load while a second thread stores.
 #[must_use]
 pub fn race(space: u32, page: u32) -> Op {

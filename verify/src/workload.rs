@@ -44,7 +44,20 @@ pub enum Op {
     Freeze(Spot),
     /// A load of a page to which a second thread stores at that moment.
     Race(Spot),
+    /// A space says whether it takes part in merging.
+    Mergeable(Spot),
+    /// A bounded step of merging, in the background or with all effort.
+    Merge(Spot),
+    /// A round of merging now, every second one with a second thread's store to a page that was just looked at.
+    MergeRound(Spot),
+    /// A range of a space is given copies of its own.
+    Unmerge(Spot),
+    /// Some whole pages become zeros.
+    Zero(Spot),
 }
+
+/// How many kinds of operations there are.
+pub const KINDS: usize = 19;
 
 /// The fields of a word, which each operation reads as it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +77,7 @@ pub struct Spot {
 }
 
 /// How often each operation comes, in 256ths; in the order of [`Op`].
-pub type Weights = [u8; 14];
+pub type Weights = [u8; KINDS];
 
 /// A mix of operations and the sizes of what they work on.
 #[derive(Clone, Copy, Debug)]
@@ -79,14 +92,17 @@ pub struct Mix {
     pub pages: (u32, u32),
     /// How often each operation comes.
     pub weights: Weights,
-    /// Each call of the host and of the store is refused with this probability, in 65,536ths.
+    /// Each call of the host and of the store is refused with this probability, in 65,536ths; so is a charge of
+    /// the budget in each operation, with ten times the probability.
     pub refusals: u32,
+    /// Which bits of a value choose the pattern of a whole page: few make equal pages.
+    pub patterns: u8,
     /// Steps between two full comparisons.
     pub audit_every: u32,
 }
 
 /// The usual weights.
-pub const USUAL: Weights = [66, 60, 30, 20, 10, 6, 14, 6, 2, 6, 8, 4, 4, 4];
+pub const USUAL: Weights = [66, 60, 30, 20, 10, 6, 14, 6, 2, 6, 8, 4, 4, 4, 2, 4, 4, 2, 4];
 
 impl Op {
     /// The operation that a word means.
@@ -112,7 +128,7 @@ impl Op {
             at -= u32::from(weights[kind]);
             kind += 1;
         }
-        const KINDS: [fn(Spot) -> Op; 14] = [
+        const ALL: [fn(Spot) -> Op; KINDS] = [
             Op::Read,
             Op::Write,
             Op::Fill,
@@ -127,8 +143,13 @@ impl Op {
             Op::Grow,
             Op::Freeze,
             Op::Race,
+            Op::Mergeable,
+            Op::Merge,
+            Op::MergeRound,
+            Op::Unmerge,
+            Op::Zero,
         ];
-        KINDS[kind](spot)
+        ALL[kind](spot)
     }
 }
 
@@ -157,7 +178,7 @@ pub fn pattern(value: u8, salt: u64) -> Box<PageBytes> {
 }
 
 /// Many kinds of use, by name; small spaces, so that collisions are frequent.
-pub const MIXES: [Mix; 9] = [
+pub const MIXES: [Mix; 11] = [
     Mix {
         name: "usual",
         limit_bytes: u64::MAX,
@@ -165,6 +186,7 @@ pub const MIXES: [Mix; 9] = [
         pages: (3, 40),
         weights: USUAL,
         refusals: 0,
+        patterns: 0xff,
         audit_every: 16,
     },
     // A budget that holds a fraction of what is written: every fault may have to reclaim.
@@ -180,7 +202,7 @@ pub const MIXES: [Mix; 9] = [
         limit_bytes: 3 << 19,
         spaces: 40,
         pages: (10, 40),
-        weights: [60, 60, 60, 20, 4, 8, 3, 3, 1, 3, 4, 2, 2, 4],
+        weights: [60, 60, 60, 20, 4, 8, 3, 3, 1, 3, 4, 2, 2, 4, 1, 2, 3, 1, 4],
         ..USUAL_MIX
     },
     // More is written than the budget holds even in the store: operations must fail, and fail well.
@@ -189,7 +211,7 @@ pub const MIXES: [Mix; 9] = [
         limit_bytes: 1 << 20,
         spaces: 44,
         pages: (20, 40),
-        weights: [60, 40, 60, 8, 6, 8, 6, 3, 0, 3, 4, 2, 3, 4],
+        weights: [60, 40, 60, 8, 6, 8, 6, 3, 0, 3, 4, 2, 3, 4, 1, 2, 3, 1, 4],
         ..USUAL_MIX
     },
     // Forks of forks, few drops.
@@ -197,7 +219,7 @@ pub const MIXES: [Mix; 9] = [
         name: "deep",
         spaces: 48,
         pages: (3, 20),
-        weights: [60, 60, 20, 40, 10, 2, 20, 4, 2, 6, 8, 2, 8, 2],
+        weights: [60, 60, 20, 40, 10, 2, 20, 4, 2, 6, 8, 2, 8, 2, 1, 2, 3, 1, 4],
         ..USUAL_MIX
     },
     Mix {
@@ -221,7 +243,17 @@ pub const MIXES: [Mix; 9] = [
         name: "churn",
         spaces: 12,
         pages: (3, 24),
-        weights: [60, 40, 20, 20, 8, 6, 50, 10, 10, 4, 8, 2, 4, 2],
+        weights: [60, 40, 20, 20, 8, 6, 50, 10, 10, 4, 8, 2, 4, 2, 1, 2, 3, 1, 4],
+        ..USUAL_MIX
+    },
+    // Siblings that were warmed up by themselves, of few patterns: merged, written, merged again.
+    Mix {
+        name: "siblings",
+        limit_bytes: 3 << 19,
+        spaces: 40,
+        pages: (6, 30),
+        weights: [40, 30, 60, 10, 8, 8, 10, 4, 2, 4, 8, 2, 2, 2, 3, 14, 40, 6, 3],
+        patterns: 0x03,
         ..USUAL_MIX
     },
     // One call in two hundred is refused.
@@ -230,6 +262,14 @@ pub const MIXES: [Mix; 9] = [
         limit_bytes: 2 << 20,
         refusals: 330,
         audit_every: 4,
+        ..USUAL_MIX
+    },
+    // The same without a budget, so that nothing but the refusal is the reason of a failure.
+    Mix {
+        name: "refusing_roomy",
+        refusals: 660,
+        audit_every: 4,
+        weights: [60, 40, 40, 20, 10, 12, 14, 4, 2, 6, 8, 4, 6, 4, 2, 6, 10, 4, 4],
         ..USUAL_MIX
     },
 ];
@@ -241,6 +281,7 @@ const USUAL_MIX: Mix = Mix {
     pages: (3, 40),
     weights: USUAL,
     refusals: 0,
+    patterns: 0xff,
     audit_every: 16,
 };
 

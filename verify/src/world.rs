@@ -1,18 +1,19 @@
 //! The world: the real manager on the simulated host, the oracle beside it, and one operation at a time on both.
 //!
 //! Every read is compared at once. An operation may fail only for a stated reason that applies: no room in a
-//! budget, a refused call, too many spaces. It has then changed no byte, which the next audit sees. Read next: `world/actions.rs`.
+//! budget, a refused call, too many spaces. It has then changed nothing: no byte, which the next audit sees, and while the
+//! world is *watched* nothing else either, by the digest. Read next: `world/actions.rs`.
 
 mod actions;
 
-use crate::audit;
+use crate::audit::{self, May};
 use crate::oracle::Oracle;
 use crate::stores::Built;
 use crate::workload::{Mix, Op};
 use memfold_mm::addr::{PageNo, Run, SpaceNo};
 use memfold_mm::host::Domain;
-use memfold_mm::{Config, FaultError, Mm, Size, SpaceError, UNLIMITED};
-use memfold_sim::{Plan, SimHost};
+use memfold_mm::{Config, FaultError, Mm, Refuse, Size, SpaceError, UNLIMITED};
+use memfold_sim::{Plan, Rng, SimHost};
 
 /// A space that lives, and its pins.
 #[derive(Debug)]
@@ -44,6 +45,10 @@ pub struct World<S> {
     mix: Mix,
     tally: Tally,
     store_base: u64,
+    /// Whether a digest is taken before each call.
+    watched: bool,
+    /// Which charges are refused.
+    rng: Rng,
 }
 
 impl<S: Built> World<S> {
@@ -67,6 +72,8 @@ impl<S: Built> World<S> {
             mix: *mix,
             tally: Tally::default(),
             store_base,
+            watched: mix.refusals != 0,
+            rng: Rng::new(seed ^ 3),
         };
         if mix.refusals != 0 {
             world.refuse(Plan::chance(mix.refusals));
@@ -78,6 +85,52 @@ impl<S: Built> World<S> {
     pub fn refuse(&self, plan: Plan) {
         self.mm.host().set_plan(plan);
         self.mm.store().refuse(plan);
+    }
+
+    /// Takes the digest before every call from now on, and compares it when the call fails.
+    pub fn watch(&mut self) {
+        self.watched = true;
+    }
+
+    /// Refuses a charge of the budget now and then, by the mix.
+    fn refuse_charges(&mut self) {
+        let plan = if self.rng.chance(self.mix.refusals * 10) {
+            Refuse::Nth(u64::from(self.rng.below(6)))
+        } else {
+            Refuse::Never
+        };
+        self.mm.refuse_charges(plan);
+    }
+
+    /// One call of the manager. When it fails, everything must be as it was.
+    ///
+    /// # Panics
+    /// When something is not.
+    pub(crate) fn ask<R, E>(&self, call: impl FnOnce(&Mm<SimHost, S>) -> Result<R, E>) -> Result<R, E> {
+        self.ask_for(May::Nothing, call)
+    }
+
+    /// The same; when it fails, this may have changed.
+    pub(crate) fn ask_for<R, E>(
+        &self,
+        may: May,
+        call: impl FnOnce(&Mm<SimHost, S>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let before = self.watched.then(|| (self.mm.digest(), self.mm.stats()));
+        let answer = call(&self.mm);
+        if let (Err(_), Some((digest, stats))) = (&answer, before) {
+            let reclaimed = self.mm.stats().direct_reclaims != stats.direct_reclaims;
+            let may = if reclaimed && may == May::Nothing {
+                May::Reclaim
+            } else {
+                may
+            };
+            audit::unchanged(&self.mm, &digest, may);
+            for space in self.oracle.spaces() {
+                audit::bytes(&self.mm, &self.oracle, space);
+            }
+        }
+        answer
     }
 
     /// Pins pages of one more space until a normal need finds about `left` free pages. Such a space is no target of
@@ -132,6 +185,8 @@ impl<S: Built> World<S> {
     /// Ends all refusals and gives the filled budget back.
     pub fn relent(&mut self) {
         self.refuse(Plan::NONE);
+        self.mix.refusals = 0;
+        self.refuse_charges();
         self.drain();
     }
 
@@ -161,6 +216,9 @@ impl<S: Built> World<S> {
     /// When the two sides differ.
     pub fn step(&mut self, op: Op) {
         self.tally.steps += 1;
+        if self.mix.refusals != 0 {
+            self.refuse_charges();
+        }
         if let Err(error) = self.apply(op) {
             self.tally.failed += 1;
             assert!(self.excused(error), "{op:?} failed without a reason: {error}");
@@ -185,7 +243,7 @@ impl<S: Built> World<S> {
         let host_refused = self.mm.host().plan_counts().1 != 0;
         match error {
             SpaceError::OverBudget { .. } | SpaceError::Fault(FaultError::OverBudget { .. }) => {
-                self.mix.limit_bytes != UNLIMITED
+                self.mix.limit_bytes != UNLIMITED || self.mm.charges_refused() != 0
             }
             SpaceError::Host(_) | SpaceError::Fault(FaultError::Host { .. }) => host_refused,
             SpaceError::Fault(FaultError::PageLost { .. }) => self.mm.store().refused() != 0,

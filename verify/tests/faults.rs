@@ -1,10 +1,13 @@
-//! Goal: whatever call of the machine or the store fails, whenever it does: no panic, no leak, no changed byte, and a
-//! stated error or none. Method: scripted scenarios; in each, every n-th call in turn fails once, and then every n-th
-//! and all later ones do; likewise a budget with 0, 1, 2... pages left. A full audit after each operation, then the same
-//! operations again without failures.
+//! Goal: whatever call of the machine or the store fails, or charge or allocation of the manager, whenever it does: no
+//! panic, no leak, no changed byte, and a stated error or none; and an operation that fails leaves the digest of the whole
+//! system as it was. Method: scripted scenarios; in each, every n-th call in turn fails once, and then every n-th
+//! and all later ones do; likewise a budget with 0, 1, 2... pages left. The digest before and after each failed call, a
+//! full audit after each operation. An operation that failed is repeated at once, and the system is then what it is where nothing
+//! failed; then the same operations again without failures.
 #![cfg(not(shuttle))]
 
 use memfold_mm::addr::{PageNo, Run};
+use memfold_mm::{Digest, Refuse};
 use memfold_sim::{Lasting, Plan, SimStore};
 use memfold_verify::script::*;
 use memfold_verify::workload::{MIXES, Mix, Op};
@@ -19,8 +22,8 @@ const MIX: Mix = Mix {
     ..MIXES[0]
 };
 
-/// How many operations ended in a stated error, by seam.
-static OUTCOMES: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+/// How many operations ended in a stated error, by seam; and how many of these were repeated and compared.
+static OUTCOMES: [AtomicU64; 5] = [const { AtomicU64::new(0) }; 5];
 
 /// What fails.
 #[derive(Clone, Copy, Debug)]
@@ -29,33 +32,68 @@ enum Seam {
     Host,
     /// The n-th call of the store.
     Store,
+    /// The n-th charge of the budget, or item taken of an array.
+    Charge,
     /// The budget, when `n` pages more are taken.
     Budget,
 }
 
-/// Runs the setup, then the action with the `n`-th call failing; true when a call did.
-fn once(setup: &[Op], action: &[Op], seam: Seam, n: u64, lasting: Lasting) -> bool {
-    let mut world: World<SimStore> = World::new(n, &MIX);
+fn prepared(setup: &[Op], seed: u64) -> World<SimStore> {
+    let mut world: World<SimStore> = World::new(seed, &MIX);
+    world.watch();
     setup.iter().for_each(|&op| world.step(op));
     assert_eq!(world.tally().failed, 0, "the setup fails");
-    let plan = Plan::nth(n, lasting);
-    let refused = match seam {
-        Seam::Budget => {
-            world.fill_up(n);
-            action.iter().for_each(|&op| world.step(op));
-            u64::from(n < 20)
+    world
+}
+
+/// What the system is after each operation, when nothing fails.
+fn course(setup: &[Op], action: &[Op]) -> Vec<Digest> {
+    let mut world = prepared(setup, 0);
+    let digests = action.iter().map(|&op| {
+        world.step(op);
+        world.mm.digest()
+    });
+    digests.collect()
+}
+
+/// Makes the `n`-th call fail.
+fn arm(world: &mut World<SimStore>, seam: Seam, n: u64, lasting: Lasting) {
+    match seam {
+        Seam::Budget => world.fill_up(n),
+        Seam::Charge => world.mm.refuse_charges(match lasting {
+            Lasting::Once => Refuse::Nth(n),
+            Lasting::FromThenOn => Refuse::From(n),
+        }),
+        Seam::Host => world.mm.host().set_plan(Plan::nth(n, lasting)),
+        Seam::Store => world.mm.store().set_plan(Plan::nth(n, lasting)),
+    }
+}
+
+fn refused(world: &World<SimStore>, seam: Seam, n: u64) -> u64 {
+    match seam {
+        Seam::Budget => u64::from(n < 20),
+        Seam::Charge => world.mm.charges_refused(),
+        Seam::Host => world.mm.host().plan_counts().1,
+        Seam::Store => world.mm.store().plan_counts().1,
+    }
+}
+
+/// Runs the setup, then the action with the `n`-th call failing; true when a call did.
+fn once(setup: &[Op], action: &[Op], course: &[Digest], seam: Seam, n: u64, lasting: Lasting) -> bool {
+    let mut world = prepared(setup, n);
+    arm(&mut world, seam, n, lasting);
+    let mut left = action.iter().zip(course);
+    let mut alike = true;
+    for (&op, should) in left.by_ref() {
+        let (failed, before) = (world.tally().failed, refused(&world, seam, n));
+        world.step(op);
+        alike &= before == refused(&world, seam, n) || world.tally().failed != failed;
+        let alone = matches!((seam, lasting), (Seam::Host | Seam::Store, Lasting::Once));
+        if world.tally().failed != failed && alike && alone {
+            repeat(&mut world, op, should);
         }
-        Seam::Host => {
-            world.mm.host().set_plan(plan);
-            action.iter().for_each(|&op| world.step(op));
-            world.mm.host().plan_counts().1
-        }
-        Seam::Store => {
-            world.mm.store().set_plan(plan);
-            action.iter().for_each(|&op| world.step(op));
-            world.mm.store().plan_counts().1
-        }
-    };
+    }
+    let refused = refused(&world, seam, n);
     world.relent();
     let failed = world.tally().failed;
     // Relaxed: a number for people.
@@ -72,13 +110,28 @@ fn once(setup: &[Op], action: &[Op], seam: Seam, n: u64, lasting: Lasting) -> bo
     refused != 0
 }
 
-/// Every call in turn, both ways, at both seams.
+/// The operation failed, and everything before it went as it should: nothing is left of the failure once it is repeated.
+fn repeat(world: &mut World<SimStore>, op: Op, should: &Digest) {
+    let failed = world.tally().failed;
+    world.step(op);
+    assert_eq!(
+        world.tally().failed,
+        failed,
+        "{op:?} fails again, though only one call was refused"
+    );
+    assert_eq!(&world.mm.digest(), should, "{op:?} after it had failed once");
+    // Relaxed: a number for people.
+    OUTCOMES[4].fetch_add(1, Ordering::Relaxed);
+}
+
+/// Every call in turn, both ways, at all seams.
 fn sweep(setup: &[Op], action: &[Op]) {
+    let course = course(setup, action);
     let mut refused = 0;
-    for seam in [Seam::Host, Seam::Store, Seam::Budget] {
+    for seam in [Seam::Host, Seam::Store, Seam::Charge, Seam::Budget] {
         for lasting in [Lasting::Once, Lasting::FromThenOn] {
             let calls = (0..10_000)
-                .take_while(|&n| once(setup, action, seam, n, lasting))
+                .take_while(|&n| once(setup, action, &course, seam, n, lasting))
                 .count();
             assert!(calls < 10_000, "the scenario has no end");
             refused += calls;
@@ -86,8 +139,11 @@ fn sweep(setup: &[Op], action: &[Op]) {
     }
     assert!(refused != 0, "the scenario makes no call that can fail");
     // Relaxed: a number for people.
-    let [host, store, budget] = [0, 1, 2].map(|n| OUTCOMES[n].load(Ordering::Relaxed));
-    println!("{refused} failures here; stated errors so far: {host} host, {store} store, {budget} budget");
+    let [host, store, charge, budget, repeated] =
+        [0, 1, 2, 3, 4].map(|n| OUTCOMES[n].load(Ordering::Relaxed));
+    println!(
+        "{refused} failures here; stated errors so far: {host} host, {store} store, {charge} charges, {budget} budget; {repeated} repeated"
+    );
 }
 
 #[test]
@@ -305,6 +361,97 @@ fn ageing_and_reclaim() {
         &setup,
         &[reclaim(4), write(0, 5, 3), read(1, 0), reclaim(40), read(0, 7)],
     );
+}
+
+/// Two siblings that grew up by themselves, with equal pages, pages of zeros, and one that differs.
+fn siblings() -> Vec<Op> {
+    let mut setup = vec![create(), fork(0), fork(0)];
+    for space in [1, 2] {
+        setup.extend([
+            fill(space, 0, 3),
+            zero(space, 4, 2),
+            write(space, 7, 3),
+            write(space, 6, space as u8),
+        ]);
+    }
+    setup
+}
+
+#[test]
+fn merging_of_private_pages() {
+    sweep(
+        &siblings(),
+        &[merge(), read(1, 1), write(2, 1, 9), write(1, 4, 3), read(2, 4)],
+    );
+}
+
+#[test]
+fn merging_in_the_background() {
+    sweep(
+        &siblings(),
+        &[
+            merge_step(),
+            merge_step(),
+            merge_step(),
+            read(2, 1),
+            write(1, 0, 4),
+        ],
+    );
+}
+
+#[test]
+fn merging_while_a_second_thread_stores() {
+    sweep(
+        &siblings(),
+        &[
+            merge_race(1, 1),
+            read(1, 1),
+            merge_race(2, 4),
+            read(2, 4),
+            merge(),
+        ],
+    );
+}
+
+#[test]
+fn merging_with_what_stands_at_the_place() {
+    let mut setup = siblings();
+    setup.extend([merge(), fork(0), fill(3, 0, 3), fork(3), write(3, 1, 2)]);
+    sweep(
+        &setup,
+        &[merge(), write(3, 1, 5), read(4, 1), merge(), read(4, 2)],
+    );
+}
+
+#[test]
+fn merging_of_pinned_and_forked_pages() {
+    let mut setup = siblings();
+    setup.extend([pin(1, 0, 2), fork(2)]);
+    sweep(&setup, &[merge(), fork(1), unpin(1), merge(), write(2, 2, 8)]);
+}
+
+#[test]
+fn merged_pages_leave_and_come_back() {
+    let mut setup = siblings();
+    setup.push(merge());
+    sweep(
+        &setup,
+        &[
+            evict(1, 0, 8),
+            read(1, 1),
+            write(2, 2, 9),
+            evict(2, 0, 8),
+            drop_space(1),
+            read(1, 0),
+        ],
+    );
+}
+
+#[test]
+fn unmerging() {
+    let mut setup = siblings();
+    setup.extend([merge(), fork(1), evict(2, 2, 1)]);
+    sweep(&setup, &[unmerge(1, 0, 8), unmerge(2, 0, 8), unmerge(3, 0, 8)]);
 }
 
 /// The room for a table and a frame runs out while the store is already there. Found: it was shown over.

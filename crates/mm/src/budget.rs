@@ -11,8 +11,15 @@
 //!                     reclaim in the background stops ^   ^ starts    ^ faults reclaim for themselves
 //! ```
 
+#[cfg(feature = "faults")]
+mod refusals;
+
 use crate::host::Ledger;
+use memfold_sync::Slots;
 use memfold_sync::atomic::{AtomicU64, Ordering};
+
+#[cfg(feature = "faults")]
+pub use refusals::Refuse;
 
 /// What bytes are held as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +57,8 @@ pub struct Budget {
     total: AtomicU64,
     peak: AtomicU64,
     classes: [AtomicU64; 4],
+    #[cfg(feature = "faults")]
+    refusals: refusals::Refusals,
 }
 
 /// One reading of the totals, in bytes.
@@ -87,17 +96,25 @@ impl Budget {
             total: zero(),
             peak: zero(),
             classes: [zero(), zero(), zero(), zero()],
+            #[cfg(feature = "faults")]
+            refusals: refusals::Refusals::default(),
         }
     }
 
     /// Takes `bytes`; false when they would pass what this need may use.
     #[must_use]
     pub fn charge(&self, class: Class, bytes: u64, need: Need) -> bool {
+        #[cfg(feature = "faults")]
+        if self.refusals.refuses() {
+            return false;
+        }
         let limit = match need {
             Need::Normal => self.limit - self.reserve,
             Need::Refault => self.limit - self.reserve / 2,
             Need::Reclaim => self.limit,
         };
+        #[cfg(feature = "faults")]
+        let limit = self.refusals.within(limit);
         let fits = |held: u64| held.checked_add(bytes).filter(|&sum| sum <= limit);
         // Relaxed: a number on its own, no other data is published by it.
         match self
@@ -113,6 +130,25 @@ impl Budget {
             }
             Err(_) => false,
         }
+    }
+
+    /// From now on charges are refused as the plan says; for tests.
+    #[cfg(feature = "faults")]
+    pub fn refuse(&self, plan: Refuse) {
+        self.refusals.set(plan);
+    }
+
+    /// From now on nobody may have these bytes of the budget; for tests.
+    #[cfg(feature = "faults")]
+    pub fn set_aside(&self, bytes: u64) {
+        self.refusals.set_aside(bytes);
+    }
+
+    /// Charges that were refused under the plan.
+    #[cfg(feature = "faults")]
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refusals.refused()
     }
 
     /// Gives `bytes` back; they are held no more.
@@ -181,6 +217,16 @@ impl Budget {
             stored: class(Class::Stored),
             tables: class(Class::Tables),
         }
+    }
+
+    /// Takes an item of an array, which is charged for when it has to grow.
+    pub(crate) fn take<T>(&self, from: &Slots<T>, need: Need) -> Option<u32> {
+        // As if the array had to grow.
+        #[cfg(feature = "faults")]
+        if self.refusals.refuses() {
+            return None;
+        }
+        from.alloc(self.tables(need))
     }
 
     /// Charges for the manager's tables with this need.

@@ -38,8 +38,9 @@ impl<H: Host, S: Store> Mm<H, S> {
             return Err(SpaceError::BadSize { pages, most });
         }
         let no = self.new_space()?;
-        let Some((home, pool_pages)) = self.homes.create(size.reserve, self.budget.tables(Need::Normal))
-        else {
+        let tables = || self.budget.tables(Need::Normal);
+        let made = self.retry(|| self.homes.create(size.reserve, tables()).ok_or(Stop::NoRoom));
+        let Ok((home, pool_pages)) = made else {
             self.spaces.free(no.0);
             return Err(SpaceError::OverBudget {
                 limit: self.budget.limit(),

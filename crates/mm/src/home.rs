@@ -74,6 +74,19 @@ impl View {
     }
 }
 
+/// What a home holds.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    /// Spaces of the home.
+    pub users: u32,
+    /// Bytes of its records.
+    pub bytes: u64,
+    /// Bases that it keeps in the store.
+    pub bases: u64,
+    /// Who stands where.
+    pub standing: Vec<(PageNo, FrameNo)>,
+}
+
 /// All homes and the loose range.
 #[derive(Debug)]
 pub(crate) struct Homes {
@@ -300,6 +313,51 @@ impl Homes {
         });
         assert!(at < LOOSE_PAGES, "the loose range is full");
         (PoolPage(at), at + 1)
+    }
+
+    /// Loose places that are taken.
+    pub fn loose_used(&self) -> u64 {
+        let ranges = self.ranges.lock();
+        ranges.loose_next - ranges.loose_free.len() as u64
+    }
+
+    /// Homes that are given out.
+    pub fn used(&self) -> u32 {
+        self.homes.used()
+    }
+
+    /// Bytes of the array of homes.
+    pub fn held_bytes(&self) -> u64 {
+        self.homes.held_bytes()
+    }
+
+    /// What the homes that have users hold, for checks; call it when nothing runs.
+    pub fn survey(&self) -> Vec<(HomeNo, Survey)> {
+        let survey = |no| {
+            let state = self.homes.get(no).0.lock();
+            let mut found = Survey {
+                users: state.users,
+                ..Survey::default()
+            };
+            let places = state.places.clone().filter(|_| state.users != 0);
+            drop(state);
+            if let Some(places) = places {
+                found.bytes = Self::outer_bytes(&places);
+                for (n, chunk) in places.iter().enumerate() {
+                    let Some(chunk) = chunk.get() else { continue };
+                    found.bytes += Self::chunk_bytes();
+                    found.bases += chunk.iter().filter_map(Self::base_at).count() as u64;
+                    let first = n as u32 * CHUNK;
+                    let standing = (first..)
+                        .zip(chunk.iter())
+                        .filter_map(|(page, place)| Some((PageNo(page), Self::at(place)?)));
+                    found.standing.extend(standing);
+                }
+            }
+            (HomeNo(no), found)
+        };
+        let all = self.homes.numbers().map(survey);
+        all.filter(|(_, found)| found.users != 0).collect()
     }
 
     /// Gives a loose place back; it is empty in the pool by now.

@@ -9,6 +9,7 @@
 pub mod addr;
 mod budget;
 mod check;
+mod digest;
 mod drop;
 mod fault;
 mod fork;
@@ -30,8 +31,11 @@ mod survey;
 pub mod swap;
 pub mod table;
 
+#[cfg(feature = "faults")]
+pub use budget::Refuse;
 pub use budget::{UNLIMITED, Usage};
 pub use check::Violation;
+pub use digest::{Digest, Held, SpaceDigest};
 pub use fork::Size;
 pub use home::HomeNo;
 pub use merge::{Effort, MergeStep, Merging, Sharing};

@@ -131,6 +131,8 @@ pub struct Mm<H, S> {
     pub(crate) most_spaces: u32,
     /// The merge round under way in the background.
     pub(crate) scanner: Mutex<Option<Scanner>>,
+    /// Bytes that are charged from the start beside the arrays: page buffers, and what the store begins with.
+    pub(crate) fixed_bytes: u64,
     scratch: Mutex<Vec<Box<PageBytes>>>,
 }
 
@@ -169,6 +171,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             clock: AtomicU32::new(0),
             most_spaces: config.spaces,
             scanner: Mutex::new(Rank::Slots, None),
+            fixed_bytes: SCRATCH as u64 * PAGE + config.store_bytes,
             scratch: Mutex::new(
                 Rank::Slots,
                 (0..SCRATCH).map(|_| Box::new([0; PAGE_SIZE])).collect(),
@@ -179,8 +182,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             + mm.spaces.base_bytes()
             + mm.homes.base_bytes()
             + mm.swap.base_bytes()
-            + SCRATCH as u64 * PAGE
-            + config.store_bytes;
+            + mm.fixed_bytes;
         let least = (base * 4).max(LEAST_LIMIT);
         if limit < least || !mm.budget.charge(Class::Tables, base, Need::Normal) {
             return Err(BuildError::BudgetTooSmall { limit, least });
@@ -219,6 +221,25 @@ impl<H: Host, S: Store> Mm<H, S> {
         stats
     }
 
+    /// From now on charges of the budget are refused as the plan says; for tests.
+    #[cfg(feature = "faults")]
+    pub fn refuse_charges(&self, plan: crate::budget::Refuse) {
+        self.budget.refuse(plan);
+    }
+
+    /// From now on nobody may have these bytes of the budget; for tests.
+    #[cfg(feature = "faults")]
+    pub fn set_aside(&self, bytes: u64) {
+        self.budget.set_aside(bytes);
+    }
+
+    /// Charges that were refused under the plan.
+    #[cfg(feature = "faults")]
+    #[must_use]
+    pub fn charges_refused(&self) -> u64 {
+        self.budget.refused()
+    }
+
     pub(crate) fn frame(&self, no: FrameNo) -> &Frame {
         self.frames.get(no.0)
     }
@@ -237,8 +258,8 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// A frame that nobody knows yet.
     pub(crate) fn alloc_frame(&self, need: Need) -> Result<FrameNo, Stop> {
-        self.frames
-            .alloc(self.budget.tables(need))
+        self.budget
+            .take(&self.frames, need)
             .map(FrameNo)
             .ok_or(Stop::NoRoom)
     }

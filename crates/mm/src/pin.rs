@@ -15,7 +15,8 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// Brings the pages in, makes them this space's own and keeps them there until `unpin`. Pins nest.
     ///
     /// # Errors
-    /// [`FaultError`]; then no page of the run is pinned by this call.
+    /// [`FaultError`]; then no page of the run is pinned by this call. Pages before the failing one may have become the
+    /// space's own, as a store to them would have made them.
     pub fn pin(&self, space: SpaceNo, run: Run) -> Result<(), FaultError> {
         for page in run.pages() {
             if let Err(stop) = self.retry(|| self.pin_page(space, page)) {

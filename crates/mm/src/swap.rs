@@ -92,11 +92,21 @@ impl Swap {
         self.slots.base_bytes()
     }
 
+    /// Slots that are given out.
+    pub(crate) fn used(&self) -> u32 {
+        self.slots.used()
+    }
+
+    /// Bytes of the array of slots.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.slots.held_bytes()
+    }
+
     /// A free slot, for reclaim; `None` when there is no room for more slots. Nothing names it
     /// until `fill`; `cancel` gives it back.
     #[must_use]
     pub fn alloc(&self, budget: &Budget) -> Option<SwapRef> {
-        let no = self.slots.alloc(budget.tables(Need::Reclaim))?;
+        let no = budget.take(&self.slots, Need::Reclaim)?;
         let generation = self.slots.get(no).0.lock().generation;
         Some(SwapRef { no, generation })
     }

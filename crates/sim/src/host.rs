@@ -7,19 +7,11 @@
 
 use crate::machine::{Machine, Memory, Shown, Window};
 use crate::plan::{Call, Plan, Planner};
+use crate::race::{Moment, Race};
 use crate::trace::Trace;
 use memfold_mm::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
 use memfold_mm::host::{Host, HostError, Protection};
 use memfold_sync::{Mutex, MutexGuard, Rank};
-
-/// A store that a second thread of a space makes while zeros are shown to the first.
-#[derive(Clone, Copy, Debug)]
-struct Race {
-    space: SpaceNo,
-    page: PageNo,
-    offset: usize,
-    byte: u8,
-}
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -94,9 +86,10 @@ impl SimHost {
         result
     }
 
-    /// The next time zeros are shown at this page, a second thread stores `byte` before they are protected.
-    pub fn arm_race(&self, space: SpaceNo, page: PageNo, offset: usize, byte: u8) {
+    /// The next time it comes to this moment at this page, a second thread stores `byte`.
+    pub fn arm_race(&self, moment: Moment, space: SpaceNo, page: PageNo, offset: usize, byte: u8) {
         self.lock().races.push(Race {
+            moment,
             space,
             page,
             offset,
@@ -154,21 +147,10 @@ impl State {
         self.trace.add(words);
     }
 
-    /// The second thread's stores to an unprotected zero page.
-    fn run_races(&mut self, space: SpaceNo, page: PageNo) {
-        let races = std::mem::take(&mut self.races);
-        for race in races {
-            if race.space == space && race.page == page {
-                let stored = self.machine.store(space, page, race.offset, &[race.byte]);
-                assert_eq!(
-                    stored,
-                    Ok(()),
-                    "zeros that are not protected yet let stores through"
-                );
-            } else {
-                self.races.push(race);
-            }
-        }
+    /// The second thread's stores.
+    fn run_races(&mut self, moment: Moment, space: SpaceNo, page: PageNo) {
+        let machine = &mut self.machine;
+        self.races.retain(|race| !race.run(machine, moment, space, page));
     }
 }
 
@@ -235,7 +217,7 @@ impl Host for SimHost {
                 state.machine.window(space).page(page),
                 Shown::Zero { protected: false }
             ) {
-                state.run_races(space, page);
+                state.run_races(Moment::ZerosShown, space, page);
             }
             let stored = state.machine.window_mut(space).protect_zero(page);
             written |= u64::from(stored) << (page.0 - run.first.0);
@@ -323,11 +305,12 @@ impl Host for SimHost {
     }
 
     fn glance(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
-        let state = self.enter(Call::ReadPrivate, &[u64::from(space.0), u64::from(page.0)])?;
+        let mut state = self.enter(Call::ReadPrivate, &[u64::from(space.0), u64::from(page.0)])?;
         match state.machine.window(space).page(page) {
             Shown::Private { bytes, .. } => *out = **bytes,
             other => panic!("page {page} of space {space} is looked at as private, but it is {other}"),
         }
+        state.run_races(Moment::LookedAt, space, page);
         Ok(())
     }
 

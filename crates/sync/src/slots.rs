@@ -36,6 +36,8 @@ struct FreeList {
     head: u32,
     chunks: u32,
     most: u32,
+    /// Items that were given out and not given back.
+    used: u32,
 }
 
 impl<T> Slots<T> {
@@ -46,6 +48,7 @@ impl<T> Slots<T> {
             head: 0,
             chunks: 0,
             most,
+            used: 0,
         };
         Self {
             groups: (0..most.div_ceil(GROUP)).map(|_| OnceLock::new()).collect(),
@@ -82,6 +85,7 @@ impl<T> Slots<T> {
         let number = free.head;
         // Relaxed: the free list's lock orders it.
         free.head = self.cell(number).next.load(Ordering::Relaxed);
+        free.used += 1;
         Some(number)
     }
 
@@ -107,6 +111,17 @@ impl<T> Slots<T> {
         // Relaxed: the free list's lock orders it.
         self.cell(number).next.store(free.head, Ordering::Relaxed);
         free.head = number;
+        free.used = free.used.checked_sub(1).expect("an item was given back twice");
+    }
+
+    /// Items that are given out now.
+    pub fn used(&self) -> u32 {
+        self.free.lock().used
+    }
+
+    /// Bytes that the array holds: those of the empty one, and each chunk that was asked for.
+    pub fn held_bytes(&self) -> u64 {
+        self.base_bytes() + u64::from(self.free.lock().chunks) * Self::chunk_bytes()
     }
 
     fn peek_cell(&self, number: u32) -> Option<&Cell<T>> {
@@ -162,7 +177,13 @@ mod tests {
         taken.dedup();
         assert_eq!(taken.len(), 200);
         assert!(!taken.contains(&0));
+        assert_eq!(slots.used(), 200);
         slots.free(taken[7]);
+        assert_eq!(slots.used(), 199);
+        assert_eq!(
+            slots.held_bytes(),
+            slots.base_bytes() + 4 * Slots::<u64>::chunk_bytes()
+        );
         assert_eq!(slots.alloc(|_| panic!("no growth is needed")), Some(taken[7]));
     }
 

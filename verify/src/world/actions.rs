@@ -1,12 +1,14 @@
 //! What each operation does on both sides. The oracle changes only after the manager has said yes.
 
 use super::{Live, World};
+use crate::audit::May;
 use crate::stores::Built;
 use crate::workload::{Op, Spot, pattern};
 use memfold_mm::addr::{PAGE_SIZE, PageNo, Run, SpaceNo};
 use memfold_mm::host::Domain;
-use memfold_mm::{Size, SpaceError};
+use memfold_mm::{Effort, Merging, Size, SpaceError};
 use memfold_sim::program::{self, Place};
+use memfold_sim::{Miss, Moment};
 
 impl<S: Built> World<S> {
     pub(super) fn apply(&mut self, op: Op) -> Result<(), SpaceError> {
@@ -28,23 +30,23 @@ impl<S: Built> World<S> {
             Op::Fill(spot) => self.fill(spot),
             Op::Fork(spot) => {
                 let from = self.space(spot.space);
-                let to = self.mm.fork(from)?;
+                let to = self.ask(|mm| mm.fork(from))?;
                 self.admit(from, to);
                 Ok(())
             }
             Op::Freeze(spot) => {
                 let from = self.space(spot.space);
-                let to = self.mm.freeze(from)?;
+                let to = self.ask(|mm| mm.freeze(from))?;
                 self.admit(from, to);
                 Ok(())
             }
             Op::Evict(spot) => {
                 let space = self.space(spot.space);
-                self.mm.evict(space, self.run(space, spot)).map(|_| ())
+                self.ask(|mm| mm.evict(space, self.run(space, spot))).map(|_| ())
             }
             Op::Cold(spot) => {
                 let space = self.space(spot.space);
-                self.mm.advise_cold(space, self.run(space, spot))
+                self.ask(|mm| mm.advise_cold(space, self.run(space, spot)))
             }
             Op::Pin(spot) => self.pin(spot),
             Op::Unpin(spot) => {
@@ -53,6 +55,14 @@ impl<S: Built> World<S> {
             }
             Op::Grow(spot) => self.grow(spot),
             Op::Race(spot) => self.race(spot),
+            Op::Mergeable(spot) => self.take_part(self.space(spot.space), spot),
+            Op::Merge(spot) => {
+                self.merge(spot);
+                Ok(())
+            }
+            Op::MergeRound(spot) => self.merge_round(spot),
+            Op::Unmerge(spot) => self.unmerge(spot),
+            Op::Zero(spot) => self.zero(spot),
         }
     }
 
@@ -63,10 +73,27 @@ impl<S: Built> World<S> {
             len,
             reserve: len + 4 + spot.count % 20,
         };
-        let no = self.mm.create(size, Domain(u32::from(spot.value % 2)))?;
+        let no = self.ask(|mm| mm.create(size, Domain(u32::from(spot.value % 2))))?;
         self.oracle.create(no, len);
         self.live.push(Live { no, pins: Vec::new() });
+        self.take_part(no, spot)?;
+        // Siblings that grow up by themselves are what merging is for.
+        let siblings = usize::from(spot.value >> 6).min(self.mix.spaces as usize - self.live.len());
+        for _ in 0..siblings {
+            let to = self.ask(|mm| mm.fork(no))?;
+            self.admit(no, to);
+        }
         Ok(())
+    }
+
+    /// Three of four spaces take part in merging.
+    fn take_part(&mut self, space: SpaceNo, spot: Spot) -> Result<(), SpaceError> {
+        let merging = if spot.value & 3 == 0 {
+            Merging::Off
+        } else {
+            Merging::On
+        };
+        self.ask(|mm| mm.set_merging(space, merging))
     }
 
     fn admit(&mut self, from: SpaceNo, to: SpaceNo) {
@@ -82,7 +109,7 @@ impl<S: Built> World<S> {
             self.unpin_nth(n, 0);
         }
         let no = self.live[n].no;
-        self.mm.drop_space(no)?;
+        self.ask(|mm| mm.drop_space(no))?;
         self.oracle.drop_space(no);
         self.live.remove(n);
         Ok(())
@@ -114,12 +141,41 @@ impl<S: Built> World<S> {
             .filter(|(_, range)| !range.is_empty())
     }
 
+    /// A program's load, fault by fault.
+    fn load(&self, space: SpaceNo, at: Place, out: &mut [u8]) -> Result<(), SpaceError> {
+        self.patiently(space, || self.mm.host().load(space, at, out))
+    }
+
+    fn store(&self, space: SpaceNo, at: Place, data: &[u8]) -> Result<(), SpaceError> {
+        self.patiently(space, || self.mm.host().store(space, at, data))
+    }
+
+    fn patiently(
+        &self,
+        space: SpaceNo,
+        mut access: impl FnMut() -> Result<(), Miss>,
+    ) -> Result<(), SpaceError> {
+        for _ in 0..program::PATIENCE {
+            let Err(miss) = access() else { return Ok(()) };
+            let brought = self.ask(|mm| mm.fault(space, miss.page, miss.access));
+            if let Err(error) = brought {
+                assert_eq!(
+                    self.mm.take_failure(space),
+                    Some(error),
+                    "a space remembers its first failure"
+                );
+                return Err(error.into());
+            }
+        }
+        panic!("an access to space {space} still misses after many faults that succeeded");
+    }
+
     fn read(&mut self, spot: Spot) -> Result<(), SpaceError> {
         let space = self.space(spot.space);
         for (at, range) in self.pieces(space, spot, spot.len) {
             let mut out = [0; 64];
             let out = &mut out[range];
-            program::load(&self.mm, space, Place::of(at as u64), out)?;
+            self.load(space, Place::of(at as u64), out)?;
             assert_eq!(
                 out,
                 self.oracle.read(space, at, out.len()),
@@ -142,7 +198,7 @@ impl<S: Built> World<S> {
             if held && spot.value & 1 == 1 {
                 self.mm.host().kernel_store(space, place, data);
             } else {
-                program::store(&self.mm, space, place, data)?;
+                self.store(space, place, data)?;
             }
             self.oracle.write(space, at, data);
         }
@@ -151,7 +207,10 @@ impl<S: Built> World<S> {
 
     fn fill(&mut self, spot: Spot) -> Result<(), SpaceError> {
         for n in 0..spot.count % 16 + 1 {
-            let bytes = pattern(spot.value, self.tally.steps << 8 | u64::from(n));
+            let bytes = pattern(
+                spot.value & self.mix.patterns,
+                self.tally.steps << 8 | u64::from(n),
+            );
             self.write(
                 Spot {
                     page: spot.page + n,
@@ -174,7 +233,7 @@ impl<S: Built> World<S> {
                 ..spot
             },
         );
-        self.mm.pin(no, run)?;
+        self.ask_for(May::Own(no, run), |mm| mm.pin(no, run))?;
         self.mm.host().hold(no, run);
         self.live[n].pins.push(run);
         Ok(())
@@ -197,7 +256,7 @@ impl<S: Built> World<S> {
     fn grow(&mut self, spot: Spot) -> Result<(), SpaceError> {
         let space = self.space(spot.space);
         let to = self.oracle.pages(space) + spot.count % 8;
-        match self.mm.grow(space, to) {
+        match self.ask(|mm| mm.grow(space, to)) {
             // Beyond the reserve: the length stands.
             Err(SpaceError::BadSize { .. }) => Ok(()),
             Err(e) => Err(e),
@@ -206,6 +265,69 @@ impl<S: Built> World<S> {
                 Ok(())
             }
         }
+    }
+
+    fn merge(&mut self, spot: Spot) {
+        let effort = if spot.value & 1 == 0 {
+            Effort::Steady
+        } else {
+            Effort::Everything
+        };
+        let step = self.mm.merge(u64::from(spot.count), effort);
+        assert!(
+            step.scanned < u64::from(spot.count) + 128,
+            "a step for {} pages looked at {}",
+            spot.count,
+            step.scanned
+        );
+    }
+
+    /// A round over all, or over a space and its siblings.
+    fn merge_round(&mut self, spot: Spot) -> Result<(), SpaceError> {
+        let space = self.space(spot.space);
+        let page = PageNo(spot.page % self.oracle.pages(space));
+        let raced = spot.value & 1 == 1;
+        if raced {
+            let host = self.mm.host();
+            host.arm_race(Moment::LookedAt, space, page, spot.offset, spot.value);
+        }
+        let whom = (spot.value & 2 == 0).then_some(space);
+        let merged = self.ask(|mm| mm.merge_round(whom)).map(|_| ());
+        if self.mm.host().disarm_races() == 0 && raced {
+            let at = page.0 as usize * PAGE_SIZE + spot.offset;
+            self.oracle.write(space, at, &[spot.value]);
+        }
+        merged
+    }
+
+    /// Page by page, so that each either is the space's own afterwards or as it was.
+    fn unmerge(&mut self, spot: Spot) -> Result<(), SpaceError> {
+        let space = self.space(spot.space);
+        let run = self.run(space, spot);
+        for page in run.pages() {
+            self.ask(|mm| mm.unmerge(space, Run::one(page)))?;
+        }
+        for page in run.pages() {
+            let own = self.ask(|mm| mm.unmerge(space, Run::one(page)))?;
+            assert_eq!(
+                own, 0,
+                "page {page} of space {space} is shared after it was unmerged"
+            );
+        }
+        Ok(())
+    }
+
+    fn zero(&mut self, spot: Spot) -> Result<(), SpaceError> {
+        for n in 0..spot.count % 8 + 1 {
+            let at = Spot {
+                page: spot.page + n,
+                offset: 0,
+                value: 0,
+                ..spot
+            };
+            self.write(at, &[0; PAGE_SIZE])?;
+        }
+        Ok(())
     }
 
     /// One thread loads while another stores to the same page, which may never have been touched.
@@ -217,10 +339,13 @@ impl<S: Built> World<S> {
             page,
             offset: spot.offset,
         };
-        self.mm.host().arm_race(space, page, spot.offset, spot.value);
+        self.mm
+            .host()
+            .arm_race(Moment::ZerosShown, space, page, spot.offset, spot.value);
         let mut out = [0];
         let loaded = program::load(&self.mm, space, place, &mut out);
         let stored = self.mm.host().disarm_races() == 0;
+        let _ = self.mm.take_failure(space);
         if loaded.is_err() && stored {
             // The store was under way when its page could not be kept: it is there, or the space says that it is not.
             let mut now = [0; PAGE_SIZE];

@@ -135,13 +135,16 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// A page of this space's own: everything that may fail comes first.
     fn write(&self, at: &mut At<'_>, need: Need) -> Result<Next, Stop> {
         let charge = self.charge_page(Class::Private, need)?;
-        let leaf = self.own_leaf(at.no, at.st, at.page, need)?;
-        match self.entry(leaf.0, at.page) {
-            Entry::Absent => self.new_pages(at, leaf, charge),
-            Entry::Frame(frame) => self.write_frame(at, leaf, frame, charge),
-            Entry::Swapped(slot) => self.swap_in_own(at, leaf, slot, charge),
-            Entry::Table(_) => panic!("a leaf names a table"),
-        }
+        let (no, page) = (at.no, at.page);
+        self.with_own_leaf(no, at.st, page, need, |st, leaf| {
+            let at = &mut At { no, st, page };
+            match self.entry(leaf.0, page) {
+                Entry::Absent => self.new_pages(at, leaf, charge),
+                Entry::Frame(frame) => self.write_frame(at, leaf, frame, charge),
+                Entry::Swapped(slot) => self.swap_in_own(at, leaf, slot, charge),
+                Entry::Table(_) => panic!("a leaf names a table"),
+            }
+        })
     }
 
     fn is_exclusive(&self, frame: FrameNo) -> bool {

@@ -47,9 +47,11 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// find the page without it.
     fn adopt_written(&self, at: &mut At<'_>, page: PageNo, charge: &mut Charge<'_>) -> Result<(), Stop> {
         // Reclaim takes no space lock, so it may run here.
-        let made = self
-            .retry(|| self.own_leaf(at.no, at.st, page, Need::Reclaim))
-            .and_then(|leaf| Ok((leaf, self.retry(|| self.alloc_frame(Need::Reclaim))?)));
+        let made = self.retry(|| {
+            self.with_own_leaf(at.no, at.st, page, Need::Reclaim, |_, leaf| {
+                Ok((leaf, self.alloc_frame(Need::Reclaim)?))
+            })
+        });
         let (leaf, frame) = made.map_err(|stop| {
             self.host.drop_pages(at.no, Run::one(page));
             Stop::Fault(self.fault_error(stop, at.no, page))

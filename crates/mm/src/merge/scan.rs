@@ -160,6 +160,11 @@ impl<H: Host, S: Store> Mm<H, S> {
 }
 
 impl Scanner {
+    /// What the round holds.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// On to the next sibling; after the last one to the next window; after the last of these to the next family.
     fn advance(&mut self, beyond: Option<PageNo>) {
         self.beyond = match (self.beyond, beyond) {

@@ -18,6 +18,7 @@
 //! frame to leaves, leaf to tables, tables to spaces is exact and costs no allocation.
 
 mod entry;
+mod split;
 mod tree;
 
 pub use entry::{Entry, EntryWord};

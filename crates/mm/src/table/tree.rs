@@ -1,9 +1,10 @@
 //! Walking, sharing and copying the tables of a space. Called under the space lock.
 //!
 //! A space may change what its own path of tables leads to only when no table on the path is
-//! shared. `own_leaf` makes it so: it first counts and allocates the tables that it needs, which may
-//! fail and changes nothing, then copies and links, which cannot fail.
+//! shared. `own_path` makes it so: it first counts and allocates the tables that it needs, which may
+//! fail and changes nothing, then copies and links, which cannot fail. `split.rs` keeps or takes back what it did.
 
+use super::split::Split;
 use super::{ChainLinks, Entry, FAN, MAX_LEVELS, Member, Table, TableNo, first_of, slot_of};
 use crate::addr::{PageNo, SpaceNo};
 use crate::budget::Need;
@@ -82,34 +83,48 @@ impl<H: Host, S: Store> Mm<H, S> {
         found
     }
 
-    /// Makes the path to a page this space's own.
-    pub(crate) fn own_leaf(
+    /// Makes the path to a page this space's own; also says what changed for that, to be kept or taken back.
+    pub(super) fn own_path(
         &self,
         no: SpaceNo,
         st: &mut SpaceState,
         page: PageNo,
         need: Need,
-    ) -> Result<OwnLeaf, Stop> {
+    ) -> Result<(OwnLeaf, Option<Split>), Stop> {
         let found = self.lookup(st, page);
         if let (Some(leaf), false) = (found.leaf, found.shared) {
-            return Ok(OwnLeaf(leaf));
+            return Ok((OwnLeaf(leaf), None));
         }
+        let mut split = None;
         let mut spare = self.spare_tables(self.tables_needed(st, page), need)?;
         let mut parent = Member::Space(no);
         let mut current = st.root;
         for level in (0..st.levels).rev() {
-            let own = match current {
-                Some(table) if self.table(table).refs() == 1 => table,
-                Some(table) => self.split_off(table, parent, st, spare.take(level, page)),
-                None => {
-                    let new = spare.take(level, page);
-                    self.adopt(parent, new);
-                    self.point(parent, st, new);
-                    new
+            let alone = current.filter(|&table| self.table(table).refs() == 1);
+            let own = alone.unwrap_or_else(|| {
+                let new = spare.take(level, page);
+                match current {
+                    Some(old) => {
+                        if split.is_none() {
+                            // Kept alive until the split is kept or taken back.
+                            self.table(old).add_ref();
+                        }
+                        self.split_off(old, parent, st, new);
+                    }
+                    None => {
+                        self.adopt(parent, new);
+                        self.point(parent, st, new);
+                    }
                 }
-            };
+                split.get_or_insert(Split {
+                    parent,
+                    before: current,
+                    now: new,
+                });
+                new
+            });
             if level == 0 {
-                return Ok(OwnLeaf(own));
+                return Ok((OwnLeaf(own), split));
             }
             parent = Member::Table(own);
             current = match self.table(own).slot(slot_of(page, level)).entry.load() {
@@ -142,7 +157,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             len: 0,
         };
         while spare.len < count {
-            let no = self.tables.alloc(self.budget.tables(need)).ok_or(Stop::NoRoom)?;
+            let no = self.budget.take(&self.tables, need).ok_or(Stop::NoRoom)?;
             spare.tables[spare.len] = no;
             spare.len += 1;
         }
@@ -150,7 +165,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Gives `parent` the copy `new` in place of the shared table `old`.
-    fn split_off(&self, old: TableNo, parent: Member, st: &mut SpaceState, new: TableNo) -> TableNo {
+    fn split_off(&self, old: TableNo, parent: Member, st: &mut SpaceState, new: TableNo) {
         if self.table(old).level() == 0 {
             self.copy_leaf(old, new);
         } else {
@@ -163,11 +178,10 @@ impl<H: Host, S: Store> Mm<H, S> {
         let mut sweep = Sweep::new(self);
         self.drop_table(old, &mut sweep);
         sweep.finish_pool();
-        new
     }
 
     /// Writes what `parent` points at.
-    fn point(&self, parent: Member, st: &mut SpaceState, child: TableNo) {
+    pub(super) fn point(&self, parent: Member, st: &mut SpaceState, child: TableNo) {
         match parent {
             Member::Space(_) => st.root = Some(child),
             Member::Table(table) => {
@@ -228,7 +242,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Drops a reference whose chain entry is gone; frees what nobody else points at.
-    fn drop_table(&self, no: TableNo, sweep: &mut Sweep<'_, H, S>) {
+    pub(super) fn drop_table(&self, no: TableNo, sweep: &mut Sweep<'_, H, S>) {
         let table = self.table(no);
         if !table.drop_ref() {
             return;
@@ -315,7 +329,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Counts a parent of `child` and enters it into the child's chain.
-    fn adopt(&self, parent: Member, child: TableNo) {
+    pub(super) fn adopt(&self, parent: Member, child: TableNo) {
         let table = self.table(child);
         table.add_ref();
         let mut parents = table.lock();
@@ -329,7 +343,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Takes a parent out of the child's chain.
-    fn pull_parent(&self, parent: Member, child: TableNo) {
+    pub(super) fn pull_parent(&self, parent: Member, child: TableNo) {
         let table = self.table(child);
         let mut parents = table.lock();
         let links = self.parent_links(parent, table);

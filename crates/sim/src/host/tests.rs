@@ -71,7 +71,7 @@ fn hidden_pages_are_young_when_shown_again() {
 #[test]
 fn a_second_thread_may_store_while_zeros_are_shown() {
     let host = host();
-    host.arm_race(S, PageNo(3), 5, 77);
+    host.arm_race(crate::Moment::ZerosShown, S, PageNo(3), 5, 77);
     assert_eq!(
         host.show_zero(
             S,

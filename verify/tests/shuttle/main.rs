@@ -4,9 +4,12 @@
 //! replayed with `shuttle::replay`. `MEMFOLD_EFFORT` multiplies the schedules.
 #![cfg(shuttle)]
 
+mod merging;
+mod pressure;
+
 use memfold_mm::addr::{Access, PageNo, Run, SpaceNo};
 use memfold_mm::host::Domain;
-use memfold_mm::{Config, Mm, Size, UNLIMITED};
+use memfold_mm::{Config, Merging, Mm, Size, UNLIMITED};
 use memfold_sim::program::{self, Place};
 use memfold_sim::{SimHost, SimStore};
 use memfold_sync::{Arc, thread};
@@ -29,9 +32,19 @@ fn explore<const N: usize, C: Copy + Send + 'static>(
     tasks: fn(C) -> [Task; N],
     end: fn(&Manager, C),
 ) {
+    explore_within(UNLIMITED, setup, tasks, end);
+}
+
+/// The same within a budget.
+fn explore_within<const N: usize, C: Copy + Send + 'static>(
+    limit_bytes: u64,
+    setup: fn(&Manager) -> C,
+    tasks: fn(C) -> [Task; N],
+    end: fn(&Manager, C),
+) {
     let scenario = move || {
         let config = Config {
-            limit_bytes: UNLIMITED,
+            limit_bytes,
             machine_bytes: 1 << 20,
             spaces: 6,
             store_bytes: 0,
@@ -130,6 +143,21 @@ fn cold_family(mm: &Manager) -> (SpaceNo, SpaceNo) {
 
 fn reads(mm: &Manager, space: SpaceNo) {
     (0..3).for_each(|page| assert_eq!(get(mm, space, page), 10 + page as u8));
+}
+
+/// Two siblings that grew up by themselves and read 10, 11, 12 each.
+fn siblings(mm: &Manager) -> (SpaceNo, SpaceNo) {
+    let root = mm.create(Size { len: 3, reserve: 3 }, Domain(0)).unwrap();
+    mm.set_merging(root, Merging::On).unwrap();
+    let both = (mm.fork(root).unwrap(), mm.fork(root).unwrap());
+    for space in [both.0, both.1] {
+        (0..3).for_each(|page| put(mm, space, page, 10 + page as u8));
+    }
+    both
+}
+
+fn merge(mm: &Manager) {
+    let _ = mm.merge_round(None).unwrap();
 }
 
 #[test]

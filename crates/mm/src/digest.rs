@@ -1,0 +1,127 @@
+//! The digest: what a failed operation must leave as it was.
+//!
+//! Two halves. *What programs can tell*: which spaces there are, their lengths and settings, their pins, which pages were
+//! written, which pages are one (the bytes themselves are for the caller to compare). That half also holds when reclaim ran in
+//! between. *What is held*: numbers and bytes. Where the bytes of a page are (window, pool), what is protected, shown or
+//! listed where is no part of it: the host's pages and the lists are caches, and so is a frame whose bytes the store has too.
+//! Nor are arrays that grew: they keep what they were given. Call it when nothing else runs.
+
+use crate::addr::{PageNo, SpaceNo};
+use crate::host::{Domain, Host, Store};
+use crate::merge::Merging;
+use crate::mm::{Mm, PAGE, Stop};
+use crate::swap::SwapRef;
+use crate::table::Entry;
+use std::collections::BTreeMap;
+
+/// What a space is to its programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpaceDigest {
+    /// Accessible pages.
+    pub len: u32,
+    /// Pages of addresses.
+    pub reserve: u32,
+    /// The merge domain.
+    pub domain: Domain,
+    /// Whether the space takes part in merging.
+    pub merging: Merging,
+    /// The pinned pages, and how often.
+    pub pins: Vec<(PageNo, u32)>,
+    /// For each page a number that it has in common with the pages of other spaces that are one with it; `None`: never written.
+    pub pages: Vec<Option<u32>>,
+}
+
+/// What is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Held {
+    /// Frames whose bytes are nowhere else.
+    pub frames: u64,
+    /// Tables.
+    pub tables: u32,
+    /// Swap slots.
+    pub slots: u32,
+    /// Homes.
+    pub homes: u32,
+    /// Pages that the store has.
+    pub stored_pages: u64,
+    /// Bytes charged for them.
+    pub stored_bytes: u64,
+    /// Bytes charged for pages in memory that are nowhere else.
+    pub page_bytes: u64,
+}
+
+/// Both halves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digest {
+    /// The spaces that live, by number.
+    pub spaces: BTreeMap<u32, SpaceDigest>,
+    /// What is held for them.
+    pub held: Held,
+}
+
+/// What makes two pages one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Content {
+    Frame(u32),
+    Slot(SwapRef),
+}
+
+impl<H: Host, S: Store> Mm<H, S> {
+    /// Takes the digest. In time proportional to all spaces.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let mut known: BTreeMap<Content, u32> = BTreeMap::new();
+        let mut spaces = BTreeMap::new();
+        for no in self.spaces.numbers().map(SpaceNo) {
+            let Ok(st) = self.lock_space(no) else { continue };
+            let mut pages = vec![None; st.len as usize];
+            let walked: Result<(), Stop> = self.each_page(&st, |page, _, entry| {
+                let next = known.len() as u32;
+                pages[page.0 as usize] = self
+                    .content(entry)
+                    .map(|content| *known.entry(content).or_insert(next));
+                Ok(())
+            });
+            walked.expect("looking cannot fail");
+            let digest = SpaceDigest {
+                len: st.len,
+                reserve: st.reserve,
+                domain: st.domain,
+                merging: self.spaces.get(no.0).merging(),
+                pins: st.pins.clone(),
+                pages,
+            };
+            spaces.insert(no.0, digest);
+        }
+        let held = self.held();
+        Digest { spaces, held }
+    }
+
+    fn content(&self, entry: Entry) -> Option<Content> {
+        match entry {
+            Entry::Absent | Entry::Table(_) => None,
+            Entry::Swapped(slot) => Some(Content::Slot(slot)),
+            // Some sharers may name the frame, others still the slot that it caches.
+            Entry::Frame(no) => match self.lock_frame(no).cached {
+                Some(slot) => Some(Content::Slot(slot)),
+                None => Some(Content::Frame(no.0)),
+            },
+        }
+    }
+
+    fn held(&self) -> Held {
+        let usage = self.usage();
+        let slots = self.swap.in_use();
+        let cached = slots.iter().filter(|(_, says)| says.frame.is_some()).count() as u64;
+        Held {
+            frames: u64::from(self.frames.used()) - cached,
+            tables: self.tables.used(),
+            slots: self.swap.used(),
+            homes: self.homes.used(),
+            stored_pages: self.store.stats().pages,
+            stored_bytes: usage.stored,
+            page_bytes: usage.private + usage.pool - cached * PAGE,
+        }
+    }
+}
