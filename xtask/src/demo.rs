@@ -5,8 +5,9 @@
 //! `peak.rs`, (3) stock Wasmtime, every instance warmed by itself, for the
 //! digest that is right. What each run printed stays in `target/demo/`.
 //!
-//! `report.rs` holds what is read from a run, the checks, and the table.
+//! `report.rs` holds what is read from a run, the checks, and the table. `merging.rs` is the other demonstration: `--merge`.
 
+mod merging;
 mod report;
 
 use crate::shell::{self, Build};
@@ -22,15 +23,25 @@ use std::time::{Duration, Instant};
 /// The command line of `cargo xtask demo`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// How many copies of the warm program
-    #[arg(long, default_value_t = 500)]
-    clones: u32,
+    /// How many copies of the warm program [default: 500; 50 with --merge]
+    #[arg(long)]
+    clones: Option<u32>,
     /// How often each copy is called
     #[arg(long, default_value_t = 20)]
     calls: u32,
     /// Only these programs
     #[arg(long, value_delimiter = ',', default_value = "lua,sqlite,quickjs")]
     programs: Vec<String>,
+    /// Show merging instead: copies that were warmed up one by one, without a budget
+    #[arg(long)]
+    merge: bool,
+}
+
+impl Options {
+    fn clones(&self) -> u32 {
+        let usual = if self.merge { merging::CLONES } else { 500 };
+        self.clones.unwrap_or(usual)
+    }
 }
 
 /// The budget is the peak without one, divided by this.
@@ -44,6 +55,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     programs::build(&shell::root()).context("building the Wasm programs")?;
     shell::run(Build::Plain.cargo(&["build", "--release", "--quiet", "-p", "memfold-cli"]))?;
     let stage = Stage::new(options)?;
+    if options.merge {
+        return merging::play(&stage);
+    }
     let mut rows = Vec::new();
     for program in &options.programs {
         println!("{program}");
@@ -89,7 +103,7 @@ impl<'a> Stage<'a> {
         let budget = unlimited.report.peak_bytes / BUDGET_DIVISOR;
         let limited = self.act(program, "budget", &["--budget", &budget.to_string()])?;
         let stock = self.act(program, "stock", &["--stock"])?;
-        let clones = self.options.clones;
+        let clones = self.options.clones();
         Ok(Row {
             program: program.to_owned(),
             clones,
@@ -104,7 +118,8 @@ impl<'a> Stage<'a> {
     fn act(&self, program: &str, name: &str, how: &[&str]) -> Result<Run> {
         let spinner = spinner(&format!(
             "{name}: {} clones x {} calls",
-            self.options.clones, self.options.calls
+            self.options.clones(),
+            self.options.calls
         ));
         let out = self.output.join(format!("{program}-{name}.json"));
         let log = self.output.join(format!("{program}-{name}.log"));
@@ -133,7 +148,7 @@ impl<'a> Stage<'a> {
             .arg(self.programs.join(format!("{program}.wasm")));
         command.args([
             "--clones",
-            &self.options.clones.to_string(),
+            &self.options.clones().to_string(),
             "--warm",
             "warm",
             "--call",

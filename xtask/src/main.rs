@@ -64,7 +64,7 @@ enum Task {
     },
     /// Step: documentation builds without a warning
     Docs,
-    /// 500 copies of lua, sqlite and quickjs inside a quarter of the memory they would take
+    /// 500 copies of lua, sqlite and quickjs inside a quarter of the memory they would take; or --merge
     Demo(demo::Options),
     /// Benchmarks (`cargo bench` of the benchmark package)
     Bench {

@@ -110,6 +110,12 @@ pub(crate) struct RunOptions {
     /// Move every page of a clone to the compressed store before each of its calls
     #[arg(long, conflicts_with = "stock")]
     evict_every: bool,
+    /// Merge equal pages of the clones while they are called, and once more at the end
+    #[arg(long, conflicts_with = "stock")]
+    merge: bool,
+    /// Processor time for merging while clones are called, in per cent of one core
+    #[arg(long, value_name = "PERCENT", default_value_t = 2.0, requires = "merge", value_parser = share)]
+    merge_cpu: f64,
     /// How faults are delivered
     #[arg(long, value_enum, default_value_t = Delivery::InThread, conflicts_with = "stock")]
     delivery: Delivery,
@@ -149,6 +155,11 @@ impl RunOptions {
         }
     }
 
+    /// Whether equal pages are merged, and with how many per cent of a core while clones are called.
+    pub(crate) fn merge_percent(&self) -> Option<f64> {
+        self.merge.then_some(self.merge_cpu)
+    }
+
     pub(crate) fn output(&self) -> Output {
         if self.json { Output::Json } else { Output::Text }
     }
@@ -172,6 +183,15 @@ pub(crate) enum Voice {
     Ours,
     /// All to our stderr: stdout is for the report.
     Stderr,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let percent: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.0..=100.0).contains(&percent) {
+        Ok(percent)
+    } else {
+        Err("per cent of one core are 0 to 100".to_owned())
+    }
 }
 
 fn limit(text: &str) -> Result<Limit, SizeError> {
@@ -206,6 +226,9 @@ mod tests {
             "--stock --evict-every",
             "--stock --budget 1GiB",
             "--stock --delivery thread",
+            "--stock --merge",
+            "--merge --merge-cpu 101",
+            "--merge --merge-cpu NaN",
             "--calls 3",
             "--clones 0",
             "--threads 0",

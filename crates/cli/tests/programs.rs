@@ -93,6 +93,42 @@ fn independent_instances() {
     assert_eq!(independent["mode"], "independent");
 }
 
+/// Goal: instances that grew up apart become one, and answer as before. Method: three real programs, merged before there are calls,
+/// which says how much is equal; then merged while they are called, against stock.
+#[test]
+fn independent_instances_are_merged() {
+    for (name, most_percent) in [("lua", 30), ("sqlite", 45), ("quickjs", 45)] {
+        let module = program(name);
+        let apart = format!("--clones {CLONES} --independent --merge --warm warm --json");
+        let warm = run(&module, &apart).fine();
+        let first = &warm["merge"]["first"];
+        let (before, after) = (number(first, "pages_before"), number(first, "pages_after"));
+        assert!(after * 100 <= before * most_percent, "{name}: {warm}");
+        assert_eq!(
+            before - after,
+            number(first, "merged_pages") + number(first, "zero_pages"),
+            "{warm}"
+        );
+
+        let called = run(
+            &module,
+            &format!("{apart} --call run --calls 5 --threads 2 --merge-cpu 100"),
+        )
+        .fine();
+        completed(&called);
+        let stock = run(
+            &module,
+            &format!("--clones {CLONES} --stock --warm warm --json --call run --calls 5"),
+        );
+        assert_eq!(called["digest"], stock.fine()["digest"], "{name}");
+        assert!(
+            number(&called["merge"]["last"], "pages_after") < before,
+            "{called}"
+        );
+        assert!(called["merge"]["refused"].is_null(), "{called}");
+    }
+}
+
 /// Goal: a WASI command runs once in each clone, and one alone may print. Method: the smallest one.
 #[test]
 fn a_wasi_command_runs() {

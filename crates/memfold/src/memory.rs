@@ -45,10 +45,11 @@ impl Inner {
         }
     }
 
-    /// Starts the thread that merges, with this share of a core.
+    /// Starts the thread that merges, with this share of a core; only once.
     pub fn start_merger(self: &Arc<Self>, share: f64) {
-        let merger = self.merger.get_or_init(Merger::new);
-        merger.start(Arc::downgrade(self), share);
+        if self.merger.set(Merger::new()).is_ok() {
+            Merger::start(Arc::downgrade(self), share);
+        }
     }
 
     /// The merger's work: one step. Whether there is anything to merge at all.
@@ -145,6 +146,18 @@ impl Memory {
     /// [`Error::Space`] when the budget has no room for the list of spaces.
     pub fn merge_now(&self) -> Result<MergeStep, Error> {
         Ok(self.0.mm.merge_round(None)?)
+    }
+
+    /// Starts the thread that merges, as [`MemoryBuilder::merge_cpu_percent`] would have: for who has something to do first. Does
+    /// nothing when it runs already.
+    ///
+    /// # Panics
+    /// When `percent` is negative, or not a number.
+    pub fn merge_in_background(&self, percent: f64) {
+        assert!(percent >= 0.0, "{percent} per cent of a core");
+        if percent > 0.0 {
+            self.0.start_merger((percent / 100.0).min(1.0));
+        }
     }
 
     /// What the spaces of a domain, or all spaces, share in memory, by merging and by forks. Takes time in proportion to

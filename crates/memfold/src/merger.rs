@@ -35,7 +35,7 @@ impl Merger {
     }
 
     /// Starts the thread; without one (the system refuses) nothing is merged in the background.
-    pub fn start(&self, inner: Weak<Inner>, share: f64) {
+    pub fn start(inner: Weak<Inner>, share: f64) {
         let spawned = thread::Builder::new()
             .name("memfold-merge".into())
             .spawn(move || run(&inner, share));

@@ -21,6 +21,32 @@ pub(super) struct Report {
     /// The time of one fork, in the middle of all of them.
     #[serde(default)]
     pub(super) fork_us: f64,
+    /// With `--merge`.
+    #[serde(default)]
+    pub(super) merge: Option<Merged>,
+}
+
+/// What merging did.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Merged {
+    pub(super) first: Option<Round>,
+    pub(super) background_cpu_percent: Option<f64>,
+    pub(super) last: Option<Round>,
+}
+
+/// Pages in memory before and after a round over all clones, and calls that ended meanwhile.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Round {
+    pub(super) pages_before: u64,
+    pub(super) pages_after: u64,
+    pub(super) calls_meanwhile: u64,
+}
+
+impl Round {
+    /// What is left.
+    pub(super) fn percent(&self) -> f64 {
+        self.pages_after as f64 / self.pages_before.max(1) as f64 * 100.0
+    }
 }
 
 /// A run, from inside and from outside.

@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn growth_is_seen() {
         let mut memory = StockMemory::new();
-        let block = vec![1u8; 32 << 20];
+        let block = std::hint::black_box(vec![1u8; 32 << 20]);
         memory.look();
         drop(block);
         memory.look();

@@ -4,9 +4,11 @@
 
 mod chart;
 mod held;
+mod merged;
 mod text;
 
 pub(crate) use held::{Held, StockMemory};
+pub(crate) use merged::{Merged, Round};
 
 use crate::run::{Failed, Seconds};
 use serde::Serialize;
@@ -39,6 +41,9 @@ pub(crate) struct Report {
     /// What is held at the end, by kind. Not for stock instances.
     #[serde(flatten)]
     pub(crate) held: Option<Held>,
+    /// What merging did; left out without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) merge: Option<Merged>,
     /// Bytes that each clone added, on average.
     pub(crate) bytes_per_clone: Option<u64>,
     /// How many such clones would fit into the budget, or into the machine without one.

@@ -2,7 +2,7 @@
 
 use super::chart::bar;
 use super::held::{Faults, Held};
-use super::{Report, Times};
+use super::{Merged, Report, Round, Times};
 use crate::size::show;
 use std::fmt::Write;
 
@@ -153,6 +153,10 @@ fn details(report: &Report) -> Vec<(&'static str, String)> {
         );
         details.push(("evicted", reclaim));
     }
+    if let Some(merged) = &report.merge {
+        let lines = merged_lines(merged).into_iter();
+        details.extend(["merged"].into_iter().chain(std::iter::repeat("")).zip(lines));
+    }
     let phases = report.phase_seconds;
     details.push((
         "time",
@@ -180,6 +184,52 @@ fn starts(times: &Times) -> Option<(&'static str, String)> {
         duration(p99)
     );
     Some(("start", text))
+}
+
+/// At least one line.
+fn merged_lines(merged: &Merged) -> Vec<String> {
+    let mut lines: Vec<String> = merged
+        .refused
+        .iter()
+        .map(|why| format!("not all: {why}"))
+        .collect();
+    if let Some(first) = &merged.first {
+        let calls = match first.calls_meanwhile {
+            0 => String::new(),
+            calls => format!(", beside {}", plural(calls, "call")),
+        };
+        lines.push(round(first) + &calls);
+    }
+    if let Some(cpu) = merged.background_cpu_percent {
+        let pages = plural(merged.background_pages, "page");
+        lines.push(format!(
+            "then {pages} in the background, with {cpu:.1} % of a core"
+        ));
+    }
+    lines.extend(
+        merged
+            .last
+            .as_ref()
+            .map(|last| format!("at last {}", round(last))),
+    );
+    let shared = plural(merged.shared_pages, "page");
+    lines.push(format!(
+        "{shared} in memory are shared now, which saves {}",
+        group(merged.saved_pages)
+    ));
+    lines
+}
+
+fn round(round: &Round) -> String {
+    format!(
+        "{} in memory -> {} ({}): {} equal, {} of zeros, in {:.2} s",
+        plural(round.pages_before, "page"),
+        group(round.pages_after),
+        percent(round.pages_after, round.pages_before),
+        group(round.merged_pages),
+        group(round.zero_pages),
+        round.seconds,
+    )
 }
 
 fn duration(us: f64) -> String {

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Beside that way: `entry` (what is called), `guest` (one instance), `trouble` (what stops one clone),
-//! `interrupt` (what stops all), `digest`, `order`, `times`, `progress`.
+//! `interrupt` (what stops all), `merging` (what goes on beside the calls), `digest`, `order`, `times`, `progress`.
 
 mod calls;
 mod crowd;
@@ -16,6 +16,7 @@ mod digest;
 mod entry;
 mod guest;
 mod interrupt;
+mod merging;
 mod order;
 mod program;
 mod progress;
@@ -31,7 +32,7 @@ pub(crate) use trouble::Kind;
 use crate::args::{Making, Output, RunOptions};
 use crate::error::{Error, Exit};
 use crate::output;
-use crate::report::{Held, Report, StockMemory, Times};
+use crate::report::{Held, Merged, Report, StockMemory, Times};
 use calls::{Plan, Tally};
 use crowd::Crowd;
 use interrupt::Interrupt;
@@ -53,23 +54,11 @@ pub(crate) fn run(options: &RunOptions) -> Result<Exit, Error> {
         stock: StockMemory::new(),
         crowd: Crowd::make(&program, options, &interrupt, &mut progress)?,
         tally: Tally::default(),
+        merged: None,
     };
     run.stock.look();
-    if let Some(entry) = &program.entries.call {
-        let made = u64::try_from(run.crowd.guests.len()).unwrap_or(u64::MAX);
-        progress.begin(Phase::Calls, made * u64::from(options.calls));
-        let plan = Plan {
-            entry,
-            calls: options.calls,
-            threads: options.threads.get(),
-            order: Order::new(options.seed),
-            before: options.before(),
-            interrupt: &interrupt,
-            bar: progress.bar(),
-        };
-        run.tally = calls::run(&mut run.crowd.guests, plan);
-        run.stock.look();
-    }
+    run.call(&program, &interrupt, &mut progress);
+    run.stock.look();
     progress.end();
     let report = run.report(&program, &interrupt, &progress);
     output::print(&match options.output() {
@@ -85,9 +74,43 @@ struct Run<'a> {
     stock: StockMemory,
     crowd: Crowd,
     tally: Tally,
+    merged: Option<Merged>,
 }
 
 impl Run<'_> {
+    /// Calls all clones, with merging beside it if that is wanted.
+    fn call(&mut self, program: &Program, interrupt: &Interrupt, progress: &mut Progress) {
+        if program.entries.call.is_some() {
+            let made = u64::try_from(self.crowd.guests.len()).unwrap_or(u64::MAX);
+            progress.begin(Phase::Calls, made * u64::from(self.options.calls));
+        }
+        let bar = progress.bar();
+        let (guests, options) = (&mut self.crowd.guests, self.options);
+        let mut calls = || {
+            program.entries.call.as_ref().map(|entry| {
+                let plan = Plan {
+                    entry,
+                    calls: options.calls,
+                    threads: options.threads.get(),
+                    order: Order::new(options.seed),
+                    before: options.before(),
+                    interrupt,
+                    bar,
+                };
+                calls::run(guests, plan)
+            })
+        };
+        let tally = match (options.merge_percent(), program.memory()) {
+            (Some(percent), Some(memory)) => {
+                let (tally, halfway) = merging::beside(memory, percent, || bar.position(), calls);
+                self.merged = Some(merging::after(memory, halfway));
+                tally
+            }
+            _ => calls(),
+        };
+        self.tally = tally.unwrap_or_default();
+    }
+
     fn report(&mut self, program: &Program, interrupt: &Interrupt, progress: &Progress) -> Report {
         let stats = program.memory().map(memfold::Memory::stats);
         let held = stats.as_ref().map(Held::new);
@@ -116,6 +139,7 @@ impl Run<'_> {
             budget_bytes: self.options.budget_bytes(),
             peak_bytes: peak,
             held,
+            merge: self.merged.clone(),
             bytes_per_clone,
             would_fit: bytes_per_clone.and_then(|bytes| self.would_fit(bytes)),
             times: self.times(),

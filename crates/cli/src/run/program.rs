@@ -6,7 +6,7 @@ use super::entry::{self, Entry, Given};
 use super::interrupt::DEADLINE;
 use crate::args::{Making, RunOptions, Voice};
 use crate::error::Error;
-use memfold::Memory;
+use memfold::{Memory, Merging};
 use memfold_wasmtime::{Prepared, Template};
 use std::fs;
 use std::path::Path;
@@ -184,6 +184,9 @@ fn memory(options: &RunOptions) -> Result<Memory, memfold::Error> {
     let mut builder = Memory::builder().delivery(options.delivery()).max_spaces(spaces);
     if let Some(bytes) = options.budget_bytes() {
         builder = builder.budget_bytes(bytes);
+    }
+    if options.merge_percent().is_some() {
+        builder = builder.merging(Merging::On);
     }
     builder.build()
 }
