@@ -5,18 +5,15 @@
 //! handler that read an old number still finds a record, and sees in it that the window is gone or another
 //! one.
 //!
-//! A record's `state` word: bits 0..32 how many threads are inside ([`Inside`]), bit 32 whether the window
-//! is open, bits 33.. how often the record was used. The other fields change only while the window is not
-//! open and nobody is inside: `open` writes them and then sets the bit (Release); a reader counts itself in
-//! first (Acquire) and believes the fields only if the bit was set. `close` clears the bit and waits for
-//! the count to become 0: those inside finish without it, because nothing they wait for is held by who
+//! Before a record's fields stands a [`Gate`], whose race models are beside it: the fields change only while it is closed
+//! and nobody is inside. `close` waits for those inside, who finish without it, because nothing they wait for is held by who
 //! closes. The free records stand under one lock, taken to open and close only.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use memfold_mm::addr::{PAGE_SIZE, PageNo, PoolPage, SpaceNo};
-use memfold_sync::{Mutex, Rank};
+use memfold_sync::{Gate, Mutex, Rank};
 
 use crate::arena::GRANULE;
 use crate::fault::Site;
@@ -37,10 +34,6 @@ static TABLE: [AtomicU32; PLACES] = [const { AtomicU32::new(0) }; PLACES];
 static RECORDS: Sparse<Record> = Sparse::new();
 static FREE: OnceLock<Mutex<FreeRecords>> = OnceLock::new();
 
-const OPEN: u64 = 1 << 32;
-const USED: u64 = 1 << 33;
-const COUNT: u64 = OPEN - 1;
-
 #[derive(Debug, Default)]
 struct FreeRecords {
     free: Vec<u32>,
@@ -50,9 +43,8 @@ struct FreeRecords {
 /// One window, as the handler sees it.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
-    // Atomic; transitions in this file:
-    state: AtomicU64,
-    // Written while not open and nobody is inside:
+    gate: Gate,
+    // Written while the gate is closed and nobody is inside:
     base: AtomicUsize,
     bytes: AtomicUsize,
     home: AtomicU64,
@@ -71,6 +63,7 @@ pub(crate) struct RecordNo(u32);
 #[derive(Debug)]
 pub(crate) struct Inside {
     record: &'static Record,
+    _inside: memfold_sync::Inside<'static>,
 }
 
 fn free_records() -> &'static Mutex<FreeRecords> {
@@ -113,7 +106,7 @@ pub(crate) fn open(opening: &Opening) -> Option<RecordNo> {
         len,
         site,
     } = *opening;
-    // Relaxed: published by the state word below.
+    // Relaxed: published by the gate below.
     record.base.store(slot.addr(), Ordering::Relaxed);
     record.bytes.store(slot.len(), Ordering::Relaxed); // Relaxed: as above.
     record.home.store(home.0, Ordering::Relaxed); // Relaxed: as above.
@@ -121,9 +114,7 @@ pub(crate) fn open(opening: &Opening) -> Option<RecordNo> {
     record.reserve.store(reserve, Ordering::Relaxed); // Relaxed: as above.
     record.site.store(site.cast_mut(), Ordering::Relaxed); // Relaxed: as above.
     record.len.store(len, Ordering::Relaxed); // Relaxed: as above.
-    // Release: publishes the fields to those who enter.
-    let before = record.state.fetch_add(USED | OPEN, Ordering::Release);
-    assert!(before & OPEN == 0, "a free record is not open");
+    record.gate.open();
     for place in places(slot) {
         // Release: publishes the record's leaf and fields.
         TABLE[place].store(number + 1, Ordering::Release);
@@ -135,16 +126,10 @@ pub(crate) fn open(opening: &Opening) -> Option<RecordNo> {
 pub(crate) fn close(number: RecordNo) {
     let record = number.record();
     for place in places(record.slot()) {
-        // Relaxed: a late reader is caught by the record's state.
+        // Relaxed: a late reader is caught by the record's gate.
         TABLE[place].store(0, Ordering::Relaxed);
     }
-    // AcqRel: later entries see it closed; earlier ones are counted.
-    let before = record.state.fetch_and(!OPEN, Ordering::AcqRel);
-    assert!(before & OPEN != 0, "a window is closed once");
-    // Acquire: what those inside did comes before our unmapping. They get on without us.
-    while record.state.load(Ordering::Acquire) & COUNT != 0 {
-        sys::yield_now();
-    }
+    record.gate.close(sys::yield_now);
     free_records().lock().free.push(number.0);
 }
 
@@ -160,12 +145,9 @@ pub(crate) fn enter(addr: usize) -> Option<Inside> {
         .load(Ordering::Acquire)
         .checked_sub(1)?;
     let record = RECORDS.get(number as usize)?;
-    // Acquire: pairs with `open`; the fields are this window's.
-    let state = record.state.fetch_add(1, Ordering::Acquire);
-    let inside = Inside { record };
-    let open = state & OPEN != 0;
+    let _inside = record.gate.enter()?;
     // A record that was reused meanwhile is another window's: then this address has none.
-    (open && record.slot().offset_of(addr).is_some()).then_some(inside)
+    record.slot().offset_of(addr).map(|_| Inside { record, _inside })
 }
 
 impl RecordNo {
@@ -235,13 +217,5 @@ impl Inside {
             PageNo(u32::try_from(page).expect("a window has fewer pages")),
             slot.part(page, 1),
         )
-    }
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        // Release: what was done inside comes before the closing.
-        let before = self.record.state.fetch_sub(1, Ordering::Release);
-        assert!(before & COUNT != 0, "entered before leaving");
     }
 }

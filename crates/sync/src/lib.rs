@@ -4,10 +4,11 @@
 //! manager runs on; nothing in `mm` or `sim` names `std::sync`. On top of it stand the
 //! ranked lock ([`Mutex`], whose order is the table in `rank.rs`), the fixed
 //! arrays with a free list ([`Slots`]) and the [`Witness`], a piece of plain data that
-//! lets a checker see whether a lock or a publishing store does its work.
-//! Built bottom-up: `imp`, `rank`, `lock`, `witness`, `slots`.
+//! lets a checker see whether a lock or a publishing store does its work; [`Gate`] stands before what fault handlers look up.
+//! Built bottom-up: `imp`, `rank`, `lock`, `witness`, `slots`, `gate`.
 #![deny(unsafe_code)]
 
+mod gate;
 mod imp;
 mod lock;
 #[cfg(loom)]
@@ -18,6 +19,7 @@ mod rank;
 mod slots;
 mod witness;
 
+pub use gate::{Gate, Inside};
 pub use imp::{Arc, atomic, thread};
 pub use lock::{Mutex, MutexGuard};
 pub use rank::Rank;
