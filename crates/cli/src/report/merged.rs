@@ -17,9 +17,32 @@ pub(crate) struct Merged {
     pub(crate) shared_pages: u64,
     /// and how many that saves; forks are counted as well.
     pub(crate) saved_pages: u64,
+    /// Pages looked at, each as often as it was.
+    pub(crate) scanned_pages: u64,
+    /// Those that were left alone.
+    pub(crate) skipped: Skipped,
     /// Why a round could not be made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) refused: Option<String>,
+}
+
+/// Why pages were left alone; one that was looked at several times may count several times.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Skipped {
+    /// Somebody had the frame in use,
+    pub(crate) busy: u64,
+    /// or held it against the proof.
+    pub(crate) held: u64,
+    /// It was pinned.
+    pub(crate) pinned: u64,
+    /// It is new, or keeps changing; only in the background.
+    pub(crate) resting: u64,
+    /// It is not what its siblings have,
+    pub(crate) different: u64,
+    /// or was no more when all bytes were compared.
+    pub(crate) changed: u64,
+    /// No room in the budget, or the kernel refused.
+    pub(crate) refused: u64,
 }
 
 /// One round over all clones.

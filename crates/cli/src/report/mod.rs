@@ -8,7 +8,7 @@ mod merged;
 mod text;
 
 pub(crate) use held::{Held, StockMemory};
-pub(crate) use merged::{Merged, Round};
+pub(crate) use merged::{Merged, Round, Skipped};
 
 use crate::run::{Failed, Seconds};
 use serde::Serialize;

@@ -137,6 +137,13 @@ fn merging_is_reported() {
         last: Some(round(13_209, 12_543, 0)),
         shared_pages: 1_144,
         saved_pages: 46_615,
+        scanned_pages: 120_000,
+        skipped: Skipped {
+            busy: 2,
+            held: 1,
+            different: 4_000,
+            ..Skipped::default()
+        },
         refused: None,
     });
     let text = report.text();
@@ -145,6 +152,7 @@ fn merging_is_reported() {
         "then 1,270 pages in the background, with 2.0 % of a core\n",
         "at last 13,209 pages in memory -> 12,543 (95.0 %)",
         "1,144 pages in memory are shared now, which saves 46,615\n",
+        "of 120,000 pages looked at, left alone: 3 in use, 4,000 different\n",
     ] {
         assert!(text.contains(part), "{part:?} is not in\n{text}");
     }

@@ -217,7 +217,25 @@ fn merged_lines(merged: &Merged) -> Vec<String> {
         "{shared} in memory are shared now, which saves {}",
         group(merged.saved_pages)
     ));
+    lines.extend(skipped(merged));
     lines
+}
+
+fn skipped(merged: &Merged) -> Option<String> {
+    let why = merged.skipped;
+    let counts = [
+        (why.busy + why.held, "in use"),
+        (why.pinned, "pinned"),
+        (why.resting, "new or changing"),
+        (why.different + why.changed, "different"),
+        (why.refused, "refused"),
+    ];
+    let counts = counts.into_iter().filter(|&(count, _)| count != 0);
+    let parts: Vec<String> = counts
+        .map(|(count, why)| format!("{} {why}", group(count)))
+        .collect();
+    let looked = plural(merged.scanned_pages, "page");
+    (!parts.is_empty()).then(|| format!("of {looked} looked at, left alone: {}", parts.join(", ")))
 }
 
 fn round(round: &Round) -> String {

@@ -5,7 +5,7 @@
 //! round, for what has become equal since. That a round cannot be made is no reason to
 //! end a run: the report says it.
 
-use crate::report::{Merged, Round};
+use crate::report::{Merged, Round, Skipped};
 use memfold::{Memory, MemoryStats, PAGE_SIZE};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -55,7 +55,7 @@ pub(crate) fn after(memory: &Memory, halfway: Halfway) -> Merged {
     let refused = [&halfway.first, &last]
         .into_iter()
         .find_map(|round| round.as_ref().err().cloned());
-    let sharing = memory.sharing(None);
+    let (sharing, counts) = (memory.sharing(None), memory.stats().counts);
     Merged {
         first: halfway.first.ok(),
         background_pages: pages_merged(&stats) - pages,
@@ -63,6 +63,16 @@ pub(crate) fn after(memory: &Memory, halfway: Halfway) -> Merged {
         last: last.ok(),
         shared_pages: sharing.shared_frames,
         saved_pages: sharing.saved_pages(),
+        scanned_pages: counts.merge_scanned,
+        skipped: Skipped {
+            busy: counts.merge_busy,
+            held: counts.merge_held,
+            pinned: counts.merge_pinned,
+            resting: counts.merge_resting,
+            different: counts.merge_differ,
+            changed: counts.merge_changed,
+            refused: counts.merge_refused,
+        },
         refused,
     }
 }
