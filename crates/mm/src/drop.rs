@@ -117,3 +117,6 @@ impl<H: Host, S: Store> Mm<H, S> {
         Ok(())
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

@@ -198,3 +198,6 @@ impl<H: Host, S: Store> Mm<H, S> {
         Ok(found.entry != Entry::Absent)
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

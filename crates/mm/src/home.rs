@@ -368,3 +368,6 @@ impl Homes {
 
 #[cfg(all(test, loom))]
 mod races;
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

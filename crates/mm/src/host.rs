@@ -318,3 +318,6 @@ pub struct StoreStats {
     /// Bytes charged: encoded pages, the room lost around them, and the store's own tables.
     pub held_bytes: u64,
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 
 pub mod addr;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod bare;
 mod budget;
 mod check;
 mod digest;

@@ -286,4 +286,34 @@ mod tests {
         lru.forget(&frames, a);
         assert!(lru.is_empty());
     }
+
+    /// Goal: what is put back at the tail goes next, and lists count what is on them.
+    #[test]
+    fn put_back_at_the_tail() {
+        let (frames, lru, [a, b, c]) = three();
+        for list in [List::Inactive, List::Active] {
+            let isolated = lru.isolate(&frames, c).unwrap();
+            let again = lru.putback_tail(&frames, isolated, list);
+            assert_eq!(frames.get(again.0).count.put(), Put::Held);
+            assert_eq!(lru.len(List::Active) + lru.len(List::Inactive), 3);
+            let mut out = [const { None }; 1];
+            assert_eq!(lru.isolate_tail(&frames, list, &mut out), 1);
+            let taken = out[0].take().unwrap();
+            assert_eq!(taken.0, c);
+            let again = lru.putback(&frames, taken, List::Inactive);
+            assert_eq!(frames.get(again.0).count.put(), Put::Held);
+        }
+        assert_eq!(lru.frames(&frames, List::Inactive), [c, b, a]);
+        // Two at one tail: the later goes first.
+        for no in [b, c] {
+            let isolated = lru.isolate(&frames, no).unwrap();
+            let again = lru.putback_tail(&frames, isolated, List::Active);
+            assert_eq!(frames.get(again.0).count.put(), Put::Held);
+        }
+        assert_eq!(lru.frames(&frames, List::Active), [b, c]);
+        assert_eq!((lru.len(List::Active), lru.len(List::Inactive)), (2, 1));
+        assert!(!lru.is_empty());
+        lru.forget(&frames, a);
+        assert!(!lru.is_empty(), "one list is not");
+    }
 }

@@ -340,6 +340,9 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 }
 
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
+
 impl<H, S> std::fmt::Debug for Mm<H, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Mm")

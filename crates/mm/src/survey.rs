@@ -65,3 +65,6 @@ impl<H: Host, S: Store> Mm<H, S> {
         Ok(stats)
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

@@ -243,3 +243,6 @@ impl Swap {
 
 #[cfg(all(test, loom))]
 mod races;
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

@@ -205,3 +205,6 @@ impl<H: Host, S: Store> Mm<H, S> {
         run
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

@@ -158,3 +158,29 @@ impl std::ops::DerefMut for Locked<'_> {
         &mut self.state
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    /// Goal: use is remembered until somebody asks, once.
+    #[test]
+    fn use_is_remembered_once() {
+        let frame = Frame::new();
+        assert!(!frame.test_and_clear_referenced());
+        frame.mark_referenced();
+        assert!(frame.test_and_clear_referenced());
+        assert!(!frame.test_and_clear_referenced());
+    }
+
+    /// Goal: that bytes do not compress is remembered until they change.
+    #[test]
+    fn incompressible_until_it_changes() {
+        let frame = Frame::new();
+        assert!(!frame.is_incompressible());
+        frame.mark_incompressible(true);
+        assert!(frame.is_incompressible());
+        frame.mark_incompressible(false);
+        assert!(!frame.is_incompressible());
+    }
+}

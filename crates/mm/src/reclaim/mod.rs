@@ -131,3 +131,6 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.budget.free() / PAGE
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

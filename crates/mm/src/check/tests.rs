@@ -1,0 +1,189 @@
+//! The check itself: it is silent about a sound world, and names each invariant that is broken.
+//!
+//! Method of the second: one fresh world for each, in which one thing is made wrong behind the manager's back.
+
+use super::*;
+use crate::addr::{PageNo, PoolPage};
+use crate::bare::{World, frame_at, read, run, space, world, write};
+use crate::budget::{Class, Need};
+use crate::table::slot_of;
+
+/// A space with pages in all states, pinned ones among them, its fork, and the frame of page 0.
+fn rich() -> (World, [SpaceNo; 2], FrameNo) {
+    let mm = world();
+    let a = space(&mm, 600);
+    write(&mm, a, 0..12, 5);
+    write(&mm, a, 300..303, 6);
+    mm.evict(a, run(8, 3)).expect("it lives");
+    let b = mm.fork(a).expect("room");
+    read(&mm, b, 1);
+    write(&mm, b, 2..4, 7);
+    write(&mm, b, 20..22, 7);
+    mm.pin(a, run(5, 2)).expect("room");
+    mm.pin(a, run(5, 1)).expect("room");
+    let frame = frame_of(&mm, a, 0);
+    (mm, [a, b], frame)
+}
+
+fn frame_of(mm: &World, space: SpaceNo, page: u32) -> FrameNo {
+    frame_at(mm, space, page).expect("it is in memory")
+}
+
+fn leaf_of(mm: &World, space: SpaceNo, page: u32) -> LeafSlot {
+    let st = mm.lock_space(space).expect("it lives");
+    LeafSlot {
+        leaf: mm.lookup(&st, PageNo(page)).leaf.expect("it was written"),
+        slot: slot_of(PageNo(page), 0),
+    }
+}
+
+fn slot_at(mm: &World, space: SpaceNo, page: u32) -> SwapRef {
+    let at = leaf_of(mm, space, page);
+    match mm.table(at.leaf).slot(at.slot).entry.load() {
+        Entry::Swapped(slot) => slot,
+        other => panic!("page {page} is {other:?}"),
+    }
+}
+
+/// Makes one thing wrong in a fresh world, and demands that the check names `invariant`.
+fn broken(invariant: &str, step: impl FnOnce(&World, [SpaceNo; 2], FrameNo)) {
+    let (mm, spaces, frame) = rich();
+    step(&mm, spaces, frame);
+    let names: Vec<_> = mm
+        .world()
+        .err()
+        .into_iter()
+        .flatten()
+        .map(|v| v.invariant)
+        .collect();
+    assert!(
+        names.contains(&invariant),
+        "{invariant:?} is broken, found: {names:?}"
+    );
+}
+
+/// Goal: no false alarm, whatever states pages are in.
+#[test]
+fn a_sound_world_is_sound() {
+    let (mm, [a, b], _) = rich();
+    assert_eq!(mm.world(), Ok(()));
+    mm.unpin(a, run(5, 1));
+    assert_eq!(mm.world(), Ok(()));
+    mm.evict(b, run(0, 600)).expect("it lives");
+    assert_eq!(mm.world(), Ok(()));
+    mm.drop_space(a).expect("room in the pool");
+    assert_eq!(mm.world(), Ok(()));
+    mm.drop_space(b).expect("nobody shares");
+    assert_eq!(mm.world(), Ok(()));
+    let usage = mm.usage();
+    assert_eq!((usage.private, usage.pool, usage.stored), (0, 0, 0));
+}
+
+/// Goal: tables and their parents.
+#[test]
+fn tables() {
+    broken("table refs = parents", |mm, [a, _], _| {
+        let root = mm.lock_space(a).expect("it lives").root.expect("it was written");
+        mm.table(root).add_ref();
+    });
+    broken("leaf to spaces is exact", |mm, [a, _], _| {
+        let root = mm.lock_space(a).expect("it lives").root.expect("it was written");
+        mm.table(root).lock().head = 0;
+    });
+}
+
+/// Goal: a frame's counts and its reverse map.
+#[test]
+fn frames() {
+    broken("maps = entries", |mm, _, frame| mm.frame(frame).count.map());
+    broken("refs = maps + pins", |mm, _, frame| {
+        assert!(mm.frame(frame).count.try_get())
+    });
+    broken("the reverse map is exact", |mm, [a, _], frame| {
+        let LeafSlot { leaf, slot } = leaf_of(mm, a, 0);
+        mm.frame(frame)
+            .word
+            .set(Owner::Shared(LeafSlot { leaf, slot: slot + 1 }));
+    });
+    broken(
+        "all mappers of a frame stand for one page",
+        |mm, [a, _], frame| {
+            let leaf = leaf_of(mm, a, 0).leaf;
+            mm.table(leaf).slot(15).entry.store(Entry::Frame(frame));
+        },
+    );
+    broken("exclusive = one leaf of one space", |mm, [a, _], _| {
+        // One leaf, which both spaces reach.
+        let at = leaf_of(mm, a, 300);
+        mm.frame(frame_of(mm, a, 300)).word.set(Owner::Exclusive(at));
+    });
+    broken("frame and slot name each other", |mm, [a, _], frame| {
+        mm.lock_frame(frame).cached = Some(slot_at(mm, a, 9));
+    });
+}
+
+/// Goal: where a frame's bytes are.
+#[test]
+fn residences() {
+    broken("a private page's space maps it", |mm, _, frame| {
+        mm.lock_frame(frame).residence = Residence::Private(SpaceNo(9));
+    });
+    broken("a frame stands at its place", |mm, [a, _], frame| {
+        let home = mm.lock_space(a).expect("it lives").home;
+        let mut locked = mm.lock_frame(frame);
+        mm.homes.vacate(home, PageNo(0), frame);
+        locked.residence = Residence::Home(home);
+    });
+    for pool in [Residence::Loose(PoolPage(1)), Residence::Home(crate::HomeNo(1))] {
+        broken("a pool frame is shared", |mm, [_, b], _| {
+            mm.lock_frame(frame_of(mm, b, 20)).residence = pool;
+        });
+    }
+    broken("a mapped frame has bytes", |mm, _, frame| {
+        mm.lock_frame(frame).residence = Residence::Nowhere;
+    });
+}
+
+/// Goal: slots and the entries that name them.
+#[test]
+fn slots() {
+    broken("slot count = entries", |mm, [a, _], _| {
+        assert!(mm.swap.dup(slot_at(mm, a, 9)))
+    });
+    broken("slot and frame name each other", |mm, [a, _], frame| {
+        assert!(mm.swap.cache(slot_at(mm, a, 9), frame));
+    });
+    broken("an entry names a slot in use", |mm, [a, _], _| {
+        let (at, slot) = (leaf_of(mm, a, 9), slot_at(mm, a, 9));
+        let stale = SwapRef {
+            generation: slot.generation + 1,
+            ..slot
+        };
+        mm.table(at.leaf).slot(at.slot).entry.store(Entry::Swapped(stale));
+    });
+}
+
+/// Goal: the lists, the budget, what spaces count of themselves.
+#[test]
+fn sums() {
+    broken("listed = mapped", |mm, _, frame| {
+        let _ = mm.lru.isolate(&mm.frames, frame).expect("it is listed");
+    });
+    for (class, invariant) in [
+        (Class::Private, "charged private = private pages"),
+        (Class::Pool, "charged pool = pool pages"),
+    ] {
+        broken(invariant, |mm, _, _| {
+            assert!(mm.budget.charge(class, PAGE, Need::Normal))
+        });
+    }
+    broken("lent = shared frames in this window", |mm, [a, _], _| {
+        mm.spaces.get(a.0).lend()
+    });
+    broken("a pinned page has a pinned frame", |mm, [a, _], _| {
+        mm.lock_space(a).expect("it lives").pins[0].1 += 1;
+    });
+    broken("a pinned page has a pinned frame", |mm, [a, _], _| {
+        mm.lock_space(a).expect("it lives").pins[0].0 = PageNo(599);
+    });
+}

@@ -1,0 +1,76 @@
+//! Which pages a dying space gives away, and where to.
+
+use crate::addr::SpaceNo;
+use crate::bare::{Call, World, read, sound, space, value, world, write};
+use crate::mm::{PAGE, SpaceError};
+
+/// Ends a space; how many of its pages moved to the pool.
+fn end(mm: &World, space: SpaceNo) -> u64 {
+    let before = mm.stats().promoted;
+    mm.drop_space(space).expect("there is room");
+    assert!(mm.host.calls().contains(&Call::Close(space)));
+    assert_eq!(mm.len(space), Err(SpaceError::NoSuchSpace(space)));
+    sound(mm);
+    mm.stats().promoted - before
+}
+
+/// Goal: what a fork still shares outlives its writer, across holes and in shared and split tables; nothing else is kept.
+#[test]
+fn shared_pages_outlive_their_writer() {
+    let mm = world();
+    let a = space(&mm, 100);
+    for page in [16, 17, 20, 40, 64, 99] {
+        write(&mm, a, page..page + 1, page as u8);
+    }
+    let b = mm.fork(a).expect("room");
+    // This leaf is b's own from now on: its frames have two mappers. It gets page 19 ahead.
+    write(&mm, b, 18..19, 5);
+    // Pages that a has for itself: written after the fork, over a shared one, and where nothing was.
+    write(&mm, a, 64..65, 6);
+    write(&mm, a, 21..22, 7);
+    assert_eq!(end(&mm, a), 5, "but 64, which moved when it was written");
+    for page in [16, 17, 20, 40, 64, 99] {
+        assert_eq!(value(&mm, b, page), page as u8);
+    }
+    assert_eq!((value(&mm, b, 18), value(&mm, b, 21)), (5, 0));
+    let usage = mm.usage();
+    assert_eq!((usage.private, usage.pool), (2 * PAGE, 6 * PAGE));
+    assert_eq!(end(&mm, b), 0, "nobody else is there");
+    assert_eq!(mm.usage().pool, 0);
+}
+
+/// Goal: pages that were shared once, and that nobody shares any more, are not moved anywhere.
+#[test]
+fn what_nobody_shares_just_goes() {
+    let mm = world();
+    let a = space(&mm, 100);
+    write(&mm, a, 16..20, 1);
+    let b = mm.fork(a).expect("room");
+    write(&mm, b, 18..19, 5);
+    assert_eq!(end(&mm, b), 0);
+    assert_eq!(end(&mm, a), 0);
+    let usage = mm.usage();
+    assert_eq!((usage.private, usage.pool), (0, 0));
+}
+
+/// Goal: a page whose place another version has taken goes to the loose range; both versions live on.
+#[test]
+fn a_taken_place_is_no_obstacle() {
+    let mm = world();
+    let a = space(&mm, 16);
+    write(&mm, a, 0..2, 1);
+    let b = mm.fork(a).expect("room");
+    read(&mm, b, 0);
+    write(&mm, b, 0..1, 2);
+    let c = mm.fork(b).expect("room");
+    assert_eq!(end(&mm, b), 1);
+    assert_eq!((value(&mm, a, 0), value(&mm, a, 1)), (1, 1));
+    assert_eq!((value(&mm, c, 0), value(&mm, c, 1)), (2, 1));
+    assert_eq!(end(&mm, a), 0, "its pages are in the pool already");
+    assert_eq!((value(&mm, c, 0), value(&mm, c, 1)), (2, 1));
+    end(&mm, c);
+    let usage = mm.usage();
+    assert_eq!((usage.private, usage.pool), (0, 0));
+    // The loose place is free again.
+    assert_eq!(mm.homes.claim_loose().0.0, 0);
+}

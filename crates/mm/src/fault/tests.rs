@@ -1,0 +1,202 @@
+//! What a fault makes, shows and brings in besides the page that was asked for.
+
+use crate::addr::{Access, PageNo};
+use crate::bare::{Call, World, frame_at, limited, read, resident, run, sound, space, value, world, write};
+use crate::lru::List;
+use crate::mm::PAGE;
+use crate::space::FaultError;
+
+/// Goal: writes that go on where earlier ones ended get as many pages ahead as were written before, to the end of the leaf.
+#[test]
+fn pages_ahead_grow() {
+    let mm = world();
+    let a = space(&mm, 60);
+    let mut made = Vec::new();
+    for page in 0..60 {
+        if frame_at(&mm, a, page).is_none() {
+            mm.fault(a, PageNo(page), Access::Write).expect("room");
+            made.push((page, resident(&mm, a).len()));
+        }
+    }
+    let expected = [
+        (0, 1),
+        (1, 2),
+        (2, 4),
+        (4, 8),
+        (8, 16),
+        (16, 32),
+        (32, 48),
+        (48, 60),
+    ];
+    assert_eq!(made, expected);
+    assert_eq!((mm.stats().new_pages, mm.stats().faults), (60, 8));
+    sound(&mm);
+}
+
+/// Goal: no page is made over one that is there, and none for a write that stands alone.
+#[test]
+fn pages_ahead_stop() {
+    let mm = world();
+    let a = space(&mm, 60);
+    write(&mm, a, 7..8, 1);
+    write(&mm, a, 0..3, 1);
+    mm.evict(a, run(7, 1)).expect("it lives");
+    mm.fault(a, PageNo(3), Access::Write).expect("room");
+    assert_eq!(resident(&mm, a), [0, 1, 2, 3, 4, 5]);
+    mm.fault(a, PageNo(6), Access::Write).expect("room");
+    assert_eq!(resident(&mm, a), [0, 1, 2, 3, 4, 5, 6]);
+    assert_eq!(value(&mm, a, 7), 1);
+    mm.fault(a, PageNo(30), Access::Write).expect("room");
+    assert_eq!(resident(&mm, a).len(), 8);
+}
+
+/// Goal: pages ahead are left out when there is no room for them; the page itself is not.
+#[test]
+fn pages_ahead_need_room() {
+    let mm = limited(8 << 20);
+    let a = space(&mm, 60);
+    write(&mm, a, 0..8, 1);
+    let rest = mm.budget.free() - 3 * PAGE;
+    assert!(
+        mm.budget
+            .charge(crate::budget::Class::Stored, rest, crate::budget::Need::Normal)
+    );
+    mm.fault(a, PageNo(8), Access::Write).expect("room for one");
+    assert_eq!(resident(&mm, a), (0..9).collect::<Vec<_>>());
+    sound(&mm);
+}
+
+/// Goal: a shared page is shown with its neighbours: those of its leaf, in the pool, without a gap.
+#[test]
+fn neighbours_are_shown() {
+    let mm = world();
+    let a = space(&mm, 60);
+    write(&mm, a, 14..16, 1);
+    write(&mm, a, 16..20, 1);
+    write(&mm, a, 21..24, 1);
+    write(&mm, a, 30..34, 1);
+    let b = mm.fork(a).expect("room");
+    write(&mm, a, 17..18, 2);
+    write(&mm, b, 32..33, 2);
+    mm.host.calls();
+    // What moves to the pool at its place, hidden in the writer's window, and what is shown of it then.
+    for (page, moved, shown) in [
+        (22, (21, 3), (21, 3)),
+        (18, (18, 2), (17, 3)),
+        (31, (30, 2), (30, 2)),
+        (33, (33, 1), (33, 1)),
+        (15, (14, 2), (14, 2)),
+        (16, (16, 1), (16, 4)),
+    ] {
+        read(&mm, b, page);
+        let (moved, shown) = (run(moved.0, moved.1), run(shown.0, shown.1));
+        assert_eq!(mm.host.calls(), [Call::Drop(a, moved), Call::Show(b, shown)]);
+    }
+    assert_eq!(mm.stats().promoted, 11);
+    sound(&mm);
+}
+
+/// Goal: the first fault that could not be resolved is remembered until somebody asks; one beyond the end is not.
+#[test]
+fn the_first_failure_is_remembered() {
+    let mm = limited(4 << 20);
+    let a = space(&mm, 2000);
+    let beyond = mm.fault(a, PageNo(2000), Access::Read);
+    assert!(matches!(beyond, Err(FaultError::OutOfRange { len: 2000, .. })));
+    assert_eq!(mm.take_failure(a), None);
+    let full = (0..2000)
+        .find(|&page| mm.pin(a, run(page, 1)).is_err())
+        .expect("it ends");
+    let failed = |page| FaultError::OverBudget {
+        space: a,
+        page: PageNo(page),
+        limit: 4 << 20,
+    };
+    assert_eq!(mm.take_failure(a), None, "a pin says so itself");
+    for page in [full, full + 1] {
+        assert_eq!(mm.fault(a, PageNo(page), Access::Write), Err(failed(page)));
+    }
+    assert_eq!(mm.take_failure(a), Some(failed(full)));
+    assert_eq!(mm.take_failure(a), None);
+    assert_eq!(mm.take_failure(crate::addr::SpaceNo(9)), None);
+    let nobody = crate::addr::SpaceNo(9);
+    assert_eq!(
+        mm.fault(nobody, PageNo(0), Access::Read),
+        Err(FaultError::NoSuchSpace(nobody))
+    );
+    sound(&mm);
+}
+
+/// A space of which pages 0 to 3 went, then so many others.
+fn gone(others: u32, left: u32) -> (World, crate::addr::SpaceNo) {
+    let mm = world();
+    let a = space(&mm, 1000);
+    write(&mm, a, 0..4, 1);
+    write(&mm, a, 16..16 + others + left, 2);
+    mm.evict(a, run(0, 4)).expect("it lives");
+    mm.evict(a, run(16, others)).expect("it lives");
+    (mm, a)
+}
+
+/// Goal: a page that comes back before as many others went as are held was wanted: it goes to the active list.
+#[test]
+fn early_refaults_are_active() {
+    // Page 3 is the last of the four to go: its distance is that of the others, and one.
+    for (others, left, active) in [(40, 41, 1), (40, 40, 0), (0, 1, 1), (0, 0, 0)] {
+        let (mm, a) = gone(others, left);
+        mm.fault(a, PageNo(3), Access::Write).expect("room");
+        let stats = mm.stats();
+        assert_eq!(
+            (stats.active_frames, stats.refaults),
+            (active, u64::from(active)),
+            "{others} {left}"
+        );
+        let list = if active == 1 { List::Active } else { List::Inactive };
+        assert!(
+            mm.lru
+                .frames(&mm.frames, list)
+                .contains(&frame_at(&mm, a, 3).expect("back"))
+        );
+        sound(&mm);
+    }
+}
+
+/// Goal: pages of the leaf that went at about the same time come back together; others, and shared ones, do not.
+#[test]
+fn neighbours_come_back_together() {
+    let (mm, a) = gone(250, 0);
+    write(&mm, a, 4..5, 3);
+    mm.evict(a, run(4, 1)).expect("it lives");
+    write(&mm, a, 300..310, 3);
+    mm.evict(a, run(300, 10)).expect("it lives");
+    write(&mm, a, 5..6, 3);
+    mm.evict(a, run(5, 1)).expect("it lives");
+    let evicted = |page| {
+        let st = mm.lock_space(a).expect("it lives");
+        match mm.lookup(&st, PageNo(page)).entry {
+            crate::table::Entry::Swapped(slot) => mm.swap.look(slot).expect("in use").evicted_at,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!([0, 4, 5].map(evicted), [0, 254, 265]);
+    mm.fault(a, PageNo(1), Access::Write).expect("room");
+    assert_eq!(resident(&mm, a), [0, 1, 2, 3, 4]);
+    assert_eq!((mm.stats().swapped_in, mm.stats().read_ahead), (1, 4));
+    assert_eq!(
+        [0, 1, 2, 3, 4, 5].map(|page| value(&mm, a, page)),
+        [1, 1, 1, 1, 3, 3]
+    );
+    sound(&mm);
+    // The other way round: the page asked for went last.
+    let (mm, a) = gone(250, 0);
+    write(&mm, a, 4..5, 3);
+    mm.evict(a, run(4, 1)).expect("it lives");
+    mm.fault(a, PageNo(4), Access::Write).expect("room");
+    assert_eq!(resident(&mm, a), [0, 1, 2, 3, 4]);
+    // Pages that a fork shares are its business too.
+    let (mm, a) = gone(0, 0);
+    let b = mm.fork(a).expect("room");
+    mm.fault(b, PageNo(1), Access::Write).expect("room");
+    assert_eq!((resident(&mm, b), resident(&mm, a)), (vec![1], vec![]));
+    sound(&mm);
+}

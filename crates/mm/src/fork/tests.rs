@@ -1,0 +1,196 @@
+//! Sizes of spaces, and what a fork protects and copies.
+
+use super::*;
+use crate::bare::{Call, limited, read, resident, run, sound, space, value, world, write};
+use crate::mm::PAGE;
+
+fn size(len: u32, reserve: u32) -> Size {
+    Size { len, reserve }
+}
+
+/// Goal: impossible sizes are refused, with what is possible; the largest possible one is not.
+#[test]
+fn sizes_have_bounds() {
+    let mm = world();
+    let most = u64::from(MAX_PAGES);
+    let refused = |len, reserve, pages| {
+        let made = mm.create(size(len, reserve), Domain(0));
+        assert_eq!(made, Err(SpaceError::BadSize { pages, most }));
+    };
+    refused(0, 0, 0);
+    refused(0, 8, 8);
+    refused(9, 8, 9);
+    refused(1, MAX_PAGES + 1, most + 1);
+    refused(MAX_PAGES + 1, MAX_PAGES + 1, most + 1);
+    let a = mm.create(size(8, 8), Domain(0)).expect("room");
+    let b = mm.create(size(1, MAX_PAGES), Domain(0)).expect("room");
+    assert_eq!((mm.len(a), mm.len(b)), (Ok(8), Ok(1)));
+    assert_eq!(mm.len(SpaceNo(9)), Err(SpaceError::NoSuchSpace(SpaceNo(9))));
+}
+
+/// Goal: a space grows up to its reserve and never shrinks.
+#[test]
+fn growth_has_bounds() {
+    let mm = world();
+    let a = mm.create(size(8, 20), Domain(0)).expect("room");
+    let bad = |pages| Err(SpaceError::BadSize { pages, most: 20 });
+    assert_eq!((mm.grow(a, 7), mm.len(a)), (bad(7), Ok(8)));
+    assert_eq!((mm.grow(a, 21), mm.len(a)), (bad(21), Ok(8)));
+    assert_eq!((mm.grow(a, 8), mm.len(a)), (Ok(()), Ok(8)));
+    assert_eq!((mm.grow(a, 19), mm.len(a)), (Ok(()), Ok(19)));
+    assert_eq!((mm.grow(a, 20), mm.len(a)), (Ok(()), Ok(20)));
+    assert_eq!(mm.grow(SpaceNo(9), 9), Err(SpaceError::NoSuchSpace(SpaceNo(9))));
+}
+
+/// Goal: too many spaces are told from too little room.
+#[test]
+fn places_run_out() {
+    let mm = world();
+    let mut spaces = Vec::new();
+    let last = loop {
+        match mm.create(size(1, 1), Domain(0)) {
+            Ok(space) => spaces.push(space),
+            Err(e) => break e,
+        }
+    };
+    assert_eq!(last, SpaceError::TooManySpaces(16));
+    assert_eq!(mm.fork(spaces[0]), Err(SpaceError::TooManySpaces(16)));
+    mm.drop_space(spaces[3]).expect("it lives");
+    assert_eq!(mm.fork(spaces[0]), Ok(spaces[3]));
+    let mm = limited(8 << 20);
+    let free = mm.budget.free();
+    assert!(mm.budget.charge(crate::budget::Class::Stored, free, Need::Normal));
+    let over = SpaceError::OverBudget { limit: 8 << 20 };
+    assert_eq!(mm.create(size(1, 1), Domain(0)), Err(over));
+}
+
+/// Goal: a fork protects what was written since the last one, in runs, and nothing else; a run ends at a hole and
+/// goes on over the end of a leaf.
+#[test]
+fn new_pages_are_protected_in_runs() {
+    let mm = world();
+    let a = space(&mm, 100);
+    write(&mm, a, 3..5, 1);
+    write(&mm, a, 14..18, 2);
+    write(&mm, a, 64..65, 3);
+    mm.host.calls();
+    let b = mm.fork(a).expect("room");
+    let protect = |space, first, len| Call::Protect(space, run(first, len));
+    assert_eq!(
+        mm.host.calls(),
+        [protect(a, 3, 2), protect(a, 14, 4), protect(a, 64, 1)]
+    );
+    let c = mm.fork(a).expect("room");
+    assert_eq!(mm.host.calls(), [], "nothing was written since");
+    write(&mm, a, 15..16, 4);
+    write(&mm, a, 65..66, 4);
+    mm.host.calls();
+    let d = mm.fork(a).expect("room");
+    assert_eq!(mm.host.calls(), [protect(a, 15, 1), protect(a, 65, 1)]);
+    assert_eq!([b, c, d].map(|s| value(&mm, s, 15)), [2, 2, 4]);
+    assert_eq!([b, c, d].map(|s| value(&mm, s, 65)), [0, 0, 4]);
+    assert_eq!([b, c, d].map(|s| value(&mm, s, 4)), [1; 3]);
+    sound(&mm);
+}
+
+/// Goal: a long run is protected a thousand pages at a time.
+#[test]
+fn long_runs_are_cut() {
+    let mm = world();
+    let a = space(&mm, 1100);
+    write(&mm, a, 0..1100, 1);
+    mm.host.calls();
+    mm.fork(a).expect("room");
+    let rest = 1100 - RUN as u32;
+    assert_eq!(
+        mm.host.calls(),
+        [
+            Call::Protect(a, run(0, RUN as u32)),
+            Call::Protect(a, run(RUN as u32, rest))
+        ]
+    );
+}
+
+/// Goal: pinned pages are the parent's own before and after, are never protected, and the child has copies (R16).
+#[test]
+fn pinned_pages_are_copied() {
+    let mm = world();
+    let a = space(&mm, 40);
+    write(&mm, a, 0..6, 1);
+    mm.pin(a, run(2, 2)).expect("room");
+    mm.pin(a, run(20, 1)).expect("room");
+    mm.host.poke(a, 20, 9);
+    mm.host.calls();
+    let b = mm.fork(a).expect("room");
+    let calls = mm.host.calls();
+    let protected: Vec<_> = calls.iter().filter(|c| matches!(c, Call::Protect(..))).collect();
+    assert_eq!(
+        protected,
+        [&Call::Protect(a, run(0, 2)), &Call::Protect(a, run(4, 2))]
+    );
+    assert_eq!(resident(&mm, b), [0, 1, 2, 3, 4, 5, 20]);
+    let stats = mm.space_stats(a).expect("it lives");
+    assert_eq!((stats.exclusive, stats.shared, stats.pinned), (3, 4, 3));
+    let stats = mm.space_stats(b).expect("it lives");
+    assert_eq!((stats.exclusive, stats.shared, stats.pinned), (3, 4, 0));
+    mm.host.poke(a, 2, 7);
+    assert_eq!([2, 3, 20].map(|page| value(&mm, b, page)), [1, 1, 9]);
+    sound(&mm);
+    mm.unpin(a, run(2, 2));
+    let c = mm.fork(a).expect("room");
+    assert_eq!([2, 3, 20].map(|page| value(&mm, c, page)), [7, 1, 9]);
+    sound(&mm);
+}
+
+/// Goal: a family's home ends with its last space: its records are refunded, its bases freed, its range used again.
+#[test]
+fn the_last_of_a_family_leaves_nothing() {
+    let mm = world();
+    let first = space(&mm, 40);
+    write(&mm, first, 30..31, 1);
+    mm.drop_space(first).expect("it lives");
+    let before = mm.usage();
+    let a = space(&mm, 40);
+    let home = mm.lock_space(a).expect("it lives").home;
+    let range = mm.homes.first(home);
+    write(&mm, a, 0..4, 1);
+    let b = mm.fork(a).expect("room");
+    read(&mm, b, 1);
+    mm.evict(a, run(0, 40)).expect("it lives");
+    write(&mm, b, 0..2, 2);
+    mm.evict(b, run(0, 40)).expect("it lives");
+    assert!(mm.store_stats().pages > 4, "bases are stored beside the pages");
+    mm.drop_space(a).expect("room");
+    mm.drop_space(b).expect("room");
+    assert_eq!(mm.store_stats().pages, 0);
+    let usage = mm.usage();
+    assert_eq!((usage.private, usage.pool, usage.stored), (0, 0, 0));
+    // Descriptors stay for the next use; records of places do not.
+    assert!(
+        usage.tables >= before.tables && usage.tables - before.tables < 16 * PAGE,
+        "{usage:?}"
+    );
+    let c = space(&mm, 40);
+    let home = mm.lock_space(c).expect("it lives").home;
+    assert_eq!(mm.homes.first(home), range);
+    let tables = mm.usage().tables;
+    for _ in 0..3 {
+        let d = mm.fork(c).expect("room");
+        write(&mm, c, 0..1, 1);
+        let e = mm.fork(c).expect("room");
+        read(&mm, e, 0);
+        let f = space(&mm, 70);
+        write(&mm, f, 0..1, 1);
+        let g = mm.fork(f).expect("room");
+        read(&mm, g, 0);
+        [d, e, f, g]
+            .into_iter()
+            .for_each(|s| mm.drop_space(s).expect("room"));
+        sound(&mm);
+    }
+    let grown = mm.usage().tables - tables;
+    assert!(
+        grown < 3 * PAGE,
+        "records of ended homes are still charged: {grown}"
+    );
+}

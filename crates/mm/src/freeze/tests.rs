@@ -1,0 +1,109 @@
+//! Frozen copies: all pages at their places, or a home of its own; and reading without showing.
+
+use super::*;
+use crate::bare::{World, frame_at, read, resident, run, sound, space, value, world, write};
+use crate::merge::Merging;
+
+/// How many pages of a space stand at their places of its home.
+fn settled(mm: &World, no: SpaceNo) -> usize {
+    let home = mm.lock_space(no).expect("it lives").home;
+    let at_home = |&page: &u32| {
+        let frame = frame_at(mm, no, page).expect("in memory");
+        mm.lock_frame(frame).residence == Residence::Home(home)
+    };
+    resident(mm, no).iter().filter(|page| at_home(page)).count()
+}
+
+/// Goal: all pages of the frozen copy stand in the pool, with no second copy; what is in the store stays there.
+#[test]
+fn all_pages_settle() {
+    let mm = world();
+    let a = space(&mm, 100);
+    for page in [16, 17, 20, 40, 99] {
+        write(&mm, a, page..page + 1, page as u8);
+    }
+    mm.evict(a, run(40, 1)).expect("it lives");
+    let copy = mm.freeze(a).expect("room");
+    let usage = mm.usage();
+    assert_eq!((usage.private, usage.pool), (0, 4 * PAGE));
+    assert_eq!(
+        (resident(&mm, copy), settled(&mm, copy)),
+        (vec![16, 17, 20, 99], 4)
+    );
+    write(&mm, a, 17..18, 1);
+    let fork = mm.fork(copy).expect("room");
+    let values = |s| [16, 17, 20, 40, 99, 0].map(|page| value(&mm, s, page));
+    assert_eq!(values(a), [16, 1, 20, 40, 99, 0]);
+    assert_eq!(values(copy), [16, 17, 20, 40, 99, 0]);
+    assert_eq!(values(fork), [16, 17, 20, 40, 99, 0]);
+    sound(&mm);
+    let again = mm.freeze(copy).expect("room");
+    let home = |s| mm.lock_space(s).expect("it lives").home;
+    assert_eq!(home(again), home(a));
+    sound(&mm);
+}
+
+/// A family of two whose second went its own way at page 0, and has that page in its window or in the loose range.
+fn diverged(loose: bool) -> (World, SpaceNo, SpaceNo) {
+    let mm = world();
+    let a = space(&mm, 100);
+    write(&mm, a, 0..1, 1);
+    write(&mm, a, 33..34, 1);
+    let b = mm.fork(a).expect("room");
+    read(&mm, b, 0);
+    write(&mm, b, 0..1, 2);
+    write(&mm, b, 70..71, 3);
+    if loose {
+        let c = mm.fork(b).expect("room");
+        write(&mm, b, 0..1, 2);
+        // Two versions share the place's page: the older one of b's is loose now.
+        let d = mm.fork(c).expect("room");
+        mm.drop_space(b).expect("room");
+        return (mm, a, d);
+    }
+    (mm, a, b)
+}
+
+/// Goal: where another version stands at a page's place, the frozen copy gets a home of its own, with all pages and no more.
+#[test]
+fn a_diverged_space_gets_a_home() {
+    for loose in [false, true] {
+        let (mm, a, b) = diverged(loose);
+        mm.set_merging(b, Merging::On).expect("it lives");
+        mm.evict(b, run(70, 1)).expect("it lives");
+        let copy = mm.freeze(b).expect("room");
+        let home = |s| mm.lock_space(s).expect("it lives").home;
+        assert_ne!(home(copy), home(b));
+        assert_eq!(mm.merging(copy), Ok(Merging::On));
+        assert_eq!((resident(&mm, copy), settled(&mm, copy)), (vec![0, 33, 70], 3));
+        assert_eq!([0, 33, 70, 1].map(|page| value(&mm, copy, page)), [2, 1, 3, 0]);
+        assert_eq!([0, 33, 70, 1].map(|page| value(&mm, a, page)), [1, 1, 0, 0]);
+        sound(&mm);
+    }
+}
+
+/// Goal: reading a page shows nothing, brings nothing in, and fails for a space that is not there.
+#[test]
+fn reading_changes_nothing() {
+    let mm = world();
+    let a = space(&mm, 40);
+    write(&mm, a, 0..3, 5);
+    mm.evict(a, run(1, 1)).expect("it lives");
+    let b = mm.fork(a).expect("room");
+    read(&mm, b, 2);
+    let before = (mm.usage(), mm.stats());
+    mm.host.calls();
+    for space in [a, b] {
+        assert_eq!(
+            [0, 1, 2, 3, 39].map(|page| value(&mm, space, page)),
+            [5, 5, 5, 0, 0]
+        );
+    }
+    assert_eq!((mm.usage(), mm.stats()), before);
+    assert_eq!(mm.host.calls(), []);
+    let nobody = SpaceNo(9);
+    let read = mm.read_page(nobody, PageNo(0), &mut [0; crate::addr::PAGE_SIZE]);
+    let lost = crate::space::FaultError::NoSuchSpace(nobody);
+    assert_eq!(read, Err(SpaceError::Fault(lost)));
+    sound(&mm);
+}

@@ -1,0 +1,87 @@
+//! What the manager's parts are built of, and how an operation that finds no room is repeated.
+
+use super::*;
+use crate::bare::{limited, run, space, world, write};
+
+/// Goal: as many page buffers are kept as were there from the start, however many were lent at once.
+#[test]
+fn buffers_come_back() {
+    fn nest(mm: &crate::bare::World, deep: usize) {
+        if deep != 0 {
+            mm.with_scratch(|page| {
+                page.fill(deep as u8);
+                nest(mm, deep - 1);
+                assert_eq!(*page, [deep as u8; PAGE_SIZE], "each has a buffer of its own");
+            });
+        }
+    }
+    let mm = world();
+    for deep in [1, SCRATCH, SCRATCH + 2] {
+        nest(&mm, deep);
+        assert_eq!(mm.scratch.lock().len(), SCRATCH);
+    }
+}
+
+/// Goal: an operation without room is repeated as long as reclaim frees something, and given up soon after.
+#[test]
+fn no_room_ends() {
+    let mm = world();
+    let tries = std::cell::Cell::new(0);
+    let step = || {
+        tries.set(tries.get() + 1);
+        Err::<(), _>(Stop::NoRoom)
+    };
+    assert_eq!(mm.retry(step), Err(Stop::NoRoom));
+    assert_eq!(tries.take(), 4, "three times in vain");
+    let a = space(&mm, 100);
+    write(&mm, a, 0..64, 1);
+    assert_eq!(mm.retry(step), Err(Stop::NoRoom));
+    assert_eq!(tries.take(), 6, "two batches went");
+    assert_eq!(mm.stats().direct_reclaims, 3 + 5);
+    assert_eq!(mm.stats().evictions, 64);
+}
+
+/// Goal: the eviction clock counts frames, which is what refault distances are compared with.
+#[test]
+fn the_clock_counts_evictions() {
+    let mm = world();
+    let a = space(&mm, 100);
+    write(&mm, a, 0..40, 1);
+    assert_eq!(mm.clock(), 0);
+    assert_eq!(mm.evict(a, run(3, 33)), Ok(33));
+    assert_eq!(mm.clock(), 33);
+}
+
+/// Goal: what the manager itself holds is charged at once, and no budget is too small to say so.
+#[test]
+fn tables_are_charged_from_the_start() {
+    let usage = limited(8 << 20).usage();
+    let base = usage.tables;
+    assert!(base > SCRATCH as u64 * PAGE && base <= 2 << 20, "{usage:?}");
+    assert_eq!((usage.total, usage.peak, usage.limit), (base, base, 8 << 20));
+    let built = |limit_bytes, store_bytes| {
+        let config = Config {
+            limit_bytes,
+            machine_bytes: 64 << 20,
+            spaces: 16,
+            store_bytes,
+        };
+        Mm::new(crate::bare::machine(), crate::bare::shelf(), config).map(|mm| mm.usage().tables)
+    };
+    let with = |more| built(8 << 20, more);
+    assert_eq!(with(1000), Ok(base + 1000));
+    let least = (base + (1 << 20)) * 4;
+    let refused = BuildError::BudgetTooSmall {
+        limit: 8 << 20,
+        least: (base + (2 << 20)) * 4,
+    };
+    assert_eq!(with(2 << 20), Err(refused));
+    assert!(least < 8 << 20 && with(1 << 20).is_ok());
+    let least = LEAST_LIMIT;
+    let tiny = BuildError::BudgetTooSmall {
+        limit: least - 1,
+        least,
+    };
+    assert_eq!(built(least - 1, 0), Err(tiny));
+    assert!(built(least, 0).is_ok());
+}

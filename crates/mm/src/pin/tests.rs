@@ -1,0 +1,76 @@
+//! Pins nest, stay, and leave nothing behind when they fail.
+
+use crate::addr::PageNo;
+use crate::bare::{Call, resident, run, sound, space, value, world, write};
+use crate::space::FaultError;
+
+/// Goal: a page stays as long as it is pinned, however often.
+#[test]
+fn pins_nest() {
+    let mm = world();
+    let a = space(&mm, 40);
+    write(&mm, a, 0..8, 1);
+    mm.evict(a, run(3, 1)).expect("it lives");
+    mm.pin(a, run(2, 3)).expect("room");
+    mm.pin(a, run(4, 2)).expect("room");
+    let pinned = |mm: &crate::bare::World| mm.space_stats(a).expect("it lives").pinned;
+    assert_eq!(pinned(&mm), 4);
+    assert_eq!(
+        mm.lock_space(a).expect("it lives").pins,
+        [2, 3, 4, 5].map(|p| (PageNo(p), 1 + u32::from(p == 4)))
+    );
+    sound(&mm);
+    mm.evict(a, run(0, 40)).expect("it lives");
+    assert_eq!(resident(&mm, a), [2, 3, 4, 5]);
+    mm.unpin(a, run(2, 3));
+    mm.evict(a, run(0, 40)).expect("it lives");
+    assert_eq!((resident(&mm, a), pinned(&mm)), (vec![4, 5], 2));
+    sound(&mm);
+    mm.unpin(a, run(4, 2));
+    mm.evict(a, run(0, 40)).expect("it lives");
+    assert_eq!((resident(&mm, a), pinned(&mm)), (vec![], 0));
+    assert_eq!(value(&mm, a, 3), 1);
+    sound(&mm);
+}
+
+/// Goal: a pin that fails midway pins nothing, and a pin of one page that fails takes back nobody else's.
+#[test]
+fn a_failed_pin_leaves_nothing() {
+    let mm = world();
+    let a = space(&mm, 40);
+    mm.pin(a, run(37, 1)).expect("room");
+    let beyond = FaultError::OutOfRange {
+        space: a,
+        page: PageNo(40),
+        len: 40,
+    };
+    assert_eq!(mm.pin(a, run(37, 4)), Err(beyond));
+    assert_eq!(mm.pin(a, run(40, 1)), Err(beyond));
+    assert_eq!(mm.lock_space(a).expect("it lives").pins, [(PageNo(37), 1)]);
+    sound(&mm);
+}
+
+/// Goal: a pinned page is writable, whatever ageing did to it before (the kernel takes no fault).
+#[test]
+fn a_pinned_page_is_writable() {
+    let mm = world();
+    let a = space(&mm, 40);
+    write(&mm, a, 5..6, 1);
+    mm.host.calls();
+    mm.pin(a, run(5, 1)).expect("room");
+    assert!(mm.host.calls().contains(&Call::Unprotect(a, run(5, 1))));
+    mm.unpin(a, run(5, 1));
+}
+
+/// Goal: pins that are left end with their space.
+#[test]
+fn pins_end_with_their_space() {
+    let mm = world();
+    let a = space(&mm, 40);
+    mm.pin(a, run(5, 3)).expect("room");
+    mm.pin(a, run(6, 1)).expect("room");
+    mm.drop_space(a).expect("nobody shares");
+    mm.unpin(a, run(5, 3));
+    sound(&mm);
+    assert_eq!(mm.usage().private, 0);
+}

@@ -1,0 +1,269 @@
+//! Which frames reclaim takes, how many, and when it gives up.
+
+use super::*;
+use crate::bare::{Call, World, frame_at, limited, read, resident, run, sound, space, world, write};
+use crate::budget::{Charge, Class, Need};
+
+/// Puts all inactive frames onto the active list.
+fn activate(mm: &World) {
+    for no in mm.lru.frames(&mm.frames, List::Inactive) {
+        let isolated = mm.lru.isolate(&mm.frames, no);
+        mm.put_on(&mut { isolated }, List::Active);
+    }
+}
+
+/// How many frames were looked at and did not go.
+fn looks(mm: &World) -> u64 {
+    mm.stats().evictions_failed + mm.stats().activated
+}
+
+/// Goal: reclaim takes whole batches, oldest first, until it has enough.
+#[test]
+fn enough_is_enough() {
+    let mm = world();
+    let a = space(&mm, 200);
+    write(&mm, a, 0..150, 1);
+    assert_eq!(mm.reclaim(0), 0);
+    assert_eq!(mm.reclaim(1), 32);
+    assert_eq!(mm.reclaim(32), 32);
+    assert_eq!(resident(&mm, a), (0..86).collect::<Vec<_>>());
+    assert_eq!(mm.reclaim(33), 64);
+    assert_eq!(mm.reclaim(100), 22, "all that there is");
+    assert_eq!(mm.reclaim(100), 0);
+    assert_eq!(mm.stats().evictions, 150);
+    sound(&mm);
+}
+
+/// Goal: frames that stand on the active list alone are found as well.
+#[test]
+fn the_active_list_is_aged() {
+    let mm = world();
+    let a = space(&mm, 200);
+    write(&mm, a, 0..100, 1);
+    activate(&mm);
+    assert_eq!(mm.reclaim(32), 32);
+    assert_eq!(mm.stats().deactivated, 32);
+    assert_eq!(mm.reclaim(1000), 68);
+    assert_eq!(mm.stats().deactivated, 100);
+    sound(&mm);
+}
+
+/// Goal: frames that cannot go do not hide those that can; when none can go, reclaim ends after about as many looks as its
+/// header says. Method: many pinned pages that are older than a few others, then only pinned ones.
+#[test]
+fn patience_grows_with_the_lists() {
+    let mm = world();
+    let a = space(&mm, 1000);
+    write(&mm, a, 0..644, 1);
+    mm.pin(a, run(4, 640)).expect("room");
+    assert_eq!(mm.reclaim(4), 4);
+    assert!(looks(&mm) >= 640, "{} looks", looks(&mm));
+    let before = looks(&mm);
+    assert_eq!(mm.reclaim(1), 0);
+    let looked = looks(&mm) - before;
+    assert!((2 * 640..=3 * 640).contains(&looked), "{looked} looks");
+    mm.unpin(a, run(4, 640));
+    sound(&mm);
+    // Short lists: a fixed number of rounds.
+    mm.reclaim(1000);
+    write(&mm, a, 700..701, 1);
+    mm.pin(a, run(700, 1)).expect("room");
+    let before = looks(&mm);
+    assert_eq!(mm.reclaim(1), 0);
+    assert_eq!(looks(&mm) - before, u64::from(FRUITLESS));
+}
+
+/// Goal: a frame that was used gets a second chance, once.
+#[test]
+fn used_frames_stay() {
+    let mm = world();
+    let a = space(&mm, 64);
+    write(&mm, a, 0..40, 1);
+    for page in [30, 35] {
+        mm.frame(frame_at(&mm, a, page).expect("written"))
+            .mark_referenced();
+    }
+    assert_eq!(mm.shrink_inactive(), 30);
+    assert_eq!((mm.stats().activated, mm.stats().active_frames), (2, 2));
+    assert_eq!(resident(&mm, a)[8..], [30, 35]);
+    assert_eq!(mm.reclaim(1000), 10);
+    assert_eq!(resident(&mm, a), [] as [u32; 0], "used once, long ago");
+    sound(&mm);
+}
+
+/// Goal: private pages on probation are protected, in runs, so that the next store is noticed; pinned ones are not.
+#[test]
+fn probation_is_protected() {
+    let mm = world();
+    let a = space(&mm, 64);
+    write(&mm, a, 0..6, 1);
+    write(&mm, a, 8..10, 1);
+    let b = space(&mm, 64);
+    write(&mm, b, 10..12, 1);
+    mm.pin(a, run(3, 1)).expect("room");
+    let pinned = frame_at(&mm, a, 3).expect("written");
+    assert!(mm.frame(pinned).test_and_clear_referenced(), "a pin is a use");
+    activate(&mm);
+    mm.frame(frame_at(&mm, a, 1).expect("written")).mark_referenced();
+    mm.host.calls();
+    mm.shrink_active();
+    let protect = |space, first, len| Call::Protect(space, run(first, len));
+    assert_eq!(
+        mm.host.calls(),
+        [
+            protect(a, 0, 1),
+            protect(a, 2, 1),
+            protect(a, 4, 2),
+            protect(a, 8, 2),
+            protect(b, 10, 2)
+        ]
+    );
+    let stats = mm.stats();
+    assert_eq!(
+        (stats.active_frames, stats.inactive_frames, stats.deactivated),
+        (1, 9, 9)
+    );
+    mm.unpin(a, run(3, 1));
+    sound(&mm);
+}
+
+/// Goal: of a shared frame's windows two are asked whether they use it; one that does keeps it.
+#[test]
+fn few_windows_are_asked() {
+    let mm = world();
+    let a = space(&mm, 16);
+    write(&mm, a, 2..3, 1);
+    let forks: Vec<_> = (0..4).map(|_| mm.fork(a).expect("room")).collect();
+    read(&mm, forks[0], 2);
+    let frame = frame_at(&mm, a, 2).expect("written");
+    let _ = mm.frame(frame).test_and_clear_referenced();
+    mm.host.calls();
+    for (young, used) in [(true, true), (false, false)] {
+        mm.host.set_young(young);
+        assert_eq!(mm.page_referenced(&mm.lock_frame(frame)), used);
+        let asked = mm.host.calls();
+        assert_eq!(asked.len(), 2, "{asked:?}");
+        assert!(
+            asked
+                .iter()
+                .all(|c| matches!(c, Call::AskYoung(_, r) if *r == run(2, 1)))
+        );
+    }
+    write(&mm, a, 5..6, 1);
+    assert!(!mm.page_referenced(&mm.lock_frame(frame_at(&mm, a, 5).expect("written"))));
+    assert!(
+        mm.host.calls().iter().all(|c| !matches!(c, Call::AskYoung(..))),
+        "nobody shares it"
+    );
+}
+
+/// Goal: what is asked to go goes, no page more and none less, across holes and whole batches.
+#[test]
+fn ranges_are_exact() {
+    let mm = world();
+    let a = space(&mm, 1000);
+    write(&mm, a, 16..17, 1);
+    write(&mm, a, 40..90, 1);
+    write(&mm, a, 999..1000, 1);
+    assert_eq!(mm.evict(a, run(0, 40)), Ok(1));
+    assert_eq!(mm.evict(a, run(20, 21)), Ok(1), "from within a hole");
+    assert_eq!(resident(&mm, a), (41..90).chain(999..1000).collect::<Vec<_>>());
+    assert_eq!(mm.evict(a, run(42, 40)), Ok(40), "more than a batch");
+    assert_eq!(mm.evict(a, run(500, 5000)), Ok(1), "beyond the end");
+    assert_eq!(resident(&mm, a), [41, 82, 83, 84, 85, 86, 87, 88, 89]);
+    assert_eq!(
+        mm.evict(SpaceNo(9), run(0, 1)),
+        Err(SpaceError::NoSuchSpace(SpaceNo(9)))
+    );
+    sound(&mm);
+}
+
+/// Goal: neighbours go together: one call protects them, one hides them.
+#[test]
+fn neighbours_go_together() {
+    let mm = world();
+    let a = space(&mm, 64);
+    write(&mm, a, 0..5, 1);
+    write(&mm, a, 7..9, 1);
+    mm.host.calls();
+    assert_eq!(mm.evict(a, run(0, 64)), Ok(7));
+    let (first, second) = (run(0, 5), run(7, 2));
+    assert_eq!(
+        mm.host.calls(),
+        [
+            Call::Protect(a, first),
+            Call::Protect(a, second),
+            Call::Drop(a, first),
+            Call::Drop(a, second)
+        ]
+    );
+    // The same pages of two spaces, and of a home.
+    let b = space(&mm, 64);
+    write(&mm, b, 9..11, 1);
+    let c = mm.fork(b).expect("room");
+    read(&mm, c, 9);
+    mm.host.calls();
+    assert_eq!(mm.evict(c, run(0, 64)), Ok(2));
+    let first = mm.homes.first(mm.lock_space(b).expect("it lives").home);
+    assert_eq!(mm.host.calls(), [Call::Free(first.plus(9), 2)]);
+    sound(&mm);
+}
+
+/// Goal: pages that are called cold go before all others, though they were used.
+#[test]
+fn cold_pages_go_first() {
+    let mm = world();
+    let a = space(&mm, 100);
+    write(&mm, a, 0..80, 1);
+    mm.frame(frame_at(&mm, a, 70).expect("written")).mark_referenced();
+    mm.advise_cold(a, run(50, 30)).expect("it lives");
+    assert_eq!(mm.shrink_inactive(), 32);
+    assert_eq!(resident(&mm, a), (0..48).collect::<Vec<_>>());
+    assert_eq!(
+        mm.advise_cold(SpaceNo(9), run(0, 1)),
+        Err(SpaceError::NoSuchSpace(SpaceNo(9)))
+    );
+    sound(&mm);
+}
+
+/// Goal: the background reclaimer works between its two marks, in single batches, and says when it is done.
+#[test]
+fn background_works_between_the_marks() {
+    let mm = limited(8 << 20);
+    let reserve = (8 << 20) / 64;
+    let a = space(&mm, 3000);
+    write(&mm, a, 0..200, 1);
+    let free = mm.budget.free();
+    assert_eq!(mm.free_pages(), free / PAGE);
+    assert!(!mm.wants_reclaim() && !mm.reclaim_in_background());
+    let charge = |bytes| Charge::take(&mm.budget, Class::Pool, bytes, Need::Normal).expect("it is free");
+    let held = charge(free - reserve / 2);
+    assert!(!mm.wants_reclaim(), "not below the lower mark yet");
+    let more = charge(PAGE);
+    assert!(mm.wants_reclaim());
+    assert!(!mm.reclaim_in_background(), "one batch was enough");
+    assert_eq!(mm.stats().evictions, 32);
+    assert!(!mm.wants_reclaim() && !mm.reclaim_in_background());
+    assert_eq!(mm.stats().evictions, 32);
+    let much = charge(mm.budget.free());
+    assert!(mm.reclaim_in_background(), "more is needed");
+    assert_eq!(mm.stats().evictions, 64);
+    mm.reclaim(1000);
+    let rest = charge(mm.budget.free());
+    assert!(
+        mm.wants_reclaim() && !mm.reclaim_in_background(),
+        "there is nothing left to go"
+    );
+    drop((held, more, much, rest));
+}
+
+/// Goal: a fault without room learns whether looking again is worth it.
+#[test]
+fn faults_reclaim_for_themselves() {
+    let mm = world();
+    assert!(!mm.reclaim_for_fault());
+    let a = space(&mm, 100);
+    write(&mm, a, 0..33, 1);
+    assert!(mm.reclaim_for_fault());
+    assert_eq!((mm.stats().evictions, mm.stats().direct_reclaims), (32, 2));
+}
