@@ -55,7 +55,7 @@ const PARTS: [Part; 6] = [
         name: "mutants",
         probe: has_mutants,
         hint: "cargo install cargo-mutants",
-        run: mutants,
+        run: crate::mutants::campaign,
     },
 ];
 
@@ -174,10 +174,4 @@ fn tsan() -> Result<()> {
 
 fn has_mutants() -> bool {
     shell::succeeds(Build::Plain.cargo(&["mutants", "--version"]))
-}
-
-fn mutants() -> Result<()> {
-    let mut cargo = Build::Plain.cargo(&["mutants", "-p", "memfold-mm", "--output"]);
-    cargo.arg(shell::root().join("target-mutants"));
-    shell::run(cargo)
 }

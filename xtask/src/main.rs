@@ -3,13 +3,14 @@
 //! This file is the table of contents: the command line, and which module
 //! answers each command. `gate.rs` has the steps of `cargo xtask test` in
 //! their order; the steps that need more than one cargo command have a module
-//! of their own (`tidy`, `demo`, `bugs`, `campaign`, `peak`, `programs`).
+//! of their own (`tidy`, `demo`, `bugs`, `campaign`, `mutants`, `peak`, `programs`).
 #![forbid(unsafe_code)]
 
 mod bugs;
 mod campaign;
 mod demo;
 mod gate;
+mod mutants;
 mod peak;
 mod programs;
 mod shell;
@@ -82,6 +83,8 @@ enum Task {
         /// Only these parts (default: all)
         parts: Vec<String>,
     },
+    /// Changes the manager in a thousand small ways, one by one: does a test notice? Survivors are explained in verify/MUTANTS.md
+    Mutants(mutants::Options),
     /// Runs a command and measures its memory from outside
     Peak(peak::Options),
 }
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
         Task::Bench { args } => gate::bench(&args),
         Task::Bugs { names } => bugs::run(&names),
         Task::Campaign { parts } => campaign::run(&parts),
+        Task::Mutants(options) => mutants::run(&options),
         Task::Peak(options) => return peak::run(options),
     };
     match done {
