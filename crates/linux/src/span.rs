@@ -7,9 +7,7 @@
 //! `Span`. A plain `Copy` value; immutable.
 
 use memfold_mm::addr::{PAGE_SIZE, PageBytes};
-
-/// Where in each half of a page a word is looked at.
-const SAMPLES: [usize; 2] = [PAGE_SIZE / 4, PAGE_SIZE / 4 * 3];
+use memfold_mm::host::SAMPLES;
 
 /// Addresses `addr..addr + len` of one of our arenas; may be empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

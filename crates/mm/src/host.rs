@@ -47,6 +47,15 @@ pub enum Twin {
     Pool(PoolPage),
 }
 
+/// Where a word of each half of a page is looked at, to guess what it is equal to: the same places on every host, so that what
+/// is guessed does not depend on the host.
+pub const SAMPLES: [usize; 2] = [crate::addr::PAGE_SIZE / 4, crate::addr::PAGE_SIZE / 4 * 3];
+
+/// The words that are looked at.
+fn samples(page: &PageBytes) -> [u64; 2] {
+    SAMPLES.map(|at| u64::from_ne_bytes(page[at..at + 8].try_into().expect("eight bytes")))
+}
+
 /// The machine that shows frames to programs.
 pub trait Host: Send + Sync {
     /// Makes the pool at least `pages` long.
@@ -166,25 +175,24 @@ pub trait Host: Send + Sync {
     fn pool_read(&self, at: PoolPage, out: &mut PageBytes) -> Result<(), HostError>;
 
     /// Whether a private page, stores to which may go through, probably has the bytes of this other page: a
-    /// guess from as much of them as the host cares to look at.
+    /// guess from the [`SAMPLES`].
     fn resembles(&self, space: SpaceNo, page: PageNo, of: Twin) -> bool {
         let mut bytes = Box::new([0; crate::addr::PAGE_SIZE]);
         if self.glance(space, page, &mut bytes).is_err() {
             return false;
         }
-        match of {
-            Twin::Pool(at) => self.pool_equals(at, &bytes) == Ok(true),
-            Twin::Private(other) => {
-                let mut others = Box::new([0; crate::addr::PAGE_SIZE]);
-                self.glance(other, page, &mut others).is_ok() && bytes == others
-            }
-        }
+        let words = samples(&bytes);
+        let other = match of {
+            Twin::Pool(at) => self.pool_read(at, &mut bytes),
+            Twin::Private(other) => self.glance(other, page, &mut bytes),
+        };
+        other.is_ok() && samples(&bytes) == words
     }
 
     /// Whether such a page is probably zeros; the same kind of guess.
     fn resembles_zeros(&self, space: SpaceNo, page: PageNo) -> bool {
         let mut bytes = Box::new([0; crate::addr::PAGE_SIZE]);
-        self.glance(space, page, &mut bytes).is_ok() && bytes.iter().all(|&byte| byte == 0)
+        self.glance(space, page, &mut bytes).is_ok() && samples(&bytes) == [0; 2]
     }
 
     /// Whether a protected private page has the bytes of this other page. Compares all of them.
@@ -214,8 +222,8 @@ pub trait Host: Send + Sync {
         Ok(*page == *bytes)
     }
 
-    /// Frees `len` pool pages from `first` on: every window that shows one of them is emptied there,
-    /// private copies stay. Pages that were never written are no error.
+    /// Frees `len` pool pages from `first` on: every window that shows one of them, or zeros in its place, is
+    /// emptied there; private pages stay. Pages that were never written are no error.
     fn pool_free(&self, first: PoolPage, len: u32);
 
     /// Which pages of the run, all of which show pool pages or nothing, were shown since this was last

@@ -168,12 +168,12 @@ impl Machine {
         self.note_peak();
     }
 
-    /// Frees a pool page and empties every page that shows it.
+    /// Frees a pool page and empties every page that shows it, or zeros in its place: the kernel's hole takes both.
     pub fn pool_free(&mut self, at: PoolPage) {
         self.pool.free(at);
         for window in self.windows.values_mut() {
             if let Some(page) = window.place_of(at)
-                && matches!(window.page(page), Shown::Pool)
+                && matches!(window.page(page), Shown::Pool | Shown::Zero { .. })
             {
                 *window.page_mut(page) = Shown::Empty;
             }

@@ -130,9 +130,13 @@ impl Window {
         }
     }
 
-    /// The second half of `show_zero`: true when a store came between.
+    /// The second half of `show_zero`: true when a store came between. A page that was emptied between is shown again.
     pub fn protect_zero(&mut self, page: PageNo) -> bool {
         match self.page_mut(page) {
+            shown @ Shown::Empty => {
+                *shown = Shown::Zero { protected: true };
+                false
+            }
             Shown::Zero { protected } => {
                 *protected = true;
                 false
