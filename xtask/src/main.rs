@@ -3,7 +3,7 @@
 //! This file is the table of contents: the command line, and which module
 //! answers each command. `gate.rs` has the steps of `cargo xtask test` in
 //! their order; the steps that need more than one cargo command have a module
-//! of their own (`tidy`, `demo`, `bugs`, `campaign`, `mutants`, `peak`, `programs`).
+//! of their own (`tidy`, `demo`, `bugs`, `campaign`, `mutants`, `sanitize`, `peak`, `programs`).
 #![forbid(unsafe_code)]
 
 mod bugs;
@@ -13,6 +13,7 @@ mod gate;
 mod mutants;
 mod peak;
 mod programs;
+mod sanitize;
 mod shell;
 mod table;
 mod tidy;
@@ -85,6 +86,11 @@ enum Task {
     },
     /// Changes the manager in a thousand small ways, one by one: does a test notice? Survivors are explained in verify/MUTANTS.md
     Mutants(mutants::Options),
+    /// The host and the library under ThreadSanitizer and AddressSanitizer, the manager under Miri (default: all three)
+    Sanitize {
+        /// Only these
+        which: Vec<sanitize::Sanitizer>,
+    },
     /// Runs a command and measures its memory from outside
     Peak(peak::Options),
 }
@@ -105,6 +111,7 @@ fn main() -> ExitCode {
         Task::Bugs { names } => bugs::run(&names),
         Task::Campaign { parts } => campaign::run(&parts),
         Task::Mutants(options) => mutants::run(&options),
+        Task::Sanitize { which } => sanitize::run(&which),
         Task::Peak(options) => return peak::run(options),
     };
     match done {
