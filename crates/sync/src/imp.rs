@@ -1,9 +1,12 @@
-//! Whose atomics we run on: std, or a checker's (`--cfg loom`, `--cfg shuttle`).
+//! Whose atomics we run on: std, or a checker's (`--cfg loom`, `--cfg shuttle`; a package that is explored
+//! in a product's build sets the first for itself).
 
 #[cfg(loom)]
 mod chosen {
+    pub use crate::watched as atomic;
     pub use loom::cell::UnsafeCell;
-    pub use loom::sync::atomic;
+    /// Loom's own, for what is to leave no trace.
+    pub use loom::sync::atomic as unwatched;
     pub use loom::sync::{Arc, Mutex, MutexGuard};
     pub use loom::thread;
 }

@@ -17,6 +17,10 @@ pub mod model;
 mod races;
 mod rank;
 mod slots;
+#[cfg(loom)]
+pub mod trace;
+#[cfg(loom)]
+pub mod watched;
 mod witness;
 
 pub use gate::{Gate, Inside};

@@ -31,7 +31,7 @@ impl<T> Mutex<T> {
         Self {
             rank,
             inner: imp::Mutex::new(value),
-            door: door::Door::new(),
+            door: door::Door::new(rank),
         }
     }
 
@@ -39,6 +39,7 @@ impl<T> Mutex<T> {
     ///
     /// # Panics
     /// In debug builds, when the thread holds a lock of this rank or a higher one.
+    #[cfg_attr(loom, track_caller)]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.lock_at(self.rank)
     }
@@ -48,6 +49,7 @@ impl<T> Mutex<T> {
     ///
     /// # Panics
     /// In debug builds, when the thread holds a lock of this rank or a higher one.
+    #[cfg_attr(loom, track_caller)]
     pub fn lock_at(&self, rank: Rank) -> MutexGuard<'_, T> {
         held::check(rank);
         let inner = self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -61,6 +63,7 @@ impl<T> Mutex<T> {
     }
 
     /// Takes the lock if it is free.
+    #[cfg_attr(loom, track_caller)]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         if self.door.is_closed() {
             return None;
@@ -68,7 +71,10 @@ impl<T> Mutex<T> {
         let inner = match self.inner.try_lock() {
             Ok(guard) => guard,
             Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(std::sync::TryLockError::WouldBlock) => return None,
+            Err(std::sync::TryLockError::WouldBlock) => {
+                self.door.refuse();
+                return None;
+            }
         };
         held::add(self.rank);
         self.door.close();
@@ -77,6 +83,12 @@ impl<T> Mutex<T> {
             inner,
             door: &self.door,
         })
+    }
+
+    /// Gives the lock a name in the log of an execution.
+    #[cfg(loom)]
+    pub fn call(&self, name: &str) {
+        crate::trace::call(&self.door, name);
     }
 }
 
@@ -111,43 +123,62 @@ impl<T: std::fmt::Debug> std::fmt::Debug for MutexGuard<'_, T> {
 /// Loom 0.7 lets a thread that is about to `try_lock` wait while another holds the lock, so that
 /// a refusal is hardly ever explored; and nothing can come between `lock` and `unlock`
 /// when nothing happens there. The door is a word that both change and `try_lock` looks at
-/// first. It orders nothing, and may be seen closed a moment too long, as any refusal may.
+/// first. It orders nothing, and may be seen closed a moment too long, as any refusal may. In the log of
+/// an execution it stands for the lock.
 #[cfg(loom)]
 mod door {
-    use crate::imp::atomic::{AtomicBool, Ordering};
+    use crate::imp::unwatched::{AtomicBool, Ordering};
+    use crate::trace::{What, event};
+
+    use crate::rank::Rank;
 
     #[derive(Debug)]
-    pub struct Door(AtomicBool);
+    pub struct Door(AtomicBool, Rank);
 
     impl Door {
-        pub fn new() -> Self {
-            Self(AtomicBool::new(false))
+        pub fn new(rank: Rank) -> Self {
+            Self(AtomicBool::new(false), rank)
         }
 
+        #[track_caller]
         pub fn close(&self) {
             // Relaxed: the lock orders, the door must not.
             self.0.store(true, Ordering::Relaxed);
+            event(self, What::Locked(self.1), None);
         }
 
         pub fn open(&self) {
             // Relaxed: as above.
             self.0.store(false, Ordering::Relaxed);
+            event(self, What::Unlocked(self.1), None);
         }
 
+        #[track_caller]
         pub fn is_closed(&self) -> bool {
             // Relaxed: as above.
-            self.0.load(Ordering::Relaxed)
+            let closed = self.0.load(Ordering::Relaxed);
+            if closed {
+                self.refuse();
+            }
+            closed
+        }
+
+        #[track_caller]
+        pub fn refuse(&self) {
+            event(self, What::Busy(self.1), None);
         }
     }
 }
 
 #[cfg(not(loom))]
 mod door {
+    use crate::rank::Rank;
+
     #[derive(Debug)]
     pub struct Door;
 
     impl Door {
-        pub fn new() -> Self {
+        pub fn new(_: Rank) -> Self {
             Self
         }
 
@@ -158,6 +189,8 @@ mod door {
         pub fn is_closed(&self) -> bool {
             false
         }
+
+        pub fn refuse(&self) {}
     }
 }
 

@@ -40,14 +40,23 @@ impl Witness {
     }
 
     /// A plain read: must not race with a write.
+    #[cfg_attr(loom, track_caller)]
     pub fn read(&self) {
         #[cfg(loom)]
-        self.0.with(|_| ());
+        {
+            // Before the access: it may be the one that ends the execution.
+            crate::trace::event(self, crate::trace::What::Read, None);
+            self.0.with(|_| ());
+        }
     }
 
     /// A plain write: must not race with anything.
+    #[cfg_attr(loom, track_caller)]
     pub fn write(&self) {
         #[cfg(loom)]
-        self.0.with_mut(|_| ());
+        {
+            crate::trace::event(self, crate::trace::What::Write, None);
+            self.0.with_mut(|_| ());
+        }
     }
 }
