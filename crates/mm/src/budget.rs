@@ -283,8 +283,8 @@ impl Drop for Charge<'_> {
     }
 }
 
-#[cfg(all(test, loom))]
-mod races;
+#[cfg(all(loom, any(test, explored)))]
+pub(crate) mod races;
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {

@@ -23,7 +23,7 @@ pub mod lru;
 mod merge;
 mod mm;
 mod pin;
-#[cfg(all(test, loom))]
+#[cfg(all(loom, any(test, explored)))]
 mod races;
 mod reclaim;
 mod rmap;
@@ -42,6 +42,8 @@ pub use fork::Size;
 pub use home::HomeNo;
 pub use merge::{Effort, MergeStep, Merging, Sharing};
 pub use mm::{BuildError, Config, LEAST_LIMIT, Mm, SpaceError};
+#[cfg(all(loom, explored))]
+pub use races::rules;
 pub use space::FaultError;
 pub use stats::Stats;
 pub use survey::SpaceStats;

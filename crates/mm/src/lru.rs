@@ -52,11 +52,13 @@ impl Default for Links {
     }
 }
 
+#[cfg_attr(loom, track_caller)]
 fn get(word: &AtomicU32) -> u32 {
     // Relaxed: only touched under the LRU lock.
     word.load(Ordering::Relaxed)
 }
 
+#[cfg_attr(loom, track_caller)]
 fn set(word: &AtomicU32, value: u32) {
     // Relaxed: only touched under the LRU lock.
     word.store(value, Ordering::Relaxed);
@@ -239,8 +241,8 @@ fn unlink(ends: &mut Ends, frames: &Slots<Frame>, frame: &Frame) {
     ends.len -= 1;
 }
 
-#[cfg(all(test, loom))]
-mod races;
+#[cfg(all(loom, any(test, explored)))]
+pub(crate) mod races;
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {

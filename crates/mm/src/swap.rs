@@ -241,8 +241,8 @@ impl Swap {
     }
 }
 
-#[cfg(all(test, loom))]
-mod races;
+#[cfg(all(loom, any(test, explored)))]
+pub(crate) mod races;
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;

@@ -4,9 +4,11 @@
 //! together want more than there is; what each got is added up outside the model.
 
 use super::*;
-use memfold_sync::Arc;
-use memfold_sync::model::Preemptions::{All, UpTo};
-use memfold_sync::model::{Outside, caught, holds, part, race};
+use memfold_sync::model::Preemptions::All;
+use memfold_sync::model::{Outside, Rule, part, race};
+#[cfg(test)]
+use memfold_sync::model::{Preemptions::UpTo, holds};
+use memfold_sync::{Arc, trace};
 
 const LIMIT: u64 = 1 << 20;
 
@@ -26,10 +28,14 @@ enum Take {
 
 impl Scene {
     fn new() -> Arc<Self> {
-        Arc::new(Self {
+        let scene = Arc::new(Self {
             budget: Budget::new(LIMIT),
             held: Outside::new(0),
-        })
+        });
+        trace::name(&scene.budget.total, "the total", |bytes| {
+            format!("{} KiB", bytes >> 10)
+        });
+        scene
     }
 
     fn charge(&self, how: Take, bytes: u64) -> bool {
@@ -54,6 +60,7 @@ impl Scene {
         took
     }
 
+    #[cfg(test)]
     fn refund(&self, bytes: u64) {
         self.held.with(|held| *held -= bytes);
         self.budget.refund(Class::Pool, bytes);
@@ -68,25 +75,26 @@ fn charge_twice(how: Take) -> impl Fn() {
                 s.charge(how, LIMIT / 2 + 1);
             })
         };
-        race([want(), want()]);
+        race([want().called("one that charges"), want().called("another")]);
         assert_eq!(scene.budget.usage().total, LIMIT / 2 + 1, "one of the two fits");
     }
+}
+
+/// The limit is never passed: what is charged is looked at and added in one step.
+pub(crate) fn limit_rule() -> Rule {
+    let title = "budget: two charges, room for one";
+    Rule::new(title, All, charge_twice(Take::Charge)).defect(
+        ["look-then-charge", "budget: a look, then an addition"],
+        "There was room when each of the two looked; there is room for one. Each adds what was right by its own look.",
+        "the limit was passed",
+        charge_twice(Take::LookThenAdd),
+    )
 }
 
 /// Goal: the limit holds. Method: two charges of which one fits, in one step and in two.
 #[test]
 fn the_limit_holds() {
-    holds(
-        "budget: two charges, room for one",
-        All,
-        charge_twice(Take::Charge),
-    );
-    caught(
-        "budget: look, then add",
-        All,
-        "the limit was passed",
-        charge_twice(Take::LookThenAdd),
-    );
+    limit_rule().prove();
 }
 
 /// Goal: charges and refunds lose nothing. Method: three threads take and give back; two of three fit at a time.

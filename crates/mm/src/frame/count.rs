@@ -221,8 +221,8 @@ fn join(counts: Counts) -> u64 {
     u64::from(counts.refs) | u64::from(counts.maps) << 24 | u64::from(counts.pins) << 48
 }
 
-#[cfg(all(test, loom))]
-mod races;
+#[cfg(all(loom, any(test, explored)))]
+pub(crate) mod races;
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {

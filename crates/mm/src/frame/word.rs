@@ -126,8 +126,8 @@ fn decode(word: u64) -> Snapshot {
     Snapshot { owner, generation }
 }
 
-#[cfg(all(test, loom))]
-mod races;
+#[cfg(all(loom, any(test, explored)))]
+pub(crate) mod races;
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {

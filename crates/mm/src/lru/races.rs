@@ -6,9 +6,11 @@
 
 use super::*;
 use crate::frame::Put;
-use memfold_sync::Arc;
-use memfold_sync::model::Preemptions::{All, UpTo};
-use memfold_sync::model::{Outside, Part, caught, holds, part, race};
+use memfold_sync::model::Preemptions::All;
+use memfold_sync::model::{Outside, Rule, part, race};
+#[cfg(test)]
+use memfold_sync::model::{Part, Preemptions::UpTo, holds};
+use memfold_sync::{Arc, trace};
 
 struct Scene {
     frames: Slots<Frame>,
@@ -34,13 +36,29 @@ impl Scene {
             scene.lru.add(&scene.frames, no, List::Inactive);
             scene.numbers.push(no);
         }
-        Arc::new(scene)
+        let scene = Arc::new(scene);
+        scene.lru.lists.call("the lock of the lists");
+        for no in &scene.numbers {
+            let frame = scene.frames.get(no.0);
+            crate::frame::count::races::name(&frame.count);
+            trace::name(&frame.links.on, "the frame's list", |list| {
+                ["active", "inactive", "none"][list as usize].to_owned()
+            });
+            let frame_or_none = |no: u64| match no {
+                0 => "nothing".to_owned(),
+                no => format!("frame {no}"),
+            };
+            trace::name(&frame.links.next, "the link forth", frame_or_none);
+            trace::name(&frame.links.prev, "the link back", frame_or_none);
+        }
+        scene
     }
 
     fn bury(&self, no: FrameNo, put: Put) {
         if put == Put::Held {
             return;
         }
+        trace::note("is the last holder: frees the frame");
         self.lru.forget(&self.frames, no);
         self.freed.with(|freed| {
             assert!(!freed.contains(&no), "frame {no} was freed twice");
@@ -85,6 +103,7 @@ impl Scene {
     }
 
     /// Takes a batch off the tail and puts it back.
+    #[cfg(test)]
     fn shrink(&self) {
         let mut batch = [const { None }; 2];
         self.lru.isolate_tail(&self.frames, List::Inactive, &mut batch);
@@ -121,25 +140,30 @@ fn isolate_and_die(order: Order) -> impl Fn() {
         let no = scene.numbers[0];
         let age = part(&scene, move |s: &Scene| s.age(no, order));
         let unmap = part(&scene, move |s: &Scene| s.unmap(no));
-        race([age, unmap]);
+        race([
+            age.called("reclaimer (shrink_active_list)"),
+            unmap.called("the last mapper goes"),
+        ]);
         scene.check();
     }
+}
+
+/// A frame is put back on its list before the reference from its isolation is dropped.
+pub(crate) fn putback_rule() -> Rule {
+    let title = "lru: isolate and putback against the last put";
+    Rule::new(title, All, isolate_and_die(Order::AddThenPut)).defect(
+        ["put-before-putback", "lru: the reference is dropped before the putback"],
+        "The reclaimer drops its reference, then puts the frame back on a list. The reference was the last one: what \
+         it puts back is a free frame.",
+        "frame",
+        isolate_and_die(Order::PutThenAdd),
+    )
 }
 
 /// Goal: R41, a frame on a list is never freed. Method: isolate and put back against the last unmap, in both orders.
 #[test]
 fn putback_comes_before_put() {
-    holds(
-        "lru: isolate and putback against the last put",
-        All,
-        isolate_and_die(Order::AddThenPut),
-    );
-    caught(
-        "lru: put before add",
-        All,
-        "frame",
-        isolate_and_die(Order::PutThenAdd),
-    );
+    putback_rule().prove();
 }
 
 /// Goal: one frame is isolated by one. Method: two reclaimers and the last unmap, three threads.

@@ -3,10 +3,14 @@
 //! Goal and method: see `races.rs`.
 
 use super::machine::{World, all, check, load, store, world};
-use crate::addr::{PageNo, Run, SpaceNo};
+use crate::addr::SpaceNo;
+#[cfg(test)]
+use crate::addr::{PageNo, Run};
 use crate::merge::Merging;
 use memfold_sync::Arc;
-use memfold_sync::model::{Outside, Part, Preemptions::UpTo, holds, part, race};
+#[cfg(test)]
+use memfold_sync::model::{Outside, holds};
+use memfold_sync::model::{Part, Preemptions::UpTo, Rule, part, race};
 
 /// Two siblings that take part, page 0 of both is 1; the root that they are cold forks of.
 fn siblings() -> (Arc<World>, [SpaceNo; 2]) {
@@ -66,19 +70,31 @@ fn a_store_meets_joining() {
     });
 }
 
-/// Goal: R02, a frame that reclaim has isolated is not converted under it; no page goes missing on its way to the store.
+fn merge_meets_eviction(which: usize) -> impl Fn() {
+    move || {
+        let (mm, pair) = siblings();
+        let evicts = part(&mm, move |mm: &World| {
+            let _ = mm.evict(pair[which], all());
+        });
+        race([merges(&mm).called("merger"), evicts.called("reclaimer")]);
+        expect(&mm, &[(pair[0], 1), (pair[1], 1)]);
+    }
+}
+
+/// A frame that reclaim has isolated is not converted under it; no page goes missing on its way to the store.
+pub(crate) fn eviction_rules() -> Vec<Rule> {
+    let titles = [
+        "mm: merge against evict of the first sibling",
+        "mm: merge against evict of the second",
+    ];
+    let rule = |which: usize| Rule::new(titles[which], UpTo(2), merge_meets_eviction(which));
+    vec![rule(0), rule(1)]
+}
+
+/// Goal: R02, what is isolated is not converted. Method: a round of merging against eviction, of either sibling.
 #[test]
 fn eviction_meets_merging() {
-    for which in 0..2 {
-        holds("mm: merge against evict of a sibling", UpTo(2), move || {
-            let (mm, pair) = siblings();
-            let evicts = part(&mm, move |mm: &World| {
-                let _ = mm.evict(pair[which], all());
-            });
-            race([merges(&mm), evicts]);
-            expect(&mm, &[(pair[0], 1), (pair[1], 1)]);
-        });
-    }
+    eviction_rules().iter().for_each(Rule::prove);
 }
 
 /// Goal: R45, R48, a sibling that is forked or dropped meanwhile.

@@ -8,8 +8,10 @@ use super::*;
 use crate::addr::{PAGE_SIZE, PageBytes};
 use crate::budget::UNLIMITED;
 use crate::host::{Domain, Ledger, StoreError, StoreStats};
-use memfold_sync::model::{Outside, Preemptions::All, caught, holds, part, race};
-use memfold_sync::{Arc, Witness};
+#[cfg(test)]
+use memfold_sync::model::holds;
+use memfold_sync::model::{Outside, Preemptions::All, Rule, part, race};
+use memfold_sync::{Arc, Witness, trace};
 use std::num::NonZeroU64;
 
 const SHELVES: usize = 4;
@@ -89,12 +91,14 @@ impl Scene {
     fn new(count: u32) -> Arc<Self> {
         let (swap, store, budget) = (Swap::new(3), Shelves::new(), Budget::new(UNLIMITED));
         let slot = Self::fill(&swap, &store, &budget, count);
-        Arc::new(Self {
+        let scene = Arc::new(Self {
             swap,
             store,
             budget,
             slot,
-        })
+        });
+        trace::call(&scene.store.bytes[0], "the stored bytes");
+        scene
     }
 
     fn fill(swap: &Swap, store: &Shelves, budget: &Budget, count: u32) -> SwapRef {
@@ -138,26 +142,31 @@ fn read_against_last_put(hold: Hold) -> impl Fn() {
                 Hold::Dup => (),
             }
         });
-        race([reader, part(&scene, Scene::put)]);
+        race([
+            reader.called("reads the stored bytes"),
+            part(&scene, Scene::put).called("the last entry goes"),
+        ]);
         assert_eq!(scene.store.used(), 0, "bytes were left behind");
         assert!(!scene.swap.dup(scene.slot), "a free slot was counted");
     }
 }
 
+/// Who reads stored bytes is counted on their slot first.
+pub(crate) fn count_rule() -> Rule {
+    let title = "swap: dup and read against the last put";
+    Rule::new(title, All, read_against_last_put(Hold::Dup)).defect(
+        ["read-uncounted", "swap: stored bytes are read by one who is not counted"],
+        "The slot was in use when the reader looked, but nobody counts the reader. The last entry goes, and takes the \
+         bytes along that are being read.",
+        "",
+        read_against_last_put(Hold::Nothing),
+    )
+}
+
 /// Goal: bytes stay while somebody counts on them. Method: a reader against the last entry's put.
 #[test]
 fn bytes_stay_while_counted() {
-    holds(
-        "swap: dup and read against the last put",
-        All,
-        read_against_last_put(Hold::Dup),
-    );
-    caught(
-        "swap: look and read without a count",
-        All,
-        "",
-        read_against_last_put(Hold::Nothing),
-    );
+    count_rule().prove();
 }
 
 /// Goal: the cache keeps the bytes, or comes too late. Method: a frame caches the slot, reads and lets go, against the last put.

@@ -247,8 +247,8 @@ pub(crate) fn levels_for(pages: u32) -> u8 {
         .unwrap_or(MAX_LEVELS)
 }
 
-#[cfg(all(test, loom))]
-mod races;
+#[cfg(all(loom, any(test, explored)))]
+pub(crate) mod races;
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {

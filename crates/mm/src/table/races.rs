@@ -5,9 +5,12 @@
 //! one that asks whether it is alone.
 
 use super::*;
+#[cfg(test)]
 use crate::addr::FrameNo;
-use memfold_sync::model::{Preemptions::All, caught, holds, part, race};
-use memfold_sync::{Arc, Witness};
+#[cfg(test)]
+use memfold_sync::model::holds;
+use memfold_sync::model::{Preemptions::All, Rule, part, race};
+use memfold_sync::{Arc, Witness, trace};
 
 /// A root that two spaces share, and the leaf below it.
 struct Scene {
@@ -36,7 +39,11 @@ impl Scene {
         scene.root.add_ref();
         scene.root.add_ref();
         scene.leaf.add_ref();
-        Arc::new(scene)
+        let scene = Arc::new(scene);
+        trace::name(&scene.root.refs, "the root's parents", |n| n.to_string());
+        trace::name(&scene.leaf.refs, "the leaf's parents", |n| n.to_string());
+        trace::call(&scene.slots, "the leaf's slots");
+        scene
     }
 
     fn drop_root(&self, how: LetGo) -> bool {
@@ -51,6 +58,7 @@ impl Scene {
     fn write_if_alone(&self) -> bool {
         let alone = self.root.refs() == 1 && self.leaf.refs() == 1;
         if alone {
+            trace::note("has both tables to itself: writes in place");
             self.slots.write();
         }
         alone
@@ -67,24 +75,18 @@ fn reads_and_drops(how: LetGo) -> impl Fn() {
         let asker = part(&scene, |s: &Scene| {
             s.write_if_alone();
         });
-        race([other, asker]);
+        race([
+            other.called("a space lets go"),
+            asker.called("write fault of another"),
+        ]);
     }
 }
 
 /// Goal: R08, alone means that the others are done. Method: a parent reads and lets go, another asks, then writes.
 #[test]
 fn alone_means_that_others_are_done() {
-    holds(
-        "table: refs against drop_ref",
-        All,
-        reads_and_drops(LetGo::AcqRel),
-    );
-    caught(
-        "table: relaxed drop_ref",
-        All,
-        "Causality violation",
-        reads_and_drops(LetGo::Relaxed),
-    );
+    let [alone, _] = alone_rules();
+    alone.prove();
 }
 
 fn copies_and_drops(how: LetGo) -> impl Fn() {
@@ -98,24 +100,38 @@ fn copies_and_drops(how: LetGo) -> impl Fn() {
         let asker = part(&scene, |s: &Scene| {
             assert!(!s.write_if_alone(), "wrote to a leaf that another space shares");
         });
-        race([other, asker]);
+        race([
+            other.called("a space copies the root"),
+            asker.called("write fault of another"),
+        ]);
     }
+}
+
+/// Who finds itself the only parent of a table sees what the other parents did.
+pub(crate) fn alone_rules() -> [Rule; 2] {
+    let alone = Rule::new("table: refs against drop_ref", All, reads_and_drops(LetGo::AcqRel)).defect(
+        ["parent-gone-unseen", "table: drop_ref hands nothing on"],
+        "The write fault finds the table its own, and writes. The other space let go by a count that hands nothing \
+         on: what it did before, it may be doing still.",
+        "Causality violation",
+        reads_and_drops(LetGo::Relaxed),
+    );
+    let title = "table: refs down a path against a copy of its root";
+    let path = Rule::new(title, All, copies_and_drops(LetGo::AcqRel)).defect(
+        ["shared-leaf-unseen", "table: drop_ref hands nothing on, and the root was copied"],
+        "The write fault finds the root its own, and asks the leaf's count, which does not show the other space's copy \
+         of the root yet. It writes to a leaf that both have.",
+        "another space shares",
+        copies_and_drops(LetGo::Relaxed),
+    );
+    [alone, path]
 }
 
 /// Goal: who finds the root its own finds the leaf shared. Method: the other space copies the root before it lets go.
 #[test]
 fn a_copied_root_leaves_the_leaf_shared() {
-    holds(
-        "table: refs down a path against a copy of its root",
-        All,
-        copies_and_drops(LetGo::AcqRel),
-    );
-    caught(
-        "table: the same, relaxed drop_ref",
-        All,
-        "another space shares",
-        copies_and_drops(LetGo::Relaxed),
-    );
+    let [_, path] = alone_rules();
+    path.prove();
 }
 
 /// Goal: of two parents that let go, one frees, and sees what the other did. Method: both read the slots first; who frees writes.

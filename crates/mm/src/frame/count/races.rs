@@ -3,12 +3,16 @@
 //! Goal: a dying or frozen frame gives no reference; exactly one holder is the last; a freezer is alone. Method:
 //! the `content` witness in `Count` is read under every reference and written by who freed or froze
 //! the frame, so that loom reports whoever came too late; beside each rule stand the historic ways
-//! to get it wrong.
+//! to get it wrong. `memfold explain` tells the rules here.
 
 use super::*;
-use memfold_sync::model::Preemptions::{All, UpTo};
-use memfold_sync::model::{Outside, Part, caught, holds, part, race};
-use memfold_sync::{Arc, Mutex, Rank, thread};
+use crate::frame::{MappingWord, Owner};
+use crate::table::{LeafSlot, TableNo};
+use memfold_sync::model::Preemptions::All;
+use memfold_sync::model::{Outside, Rule, part, race};
+#[cfg(test)]
+use memfold_sync::model::{Part, Preemptions::UpTo, holds};
+use memfold_sync::{Arc, Mutex, Rank, thread, trace};
 
 const ONE: Counts = Counts {
     refs: 1,
@@ -16,8 +20,45 @@ const ONE: Counts = Counts {
     pins: 0,
 };
 
+/// Counts as the log of an execution shows them, legal or not.
+fn show(word: u64) -> String {
+    if word == FROZEN {
+        return "frozen".to_owned();
+    }
+    let named = |count: u64, name: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {name}")),
+        _ => Some(format!("{count} {name}s")),
+    };
+    let fields = [
+        named(word & FIELD, "ref"),
+        named(word >> 24 & FIELD, "map"),
+        named(word >> 48, "pin"),
+    ];
+    let fields: Vec<_> = fields.into_iter().flatten().collect();
+    match fields.is_empty() {
+        true => "nothing".to_owned(),
+        false => fields.join(", "),
+    }
+}
+
+/// Names the counts in the log of an execution.
+pub(crate) fn name(count: &Count) {
+    trace::name(&count.word, "the counts", show);
+    trace::call(&count.content, "the frame's content");
+}
+
+fn owner(leaf: u32) -> LeafSlot {
+    LeafSlot {
+        leaf: TableNo(leaf),
+        slot: 0,
+    }
+}
+
 struct Scene {
     count: Count,
+    /// Who owns the frame: leaf 1 alone, or, when it was merged, leaf 2 with others.
+    word: MappingWord,
     /// The frame lock, under which mappings and pins change.
     lock: Mutex<()>,
     /// Plain data of each holder.
@@ -32,12 +73,22 @@ impl Scene {
         let count = Count::new();
         count.begin();
         (0..extra).for_each(|_| assert!(count.try_get()));
-        Arc::new(Self {
+        let word = MappingWord::new();
+        word.set(Owner::Exclusive(owner(1)));
+        let scene = Arc::new(Self {
             count,
+            word,
             lock: Mutex::new(Rank::Frame, ()),
             work: [Witness::new(), Witness::new(), Witness::new()],
             last: Outside::new(0),
-        })
+        });
+        name(&scene.count);
+        crate::frame::word::races::name(&scene.word);
+        scene.lock.call("the frame lock");
+        for (n, work) in scene.work.iter().enumerate() {
+            trace::call(work, &format!("what holder {n} did"));
+        }
+        scene
     }
 
     fn tell(&self, put: Put) {
@@ -46,7 +97,24 @@ impl Scene {
         }
     }
 
+    /// A reclaimer: isolates the frame, decides by the word how to walk, and looks at the word again where it walks.
+    fn walk(&self) {
+        if !self.count.try_get() {
+            return trace::note("is refused: leaves the frame where it is");
+        }
+        trace::note("holds the frame (isolate_lru_page)");
+        let decided = self.word.load();
+        trace::note("decides how to walk (page_referenced)");
+        let walked = self.word.load();
+        assert_eq!(
+            decided, walked,
+            "the frame became a merged one while somebody held it"
+        );
+        self.tell(self.count.put());
+    }
+
     /// Who takes a reference, uses the frame and drops it: a reclaimer.
+    #[cfg(test)]
     fn isolate(&self) {
         if self.count.try_get() {
             self.tell(self.count.put());
@@ -90,16 +158,30 @@ fn dying(how: Get) -> impl Fn() {
             }
         });
         let unmap = part(&scene, |s: &Scene| s.tell(s.count.unmap()));
-        race([reclaim, unmap]);
+        race([
+            reclaim.called("reclaimer (isolate_lru_page)"),
+            unmap.called("the last mapper goes"),
+        ]);
         scene.check_freed_once();
     }
+}
+
+/// A dying frame gives no reference.
+pub(crate) fn get_rule() -> Rule {
+    let title = "count: try_get against the last put";
+    Rule::new(title, All, dying(Get::Try)).defect(
+        ["get-of-a-dying-frame", "count: a reference is taken without a look"],
+        "The reclaimer adds its reference without a look at what the count was. It was nothing: the last mapper has \
+         gone and frees the frame, which now has a user and an undertaker.",
+        "",
+        dying(Get::Blindly),
+    )
 }
 
 /// Goal: R42, a dying frame gives no reference. Method: a reclaimer gets one while the last mapper goes.
 #[test]
 fn a_dying_frame_is_refused() {
-    holds("count: try_get against the last put", All, dying(Get::Try));
-    caught("count: get for try_get", All, "", dying(Get::Blindly));
+    get_rule().prove();
 }
 
 /// Goal: one of three holders is the last, and sees what the others did. Method: each changes plain data of its own first,
@@ -166,63 +248,79 @@ enum Guard {
 }
 
 /// Converts the frame if the guard allows.
-fn convert(count: &Count, guard: Guard) -> bool {
+fn convert(s: &Scene, guard: Guard) {
     let proven = match guard {
         Guard::None => true,
-        Guard::Check => count.load() == ONE,
-        Guard::RelaxedThaw | Guard::Freeze => count.freeze(ONE),
+        Guard::Check => s.count.load() == ONE,
+        Guard::RelaxedThaw | Guard::Freeze => s.count.freeze(ONE),
     };
     if !proven {
-        return false;
+        return trace::note("somebody holds it: does not merge");
     }
+    trace::note(match guard {
+        Guard::None => "merges the frame",
+        _ => "nobody else holds it: merges the frame",
+    });
+    s.word.set(Owner::Shared(owner(2)));
     match guard {
-        Guard::None | Guard::Check => count.content.write(),
+        Guard::None | Guard::Check => (),
         Guard::RelaxedThaw => {
-            count.content.write();
+            s.count.content.write();
             // Relaxed: the defect.
-            count.word.store(join(ONE), Ordering::Relaxed);
+            s.count.word.store(join(ONE), Ordering::Relaxed);
         }
         Guard::Freeze => {
             thread::yield_now();
-            count.thaw(ONE);
+            s.count.thaw(ONE);
         }
     }
-    true
 }
 
 fn merge(guard: Guard) -> impl Fn() {
     move || {
         let scene = Scene::new(0);
-        let merger = part(&scene, move |s: &Scene| {
-            convert(&s.count, guard);
-        });
-        race([merger, part(&scene, Scene::isolate)]);
+        let merger = part(&scene, move |s: &Scene| convert(s, guard));
+        let reclaimer = part(&scene, Scene::walk);
+        race([
+            merger.called("merger (ksmd)"),
+            reclaimer.called("reclaimer (shrink_active_list)"),
+        ]);
         assert_eq!(scene.count.load(), ONE, "a reference was lost or left");
     }
 }
 
-/// Goal: R02, held means not becoming something else. Method: conversion against a reference taken and dropped.
+/// Held means not becoming something else: only a freeze proves that nobody holds the frame.
+pub(crate) fn freeze_rule() -> Rule {
+    let title = "count: freeze against try_get, two looks and put";
+    Rule::new(title, All, merge(Guard::Freeze))
+        .defect(
+            ["merge-uncounted", "count: a merger that does not count"],
+            "The merger asks nobody. The reclaimer holds the frame and has decided how to walk its mappers; where it \
+             walks, the frame is a merged one.",
+            "became a merged one",
+            merge(Guard::None),
+        )
+        .defect(
+            ["check-then-convert", "count: a merger that counts, then converts"],
+            "One reference, one mapping: that was true when the merger looked, and nothing kept it true. The reclaimer \
+             isolated the frame after the look and before the conversion. So a count that is only compared, as Linux \
+             does it, is no proof.",
+            "became a merged one",
+            merge(Guard::Check),
+        )
+        .defect(
+            ["relaxed-thaw", "count: a thaw that publishes nothing"],
+            "The freeze kept everybody out, but the store that ends it publishes nothing. The next holder takes its \
+             reference from that store, decides that the frame is its to use, and may see it as it was before.",
+            "Causality violation",
+            merge(Guard::RelaxedThaw),
+        )
+}
+
+/// Goal: R02, held means not becoming something else. Method: conversion against a holder that looks twice.
 #[test]
 fn a_freeze_is_the_only_proof() {
-    holds("count: freeze against try_get and put", All, merge(Guard::Freeze));
-    caught(
-        "count: no count test",
-        All,
-        "Causality violation",
-        merge(Guard::None),
-    );
-    caught(
-        "count: test, then convert",
-        All,
-        "Causality violation",
-        merge(Guard::Check),
-    );
-    caught(
-        "count: relaxed thaw",
-        All,
-        "Causality violation",
-        merge(Guard::RelaxedThaw),
-    );
+    freeze_rule().prove();
 }
 
 /// Goal: a freezer sees what earlier holders did. Method: a holder changes plain data and lets go; who freezes reads it.
@@ -286,27 +384,32 @@ fn pin_and_freeze(under: Under) -> impl Fn() {
         });
         let merger = part(&scene, move |s: &Scene| {
             let _held = (under == Under::FrameLock).then(|| s.lock.lock());
-            convert(&s.count, Guard::Freeze);
+            convert(s, Guard::Freeze);
         });
-        race([pinner, merger]);
+        race([
+            pinner.called("pin (pin_user_pages)"),
+            merger.called("merger (ksmd)"),
+        ]);
         assert_eq!(scene.count.load(), ONE);
     }
+}
+
+/// A pinned frame is not converted, and a frozen one not pinned.
+pub(crate) fn pin_rule() -> Rule {
+    let title = "count: pin against freeze, under the frame lock";
+    Rule::new(title, All, pin_and_freeze(Under::FrameLock)).defect(
+        ["pin-without-lock", "count: a pin without the frame lock"],
+        "A pin adds to the counts without a look, because under the frame lock nobody can have frozen them. Without \
+         the lock it adds to a frozen word.",
+        "too many pins",
+        pin_and_freeze(Under::Nothing),
+    )
 }
 
 /// Goal: a pinned frame is not converted. Method: pin, use, unpin against a freeze, under the frame lock and without.
 #[test]
 fn a_pinned_frame_is_not_frozen() {
-    holds(
-        "count: pin against freeze, under the frame lock",
-        All,
-        pin_and_freeze(Under::FrameLock),
-    );
-    caught(
-        "count: pin without the frame lock",
-        All,
-        "too many pins",
-        pin_and_freeze(Under::Nothing),
-    );
+    pin_rule().prove();
 }
 
 /// Goal: who finds a frame by an old number sees it set up, or is refused. Method: free, reuse, and a `try_get` meanwhile.

@@ -3,15 +3,15 @@
 //! Goal: whoever loads the word, with or without the frame lock, sees one owner, whole, and what
 //! was published with it. Method: each leaf that an owner can name has plain data (its chain of
 //! mappers) and a kind under which it may be walked; a writer moves the owner in the right way or in one of
-//! the historic ways, a walker decodes it. Every interleaving is explored.
+//! the historic ways, a walker decodes it. Every interleaving is explored. `memfold explain` tells the rules here.
 
 use super::*;
 use crate::addr::{FrameNo, PoolPage};
 use crate::frame::{Frame, Locked, Residence};
 use crate::table::TableNo;
-use memfold_sync::Arc;
 use memfold_sync::model::Preemptions::{All, UpTo};
-use memfold_sync::model::{caught, holds, part, race};
+use memfold_sync::model::{Part, Rule, part, race};
+use memfold_sync::{Arc, trace};
 
 /// The leaf that shares the frame, and the leaf that takes it over.
 const SHARER: u32 = 1;
@@ -22,6 +22,26 @@ fn leaf(no: u32) -> LeafSlot {
         leaf: TableNo(no),
         slot: 3,
     }
+}
+
+/// A mapping word as the log of an execution shows it, legal or not.
+fn show(word: u64) -> String {
+    let leaf = match word & KIND_MASK {
+        NOBODY if word >> 32 == 0 => "nobody".to_owned(),
+        NOBODY => format!("leaf {}, of no kind", word >> 32),
+        EXCLUSIVE => format!("leaf {} alone", word >> 32),
+        _ => format!("leaf {}, shared", word >> 32),
+    };
+    match word >> 8 & GENERATION_MASK {
+        0 => leaf,
+        generation => format!("{leaf}, generation {generation}"),
+    }
+}
+
+/// Names the word in the log of an execution.
+pub(crate) fn name(word: &MappingWord) {
+    trace::name(&word.word, "the mapping word", show);
+    trace::call(&word.published, "what the word publishes");
 }
 
 /// How the owner is moved.
@@ -57,11 +77,18 @@ impl Scene {
         };
         scene.chains[SHARER as usize].write();
         scene.frame.word.set(Owner::Shared(leaf(SHARER)));
-        Arc::new(scene)
+        let scene = Arc::new(scene);
+        name(&scene.frame.word);
+        scene.frame.state.call("the frame lock");
+        for (leaf, chain) in scene.chains.iter().enumerate() {
+            trace::call(chain, &format!("the chain of leaf {leaf}"));
+        }
+        scene
     }
 
     /// The write fault takes the frame over (Linux: `page_move_anon_rmap`).
     fn move_owner(&self, how: Store) {
+        trace::note("is the only user: takes the frame over for leaf 2");
         self.chains[TAKER as usize].write();
         let owner = Owner::Exclusive(leaf(TAKER));
         let word = encode(Snapshot { owner, generation: 0 });
@@ -103,6 +130,7 @@ impl Scene {
         let (Owner::Exclusive(at) | Owner::Shared(at)) = seen.owner else {
             return;
         };
+        trace::note(&format!("walks the mappers from leaf {}", at.leaf.0));
         self.chains[at.leaf.0 as usize].read();
     }
 }
@@ -112,7 +140,10 @@ fn seed(store: Store, load: Load) -> impl Fn() {
         let scene = Scene::new();
         let fault = part(&scene, move |scene: &Scene| scene.move_owner(store));
         let walker = part(&scene, move |scene: &Scene| scene.walk(load));
-        race([fault, walker]);
+        race([
+            fault.called("write fault (do_wp_page)"),
+            walker.called("walker (page_referenced)"),
+        ]);
         assert_eq!(
             scene.frame.word.load().owner,
             Owner::Exclusive(leaf(TAKER)),
@@ -121,79 +152,105 @@ fn seed(store: Store, load: Load) -> impl Fn() {
     }
 }
 
-/// Goal: the seed. Method: one owner move against one walker without the frame lock.
-#[test]
-fn seed_is_one_store_and_one_load() {
-    holds(
-        "word: seed, owner move against a lockless walker",
-        All,
-        seed(Store::Release, Load::Once),
-    );
-    caught(
-        "word: seed, split store",
-        All,
-        "torn mapping word",
-        seed(Store::Split, Load::Once),
-    );
-    caught(
-        "word: seed, relaxed store",
-        All,
-        "Causality violation",
-        seed(Store::Relaxed, Load::Once),
-    );
-    caught(
-        "word: seed, kind and leaf loaded apart",
-        All,
-        "walked a sole owner as a sharer",
-        seed(Store::Release, Load::Twice),
-    );
+/// The seed: one owner move against one walker without the frame lock.
+pub(crate) fn seed_rule() -> Rule {
+    let title = "word: seed, owner move against a lockless walker";
+    Rule::new(title, All, seed(Store::Release, Load::Once))
+        .defect(
+            ["split-store", "word: the owner is moved by two stores"],
+            "Between its two stores the word names a leaf, but not in which way it owns the frame. The walker \
+             decides by that half. Linux took such a word for a file's address_space, and walked an anon_vma as \
+             one; here the decoder refuses it.",
+            "torn mapping word",
+            seed(Store::Split, Load::Once),
+        )
+        .defect(
+            ["relaxed-store", "word: the owner is moved by one store that publishes nothing"],
+            "The walker sees the new owner, and decides to follow it. Nothing orders the word, written last, with \
+             the owner's chain, written first: for the walker the chain may not be there yet.",
+            "Causality violation",
+            seed(Store::Relaxed, Load::Once),
+        )
+        .defect(
+            ["two-loads", "word: kind and leaf are loaded apart"],
+            "The walker has the kind from one load and the leaf from another, and the owner moved in between. It \
+             walks a leaf that has the frame alone in the way that was made for sharers.",
+            "walked a sole owner as a sharer",
+            seed(Store::Release, Load::Twice),
+        )
 }
 
-/// The owner's chain is not only published but changed again and again: two movers, and a walker that takes
-/// the frame lock if `locked`.
-fn chains_change(locked: bool) -> impl Fn() {
-    move || {
-        let scene = Scene::new();
-        let mover = |to: LeafSlot| {
-            part(&scene, move |scene: &Scene| {
-                let held = Locked::wait(FrameNo(1), &scene.frame);
-                scene.chains.iter().for_each(Witness::write);
-                held.frame.word.set(Owner::Shared(to));
-            })
-        };
-        let walker = part(&scene, move |scene: &Scene| {
-            let held = locked.then(|| Locked::attempt(FrameNo(1), &scene.frame));
-            // A frame whose lock is taken counts as used: no walk.
-            let walk = !matches!(held, Some(None));
-            if let (true, Owner::Shared(at)) = (walk, scene.frame.word.load().owner) {
-                scene.chains[at.leaf.0 as usize].read();
-            }
-        });
-        race([mover(leaf(TAKER)), mover(leaf(SHARER)), walker]);
-    }
+/// Goal: the seed. Method: the rule and its defects, each explored.
+#[test]
+fn seed_is_one_store_and_one_load() {
+    seed_rule().prove();
+}
+
+/// Changes all chains, and the owner, under the frame lock.
+fn mover(scene: &Arc<Scene>, to: LeafSlot) -> Part {
+    part(scene, move |scene: &Scene| {
+        let held = Locked::wait(FrameNo(1), &scene.frame);
+        // By a closure: the log is to say this line.
+        scene.chains.iter().for_each(|chain| chain.write());
+        held.frame.word.set(Owner::Shared(to));
+    })
+}
+
+/// Follows the owner, under the frame lock if `locked`.
+fn walker(scene: &Arc<Scene>, locked: bool) -> Part {
+    let walker = part(scene, move |scene: &Scene| {
+        let held = locked.then(|| Locked::attempt(FrameNo(1), &scene.frame));
+        // A frame whose lock is taken counts as used: no walk.
+        let walk = !matches!(held, Some(None));
+        if let (true, Owner::Shared(at)) = (walk, scene.frame.word.load().owner) {
+            trace::note(&format!("walks the mappers from leaf {}", at.leaf.0));
+            scene.chains[at.leaf.0 as usize].read();
+        }
+    });
+    walker.called("walker (rmap_walk)")
+}
+
+/// The owner's chain is not only published but changed again and again.
+fn chains_change() {
+    let scene = Scene::new();
+    race([
+        mover(&scene, leaf(TAKER)),
+        mover(&scene, leaf(SHARER)),
+        walker(&scene, true),
+    ]);
+}
+
+fn a_chain_changes() {
+    let scene = Scene::new();
+    race([
+        mover(&scene, leaf(TAKER)).called("a mapper comes or goes"),
+        walker(&scene, false),
+    ]);
+}
+
+/// Walks hold the frame lock, because chains change.
+pub(crate) fn walk_rule() -> Rule {
+    let title = "word: two owner moves against a locked walker";
+    Rule::new(title, UpTo(3), chains_change).defect(
+        ["walk-without-lock", "word: the walker does not hold the frame lock"],
+        "One load told the walker the truth about the owner, and it follows it without the frame lock. A mapper \
+         changes the chain while it walks: the word was right, the walk is not.",
+        "Causality violation",
+        a_chain_changes,
+    )
 }
 
 /// Goal: walks hold the frame lock, because chains change. Method: the same walk with and without it.
 #[test]
 fn walks_hold_the_frame_lock() {
-    holds(
-        "word: two owner moves against a locked walker",
-        UpTo(3),
-        chains_change(true),
-    );
-    caught(
-        "word: the same, lockless",
-        All,
-        "Causality violation",
-        chains_change(false),
-    );
+    walk_rule().prove();
 }
 
 /// Goal: a reader without the lock sees a living owner or nobody, and generations only grow. Method:
 /// the head leaves the chain, then the frame retires and is used again, against two loads.
 #[test]
 fn unmap_and_retire_show_whole_owners() {
-    holds("word: unmap, retire and reuse against two loads", All, || {
+    memfold_sync::model::holds("word: unmap, retire and reuse against two loads", All, || {
         let scene = Scene::new();
         let writer = part(&scene, |scene: &Scene| {
             let held = Locked::wait(FrameNo(1), &scene.frame);
@@ -208,6 +265,7 @@ fn unmap_and_retire_show_whole_owners() {
     });
 }
 
+#[cfg(test)]
 fn load_twice(word: &MappingWord) {
     let (first, second) = (word.load(), word.load());
     assert!(first.generation <= second.generation, "generations went back");
@@ -247,28 +305,37 @@ fn reuse(compare: Compare) -> impl Fn() {
                 Compare::Owner => now.owner == before.owner,
                 Compare::Snapshot => now == before,
             };
+            trace::note(match same {
+                true => "finds what it remembers: goes on with this frame",
+                false => "finds another: gives up",
+            });
             let first_use = held.residence == Residence::Nowhere;
             assert!(
                 !same || first_use,
                 "followed a number into another use of its frame"
             );
         });
-        race([reuser, follower]);
+        race([
+            reuser.called("frees the frame, uses it again"),
+            follower.called("follows a number it kept"),
+        ]);
     }
+}
+
+/// Who follows a frame's number compares the whole word with what it remembers, generation and all.
+pub(crate) fn reuse_rule() -> Rule {
+    let title = "word: stale number, the whole snapshot is compared";
+    Rule::new(title, All, reuse(Compare::Snapshot)).defect(
+        ["owner-without-recheck", "word: stale number, the owner alone is compared"],
+        "The follower kept a frame's number, finds the owner that it remembers, and goes on. The frame was freed and \
+         is used again, by the same slot of the same leaf: only its generation would have told.",
+        "another use of its frame",
+        reuse(Compare::Owner),
+    )
 }
 
 /// Goal: a stale frame number is noticed after reuse. Method: retire and reuse for the very same slot.
 #[test]
 fn a_stale_number_is_noticed() {
-    holds(
-        "word: stale number, whole snapshot compared",
-        All,
-        reuse(Compare::Snapshot),
-    );
-    caught(
-        "word: stale number, owner alone compared",
-        All,
-        "another use of its frame",
-        reuse(Compare::Owner),
-    );
+    reuse_rule().prove();
 }
