@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 const EXIT_STATUS: &str = "\
 Exit status:
-  0    every clone answered every call; the machine will do
-  1    the program failed, in some clone or while it was warmed up
+  0    every clone answered every call; the machine will do; every race is as it should be
+  1    the program failed, in some clone or while it was warmed up; a defect was not caught, or a rule broken
   2    bad usage, a bad module, or a budget that cannot work
   3    the machine cannot do it (permission, kernel, limits); see `memfold check`
   130  interrupted (SIGINT); the report covers what was done until then";
@@ -29,6 +29,33 @@ pub(crate) enum Command {
     /// Tell whether this machine can run memfold, and try it
     #[command(after_help = EXIT_STATUS)]
     Check(CheckOptions),
+    /// Explore how memfold could go wrong, and show it step by step
+    #[command(subcommand, after_help = EXIT_STATUS)]
+    Explain(Topic),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Topic {
+    /// The race that memfold was born from: each known defect is put back into memfold's own sources and explored until
+    /// it breaks something; then the same as memfold has it, on every interleaving
+    #[command(after_help = EXIT_STATUS)]
+    Race(RaceOptions),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RaceOptions {
+    /// Only this defect
+    #[arg(long, value_name = "NAME")]
+    pub(crate) defect: Option<String>,
+    /// Also words that have nothing to do with that race: tables, swap slots, the budget
+    #[arg(long, conflicts_with_all = ["defect", "list"])]
+    pub(crate) all: bool,
+    /// Only list the defects, with their names
+    #[arg(long, conflicts_with_all = ["defect", "json"])]
+    pub(crate) list: bool,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -210,7 +237,7 @@ mod tests {
             .chain(words.split_whitespace());
         match Cli::try_parse_from(words)?.command {
             Command::Run(options) => Ok(options),
-            Command::Check(_) => unreachable!("the words say run"),
+            Command::Check(_) | Command::Explain(_) => unreachable!("the words say run"),
         }
     }
 

@@ -9,9 +9,9 @@ use std::process::ExitCode;
 /// How the command ended; documented in `memfold --help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Every clone answered every call; the machine will do.
+    /// Every clone answered every call; the machine will do; every race is as it should be.
     Fine,
-    /// The program failed, in some clone or before there were any.
+    /// The program failed, in some clone or before there were any; or a race is not as it should be.
     Failed,
     /// Bad usage, a bad module, or a budget that cannot work.
     Input,
@@ -66,6 +66,9 @@ pub(crate) enum Error {
     /// As before, because the budget is too small.
     #[error("the budget is too small to warm up even one instance: {0}")]
     WarmBudget(String),
+    /// No defect has this name.
+    #[error("there is no defect `{0}`; `memfold explain race --list` names them all")]
+    Defect(String),
     /// The manager, or the glue to the engine.
     #[error(transparent)]
     Memory(#[from] memfold::Error),

@@ -9,6 +9,7 @@
 //! | `run` | `memfold run`: warm up, fork, call |
 //! | `report` | what a run says at its end, for people and for programs |
 //! | `check` | `memfold check`: can this machine do it |
+//! | `explain` | `memfold explain`: the race that memfold was born from, explored and told |
 //!
 //! Nothing here decides about memory; it drives `memfold` and `memfold-wasmtime` as any embedder would.
 #![forbid(unsafe_code)]
@@ -16,12 +17,13 @@
 mod args;
 mod check;
 mod error;
+mod explain;
 mod output;
 mod report;
 mod run;
 pub mod size;
 
-use args::{Cli, Command};
+use args::{Cli, Command, Topic};
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -31,6 +33,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(options) => run::run(&options),
         Command::Check(options) => check::check(&options),
+        Command::Explain(Topic::Race(options)) => explain::race(&options),
     };
     match done {
         Ok(exit) => exit.into(),

@@ -63,7 +63,7 @@ const fn may(
 }
 
 /// The direction of the house; a package that is not listed is an error.
-const DIRECTIONS: [May; 11] = [
+const DIRECTIONS: [May; 14] = [
     may("memfold-sync", &[], &[]),
     may("memfold-mm", &["memfold-sync"], &["memfold-sim"]),
     may(
@@ -79,9 +79,23 @@ const DIRECTIONS: [May; 11] = [
         &["memfold-sim"],
     ),
     may("memfold-wasmtime", &["memfold"], &[]),
+    // The same sources once more, on loom: nothing of the product's own may depend on them.
+    may("memfold-sync-explored", &[], &[]),
+    may("memfold-mm-explored", &["memfold-sync-explored"], &[]),
+    may(
+        "memfold-explain",
+        &["memfold-mm-explored", "memfold-sync-explored"],
+        &[],
+    ),
     may(
         "memfold-cli",
-        &["memfold", "memfold-wasmtime", "memfold-mm", "memfold-sim"],
+        &[
+            "memfold",
+            "memfold-wasmtime",
+            "memfold-mm",
+            "memfold-sim",
+            "memfold-explain",
+        ],
         &[],
     ),
     may(
