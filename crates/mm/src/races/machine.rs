@@ -357,7 +357,10 @@ impl Store for Shelf {
     }
 
     fn stats(&self) -> StoreStats {
-        StoreStats::default()
+        StoreStats {
+            pages: self.pages() as u64,
+            ..StoreStats::default()
+        }
     }
 }
 
