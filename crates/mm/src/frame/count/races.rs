@@ -303,8 +303,8 @@ pub(crate) fn freeze_rule() -> Rule {
         .defect(
             ["check-then-convert", "count: a merger that counts, then converts"],
             "One reference, one mapping: that was true when the merger looked, and nothing kept it true. The reclaimer \
-             isolated the frame after the look and before the conversion. So a count that is only compared, as Linux \
-             does it, is no proof.",
+             isolated the frame after the look and before the conversion. A count that is only compared is no proof, \
+             unless something else keeps it as it is.",
             "became a merged one",
             merge(Guard::Check),
         )
