@@ -212,10 +212,10 @@ impl Homes {
     /// Records a base; false when there is one already, or no room for the record: the caller frees its own.
     pub fn set_base(&self, home: HomeNo, page: PageNo, base: Stored, charge: impl Fn(u64) -> bool) -> bool {
         self.with_place(home, page, charge, |place| {
-            // AcqRel: publishes the store's entry; one base wins.
+            // Release: publishes the store's entry; one base wins, under the home's lock.
             place
                 .base
-                .compare_exchange(0, base.0.get(), Ordering::AcqRel, Ordering::Relaxed)
+                .compare_exchange(0, base.0.get(), Ordering::Release, Ordering::Relaxed)
                 .is_ok()
         })
     }
@@ -245,10 +245,10 @@ impl Homes {
     /// refuses room for the record.
     pub fn claim(&self, home: HomeNo, page: PageNo, frame: FrameNo, charge: impl Fn(u64) -> bool) -> bool {
         self.with_place(home, page, charge, |place| {
-            // AcqRel: publishes the frame, sees that the one before it is gone.
+            // Release: publishes the frame. That the one before it is gone is seen by the home's lock: see `vacate`.
             place
                 .frame
-                .compare_exchange(0, frame.0, Ordering::AcqRel, Ordering::Relaxed)
+                .compare_exchange(0, frame.0, Ordering::Release, Ordering::Relaxed)
                 .is_ok()
         })
     }
@@ -299,8 +299,8 @@ impl Homes {
         let chunk = places[(page.0 / CHUNK) as usize]
             .get()
             .expect("a frame stands in this part of the home");
-        // Release: whoever takes the place next sees it emptied.
-        let was = chunk[(page.0 % CHUNK) as usize].frame.swap(0, Ordering::Release);
+        // Relaxed: whoever takes the place next has had the home's lock after us, so it sees the place emptied.
+        let was = chunk[(page.0 % CHUNK) as usize].frame.swap(0, Ordering::Relaxed);
         assert_eq!(was, frame.0, "frame {frame} left a place where frame {was} stood");
     }
 

@@ -184,28 +184,33 @@ fn a_dying_frame_is_refused() {
     get_rule().prove();
 }
 
+/// Three holders let go, each in its way; the last one reads what all did.
+fn three_let_go(scene: &Arc<Scene>, ways: [fn(&Count) -> Put; 3]) {
+    let let_go = |n: usize| -> Part {
+        part(scene, move |s: &Scene| {
+            s.work[n].write();
+            let put = ways[n](&s.count);
+            if put == Put::Last {
+                s.work.iter().for_each(Witness::read);
+            }
+            s.tell(put);
+        })
+    };
+    race([let_go(0), let_go(1), let_go(2)]);
+    scene.check_freed_once();
+}
+
 /// Goal: one of three holders is the last, and sees what the others did. Method: each changes plain data of its own first,
-/// which the last one reads.
+/// which the last one reads; references, mappings and pins.
 #[test]
 fn one_holder_is_the_last() {
     holds("count: three holders, one is the last", UpTo(3), || {
-        let scene = Scene::new(2);
-        let let_go = |n: usize, put: fn(&Count) -> Put| -> Part {
-            part(&scene, move |s: &Scene| {
-                s.work[n].write();
-                let put = put(&s.count);
-                if put == Put::Last {
-                    s.work.iter().for_each(Witness::read);
-                }
-                s.tell(put);
-            })
-        };
-        race([
-            let_go(0, Count::put),
-            let_go(1, Count::put),
-            let_go(2, Count::unmap),
-        ]);
-        scene.check_freed_once();
+        three_let_go(&Scene::new(2), [Count::put, Count::put, Count::unmap]);
+    });
+    holds("count: the same, one by a pin", UpTo(3), || {
+        let scene = Scene::new(1);
+        scene.count.pin();
+        three_let_go(&scene, [Count::put, Count::unpin, Count::unmap]);
     });
 }
 

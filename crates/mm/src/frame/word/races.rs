@@ -279,6 +279,26 @@ fn load_twice(word: &MappingWord) {
     }
 }
 
+/// Goal: who sees that a use of the frame is over sees it emptied. Method: its chain is taken apart, the frame retires, a
+/// reader without the lock looks at the chain when it sees the next generation.
+#[test]
+fn a_retired_frame_is_seen_emptied() {
+    holds("word: retire against a load", All, || {
+        let scene = Scene::new();
+        let last = part(&scene, |scene: &Scene| {
+            let held = Locked::wait(FrameNo(1), &scene.frame);
+            scene.chains[SHARER as usize].write();
+            held.frame.word.retire();
+        });
+        let reader = part(&scene, |scene: &Scene| {
+            if scene.frame.word.load().generation == 1 {
+                scene.chains[SHARER as usize].read();
+            }
+        });
+        race([last, reader]);
+    });
+}
+
 /// What a holder of an old number compares before it goes on.
 #[derive(Clone, Copy)]
 enum Compare {
