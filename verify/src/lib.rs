@@ -4,12 +4,16 @@
 //! [`oracle`] is what is right: one byte array a space. [`workload`] is the one generator of operations, for
 //! property tests, fuzzing and simulation alike. [`world`] runs operations on both sides and compares every read;
 //! [`audit`] compares everything else: all bytes, the manager's invariants, memory and budget. [`run`] strings
-//! them together by seed. Nothing depends on this package.
+//! them together by seed; [`campaign`] is what a seed means in a long run, and the lines in which long runs say how
+//! much they did. Nothing depends on this package.
 #![forbid(unsafe_code)]
 
 pub mod audit;
+pub mod campaign;
 pub mod oracle;
 pub mod run;
+#[cfg(shuttle)]
+pub mod schedules;
 pub mod script;
 pub mod stores;
 pub mod workload;

@@ -93,7 +93,8 @@ pub fn effort() -> u64 {
     number("MEMFOLD_EFFORT").unwrap_or(1).max(1)
 }
 
-fn number(name: &str) -> Option<u64> {
+/// A number from the environment.
+pub(crate) fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(
         text.parse()

@@ -31,6 +31,8 @@ pub struct Tally {
     pub failed: u64,
     /// Full comparisons.
     pub audits: u64,
+    /// Calls of the host and of the store that were refused, under plans that have ended.
+    pub refused: u64,
 }
 
 /// Both sides.
@@ -64,7 +66,7 @@ impl<S: Built> World<S> {
             store_bytes: S::FIXED_BYTES,
         };
         let mm = Mm::new(SimHost::new(seed ^ 2), store, config).expect("the sizes of the mix");
-        let world = Self {
+        let mut world = Self {
             mm,
             oracle: Oracle::default(),
             live: Vec::new(),
@@ -81,8 +83,9 @@ impl<S: Built> World<S> {
         world
     }
 
-    /// Refuses calls by this plan, on both seams.
-    pub fn refuse(&self, plan: Plan) {
+    /// Refuses calls by this plan, on both seams. What the plan before it refused goes to the tally.
+    pub fn refuse(&mut self, plan: Plan) {
+        self.tally.refused += self.mm.host().plan_counts().1 + self.mm.store().refused();
         self.mm.host().set_plan(plan);
         self.mm.store().refuse(plan);
     }

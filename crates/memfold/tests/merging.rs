@@ -283,6 +283,11 @@ fn stress(delivery: Delivery) {
     });
     let counts = memory.stats().counts;
     println!("{delivery:?}: {stores} stores, {forks} forks, {counts:?}");
+    // For `cargo xtask campaign`.
+    println!(
+        "campaign: stores={stores} forks={forks} evictions={} merged={}",
+        counts.evictions, counts.merged
+    );
     assert!(memory.stats().usage.peak <= limit);
     assert!(
         counts.merged > 100 && stores > 100 && forks > 2,

@@ -191,6 +191,11 @@ fn stress(delivery: Delivery) {
     });
     let stats = memory.stats();
     println!("{delivery:?}: {stores} stores, {forks} forks, {stats:?}");
+    // For `cargo xtask campaign`.
+    println!(
+        "campaign: stores={stores} forks={forks} evictions={}",
+        stats.counts.evictions
+    );
     assert!(stats.usage.peak <= limit);
     assert!(
         stats.counts.evictions > 100 && stores > 100 && forks > 2,

@@ -1,11 +1,12 @@
 //! Goal: the whole manager, on the simulated host, under threads that fault, fork, evict, pin, freeze and drop at once: no
 //! byte is lost, torn or seen by who must not see it, and all invariants hold when the threads are done. Method:
 //! random schedules, and such with few, well-placed preemptions (PCT); a failing schedule is printed and can be
-//! replayed with `shuttle::replay`. `MEMFOLD_EFFORT` multiplies the schedules.
+//! run again (`memfold_verify::schedules`). `MEMFOLD_EFFORT` multiplies the schedules.
 #![cfg(shuttle)]
 
 mod merging;
 mod pressure;
+mod twins;
 
 use memfold_mm::addr::{Access, PageNo, Run, SpaceNo};
 use memfold_mm::host::Domain;
@@ -13,11 +14,9 @@ use memfold_mm::{Config, Merging, Mm, Size, UNLIMITED};
 use memfold_sim::program::{self, Place};
 use memfold_sim::{SimHost, SimStore};
 use memfold_sync::{Arc, thread};
-use memfold_verify::run::effort;
+use memfold_verify::schedules;
 
 type Manager = Mm<SimHost, SimStore>;
-
-const SCHEDULES: usize = 2000;
 
 /// What one thread does.
 type Task = Box<dyn FnOnce(&Manager) + Send>;
@@ -58,7 +57,6 @@ fn explore_within<const N: usize, C: Copy + Send + 'static>(
         threads.into_iter().for_each(|t| t.join().unwrap());
         world(&mm);
         end(&mm, context);
-        world(&mm);
         for n in 1..8 {
             let _ = mm.drop_space(SpaceNo(n));
         }
@@ -71,9 +69,7 @@ fn explore_within<const N: usize, C: Copy + Send + 'static>(
         );
         assert_eq!(memory.pages(), 0, "the machine still holds memory");
     };
-    let schedules = SCHEDULES * effort() as usize;
-    shuttle::check_random(scenario, schedules);
-    shuttle::check_pct(scenario, schedules / 2, 3);
+    schedules::explore(scenario);
 }
 
 fn world(mm: &Manager) {
