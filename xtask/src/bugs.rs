@@ -12,67 +12,185 @@
 //! It must pass without the patch; with it the tests must still build, and then
 //! fail within the time (`Seconds:` may be left out: 120). A patch that no longer
 //! applies is as red as a defect that nobody noticed. All of it happens in a
-//! copy of the checkout, `target-bugs/`; the checkout itself is not touched.
+//! copy of the checkout (`copy.rs`). Defects of one package and build follow one another, so that
+//! little is built for each. The gate asks only what is cheap: see [`headings`].
 
+use crate::copy::{Checker, Copy, Outcome, options_end};
 use crate::shell::{self, Build};
 use crate::{gate, table};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const SECONDS_DEFAULT: u64 = 120;
-/// What `timeout` answers when the time was up,
-const TIMED_OUT: i32 = 124;
-/// and when the command had to be killed.
-const KILLED: i32 = 137;
 
 /// One patch, its heading read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Defect {
     name: String,
     sentence: String,
-    build: Build,
-    args: Vec<String>,
+    checker: Checker,
     limit: Duration,
 }
 
-/// How a test run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Passed,
-    Failed,
-    TimedOut,
+impl Defect {
+    fn patch(&self) -> PathBuf {
+        folder().join(format!("{}.patch", self.name))
+    }
+}
+
+/// How the defects of a run went.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Such as were caught.
+    pub(crate) caught: u64,
+    /// Such as were not tried, because the time was up.
+    pub(crate) left: u64,
+    /// The others, each with the reason.
+    pub(crate) red: Vec<String>,
+}
+
+fn folder() -> PathBuf {
+    shell::root().join("verify/bugs")
 }
 
 /// Checks every defect whose name contains one of `names` (all, when there are none).
 pub(crate) fn run(names: &[String]) -> Result<()> {
-    let defects = read(&shell::root().join("verify/bugs"), names)?;
-    ensure!(!defects.is_empty(), "no defect of that name in verify/bugs/");
-    let copy = Copy {
-        tree: shell::root().join("target-bugs/tree"),
-    };
-    copy.refresh()?;
-    let mut clean = BTreeSet::new();
-    let mut rows = vec![["defect", "verdict", "time"].map(str::to_owned).to_vec()];
-    let mut red = 0;
-    for defect in &defects {
-        println!("{}: {}", defect.name, defect.sentence);
-        let begin = Instant::now();
-        let verdict = match copy.check(defect, &mut clean) {
-            Ok(()) => "caught".to_owned(),
-            Err(error) => {
-                red += 1;
-                format!("NOT CAUGHT: {error:#}")
-            }
-        };
-        rows.push(vec![defect.name.clone(), verdict, table::time(begin.elapsed())]);
-    }
-    print!("\n{}", table::render(&rows));
-    ensure!(red == 0, "{red} of {} defects were not caught", defects.len());
+    let begin = Instant::now();
+    let tally = until(names, None)?;
+    let time = table::time(begin.elapsed());
+    println!("\n{} defects caught in {time}", tally.caught);
+    tally.red.iter().for_each(|red| println!("{red}"));
+    ensure!(
+        tally.red.is_empty(),
+        "{} defects were not caught",
+        tally.red.len()
+    );
     Ok(())
+}
+
+/// The same, as far as the time goes. One line says how each defect went.
+pub(crate) fn until(names: &[String], end: Option<Instant>) -> Result<Tally> {
+    let mut defects = read(&folder(), names)?;
+    ensure!(!defects.is_empty(), "no defect of that name in verify/bugs/");
+    defects.sort_by(|a, b| (&a.checker, &a.name).cmp(&(&b.checker, &b.name)));
+    let copy = Copy::new()?;
+    let mut clean = BTreeSet::new();
+    let mut tally = Tally::default();
+    for (n, defect) in defects.iter().enumerate() {
+        if end.is_some_and(|end| Instant::now() >= end) {
+            tally.left = (defects.len() - n) as u64;
+            break;
+        }
+        let begin = Instant::now();
+        let verdict = check(&copy, defect, &mut clean);
+        let word = match &verdict {
+            Ok(()) => "caught".to_owned(),
+            Err(error) => format!("NOT CAUGHT: {error:#}"),
+        };
+        let (name, time) = (&defect.name, table::time(begin.elapsed()));
+        println!("{:>3}/{}  {name}: {word}, {time}", n + 1, defects.len());
+        match verdict {
+            Ok(()) => tally.caught += 1,
+            Err(error) => tally.red.push(format!("{name} ({}): {error:#}", defect.sentence)),
+        }
+    }
+    Ok(tally)
+}
+
+/// One defect; `clean` remembers which checkers passed without any.
+fn check(copy: &Copy, defect: &Defect, clean: &mut BTreeSet<Checker>) -> Result<()> {
+    let checker = &defect.checker;
+    copy.refresh()?;
+    if !clean.contains(checker) {
+        copy.build(checker)?;
+        ensure!(
+            copy.test(checker, defect.limit)? == Outcome::Passed,
+            "its checker fails without the defect"
+        );
+        clean.insert(checker.clone());
+    }
+    copy.patch(&defect.patch())?;
+    copy.build(checker)?;
+    match copy.test(checker, defect.limit)? {
+        Outcome::Failed(_) => Ok(()),
+        Outcome::Passed => bail!("its checker passes"),
+        Outcome::TimedOut => bail!("its checker did not end within {}", table::time(defect.limit)),
+    }
+}
+
+/// The short form, for the gate: every patch applies, every heading can be read and chooses tests that exist.
+pub(crate) fn headings() -> Result<()> {
+    let defects = read(&folder(), &[])?;
+    let mut lists: Vec<(Checker, Vec<String>)> = Vec::new();
+    for defect in &defects {
+        let mut git = shell::clean(Command::new("git"));
+        git.args(["apply", "--check"]).arg(defect.patch());
+        shell::read(git).context("a defect's patch does not apply any more")?;
+        let (cargo, filter) = split(&defect.checker);
+        if !lists.iter().any(|(known, _)| *known == cargo) {
+            let names = tests(&cargo).with_context(|| defect.name.clone())?;
+            lists.push((cargo.clone(), names));
+        }
+        let (_, names) = lists
+            .iter()
+            .find(|(known, _)| *known == cargo)
+            .context("just put there")?;
+        let chosen = names.iter().filter(|name| {
+            filter
+                .as_ref()
+                .is_none_or(|filter| name.contains(filter.as_str()))
+        });
+        ensure!(
+            chosen.count() > 0,
+            "{}: there is no test `{filter:?}`",
+            defect.name
+        );
+    }
+    println!("{} defects apply, and name tests that exist", defects.len());
+    Ok(())
+}
+
+/// The tests that there are under such words, as the gate builds them.
+fn tests(cargo: &Checker) -> Result<Vec<String>> {
+    let mut list = match cargo.build {
+        Build::Plain => {
+            let mut test = Build::Plain.cargo(&["test"]);
+            test.args(&cargo.args);
+            test
+        }
+        Build::Loom => gate::loom(&cargo.args),
+        Build::Shuttle => gate::shuttle(&cargo.args),
+    };
+    list.args(["--", "--list"]);
+    let text = shell::read(list)?;
+    let names = text.lines().filter_map(|line| line.strip_suffix(": test"));
+    Ok(names.map(str::to_owned).collect())
+}
+
+/// The words that choose packages and targets, and the one that chooses tests.
+fn split(checker: &Checker) -> (Checker, Option<String>) {
+    let mut cargo = Vec::new();
+    let mut filter = None;
+    let mut words = checker.args[..options_end(&checker.args)].iter();
+    while let Some(word) = words.next() {
+        if !word.starts_with('-') {
+            filter = Some(word.clone());
+            continue;
+        }
+        cargo.push(word.clone());
+        if ["-p", "--test"].contains(&word.as_str()) {
+            cargo.extend(words.next().cloned());
+        }
+    }
+    let cargo = Checker {
+        build: checker.build,
+        args: cargo,
+    };
+    (cargo, filter)
 }
 
 fn read(folder: &Path, names: &[String]) -> Result<Vec<Defect>> {
@@ -124,155 +242,30 @@ fn heading(name: &str, text: &str) -> Result<Defect> {
     Ok(Defect {
         name: name.to_owned(),
         sentence,
-        build,
-        args,
+        checker: Checker { build, args },
         limit: Duration::from_secs(seconds),
     })
 }
 
-/// A copy of the checkout, in which files may be changed.
-struct Copy {
-    tree: PathBuf,
-}
-
-impl Copy {
-    /// Makes the copy equal to the checkout; files that are equal keep their
-    /// times, so that little is built again.
-    fn refresh(&self) -> Result<()> {
-        let mut git = shell::clean(Command::new("git"));
-        git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
-        for file in shell::read(git)?.split_terminator('\0') {
-            let Ok(wanted) = fs::read(shell::root().join(file)) else {
-                continue;
-            };
-            let copy = self.tree.join(file);
-            if fs::read(&copy).ok().as_ref() != Some(&wanted) {
-                fs::create_dir_all(copy.parent().unwrap_or(&self.tree))?;
-                fs::write(copy, wanted)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// One defect; `clean` remembers which checkers passed without any.
-    fn check(&self, defect: &Defect, clean: &mut BTreeSet<Vec<String>>) -> Result<()> {
-        let mut key = defect.args.clone();
-        key.push(format!("{:?}", defect.build));
-        if !clean.contains(&key) {
-            ensure!(
-                self.test(defect)? == Outcome::Passed,
-                "its checker fails without the defect"
-            );
-            clean.insert(key);
-        }
-        self.patch(defect)?;
-        let outcome = self.test(defect);
-        self.refresh()?;
-        match outcome? {
-            Outcome::Failed => Ok(()),
-            Outcome::Passed => bail!("its checker passes"),
-            Outcome::TimedOut => bail!("its checker did not end within {}", table::time(defect.limit)),
-        }
-    }
-
-    fn patch(&self, defect: &Defect) -> Result<()> {
-        let mut git = shell::clean(Command::new("git"));
-        // The copy is no repository; without the ceiling git would patch the checkout around it.
-        git.current_dir(&self.tree)
-            .env("GIT_CEILING_DIRECTORIES", shell::root().join("target-bugs"));
-        git.arg("apply").arg(
-            shell::root()
-                .join("verify/bugs")
-                .join(format!("{}.patch", defect.name)),
-        );
-        shell::read(git).context("the patch does not apply")?;
-        Ok(())
-    }
-
-    /// Builds the tests, which must succeed, then runs them.
-    fn test(&self, defect: &Defect) -> Result<Outcome> {
-        let mut build = self.cargo(defect);
-        build
-            .args(&defect.args[..options_end(&defect.args)])
-            .arg("--no-run");
-        ensure!(shell::succeeds(build), "the tests do not build");
-        let mut test = self.cargo(defect);
-        test.args(&defect.args);
-        let status = within(&test, defect.limit)
-            .status()
-            .context("cannot start `timeout`")?;
-        Ok(match status.code() {
-            Some(0) => Outcome::Passed,
-            Some(TIMED_OUT | KILLED) => Outcome::TimedOut,
-            _ => Outcome::Failed,
-        })
-    }
-
-    fn cargo(&self, defect: &Defect) -> Command {
-        let mut cargo = match defect.build {
-            Build::Plain => Build::Plain.cargo(&["test"]),
-            Build::Loom => gate::loom(&["--quiet".to_owned()]),
-            Build::Shuttle => gate::shuttle(&["--quiet".to_owned()]),
-        };
-        let target = self
-            .tree
-            .with_file_name(format!("target-{:?}", defect.build).to_lowercase());
-        cargo.current_dir(&self.tree).env("CARGO_TARGET_DIR", target);
-        cargo
-    }
-}
-
-/// The command under `timeout`, which ends what the command started, too: a test that hangs is a
-/// child of cargo.
-fn within(command: &Command, limit: Duration) -> Command {
-    let mut timeout = Command::new("timeout");
-    timeout.args(["--kill-after=5", &limit.as_secs().to_string()]);
-    timeout.arg(command.get_program()).args(command.get_args());
-    if let Some(folder) = command.get_current_dir() {
-        timeout.current_dir(folder);
-    }
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => timeout.env(name, value),
-            None => timeout.env_remove(name),
-        };
-    }
-    timeout
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    timeout
-}
-
-/// Where the words for cargo end and those for the tests begin.
-fn options_end(args: &[String]) -> usize {
-    args.iter().position(|word| word == "--").unwrap_or(args.len())
-}
-
 #[cfg(test)]
 mod tests {
-    //! Goal: the heading of a patch is read, and a bad one refused. Method: by example.
+    //! Goal: the heading of a patch is read, and a bad one refused; the table of scenarios tells the truth. Method: by
+    //! example; the table against the folder.
     use super::*;
-
-    #[test]
-    fn what_hangs_is_ended_with_its_children() {
-        let mut command = Command::new("sh");
-        command.args(["-c", "sleep 60; true"]);
-        let begin = Instant::now();
-        let status = within(&command, Duration::from_secs(1)).status().unwrap();
-        assert_eq!(status.code(), Some(TIMED_OUT));
-        assert!(begin.elapsed() < Duration::from_secs(30));
-    }
 
     #[test]
     fn a_heading_says_what_and_who() {
         let text = "Defect: forgets.\nChecker: loom -p memfold-mm lru -- --exact\n\n--- a/x\n+++ b/x\n";
         let defect = heading("R31-x", text).unwrap();
         assert_eq!(
-            (defect.build, defect.limit),
+            (defect.checker.build, defect.limit),
             (Build::Loom, Duration::from_secs(120))
         );
-        assert_eq!(options_end(&defect.args), 3);
+        let (cargo, filter) = split(&defect.checker);
+        assert_eq!(
+            (cargo.args, filter),
+            (vec!["-p".into(), "memfold-mm".into()], Some("lru".into()))
+        );
         for bad in [
             "",
             "Defect: x\n",
@@ -280,6 +273,57 @@ mod tests {
             "Defect: x\nChecker: unit\n",
         ] {
             assert!(heading("x", bad).is_err(), "{bad:?}");
+        }
+    }
+
+    /// The cells of the table's rows.
+    fn rows(readme: &str) -> Vec<Vec<String>> {
+        let rows = readme.lines().filter(|line| line.starts_with("| R"));
+        rows.map(|line| {
+            line.trim_matches('|')
+                .split('|')
+                .map(|cell| cell.trim().to_owned())
+                .collect()
+        })
+        .collect()
+    }
+
+    /// What stands between backticks.
+    fn quoted(text: &str) -> impl Iterator<Item = &str> {
+        text.split('`').skip(1).step_by(2)
+    }
+
+    #[test]
+    fn every_scenario_has_a_defect_or_a_reason() {
+        let readme = fs::read_to_string(folder().join("README.md")).unwrap();
+        let rows = rows(&readme);
+        for n in 1..=58 {
+            let name = format!("R{n:02}");
+            let row = rows.get(n - 1).unwrap_or_else(|| panic!("{name} is missing"));
+            assert_eq!((row.len(), &row[0]), (4, &name));
+            let defects = quoted(&row[2]).count();
+            assert!(
+                (defects > 0) == row[3].is_empty(),
+                "{name}: defects, or a reason why there are none"
+            );
+        }
+        assert_eq!(rows.len(), 58);
+    }
+
+    #[test]
+    fn the_table_and_the_folder_name_the_same_defects() {
+        let readme = fs::read_to_string(folder().join("README.md")).unwrap();
+        let defects = read(&folder(), &[]).unwrap();
+        for defect in &defects {
+            let quoted = quoted(&readme).any(|name| name == defect.name);
+            assert!(quoted, "{} is not in the table", defect.name);
+        }
+        let rows = rows(&readme);
+        for name in rows.iter().flat_map(|row| quoted(&row[2])) {
+            assert!(
+                defects.iter().any(|defect| defect.name == name),
+                "there is no {name}.patch"
+            );
         }
     }
 }

@@ -1,177 +1,216 @@
-//! `cargo xtask campaign`: the checks that take hours, for a night or a release.
+//! `cargo xtask campaign`: the long form of every check, for a night or a release.
 //!
-//! Each part needs a tool that may not be there (Miri and the sanitizers come
-//! with rustup components, mutants with a cargo command). A part whose tool
-//! is missing is reported as *skipped*, never as passed.
+//! The time (`--minutes`, counted when the long parts are built) is divided between the parts by weight; what one leaves
+//! goes to those after it. A part that
+//! fails is saved, with the seed or the schedule, and the campaign goes on; at the end it fails. A part whose tool is
+//! missing is reported as *skipped*, one whose time was up as *cut*: neither is ever called passed. The report
+//! (Markdown) says what was run, how often, and how to see a failure again. Its numbers were
+//! printed by those who did the work (`campaign/counts.rs`), none is computed from a setting.
+//! `campaign/parts.rs` has the parts, `campaign/share.rs` how one is run, `campaign/report.rs` the report.
 
-use crate::shell::{self, Build};
-use crate::{bugs, gate, table};
-use anyhow::{Result, ensure};
-use std::process::Command;
-use std::time::Instant;
+mod counts;
+mod parts;
+mod report;
+mod share;
 
-/// One long check.
-struct Part {
-    name: &'static str,
-    /// Whether its tool is there.
-    probe: fn() -> bool,
-    /// What to do when it is not.
-    hint: &'static str,
-    run: fn() -> Result<()>,
+use crate::{shell, table};
+use anyhow::{Context, Result, ensure};
+use counts::Counts;
+use parts::{PARTS, Part};
+use share::Share;
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// What the command line says.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// How long all parts together may take
+    #[arg(long, default_value_t = 60)]
+    minutes: u64,
+    /// Where the report goes (default: target/campaign/report.md)
+    #[arg(long)]
+    report: Option<PathBuf>,
+    /// Cores to use (default: all)
+    #[arg(long)]
+    jobs: Option<u64>,
+    /// What all seeds follow from (default: the time)
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Only these parts, in this order (default: all)
+    parts: Vec<String>,
 }
 
-const PARTS: [Part; 6] = [
-    Part {
-        name: "bugs",
-        probe: || shell::root().join("verify/bugs").exists(),
-        hint: "no verify/bugs/",
-        run: all_bugs,
-    },
-    Part {
-        name: "loom",
-        probe: || true,
-        hint: "",
-        run: deep_loom,
-    },
-    Part {
-        name: "shuttle",
-        probe: || true,
-        hint: "",
-        run: long_shuttle,
-    },
-    Part {
-        name: "miri",
-        probe: has_miri,
-        hint: "rustup +nightly component add miri rust-src",
-        run: miri,
-    },
-    Part {
-        name: "tsan",
-        probe: has_rust_src,
-        hint: "rustup component add rust-src",
-        run: tsan,
-    },
-    Part {
-        name: "mutants",
-        probe: has_mutants,
-        hint: "cargo install cargo-mutants",
-        run: crate::mutants::campaign,
-    },
-];
+/// How a part ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// All of it was done and nothing failed.
+    Passed,
+    /// Nothing failed until its time was up.
+    Cut,
+    /// Its tool is not here.
+    Skipped(String),
+    /// Something failed.
+    Failed(String),
+}
+
+impl Verdict {
+    fn text(&self) -> String {
+        match self {
+            Verdict::Passed => "passed".to_owned(),
+            Verdict::Cut => "cut: its time was up, nothing failed until then".to_owned(),
+            Verdict::Skipped(hint) => format!("SKIPPED ({hint})"),
+            Verdict::Failed(why) => format!("FAILED: {why}"),
+        }
+    }
+}
+
+/// What a part did.
+pub(crate) struct Done {
+    name: &'static str,
+    commands: Vec<String>,
+    counts: Counts,
+    verdict: Verdict,
+    time: Duration,
+}
 
 /// Runs the named parts, all when none is named; goes on after a failure.
-pub(crate) fn run(names: &[String]) -> Result<()> {
-    for name in names {
-        let known: Vec<&str> = PARTS.iter().map(|part| part.name).collect();
-        ensure!(
-            known.contains(&name.as_str()),
-            "no part `{name}`; there are: {}",
-            known.join(", ")
-        );
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let parts = chosen(&options.parts)?;
+    for part in &parts {
+        if (part.missing)().is_none() {
+            (part.build)().with_context(|| format!("building {}", part.name))?;
+        }
     }
-    let mut rows = vec![["part", "verdict", "time"].map(str::to_owned).to_vec()];
-    let mut failed = 0;
-    for part in PARTS
+    let begin = Instant::now();
+    let end = begin + Duration::from_secs(options.minutes * 60);
+    let seed = options.seed.unwrap_or_else(minutes_since_1970);
+    let jobs = options.jobs.unwrap_or_else(cores);
+    let folder = shell::target().join("campaign");
+    let file = options.report.clone().unwrap_or_else(|| folder.join("report.md"));
+    let head = report::Head::read(seed, jobs, options.minutes);
+    let mut done = Vec::new();
+    for (n, part) in parts.iter().enumerate() {
+        let left = end.saturating_duration_since(Instant::now());
+        let weights: u32 = parts[n..].iter().map(|part| part.weight).sum();
+        let time = left * part.weight / weights;
+        println!("==== {}: up to {}", part.name, table::time(time));
+        let share = Share::new(part.name, folder.join(part.name), time, seed, jobs);
+        done.push(one(part, share?));
+        println!("==== {}: {}", part.name, done[n].verdict.text());
+        // After each part: a campaign that is ended from outside has a report, too.
+        fs::write(&file, report::text(&head, &done, begin.elapsed()))?;
+    }
+    println!("\n{}report: {}", report::table(&done), file.display());
+    let failed = done
         .iter()
-        .filter(|part| names.is_empty() || names.iter().any(|name| name == part.name))
-    {
-        println!("\n==== {}", part.name);
-        let begin = Instant::now();
-        let verdict = if !(part.probe)() {
-            format!("SKIPPED ({})", part.hint)
-        } else if let Err(error) = (part.run)() {
-            failed += 1;
-            format!("FAILED: {error:#}")
-        } else {
-            "passed".to_owned()
-        };
-        println!("==== {}: {verdict}", part.name);
-        rows.push(vec![part.name.to_owned(), verdict, table::time(begin.elapsed())]);
-    }
-    print!("\n{}", table::render(&rows));
+        .filter(|done| matches!(done.verdict, Verdict::Failed(_)));
+    let failed = failed.count();
     ensure!(failed == 0, "{failed} parts failed");
     Ok(())
 }
 
-fn all_bugs() -> Result<()> {
-    bugs::run(&[])
+fn chosen(names: &[String]) -> Result<Vec<&'static Part>> {
+    let known: Vec<&str> = PARTS.iter().map(|part| part.name).collect();
+    let mut chosen = Vec::new();
+    for name in names {
+        let part = PARTS.iter().find(|part| part.name == name);
+        ensure!(
+            part.is_some(),
+            "no part `{name}`; there are: {}",
+            known.join(", ")
+        );
+        chosen.extend(part);
+    }
+    match names {
+        [] => Ok(PARTS.iter().collect()),
+        _ => Ok(chosen),
+    }
 }
 
-/// Every interleaving of models that set no bound of their own.
-fn deep_loom() -> Result<()> {
-    let mut cargo = gate::loom(&[]);
-    cargo.env("LOOM_MAX_PREEMPTIONS", "5");
-    shell::run(cargo)
+fn one(part: &Part, mut share: Share) -> Done {
+    let begin = Instant::now();
+    let verdict = match (part.missing)() {
+        Some(hint) => Verdict::Skipped(hint),
+        None => (part.run)(&mut share).unwrap_or_else(|error| Verdict::Failed(format!("{error:#}"))),
+    };
+    let (commands, counts) = share.finish();
+    // A failure that was printed counts, whatever the command's end said.
+    let did = counts.sums.get(part.counts).is_some_and(|&sum| sum > 0);
+    let cut = counts.sums.get("models_cut").is_some_and(|&sum| sum > 0);
+    let verdict = match (verdict, counts.failures.first()) {
+        (Verdict::Passed, None) if counts.skipped.is_some() && !did => {
+            Verdict::Skipped(counts.skipped.clone().unwrap_or_default())
+        }
+        (Verdict::Passed | Verdict::Cut, Some(first)) => Verdict::Failed(first.clone()),
+        (Verdict::Passed | Verdict::Cut, None) if !did => {
+            Verdict::Failed(format!("it did nothing: it counted no {}", part.counts))
+        }
+        (Verdict::Passed, None) if cut => Verdict::Cut,
+        (verdict, _) => verdict,
+    };
+    Done {
+        name: part.name,
+        commands,
+        counts,
+        verdict,
+        time: begin.elapsed(),
+    }
 }
 
-/// The same scenarios on a hundred times as many schedules.
-fn long_shuttle() -> Result<()> {
-    let mut cargo = gate::shuttle(&[]);
-    cargo.env("MEMFOLD_EFFORT", "100");
-    shell::run(cargo)
+fn cores() -> u64 {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64)
 }
 
-/// A cargo of another toolchain: rustup chooses by the first word.
-fn nightly(args: &[&str]) -> Command {
-    let mut cargo = shell::clean(Command::new("cargo"));
-    cargo
-        .env_remove("RUSTUP_TOOLCHAIN")
-        .env_remove("CARGO")
-        .env_remove("RUSTC")
-        .arg("+nightly")
-        .args(args);
-    cargo
+fn minutes_since_1970() -> u64 {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH);
+    time.map_or(0, |time| time.as_secs() / 60)
 }
 
-fn has_miri() -> bool {
-    shell::succeeds(nightly(&["miri", "--version"]))
-}
+#[cfg(test)]
+mod tests {
+    //! Goal: a campaign runs what is asked for. Method: by example.
+    use super::*;
 
-fn miri() -> Result<()> {
-    let mut cargo = nightly(&[
-        "miri",
-        "test",
-        "-p",
-        "memfold-sync",
-        "-p",
-        "memfold-mm",
-        "-p",
-        "memfold-sim",
-    ]);
-    cargo.env("MIRIFLAGS", "-Zmiri-many-seeds=0..16 -Zmiri-strict-provenance");
-    cargo.env("CARGO_TARGET_DIR", shell::root().join("target-miri"));
-    shell::run(cargo)
-}
+    #[test]
+    fn parts_are_chosen_by_name() {
+        assert_eq!(chosen(&[]).unwrap().len(), PARTS.len());
+        let two = chosen(&["shuttle".into(), "loom".into()]).unwrap();
+        assert_eq!([two[0].name, two[1].name], ["shuttle", "loom"]);
+        assert!(chosen(&["luck".into()]).is_err());
+    }
 
-fn has_rust_src() -> bool {
-    let mut rustc = Command::new("rustc");
-    rustc.args(["--print", "sysroot"]);
-    let sysroot = shell::read(rustc).unwrap_or_default();
-    std::path::Path::new(sysroot.trim())
-        .join("lib/rustlib/src/rust/library/Cargo.lock")
-        .exists()
-}
+    /// What a part whose command prints `text` comes to.
+    fn verdict(run: fn(&mut Share) -> Result<Verdict>) -> Verdict {
+        let part = Part {
+            name: "example",
+            run,
+            ..parts::USUAL
+        };
+        let folder = shell::target().join(format!("campaign-test-{}", run as usize));
+        let share = Share::new("example", folder.clone(), Duration::from_secs(20), 1, 1).unwrap();
+        let done = one(&part, share);
+        fs::remove_dir_all(folder).unwrap();
+        done.verdict
+    }
 
-/// The standard library is built with the sanitizer, too: without that its own locks are reported.
-fn tsan() -> Result<()> {
-    let mut cargo = Build::Plain.cargo(&["test", "-Zbuild-std", "--target", "x86_64-unknown-linux-gnu"]);
-    cargo.args([
-        "--lib",
-        "--tests",
-        "-p",
-        "memfold-mm",
-        "-p",
-        "memfold-linux",
-        "-p",
-        "memfold",
-    ]);
-    cargo
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("RUSTFLAGS", "-Zsanitizer=thread");
-    cargo.env("CARGO_TARGET_DIR", shell::root().join("target-tsan"));
-    shell::run(cargo)
-}
+    fn echo(share: &mut Share, text: &str) -> Result<Verdict> {
+        let mut echo = std::process::Command::new("echo");
+        echo.arg(text);
+        share.run(echo)
+    }
 
-fn has_mutants() -> bool {
-    shell::succeeds(Build::Plain.cargo(&["mutants", "--version"]))
+    #[test]
+    fn a_part_passes_when_it_did_something_and_nothing_failed() {
+        let did = verdict(|share| echo(share, "test result: ok. 3 passed; 0 failed"));
+        assert_eq!(did, Verdict::Passed);
+        let failed = verdict(|share| echo(share, "test result: ok. 3 passed\ncampaign failure: seed 4"));
+        assert_eq!(failed, Verdict::Failed("seed 4".to_owned()));
+        let skipped = verdict(|share| echo(share, "Miri: SKIPPED (get it)"));
+        assert_eq!(skipped, Verdict::Skipped("get it".to_owned()));
+        let nothing = verdict(|share| echo(share, "test result: ok. 0 passed; 0 failed"));
+        assert!(matches!(nothing, Verdict::Failed(_)));
+        let ended = verdict(|share| share.run(std::process::Command::new("false")));
+        assert!(matches!(ended, Verdict::Failed(_)));
+    }
 }

@@ -9,7 +9,7 @@
 //! directory of its own and runs only the packages that hold its models.
 
 use crate::shell::{self, Build};
-use crate::{programs, table, tidy};
+use crate::{bugs, programs, table, tidy};
 use anyhow::{Context, Result, bail, ensure};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -31,12 +31,14 @@ pub(crate) enum Step {
     Loom,
     /// Scenarios on random schedules.
     Shuttle,
+    /// Seeded defects, as far as that is cheap.
+    Bugs,
     /// Documentation.
     Docs,
 }
 
 /// All steps, in the order of the gate: what fails fastest stands first.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step::Fmt,
     Step::Tidy,
     Step::Clippy,
@@ -44,6 +46,7 @@ const STEPS: [Step; 8] = [
     Step::Unit,
     Step::Loom,
     Step::Shuttle,
+    Step::Bugs,
     Step::Docs,
 ];
 
@@ -60,6 +63,7 @@ impl Step {
             Step::Unit => "unit",
             Step::Loom => "loom",
             Step::Shuttle => "shuttle",
+            Step::Bugs => "bugs",
             Step::Docs => "docs",
         }
     }
@@ -73,6 +77,7 @@ impl Step {
             Step::Unit => "do all tests pass?",
             Step::Loom => "do the race models hold on every interleaving within bounds?",
             Step::Shuttle => "do the scenarios hold on random schedules?",
+            Step::Bugs => "do the seeded defects still apply, and name tests that exist?",
             Step::Docs => "is the documentation whole?",
         }
     }
@@ -89,6 +94,7 @@ impl Step {
             Step::Unit => shell::run(with(Build::Plain.cargo(&["test"]), &["--workspace"], args)),
             Step::Loom => explore(loom, args),
             Step::Shuttle => explore(shuttle, args),
+            Step::Bugs => bugs::headings(),
             Step::Docs => docs(),
         }
     }

@@ -3,11 +3,12 @@
 //! This file is the table of contents: the command line, and which module
 //! answers each command. `gate.rs` has the steps of `cargo xtask test` in
 //! their order; the steps that need more than one cargo command have a module
-//! of their own (`tidy`, `demo`, `bugs`, `campaign`, `mutants`, `sanitize`, `peak`, `programs`).
+//! of their own (`tidy`, `demo`, `bugs`, `weaken`, `mutants`, `sanitize`, `campaign`, `peak`, `programs`).
 #![forbid(unsafe_code)]
 
 mod bugs;
 mod campaign;
+mod copy;
 mod demo;
 mod gate;
 mod mutants;
@@ -17,6 +18,7 @@ mod sanitize;
 mod shell;
 mod table;
 mod tidy;
+mod weaken;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -79,11 +81,6 @@ enum Task {
         /// Only defects whose file name contains one of these
         names: Vec<String>,
     },
-    /// The long checks: Miri, sanitizers, deep exploration, mutants. What is not installed is skipped aloud
-    Campaign {
-        /// Only these parts (default: all)
-        parts: Vec<String>,
-    },
     /// Changes the manager in a thousand small ways, one by one: does a test notice? Survivors are explained in verify/MUTANTS.md
     Mutants(mutants::Options),
     /// The host and the library under ThreadSanitizer and AddressSanitizer, the manager under Miri (default: all three)
@@ -91,6 +88,13 @@ enum Task {
         /// Only these
         which: Vec<sanitize::Sanitizer>,
     },
+    /// Makes each ordering of the core weaker and demands that a race model fails
+    Weaken {
+        /// Only files whose path contains one of these (default: all)
+        files: Vec<String>,
+    },
+    /// The long form of every check, within a time, with a report. What is not installed is skipped aloud
+    Campaign(campaign::Options),
     /// Runs a command and measures its memory from outside
     Peak(peak::Options),
 }
@@ -109,9 +113,10 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Bench { args } => gate::bench(&args),
         Task::Bugs { names } => bugs::run(&names),
-        Task::Campaign { parts } => campaign::run(&parts),
         Task::Mutants(options) => mutants::run(&options),
         Task::Sanitize { which } => sanitize::run(&which),
+        Task::Weaken { files } => weaken::run(&files),
+        Task::Campaign(options) => campaign::run(&options),
         Task::Peak(options) => return peak::run(options),
     };
     match done {

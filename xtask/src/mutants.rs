@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use trial::{Ending, Trial};
 
 /// What `cargo xtask mutants` can be told.
-#[derive(clap::Args, Default)]
+#[derive(clap::Args)]
 pub(crate) struct Options {
     /// Only mutants whose name contains one of these
     names: Vec<String>,
@@ -65,16 +65,6 @@ const ALONE: Limits = Limits {
 
 /// Of the viable mutants, so many of a hundred must be caught.
 const LEAST_CAUGHT: usize = 90;
-
-/// The whole campaign: all mutants, race models included.
-pub(crate) fn campaign() -> Result<()> {
-    run(&Options {
-        loom: true,
-        depth: usize::MAX,
-        jobs: 2,
-        ..Options::default()
-    })
-}
 
 /// Tries the mutants, records what happened, and demands that enough of them are caught and each survivor is explained.
 pub(crate) fn run(options: &Options) -> Result<()> {

@@ -5,6 +5,12 @@
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// What [`within`] answers when the time was up,
+pub(crate) const TIMED_OUT: i32 = 124;
+/// and when the command had to be killed.
+pub(crate) const KILLED: i32 = 137;
 
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
@@ -25,7 +31,7 @@ pub(crate) fn target() -> PathBuf {
 
 /// A compile-time configuration with a target directory of its own, so that
 /// changing between them rebuilds nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Build {
     /// As users build it.
     Plain,
@@ -108,6 +114,24 @@ pub(crate) fn succeeds(mut command: Command) -> bool {
         .is_ok_and(|status| status.success())
 }
 
+/// The command under `timeout`, which ends what the command started, too: a test that hangs is a
+/// child of cargo.
+pub(crate) fn within(command: &Command, limit: Duration) -> Command {
+    let mut timeout = Command::new("timeout");
+    timeout.args(["--kill-after=5", &limit.as_secs().max(1).to_string()]);
+    timeout.arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        timeout.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => timeout.env(name, value),
+            None => timeout.env_remove(name),
+        };
+    }
+    timeout
+}
+
 /// The command as one would type it at the root of the workspace.
 pub(crate) fn describe(command: &Command) -> String {
     let mut words = Vec::new();
@@ -144,6 +168,17 @@ fn quote(word: &str) -> String {
 mod tests {
     //! Goal: a printed command line can be pasted. Method: describe one with awkward words.
     use super::*;
+
+    /// Goal: nothing runs on after its time. Method: a command whose child would.
+    #[test]
+    fn what_hangs_is_ended_with_its_children() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 60; true"]);
+        let begin = std::time::Instant::now();
+        let status = within(&command, Duration::from_secs(1)).status().unwrap();
+        assert_eq!(status.code(), Some(TIMED_OUT));
+        assert!(begin.elapsed() < Duration::from_secs(30));
+    }
 
     #[test]
     fn a_printed_command_can_be_typed_again() {

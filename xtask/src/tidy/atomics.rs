@@ -1,4 +1,6 @@
 //! Every memory ordering has a reason beside it, and none is `SeqCst` but a fence's.
+//!
+//! An ordering that no race model can see has a line more: `// No model: why`. `cargo xtask weaken` holds it to that.
 
 use super::Finding;
 use super::scan::{Source, words};
@@ -7,9 +9,56 @@ const ORDERINGS: [&str; 5] = ["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst
 /// A reason stands on the line of the ordering, or on one of so many before it.
 const LINES_BEFORE: usize = 3;
 
+/// What the reason begins with why no model sees an ordering.
+const NO_MODEL: &str = "No model:";
+/// Such a reason is a sentence.
+const NO_MODEL_WORDS: usize = 4;
+
+/// An ordering in the code of the product that is not relaxed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Strong {
+    /// From 0.
+    pub(crate) line: usize,
+    /// Of its name, in characters.
+    pub(crate) column: usize,
+    pub(crate) ordering: String,
+    /// Why no model sees it, if that is written beside it.
+    pub(crate) no_model: Option<String>,
+}
+
+/// The orderings of a file that are not relaxed, tests left out.
+pub(crate) fn strong(source: &Source) -> Vec<Strong> {
+    let mut found = Vec::new();
+    let tests =
+        |line: &super::scan::Line| line.code.trim_start().starts_with("#[cfg") && line.code.contains("test");
+    let end = source.lines.iter().position(tests).unwrap_or(source.lines.len());
+    for (index, line) in source.lines[..end].iter().enumerate() {
+        for (column, word) in ordering_words(&line.code) {
+            if word == "Relaxed" {
+                continue;
+            }
+            found.push(Strong {
+                line: index,
+                column,
+                ordering: word.to_owned(),
+                no_model: reason(source, index),
+            });
+        }
+    }
+    found
+}
+
+/// What stands after `No model:` on the line or just above it.
+fn reason(source: &Source, index: usize) -> Option<String> {
+    let first = index.saturating_sub(LINES_BEFORE);
+    let mut lines = source.lines[first..=index].iter();
+    let after = |line: &super::scan::Line| Some(line.comment.split_once(NO_MODEL)?.1.trim().to_owned());
+    lines.find_map(after)
+}
+
 /// The rule for one file.
 pub(super) fn check(source: &Source) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings = no_model_lines(source);
     let mut find = |index: usize, rule, message: String| {
         findings.push(Finding::new(&source.file, index + 1, rule, message));
     };
@@ -46,13 +95,35 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
     findings
 }
 
+/// A line that says why no model sees an ordering stands beside one that is not relaxed, and does say why.
+fn no_model_lines(source: &Source) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (index, line) in source.lines.iter().enumerate() {
+        let comment = line.comment.trim_start_matches('/').trim_start();
+        let Some(why) = comment.strip_prefix(NO_MODEL) else {
+            continue;
+        };
+        let last = (index + LINES_BEFORE).min(source.lines.len() - 1);
+        let mut below = source.lines[index..=last].iter();
+        let strong = below.any(|line| orderings(&line.code).any(|word| word != "Relaxed"));
+        if !strong || why.split_whitespace().count() < NO_MODEL_WORDS {
+            let message = "`No model:` says why, just above an ordering that is not relaxed".to_owned();
+            findings.push(Finding::new(&source.file, index + 1, "no-model", message));
+        }
+    }
+    findings
+}
+
 /// The orderings that a line names; those of `std::cmp` have other names.
 fn orderings(code: &str) -> impl Iterator<Item = &str> {
+    ordering_words(code).map(|(_, word)| word)
+}
+
+fn ordering_words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     let after = |&(column, _): &(usize, &str)| code[..column].ends_with("Ordering::");
     words(code)
         .filter(after)
-        .map(|(_, word)| word)
-        .filter(|word| ORDERINGS.contains(word))
+        .filter(|(_, word)| ORDERINGS.contains(word))
 }
 
 /// Whether the line imports the variants, after which a use would no longer show.
@@ -93,6 +164,32 @@ mod tests {
         assert!(rules("// Acquire: sees the owner.\na.swap(\n1,\natomic::Ordering::AcqRel);\n").is_empty());
         assert!(rules("a.load(Ordering::Relaxed); // a count\n").is_empty());
         assert!(rules("match a.cmp(b) { Ordering::Less => {} }\n").is_empty());
+    }
+
+    #[test]
+    fn why_no_model_sees_an_ordering_is_said_beside_it() {
+        let text =
+            "// Acquire: x.\n// No model: the list's lock orders it as well.\na.load(Ordering::Acquire);\n";
+        assert!(rules(text).is_empty());
+        let found = strong(&Source::new("a.rs", text));
+        assert_eq!((found.len(), found[0].line, found[0].column), (1, 2, 17));
+        assert_eq!(
+            found[0].no_model.as_deref(),
+            Some("the list's lock orders it as well.")
+        );
+        for bad in [
+            "// No model: so.\na.load(Ordering::Acquire);\n",
+            "// No model: the list's lock orders it as well.\na.load(Ordering::Relaxed);\n",
+        ] {
+            assert_eq!(rules(bad), [(1, "no-model")], "{bad}");
+        }
+    }
+
+    #[test]
+    fn orderings_of_tests_are_not_the_product_s() {
+        let text =
+            "a.load(Ordering::Acquire); // x\n#[cfg(all(test, loom))]\nmod t { f(Ordering::Release) }\n";
+        assert_eq!(strong(&Source::new("a.rs", text)).len(), 1);
     }
 
     #[test]

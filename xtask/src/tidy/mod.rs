@@ -17,12 +17,12 @@
 //! | `files.rs` | dead files, paths of a build machine, links that lead nowhere |
 //! | `packages.rs`, `licences.rs` | direction of dependencies, licences, duplicates |
 
-mod atomics;
+pub(crate) mod atomics;
 mod files;
 mod licences;
 mod names;
 mod packages;
-mod scan;
+pub(crate) mod scan;
 mod shape;
 mod unsafety;
 

@@ -1,0 +1,157 @@
+//! A copy of the checkout in which files may be changed, and its tests run: for seeded defects and weakened orderings.
+//!
+//! The copy is `target-bugs/tree`; the checkout itself is not touched. Files that are equal keep their times, so that
+//! little is built again. One command at a time has the copy.
+
+use crate::shell::{self, Build};
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Which tests are to fail: words for `cargo test`, and how it builds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Checker {
+    pub(crate) build: Build,
+    pub(crate) args: Vec<String>,
+}
+
+/// How a test run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Passed,
+    /// By which test, if the harness could say so.
+    Failed(String),
+    TimedOut,
+}
+
+/// The copy.
+pub(crate) struct Copy {
+    tree: PathBuf,
+    _lock: File,
+}
+
+impl Copy {
+    /// A copy that is equal to the checkout.
+    pub(crate) fn new() -> Result<Self> {
+        let folder = shell::root().join("target-bugs");
+        fs::create_dir_all(&folder)?;
+        let lock = File::create(folder.join("lock"))?;
+        if lock.try_lock().is_err() {
+            bail!("another command works in target-bugs/");
+        }
+        let copy = Copy {
+            tree: folder.join("tree"),
+            _lock: lock,
+        };
+        copy.refresh()?;
+        Ok(copy)
+    }
+
+    /// Makes the copy equal to the checkout.
+    pub(crate) fn refresh(&self) -> Result<()> {
+        let mut git = shell::clean(Command::new("git"));
+        git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+        let mut files = BTreeSet::new();
+        for file in shell::read(git)?.split_terminator('\0') {
+            let Ok(wanted) = fs::read(shell::root().join(file)) else {
+                continue;
+            };
+            let copy = self.tree.join(file);
+            if fs::read(&copy).ok().as_ref() != Some(&wanted) {
+                fs::create_dir_all(copy.parent().unwrap_or(&self.tree))?;
+                fs::write(&copy, wanted)?;
+            }
+            files.insert(copy);
+        }
+        remove_others(&self.tree, &files)
+    }
+
+    /// Applies a patch of `verify/bugs/`.
+    pub(crate) fn patch(&self, patch: &Path) -> Result<()> {
+        let mut git = shell::clean(Command::new("git"));
+        // The copy is no repository; without the ceiling git would patch the checkout around it.
+        git.current_dir(&self.tree)
+            .env("GIT_CEILING_DIRECTORIES", shell::root().join("target-bugs"));
+        git.arg("apply").arg(patch);
+        shell::read(git).context("the patch does not apply")?;
+        Ok(())
+    }
+
+    /// Gives a file other content.
+    pub(crate) fn write(&self, file: &str, text: &str) -> Result<()> {
+        Ok(fs::write(self.tree.join(file), text)?)
+    }
+
+    /// Builds the tests, which must succeed.
+    pub(crate) fn build(&self, checker: &Checker) -> Result<()> {
+        let mut build = self.cargo(checker);
+        build
+            .args(&checker.args[..options_end(&checker.args)])
+            .arg("--no-run");
+        if !shell::succeeds(build) {
+            bail!("the tests do not build");
+        }
+        Ok(())
+    }
+
+    /// Runs the tests, built before, until the first fails.
+    pub(crate) fn test(&self, checker: &Checker, limit: Duration) -> Result<Outcome> {
+        let mut test = self.cargo(checker);
+        test.args(&checker.args);
+        let mut test = shell::within(&test, limit);
+        test.stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = test.spawn().context("cannot start `timeout`")?;
+        let stdout = child.stdout.take().context("it has no output")?;
+        let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+        if let Some(line) = lines.find(|line| line.ends_with("... FAILED")) {
+            // `timeout` hands the signal on to all that it started.
+            let mut kill = Command::new("kill");
+            kill.arg(child.id().to_string());
+            shell::succeeds(kill);
+            child.wait()?;
+            let name = line.trim_end_matches(" ... FAILED").trim_start_matches("test ");
+            return Ok(Outcome::Failed(name.to_owned()));
+        }
+        Ok(match child.wait()?.code() {
+            Some(0) => Outcome::Passed,
+            Some(shell::TIMED_OUT | shell::KILLED) => Outcome::TimedOut,
+            _ => Outcome::Failed(String::new()),
+        })
+    }
+
+    fn cargo(&self, checker: &Checker) -> Command {
+        let mut cargo = checker.build.cargo(&["test", "--profile", "bugs"]);
+        let build = format!("target-{:?}", checker.build).to_lowercase();
+        cargo
+            .current_dir(&self.tree)
+            .env("CARGO_TARGET_DIR", self.tree.with_file_name(build));
+        if checker.build == Build::Loom && std::env::var_os("LOOM_MAX_PREEMPTIONS").is_none() {
+            cargo.env("LOOM_MAX_PREEMPTIONS", "3");
+        }
+        cargo
+    }
+}
+
+/// Removes what is not in the list.
+fn remove_others(folder: &Path, files: &BTreeSet<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            remove_others(&path, files)?;
+        } else if !files.contains(&path) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the words for cargo end and those for the tests begin.
+pub(crate) fn options_end(args: &[String]) -> usize {
+    args.iter().position(|word| word == "--").unwrap_or(args.len())
+}
