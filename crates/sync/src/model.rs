@@ -4,7 +4,8 @@
 //! defect must fail with the words that say so. Both print one line, past the capture of the
 //! test harness, with the bound, the number of executions and the time. A [`Rule`] is a model with its defects, which
 //! tests [`prove`](Rule::prove) and `memfold explain` tells. [`explore`] is below all of them: it says how often a model
-//! was executed, and, if it failed, what its threads did until then. [`Outside`] is state
+//! was executed, and, if it failed, what its threads did until then. Campaigns go further: `MEMFOLD_DEEPER` adds so many
+//! preemptions to each bound, `MEMFOLD_SECONDS` ends each exploration after that time. [`Outside`] is state
 //! that the model does not see: the machine around the manager, a tally of outcomes.
 //!
 //! A blind spot of loom 0.7, and why [`race`] exists: of each atomic it remembers only the last
@@ -29,6 +30,31 @@ pub enum Preemptions {
     All,
     /// So many at most.
     UpTo(usize),
+}
+
+impl Preemptions {
+    /// As many more as `MEMFOLD_DEEPER` says.
+    fn deeper(self) -> Self {
+        match self {
+            Preemptions::All => self,
+            Preemptions::UpTo(most) => {
+                Preemptions::UpTo(most + number("MEMFOLD_DEEPER").unwrap_or(0) as usize)
+            }
+        }
+    }
+}
+
+/// How long one exploration may take, if that is limited.
+fn time_most() -> Option<Duration> {
+    number("MEMFOLD_SECONDS").map(Duration::from_secs)
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is not a number: {text:?}")),
+    )
 }
 
 /// Steps of one execution; more are taken for a loop without an end.
@@ -99,10 +125,21 @@ pub fn holds(title: &str, bound: Preemptions, model: impl Fn() + Send + Sync + '
 }
 
 fn check_holds(title: &str, bound: Preemptions, model: &Model) {
+    let bound = bound.deeper();
     let explored = explore(bound, model, Recording::Off);
     let executions = explored.executions;
     let Some(Failure { message, .. }) = explored.failure else {
-        return report(title, bound, &format!("{executions} executions"), explored.time);
+        let cut = if explored.cut {
+            ", not explored to the end"
+        } else {
+            ""
+        };
+        return report(
+            title,
+            bound,
+            &format!("{executions} executions{cut}"),
+            explored.time,
+        );
     };
     report(
         title,
@@ -246,6 +283,8 @@ pub struct Explored {
     pub executions: u64,
     /// How long it took.
     pub time: Duration,
+    /// Whether its time was up before it had seen all there is.
+    pub cut: bool,
     /// The first failure, which ended it.
     pub failure: Option<Failure>,
 }
@@ -253,12 +292,14 @@ pub struct Explored {
 /// Executes the model on every interleaving within the bound, until one fails.
 pub fn explore(bound: Preemptions, model: &Model, recording: Recording) -> Explored {
     let begin = Instant::now();
-    let mut executions = 0;
+    let (mut executions, mut cut) = (0, false);
     FRONT.set((0, 1));
     trace::record(recording);
     let failure = loop {
+        let began = Instant::now();
         let (more, failure) = explore_from(bound, model.clone());
         executions += more;
+        cut |= time_most().is_some_and(|most| began.elapsed() >= most);
         let (front, parts) = FRONT.get();
         if failure.is_some() || front + 1 == parts {
             break failure;
@@ -269,6 +310,7 @@ pub fn explore(bound: Preemptions, model: &Model, recording: Recording) -> Explo
     Explored {
         executions,
         time: begin.elapsed(),
+        cut,
         failure,
     }
 }
@@ -282,6 +324,11 @@ fn explore_from(bound: Preemptions, model: Model) -> (u64, Option<Failure>) {
         Preemptions::All => None,
         Preemptions::UpTo(most) => Some(most),
     };
+    if let Some(most) = time_most() {
+        builder.max_duration = Some(most);
+        // Loom looks at the clock where it would write a checkpoint.
+        builder.checkpoint_interval = 100;
+    }
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         builder.check(move || {
             // Relaxed: executions follow one another.
