@@ -18,8 +18,8 @@
 use crate::copy::{Checker, Copy, Outcome, options_end};
 use crate::shell::{self, Build};
 use crate::{gate, table};
-use anyhow::{Context, Result, bail, ensure};
-use std::collections::BTreeSet;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -78,7 +78,7 @@ pub(crate) fn until(names: &[String], end: Option<Instant>) -> Result<Tally> {
     ensure!(!defects.is_empty(), "no defect of that name in verify/bugs/");
     defects.sort_by(|a, b| (&a.checker, &a.name).cmp(&(&b.checker, &b.name)));
     let copy = Copy::new()?;
-    let mut clean = BTreeSet::new();
+    let clean = clean(&copy, &defects, end);
     let mut tally = Tally::default();
     for (n, defect) in defects.iter().enumerate() {
         if end.is_some_and(|end| Instant::now() >= end) {
@@ -86,7 +86,10 @@ pub(crate) fn until(names: &[String], end: Option<Instant>) -> Result<Tally> {
             break;
         }
         let begin = Instant::now();
-        let verdict = check(&copy, defect, &mut clean);
+        let verdict = match clean.get(&defect.checker) {
+            Some(Err(why)) => Err(anyhow!("{why}")),
+            _ => check(&copy, defect),
+        };
         let word = match &verdict {
             Ok(()) => "caught".to_owned(),
             Err(error) => format!("NOT CAUGHT: {error:#}"),
@@ -101,18 +104,39 @@ pub(crate) fn until(names: &[String], end: Option<Instant>) -> Result<Tally> {
     Ok(tally)
 }
 
-/// One defect; `clean` remembers which checkers passed without any.
-fn check(copy: &Copy, defect: &Defect, clean: &mut BTreeSet<Checker>) -> Result<()> {
+/// Whether each checker passes without any defect. All of them first: so each build is made once.
+fn clean(copy: &Copy, defects: &[Defect], end: Option<Instant>) -> BTreeMap<Checker, Result<(), String>> {
+    let mut clean = BTreeMap::new();
+    for defect in defects {
+        let late = end.is_some_and(|end| Instant::now() >= end);
+        if late || clean.contains_key(&defect.checker) {
+            continue;
+        }
+        let checker = &defect.checker;
+        let outcome = copy
+            .build(checker)
+            .and_then(|()| copy.test(checker, defect.limit));
+        let verdict = match outcome {
+            Ok(Outcome::Passed) => Ok(()),
+            Ok(Outcome::Failed(test)) => Err(format!("its checker fails without the defect: {test}")),
+            Ok(Outcome::TimedOut) => Err("its checker takes too long without the defect".to_owned()),
+            Err(error) => Err(format!("{error:#}")),
+        };
+        let word = verdict.clone().err().unwrap_or_else(|| "passes".to_owned());
+        println!(
+            "without defects: {:?} {}: {word}",
+            checker.build,
+            checker.args.join(" ")
+        );
+        clean.insert(checker.clone(), verdict);
+    }
+    clean
+}
+
+/// One defect.
+fn check(copy: &Copy, defect: &Defect) -> Result<()> {
     let checker = &defect.checker;
     copy.refresh()?;
-    if !clean.contains(checker) {
-        copy.build(checker)?;
-        ensure!(
-            copy.test(checker, defect.limit)? == Outcome::Passed,
-            "its checker fails without the defect"
-        );
-        clean.insert(checker.clone());
-    }
     copy.patch(&defect.patch())?;
     copy.build(checker)?;
     match copy.test(checker, defect.limit)? {
