@@ -63,7 +63,7 @@ impl Step {
             Step::Unit => "unit",
             Step::Loom => "loom",
             Step::Shuttle => "shuttle",
-            Step::Bugs => "bugs",
+            Step::Bugs => "bugs --short",
             Step::Docs => "docs",
         }
     }

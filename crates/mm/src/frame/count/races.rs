@@ -185,6 +185,7 @@ fn a_dying_frame_is_refused() {
 }
 
 /// Three holders let go, each in its way; the last one reads what all did.
+#[cfg(test)]
 fn three_let_go(scene: &Arc<Scene>, ways: [fn(&Count) -> Put; 3]) {
     let let_go = |n: usize| -> Part {
         part(scene, move |s: &Scene| {

@@ -283,7 +283,7 @@ fn load_twice(word: &MappingWord) {
 /// reader without the lock looks at the chain when it sees the next generation.
 #[test]
 fn a_retired_frame_is_seen_emptied() {
-    holds("word: retire against a load", All, || {
+    memfold_sync::model::holds("word: retire against a load", All, || {
         let scene = Scene::new();
         let last = part(&scene, |scene: &Scene| {
             let held = Locked::wait(FrameNo(1), &scene.frame);
