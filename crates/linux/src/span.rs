@@ -6,6 +6,8 @@
 //! the functions of `sys.rs` which remap, protect or empty memory can be safe: they take a
 //! `Span`. A plain `Copy` value; immutable.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use memfold_mm::addr::{PAGE_SIZE, PageBytes};
 use memfold_mm::host::SAMPLES;
 
@@ -88,21 +90,29 @@ impl Span {
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), (self.addr + start) as *mut u8, bytes.len()) };
     }
 
-    /// Copies the first page out. The page is present, and nobody stores to it meanwhile
-    /// (the contract of `Host::read_private`).
+    /// Copies the first page out, word by word: the page is present, and programs may be storing to it
+    /// (`Host::glance`; not so in `Host::read_private`).
     pub(crate) fn copy_out(self, out: &mut PageBytes) {
         assert!(!self.is_empty(), "a page to read");
-        // SAFETY: the page lies in an arena of ours (file header) and is accessible and
-        // present by the caller's contract; `out` is Rust memory and so no part of an arena.
-        unsafe { std::ptr::copy_nonoverlapping(self.addr as *const u8, out.as_mut_ptr(), PAGE_SIZE) }
+        for (n, to) in out.chunks_exact_mut(8).enumerate() {
+            // SAFETY: an aligned word of a page in an arena of ours (file header), present by the caller's contract.
+            to.copy_from_slice(&unsafe { word(self.addr + n * 8) }.to_ne_bytes());
+        }
     }
 
     /// Whether the first page has the bytes of the page at address `other`. Both are present, and nobody stores to
     /// them meanwhile (the contract of `Host::is_twin`).
     pub(crate) fn equals(self, other: usize) -> bool {
         assert!(!self.is_empty(), "a page to compare");
+        // ThreadSanitizer does not know that protecting a page orders the stores before it: it is shown atomic reads.
+        #[cfg(memfold_tsan)]
+        // SAFETY: aligned words of the two pages; see below.
+        return (0..PAGE_SIZE)
+            .step_by(8)
+            .all(|at| unsafe { word(self.addr + at) == word(other + at) });
         // SAFETY: the page lies in an arena of ours (file header), the other in one or in a direct mapping of the
         // pool; both are present by the caller's contract. No Rust reference is made.
+        #[cfg(not(memfold_tsan))]
         let order = unsafe {
             libc::memcmp(
                 self.addr as *const libc::c_void,
@@ -110,7 +120,8 @@ impl Span {
                 PAGE_SIZE,
             )
         };
-        order == 0
+        #[cfg(not(memfold_tsan))]
+        return order == 0;
     }
 
     /// A word of each half of the first page. It is present; somebody may be storing to it.
@@ -153,6 +164,17 @@ pub(crate) enum Wanted {
 /// # Safety
 /// The page is there to be read; somebody may be storing to it.
 pub(crate) unsafe fn samples(page: usize) -> [u64; 2] {
-    // SAFETY: aligned words inside the page. Volatile: programs may store meanwhile.
-    SAMPLES.map(|at| unsafe { ((page + at) as *const u64).read_volatile() })
+    // SAFETY: aligned words inside the page.
+    SAMPLES.map(|at| unsafe { word(page + at) })
+}
+
+/// A word that programs may be storing to.
+///
+/// # Safety
+/// It is aligned, and there to be read.
+unsafe fn word(addr: usize) -> u64 {
+    // SAFETY: by the caller's contract; an atomic may be read whoever stores to it.
+    let word = unsafe { &*(addr as *const AtomicU64) };
+    // Relaxed: the order of what programs store is theirs.
+    word.load(Ordering::Relaxed)
 }

@@ -78,14 +78,16 @@ pub(crate) fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], at: u64) -> Result<usiz
 /// Writes the memory of `from` at `at`; how many bytes were taken.
 pub(crate) fn write_span_at(fd: BorrowedFd<'_>, from: Span, at: u64) -> Result<usize, Errno> {
     refuse(Call::PoolWrite)?;
+    // By number: a sanitizer takes libc's function for a read of the program's own, and knows of no protection.
     // SAFETY: the kernel reads memory of our own arena; an inaccessible page is an error, not a fault.
     restarted(|| unsafe {
-        libc::pwrite(
+        libc::syscall(
+            libc::SYS_pwrite64,
             fd.as_raw_fd(),
             from.addr() as *const c_void,
             from.len(),
             at.cast_signed(),
-        ) as i64
+        )
     })
     .map(|n| n as usize)
 }
