@@ -10,6 +10,7 @@ mod bugs;
 mod campaign;
 mod copy;
 mod demo;
+mod fuzz;
 mod gate;
 mod mutants;
 mod peak;
@@ -98,6 +99,8 @@ enum Task {
     },
     /// The long form of every check, within a time, with a report. What is not installed is skipped aloud
     Campaign(campaign::Options),
+    /// The fuzz targets, each for a minute; skipped aloud without cargo-fuzz
+    Fuzz(fuzz::Options),
     /// Runs a command and measures its memory from outside
     Peak(peak::Options),
 }
@@ -121,6 +124,7 @@ fn main() -> ExitCode {
         Task::Sanitize { which } => sanitize::run(&which),
         Task::Weaken { files } => weaken::run(&files),
         Task::Campaign(options) => campaign::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Peak(options) => return peak::run(options),
     };
     match done {

@@ -1,7 +1,7 @@
 //! Sizes as people write them: `64MiB`, `1.5 GiB`, `512KiB`, plain bytes. Pure functions.
 //!
-//! `KiB`, `MiB`, `GiB`, `TiB` and the short `K`, `M`, `G`, `T` are powers of 1024;
-//! `KB`, `MB`, `GB`, `TB` are powers of 1000. Upper and lower case are the same.
+//! `KiB`, `MiB`, `GiB`, `TiB`, `PiB`, `EiB` and the short `K`, `M`, `G`, `T`, `P`, `E` are powers of 1024;
+//! `KB`, `MB`, `GB`, `TB`, `PB`, `EB` are powers of 1000. Upper and lower case are the same.
 
 /// Why a text is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,10 +91,14 @@ fn unit_bytes(unit: &str) -> Result<u64, SizeError> {
         "m" | "mib" => 1 << 20,
         "g" | "gib" => 1 << 30,
         "t" | "tib" => 1 << 40,
+        "p" | "pib" => 1 << 50,
+        "e" | "eib" => 1 << 60,
         "kb" => 1_000,
         "mb" => 1_000_000,
         "gb" => 1_000_000_000,
         "tb" => 1_000_000_000_000,
+        "pb" => 1_000_000_000_000_000,
+        "eb" => 1_000_000_000_000_000_000,
         _ if unit.starts_with(|c: char| c.is_ascii_alphabetic()) => {
             return Err(SizeError::Unit(unit.to_owned()));
         }

@@ -12,3 +12,5 @@ mod compressed;
 pub mod conformance;
 
 pub use compressed::CompressedStore;
+#[cfg(any(test, feature = "bodies"))]
+pub use compressed::bodies;

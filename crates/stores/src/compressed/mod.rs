@@ -14,6 +14,8 @@
 //! Two equal pages put at the very same time may both be stored; that costs room, not truth.
 //! Read next: `shelf/mod.rs`.
 
+#[cfg(any(test, feature = "bodies"))]
+pub mod bodies;
 mod name;
 mod scratch;
 mod shelf;

@@ -26,9 +26,9 @@ use class::{CLASSES, Place, SLOT_BITS};
 use ids::Ids;
 use index::Index;
 use memfold_mm::host::{Domain, Ledger, StoreError, StoreStats};
-use object::{COUNT_MAX, HEADER};
+use object::COUNT_MAX;
 
-pub(super) use object::Header;
+pub(super) use object::{HEADER, Header};
 
 /// The tenant of the ids; the classes come before it, the index's heads after.
 const IDS: arena::Tenant = CLASSES;

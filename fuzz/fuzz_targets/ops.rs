@@ -1,0 +1,4 @@
+//! The fuzzer's door to `memfold_fuzz::targets::ops`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| memfold_fuzz::targets::ops::run(data));
