@@ -36,7 +36,14 @@ pub(crate) enum Programs {
 }
 
 /// The test programs of `verify`.
-const SUITES: [&str; 5] = ["merging", "faults", "properties", "coverage", "simulation"];
+const SUITES: [&str; 6] = [
+    "merging",
+    "corruption",
+    "faults",
+    "properties",
+    "coverage",
+    "simulation",
+];
 
 /// The longest test of `merging`: the last thing to be tried but one.
 const HISTORIES: &str = "histories_with_merging";
@@ -62,7 +69,10 @@ impl<'a> Tree<'a> {
         let mut git = Command::new("git");
         git.args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"]);
         git.current_dir(shell::root());
-        for name in shell::read(git)?.split_terminator('\0') {
+        let listed = shell::read(git)?;
+        let names: BTreeSet<&str> = listed.split_terminator('\0').collect();
+        forget_others(&root, &root, &names)?;
+        for name in names {
             let (from, to) = (shell::root().join(name), root.join(name));
             let woven = mutants.iter().any(|mutant| mutant.file == name);
             if from.is_file() && !woven {
@@ -226,6 +236,20 @@ fn blame(message: &Value, woven: &BTreeMap<String, Woven>) -> Option<usize> {
             })
     };
     inside(true).or_else(|| inside(false))
+}
+
+/// Removes what an earlier copy has and the workspace has not any more.
+fn forget_others(root: &Path, folder: &Path, names: &BTreeSet<&str>) -> Result<()> {
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry?.path();
+        let name = path.strip_prefix(root)?.to_string_lossy().into_owned();
+        if path.is_dir() {
+            forget_others(root, &path, names)?;
+        } else if !names.contains(name.as_str()) {
+            std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a file, unless it is so already: what has not changed is not built again.

@@ -165,3 +165,6 @@ impl<H: Host, S: Store> Mm<H, S> {
         Ok(shares)
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

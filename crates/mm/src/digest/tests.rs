@@ -1,0 +1,110 @@
+//! Goal: the digest sees what programs and budgets can tell, and nothing that is only a cache.
+//! Method: change one thing at a time, and compare.
+
+use super::*;
+use crate::bare::{World, read, run, space, world, write};
+
+fn pages(mm: &World, no: SpaceNo) -> Vec<(usize, u32)> {
+    let digest = mm.digest();
+    let pages = digest.spaces[&no.0].pages.iter().enumerate();
+    pages.filter_map(|(n, page)| Some((n, (*page)?))).collect()
+}
+
+#[test]
+fn what_forks_share_has_one_number() {
+    let mm = world();
+    let a = space(&mm, 40);
+    write(&mm, a, 3..5, 1);
+    write(&mm, a, 20..21, 1);
+    mm.evict(a, run(20, 1)).expect("it lives");
+    let alone = pages(&mm, a);
+    assert_eq!(alone, [(3, 0), (4, 1), (20, 2)]);
+    let b = mm.fork(a).expect("room");
+    assert_eq!((pages(&mm, a), pages(&mm, b)), (alone.clone(), alone.clone()));
+    let before = mm.digest();
+    // Promoted, brought in for both, and named by one of them only: all of this is cache.
+    read(&mm, b, 3);
+    read(&mm, b, 20);
+    assert_eq!(mm.digest(), before);
+    write(&mm, b, 4..5, 2);
+    assert_eq!(
+        (pages(&mm, a), pages(&mm, b)),
+        (alone, vec![(3, 0), (4, 3), (20, 2)])
+    );
+}
+
+#[test]
+fn settings_are_seen() {
+    let mm = world();
+    let size = crate::Size { len: 8, reserve: 40 };
+    let a = mm.create(size, Domain(3)).expect("room");
+    let of = |mm: &World| mm.digest().spaces[&a.0].clone();
+    let fresh = of(&mm);
+    let expected = SpaceDigest {
+        len: 8,
+        reserve: 40,
+        domain: Domain(3),
+        merging: Merging::Off,
+        pins: Vec::new(),
+        pages: vec![None; 8],
+    };
+    assert_eq!(fresh, expected);
+    mm.set_merging(a, Merging::On).expect("it lives");
+    mm.grow(a, 9).expect("room");
+    mm.pin(a, run(2, 1)).expect("room");
+    mm.pin(a, run(2, 1)).expect("room");
+    let now = of(&mm);
+    assert_eq!((now.merging, now.len, now.pages.len()), (Merging::On, 9, 9));
+    assert_eq!(now.pins, [(PageNo(2), 2)]);
+    mm.unpin(a, run(2, 1));
+    assert_eq!(of(&mm).pins, [(PageNo(2), 1)]);
+    mm.drop_space(a).expect("nobody shares");
+    assert!(mm.digest().spaces.is_empty());
+}
+
+#[test]
+fn what_is_held_is_counted_once() {
+    let mm = world();
+    let a = space(&mm, 40);
+    write(&mm, a, 3..5, 1);
+    write(&mm, a, 20..23, 1);
+    mm.evict(a, run(20, 2)).expect("it lives");
+    let b = mm.fork(a).expect("room");
+    let held = mm.digest().held;
+    let expected = Held {
+        frames: 3,
+        tables: 3,
+        slots: 2,
+        homes: 1,
+        stored_pages: 2,
+        stored_bytes: 0,
+        page_bytes: 3 * PAGE,
+    };
+    assert_eq!(held, expected);
+    // The store has these bytes too: the frame is a cache.
+    read(&mm, b, 20);
+    assert_eq!((mm.digest().held, mm.usage().pool), (held, PAGE));
+    assert!(
+        mm.budget
+            .charge(crate::budget::Class::Stored, 9, crate::budget::Need::Normal)
+    );
+    assert_eq!(
+        mm.digest().held,
+        Held {
+            stored_bytes: 9,
+            ..held
+        }
+    );
+    mm.drop_space(a).expect("room");
+    mm.drop_space(b).expect("room");
+    let nothing = Held {
+        frames: 0,
+        tables: 0,
+        slots: 0,
+        homes: 0,
+        stored_pages: 0,
+        stored_bytes: 9,
+        page_bytes: 0,
+    };
+    assert_eq!(mm.digest().held, nothing);
+}

@@ -1,0 +1,127 @@
+//! What merging says, and what it leaves alone. (That it changes no byte is shown in `verify`.)
+
+use super::*;
+use crate::bare::{World, limited, resident, run, sound, space, value, world, write};
+use crate::budget::{Class, Need};
+
+/// A cold space that takes part, and so many forks of it.
+fn siblings(mm: &World, pages: u32, n: usize) -> Vec<SpaceNo> {
+    let root = space(mm, pages);
+    mm.set_merging(root, Merging::On).expect("it lives");
+    (0..n).map(|_| mm.fork(root).expect("room")).collect()
+}
+
+/// Goal: who takes part is what was set, for forks as well.
+#[test]
+fn who_takes_part() {
+    let mm = world();
+    let a = siblings(&mm, 8, 1)[0];
+    assert_eq!(mm.merging(a), Ok(Merging::On));
+    mm.set_merging(a, Merging::Off).expect("it lives");
+    assert_eq!(mm.merging(a), Ok(Merging::Off));
+    let b = mm.fork(a).expect("room");
+    assert_eq!(mm.merging(b), Ok(Merging::Off));
+    let nobody = SpaceError::NoSuchSpace(SpaceNo(9));
+    assert_eq!(mm.merging(SpaceNo(9)), Err(nobody));
+    assert_eq!(mm.set_merging(SpaceNo(9), Merging::On), Err(nobody));
+}
+
+/// Goal: without room for a round there is none, and that is said: the caller does not go on for ever.
+#[test]
+fn a_round_needs_room() {
+    let mm = limited(8 << 20);
+    siblings(&mm, 8, 2);
+    let usage = mm.usage();
+    let rest = usage.limit - usage.total;
+    assert!(mm.budget.charge(Class::Stored, rest, Need::Reclaim));
+    let step = mm.merge(10, Effort::Everything);
+    assert_eq!((step.scanned, step.round_over), (0, true));
+    let over = SpaceError::OverBudget { limit: 8 << 20 };
+    assert_eq!(mm.merge_round(None), Err(over));
+    mm.budget.refund(Class::Stored, rest);
+    assert!(mm.merge_round(None).is_ok());
+    sound(&mm);
+}
+
+/// Goal: unmerging copies what is shared, and leaves alone what is not: own pages, own pages in the store, zeros, and
+/// whatever is beyond the end.
+#[test]
+fn own_pages_are_not_unmerged() {
+    let mm = world();
+    let [a, b] = siblings(&mm, 40, 2)[..] else {
+        panic!("two were asked for")
+    };
+    for space in [a, b] {
+        write(&mm, space, 0..2, 7);
+        write(&mm, space, 20..21, 7);
+    }
+    assert_eq!(mm.merge_round(Some(a)).expect("room").merged, 3);
+    write(&mm, a, 5..7, 1);
+    mm.evict(a, run(6, 1)).expect("it lives");
+    mm.evict(a, run(20, 1)).expect("it lives");
+    assert_eq!(mm.unmerge(a, run(0, 50)), Ok(3));
+    assert_eq!(
+        resident(&mm, a),
+        [0, 1, 5, 20],
+        "what only a has stays in the store"
+    );
+    assert_eq!(mm.stats().unmerged, 3);
+    assert_eq!([0, 1, 20].map(|page| value(&mm, b, page)), [7; 3]);
+    let stats = mm.space_stats(a).expect("it lives");
+    assert_eq!((stats.exclusive, stats.shared), (4, 0));
+    assert_eq!(mm.unmerge(a, run(0, 50)), Ok(0));
+    assert!(mm.unmerge(SpaceNo(9), run(0, 1)).is_err());
+    sound(&mm);
+}
+
+/// Goal: a round takes the steps that it is allowed, page by page, and visits each space once: not more, not less.
+#[test]
+fn rounds_are_cut_into_steps() {
+    let mm = world();
+    let spaces = siblings(&mm, 1000, 3);
+    for &space in &spaces {
+        write(&mm, space, 0..3, space.0 as u8);
+        write(&mm, space, 500..502, space.0 as u8);
+    }
+    let whole = mm.merge_round(None).expect("room");
+    assert_eq!((whole.scanned, whole.merged, whole.round_over), (15, 0, true));
+    let mut steps = Vec::new();
+    loop {
+        let step = mm.merge(1, Effort::Everything);
+        steps.push(step.scanned);
+        if step.round_over {
+            break;
+        }
+    }
+    // The root has nothing at all; the others have two windows.
+    assert_eq!(steps.iter().sum::<u64>(), 15);
+    assert!(
+        steps.iter().all(|&scanned| scanned <= 3) && steps.len() >= 7,
+        "{steps:?}"
+    );
+    assert_eq!(mm.merge(0, Effort::Everything), MergeStep::default());
+    assert_eq!(mm.stats().merge_scanned, 30);
+    sound(&mm);
+}
+
+/// Goal: in the background a page rests for a round when it is new, and for more each time that it has changed.
+#[test]
+fn changing_pages_rest() {
+    let mm = world();
+    let spaces = siblings(&mm, 8, 2);
+    spaces.iter().for_each(|&space| write(&mm, space, 0..2, 7));
+    let round = || {
+        let step = mm.merge(1000, Effort::Steady);
+        assert!(step.round_over);
+        step.merged
+    };
+    mm.host.poke(spaces[0], 1, 1);
+    assert_eq!((round(), mm.stats().merge_resting), (0, 4), "all are new");
+    mm.host.poke(spaces[0], 1, 7);
+    assert_eq!(round(), 1, "page 1 has changed");
+    assert_eq!(mm.stats().merge_resting, 5);
+    assert_eq!(round(), 0, "it rests");
+    assert_eq!(round(), 1);
+    assert_eq!(mm.stats().merged, 2);
+    sound(&mm);
+}
