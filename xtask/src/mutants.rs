@@ -80,7 +80,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     println!("{} mutants, {} to be tried", mutants.len(), tried.len());
     std::fs::create_dir_all(folder())?;
     let tree = build::Tree::copy(&mutants)?;
-    let plain = tree.build(build::Programs::Tests)?;
+    let known = |m: &Mutant| {
+        outcomes
+            .get(&m.name)
+            .is_some_and(|o| o.verdict == Verdict::Unviable)
+            && options.iterate
+    };
+    let unviable = (1..=mutants.len()).filter(|no| known(&mutants[no - 1])).collect();
+    let plain = tree.build(build::Programs::Tests, unviable)?;
     for &no in &plain.unviable {
         outcomes.insert(mutants[no - 1].name.clone(), Outcome::of(Verdict::Unviable));
     }
@@ -101,7 +108,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         report::save(&outcomes)?;
     }
     if options.loom && !survivors.is_empty() {
-        let models = tree.build(build::Programs::Models)?;
+        let models = tree.build(build::Programs::Models, plain.unviable)?;
         try_all(&mutants, &survivors, &models.trials, options.jobs, &mut outcomes)?;
     }
     report::summary(&outcomes);

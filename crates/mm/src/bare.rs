@@ -18,6 +18,7 @@ pub(crate) enum Call {
     Protect(SpaceNo, Run),
     Unprotect(SpaceNo, Run),
     Show(SpaceNo, Run),
+    ShowZero(SpaceNo, Run),
     Drop(SpaceNo, Run),
     Free(PoolPage, u32),
     AskYoung(SpaceNo, Run),
@@ -31,6 +32,8 @@ struct Inside {
     calls: Vec<Call>,
     /// Pool pages are said to be used from now on.
     young: bool,
+    /// Pages of the next run of zeros to which a second thread stores before they are protected.
+    raced: u64,
 }
 
 /// The machine.
@@ -64,6 +67,11 @@ impl Bare {
         assert!(was.is_some(), "a program stored to a page that is not its own");
     }
 
+    /// A second thread stores ones to these pages of the next run of zeros (bit `n`: page `n` of the run).
+    pub(crate) fn race(&self, pages: u64) {
+        self.0.lock().raced = pages;
+    }
+
     /// Whether shared pages are said to be used from now on.
     pub(crate) fn set_young(&self, young: bool) {
         self.0.lock().young = young;
@@ -92,8 +100,14 @@ impl Host for Bare {
         self.call(Call::Show(space, run))
     }
 
-    fn show_zero(&self, _: SpaceNo, _: Run) -> Result<u64, HostError> {
-        Ok(0)
+    fn show_zero(&self, space: SpaceNo, run: Run) -> Result<u64, HostError> {
+        let mut inside = self.0.lock();
+        inside.calls.push(Call::ShowZero(space, run));
+        let raced = std::mem::take(&mut inside.raced);
+        let stored = run.pages().filter(|p| raced >> (p.0 - run.first.0) & 1 == 1);
+        let filled = stored.map(|page| ((space, page), Box::new([1; PAGE_SIZE])));
+        inside.private.extend(filled);
+        Ok(raced)
     }
 
     fn fill(&self, space: SpaceNo, page: PageNo, bytes: &PageBytes, _: Protection) -> Result<(), HostError> {

@@ -86,9 +86,12 @@ impl<'a> Tree<'a> {
         Ok(Self { root, mutants })
     }
 
-    /// Weaves and builds until all mutants that are left compile.
-    pub(crate) fn build(&self, programs: Programs) -> Result<Built> {
-        let mut built = Built::default();
+    /// Weaves and builds until all mutants that are left compile, without those that are known to be not viable.
+    pub(crate) fn build(&self, programs: Programs, unviable: BTreeSet<usize>) -> Result<Built> {
+        let mut built = Built {
+            unviable,
+            ..Built::default()
+        };
         loop {
             let woven = self.weave(&mut built)?;
             let (compiled, messages) = self.compile(programs)?;

@@ -74,3 +74,33 @@ fn a_taken_place_is_no_obstacle() {
     // The loose place is free again.
     assert_eq!(mm.homes.claim_loose().0.0, 0);
 }
+
+/// Goal: pool pages that nobody names any more are freed in runs of neighbours: one call for each.
+#[test]
+fn pool_pages_go_in_runs() {
+    let mm = world();
+    let a = space(&mm, 200);
+    write(&mm, a, 3..7, 1);
+    write(&mm, a, 9..10, 1);
+    write(&mm, a, 90..170, 1);
+    let copy = mm.freeze(a).expect("room");
+    mm.drop_space(copy).expect("nobody needs it");
+    mm.host.calls();
+    let first = mm.homes.first(mm.lock_space(a).expect("it lives").home);
+    mm.drop_space(a).expect("nobody shares");
+    let freed = mm.host.calls();
+    let free = |page, len| Call::Free(first.plus(page), len);
+    // A run has 64 pages at most.
+    assert_eq!(
+        freed,
+        [
+            free(3, 4),
+            free(9, 1),
+            free(90, 64),
+            free(154, 16),
+            Call::Close(a)
+        ]
+    );
+    sound(&mm);
+    assert_eq!(mm.usage().pool, 0);
+}

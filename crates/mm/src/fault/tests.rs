@@ -200,3 +200,82 @@ fn neighbours_come_back_together() {
     assert_eq!((resident(&mm, b), resident(&mm, a)), (vec![1], vec![]));
     sound(&mm);
 }
+
+/// Goal: zeros are shown around the page: in its leaf, up to the end, without a gap; the page alone when room is short.
+#[test]
+fn zeros_are_shown_around() {
+    let mm = limited(8 << 20);
+    let a = space(&mm, 25);
+    write(&mm, a, 17..18, 1);
+    mm.host.calls();
+    read(&mm, a, 20);
+    read(&mm, a, 3);
+    let zeros = |first, len| Call::ShowZero(a, run(first, len));
+    assert_eq!(mm.host.calls(), [zeros(18, 7), zeros(0, 16)]);
+    let rest = mm.budget.free() - 6 * PAGE;
+    assert!(
+        mm.budget
+            .charge(crate::budget::Class::Stored, rest, crate::budget::Need::Normal)
+    );
+    read(&mm, a, 20);
+    assert_eq!(mm.host.calls(), [zeros(20, 1)]);
+    assert_eq!(resident(&mm, a), [17], "zeros cost nothing");
+    sound(&mm);
+}
+
+/// Goal: a page to which another thread stored before it was protected is that space's own from then on.
+#[test]
+fn a_store_in_between_is_kept() {
+    let mm = world();
+    let a = space(&mm, 25);
+    mm.host.race(0b1001_0010);
+    read(&mm, a, 20);
+    assert_eq!(resident(&mm, a), [17, 20, 23]);
+    assert_eq!(
+        [16, 17, 20, 23, 24].map(|page| value(&mm, a, page)),
+        [0, 1, 1, 1, 0]
+    );
+    assert_eq!((mm.usage().private, mm.stats().new_pages), (3 * PAGE, 3));
+    sound(&mm);
+}
+
+/// Goal: a load of a page that is there already changes nothing.
+#[test]
+fn a_late_load_changes_nothing() {
+    let mm = world();
+    let a = space(&mm, 25);
+    write(&mm, a, 3..5, 1);
+    let digest = mm.digest();
+    mm.host.calls();
+    read(&mm, a, 3);
+    assert_eq!((mm.host.calls(), mm.stats().promoted), (vec![], 0));
+    assert_eq!(mm.digest(), digest);
+    sound(&mm);
+}
+
+/// Goal: where there is no room to move a page's neighbours to the pool with it, it moves alone.
+#[test]
+fn promoted_alone_when_room_is_short() {
+    let mm = limited(8 << 20);
+    let a = space(&mm, 60);
+    write(&mm, a, 0..4, 1);
+    write(&mm, a, 40..41, 1);
+    let b = mm.fork(a).expect("room");
+    // The records of the home's places are there from now on.
+    read(&mm, b, 40);
+    let usage = mm.usage();
+    let rest = usage.limit - usage.total - PAGE;
+    assert!(
+        mm.budget
+            .charge(crate::budget::Class::Stored, rest, crate::budget::Need::Reclaim)
+    );
+    mm.host.calls();
+    read(&mm, b, 1);
+    assert_eq!(
+        mm.host.calls(),
+        [Call::Drop(a, run(1, 1)), Call::Show(b, run(1, 1))]
+    );
+    assert_eq!(resident(&mm, b), [0, 1, 2, 3, 40]);
+    mm.budget.refund(crate::budget::Class::Stored, rest);
+    sound(&mm);
+}

@@ -268,4 +268,32 @@ mod tests {
         c.thaw(one);
         assert!(c.try_get());
     }
+
+    /// Goal: pins are part of what a freeze proves, and come back with the thaw.
+    #[test]
+    fn pins_are_counted() {
+        let c = Count::new();
+        c.begin();
+        c.pin();
+        c.pin();
+        let pinned = Counts {
+            refs: 3,
+            maps: 1,
+            pins: 2,
+        };
+        assert_eq!(c.load(), pinned);
+        assert!(!c.freeze(Counts { pins: 1, ..pinned }) && !c.freeze(Counts { pins: 0, ..pinned }));
+        assert!(c.freeze(pinned));
+        c.thaw(pinned);
+        assert_eq!(c.load(), pinned);
+        assert_eq!(c.unpin(), Put::Held);
+        assert_eq!(
+            c.load(),
+            Counts {
+                refs: 2,
+                maps: 1,
+                pins: 1
+            }
+        );
+    }
 }

@@ -174,4 +174,13 @@ mod tests {
     fn untagged_owner_is_torn() {
         decode(5 << 32);
     }
+
+    /// Goal: a kind without a leaf cannot pass for an owner either.
+    #[test]
+    fn owners_have_leaves() {
+        for kind in [EXCLUSIVE, SHARED, 3] {
+            let torn = std::panic::catch_unwind(|| decode(3 << 8 | 2 << 4 | kind));
+            assert!(torn.is_err(), "kind {kind}");
+        }
+    }
 }

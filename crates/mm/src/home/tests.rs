@@ -132,3 +132,34 @@ fn the_table_is_counted() {
     assert_eq!(Homes::new(8).base_bytes(), Slots::new(8, || ()).base_bytes());
     assert!(Homes::new(1 << 20).base_bytes() > Homes::new(8).base_bytes());
 }
+
+/// Goal: the survey says who stands where, what is kept and what the records hold, of homes with users only.
+#[test]
+fn the_survey_is_exact() {
+    let homes = Homes::new(8);
+    let (home, _) = homes.create(3 * CHUNK, |_| true).unwrap();
+    let (ended, _) = homes.create(5, |_| true).unwrap();
+    assert!(homes.leave(ended).is_some());
+    let at = PageNo(CHUNK + 1);
+    assert!(homes.claim(home, at, FrameNo(7), |_| true));
+    assert!(homes.set_base(home, PageNo(2 * CHUNK), stored(3), |_| true));
+    homes.join(home);
+    let survey = homes.survey();
+    assert_eq!((survey.len(), survey[0].0), (1, home));
+    let found = &survey[0].1;
+    assert_eq!((found.users, found.bases), (2, 1));
+    assert_eq!(found.standing, [(at, FrameNo(7))]);
+    let records = 2 * u64::from(CHUNK) * size_of::<Place>() as u64;
+    assert_eq!(found.bytes, records + 3 * size_of::<OnceLock<Chunk>>() as u64);
+    assert_eq!(homes.used(), 1);
+}
+
+/// Goal: loose places that were given back are not counted.
+#[test]
+fn loose_places_are_counted() {
+    let homes = Homes::new(8);
+    let claimed = [(); 3].map(|()| homes.claim_loose().0);
+    assert_eq!(homes.loose_used(), 3);
+    homes.vacate_loose(claimed[1]);
+    assert_eq!(homes.loose_used(), 2);
+}

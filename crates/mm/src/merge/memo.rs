@@ -105,4 +105,14 @@ mod tests {
         memo.forget();
         assert_eq!(memo.note(77), Since::New);
     }
+
+    /// Goal: no hash is taken for a page that was never seen.
+    #[test]
+    fn every_hash_is_seen() {
+        for hash in [0, 1, 2, u128::MAX] {
+            let memo = Memo::default();
+            assert_eq!(memo.note(hash), Since::New);
+            assert_eq!(memo.note(hash), Since::Same);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! What merging says, and what it leaves alone. (That it changes no byte is shown in `verify`.)
 
 use super::*;
-use crate::bare::{World, limited, resident, run, sound, space, value, world, write};
+use crate::bare::{Call, World, limited, resident, run, sound, space, value, world, write};
 use crate::budget::{Class, Need};
 
 /// A cold space that takes part, and so many forks of it.
@@ -24,6 +24,30 @@ fn who_takes_part() {
     let nobody = SpaceError::NoSuchSpace(SpaceNo(9));
     assert_eq!(mm.merging(SpaceNo(9)), Err(nobody));
     assert_eq!(mm.set_merging(SpaceNo(9), Merging::On), Err(nobody));
+}
+
+/// Goal: neighbours are merged together: one call protects them, one moves them, one hides them.
+#[test]
+fn neighbours_are_merged_together() {
+    let mm = world();
+    let [a, b] = siblings(&mm, 40, 2)[..] else {
+        panic!("two were asked for")
+    };
+    for space in [a, b] {
+        write(&mm, space, 3..7, 7);
+        write(&mm, space, 9..10, 7);
+    }
+    mm.host.calls();
+    assert_eq!(mm.merge_round(None).expect("room").merged, 5);
+    let calls = mm.host.calls();
+    for space in [a, b] {
+        for pages in [run(3, 4), run(9, 1)] {
+            assert!(calls.contains(&Call::Protect(space, pages)), "{calls:?}");
+            assert!(calls.contains(&Call::Drop(space, pages)), "{calls:?}");
+        }
+    }
+    assert_eq!(calls.len(), 8, "{calls:?}");
+    sound(&mm);
 }
 
 /// Goal: without room for a round there is none, and that is said: the caller does not go on for ever.

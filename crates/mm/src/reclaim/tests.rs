@@ -157,6 +157,23 @@ fn few_windows_are_asked() {
     );
 }
 
+/// Goal: windows are asked whichever of the frame's leaves leads to them.
+#[test]
+fn all_leaves_are_walked() {
+    let mm = world();
+    let a = space(&mm, 16);
+    write(&mm, a, 2..3, 1);
+    let b = mm.fork(a).expect("room");
+    // Its leaf is its own from now on, and names the frame as well.
+    write(&mm, b, 9..10, 1);
+    read(&mm, b, 2);
+    let frame = frame_at(&mm, a, 2).expect("written");
+    mm.host.calls();
+    assert!(mm.page_referenced(&mm.lock_frame(frame)), "it was read");
+    let ask = |space| Call::AskYoung(space, run(2, 1));
+    assert_eq!(mm.host.calls(), [ask(b), ask(a)]);
+}
+
 /// Goal: what is asked to go goes, no page more and none less, across holes and whole batches.
 #[test]
 fn ranges_are_exact() {
