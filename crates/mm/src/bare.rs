@@ -181,41 +181,54 @@ impl Host for Bare {
     }
 }
 
-/// What the store holds, by name; the last name.
-type Shelved = (u64, BTreeMap<u64, Box<PageBytes>>);
+/// What the store holds.
+#[derive(Debug, Default)]
+pub(crate) struct Shelved {
+    last: u64,
+    pages: BTreeMap<u64, Box<PageBytes>>,
+    /// What each page was said to be similar to, in the order of the calls.
+    pub near: Vec<Option<u64>>,
+    /// Pages are said to save nothing from now on.
+    pub saves_nothing: bool,
+}
 
 /// The store.
 #[derive(Debug)]
-pub(crate) struct Shelf(Mutex<Shelved>);
+pub(crate) struct Shelf(pub Mutex<Shelved>);
 
 impl Store for Shelf {
     fn put(
         &self,
         _: Domain,
         page: &PageBytes,
-        _: Option<Stored>,
+        near: Option<Stored>,
         _: &dyn Ledger,
     ) -> Result<Stored, StoreError> {
         let mut shelf = self.0.lock();
-        shelf.0 += 1;
-        let id = shelf.0;
-        shelf.1.insert(id, Box::new(*page));
+        shelf.last += 1;
+        let id = shelf.last;
+        shelf.pages.insert(id, Box::new(*page));
+        shelf.near.push(near.map(|near| near.0.get()));
         Ok(Stored(NonZeroU64::new(id).expect("not 0")))
     }
 
     fn get(&self, id: Stored, out: &mut PageBytes) -> Result<(), StoreError> {
-        *out = *self.0.lock().1[&id.0.get()];
+        *out = *self.0.lock().pages[&id.0.get()];
         Ok(())
     }
 
     fn free(&self, id: Stored, _: &dyn Ledger) {
-        let was = self.0.lock().1.remove(&id.0.get());
+        let was = self.0.lock().pages.remove(&id.0.get());
         assert!(was.is_some(), "freed bytes twice");
+    }
+
+    fn saves_nothing(&self, _: Stored) -> bool {
+        self.0.lock().saves_nothing
     }
 
     fn stats(&self) -> StoreStats {
         StoreStats {
-            pages: self.0.lock().1.len() as u64,
+            pages: self.0.lock().pages.len() as u64,
             ..StoreStats::default()
         }
     }
@@ -231,7 +244,7 @@ pub(crate) fn machine() -> Bare {
 
 /// An empty shelf.
 pub(crate) fn shelf() -> Shelf {
-    Shelf(Mutex::new(Rank::Store, (0, BTreeMap::new())))
+    Shelf(Mutex::new(Rank::Store, Shelved::default()))
 }
 
 /// An empty manager without a limit.

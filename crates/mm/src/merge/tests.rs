@@ -3,6 +3,7 @@
 use super::*;
 use crate::bare::{Call, World, limited, resident, run, sound, space, value, world, write};
 use crate::budget::{Class, Need};
+use crate::host::Domain;
 
 /// A cold space that takes part, and so many forks of it.
 fn siblings(mm: &World, pages: u32, n: usize) -> Vec<SpaceNo> {
@@ -148,4 +149,26 @@ fn changing_pages_rest() {
     assert_eq!(round(), 1);
     assert_eq!(mm.stats().merged, 2);
     sound(&mm);
+}
+
+/// Goal: what is shared is counted: spaces and pages of the domain, frames once, and those that several share.
+#[test]
+fn sharing_is_counted() {
+    let mm = world();
+    let a = space(&mm, 40);
+    write(&mm, a, 0..5, 1);
+    let b = mm.fork(a).expect("room");
+    write(&mm, b, 0..2, 2);
+    mm.evict(a, run(4, 1)).expect("it lives");
+    let size = crate::Size { len: 8, reserve: 8 };
+    let other = mm.create(size, Domain(9)).expect("room");
+    write(&mm, other, 0..3, 3);
+    let counts = |domain| {
+        let s = mm.sharing(domain);
+        (s.spaces, s.pages, s.frames, s.shared_frames, s.saved_pages())
+    };
+    assert_eq!(counts(Some(Domain(3))), (2, 8, 6, 2, 2));
+    assert_eq!(counts(Some(Domain(9))), (1, 3, 3, 0, 0));
+    assert_eq!(counts(None), (3, 11, 9, 2, 2));
+    assert_eq!(counts(Some(Domain(4))), (0, 0, 0, 0, 0));
 }

@@ -284,3 +284,58 @@ fn faults_reclaim_for_themselves() {
     assert!(mm.reclaim_for_fault());
     assert_eq!((mm.stats().evictions, mm.stats().direct_reclaims), (32, 2));
 }
+
+/// Goal: pages that the store saves nothing on stay, are not tried again until they change, and go when that is asked for.
+#[test]
+fn what_saves_nothing_stays() {
+    let mm = world();
+    let a = space(&mm, 64);
+    write(&mm, a, 0..8, 1);
+    mm.store.0.lock().saves_nothing = true;
+    assert_eq!(mm.reclaim(8), 0);
+    let stats = mm.stats();
+    assert_eq!((stats.incompressible, mm.store_stats().pages), (8, 0));
+    mm.store.0.lock().saves_nothing = false;
+    assert_eq!(
+        (mm.reclaim(8), mm.stats().incompressible),
+        (0, 8),
+        "it is remembered"
+    );
+    mm.fault(a, PageNo(3), crate::addr::Access::Write).expect("room");
+    assert_eq!(mm.reclaim(8), 1, "it may have changed");
+    mm.store.0.lock().saves_nothing = true;
+    assert_eq!(mm.evict(a, run(0, 64)), Ok(7));
+    assert_eq!(mm.stats().incompressible, 8);
+    sound(&mm);
+}
+
+/// Goal: a page goes to the store beside the version that stands at its place, or another's that went before; the first of
+/// a family offers its own; a space without relatives offers nothing.
+#[test]
+fn versions_are_stored_beside_a_base() {
+    let mm = world();
+    let near = |mm: &World| std::mem::take(&mut mm.store.0.lock().near);
+    let alone = space(&mm, 16);
+    write(&mm, alone, 0..1, 1);
+    mm.evict(alone, run(0, 1)).expect("it lives");
+    assert_eq!((near(&mm), mm.store_stats().pages), (vec![None], 1));
+    let a = space(&mm, 16);
+    write(&mm, a, 0..2, 1);
+    let b = mm.fork(a).expect("room");
+    read(&mm, b, 0);
+    // What stands in the pool becomes the base (2) of what is stored (3).
+    write(&mm, b, 0..1, 2);
+    mm.evict(b, run(0, 1)).expect("it lives");
+    assert_eq!(near(&mm), [None, Some(2)]);
+    // The frame in the pool follows, beside the same base.
+    mm.evict(a, run(0, 1)).expect("it lives");
+    assert_eq!(near(&mm), [Some(2)]);
+    // Nothing stands there: the page (5) and a base (6) of the same bytes, for the next one.
+    write(&mm, b, 9..10, 3);
+    mm.evict(b, run(9, 1)).expect("it lives");
+    assert_eq!(near(&mm), [None, None]);
+    write(&mm, a, 9..10, 4);
+    mm.evict(a, run(9, 1)).expect("it lives");
+    assert_eq!(near(&mm), [Some(6)]);
+    sound(&mm);
+}

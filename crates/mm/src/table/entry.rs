@@ -103,4 +103,14 @@ mod tests {
             assert_eq!(word.load(), entry);
         }
     }
+
+    /// Goal: a word that names nothing, and yet is not empty, cannot pass for an entry.
+    #[test]
+    fn torn_entries_are_noticed() {
+        for torn in [FRAME, SWAPPED, TABLE, 1 << 32, 1 << 8, 7 << 8 | SWAPPED] {
+            let word = EntryWord(AtomicU64::new(torn));
+            let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| word.load()));
+            assert!(read.is_err(), "{torn:#x}");
+        }
+    }
 }
