@@ -278,6 +278,23 @@ fn steps_are_bounded() {
     assert_eq!(held(&mm), 400);
 }
 
+/// Goal: a space that does not take part any more is left alone at once, also by a round that began before. Method: a round
+/// in small steps; before the second sibling is visited it is told to stay out.
+#[test]
+fn who_stays_out_is_left_alone() {
+    let (mm, spaces) = siblings(2, 40);
+    for &space in &spaces {
+        (0..32).for_each(|page| fill(&mm, space, page, 60));
+    }
+    // The root of the family, which has no pages, and the first sibling's window.
+    let seen = [(); 2].map(|()| mm.merge(1, Effort::Everything));
+    assert_eq!((seen[0].scanned, seen[1].scanned), (0, 32));
+    mm.set_merging(spaces[1], Merging::Off).expect("it lives");
+    let rest = mm.merge(u64::MAX, Effort::Everything);
+    assert_eq!((rest.scanned, rest.merged, rest.round_over), (0, 0, true));
+    assert_eq!(held(&mm), 64);
+}
+
 /// Goal: the first of a pair may have gone, or its frame be reused, before the second is seen (R44, R45).
 /// Method: a round in small steps; between two of them the remembered sibling is dropped and its frames are used again.
 #[test]
