@@ -1,7 +1,7 @@
 //! How a program and the kernel use a window, on each host.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use memfold_linux::{Delivery, FaultReply, FaultSink, LinuxHost};
 use memfold_mm::addr::{Access, PAGE_SIZE, PageNo, Run, SpaceNo};
@@ -119,6 +119,9 @@ fn bytes(host: &LinuxHost, space: SpaceNo, page: PageNo, at: usize, len: usize) 
     unsafe { std::slice::from_raw_parts(first as *const AtomicU8, len) }
 }
 
+/// The child ends with its managers: nobody takes a sink away from under a fault.
+static SINKS: Mutex<Vec<Arc<dyn FaultSink>>> = Mutex::new(Vec::new());
+
 impl Machine for LinuxHost {
     fn manager<S: Store + 'static>(store: S, config: Config, delivery: Delivery) -> Arc<Mm<Self, S>> {
         let host = Self::builder().delivery(delivery).build();
@@ -127,8 +130,7 @@ impl Machine for LinuxHost {
         let sink: Arc<dyn FaultSink> = Arc::new(Sink(Arc::clone(&mm)));
         let weak: Weak<dyn FaultSink> = Arc::downgrade(&sink);
         mm.host().attach(weak);
-        // The child ends with its managers: nobody takes the sink away from under a fault.
-        std::mem::forget(sink);
+        SINKS.lock().expect("nobody panics with it").push(sink);
         mm
     }
 
