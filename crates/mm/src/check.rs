@@ -80,6 +80,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.check_domains(&scan, &mut report);
         self.check_numbers(&scan, &mut report);
         self.check_homes(&scan, &mut report);
+        self.check_standby(&mut report);
         self.check_tables_charge(&mut report);
         if report.0.is_empty() {
             Ok(())

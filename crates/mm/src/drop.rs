@@ -1,15 +1,15 @@
 //! Ending a space.
 //!
-//! Frames that forks still share while their bytes lie in this space's window (*lent*) are moved to the pool first; that
-//! may fail, and then the space lives on. The rest cannot fail: the root is dropped, what nobody else names is
-//! freed, pool pages in runs, and the window is closed, with which its private pages go. Under the space lock.
+//! Frames that forks still share while their bytes lie in this space's window (*lent*) are moved to the pool first, with
+//! room that is set aside where the budget has none; that fails only when the machine refuses. Then the space lives on,
+//! and can be left to `drop_later`: it is tried again when reclaim runs in the background or a space is made. The rest cannot fail:
+//! the root is dropped, what nobody else names is freed, pool pages in runs, and the window is closed, with which its
+//! private pages go. Under the space lock; the queue of spaces to be dropped has a lock of its own, held for a push or a pop.
 
-use crate::addr::{PageNo, Run, SpaceNo};
-use crate::budget::{Charge, Class, Need};
+use crate::addr::{PageNo, SpaceNo};
 use crate::frame::{Locked, Owner, Residence};
-use crate::home::HomeNo;
 use crate::host::{Host, Store};
-use crate::mm::{Mm, PAGE, SpaceError, Stop};
+use crate::mm::{Mm, SpaceError, Stop};
 use crate::rmap::Sweep;
 use crate::space::SpaceState;
 use crate::table::{Entry, FAN, TableNo};
@@ -34,6 +34,32 @@ impl<H: Host, S: Store> Mm<H, S> {
         Ok(())
     }
 
+    /// Ends a space that [`drop_space`](Self::drop_space) could not end, as soon as the machine lets it: nobody will use its number again.
+    pub fn drop_later(&self, space: SpaceNo) {
+        self.doomed.lock().push(space);
+    }
+
+    /// Spaces that wait for their end.
+    #[must_use]
+    pub fn doomed(&self) -> usize {
+        self.doomed.lock().len()
+    }
+
+    /// Tries once to end each of the spaces that wait for it. No space lock is held.
+    pub fn drop_doomed(&self) {
+        // Ends: as many as wait now.
+        for _ in 0..self.doomed() {
+            let Some(space) = self.doomed.lock().pop() else {
+                return;
+            };
+            match self.drop_space(space) {
+                Ok(()) | Err(SpaceError::NoSuchSpace(_)) => (),
+                // The others have their turn before this one is asked again.
+                Err(_) => self.doomed.lock().insert(0, space),
+            }
+        }
+    }
+
     pub(crate) fn tear_down(&self, no: SpaceNo, st: &mut SpaceState) {
         st.alive = false;
         // Pins that were left end with the space: each holds a reference, and with it the frame.
@@ -46,9 +72,12 @@ impl<H: Host, S: Store> Mm<H, S> {
             self.drop_root(no, root, &mut sweep);
         }
         sweep.finish_pool();
+        self.return_all_standby(no);
         self.host.close(no);
         sweep.finish_private();
         self.leave_home(st.home);
+        st.failure = None;
+        self.stalled.something_changed();
     }
 
     /// Moves the frames that others share out of this space's window.
@@ -67,7 +96,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                     && matches!(locked.frame.word.load().owner, Owner::Shared(_))
                     && (found.shared || locked.frame.count.load().maps > 1);
                 if same && lent {
-                    self.give_away_frame(no, st.home, leaf, PageNo(page), locked)?;
+                    self.give_away_frame(no, st, leaf, PageNo(page), locked)?;
                 }
             }
             page += 1;
@@ -78,43 +107,29 @@ impl<H: Host, S: Store> Mm<H, S> {
     fn give_away_frame(
         &self,
         no: SpaceNo,
-        home: HomeNo,
+        st: &SpaceState,
         leaf: TableNo,
         page: PageNo,
         locked: Locked<'_>,
     ) -> Result<(), Stop> {
         let frame = locked.no;
-        if self.promote_around(leaf, page, locked, no, home)? {
-            return Ok(());
+        match self.promote_around(leaf, page, locked, no, st.home) {
+            Ok(true) => return Ok(()),
+            Ok(false) => {
+                // Another version stands at the frame's place.
+                let locked = self.lock_frame(frame);
+                if locked.residence != Residence::Private(no) {
+                    return Ok(());
+                }
+                match self.move_loose(no, st.home, page, locked) {
+                    Err(Stop::NoRoom) => (),
+                    moved => return moved,
+                }
+            }
+            Err(Stop::NoRoom) => (),
+            Err(stop) => return Err(stop),
         }
-        let locked = self.lock_frame(frame);
-        if locked.residence == Residence::Private(no) {
-            self.move_loose(no, page, locked)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Another version stands at the frame's place: it goes to the loose range.
-    fn move_loose(&self, no: SpaceNo, page: PageNo, mut locked: Locked<'_>) -> Result<(), Stop> {
-        let charge = Charge::take(&self.budget, Class::Pool, PAGE, Need::Reclaim).ok_or(Stop::NoRoom)?;
-        let (to, pages) = self.homes.claim_loose();
-        let moved = self
-            .host
-            .reserve_pool(pages)
-            .and_then(|()| self.host.copy_to_pool(no, Run::one(page), to));
-        if let Err(e) = moved {
-            self.host.pool_free(to, 1);
-            self.homes.vacate_loose(to);
-            return Err(e.into());
-        }
-        self.host.drop_pages(no, Run::one(page));
-        locked.residence = Residence::Loose(to);
-        self.spaces.get(no.0).unlend();
-        self.budget.refund(Class::Private, PAGE);
-        charge.keep();
-        self.counters.promoted.one();
-        Ok(())
+        self.give_away_by_standby(no, st, page)
     }
 }
 

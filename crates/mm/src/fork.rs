@@ -70,6 +70,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     fn new_space(&self) -> Result<SpaceNo, SpaceError> {
+        self.drop_doomed();
         let made = self.retry(|| {
             let refused = std::cell::Cell::new(false);
             let charge = |bytes| {
@@ -110,7 +111,8 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// Threads may run in the parent: each page is copied as it is at one moment during the call.
     ///
     /// # Errors
-    /// [`SpaceError`]; the parent is as it was and there is no child.
+    /// [`SpaceError`]; the parent is as it was and there is no child. [`SpaceError::Fault`] when a fault of the parent has
+    /// failed and nobody has taken that yet: its stores since then may be lost.
     pub fn fork(&self, parent: SpaceNo) -> Result<SpaceNo, SpaceError> {
         let child = self.new_space()?;
         let made = self.retry(|| self.fork_once(parent, child));
@@ -131,6 +133,9 @@ impl<H: Host, S: Store> Mm<H, S> {
         if !st.alive {
             return Err(Stop::Fault(crate::space::FaultError::NoSuchSpace(parent)));
         }
+        if let Some(failure) = st.failure {
+            return Err(Stop::Fault(failure));
+        }
         self.open(child, st.home, st.reserve, st.len)?;
         let dirty = self.dirty_leaves(&st);
         if let Err(e) = self.protect_dirty(parent, &st, &dirty) {
@@ -142,6 +147,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let child_slot = self.spaces.get(child.0);
         child_slot.set_place(st.home, st.domain);
         child_slot.set_merging(slot.merging());
+        child_slot.set_on_loss(slot.on_loss());
         let mut child_st = child_slot.lock_new();
         *child_st = SpaceState {
             alive: true,

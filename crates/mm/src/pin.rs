@@ -73,6 +73,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         for page in run.pages() {
             self.unpin_page(&mut st, page);
         }
+        self.stalled.something_changed();
     }
 
     pub(crate) fn unpin_page(&self, st: &mut SpaceState, page: PageNo) {

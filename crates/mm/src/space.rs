@@ -64,6 +64,19 @@ pub enum FaultError {
     },
 }
 
+/// What becomes of an access that host code makes and that cannot be served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLoss {
+    /// The thread gets the signal that the kernel sends for a lost page.
+    #[default]
+    Signal,
+    /// The process ends, with a message.
+    Abort,
+    /// It finds a standby page and goes on: loads get the page's bytes, or zeros where they are lost, stores go nowhere, and the
+    /// space is condemned until somebody takes its failure. For who asks before believing anything.
+    Sink,
+}
+
 /// Under the space lock.
 #[derive(Debug)]
 pub(crate) struct SpaceState {
@@ -78,7 +91,7 @@ pub(crate) struct SpaceState {
     pub dirty_head: u32,
     /// Pages of this space that are pinned, with how often, in page order.
     pub pins: Vec<(PageNo, u32)>,
-    /// The first fault that could not be resolved, until somebody takes it.
+    /// The first fault that could not be resolved, until somebody takes it: the space is condemned.
     pub failure: Option<FaultError>,
 }
 
@@ -94,6 +107,8 @@ pub(crate) struct SpaceSlot {
     domain: AtomicU32,
     /// Whether the space takes part in merging: changed under the space lock, read without.
     merging: AtomicU32,
+    /// What becomes of accesses that cannot be served: changed under the space lock, read without.
+    on_loss: AtomicU32,
     /// Pages of this space that became one with another, or zeros. A number for people.
     merged: AtomicU64,
 }
@@ -119,6 +134,7 @@ impl SpaceSlot {
             home: AtomicU32::new(0),
             domain: AtomicU32::new(0),
             merging: AtomicU32::new(0),
+            on_loss: AtomicU32::new(0),
             merged: AtomicU64::new(0),
         }
     }
@@ -132,6 +148,21 @@ impl SpaceSlot {
         // Relaxed: as above.
         self.merged.store(0, Ordering::Relaxed);
         self.set_merging(Merging::Off);
+        self.set_on_loss(OnLoss::Signal);
+    }
+
+    pub fn set_on_loss(&self, on_loss: OnLoss) {
+        // Relaxed: whoever sets it tells those who rely on it by other means.
+        self.on_loss.store(on_loss as u32, Ordering::Relaxed);
+    }
+
+    pub fn on_loss(&self) -> OnLoss {
+        // Relaxed: as `set_on_loss`.
+        match self.on_loss.load(Ordering::Relaxed) {
+            0 => OnLoss::Signal,
+            1 => OnLoss::Abort,
+            _ => OnLoss::Sink,
+        }
     }
 
     pub fn set_merging(&self, merging: Merging) {

@@ -55,6 +55,8 @@ counters! {
     refaults,
     /// Private pages that moved to the pool because somebody shares them.
     promoted,
+    /// Accesses for which a standby page stood in, because the budget had no room.
+    stood_in,
     /// Frames that went to the store.
     evictions,
     /// Evictions that needed no new bytes in the store.
