@@ -350,3 +350,6 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
