@@ -14,18 +14,26 @@ use crate::rmap::Sweep;
 use crate::space::SpaceState;
 use crate::table::{Entry, FAN, TableNo};
 
+/// Pages that are given away while the space's lock is held.
+const PIECE: u32 = 1024;
+
 impl<H: Host, S: Store> Mm<H, S> {
     /// Ends a space: its window, its tables, what nobody else shares. No thread is inside its window.
     ///
     /// # Errors
     /// [`SpaceError::NoSuchSpace`]; also when a page that forks of it still share cannot be moved away: then the space lives on.
     pub fn drop_space(&self, space: SpaceNo) -> Result<(), SpaceError> {
+        let mut next = PageNo(0);
         let done = self.retry(|| {
             let mut st = match self.lock_space(space) {
                 Ok(st) => st,
                 Err(_) => return Err(Stop::Fault(crate::space::FaultError::NoSuchSpace(space))),
             };
-            self.give_away(space, &mut st)?;
+            next = self.give_away(space, &st, next)?;
+            if next.0 < st.len && self.spaces.get(space.0).lent() != 0 {
+                // Piece by piece: others may wait for the lock.
+                return Err(Stop::Again);
+            }
             self.tear_down(space, &mut st);
             Ok(())
         });
@@ -63,7 +71,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     pub(crate) fn tear_down(&self, no: SpaceNo, st: &mut SpaceState) {
         st.alive = false;
         // Pins that were left end with the space: each holds a reference, and with it the frame.
-        while let Some(&(page, _)) = st.pins.last() {
+        while let Some((&page, _)) = st.pins.last_key_value() {
             self.unpin_page(st, page);
         }
         st.dirty_head = 0;
@@ -80,10 +88,11 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.stalled.something_changed();
     }
 
-    /// Moves the frames that others share out of this space's window.
-    fn give_away(&self, no: SpaceNo, st: &mut SpaceState) -> Result<(), Stop> {
-        let mut page = 0;
-        while page < st.len && self.spaces.get(no.0).lent() != 0 {
+    /// Moves the frames of a piece that others share out of this space's window; where the next piece begins.
+    fn give_away(&self, no: SpaceNo, st: &SpaceState, first: PageNo) -> Result<PageNo, Stop> {
+        let end = first.0.saturating_add(PIECE).min(st.len);
+        let mut page = first.0;
+        while page < end && self.spaces.get(no.0).lent() != 0 {
             let found = self.lookup(st, PageNo(page));
             let Some(leaf) = found.leaf else {
                 page = (page | (FAN as u32 - 1)) + 1;
@@ -101,7 +110,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             }
             page += 1;
         }
-        Ok(())
+        Ok(PageNo(page))
     }
 
     fn give_away_frame(

@@ -13,6 +13,7 @@ use crate::host::{Domain, Host, HostError, Store};
 use crate::mm::{Mm, SpaceError, Stop};
 use crate::space::SpaceState;
 use crate::table::{Entry, FAN, LeafSlot, MAX_PAGES, TableNo, levels_for, slot_of};
+use std::collections::BTreeMap;
 
 /// Pages that a fork protects at a time.
 const RUN: usize = if cfg!(any(loom, shuttle)) { 2 } else { 1024 };
@@ -63,7 +64,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             home,
             domain,
             dirty_head: 0,
-            pins: Vec::new(),
+            pins: BTreeMap::new(),
             failure: None,
         };
         Ok(no)
@@ -158,7 +159,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             home: st.home,
             domain: st.domain,
             dirty_head: 0,
-            pins: Vec::new(),
+            pins: BTreeMap::new(),
             failure: None,
         };
         if let Some(root) = st.root {
@@ -189,8 +190,12 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
     }
 
+    fn pinned(st: &SpaceState) -> Vec<PageNo> {
+        st.pins.keys().copied().collect()
+    }
+
     fn is_pinned(st: &SpaceState, page: PageNo) -> bool {
-        st.pins.binary_search_by_key(&page, |&(p, _)| p).is_ok()
+        st.pins.contains_key(&page)
     }
 
     /// Makes the next store to each page written since the last fork a fault. Harmless when the fork fails later.
@@ -265,8 +270,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         child: SpaceNo,
         child_st: &mut SpaceState,
     ) -> Result<(), Stop> {
-        for n in 0..st.pins.len() {
-            let page = st.pins[n].0;
+        for page in Self::pinned(st) {
             // The parent leaves the shared path, then a write fault of the child copies the frame.
             self.retry(|| self.own_leaf(parent, st, page, Need::Normal))?;
             self.retry(|| self.fault_locked(child, child_st, page, Access::Write))?;
@@ -277,8 +281,7 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// Nobody else maps the pinned frames any more: they are exclusive again.
     fn reclaim_pinned(&self, parent: SpaceNo, st: &mut SpaceState) {
-        for n in 0..st.pins.len() {
-            let page = st.pins[n].0;
+        for page in Self::pinned(st) {
             let own = self
                 .own_leaf(parent, st, page, Need::Normal)
                 .expect("the path is this space's own already");

@@ -17,6 +17,9 @@ use crate::space::SpaceState;
 use crate::standby::Seen;
 use crate::table::{Entry, FAN, LeafSlot, slot_of};
 
+/// Pages that are moved while the space's lock is held.
+const PIECE: u32 = 1024;
+
 impl<H: Host, S: Store> Mm<H, S> {
     /// A copy of the space whose pages all forks of the copy can share in memory.
     ///
@@ -24,7 +27,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// [`SpaceError`]; the space is as it was, and there is no copy.
     pub fn freeze(&self, space: SpaceNo) -> Result<SpaceNo, SpaceError> {
         let copy = self.fork(space)?;
-        match self.retry(|| self.settle(space)) {
+        match self.settle(space) {
             Ok(true) => Ok(copy),
             Ok(false) => {
                 let moved = self.copy_home(copy);
@@ -38,13 +41,27 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
     }
 
-    /// Moves all lent pages of the space to their places; false when one is taken by another version.
+    /// Moves all lent pages of the space to their places; false when one is taken by another version. Piece by piece: the space's
+    /// threads are not kept waiting for the whole of it.
     fn settle(&self, no: SpaceNo) -> Result<bool, Stop> {
+        let mut settled = true;
+        let mut next = Some(PageNo(0));
+        while let Some(first) = next {
+            let (piece, after) = self.retry(|| self.settle_piece(no, first))?;
+            settled &= piece;
+            next = after;
+        }
+        Ok(settled)
+    }
+
+    /// The same for the pages of one piece; also says where the next one begins.
+    fn settle_piece(&self, no: SpaceNo, first: PageNo) -> Result<(bool, Option<PageNo>), Stop> {
         let Ok(st) = self.lock_space(no) else {
-            return Ok(true);
+            return Ok((true, None));
         };
         let mut settled = true;
-        self.each_page(&st, |page, leaf, entry| {
+        let end = PageNo(first.0.saturating_add(PIECE).min(st.len));
+        self.each_page_of(&st, first, end, |page, leaf, entry| {
             let Entry::Frame(frame) = entry else { return Ok(()) };
             let locked = self.lock_frame(frame);
             if self.entry(leaf, page) != entry {
@@ -60,17 +77,28 @@ impl<H: Host, S: Store> Mm<H, S> {
             }
             Ok(())
         })?;
-        Ok(settled)
+        Ok((settled, Some(end).filter(|end| end.0 < st.len)))
     }
 
     /// Calls `step` with each page that is not absent.
     pub(crate) fn each_page(
         &self,
         st: &SpaceState,
+        step: impl FnMut(PageNo, crate::table::TableNo, Entry) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        self.each_page_of(st, PageNo(0), PageNo(st.len), step)
+    }
+
+    /// The same for the pages from `first` to before `end`.
+    fn each_page_of(
+        &self,
+        st: &SpaceState,
+        first: PageNo,
+        end: PageNo,
         mut step: impl FnMut(PageNo, crate::table::TableNo, Entry) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
-        let mut page = 0;
-        while page < st.len {
+        let mut page = first.0;
+        while page < end.0 {
             let found = self.lookup(st, PageNo(page));
             match found.leaf {
                 Some(leaf) => {

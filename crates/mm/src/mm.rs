@@ -228,6 +228,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let mut stats = self.counters.read();
         stats.active_frames = self.lru.len(List::Active);
         stats.inactive_frames = self.lru.len(List::Inactive);
+        stats.unevictable_frames = self.lru.len(List::Unevictable);
         stats
     }
 

@@ -12,6 +12,7 @@ use crate::merge::Merging;
 use crate::table::{ChainLinks, TableNo};
 use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use memfold_sync::{Mutex, MutexGuard, Rank};
+use std::collections::BTreeMap;
 
 /// Why a fault could not be resolved; the page is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +53,18 @@ pub enum FaultError {
         /// What the store said.
         source: StoreError,
     },
+    /// The page is pinned as often as can be counted.
+    #[error(
+        "page {page} of space {space} is pinned {most} times already, which is the most; unpin it before it is pinned again"
+    )]
+    TooManyPins {
+        /// The space.
+        space: SpaceNo,
+        /// The page asked for.
+        page: PageNo,
+        /// The most pins of one page.
+        most: u32,
+    },
     /// The machine refused a step.
     #[error("page {page} of space {space} could not be shown: {source}")]
     Host {
@@ -89,8 +102,8 @@ pub(crate) struct SpaceState {
     pub domain: Domain,
     /// First of the leaves with exclusive frames, chained by `dirty_next`; 0 at the end.
     pub dirty_head: u32,
-    /// Pages of this space that are pinned, with how often, in page order.
-    pub pins: Vec<(PageNo, u32)>,
+    /// Pages of this space that are pinned, with how often.
+    pub pins: BTreeMap<PageNo, u32>,
     /// The first fault that could not be resolved, until somebody takes it: the space is condemned.
     pub failure: Option<FaultError>,
 }
@@ -124,7 +137,7 @@ impl SpaceSlot {
             home: HomeNo(0),
             domain: Domain(0),
             dirty_head: 0,
-            pins: Vec::new(),
+            pins: BTreeMap::new(),
             failure: None,
         };
         Self {

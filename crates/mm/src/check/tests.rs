@@ -182,10 +182,15 @@ fn sums() {
         mm.spaces.get(a.0).lend()
     });
     broken("a pinned page has a pinned frame", |mm, [a, _], _| {
-        mm.lock_space(a).expect("it lives").pins[0].1 += 1;
+        *mm.lock_space(a)
+            .expect("it lives")
+            .pins
+            .first_entry()
+            .expect("pinned")
+            .get_mut() += 1;
     });
     broken("a pinned page has a pinned frame", |mm, [a, _], _| {
-        mm.lock_space(a).expect("it lives").pins[0].0 = PageNo(599);
+        mm.lock_space(a).expect("it lives").pins = [(PageNo(599), 1)].into();
     });
 }
 

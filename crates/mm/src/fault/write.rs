@@ -32,9 +32,17 @@ impl<H: Host, S: Store> Mm<H, S> {
         );
         self.host.unprotect(at.no, Run::one(at.page))?;
         locked.frame.mark_referenced();
-        locked.frame.mark_incompressible(false);
+        self.may_compress(&locked);
         self.counters.unprotected.one();
         Ok(Next::Done)
+    }
+
+    /// The bytes are about to change: whether they compress is not known any more.
+    fn may_compress(&self, locked: &Locked<'_>) {
+        if locked.frame.is_incompressible() {
+            locked.frame.mark_incompressible(false);
+            self.lru.bring_back(&self.frames, locked.no);
+        }
     }
 
     pub(super) fn write_frame(
@@ -90,7 +98,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             .word
             .set(Owner::Exclusive(Self::leaf_slot(leaf.0, at.page)));
         locked.frame.mark_referenced();
-        locked.frame.mark_incompressible(false);
+        self.may_compress(&locked);
         self.spaces.get(at.no.0).unlend();
         drop(locked);
         self.mark_dirty(at.st, leaf);

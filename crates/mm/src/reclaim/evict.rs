@@ -11,7 +11,7 @@ use crate::budget::{Class, Need};
 use crate::frame::{Locked, Owner, Residence};
 use crate::home::HomeNo;
 use crate::host::{Domain, Host, Store, Stored};
-use crate::lru::{Isolated, List};
+use crate::lru::Isolated;
 use crate::mm::{Mm, PAGE, Stop};
 use crate::swap::SwapRef;
 use crate::table::Entry;
@@ -70,7 +70,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                 }
                 None => {
                     self.counters.evictions_failed.one();
-                    self.put_on(isolated, List::Active);
+                    self.put_back(isolated);
                 }
             }
         }
@@ -84,8 +84,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                 *isolated = None;
                 self.put_frame(no);
             } else {
-                // It could not go now: not at the tail again at once.
-                self.put_on(isolated, List::Active);
+                self.put_back(isolated);
             }
         }
         evicted
