@@ -5,7 +5,7 @@
 //! of rank `Host` guards all of it.
 
 use crate::addr::{Access, FrameNo, PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
-use crate::host::{Domain, Host, HostError, Ledger, Protection, Store, StoreError, StoreStats, Stored};
+use crate::host::{Cost, Domain, Host, HostError, Ledger, Protection, Store, StoreError, StoreStats, Stored};
 use crate::table::Entry;
 use crate::{Config, Mm, Size, UNLIMITED};
 use memfold_sync::{Mutex, Rank};
@@ -200,11 +200,31 @@ pub(crate) struct Shelved {
     pub near: Vec<Option<u64>>,
     /// Pages are said to save nothing from now on.
     pub saves_nothing: bool,
+    /// What a page costs by itself, when it saves something.
+    pub plain: u64,
+    /// Costs are charged from now on; set it before the first put.
+    pub charges: bool,
+    /// What was charged for each page.
+    charged: BTreeMap<u64, u64>,
+    /// Pages are said to be no difference to what they are similar to from now on.
+    pub apart: bool,
+    /// What is kept as a difference, and to what.
+    deltas: BTreeMap<u64, u64>,
 }
 
 /// The store.
 #[derive(Debug)]
 pub(crate) struct Shelf(pub Mutex<Shelved>);
+
+impl Shelved {
+    fn bytes(&self, delta: bool) -> u64 {
+        match (self.saves_nothing, delta) {
+            (true, _) => PAGE_SIZE as u64,
+            (false, true) => 100,
+            (false, false) => self.plain,
+        }
+    }
+}
 
 impl Store for Shelf {
     fn put(
@@ -212,13 +232,24 @@ impl Store for Shelf {
         _: Domain,
         page: &PageBytes,
         near: Option<Stored>,
-        _: &dyn Ledger,
+        ledger: &dyn Ledger,
     ) -> Result<Stored, StoreError> {
         let mut shelf = self.0.lock();
+        let cost = shelf.bytes(near.is_some() && !shelf.apart);
+        if shelf.charges && !ledger.charge(cost) {
+            return Err(StoreError::Full);
+        }
         shelf.last += 1;
         let id = shelf.last;
         shelf.pages.insert(id, Box::new(*page));
-        shelf.near.push(near.map(|near| near.0.get()));
+        if shelf.charges {
+            shelf.charged.insert(id, cost);
+        }
+        let near = near.map(|near| near.0.get());
+        shelf.near.push(near);
+        if let Some(base) = near.filter(|_| !shelf.apart) {
+            shelf.deltas.insert(id, base);
+        }
         Ok(Stored(NonZeroU64::new(id).expect("not 0")))
     }
 
@@ -227,13 +258,20 @@ impl Store for Shelf {
         Ok(())
     }
 
-    fn free(&self, id: Stored, _: &dyn Ledger) {
-        let was = self.0.lock().pages.remove(&id.0.get());
+    fn free(&self, id: Stored, ledger: &dyn Ledger) {
+        let mut shelf = self.0.lock();
+        ledger.refund(shelf.charged.remove(&id.0.get()).unwrap_or(0));
+        let was = shelf.pages.remove(&id.0.get());
+        shelf.deltas.remove(&id.0.get());
         assert!(was.is_some(), "freed bytes twice");
     }
 
-    fn saves_nothing(&self, _: Stored) -> bool {
-        self.0.lock().saves_nothing
+    fn cost(&self, id: Stored) -> Cost {
+        let (shelf, id) = (self.0.lock(), id.0.get());
+        let delta = shelf.deltas.contains_key(&id);
+        let bytes = shelf.bytes(delta);
+        let shared = shelf.deltas.values().any(|&base| base == id);
+        Cost { bytes, shared, delta }
     }
 
     fn stats(&self) -> StoreStats {
@@ -254,7 +292,11 @@ pub(crate) fn machine() -> Bare {
 
 /// An empty shelf.
 pub(crate) fn shelf() -> Shelf {
-    Shelf(Mutex::new(Rank::Store, Shelved::default()))
+    let shelved = Shelved {
+        plain: PAGE_SIZE as u64 / 4,
+        ..Shelved::default()
+    };
+    Shelf(Mutex::new(Rank::Store, shelved))
 }
 
 /// An empty manager without a limit.

@@ -13,15 +13,17 @@
 //!                                     content that comes back ends here |
 //! ```
 
+mod ledger;
 #[cfg(feature = "faults")]
 mod refusals;
 
-use crate::host::Ledger;
 use memfold_sync::Slots;
 use memfold_sync::atomic::{AtomicU64, Ordering};
 
 #[cfg(feature = "faults")]
 pub use refusals::Refuse;
+
+pub(crate) use ledger::StoreLedger;
 
 /// What bytes are held as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,17 +240,6 @@ impl Budget {
     }
 }
 
-/// What a store charges while reclaim puts pages into it.
-impl Ledger for Budget {
-    fn charge(&self, bytes: u64) -> bool {
-        Self::charge(self, Class::Stored, bytes, Need::Reclaim)
-    }
-
-    fn refund(&self, bytes: u64) {
-        Self::refund(self, Class::Stored, bytes);
-    }
-}
-
 /// Bytes charged for a step that may still fail: refunded when dropped, kept by `keep`.
 #[derive(Debug)]
 pub struct Charge<'a> {
@@ -385,17 +376,5 @@ mod tests {
         assert_eq!((usage.private, usage.pool, usage.total), (7, 2, 9));
         Charge::take(&b, Class::Tables, 3, Need::Normal).unwrap().keep();
         assert_eq!((b.usage().tables, b.usage().total), (3, 12));
-    }
-
-    /// Goal: what a store asks for is charged as stored, from the reserve too, and comes back.
-    #[test]
-    fn a_store_is_charged_as_reclaim() {
-        let b = Budget::new(1 << 20);
-        let ledger: &dyn Ledger = &b;
-        assert!(!ledger.charge((1 << 20) + 1));
-        assert!(ledger.charge(1 << 20));
-        assert_eq!((b.usage().stored, b.usage().total), (1 << 20, 1 << 20));
-        ledger.refund((1 << 20) - 1);
-        assert_eq!((b.usage().stored, b.usage().total), (1, 1));
     }
 }

@@ -100,9 +100,8 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     pub(crate) fn leave_home(&self, home: HomeNo) {
         if let Some((bases, bytes)) = self.homes.leave(home) {
-            bases
-                .into_iter()
-                .for_each(|base| self.store.free(base, &self.budget));
+            let ledger = self.budget.ledger(Need::Reclaim);
+            bases.into_iter().for_each(|base| self.store.free(base, &ledger));
             self.budget.refund(crate::budget::Class::Tables, bytes);
         }
     }

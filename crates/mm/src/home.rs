@@ -4,7 +4,7 @@
 //! records which frame stands there. A frame that cannot stand at its place, because another
 //! version of that page does, goes to the *loose* range, from where it can be copied but not shown.
 //! Each place also remembers a *base*: a stored version of its page, to which the versions of all
-//! spaces of the home are probably similar, so that the store can keep them as small differences.
+//! spaces of the home are probably similar, so that the store can keep them as small differences (`bases.rs`).
 //! Places are claimed and given back by compare-exchange, under the lock of the frame that stands there; the
 //! ranges themselves are handed out under the home lock.
 
@@ -12,7 +12,8 @@ use crate::addr::{FrameNo, PageNo, PoolPage};
 use crate::host::Stored;
 use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use memfold_sync::{Arc, Mutex, OnceLock, Rank, Slots};
-use std::num::NonZeroU64;
+
+mod bases;
 
 /// Names a home; never 0 in a living space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,7 +30,7 @@ const LOOSE_PAGES: u64 = 1 << 28;
 struct Place {
     /// The frame that stands here, or 0. Changed by compare-exchange, under that frame's lock.
     frame: AtomicU32,
-    /// The base, or 0. Set once; the home holds it until its last user leaves.
+    /// The base, or 0. Changed by compare-exchange, under the home's lock (`bases.rs`).
     base: AtomicU64,
 }
 
@@ -104,6 +105,10 @@ pub(crate) struct Survey {
 pub(crate) struct Homes {
     homes: Slots<Home>,
     ranges: Mutex<Ranges>,
+    /// How many bases are recorded; a hint.
+    bases: AtomicU64,
+    /// Where the sweep through the bases goes on: the home, and the chunk of its places.
+    cursor: AtomicU64,
 }
 
 impl Homes {
@@ -128,6 +133,8 @@ impl Homes {
         Self {
             homes: Slots::new(capacity, home),
             ranges: Mutex::new(Rank::Slots, ranges),
+            bases: AtomicU64::new(0),
+            cursor: AtomicU64::new(0),
         }
     }
 
@@ -194,7 +201,8 @@ impl Homes {
                 all().all(|p| Self::at(p).is_none()),
                 "a home was given up while frames stood in it"
             );
-            let bases = all().filter_map(Self::base_at).collect();
+            let bases: Vec<_> = all().filter_map(Self::base_at).collect();
+            self.forget_bases(bases.len());
             (
                 bases,
                 Self::outer_bytes(&places) + chunks.len() as u64 * Self::chunk_bytes(),
@@ -205,32 +213,9 @@ impl Homes {
         Some(left)
     }
 
-    fn base_at(place: &Place) -> Option<Stored> {
-        // Acquire: the store's entry was made before it was recorded here.
-        NonZeroU64::new(place.base.load(Ordering::Acquire)).map(Stored)
-    }
-
     /// How many spaces stand in the home.
     pub fn users(&self, home: HomeNo) -> u32 {
         self.homes.get(home.0).0.lock().users
-    }
-
-    /// The base of the page's place.
-    pub fn base(&self, home: HomeNo, page: PageNo) -> Option<Stored> {
-        let places = self.homes.get(home.0).0.lock().places.clone()?;
-        Self::base_at(&places[(page.0 / CHUNK) as usize].get()?[(page.0 % CHUNK) as usize])
-    }
-
-    /// Records a base; false when there is one already, or no room for the record: the caller frees its own.
-    pub fn set_base(&self, home: HomeNo, page: PageNo, base: Stored, charge: impl Fn(u64) -> bool) -> bool {
-        self.with_place(home, page, charge, |place| {
-            // Release: publishes the store's entry; one base wins, under the home's lock.
-            place
-                .base
-                .compare_exchange(0, base.0.get(), Ordering::Release, Ordering::Relaxed)
-                .is_ok()
-        })
-        .unwrap_or(false)
     }
 
     fn outer_bytes(places: &Chunks) -> u64 {

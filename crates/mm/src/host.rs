@@ -282,6 +282,28 @@ pub trait Ledger {
     fn refund(&self, bytes: u64);
 }
 
+/// Most bytes that one [`Store::put`] asks its ledger for: reclaim sets them aside before it puts a page.
+pub const PUT_MOST: u64 = 5 * crate::addr::PAGE_SIZE as u64;
+
+/// What keeping a stored page costs, in bytes of memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// What is held for the page's bytes: body, header, share of the store's tables. 0 when all is in the name.
+    pub bytes: u64,
+    /// Other pages need the same bytes: equal ones, or such as are kept as a difference to this one.
+    pub shared: bool,
+    /// The page is kept as a difference to another.
+    pub delta: bool,
+}
+
+impl Cost {
+    /// What this page adds to what the store would hold without it.
+    #[must_use]
+    pub fn adds(&self) -> u64 {
+        if self.shared { 0 } else { self.bytes }
+    }
+}
+
 /// Where the bytes of cold pages go: compressed memory, a file, an object store.
 ///
 /// Called from fault handlers and from several threads at once, with frame locks held.
@@ -289,7 +311,8 @@ pub trait Ledger {
 pub trait Store: Send + Sync {
     /// Takes a page. `near` names an earlier page of this store whose content is probably similar
     /// (the template's page at the same place); a store may encode the page as a difference to it, and
-    /// keeps what it needs of it alive. Memory that the store grows by is charged to `ledger` first.
+    /// keeps what it needs of it alive. Another thread may have freed `near` a moment ago: then it is ignored. Memory that
+    /// the store grows by is charged to `ledger` first, at most [`PUT_MOST`] bytes.
     ///
     /// # Errors
     /// [`StoreError::Full`] when the ledger refuses; then nothing is held.
@@ -311,11 +334,11 @@ pub trait Store: Send + Sync {
     /// refunded to `ledger`.
     fn free(&self, id: Stored, ledger: &dyn Ledger);
 
-    /// Whether keeping this page holds as much memory as the page itself: then reclaim leaves the page where it
-    /// is, and frees it here again.
-    fn saves_nothing(&self, _id: Stored) -> bool {
-        false
-    }
+    /// What keeping this page costs now; of a name that is not stored: nothing, and shared. In constant time.
+    ///
+    /// The costs of all pages make up what is held, but for the last page of memory of each sort and what the store keeps
+    /// ready to grow by.
+    fn cost(&self, id: Stored) -> Cost;
 
     /// What the store holds now.
     fn stats(&self) -> StoreStats;

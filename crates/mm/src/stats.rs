@@ -67,6 +67,8 @@ counters! {
     evictions_failed,
     /// Of these, frames whose bytes do not compress.
     incompressible,
+    /// Stored versions that nothing was a difference to any more, freed because room was needed.
+    bases_freed,
     /// Frames moved from the active to the inactive list.
     deactivated,
     /// Frames moved from the inactive to the active list.

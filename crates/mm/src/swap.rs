@@ -80,6 +80,11 @@ pub struct Swap {
 }
 
 impl Swap {
+    /// Bytes by which the array of slots grows at a time.
+    pub(crate) const GROWTH_BYTES: u64 = Slots::<SwapSlot>::chunk_bytes();
+    /// What one slot costs, in bytes.
+    pub(crate) const SLOT_BYTES: u64 = Slots::<SwapSlot>::item_bytes();
+
     /// No slot in use, `capacity` at most.
     #[must_use]
     pub fn new(capacity: u32) -> Self {
@@ -213,7 +218,7 @@ impl Swap {
         let stored = s.stored.take().expect("a slot in use has bytes");
         s.generation = s.generation.wrapping_add(1) & 0x00ff_ffff;
         drop(s);
-        store.free(stored, budget);
+        store.free(stored, &budget.ledger(Need::Reclaim));
         self.slots.free(slot.no);
     }
 

@@ -64,6 +64,12 @@ impl<T> Slots<T> {
         CHUNK as u64 * size_of::<Cell<T>>() as u64 + size_of::<Chunk<T>>() as u64
     }
 
+    /// What one item costs, in bytes, rounded up.
+    #[must_use]
+    pub const fn item_bytes() -> u64 {
+        Self::chunk_bytes().div_ceil(CHUNK as u64)
+    }
+
     /// Bytes that the empty array holds.
     #[must_use]
     pub fn base_bytes(&self) -> u64 {

@@ -14,7 +14,7 @@ use crate::frame::{Locked, Owner, Residence};
 use crate::home::Claim;
 use crate::host::{Host, Protection, Store};
 use crate::lru::List;
-use crate::mm::{Mm, Stop};
+use crate::mm::{Mm, PAGE, Stop};
 use crate::swap::{SwapRef, Swapped};
 use crate::table::{Entry, FAN, Lookup, OwnLeaf, TableNo, first_of};
 
@@ -102,7 +102,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     pub(super) fn need_to_return(&self, slot: SwapRef) -> Need {
         let alone = self.swap.look(slot).filter(|s| s.count == 1 && s.frame.is_none());
         match alone {
-            Some(seen) if self.store.saves_nothing(seen.stored) => Need::Reclaim,
+            Some(seen) if self.store.cost(seen.stored).adds() >= PAGE => Need::Reclaim,
             _ => Need::Refault,
         }
     }

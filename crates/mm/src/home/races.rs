@@ -8,6 +8,7 @@ use super::*;
 use memfold_sync::Witness;
 use memfold_sync::model::Preemptions::{All, UpTo};
 use memfold_sync::model::{Outside, holds, part, race};
+use std::num::NonZeroU64;
 
 const PAGE: PageNo = PageNo(1);
 
@@ -69,10 +70,37 @@ impl Scene {
 
     /// Offers a base; false when there was one.
     fn offer(&self, base: u64) -> bool {
-        self.things[base as usize].write();
-        let base = Stored(NonZeroU64::new(base).expect("not 0"));
-        self.homes.set_base(self.home, PAGE, base, |_| true)
+        self.renew(None, base)
     }
+
+    /// Offers a base in place of another; what was there is freed.
+    fn renew(&self, old: Option<u64>, base: u64) -> bool {
+        self.things[base as usize].write();
+        let set = self
+            .homes
+            .set_base(self.home, PAGE, old.map(stored), stored(base), |_| true);
+        if set && let Some(old) = old {
+            self.things[old as usize].write();
+        }
+        set
+    }
+
+    /// The sweep takes all bases out and frees them; which ones.
+    fn sweep(&self) -> Vec<u64> {
+        let mut freed = Vec::new();
+        self.homes.sweep_bases(
+            |_| true,
+            |base| {
+                self.things[base.0.get() as usize].write();
+                freed.push(base.0.get());
+            },
+        );
+        freed
+    }
+}
+
+fn stored(base: u64) -> Stored {
+    Stored(NonZeroU64::new(base).expect("not 0"))
 }
 
 /// Goal: one of two frames gets a place, the other comes when it is emptied. Method: claim, write, leave, twice.
@@ -153,4 +181,66 @@ fn the_last_user_gets_the_bases() {
         let base = Stored(NonZeroU64::new(1).expect("not 0"));
         got.with(|got| assert_eq!(*got, [vec![base]]));
     });
+}
+
+/// Goal: a base is freed once, by who replaced it or by the sweep. Method: both at once; then all that was made is freed but
+/// what stands there.
+#[test]
+fn a_base_is_replaced_or_swept() {
+    holds("home: a base is renewed and swept", All, || {
+        let scene = Scene::recorded(2);
+        assert!(scene.offer(1));
+        let freed = Arc::new(Outside::new(Vec::new()));
+        let renews = {
+            let freed = freed.clone();
+            part(&scene, move |s: &Scene| {
+                let gone = if s.renew(Some(1), 2) { 1 } else { 2 };
+                freed.with(|freed| freed.push(gone));
+            })
+        };
+        let sweeps = {
+            let freed = freed.clone();
+            part(&scene, move |s: &Scene| {
+                let swept = s.sweep();
+                freed.with(|freed| freed.extend(swept));
+            })
+        };
+        race([renews, sweeps]);
+        let stands = scene.homes.base(scene.home, PAGE).map(|base| base.0.get());
+        let mut all = freed.with(std::mem::take);
+        all.extend(stands);
+        all.sort_unstable();
+        assert_eq!(all, [1, 2], "each base was freed once or stands");
+    });
+}
+
+/// Goal: what the sweep takes out, the last user does not get. Method: both at once.
+#[test]
+fn a_home_ends_while_it_is_swept() {
+    holds(
+        "home: the last user leaves while the bases are swept",
+        All,
+        || {
+            let scene = Scene::recorded(1);
+            assert!(scene.offer(1));
+            let freed = Arc::new(Outside::new(0));
+            let leaves = {
+                let freed = freed.clone();
+                part(&scene, move |s: &Scene| {
+                    let (bases, _) = s.homes.leave(s.home).expect("the last one");
+                    bases.iter().for_each(|b| s.things[b.0.get() as usize].write());
+                    freed.with(|freed| *freed += bases.len());
+                })
+            };
+            let sweeps = {
+                let freed = freed.clone();
+                part(&scene, move |s: &Scene| {
+                    let swept = s.sweep().len();
+                    freed.with(|freed| *freed += swept);
+                })
+            };
+            race([leaves, sweeps]);
+            freed.with(|freed| assert_eq!(*freed, 1, "a base is freed once"));
+        },
+    );
 }

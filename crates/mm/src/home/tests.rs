@@ -1,6 +1,7 @@
 //! Homes: ranges of the pool, places in them, and what they cost.
 
 use super::*;
+use std::num::NonZeroU64;
 
 fn stored(n: u64) -> Stored {
     Stored(NonZeroU64::new(n).expect("not 0"))
@@ -76,9 +77,9 @@ fn the_first_base_stays() {
     let (home, _) = homes.create(2 * CHUNK, |_| true).unwrap();
     let at = PageNo(CHUNK + 5);
     assert_eq!(homes.base(home, at), None);
-    assert!(homes.set_base(home, at, stored(7), |_| true));
-    assert!(!homes.set_base(home, at, stored(8), |_| true));
-    assert!(homes.set_base(home, PageNo(5), stored(9), |_| true));
+    assert!(homes.set_base(home, at, None, stored(7), |_| true));
+    assert!(!homes.set_base(home, at, None, stored(8), |_| true));
+    assert!(homes.set_base(home, PageNo(5), None, stored(9), |_| true));
     assert_eq!(homes.base(home, at), Some(stored(7)));
     assert_eq!(homes.base(home, PageNo(5)), Some(stored(9)));
     assert_eq!(homes.base(home, PageNo(6)), None);
@@ -99,7 +100,7 @@ fn records_are_charged() {
         held.fetch_add(bytes, Ordering::Relaxed);
         true
     };
-    assert!(homes.set_base(home, PageNo(1), stored(1), charge));
+    assert!(homes.set_base(home, PageNo(1), None, stored(1), charge));
     // Relaxed: one thread.
     let one = held.load(Ordering::Relaxed);
     assert_eq!(homes.claim(home, PageNo(CHUNK), FrameNo(1), charge), Claim::Taken);
@@ -146,7 +147,7 @@ fn the_survey_is_exact() {
     assert!(homes.leave(ended).is_some());
     let at = PageNo(CHUNK + 1);
     assert_eq!(homes.claim(home, at, FrameNo(7), |_| true), Claim::Taken);
-    assert!(homes.set_base(home, PageNo(2 * CHUNK), stored(3), |_| true));
+    assert!(homes.set_base(home, PageNo(2 * CHUNK), None, stored(3), |_| true));
     homes.join(home);
     let survey = homes.survey();
     assert_eq!((survey.len(), survey[0].0), (1, home));

@@ -55,7 +55,7 @@ fn proofs() {
     assert!(host.pool_equals(PoolPage(4), &bytes).is_err());
 }
 
-/// Goal: a look at a page that may be stored to is a read of it; a store keeps what it is given unless it says otherwise.
+/// Goal: a look at a page that may be stored to is a read of it.
 #[test]
 fn defaults() {
     let host = filled(&[(A, 0, 7)]);
@@ -63,6 +63,18 @@ fn defaults() {
     assert_eq!(host.glance(A, PageNo(0), &mut bytes), Ok(()));
     assert_eq!(bytes, [7; PAGE_SIZE]);
     assert!(host.glance(A, PageNo(1), &mut bytes).is_err());
-    let id = Stored(std::num::NonZeroU64::MIN);
-    assert!(!crate::bare::shelf().saves_nothing(id));
+}
+
+/// Goal: a page that others share adds nothing.
+#[test]
+fn shared_pages_add_nothing() {
+    let alone = Cost {
+        bytes: 7,
+        ..Cost::default()
+    };
+    let shared = Cost {
+        shared: true,
+        ..alone
+    };
+    assert_eq!((alone.adds(), shared.adds()), (7, 0));
 }

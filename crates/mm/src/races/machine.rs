@@ -9,7 +9,7 @@ use crate::Mm;
 use crate::addr::{Access, PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
 use crate::budget::UNLIMITED;
 use crate::fork::Size;
-use crate::host::{Domain, Host, HostError, Ledger, Protection, Store, StoreError, StoreStats, Stored};
+use crate::host::{Cost, Domain, Host, HostError, Ledger, Protection, Store, StoreError, StoreStats, Stored};
 use memfold_sync::model::Outside;
 use memfold_sync::{Arc, Witness};
 use std::collections::BTreeMap;
@@ -374,6 +374,14 @@ impl Store for Shelf {
     fn free(&self, id: Stored, _: &dyn Ledger) {
         let was = self.0.with(|shelf| shelf.1.remove(&id.0.get()));
         assert!(was.is_some(), "freed bytes twice");
+    }
+
+    /// Every page by itself, in little room.
+    fn cost(&self, _: Stored) -> Cost {
+        Cost {
+            bytes: 100,
+            ..Cost::default()
+        }
     }
 
     fn stats(&self) -> StoreStats {

@@ -4,13 +4,17 @@
 //! entry that names it, all under its lock, so that a fault in the middle of it waits
 //! and then finds the page swapped. Protecting and hiding is done for runs of neighbours, because
 //! each call interrupts every other running thread. What cannot be stored stays as it is.
+//!
+//! An eviction lowers the total: a victim that costs a page or more in the store, with what was put beside it (`beside.rs`),
+//! is undone. The batch goes in parts, so that the reserve never lends more than [`RISE_MOST`](super::RISE_MOST) to it.
 
-use super::{BATCH, Batch};
+use super::beside::{Kept, WORTH};
+use super::{BATCH, Batch, FLUSH};
 use crate::addr::{PageNo, PoolPage, Run, SpaceNo};
-use crate::budget::{Class, Need};
+use crate::budget::{Class, Need, StoreLedger};
 use crate::frame::{Locked, Owner, Residence};
 use crate::home::HomeNo;
-use crate::host::{Domain, Host, Store, Stored};
+use crate::host::{Host, Store};
 use crate::lru::Isolated;
 use crate::mm::{Mm, PAGE, Stop};
 use crate::swap::SwapRef;
@@ -20,7 +24,7 @@ use memfold_sync::atomic::Ordering;
 /// Why frames are evicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// The user asked for it: whatever the store makes of them.
+    /// The user asked for it: whatever the store makes of them, as long as there is room outside of the reserve.
     Asked,
     /// Room is needed: a frame that would hold as much in the store stays.
     Pressure,
@@ -28,7 +32,7 @@ pub(crate) enum Why {
 
 /// Where a victim's bytes are, in an order that makes neighbours stand together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+pub(super) enum Place {
     Private(SpaceNo, PageNo),
     Home(u32, PageNo),
     Loose(u64),
@@ -44,14 +48,14 @@ impl Place {
     }
 }
 
-struct Victim<'a> {
-    place: Place,
-    page: PageNo,
-    locked: Locked<'a>,
+pub(super) struct Victim<'a> {
+    pub place: Place,
+    pub page: PageNo,
+    pub locked: Locked<'a>,
     /// The slot that will stand in the entries, once the bytes are safe.
     slot: Option<SwapRef>,
     /// New bytes for that slot; `None` when it has them already.
-    stored: Option<Stored>,
+    kept: Option<Kept>,
 }
 
 type Victims<'a> = [Option<Victim<'a>>; BATCH];
@@ -113,7 +117,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             page,
             locked,
             slot: None,
-            stored: None,
+            kept: None,
         })
     }
 
@@ -138,22 +142,38 @@ impl<H: Host, S: Store> Mm<H, S> {
             }
             true
         });
-        for victim in victims.iter_mut() {
+        let (mut rest, mut evicted) = (victims, 0);
+        // Ends: each turn looks at one victim at the least.
+        while !rest.is_empty() {
+            let stored = self.store_some(rest, why);
+            let (part, later) = rest.split_at_mut(stored);
+            let len = pack(part);
+            self.each_run(&mut part[..len], |run| {
+                self.hide(run);
+                true
+            });
+            for victim in part[..len].iter_mut().flatten() {
+                self.commit(victim, why);
+            }
+            evicted += len as u32;
+            rest = later;
+        }
+        evicted
+    }
+
+    /// Stores victims until they have raised the total as far as they may before some of them go; how many were looked at.
+    fn store_some(&self, victims: &mut [Option<Victim<'_>>], why: Why) -> usize {
+        let ledger = self.budget.ledger(Need::Reclaim);
+        for (n, victim) in victims.iter_mut().enumerate() {
             let Some(v) = victim else { continue };
-            if self.store_victim(v, why).is_err() {
+            if self.store_victim(v, why, &ledger).is_err() {
                 self.counters.evictions_failed.one();
                 *victim = None;
+            } else if ledger.raised() >= FLUSH {
+                return n + 1;
             }
         }
-        let len = pack(victims);
-        self.each_run(&mut victims[..len], |run| {
-            self.hide(run);
-            true
-        });
-        for victim in victims[..len].iter_mut().flatten() {
-            self.commit(victim);
-        }
-        len as u32
+        victims.len()
     }
 
     /// Calls `step` with each run of neighbours; those of a run for which it says no are let go.
@@ -177,24 +197,24 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Finds or makes the slot that holds the frame's bytes. Changes nothing else.
-    fn store_victim(&self, v: &mut Victim<'_>, why: Why) -> Result<(), Stop> {
+    fn store_victim(&self, v: &mut Victim<'_>, why: Why, ledger: &StoreLedger<'_>) -> Result<(), Stop> {
         if let Some(slot) = v.locked.cached {
             v.slot = Some(slot);
             self.counters.evictions_clean.one();
             return Ok(());
         }
         let slot = self.swap.alloc(&self.budget).ok_or(Stop::NoRoom)?;
-        match self.with_scratch(|bytes| self.store_bytes(v, bytes)) {
-            Ok(stored) if why == Why::Pressure && self.store.saves_nothing(stored) => {
-                self.store.free(stored, &self.budget);
+        match self.with_scratch(|bytes| self.store_bytes(v, bytes, ledger)) {
+            Ok(kept) if kept.cost >= WORTH && !self.may_cost(why) => {
+                self.store.free(kept.stored, ledger);
                 self.swap.cancel(slot);
                 v.locked.frame.mark_incompressible(true);
                 self.counters.incompressible.one();
                 Err(Stop::NoRoom)
             }
-            Ok(stored) => {
+            Ok(kept) => {
                 v.slot = Some(slot);
-                v.stored = Some(stored);
+                v.kept = Some(kept);
                 Ok(())
             }
             Err(stop) => {
@@ -204,82 +224,9 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
     }
 
-    fn store_bytes(&self, v: &Victim<'_>, bytes: &mut crate::addr::PageBytes) -> Result<Stored, Stop> {
-        let (home, domain) = match v.place {
-            Place::Private(space, page) => {
-                let space_slot = self.spaces.get(space.0);
-                let near = (space_slot.home(), space_slot.domain());
-                let base = self.base_for(near.0, near.1, page, bytes);
-                self.host.read_private(space, page, bytes)?;
-                let stored = self.store.put(near.1, bytes, base, &self.budget)?;
-                if base.is_none() && self.homes.users(near.0) > 1 {
-                    self.offer_base(near.0, near.1, page, bytes);
-                }
-                return Ok(stored);
-            }
-            Place::Home(home, page) => {
-                let home = HomeNo(home);
-                self.host.pool_read(self.homes.first(home).plus(page.0), bytes)?;
-                (Some(home), self.domain_of(v)?)
-            }
-            Place::Loose(at) => {
-                self.host.pool_read(PoolPage(at), bytes)?;
-                (None, self.domain_of(v)?)
-            }
-        };
-        let near = home.and_then(|home| self.homes.base(home, v.page));
-        Ok(self.store.put(domain, bytes, near, &self.budget)?)
-    }
-
-    /// The domain of whoever maps the frame. A climb may meet no space while all of them are leaving a shared
-    /// table: then the frame stays, for its bytes must not get into another domain.
-    fn domain_of(&self, v: &Victim<'_>) -> Result<Domain, Stop> {
-        let mut domain = None;
-        self.rmap_walk(&v.locked, 1, &mut |space| {
-            domain = Some(self.spaces.get(space.0).domain())
-        });
-        domain.ok_or(Stop::Again)
-    }
-
-    /// What the store may take this page as a difference to: the version that stands at its place, or another
-    /// space's version that went to the store before.
-    fn base_for(
-        &self,
-        home: HomeNo,
-        domain: Domain,
-        page: PageNo,
-        bytes: &mut crate::addr::PageBytes,
-    ) -> Option<Stored> {
-        if let Some(base) = self.homes.base(home, page) {
-            return Some(base);
-        }
-        let no = self.homes.occupant(home, page)?;
-        let locked = Locked::attempt(no, self.frame(no))?;
-        // The number may have been reused already, for another page, while its old place is still being emptied.
-        let stands_here = locked.residence == Residence::Home(home)
-            && self
-                .mappers(&locked)
-                .next()
-                .is_some_and(|at| self.page_of(at) == page)
-            && self.homes.occupant(home, page) == Some(no);
-        if !stands_here {
-            return None;
-        }
-        self.host
-            .pool_read(self.homes.first(home).plus(page.0), bytes)
-            .ok()?;
-        self.offer_base(home, domain, page, bytes);
-        self.homes.base(home, page)
-    }
-
-    fn offer_base(&self, home: HomeNo, domain: Domain, page: PageNo, bytes: &crate::addr::PageBytes) {
-        let Ok(base) = self.store.put(domain, bytes, None, &self.budget) else {
-            return;
-        };
-        let tables = |bytes| self.budget.charge(Class::Tables, bytes, Need::Reclaim);
-        if !self.homes.set_base(home, page, base, tables) {
-            self.store.free(base, &self.budget);
-        }
+    /// Whether an eviction may cost as much as it saves: not from the reserve, in which others' pages come back.
+    fn may_cost(&self, why: Why) -> bool {
+        why == Why::Asked && self.budget.free() != 0
     }
 
     /// The bytes are safe: nobody sees the pages of this run any more.
@@ -297,13 +244,20 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Every entry that names the frame names the slot. Cannot fail.
-    fn commit(&self, v: &mut Victim<'_>) {
+    fn commit(&self, v: &mut Victim<'_>, why: Why) {
         let slot = v.slot.expect("the bytes are safe");
         let maps = v.locked.frame.count.load().maps;
         // Relaxed: policy only.
         let clock = self.clock.fetch_add(1, Ordering::Relaxed);
-        match v.stored.take() {
-            Some(stored) => self.swap.fill(slot, stored, maps, clock),
+        match v.kept.take() {
+            Some(Kept { stored, cost }) => {
+                assert!(
+                    why == Why::Asked || cost < WORTH,
+                    "the eviction of frame {} holds {cost} bytes for a page",
+                    v.locked.no
+                );
+                self.swap.fill(slot, stored, maps, clock);
+            }
             None => {
                 v.locked.cached = None;
                 self.swap.uncache(slot, maps, clock);

@@ -1,17 +1,20 @@
 //! Reclaim: which frames go to the store, and when.
 //!
 //! Two lists and a second chance, as in Linux: `age.rs` moves what was not used from the active to the inactive
-//! list and asks whether frames were used; `evict.rs` moves the bytes of a batch of frames to the store. A frame
-//! found busy counts as used. Reclaim takes no space lock and waits for no frame lock, so it may run in a
+//! list and asks whether frames were used; `evict.rs` moves the bytes of a batch of frames to the store, `beside.rs` says
+//! near to which bytes they are stored there, and frees those again that nobody needs. A frame found busy counts as
+//! used. Reclaim takes no space lock and waits for no frame lock, so it may run in a
 //! fault, with that fault's space locked or not, in the background, or from a test: in bounded steps.
 
 mod age;
+mod beside;
 mod evict;
 
 use crate::addr::{PageNo, Run, SpaceNo};
-use crate::host::{Host, Store};
+use crate::host::{Host, PUT_MOST, Store};
 use crate::lru::{Isolated, List};
 use crate::mm::{Mm, PAGE, SpaceError};
+use crate::swap::Swap;
 use crate::table::{Entry, FAN};
 
 /// Frames worked on at a time: one change of protection or drop serves many.
@@ -19,6 +22,19 @@ pub(crate) const BATCH: usize = if cfg!(any(loom, shuttle)) { 2 } else { 32 };
 
 /// A batch of frames taken off their list.
 pub(crate) type Batch = [Option<Isolated>; BATCH];
+
+/// Bytes charged for stored pages after which those pages go before more are stored.
+const FLUSH: u64 = 32 << 10;
+
+/// The most by which a thread that reclaims raises the total before it lowers it, in bytes of the reserve: stored pages up to
+/// the mark, the one that passes it, and room for more swap slots. Bases are not in it: they are not charged to the reserve.
+pub(crate) const RISE_MOST: u64 = FLUSH + PUT_MOST + Swap::GROWTH_BYTES;
+
+// Half of the least reserve is for this; the other half is for pages that come back.
+const _: () = assert!(
+    RISE_MOST <= 64 << 10,
+    "reclaim needs more than its half of the reserve"
+);
 
 /// Rounds without a page freed after which reclaim gives up, at the least; more when the lists are longer, so that
 /// every frame is looked at twice: once to forget that it was used, once to go.
@@ -28,7 +44,12 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// Tries to move at least `pages` frames to the store; returns how many went. Bounded: ends after that many, or after
     /// as many rounds without success as it takes to look at every frame.
     pub fn reclaim(&self, pages: u32) -> u32 {
-        let mut freed = 0;
+        self.reclaim_counted(pages).0
+    }
+
+    /// The same; how many frames went, and how many bases that nobody needed: each round looks at some of them too.
+    fn reclaim_counted(&self, pages: u32) -> (u32, u64) {
+        let (mut freed, mut bases) = (0, 0);
         let mut fruitless = 0;
         let listed = self.lru.len(List::Active) + self.lru.len(List::Inactive);
         let patience = FRUITLESS.max(listed / BATCH as u32 * 3);
@@ -41,9 +62,10 @@ impl<H: Host, S: Store> Mm<H, S> {
             }
             let now = self.shrink_inactive();
             freed += now;
+            bases += self.shrink_bases().0;
             fruitless = if now == 0 { fruitless + 1 } else { 0 };
         }
-        freed
+        (freed, bases)
     }
 
     /// Reclaim by a thread that found no room; true when it freed something.
@@ -52,13 +74,13 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.reclaim_batch()
     }
 
-    /// Frees a batch; true when something went. Where nothing could go and nothing has changed since, it is not tried again.
+    /// Frees a batch of frames, or when none can go the bases that nobody needs; true when something went. Where nothing could go and nothing has changed since, it is not tried again.
     fn reclaim_batch(&self) -> bool {
         let now = self.stalled.now();
         if self.stalled.is_at(now) {
             return false;
         }
-        let freed = self.reclaim(BATCH as u32) != 0;
+        let freed = self.reclaim_counted(BATCH as u32) != (0, 0) || self.shrink_all_bases();
         if !freed {
             self.stalled.stall(now);
         }
@@ -77,7 +99,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Moves what the space maps in this range to the store now, shared frames too; returns how many went.
-    /// Pinned and busy frames stay.
+    /// Pinned and busy frames stay, and so do pages that do not compress when all of the budget but the reserve is used.
     ///
     /// # Errors
     /// [`SpaceError::NoSuchSpace`].

@@ -6,8 +6,8 @@
 
 use super::*;
 use crate::addr::{PAGE_SIZE, PageBytes};
-use crate::budget::UNLIMITED;
-use crate::host::{Domain, Ledger, StoreError, StoreStats};
+use crate::budget::{Need, UNLIMITED};
+use crate::host::{Cost, Domain, Ledger, StoreError, StoreStats};
 #[cfg(test)]
 use memfold_sync::model::holds;
 use memfold_sync::model::{Outside, Preemptions::All, Rule, part, race};
@@ -74,6 +74,10 @@ impl Store for Shelves {
         });
     }
 
+    fn cost(&self, _: Stored) -> Cost {
+        Cost::default()
+    }
+
     fn stats(&self) -> StoreStats {
         StoreStats::default()
     }
@@ -104,7 +108,9 @@ impl Scene {
     fn fill(swap: &Swap, store: &Shelves, budget: &Budget, count: u32) -> SwapRef {
         let slot = swap.alloc(budget).expect("there is room");
         let bytes = [0; PAGE_SIZE];
-        let stored = store.put(Domain(0), &bytes, None, budget).expect("there is room");
+        let stored = store
+            .put(Domain(0), &bytes, None, &budget.ledger(Need::Reclaim))
+            .expect("there is room");
         swap.fill(slot, stored, count, 0);
         slot
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::bare::shelf;
-use crate::budget::UNLIMITED;
+use crate::budget::{Need, UNLIMITED};
 use crate::host::Domain;
 
 const FRAME: FrameNo = FrameNo(5);
@@ -25,7 +25,9 @@ impl Fixture {
     /// A slot that `count` entries name.
     fn filled(&self, count: u32) -> SwapRef {
         let slot = self.swap.alloc(&self.budget).expect("room");
-        let stored = self.store.put(Domain(0), &[7; 4096], None, &self.budget);
+        let stored = self
+            .store
+            .put(Domain(0), &[7; 4096], None, &self.budget.ledger(Need::Reclaim));
         self.swap.fill(slot, stored.expect("room"), count, 3);
         slot
     }

@@ -22,10 +22,9 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 
-use crate::codec::Kind;
 use crate::codec::{self, Found, fill};
 use memfold_mm::addr::PageBytes;
-use memfold_mm::host::{Domain, Ledger, Store, StoreError, StoreStats, Stored};
+use memfold_mm::host::{Cost, Domain, Ledger, Store, StoreError, StoreStats, Stored};
 use memfold_sync::{Mutex, Rank};
 use name::Name;
 use scratch::{Pool, Scratch};
@@ -272,9 +271,17 @@ impl Store for CompressedStore {
         }
     }
 
-    /// As the trait says: a page kept raw that no other `put` shares.
-    fn saves_nothing(&self, id: Stored) -> bool {
-        named(&self.shelf.lock(), id).is_some_and(|header| header.kind == Kind::Raw && header.refs == 1)
+    /// As the trait says. An object that a call under way is looking at counts as shared.
+    fn cost(&self, id: Stored) -> Cost {
+        if let Some(Name::Word(_)) = Name::decode(id) {
+            return Cost::default();
+        }
+        let shelf = self.shelf.lock();
+        let gone = Cost {
+            shared: true,
+            ..Cost::default()
+        };
+        named(&shelf, id).map_or(gone, |header| shelf::cost(&header))
     }
 
     fn stats(&self) -> StoreStats {

@@ -4,9 +4,11 @@
 //! `tests` of a store call it; so can the stores of others. Single-threaded but for [`threads`]; no clock
 //! and no chance but a seed, so a failure repeats.
 
+mod costs;
 mod ledger;
 pub mod pages;
 
+pub use costs::{bases_are_known_to_be_needed, costs_add_up};
 pub use ledger::Account;
 use memfold_mm::addr::{PAGE_SIZE, PageBytes};
 use memfold_mm::host::{Domain, Store, StoreError, StoreStats, Stored};
@@ -21,6 +23,8 @@ pub fn all<S: Store>(make: impl Fn() -> S, steps: usize) {
     equal_pages_are_kept_apart_by_domain(&make());
     bases_outlive_their_names(&make());
     refusal_changes_nothing(&make());
+    costs_add_up(&make());
+    bases_are_known_to_be_needed(&make());
     for seed in 0..4 {
         history(&make(), seed, steps);
     }

@@ -25,7 +25,7 @@ use arena::Arena;
 use class::{CLASSES, Place, SLOT_BITS};
 use ids::Ids;
 use index::Index;
-use memfold_mm::host::{Domain, Ledger, StoreError, StoreStats};
+use memfold_mm::host::{Cost, Domain, Ledger, StoreError, StoreStats};
 use object::COUNT_MAX;
 
 pub(super) use object::{HEADER, Header};
@@ -44,6 +44,18 @@ pub(super) struct Shelf {
     slots: [u32; CLASSES as usize],
     /// All but `held_bytes`.
     stats: StoreStats,
+}
+
+/// What an object costs: its slot, its id and its share of the index's heads, each with its share of the tables of frames.
+pub(super) fn cost(header: &Header) -> Cost {
+    let words = 2 * size_of::<u32>();
+    let held = class::size(class::class_for(usize::from(header.len))) + words;
+    let bytes = (held as u64 * arena::FRAME_COST).div_ceil(arena::FRAME as u64);
+    Cost {
+        bytes,
+        shared: header.refs > 1 || header.holds > 0,
+        delta: header.kind.is_delta(),
+    }
 }
 
 /// A body that is to become an object.

@@ -1,0 +1,197 @@
+//! Bases: what is kept beside a page, what it may cost, how it is renewed and when it goes.
+
+use super::super::{FLUSH, RISE_MOST};
+use super::*;
+use crate::addr::SpaceNo;
+use crate::bare::{Call, World, limited, read, resident, run, sound, space, value, world, write};
+use crate::budget::Charge;
+
+/// A parent and its fork, whose page 0 stands in the pool with the parent's bytes and is the fork's own.
+fn family(mm: &World) -> (SpaceNo, SpaceNo) {
+    let parent = space(mm, 600);
+    write(mm, parent, 0..1, 1);
+    let child = mm.fork(parent).expect("room");
+    read(mm, child, 0);
+    write(mm, child, 0..1, 2);
+    (parent, child)
+}
+
+fn base(mm: &World, space: SpaceNo, page: u32) -> Option<u64> {
+    let home = mm.lock_space(space).expect("it lives").home;
+    mm.homes.base(home, PageNo(page)).map(|base| base.0.get())
+}
+
+/// Goal: what does not compress goes nowhere under pressure and leaves nothing beside it; when it was asked for, it goes
+/// alone. Method: noise that stands beside noise, in a store that charges.
+#[test]
+fn noise_leaves_no_base() {
+    let mm = limited(8 << 20);
+    mm.store.0.lock().charges = true;
+    let (_, child) = family(&mm);
+    mm.store.0.lock().saves_nothing = true;
+    let before = mm.usage();
+    assert_eq!(mm.reclaim(8), 0);
+    assert_eq!((mm.store_stats().pages, mm.usage().stored), (0, 0));
+    assert_eq!(mm.usage().total, before.total + Swap::GROWTH_BYTES, "only slots");
+    assert_eq!(mm.evict(child, run(0, 1)), Ok(1));
+    assert_eq!((mm.store_stats().pages, base(&mm, child, 0)), (1, None));
+    assert_eq!(mm.usage().stored, PAGE);
+    sound(&mm);
+}
+
+/// Goal: evictions that save nothing, though asked for, leave the reserve alone. Method: with all else used, and with a page free.
+#[test]
+fn the_reserve_is_not_for_noise() {
+    let mm = limited(8 << 20);
+    mm.store.0.lock().charges = true;
+    let (_, child) = family(&mm);
+    mm.store.0.lock().saves_nothing = true;
+    let all = mm.budget.free();
+    let held = Charge::take(&mm.budget, Class::Pool, all, Need::Normal).expect("it is free");
+    assert_eq!(mm.evict(child, run(0, 1)), Ok(0));
+    assert_eq!(resident(&mm, child), [0]);
+    drop(held);
+    let held = Charge::take(&mm.budget, Class::Pool, all - 3 * PAGE, Need::Normal).expect("it is free");
+    assert_eq!(mm.evict(child, run(0, 1)), Ok(1));
+    drop(held);
+    sound(&mm);
+}
+
+/// Goal: a base is not charged to the reserve. Method: with nothing else left, a page is stored without the version that stands
+/// at its place; what it becomes itself costs nothing only where equal pages are stored once, and not here.
+#[test]
+fn bases_are_luxury() {
+    let mm = limited(8 << 20);
+    mm.store.0.lock().charges = true;
+    let (_, child) = family(&mm);
+    let held = Charge::take(&mm.budget, Class::Pool, mm.budget.free(), Need::Normal).expect("it is free");
+    assert_eq!(mm.reclaim_one(child), 1);
+    assert_eq!((mm.store_stats().pages, base(&mm, child, 0)), (1, None));
+    drop(held);
+    sound(&mm);
+}
+
+/// Goal: when a difference and its base together hold a page or more, the page is stored by itself, or stays. Method: a
+/// base that barely compresses.
+#[test]
+fn both_together_are_less_than_a_page() {
+    for (plain, goes) in [(WORTH - 1, 1), (WORTH, 0)] {
+        let mm = world();
+        let (_, child) = family(&mm);
+        mm.store.0.lock().plain = plain;
+        assert_eq!(mm.reclaim_one(child), goes);
+        assert_eq!(
+            (mm.store_stats().pages, base(&mm, child, 0)),
+            (u64::from(goes), None)
+        );
+        sound(&mm);
+    }
+    let mm = world();
+    let (_, child) = family(&mm);
+    mm.store.0.lock().plain = WORTH - 101;
+    assert_eq!(mm.reclaim_one(child), 1);
+    assert_eq!((mm.store_stats().pages, base(&mm, child, 0)), (2, Some(1)));
+    sound(&mm);
+}
+
+impl World {
+    /// Reclaims page 0 of a space alone.
+    fn reclaim_one(&self, space: SpaceNo) -> u32 {
+        let no = crate::bare::frame_at(self, space, 0).expect("it is in memory");
+        let mut batch = [const { None }; super::super::BATCH];
+        batch[0] = self.lru.isolate(&self.frames, no);
+        self.evict_batch(&mut batch, super::super::evict::Why::Pressure)
+    }
+}
+
+/// Goal: a base that a page turned out to be no difference to is replaced by that page, and goes. Method: three
+/// versions, of which the second is a difference and the third is not; a page that is nearly empty says nothing.
+#[test]
+fn stale_bases_are_renewed() {
+    let mm = world();
+    let (parent, child) = family(&mm);
+    mm.evict(child, run(0, 1)).expect("it lives");
+    // The pool's version (1), the fork's (2).
+    assert_eq!((base(&mm, child, 0), mm.store_stats().pages), (Some(1), 2));
+    mm.store.0.lock().apart = true;
+    mm.store.0.lock().plain = TELLING - 1;
+    mm.evict(parent, run(0, 1)).expect("it lives");
+    // The parent's version (3).
+    assert_eq!((base(&mm, child, 0), mm.store_stats().pages), (Some(1), 3));
+    read(&mm, child, 0);
+    write(&mm, child, 0..1, 3);
+    mm.store.0.lock().plain = TELLING;
+    mm.evict(child, run(0, 1)).expect("it lives");
+    // The fork's new version (4) and the same as a base (5): both old ones are gone.
+    assert_eq!((base(&mm, child, 0), mm.store_stats().pages), (Some(5), 3));
+    assert_eq!((value(&mm, parent, 0), value(&mm, child, 0)), (1, 3));
+    sound(&mm);
+}
+
+/// Goal: reclaim frees bases that nothing is a difference to, and no other, in steps through all homes. Method: bases of two
+/// homes, one of them needed; then the home loses its second user.
+#[test]
+fn idle_bases_go() {
+    let mm = world();
+    let families = [family(&mm), family(&mm)];
+    for (_, child) in families {
+        mm.evict(child, run(0, 1)).expect("it lives");
+    }
+    let bases = || families.map(|(parent, _)| base(&mm, parent, 0).is_some());
+    assert!(!mm.shrink_all_bases(), "both are needed");
+    assert_eq!(bases(), [true, true]);
+    read(&mm, families[1].1, 0);
+    assert_eq!(mm.store_stats().pages, 3);
+    assert!(mm.shrink_all_bases());
+    assert_eq!((bases(), mm.stats().bases_freed), ([true, false], 1));
+    mm.drop_space(families[0].0).expect("it lives");
+    assert!(mm.shrink_all_bases(), "a base serves siblings");
+    assert_eq!((mm.store_stats().pages, mm.stats().bases_freed), (1, 2));
+    assert_eq!(value(&mm, families[0].1, 0), 2);
+    assert!(!mm.shrink_all_bases());
+    sound(&mm);
+}
+
+/// Goal: a fault without room learns that room was made when only bases could go.
+#[test]
+fn bases_are_room() {
+    let mm = world();
+    let (parent, child) = family(&mm);
+    mm.evict(child, run(0, 1)).expect("it lives");
+    read(&mm, child, 0);
+    for space in [parent, child] {
+        mm.pin(space, run(0, 1)).expect("room");
+    }
+    assert!(mm.reclaim_for_fault());
+    assert!(!mm.reclaim_for_fault());
+    for space in [parent, child] {
+        mm.unpin(space, run(0, 1));
+    }
+    sound(&mm);
+}
+
+/// Goal: a batch never raises the total by more than reclaim's part of the reserve. Method: pages that barely
+/// compress, in a full budget: the peak; and the calls, which show that pages went between those that were stored.
+#[test]
+fn a_batch_rises_little() {
+    let mm = limited(8 << 20);
+    mm.store.0.lock().charges = true;
+    mm.store.0.lock().plain = 4000;
+    let a = space(&mm, 600);
+    write(&mm, a, 0..100, 1);
+    let held = Charge::take(&mm.budget, Class::Pool, mm.budget.free(), Need::Normal).expect("it is free");
+    let before = mm.usage().total;
+    mm.host.calls();
+    assert_eq!(mm.reclaim(32), 32);
+    let after = mm.usage();
+    assert!(after.peak <= before + RISE_MOST, "{after:?}, {before} before");
+    assert!(after.total < before + Swap::GROWTH_BYTES);
+    let drops = mm.host.calls().into_iter().filter_map(|call| match call {
+        Call::Drop(_, run) => Some(run.len),
+        _ => None,
+    });
+    let part = FLUSH.div_ceil(4000) as u32;
+    assert_eq!(drops.collect::<Vec<_>>(), [part, part, part, 32 - 3 * part]);
+    drop(held);
+    sound(&mm);
+}
