@@ -126,10 +126,24 @@ impl Lru {
 
     /// Takes this frame off its list; `None` when it is on none or dying.
     pub fn isolate(&self, frames: &Slots<Frame>, no: FrameNo) -> Option<Isolated> {
+        self.isolate_if(frames, no, |list| list != OFF)
+    }
+
+    /// The same, if it is on this list.
+    pub(crate) fn isolate_from(&self, frames: &Slots<Frame>, no: FrameNo, from: List) -> Option<Isolated> {
+        self.isolate_if(frames, no, |list| list == from as u32)
+    }
+
+    fn isolate_if(
+        &self,
+        frames: &Slots<Frame>,
+        no: FrameNo,
+        fits: impl FnOnce(u32) -> bool,
+    ) -> Option<Isolated> {
         let frame = frames.get(no.0);
         let mut lists = self.lists.lock();
         let list = get(&frame.links.on);
-        if list == OFF || !frame.count.try_get() {
+        if !fits(list) || !frame.count.try_get() {
             return None;
         }
         unlink(&mut lists[list as usize], frames, frame);

@@ -134,6 +134,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     pub(crate) fn shrink_inactive(&self) -> u32 {
         let mut batch: Batch = [const { None }; BATCH];
         self.lru.isolate_tail(&self.frames, List::Inactive, &mut batch);
+        self.gather(&mut batch);
         for isolated in &mut batch {
             let Some(Isolated(no)) = isolated else { continue };
             let used = Locked::attempt(*no, self.frame(*no)).is_none_or(|l| self.page_referenced(&l));

@@ -2,13 +2,14 @@
 //!
 //! Two lists and a second chance, as in Linux: `age.rs` moves what was not used from the active to the inactive
 //! list and asks whether frames were used; `evict.rs` moves the bytes of a batch of frames to the store, `beside.rs` says
-//! near to which bytes they are stored there, and frees those again that nobody needs. A frame found busy counts as
-//! used. Reclaim takes no space lock and waits for no frame lock, so it may run in a
+//! near to which bytes they are stored there, and frees those again that nobody needs; `gather.rs` lets the pages of large
+//! families go with their neighbours. A frame found busy counts as used. Reclaim takes no space lock and waits for no frame lock, so it may run in a
 //! fault, with that fault's space locked or not, in the background, or from a test: in bounded steps.
 
 mod age;
 mod beside;
 mod evict;
+mod gather;
 
 use crate::addr::{PageNo, Run, SpaceNo};
 use crate::host::{Host, PUT_MOST, Store};
@@ -74,7 +75,8 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.reclaim_batch()
     }
 
-    /// Frees a batch of frames, or when none can go the bases that nobody needs; true when something went. Where nothing could go and nothing has changed since, it is not tried again.
+    /// Frees a batch of frames, or when none can go the bases that nobody needs; true when something went. Where
+    /// nothing could go and nothing has changed since, it is not tried again.
     fn reclaim_batch(&self) -> bool {
         let now = self.stalled.now();
         if self.stalled.is_at(now) {
