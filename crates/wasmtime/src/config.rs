@@ -59,6 +59,10 @@ pub fn configure<'a>(config: &'a mut Config, memory: &Memory) -> &'a mut Config 
         .signals_based_traps(true)
 }
 
+/// Bytes of addresses that the memory of each instance takes: 4 GiB, and the guard behind them. They cost no
+/// memory, but a process has only so many.
+pub const ADDRESSES_PER_MEMORY: u64 = RESERVATION + GUARD;
+
 /// `(module (memory 1))`
 const SMALLEST: &[u8] = b"\0asm\x01\0\0\0\x05\x03\x01\0\x01";
 

@@ -61,7 +61,7 @@ mod instance;
 mod prepare;
 mod template;
 
-pub use config::{check, configure};
+pub use config::{ADDRESSES_PER_MEMORY, check, configure};
 pub use error::Error;
 pub use held::{InstanceSpace, SnapshotSpace};
 pub use instance::{ForkInstance, Snapshot};
