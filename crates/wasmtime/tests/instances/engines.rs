@@ -93,8 +93,45 @@ fn asking_leaves_nothing() {
     template.instantiate(&mut crate::common::store(&engine)).unwrap();
 }
 
-/// What a program sees of a memory of this type: sizes, loads and stores around its end, growth. `p` is what its
-/// addresses are.
+/// Calls of a program on a memory, and what came of each.
+struct Seen {
+    store: Store<()>,
+    instance: Instance,
+    wide: bool,
+    lines: String,
+}
+
+impl Seen {
+    fn call(&mut self, name: &str, at: i64) {
+        let Seen { store, instance, .. } = self;
+        let outcome = if self.wide {
+            let function = instance.get_typed_func::<i64, i64>(&mut *store, name).unwrap();
+            function.call(store, at)
+        } else {
+            let function = instance.get_typed_func::<i32, i32>(&mut *store, name).unwrap();
+            function.call(store, i32::try_from(at).unwrap()).map(i64::from)
+        };
+        let outcome = outcome.map_err(|error| error.downcast_ref::<Trap>().copied());
+        self.lines += &format!("{name} {at}: {outcome:?}\n");
+    }
+
+    /// Loads and stores around the ends of everything, and over all of it.
+    fn look(&mut self) {
+        let memory = self.instance.get_memory(&mut self.store, "memory").unwrap();
+        let bytes = i64::try_from(memory.data_size(&self.store)).unwrap();
+        self.lines += &format!("{bytes} bytes\n");
+        let fixed = [0, 1, 99, 100, 119, 120, 4095, 4096, 65_535, 1 << 30];
+        for at in fixed.into_iter().chain([bytes - 1, bytes, bytes + 1]) {
+            for name in ["load", "far", "store", "load"] {
+                self.call(name, at.max(0));
+            }
+        }
+        self.call("fill", bytes);
+        self.call("fill", bytes + 1);
+    }
+}
+
+/// What a program sees of a memory of this type while it grows. `p` is what its addresses are.
 fn seen(engine: &Engine, ty: &str, p: &str) -> String {
     let text = format!(
         r#"(module (memory (export "memory") {ty})
@@ -109,59 +146,18 @@ fn seen(engine: &Engine, ty: &str, p: &str) -> String {
     let module = Module::new(engine, wat::parse_str(&text).unwrap()).unwrap();
     let mut store = Store::new(engine, ());
     let instance = Instance::new(&mut store, &module, &[]).unwrap();
-    let mut seen = String::new();
-    let mut step = |store: &mut Store<()>, name: &str, at: i64| {
-        let outcome = match p {
-            "i32" => instance
-                .get_typed_func::<i32, i32>(&mut *store, name)
-                .unwrap()
-                .call(&mut *store, i32::try_from(at).unwrap())
-                .map(i64::from),
-            _ => instance
-                .get_typed_func::<i64, i64>(&mut *store, name)
-                .unwrap()
-                .call(&mut *store, at),
-        };
-        let outcome = outcome.map_err(|error| error.downcast_ref::<Trap>().copied());
-        seen += &format!("{name} {at}: {outcome:?}\n");
+    let mut seen = Seen {
+        store,
+        instance,
+        wide: p == "i64",
+        lines: String::new(),
     };
     for grow in [0, 20, 1, 0, 1, 2, 100_000] {
-        step(&mut store, "grow", grow);
-        step(&mut store, "size", 0);
-        let bytes = instance
-            .get_memory(&mut store, "memory")
-            .unwrap()
-            .data_size(&store);
-        let bytes = i64::try_from(bytes).unwrap();
-        for at in [
-            0,
-            1,
-            99,
-            100,
-            119,
-            120,
-            4095,
-            4096,
-            65_535,
-            bytes - 1,
-            bytes,
-            bytes + 1,
-            1 << 30,
-        ] {
-            for name in ["load", "far", "store", "load"] {
-                step(&mut store, name, at.max(0));
-            }
-        }
-        step(&mut store, "fill", bytes);
-        step(&mut store, "fill", bytes + 1);
+        seen.call("grow", grow);
+        seen.call("size", 0);
+        seen.look();
     }
-    format!(
-        "{seen}{}",
-        instance
-            .get_memory(&mut store, "memory")
-            .unwrap()
-            .data_size(&store)
-    )
+    seen.lines
 }
 
 /// Goal: memories that begin empty, have pages of one byte, or addresses of 64 bits are right in an engine on memfold.
