@@ -1,9 +1,12 @@
 //! What ends the command early, and the exit status of every end. Plain values.
 
+use crate::run::Narrow;
 use memfold::SpaceError;
+use memfold::linux::OpenError;
 use memfold_wasmtime::NotForkable;
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// How the command ended; documented in `memfold --help`.
@@ -44,7 +47,19 @@ impl From<Exit> for ExitCode {
 pub(crate) enum Error {
     /// The module's file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    Read { path: PathBuf, source: io::Error },
+    /// It is WebAssembly, but not in the format that is run.
+    #[error(
+        "cannot run {}: it is WebAssembly in the text format, and memfold runs the binary format; \
+         `wasm-tools parse` and `wat2wasm` make that of it", .0.display()
+    )]
+    Text(PathBuf),
+    /// It is something else.
+    #[error("cannot run {}: it is not a valid module, which would begin with the bytes `\\0asm`", .0.display())]
+    NoModule(PathBuf),
+    /// Perhaps it has no end.
+    #[error("cannot run {}: it has more than {most} bytes, and no module may", path.display())]
+    TooLarge { path: PathBuf, most: u64 },
     /// The module's state is more than a fork copies.
     #[error("{}", Reasons(.0))]
     NotForkable(#[from] NotForkable),
@@ -66,31 +81,97 @@ pub(crate) enum Error {
     /// As before, because the budget is too small.
     #[error("the budget is too small to warm up even one instance: {0}")]
     WarmBudget(String),
+    /// As before, because the machine has no room.
+    #[error("the machine has no room to warm up even one instance: {0}")]
+    WarmMachine(String),
+    /// A limit of the machine that is known before the first clone.
+    #[error(
+        "{clones} clone{} cannot be made on this machine: {}",
+        if *clones == 1 { "" } else { "s" },
+        Semicolons(narrow)
+    )]
+    NoRoom { clones: u32, narrow: Vec<Narrow> },
+    /// Too few descriptors.
+    #[error(
+        "the process may not open enough files: RLIMIT_NOFILE is {}, and memfold needs about 10; \
+         `ulimit -n 64` is plenty", OrUnlimited(*limit)
+    )]
+    Descriptors { limit: Option<u64> },
     /// No defect has this name.
     #[error("there is no defect `{0}`; `memfold explain race --list` names them all")]
     Defect(String),
     /// The manager, or the glue to the engine.
     #[error(transparent)]
-    Memory(#[from] memfold::Error),
+    Memory(memfold::Error),
     /// The glue to the engine.
     #[error(transparent)]
     Glue(memfold_wasmtime::Error),
     /// The system refused something that every Linux gives.
     #[error("the system refused {what}: {source}")]
-    System {
-        what: &'static str,
-        source: std::io::Error,
-    },
+    System { what: &'static str, source: io::Error },
 }
 
+/// `EMFILE`: the process has as many descriptors as it may.
+const TOO_MANY_OPEN_FILES: i32 = 24;
+
 impl Error {
+    /// The module's file cannot be read.
+    pub(crate) fn read(path: &Path, source: io::Error) -> Self {
+        if source.raw_os_error() == Some(TOO_MANY_OPEN_FILES) {
+            return Error::descriptors();
+        }
+        let path = path.to_owned();
+        Error::Read { path, source }
+    }
+
+    /// The system refused to do `what`.
+    pub(crate) fn system(what: &'static str, source: io::Error) -> Self {
+        if source.raw_os_error() == Some(TOO_MANY_OPEN_FILES) {
+            return Error::descriptors();
+        }
+        Error::System { what, source }
+    }
+
+    fn descriptors() -> Self {
+        Error::Descriptors {
+            limit: memfold::linux::probe().descriptor_limit,
+        }
+    }
+
     /// The exit status that says it to programs.
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Error::Warm(_) => Exit::Failed,
-            Error::System { .. } => Exit::Machine,
+            Error::System { .. }
+            | Error::NoRoom { .. }
+            | Error::Descriptors { .. }
+            | Error::WarmMachine(_) => Exit::Machine,
             Error::Memory(error) | Error::Glue(memfold_wasmtime::Error::Memory(error)) => memory_exit(error),
             _ => Exit::Input,
+        }
+    }
+}
+
+impl From<memfold::Error> for Error {
+    fn from(error: memfold::Error) -> Self {
+        use OpenError::{NoPagemapScan, NoUserfaultfd, Resources, UserModeRefused};
+        match error {
+            memfold::Error::Machine(
+                NoPagemapScan {
+                    errno: TOO_MANY_OPEN_FILES,
+                }
+                | NoUserfaultfd {
+                    errno: TOO_MANY_OPEN_FILES,
+                }
+                | UserModeRefused {
+                    errno: TOO_MANY_OPEN_FILES,
+                }
+                | Resources {
+                    errno: TOO_MANY_OPEN_FILES,
+                    ..
+                },
+            ) => Error::descriptors(),
+            other => Error::Memory(other),
         }
     }
 }
@@ -98,7 +179,7 @@ impl Error {
 impl From<memfold_wasmtime::Error> for Error {
     fn from(error: memfold_wasmtime::Error) -> Self {
         match error {
-            memfold_wasmtime::Error::Memory(error) => Error::Memory(error),
+            memfold_wasmtime::Error::Memory(error) => Error::from(error),
             other => Error::Glue(other),
         }
     }
@@ -131,6 +212,30 @@ impl fmt::Display for Reasons<'_> {
 fn invalid(reason: &memfold_wasmtime::Reason) -> bool {
     use memfold_wasmtime::Reason;
     matches!(reason, Reason::Invalid { .. } | Reason::Component)
+}
+
+/// Clauses of one sentence.
+struct Semicolons<'a, T>(&'a [T]);
+
+impl<T: fmt::Display> fmt::Display for Semicolons<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, clause) in self.0.iter().enumerate() {
+            let before = if number == 0 { "" } else { "; " };
+            write!(f, "{before}{clause}")?;
+        }
+        Ok(())
+    }
+}
+
+struct OrUnlimited(Option<u64>);
+
+impl fmt::Display for OrUnlimited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(number) => number.fmt(f),
+            None => f.write_str("unlimited"),
+        }
+    }
 }
 
 struct Lines<'a>(&'a [String]);

@@ -38,7 +38,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("memfold: {error}");
+            output::complain(&error);
             error.exit().into()
         }
     }

@@ -1,16 +1,21 @@
-//! Prints what a command has to say. Called once, at its end.
+//! Prints what a command has to say: the report, once, at its end; and what went wrong.
 
 use crate::error::Error;
+use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
 /// Writes to stdout. That whoever reads it has gone is no error: then nobody is there to be told.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(source) if source.kind() != ErrorKind::BrokenPipe => Err(Error::System {
-            what: "to write the report",
-            source,
-        }),
+        Err(source) if source.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::system("to write the report", source))
+        }
         _ => Ok(()),
     }
+}
+
+/// Writes a line to stderr. If that is full or gone, the exit status says what it can.
+pub(crate) fn complain(what: &dyn Display) {
+    let _ = writeln!(io::stderr(), "memfold: {what}");
 }

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Done, memfold, module};
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs it, waits until the program has begun, interrupts it, and waits for its end.
 fn interrupted(words: &str) -> Done {
+    interrupted_before(words, |_| ())
+}
+
+/// The same with something done before the interrupt.
+fn interrupted_before(words: &str, before: impl FnOnce(&mut Option<BufReader<ChildStderr>>)) -> Done {
     let mut command = memfold(&format!("run {} --inherit --json {words}", module(SLOW)));
     let mut child = command
         .stdout(Stdio::piped())
@@ -50,6 +55,8 @@ fn interrupted(words: &str) -> Done {
     let mut line = String::new();
     stderr.read_line(&mut line).expect("it is text");
     assert_eq!(line, "begun\n");
+    let mut stderr = Some(stderr);
+    before(&mut stderr);
     let number = child.id().to_string();
     let killed = Command::new("kill").args(["-INT", &number]).status();
     assert!(killed.expect("there is a `kill`").success());
@@ -58,7 +65,9 @@ fn interrupted(words: &str) -> Done {
     let mut out = child.stdout.take().expect("it is piped");
     out.read_to_string(&mut stdout).expect("it is text");
     let mut rest = String::new();
-    stderr.read_to_string(&mut rest).expect("it is text");
+    if let Some(mut stderr) = stderr {
+        stderr.read_to_string(&mut rest).expect("it is text");
+    }
     Done {
         status,
         stdout,
@@ -93,6 +102,14 @@ fn an_endless_loop_is_ended() {
             "{report}"
         );
     }
+}
+
+/// Goal: that nobody can be told of it does not keep a run from ending. Method: an endless loop, and who reads stderr goes first.
+#[test]
+fn a_run_is_ended_that_cannot_say_so() {
+    let done = interrupted_before("--clones 4 --call spin", |stderr| drop(stderr.take()));
+    assert_eq!(done.status, 130);
+    assert_eq!(done.report()["interrupted"], true);
 }
 
 /// Goal: no new call begins. Method: many short calls; the report has some of them.

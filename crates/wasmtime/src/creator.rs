@@ -5,14 +5,18 @@
 //! then owned by a store. Nothing here is locked: a memory is grown through
 //! `&mut`, and the manager does its own locking.
 
+#[cfg(test)]
+mod tests;
+
 use crate::code::GuestCode;
-use crate::config::{GUARD, RESERVATION, size};
-use crate::handoff::{self, Offer};
-use memfold::{Memory, Space};
+use crate::config::{GC_GUARD, GUARD, RESERVATION};
+use crate::ground::Ground;
+use crate::handoff::{self, Addresses, Offer};
+use memfold::Memory;
 use std::sync::Arc;
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
-/// Makes the memories of an engine.
+/// Makes the memories of an engine, and its heaps for garbage-collected objects.
 pub(crate) struct Creator {
     memory: Memory,
 }
@@ -22,71 +26,93 @@ impl Creator {
         Creator { memory }
     }
 
-    /// The space on offer, or a new one of zeros.
-    fn space(&self, minimum: usize) -> Result<Offer, String> {
-        if let Some(offer) = handoff::take() {
-            return Ok(offer);
-        }
-        if minimum == 0 {
-            return Err(
-                "a memory that begins empty is not supported: its first size must be a page or more".into(),
-            );
-        }
-        let space = self
-            .memory
-            .create(size(minimum as u64))
-            .map_err(|error| error.to_string())?;
-        Ok(Offer {
-            space: Arc::new(space),
-            code: None,
-        })
+    /// A new space of zeros.
+    fn zeros(&self, minimum: usize) -> Result<Ground, String> {
+        Ground::new(&self.memory, minimum as u64).map_err(|error| error.to_string())
     }
 }
 
-// SAFETY: every memory stands on a space of `RESERVATION + GUARD` bytes of addresses, of which only the first
-// `byte_size` are accessible, so the guard that compiled code relies on is there; other sizes are refused. A space
+// SAFETY: every memory stands on a space of `RESERVATION + GUARD` bytes of addresses behind its first byte, of which only
+// the first `byte_size` (and the rest of their last page) are accessible, so the guard that compiled code relies on is
+// there; other sizes are refused. Pages of less than 4 KiB are bounds-checked by the compiled code itself. A space
 // made here is all zeros. A space on offer holds a fork's contents, which is what its instance is to start with:
-// the module's own segments are empty, and whoever offers it hands it to one memory only. Nobody but the
-// owner of the store writes to the space after that: `InstanceSpace` offers no way to.
+// the module's own segments are empty, whoever offers it hands it to one memory only, of the type that it is for, and it is
+// not a heap: those have another guard. It may be longer than `byte_size` says until `Template::place` has grown the memory
+// to it, before any code runs. Nobody but the owner of the store writes to the space after that: `InstanceSpace`
+// offers no way to.
 unsafe impl MemoryCreator for Creator {
     fn new_memory(
         &self,
-        _type: MemoryType,
+        ty: MemoryType,
         minimum: usize,
         _maximum: Option<usize>,
         reserved: Option<usize>,
         guard: usize,
     ) -> Result<Box<dyn LinearMemory>, String> {
-        let reserved = reserved.unwrap_or(minimum) as u64;
-        if reserved > RESERVATION || guard as u64 > GUARD || minimum as u64 > RESERVATION {
+        let addresses = Addresses {
+            reservation: reserved.unwrap_or(minimum) as u64,
+            guard: guard as u64,
+        };
+        if handoff::answer(addresses) {
+            return Err("this engine was only asked how it is configured".into());
+        }
+        let holds = holds(addresses)?;
+        if minimum as u64 > RESERVATION {
             return Err(format!(
-                "a memory of {minimum} bytes with {reserved} bytes of addresses and a guard of {guard} does not fit: \
-                 `memfold_wasmtime::configure` must be the last to set these"
+                "a memory that begins with {minimum} bytes is not supported: the most is {RESERVATION}"
             ));
         }
-        let Offer { space, code } = self.space(minimum)?;
-        if space.len() < minimum as u64 {
-            return Err(format!(
-                "the space has {} bytes, the memory needs {minimum}",
-                space.len()
-            ));
-        }
-        Ok(Box::new(Linear { space, _code: code }))
+        let offer = match holds {
+            Holds::Memory => handoff::take(&ty),
+            Holds::Objects => None,
+        };
+        let (ground, code) = match offer {
+            Some(Offer { ground, code, .. }) => (ground, Some(code)),
+            None => (self.zeros(minimum)?, None),
+        };
+        Ok(Box::new(Linear {
+            len: minimum,
+            ground,
+            _code: code,
+        }))
+    }
+}
+
+/// What a memory is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holds {
+    /// A memory of a module.
+    Memory,
+    /// The heap of a store for garbage-collected objects.
+    Objects,
+}
+
+/// Told by the guard, which `configure` sets for each.
+fn holds(addresses: Addresses) -> Result<Holds, String> {
+    match (addresses.reservation, addresses.guard) {
+        (RESERVATION, GUARD) => Ok(Holds::Memory),
+        (RESERVATION, GC_GUARD) => Ok(Holds::Objects),
+        (reservation, guard) => Err(format!(
+            "the engine asks for memories of {reservation} bytes of addresses with a guard of {guard} (`memory_reservation`, \
+             `memory_guard_size`), and memfold needs {RESERVATION} and {GUARD}: call `memfold_wasmtime::configure` after \
+             all other settings"
+        )),
     }
 }
 
 /// One memory of a store.
 struct Linear {
-    space: Arc<Space>,
+    /// Bytes of it now; never more than the space has.
+    len: usize,
+    ground: Ground,
     /// Dropped with the memory: until then its faults come from guest code.
     _code: Option<Arc<GuestCode>>,
 }
 
-// SAFETY: the space does not move, is accessible up to its length, and lives as long as this value. It may be longer
-// than the module's minimum (a fork of a memory that has grown): Wasmtime takes `byte_size` as the current size.
+// SAFETY: the space does not move, is accessible up to `len` at the least, and lives as long as this value.
 unsafe impl LinearMemory for Linear {
     fn byte_size(&self) -> usize {
-        usize::try_from(self.space.len()).expect("a space has an address for each byte")
+        self.len
     }
 
     fn byte_capacity(&self) -> usize {
@@ -97,10 +123,16 @@ unsafe impl LinearMemory for Linear {
         if new_size > self.byte_capacity() {
             return Err(wasmtime::Error::msg("a memory cannot grow beyond 4 GiB"));
         }
-        Ok(self.space.grow(new_size as u64)?)
+        // The space of a fork has the length already that its memory grows to first, and pages of the machine may be
+        // larger than those of the memory.
+        if new_size as u64 > self.ground.len() {
+            self.ground.grow(new_size as u64)?;
+        }
+        self.len = new_size;
+        Ok(())
     }
 
     fn as_ptr(&self) -> *mut u8 {
-        self.space.as_ptr().as_ptr()
+        self.ground.as_ptr()
     }
 }

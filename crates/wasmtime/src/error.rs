@@ -10,10 +10,26 @@ pub enum Error {
          call `memfold_wasmtime::configure` on its configuration, after all other settings"
     )]
     NotConfigured,
-    /// The module was not compiled from the prepared one.
-    #[error("the compiled module is not the prepared one: it has no export {export:?}")]
+    /// A setting of the engine was changed after [`configure`](crate::configure).
+    #[error(
+        "the engine's setting `{setting}` is {found}, and memfold needs {wanted}: \
+         call `memfold_wasmtime::configure` on its configuration, after all other settings"
+    )]
+    Setting {
+        /// The method of [`wasmtime::Config`] that sets it.
+        setting: &'static str,
+        /// What the engine has.
+        found: String,
+        /// What it must have.
+        wanted: String,
+    },
+    /// The module was not compiled from the prepared one, but perhaps from another one.
+    #[error(
+        "the compiled module is not the prepared one (it has no export {export:?}): \
+         compile `Prepared::wasm` of the same module, prepared by the same version of memfold"
+    )]
     WrongModule {
-        /// An export that it should have.
+        /// The export that it should have. Its name ends with a fingerprint of the module.
         export: String,
     },
     /// The engine cannot compile the module.
@@ -25,6 +41,18 @@ pub enum Error {
     /// The store refused the instance.
     #[error("the instance cannot be made: {0:#}")]
     Instantiate(wasmtime::Error),
+    /// The limiter of the fork's store refused a memory as large as the fork's. As with any instance that Wasmtime
+    /// could not finish, what there is of it goes with the store.
+    #[error(
+        "the store's limits refuse a memory of {bytes} bytes, which the fork has from its parent: \
+         allow as much in the fork's store ({reason:#})"
+    )]
+    StoreLimit {
+        /// Bytes of the fork's memory.
+        bytes: u64,
+        /// What the limiter, or Wasmtime for it, said.
+        reason: wasmtime::Error,
+    },
     /// The program trapped, or a host function that it called failed.
     #[error("the program failed: {0:#}")]
     Program(wasmtime::Error),

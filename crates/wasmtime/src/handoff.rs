@@ -2,31 +2,71 @@
 //!
 //! `MemoryCreator::new_memory` is told neither store nor instance. But
 //! instantiation is synchronous, so the space waits in a thread-local place
-//! that [`offer`] fills just before and the creator empties; its guard then
-//! says whether that happened, and puts back what was there before.
+//! that [`offer`] fills just before and the creator empties; the guard then
+//! puts back what was there before. An offer says what it is for, and
+//! is taken by a linear memory of that type only: the heap for
+//! garbage-collected objects is made by the same creator, on the same thread, *before* the memory.
 //!
-//! Thread-local: no lock. A `ResourceLimiter` runs between the two. If it
-//! makes an instance itself, that one may take the space; whoever offered it
+//! In the same way [`ask`] learns what the creator is asked for, without a
+//! memory being made.
+//!
+//! Thread-local: no lock. A `ResourceLimiter` runs between offer and memory. If it
+//! makes an instance itself, with a memory of the very same type, that one may take the space; whoever offered it
 //! compares addresses afterwards and finds out.
 
 use crate::code::GuestCode;
-use memfold::Space;
-use std::cell::RefCell;
+use crate::ground::Ground;
+use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::sync::Arc;
+use wasmtime::MemoryType;
 
 /// A space for one memory.
 pub(crate) struct Offer {
-    pub(crate) space: Arc<Space>,
+    pub(crate) ground: Ground,
+    /// The only memory that may take it.
+    pub(crate) wanted: Wanted,
     /// Kept as long as the memory: the code that runs on it.
-    pub(crate) code: Option<Arc<GuestCode>>,
+    pub(crate) code: Arc<GuestCode>,
+}
+
+/// A linear memory with 32-bit addresses and pages of 64 KiB that belongs to one thread at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) minimum_pages: u64,
+    pub(crate) maximum_pages: Option<u64>,
+}
+
+impl Wanted {
+    fn is(self, ty: &MemoryType) -> bool {
+        ty.minimum() == self.minimum_pages
+            && ty.maximum() == self.maximum_pages
+            && ty.page_size() == 1 << 16
+            && !ty.is_64()
+            && !ty.is_shared()
+    }
+}
+
+/// What Wasmtime asks of a creator besides the type, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Addresses {
+    pub(crate) reservation: u64,
+    pub(crate) guard: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Question {
+    None,
+    Open,
+    Answered(Addresses),
 }
 
 thread_local! {
     static NEXT: RefCell<Option<Offer>> = const { RefCell::new(None) };
+    static QUESTION: Cell<Question> = const { Cell::new(Question::None) };
 }
 
-/// The next memory made on this thread, while the guard lives, gets the space.
+/// The next memory of the wanted type made on this thread, while the guard lives, gets the space.
 #[must_use]
 pub(crate) fn offer(offer: Offer) -> Offered {
     let before = NEXT.with(|next| next.borrow_mut().replace(offer));
@@ -36,9 +76,29 @@ pub(crate) fn offer(offer: Offer) -> Offered {
     }
 }
 
-/// Takes what is offered on this thread, once.
-pub(crate) fn take() -> Option<Offer> {
-    NEXT.with(|next| next.borrow_mut().take())
+/// Takes what is offered on this thread, once, if it is for a linear memory of this type.
+pub(crate) fn take(ty: &MemoryType) -> Option<Offer> {
+    NEXT.with(|next| next.borrow_mut().take_if(|offer| offer.wanted.is(ty)))
+}
+
+/// What the creator is asked for when `make` makes a memory on this thread. That memory is refused.
+/// `None`: the creator was not asked.
+pub(crate) fn ask(make: impl FnOnce()) -> Option<Addresses> {
+    let before = QUESTION.replace(Question::Open);
+    make();
+    match QUESTION.replace(before) {
+        Question::Answered(addresses) => Some(addresses),
+        Question::None | Question::Open => None,
+    }
+}
+
+/// Whether somebody on this thread only asks; then this is the answer.
+pub(crate) fn answer(addresses: Addresses) -> bool {
+    let asked = matches!(QUESTION.get(), Question::Open);
+    if asked {
+        QUESTION.set(Question::Answered(addresses));
+    }
+    asked
 }
 
 /// While it lives, a space is on offer, or was taken.
@@ -46,13 +106,6 @@ pub(crate) struct Offered {
     before: Option<Offer>,
     /// It belongs to the thread that made it.
     not_send: PhantomData<*const ()>,
-}
-
-impl Offered {
-    /// Whether a memory took the space.
-    pub(crate) fn taken(&self) -> bool {
-        NEXT.with(|next| next.borrow().is_none())
-    }
 }
 
 impl Drop for Offered {

@@ -6,11 +6,10 @@
 
 use crate::error::Error;
 use crate::globals::Globals;
-use crate::held::InstanceSpace;
+use crate::ground::Ground;
+use crate::held::{InstanceSpace, SnapshotSpace};
 use crate::template::Template;
-use memfold::Space;
 use std::fmt;
-use std::sync::Arc;
 use wasmtime::{Instance, Store, TypedFunc, WasmParams, WasmResults};
 
 /// An instance that can be forked.
@@ -21,15 +20,15 @@ use wasmtime::{Instance, Store, TypedFunc, WasmParams, WasmResults};
 pub struct ForkInstance<T: 'static> {
     template: Template<T>,
     instance: Instance,
-    space: Arc<Space>,
+    ground: Ground,
 }
 
 impl<T> ForkInstance<T> {
-    pub(crate) fn new(template: Template<T>, instance: Instance, space: Arc<Space>) -> Self {
+    pub(crate) fn new(template: Template<T>, instance: Instance, ground: Ground) -> Self {
         ForkInstance {
             template,
             instance,
-            space,
+            ground,
         }
     }
 
@@ -40,7 +39,7 @@ impl<T> ForkInstance<T> {
 
     /// The memory: its size, its eviction, pins.
     pub fn space(&self) -> InstanceSpace<'_> {
-        InstanceSpace(&self.space)
+        InstanceSpace(&self.ground)
     }
 
     /// Calls a function of the instance, and tells a memory failure from a trap.
@@ -65,7 +64,7 @@ impl<T> ForkInstance<T> {
     /// # Errors
     /// [`Error::MemoryLost`], once for each failure.
     pub fn check(&self) -> Result<(), Error> {
-        match self.space.take_failure() {
+        match self.ground.space().take_failure() {
             Some(failure) => Err(Error::MemoryLost { failure }),
             None => Ok(()),
         }
@@ -79,8 +78,11 @@ impl<T> ForkInstance<T> {
     /// data of the store (files that the program has open among them), fuel,
     /// epoch deadline and limits. What the program drew at random it has twice.
     ///
+    /// The limiter of the child's store, if it has one, is asked twice: whether a memory of the module's first size may be made, and
+    /// whether it may grow to the size that the parent's has now.
+    ///
     /// # Errors
-    /// [`Error::Memory`] when the budget is spent, [`Error::Instantiate`] when
+    /// [`Error::Memory`] when the budget is spent, [`Error::Instantiate`] and [`Error::StoreLimit`] when
     /// the child's store refuses, [`Error::MemoryLost`] as in [`check`](ForkInstance::check).
     ///
     /// # Panics
@@ -88,7 +90,7 @@ impl<T> ForkInstance<T> {
     /// another engine.
     pub fn fork(&self, parent: &mut Store<T>, child: &mut Store<T>) -> Result<ForkInstance<T>, Error> {
         let globals = self.at_rest(parent)?;
-        let fork = self.template.place(child, self.space.fork()?)?;
+        let fork = self.template.place(child, self.ground.fork()?)?;
         self.template.write_globals(child, &fork.instance, &globals);
         Ok(fork)
     }
@@ -105,11 +107,11 @@ impl<T> ForkInstance<T> {
     /// When `store` is not the store of this instance.
     pub fn freeze(&self, store: &mut Store<T>) -> Result<Snapshot<T>, Error> {
         let globals = self.at_rest(store)?;
-        let space = Arc::new(self.space.freeze()?);
+        let ground = self.ground.freeze()?;
         Ok(Snapshot {
             template: self.template.clone(),
             globals,
-            space,
+            ground,
         })
     }
 
@@ -118,7 +120,7 @@ impl<T> ForkInstance<T> {
     fn at_rest(&self, store: &mut Store<T>) -> Result<Globals, Error> {
         assert_eq!(
             self.template.address(store, &self.instance),
-            self.space.as_ptr().as_ptr(),
+            self.ground.as_ptr(),
             "the instance belongs to another store"
         );
         self.check()?;
@@ -129,7 +131,7 @@ impl<T> ForkInstance<T> {
 impl<T> fmt::Debug for ForkInstance<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ForkInstance")
-            .field("space", &self.space)
+            .field("space", self.ground.space())
             .finish_non_exhaustive()
     }
 }
@@ -139,29 +141,28 @@ impl<T> fmt::Debug for ForkInstance<T> {
 pub struct Snapshot<T: 'static> {
     template: Template<T>,
     globals: Globals,
-    space: Arc<Space>,
+    ground: Ground,
 }
 
 impl<T> Snapshot<T> {
     /// Makes an instance that goes on from the snapshot.
     ///
     /// # Errors
-    /// [`Error::Memory`] when the budget is spent, [`Error::Instantiate`] when
-    /// the store's limits refuse.
+    /// [`Error::Memory`] when the budget is spent, [`Error::Instantiate`] and [`Error::StoreLimit`] when
+    /// the store's limits refuse, as in [`fork`](ForkInstance::fork).
     ///
     /// # Panics
     /// When the store belongs to another engine.
     pub fn instantiate(&self, store: &mut Store<T>) -> Result<ForkInstance<T>, Error> {
-        let instance = self.template.place(store, self.space.fork()?)?;
+        let instance = self.template.place(store, self.ground.fork()?)?;
         self.template
             .write_globals(store, &instance.instance, &self.globals);
         Ok(instance)
     }
 
-    /// The frozen memory. No program runs on it; what is written to it, later
-    /// instances start with.
-    pub fn space(&self) -> &Space {
-        &self.space
+    /// The frozen memory, to be looked at.
+    pub fn space(&self) -> SnapshotSpace<'_> {
+        SnapshotSpace(&self.ground)
     }
 }
 
@@ -170,7 +171,7 @@ impl<T> Clone for Snapshot<T> {
         Snapshot {
             template: self.template.clone(),
             globals: self.globals.clone(),
-            space: Arc::clone(&self.space),
+            ground: self.ground.clone(),
         }
     }
 }
@@ -178,7 +179,7 @@ impl<T> Clone for Snapshot<T> {
 impl<T> fmt::Debug for Snapshot<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Snapshot")
-            .field("space", &self.space)
+            .field("space", self.ground.space())
             .finish_non_exhaustive()
     }
 }

@@ -3,7 +3,7 @@
 //! | step | by |
 //! | --- | --- |
 //! | make a module forkable, or learn every reason why not | [`prepare`] |
-//! | let an engine take its memories from memfold | [`configure`] |
+//! | let an engine take its memories from memfold, and see whether it does | [`configure`], [`check`] |
 //! | compile and link once | [`Template::new`] |
 //! | make an instance, warm it up | [`Template::instantiate`], [`ForkInstance::call`] |
 //! | fork it, or freeze it and make many of it | [`ForkInstance::fork`], [`ForkInstance::freeze`] |
@@ -54,15 +54,16 @@ mod config;
 mod creator;
 mod error;
 mod globals;
+mod ground;
 mod handoff;
 mod held;
 mod instance;
 mod prepare;
 mod template;
 
-pub use config::configure;
+pub use config::{ADDRESSES_PER_MEMORY, check, configure};
 pub use error::Error;
-pub use held::InstanceSpace;
+pub use held::{InstanceSpace, SnapshotSpace};
 pub use instance::{ForkInstance, Snapshot};
 pub use prepare::{GlobalPlan, MemoryPlan, NotForkable, Prepared, Reason, Segment, Site, prepare};
 pub use template::Template;

@@ -9,13 +9,16 @@ use crate::code::GuestCode;
 use crate::config;
 use crate::error::Error;
 use crate::globals::Globals;
-use crate::handoff::{self, Offer};
+use crate::ground::Ground;
+use crate::handoff::{self, Offer, Wanted};
 use crate::instance::ForkInstance;
 use crate::prepare::Prepared;
-use memfold::{Memory, OnLoss, Space};
+use memfold::{Memory, OnLoss};
 use std::fmt;
 use std::sync::Arc;
 use wasmtime::{Extern, Instance, InstancePre, Linker, Module, ModuleExport, Store};
+
+const WASM_PAGE: u64 = 1 << 16;
 
 /// A program of which instances can be made and forked. Cheap to clone; may be
 /// used from several threads at once.
@@ -28,7 +31,8 @@ struct Parts<T: 'static> {
     memory: ModuleExport,
     globals: Box<[ModuleExport]>,
     start: Option<ModuleExport>,
-    pristine: Space,
+    pristine: Ground,
+    wanted: Wanted,
     code: Arc<GuestCode>,
 }
 
@@ -39,7 +43,7 @@ impl<T> Template<T> {
     /// [`configure`](crate::configure) was applied to.
     ///
     /// # Errors
-    /// [`Error::Compile`], [`Error::Link`] and [`Error::NotConfigured`] for the
+    /// [`Error::Compile`], [`Error::Link`], [`Error::NotConfigured`] and [`Error::Setting`] for the
     /// engine and the linker, [`Error::Memory`] when the budget has no room for
     /// the program's data.
     pub fn new(memory: &Memory, linker: &Linker<T>, prepared: &Prepared) -> Result<Self, Error> {
@@ -51,7 +55,7 @@ impl<T> Template<T> {
     /// [`Prepared::wasm`], such as one that was serialized.
     ///
     /// # Errors
-    /// As [`new`](Template::new), and [`Error::WrongModule`] for another module.
+    /// As [`new`](Template::new), and [`Error::WrongModule`] for another module, prepared ones included.
     pub fn from_module(
         memory: &Memory,
         linker: &Linker<T>,
@@ -72,13 +76,17 @@ impl<T> Template<T> {
             .collect::<Result<_, _>>()?;
         let start = prepared.start().map(export).transpose()?;
         let pre = linker.instantiate_pre(module).map_err(Error::Link)?;
-        config::probe(linker.engine(), memory)?;
+        config::check(linker.engine())?;
         let parts = Parts {
             pre,
             memory: memory_export,
             globals,
             start,
             pristine: pristine(memory, prepared)?,
+            wanted: Wanted {
+                minimum_pages: prepared.memory().minimum_pages,
+                maximum_pages: prepared.memory().maximum_pages,
+            },
             code: Arc::new(GuestCode::new(module)?),
         };
         Ok(Template {
@@ -112,13 +120,12 @@ impl<T> Template<T> {
         Ok(instance)
     }
 
-    /// An instance on this space; none of its code runs.
-    pub(crate) fn place(&self, store: &mut Store<T>, space: Space) -> Result<ForkInstance<T>, Error> {
-        let space = Arc::new(space);
-        let code = Some(Arc::clone(&self.parts.code));
+    /// An instance on this ground; none of its code runs.
+    pub(crate) fn place(&self, store: &mut Store<T>, ground: Ground) -> Result<ForkInstance<T>, Error> {
         let offered = handoff::offer(Offer {
-            space: Arc::clone(&space),
-            code,
+            ground: ground.clone(),
+            wanted: self.parts.wanted,
+            code: Arc::clone(&self.parts.code),
         });
         let instance = self
             .parts
@@ -126,10 +133,21 @@ impl<T> Template<T> {
             .instantiate(&mut *store)
             .map_err(Error::Instantiate)?;
         drop(offered);
-        if self.address(store, &instance) != space.as_ptr().as_ptr() {
+        let memory = self.memory(store, &instance);
+        if memory.data_ptr(&*store) != ground.as_ptr() {
             return Err(Error::NotConfigured);
         }
-        Ok(ForkInstance::new(self.clone(), instance, space))
+        // Wasmtime has made a memory of the module's first size. That it is as large as the parent's is told to it, and by it
+        // to the store's limiter, as growth; the pages are there already.
+        let grown = ground.len() / WASM_PAGE - memory.size(&*store);
+        if grown > 0 {
+            let refused = |reason| Error::StoreLimit {
+                bytes: ground.len(),
+                reason,
+            };
+            memory.grow(&mut *store, grown).map_err(refused)?;
+        }
+        Ok(ForkInstance::new(self.clone(), instance, ground))
     }
 
     /// Where the instance's memory begins.
@@ -137,12 +155,14 @@ impl<T> Template<T> {
     /// # Panics
     /// When the instance is not of this store.
     pub(crate) fn address(&self, store: &mut Store<T>, instance: &Instance) -> *mut u8 {
+        self.memory(store, instance).data_ptr(&*store)
+    }
+
+    fn memory(&self, store: &mut Store<T>, instance: &Instance) -> wasmtime::Memory {
         let memory = instance
             .get_module_export(&mut *store, &self.parts.memory)
             .and_then(Extern::into_memory);
-        memory
-            .expect("the template checked its exports")
-            .data_ptr(&*store)
+        memory.expect("the template checked its exports")
     }
 
     pub(crate) fn read_globals(&self, store: &mut Store<T>, instance: &Instance) -> Globals {
@@ -169,13 +189,13 @@ impl<T> fmt::Debug for Template<T> {
 }
 
 /// The memory as the data segments leave it.
-fn pristine(memory: &Memory, prepared: &Prepared) -> Result<Space, Error> {
-    let space = memory.create(config::size(prepared.memory().minimum_pages << 16))?;
+fn pristine(memory: &Memory, prepared: &Prepared) -> Result<Ground, Error> {
+    let ground = Ground::new(memory, prepared.memory().minimum_pages * WASM_PAGE)?;
     // A guest must not take the process with it: host code (a `memory.copy` of Wasmtime's) that meets a page which cannot be had
     // goes on, and the call ends with `Error::MemoryLost`.
-    space.set_on_loss(OnLoss::Sink)?;
+    ground.space().set_on_loss(OnLoss::Sink)?;
     for segment in prepared.segments() {
-        space.write(segment.offset, &segment.bytes)?;
+        ground.write(segment.offset, &segment.bytes)?;
     }
-    Ok(space.freeze()?)
+    Ok(ground.freeze()?)
 }

@@ -12,9 +12,10 @@ use super::interrupt::Interrupt;
 use super::order::Order;
 use super::trouble::{Failed, REPORTED, Stop};
 use crate::args::Before;
+use crate::error::Error;
 use indicatif::ProgressBar;
-use std::panic;
-use std::thread;
+use std::sync::OnceLock;
+use std::{io, panic, thread};
 
 /// What is to be done.
 #[derive(Clone, Copy)]
@@ -56,21 +57,32 @@ impl Tally {
     }
 }
 
-/// Calls every guest as often as planned, or until it fails or the user wants an end.
-pub(crate) fn run(guests: &mut [Option<Guest>], plan: Plan<'_>) -> Tally {
+/// Calls every guest as often as planned, or until it fails or the user wants an end. No call is made if the
+/// system refuses a thread.
+pub(crate) fn run(guests: &mut [Option<Guest>], plan: Plan<'_>) -> Result<Tally, Error> {
     let threads = usize::try_from(plan.threads).unwrap_or(usize::MAX);
     let share = guests.len().div_ceil(threads).max(1);
     let mut shares = guests.chunks_mut(share);
     let first = shares.next().unwrap_or_default();
+    // Whether all threads are there, and the calls begin.
+    let begins = OnceLock::new();
     thread::scope(|scope| {
-        let others: Vec<_> = shares
-            .map(|share| scope.spawn(move || rounds(share, plan)))
-            .collect();
+        let start = |share| {
+            let begins = &begins;
+            thread::Builder::new().spawn_scoped(scope, move || match begins.wait() {
+                true => rounds(share, plan),
+                false => Tally::default(),
+            })
+        };
+        let others: io::Result<Vec<_>> = shares.map(start).collect();
+        let _ = begins.set(others.is_ok());
+        let others =
+            others.map_err(|source| Error::system("to start as many threads as --threads says", source))?;
         let mut tally = rounds(first, plan);
         for other in others {
             tally.join(other.join().unwrap_or_else(|broken| panic::resume_unwind(broken)));
         }
-        tally
+        Ok(tally)
     })
 }
 

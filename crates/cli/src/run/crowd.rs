@@ -91,7 +91,10 @@ impl Crowd {
             Err(Stop::Interrupted) => GoesOn::No,
             Err(Stop::Trouble(trouble)) => {
                 // Without room for this one there is none for those after it.
-                let all = trouble.kind == Kind::Budget && snapshot.is_some();
+                let all = match trouble.kind {
+                    Kind::Budget => snapshot.is_some(),
+                    kind => kind == Kind::Machine,
+                };
                 self.failed += if all { clones - number } else { 1 };
                 if self.failures.len() < REPORTED {
                     self.failures.push(Failed::new(number, None, trouble));
@@ -127,6 +130,7 @@ fn warm(program: &Program) -> Result<Option<Snapshot<Host>>, Stop> {
 fn warm_error(Trouble { kind, message }: Trouble) -> Error {
     match kind {
         Kind::Budget => Error::WarmBudget(message),
+        Kind::Machine => Error::WarmMachine(message),
         _ => Error::Warm(message),
     }
 }

@@ -12,6 +12,7 @@
 //! The signal arrives at a thread of its own, so anything may be done there.
 
 use crate::error::{Error, Exit};
+use crate::output;
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 use std::process;
@@ -37,10 +38,7 @@ pub(crate) struct Interrupt {
 impl Interrupt {
     /// Watches for SIGINT from now on. Once in a process.
     pub(crate) fn watch(engine: &Engine) -> Result<Self, Error> {
-        let refused = |source| Error::System {
-            what: "to watch for SIGINT",
-            source,
-        };
+        let refused = |source| Error::system("to watch for SIGINT", source);
         let interrupt = Interrupt {
             state: Arc::new(AtomicU8::new(NOTHING_YET)),
         };
@@ -74,10 +72,10 @@ impl Interrupt {
             swapped.is_ok()
         };
         if swap(IN_ORDER, WANTED) {
-            eprintln!("memfold: interrupted, finishing (once more ends it at once)");
             engine.increment_epoch();
+            output::complain(&"interrupted, finishing (once more ends it at once)");
         } else {
-            eprintln!("memfold: interrupted");
+            output::complain(&"interrupted");
             process::exit(i32::from(Exit::Interrupted.code()));
         }
     }

@@ -5,6 +5,7 @@
 //! round, for what has become equal since. That a round cannot be made is no reason to
 //! end a run: the report says it.
 
+use crate::error::Error;
 use crate::report::{Merged, Round, Skipped};
 use memfold::{Memory, MemoryStats, PAGE_SIZE};
 use std::thread;
@@ -21,15 +22,15 @@ pub(crate) struct Halfway {
     background: (Instant, Duration, u64),
 }
 
-/// Does `work` with merging beside it; `calls` tells how many calls have ended.
+/// Does `work` with merging beside it, unless there can be no thread for that; `calls` tells how many calls have ended.
 pub(crate) fn beside<T>(
     memory: &Memory,
     percent: f64,
     calls: impl Fn() -> u64 + Send,
     work: impl FnOnce() -> T,
-) -> (T, Halfway) {
+) -> Result<(T, Halfway), Error> {
     thread::scope(|scope| {
-        let merging = scope.spawn(move || {
+        let merging = thread::Builder::new().spawn_scoped(scope, move || {
             let first = round(memory, calls);
             let stats = memory.stats();
             memory.merge_in_background(percent);
@@ -38,9 +39,10 @@ pub(crate) fn beside<T>(
                 background: (Instant::now(), stats.merge_cpu, pages_merged(&stats)),
             }
         });
+        let merging = merging.map_err(|source| Error::system("to start a thread for merging", source))?;
         let done = work();
         match merging.join() {
-            Ok(halfway) => (done, halfway),
+            Ok(halfway) => Ok((done, halfway)),
             Err(broken) => std::panic::resume_unwind(broken),
         }
     })

@@ -7,7 +7,7 @@
 //!  mod.rs       what it comes to                      all of it -> Report
 //! ```
 //!
-//! Beside that way: `entry` (what is called), `guest` (one instance), `trouble` (what stops one clone),
+//! Beside that way: `module` (any file, read), `room` (what is known not to fit), `entry` (what is called), `guest` (one instance), `trouble` (what stops one clone),
 //! `interrupt` (what stops all), `merging` (what goes on beside the calls), `digest`, `order`, `times`, `progress`.
 
 mod calls;
@@ -17,14 +17,17 @@ mod entry;
 mod guest;
 mod interrupt;
 mod merging;
+mod module;
 mod order;
 mod program;
 mod progress;
+mod room;
 mod times;
 mod trouble;
 
 pub(crate) use entry::EntryError;
 pub(crate) use progress::Seconds;
+pub(crate) use room::Narrow;
 pub(crate) use trouble::Failed;
 #[cfg(test)]
 pub(crate) use trouble::Kind;
@@ -57,7 +60,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<Exit, Error> {
         merged: None,
     };
     run.stock.look();
-    run.call(&program, &interrupt, &mut progress);
+    run.call(&program, &interrupt, &mut progress)?;
     run.stock.look();
     progress.end();
     let report = run.report(&program, &interrupt, &progress);
@@ -79,7 +82,12 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Calls all clones, with merging beside it if that is wanted.
-    fn call(&mut self, program: &Program, interrupt: &Interrupt, progress: &mut Progress) {
+    fn call(
+        &mut self,
+        program: &Program,
+        interrupt: &Interrupt,
+        progress: &mut Progress,
+    ) -> Result<(), Error> {
         if program.entries.call.is_some() {
             let made = u64::try_from(self.crowd.guests.len()).unwrap_or(u64::MAX);
             progress.begin(Phase::Calls, made * u64::from(self.options.calls));
@@ -102,13 +110,14 @@ impl Run<'_> {
         };
         let tally = match (options.merge_percent(), program.memory()) {
             (Some(percent), Some(memory)) => {
-                let (tally, halfway) = merging::beside(memory, percent, || bar.position(), calls);
+                let (tally, halfway) = merging::beside(memory, percent, || bar.position(), calls)?;
                 self.merged = Some(merging::after(memory, halfway));
                 tally
             }
             _ => calls(),
         };
-        self.tally = tally.unwrap_or_default();
+        self.tally = tally.transpose()?.unwrap_or_default();
+        Ok(())
     }
 
     fn report(&mut self, program: &Program, interrupt: &Interrupt, progress: &Progress) -> Report {

@@ -4,11 +4,11 @@
 
 use super::entry::{self, Entry, Given};
 use super::interrupt::DEADLINE;
+use super::{module, room};
 use crate::args::{Making, RunOptions, Voice};
 use crate::error::Error;
 use memfold::{Memory, Merging};
 use memfold_wasmtime::{Prepared, Template};
-use std::fs;
 use std::path::Path;
 use wasmtime::{Config, Engine, InstancePre, Linker, Module, Store};
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
@@ -66,17 +66,14 @@ enum Code {
 
 impl Draft {
     pub(crate) fn new(options: &RunOptions) -> Result<Self, Error> {
-        let path = &options.module;
-        let bytes = fs::read(path).map_err(|source| Error::Read {
-            path: path.clone(),
-            source,
-        })?;
+        let bytes = module::read(&options.module)?;
         let mut config = Config::new();
         config.epoch_interruption(true);
         let code = match options.making() {
             Making::Stock => Code::Stock(bytes),
             Making::Fork | Making::Independent => {
                 let prepared = memfold_wasmtime::prepare(&bytes)?;
+                room::check(options.clones.get())?;
                 let memory = memory(options)?;
                 memfold_wasmtime::configure(&mut config, &memory);
                 Code::Memfold { memory, prepared }

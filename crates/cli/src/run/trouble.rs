@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Budget,
     /// A page could not be had for another reason.
     Memory,
+    /// The machine had no memory, addresses or mappings for the clone.
+    Machine,
     /// A host function failed, or the engine.
     Host,
     /// The clone could not even be made.
@@ -87,6 +89,7 @@ impl Trouble {
             memfold::Error::Space(memfold::SpaceError::OverBudget { .. }) => {
                 Trouble::new(Kind::Budget, error)
             }
+            memfold::Error::Space(memfold::SpaceError::Host(_)) => Trouble::new(Kind::Machine, error),
             memfold::Error::Fault(failure) => Trouble::page(failure),
             _ => Trouble::new(Kind::Memory, error),
         }
@@ -146,6 +149,7 @@ impl fmt::Display for Failed {
             Kind::Exit => "exit",
             Kind::Budget => "over budget",
             Kind::Memory => "memory",
+            Kind::Machine => "machine",
             Kind::Host => "host",
             Kind::Start => "not started",
         };

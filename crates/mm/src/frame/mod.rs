@@ -20,7 +20,7 @@ pub use word::{MappingWord, Owner, Snapshot};
 use crate::addr::{FrameNo, PoolPage, SpaceNo};
 use crate::home::HomeNo;
 use crate::swap::SwapRef;
-use memfold_sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use memfold_sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use memfold_sync::{Mutex, MutexGuard, Rank};
 
 /// Where the bytes of a frame are.
@@ -59,7 +59,7 @@ pub struct Frame {
     referenced: AtomicBool,
     incompressible: AtomicBool,
     /// Which of its mappers are asked next whether they use it, in turns of a few: under the frame lock.
-    turn: AtomicU8,
+    turn: AtomicU32,
     /// What the merge scanner found here last: a hint.
     pub(crate) memo: crate::merge::Memo,
     /// Which list the frame is on, and its neighbours there: under the LRU lock.
@@ -82,7 +82,7 @@ impl Frame {
             ),
             referenced: AtomicBool::new(false),
             incompressible: AtomicBool::new(false),
-            turn: AtomicU8::new(0),
+            turn: AtomicU32::new(0),
             memo: crate::merge::Memo::default(),
             links: crate::lru::Links::new(),
         }
@@ -109,7 +109,7 @@ impl Frame {
     /// Whose turn it is to be asked whether they use the frame; the next ones have the next turn. Under the frame lock.
     pub(crate) fn next_turn(&self) -> u32 {
         // Relaxed: under the frame lock.
-        u32::from(self.turn.fetch_add(1, Ordering::Relaxed)) % TURNS
+        self.turn.fetch_add(1, Ordering::Relaxed) % TURNS
     }
 
     /// The first have had their turn again. Under the frame lock.

@@ -94,10 +94,6 @@ pub enum Reason {
         /// How many.
         count: u32,
     },
-    /// A memory whose first size is no page at all. A space has at least one
-    /// page, where such a memory must trap.
-    #[error("its memory begins empty; a first size of one page or more is supported")]
-    EmptyMemory,
     /// A memory with 64-bit addresses.
     #[error("its memory has 64-bit addresses, which are not supported yet")]
     Memory64,

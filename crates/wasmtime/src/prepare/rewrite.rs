@@ -8,6 +8,7 @@
 use super::scan::Found;
 use super::{GlobalPlan, MemoryPlan, Prepared};
 use std::collections::HashSet;
+use twox_hash::XxHash3_128;
 use wasm_encoder::{DataSection, ExportKind, ExportSection, Module, RawSection};
 use wasmparser::{
     BinaryReaderError, DataKind, DataSectionReader, ExportSectionReader, ExternalKind, Parser, Payload,
@@ -17,7 +18,7 @@ type Result<T> = std::result::Result<T, BinaryReaderError>;
 
 /// The rewritten module, and what its first instance still needs.
 pub(super) fn rewrite(wasm: &[u8], found: Found<'_>) -> Result<Prepared> {
-    let added = Added::new(&found);
+    let added = Added::new(&found, fingerprint(wasm));
     let wasm = rewritten(wasm, &added)?;
     Ok(Prepared {
         wasm,
@@ -26,6 +27,16 @@ pub(super) fn rewrite(wasm: &[u8], found: Found<'_>) -> Result<Prepared> {
         segments: found.segments,
         start: added.start.map(|(name, _)| name),
     })
+}
+
+/// Changes whenever what is made of one and the same module does, so that a module that was compiled from an earlier form is
+/// not taken for this one.
+const FORM: u64 = 1;
+
+/// Tells a module from every other. It stands in the name of an export, because that, unlike a custom section, can be
+/// read from a compiled module. No protection against forgers: who makes compiled modules can make any.
+fn fingerprint(wasm: &[u8]) -> u128 {
+    XxHash3_128::oneshot_with_seed(FORM, wasm)
 }
 
 /// The exports that the module gets.
@@ -37,7 +48,7 @@ struct Added {
 }
 
 impl Added {
-    fn new(found: &Found<'_>) -> Self {
+    fn new(found: &Found<'_>, fingerprint: u128) -> Self {
         let prefix = unused_prefix(&found.export_names);
         let global = |&index: &u32| GlobalPlan {
             index,
@@ -45,7 +56,7 @@ impl Added {
         };
         Added {
             memory: MemoryPlan {
-                export: format!("{prefix}memory"),
+                export: format!("{prefix}memory:{fingerprint:032x}"),
                 minimum_pages: found.memory.initial,
                 maximum_pages: found.memory.maximum,
             },

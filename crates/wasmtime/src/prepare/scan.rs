@@ -151,9 +151,6 @@ impl<'a> Scan<'a> {
         if memory.shared {
             refuse(Reason::SharedMemory);
         }
-        if memory.initial == 0 {
-            refuse(Reason::EmptyMemory);
-        }
         if memory.memory64 {
             refuse(Reason::Memory64);
         }

@@ -223,32 +223,19 @@ fn the_host_copies_evicted_pages() {
     assert_eq!(call::<_, i32>(&mut store, &instance, "sum", (arena, len)), 0);
 }
 
-/// Goal: an engine without memfold, or reconfigured behind it, is refused when the template is made.
-#[test]
-fn other_engines_are_refused() {
-    let memory = memory();
-    let prepared = prepare(&wat::parse_str(ALL_KINDS).unwrap()).unwrap();
-    let stock = Engine::default();
-    let error = Template::new(&memory, &linker(&stock), &prepared).unwrap_err();
-    assert!(matches!(error, Error::NotConfigured), "{error}");
-
-    let mut config = wasmtime::Config::new();
-    memfold_wasmtime::configure(&mut config, &memory).memory_reservation(8 << 30);
-    let larger = Engine::new(&config).unwrap();
-    let error = Template::new(&memory, &linker(&larger), &prepared).unwrap_err();
-    assert!(matches!(error, Error::NotConfigured), "{error}");
-}
-
-/// Goal: a module that was not prepared is refused; one that was serialized is not.
+/// Goal: a module that was not prepared is refused, and so is another one that was, whose exports have the same names.
 #[test]
 fn only_the_prepared_module_is_taken() {
     let memory = memory();
     let engine = engine(&memory);
     let original = wat::parse_str(ALL_KINDS).unwrap();
     let prepared = prepare(&original).unwrap();
-    let wrong = Module::from_binary(&engine, &original).unwrap();
-    let error = Template::from_module(&memory, &linker(&engine), &prepared, &wrong).unwrap_err();
-    assert!(matches!(error, Error::WrongModule { .. }), "{error}");
+    let other = prepare(&wat::parse_str(ALL_KINDS.replace("\"data\"", "\"DATA\"")).unwrap()).unwrap();
+    for wrong in [&original[..], other.wasm()] {
+        let wrong = Module::from_binary(&engine, wrong).unwrap();
+        let error = Template::from_module(&memory, &linker(&engine), &prepared, &wrong).unwrap_err();
+        assert!(matches!(error, Error::WrongModule { .. }), "{error}");
+    }
     let right = Module::from_binary(&engine, prepared.wasm()).unwrap();
     Template::from_module(&memory, &linker(&engine), &prepared, &right).unwrap();
 }
@@ -263,6 +250,30 @@ fn a_missing_import_is_named() {
     let error = Template::new(&memory, &linker(&engine), &prepared).unwrap_err();
     assert!(error.to_string().contains("such"), "{error}");
     assert!(matches!(error, Error::Link(_)));
+}
+
+/// Goal: a snapshot can be looked at, and forked without an instance; neither changes it. Method: read it, write to the bare fork.
+#[test]
+fn a_snapshot_is_looked_at() {
+    let world = world(ALL_KINDS);
+    let (mut store, instance) = world.instance();
+    call::<_, ()>(&mut store, &instance, "store", (300, 42));
+    let snapshot = instance.freeze(&mut store).unwrap();
+    let word = |at| {
+        let mut word = [0; 4];
+        snapshot
+            .space()
+            .read(at, &mut word)
+            .map(|()| i32::from_le_bytes(word))
+    };
+    let bare = snapshot.space().fork().unwrap();
+    bare.write(300, &[7; 4]).unwrap();
+    bare.grow(2 << 16).unwrap();
+    assert_eq!((word(300).unwrap(), snapshot.space().len()), (42, 1 << 16));
+    assert!(snapshot.space().evict().unwrap() > 0);
+    assert_eq!(word(300).unwrap(), 42);
+    assert!(word(65_533).is_err() && word(u64::MAX).is_err());
+    assert!(snapshot.space().stats().len == 16);
 }
 
 /// Goal: a start function that traps is the program's failure, not ours.

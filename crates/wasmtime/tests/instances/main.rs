@@ -5,6 +5,9 @@
 
 mod budget;
 mod common;
+mod empty;
+mod engines;
 mod files;
 mod forks;
+mod limits;
 mod programs;

@@ -83,7 +83,6 @@ fn other_imports_are_fine() {
 #[test]
 fn unusual_memories_are_refused() {
     assert_eq!(reasons("(module (memory 1 2 shared))"), [Reason::SharedMemory]);
-    assert_eq!(reasons("(module (memory 0))"), [Reason::EmptyMemory]);
     assert_eq!(reasons("(module (memory i64 1))"), [Reason::Memory64]);
     assert_eq!(
         reasons("(module (memory 1 (pagesize 1)))"),
@@ -93,6 +92,18 @@ fn unusual_memories_are_refused() {
         reasons("(module (memory 1) (memory 1))"),
         [Reason::SeveralMemories { count: 2 }]
     );
+}
+
+#[test]
+fn a_memory_may_begin_empty_but_without_data() {
+    let prepared = prepared(r#"(module (memory 0 3) (data (i32.const 0) ""))"#);
+    assert_eq!(prepared.memory().minimum_pages, 0);
+    for data in ["(i32.const 0) \"x\"", "(i32.const 1) \"\""] {
+        assert_eq!(
+            reasons(&format!("(module (memory 0) (data {data}))")),
+            [Reason::SegmentOutOfBounds { segment: 0 }]
+        );
+    }
 }
 
 #[test]
