@@ -40,6 +40,12 @@ pub fn quick<S: Built>(mm: &Mm<SimHost, S>, store_base: u64) {
         "the machine held {} pages; {usage:?}",
         memory.peak
     );
+    assert!(
+        memory.standby <= u64::from(mm.standby_pages()),
+        "{} standby pages of the machine, {} stand in",
+        memory.standby,
+        mm.standby_pages()
+    );
     let held = mm.store_stats().held_bytes - store_base;
     assert_eq!(held, usage.stored, "bytes that the store holds, and charged");
 }

@@ -20,6 +20,18 @@ pub trait FaultSink: Send + Sync {
     /// ask for one page at once. A page that is accessible already is [`FaultReply::Resolved`] too: the
     /// access is repeated.
     fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> FaultReply;
+
+    /// A fault of this page has failed, and the access is host code's (a `memory.copy` of a runtime, an embedder's loop), which
+    /// nobody can stop in the middle: says what becomes of it. Called in the thread that made the access.
+    fn lost(&self, _space: SpaceNo, _page: PageNo) -> LostReply {
+        LostReply::Signal
+    }
+
+    /// A fault of this page has failed, with a handler thread: the page is about to be taken away, so that the thread that
+    /// waits gets a signal. Moves what it holds for others elsewhere; false when it holds bytes that are nowhere else.
+    fn vacate(&self, _space: SpaceNo, _page: PageNo) -> bool {
+        false
+    }
 }
 
 /// What came of a fault.
@@ -28,9 +40,22 @@ pub trait FaultSink: Send + Sync {
 pub enum FaultReply {
     /// The access can be repeated.
     Resolved,
-    /// The page cannot be had. The sink has noted that the space is spoilt; the host now keeps the process
-    /// going (see [`register_guest_code`](crate::register_guest_code)).
+    /// The page cannot be had. The sink has noted that; guest code is trapped (see
+    /// [`register_guest_code`](crate::register_guest_code)), for other code the sink says what becomes of it.
     Failed,
+}
+
+/// What becomes of an access of host code that cannot be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum LostReply {
+    /// The sink has put something in its place: the access can be repeated.
+    Repeat,
+    /// The thread gets SIGBUS, as for a page that the kernel has lost: the handler before ours is called, and without one
+    /// the process ends.
+    Signal,
+    /// The process ends, with a message.
+    Abort,
 }
 
 /// How faults arrive.

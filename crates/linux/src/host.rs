@@ -273,6 +273,18 @@ impl Host for LinuxHost {
         self.site.pages.fill(self.page(space, page), bytes, protection)
     }
 
+    fn show_standby(
+        &self,
+        space: SpaceNo,
+        page: PageNo,
+        bytes: &PageBytes,
+        protection: Protection,
+    ) -> Result<(), HostError> {
+        self.site
+            .pages
+            .show_standby(self.page(space, page), bytes, protection)
+    }
+
     fn fill_zero(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
         self.site.pages.fill_zero(self.span(space, run))
     }

@@ -36,7 +36,7 @@ mod uffd;
 
 pub use builder::Builder;
 pub use error::OpenError;
-pub use fault::{Delivery, FaultReply, FaultSink};
+pub use fault::{Delivery, FaultReply, FaultSink, LostReply};
 pub use guest::{GUEST_RANGES, GuestCode, GuestTableFull, register_guest_code};
 pub use host::{LinuxHost, Window};
 pub use opening::{Door, FEATURES, Feature, UserMode};

@@ -21,7 +21,7 @@
 //! While a system call may be reading a page (in-thread delivery cannot help it), a copy-on-write must not
 //! empty the page on the way: there protection is cleared and the kernel made to copy inside one call. With
 //! a handler thread that call could wait for the handler, which may wait for us: there the page is emptied
-//! and filled. One lock, `unpoisoned`: `show_zero`, poisoning and emergencies exclude each other.
+//! and filled. One lock, `unpoisoned`: `show_zero` and poisoning exclude each other.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -205,6 +205,16 @@ impl Pages {
         self.replace(page, bytes.as_ptr() as usize, protection.into())
     }
 
+    /// Shows a standby page in place of whatever the page shows.
+    pub(crate) fn show_standby(
+        &self,
+        page: Span,
+        bytes: &PageBytes,
+        protection: Protection,
+    ) -> Result<(), HostError> {
+        self.replace(page, bytes.as_ptr() as usize, protection.into())
+    }
+
     /// Private memory with the bytes at `source`, in place of whatever the page shows. On error it is
     /// as it was, or empty.
     fn replace(&self, page: Span, source: usize, stores: Stores) -> Result<(), HostError> {
@@ -317,20 +327,6 @@ impl Pages {
             self.drop_pages(span.part(first, width(young) - first));
         }
         young
-    }
-
-    /// A page whose fault could not be resolved gets memory all the same: protection cleared when it is
-    /// there, zeros when it is not. The space is already known to be spoilt, so that a step that the
-    /// manager may be making on the same page is disturbed only in what is spoilt anyway.
-    pub(crate) fn emergency(&self, page: Span) -> Result<(), Errno> {
-        // Two threads on one page: the second must see what the first has got.
-        let _alone = self.unpoisoned.lock();
-        self.clear_poison(page);
-        match self.uffd.copy(page, ZEROS.as_ptr() as usize, Stores::Pass) {
-            Progress::All | Progress::Part(_) => Ok(()),
-            Progress::Exists => self.uffd.protect(page, Stores::Pass),
-            Progress::Refused(errno) => Err(errno),
-        }
     }
 
     /// Makes the thread that waits for this page get a signal instead. A page that is only shown is

@@ -8,8 +8,8 @@
 //! not ours goes to the previous handler (`chain.rs`).
 //!
 //! A fault that failed: of guest code, it goes on to the SIGSEGV handler, whose runtime makes a trap of it.
-//! Of other code (a runtime's own `memory.copy`), which nobody could stop in the middle, the page gets
-//! emergency memory and the code goes on; the sink has noted that the space is spoilt. With thread delivery
+//! Of other code (a runtime's own `memory.copy`), which nobody could stop in the middle, the sink says what becomes of it:
+//! a signal, the end of the process, or something that it has put in the page's place. With thread delivery
 //! the faults themselves do not come here, only failed ones, by way of a poisoned page: the sink is asked
 //! once more, and what failed again is dealt with here, because only here it is known whose instruction it
 //! was.
@@ -20,10 +20,10 @@ use libc::{c_int, c_void, siginfo_t};
 
 use crate::chain;
 use crate::context::{Interrupted, interrupted};
-use crate::fault::{FaultReply, ask};
+use crate::fault::{FaultReply, FaultSink, LostReply, ask};
 use crate::guest;
-use crate::sys::Errno;
 use crate::sys::signal::{self, Action};
+use crate::sys::{self, Errno};
 use crate::table::{self, Inside};
 
 /// `si_code`: a fault that somebody else should have resolved.
@@ -86,18 +86,21 @@ fn decide(code: c_int, addr: usize, machine: Interrupted) -> Verdict {
     let (page, _) = inside.page(addr);
     match ask(sink.as_deref(), inside.space(), page, machine.access) {
         FaultReply::Resolved => Verdict::Repeat,
-        FaultReply::Failed => failed(&inside, addr, machine),
+        FaultReply::Failed => failed(sink.as_deref(), &inside, addr, machine),
     }
 }
 
-/// The page cannot be had: a trap for guest code, memory for other code.
-fn failed(inside: &Inside, addr: usize, machine: Interrupted) -> Verdict {
+/// The page cannot be had: a trap for guest code, what the sink says for other code.
+fn failed(sink: Option<&dyn FaultSink>, inside: &Inside, addr: usize, machine: Interrupted) -> Verdict {
     if guest::contains(machine.pc) {
         return Verdict::Trap;
     }
-    let (_, page) = inside.page(addr);
-    match inside.site().pages.emergency(page) {
-        Ok(()) => Verdict::Repeat,
-        Err(_) => Verdict::NotOurs,
+    let (page, _) = inside.page(addr);
+    match sink.map_or(LostReply::Signal, |sink| sink.lost(inside.space(), page)) {
+        LostReply::Repeat => Verdict::Repeat,
+        LostReply::Signal => Verdict::NotOurs,
+        LostReply::Abort => sys::abort(
+            "memfold: a page of a memory image cannot be had, and host code needs it now; the process ends, as it was told to\n",
+        ),
     }
 }

@@ -3,7 +3,7 @@
 //! One thread for a host with thread delivery. It reads fault messages, asks the sink, and wakes. It takes
 //! the manager's locks like any thread and never touches a window; it blocks all signals, so that nobody's
 //! handler does so in its name. A failed fault poisons the page, so that the waiting thread gets a signal
-//! (`sigbus.rs`); on kernels without poison it gets emergency memory. It stops when the bell rings, and is
+//! (`sigbus.rs`); what the page holds for others leaves it first. It stops when the bell rings, and is
 //! joined before the host goes (or, when the host goes on that very thread, ends by itself soon after).
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -94,8 +94,13 @@ fn resolve(site: &Site, message: &abi::Message) {
         FaultReply::Resolved => {}
         FaultReply::Failed if site.pages.poison(memory) => {}
         FaultReply::Failed => {
-            let given = site.pages.emergency(memory);
-            assert!(given.is_ok(), "no memory to keep the process going: {given:?}");
+            let vacated = sink.is_some_and(|sink| sink.vacate(inside.space(), page));
+            // Otherwise a thread that touches the page would wait for ever.
+            if !(vacated && site.pages.poison(memory)) {
+                sys::abort(
+                    "memfold: the kernel neither lets a store through to a page nor takes the page away\n",
+                );
+            }
         }
     }
     // Most steps have woken the waiting thread already; one that found the page there has not.

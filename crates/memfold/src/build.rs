@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::memory::{Inner, Memory};
 use memfold_linux::{Delivery, LinuxHost};
-use memfold_mm::{Config, Merging, Mm, UNLIMITED};
+use memfold_mm::{Config, Merging, Mm, OnLoss, UNLIMITED};
 use memfold_stores::CompressedStore;
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ pub struct MemoryBuilder {
     background: bool,
     merging: Merging,
     merge_share: f64,
+    on_loss: OnLoss,
 }
 
 impl Default for MemoryBuilder {
@@ -29,6 +30,7 @@ impl Default for MemoryBuilder {
             background: true,
             merging: Merging::Off,
             merge_share: 0.0,
+            on_loss: OnLoss::default(),
         }
     }
 }
@@ -91,6 +93,16 @@ impl MemoryBuilder {
         self
     }
 
+    /// What becomes of an access that the process makes itself to a page of a space, through its address, and that cannot be served:
+    /// the budget has no room left for a store and nothing can be reclaimed, or the bytes are lost. By default the thread
+    /// gets SIGBUS, as for a page that the kernel has lost. Each space can be told otherwise by
+    /// [`Space::set_on_loss`](crate::Space::set_on_loss). Loads of pages whose bytes are there are always served.
+    #[must_use]
+    pub fn on_loss(mut self, on_loss: OnLoss) -> Self {
+        self.on_loss = on_loss;
+        self
+    }
+
     /// Builds it.
     ///
     /// # Errors
@@ -108,7 +120,7 @@ impl MemoryBuilder {
             store_bytes: CompressedStore::FIXED_BYTES,
         };
         let mm = Mm::new(host, CompressedStore::new(), config)?;
-        let inner = Arc::new(Inner::new(mm, self.merging));
+        let inner = Arc::new(Inner::new(mm, self.merging, self.on_loss));
         inner.join(self.background && self.budget_bytes != UNLIMITED);
         if self.merge_share > 0.0 {
             inner.start_merger(self.merge_share);

@@ -10,10 +10,10 @@ use crate::merger::{Merger, STEP_PAGES};
 use crate::reclaimer::Reclaimer;
 use crate::space::{Space, SpaceSize};
 use crate::stats::MemoryStats;
-use memfold_linux::{FaultReply, FaultSink, LinuxHost};
+use memfold_linux::{FaultReply, FaultSink, LinuxHost, LostReply};
 use memfold_mm::addr::{Access, PageNo, SpaceNo};
 use memfold_mm::host::Domain;
-use memfold_mm::{Effort, MergeStep, Merging, Mm, Sharing};
+use memfold_mm::{Effort, MergeStep, Merging, Mm, OnLoss, Sharing};
 use memfold_stores::CompressedStore;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -24,15 +24,17 @@ pub(crate) struct Inner {
     reclaimer: OnceLock<Reclaimer>,
     merger: OnceLock<Merger>,
     merging: Merging,
+    on_loss: OnLoss,
 }
 
 impl Inner {
-    pub fn new(mm: Mm<LinuxHost, CompressedStore>, merging: Merging) -> Self {
+    pub fn new(mm: Mm<LinuxHost, CompressedStore>, merging: Merging, on_loss: OnLoss) -> Self {
         Self {
             mm,
             reclaimer: OnceLock::new(),
             merger: OnceLock::new(),
             merging,
+            on_loss,
         }
     }
 
@@ -77,6 +79,9 @@ impl Inner {
         if let Some(reclaimer) = reclaimer {
             reclaimer.began();
         }
+        if self.mm.doomed() != 0 {
+            self.mm.drop_doomed();
+        }
         if self.mm.wants_reclaim() {
             while self.mm.reclaim_in_background() {}
         }
@@ -93,6 +98,19 @@ impl FaultSink for Inner {
             reclaimer.wake();
         }
         reply
+    }
+
+    fn lost(&self, space: SpaceNo, page: PageNo) -> LostReply {
+        match self.mm.on_loss(space) {
+            OnLoss::Signal => LostReply::Signal,
+            OnLoss::Abort => LostReply::Abort,
+            OnLoss::Sink if self.mm.sink(space, page).is_ok() => LostReply::Repeat,
+            OnLoss::Sink => LostReply::Signal,
+        }
+    }
+
+    fn vacate(&self, space: SpaceNo, page: PageNo) -> bool {
+        self.mm.vacate(space, page) == Ok(true)
     }
 }
 
@@ -126,6 +144,7 @@ impl Memory {
         let no = self.0.mm.create(size.pages()?, domain)?;
         let space = Space::new(self.0.clone(), no);
         space.set_merging(self.0.merging)?;
+        space.set_on_loss(self.0.on_loss)?;
         Ok(space)
     }
 

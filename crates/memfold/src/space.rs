@@ -7,7 +7,7 @@ use crate::pin::Pinned;
 use crate::stats::{MergeStep, SpaceStats};
 use memfold_mm::addr::{PageNo, Run, SpaceNo};
 use memfold_mm::table::MAX_PAGES;
-use memfold_mm::{Merging, Size, SpaceError};
+use memfold_mm::{Merging, OnLoss, Size, SpaceError};
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -262,10 +262,27 @@ impl Space {
     }
 
     /// The first fault of this space that could not be resolved since this was last asked: what the program inside
-    /// did since then is not to be trusted.
+    /// did since then is not to be trusted. Until this is called the space is *condemned*: its further faults fail at once, it cannot
+    /// be forked, and under [`OnLoss::Sink`] its stores to such pages go nowhere.
     #[must_use]
     pub fn take_failure(&self) -> Option<Failure> {
         self.inner.mm.take_failure(self.no)
+    }
+
+    /// The same, without taking it: the space stays condemned. For host functions that are about to pass on what they have
+    /// read in the space.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        self.inner.mm.failure(self.no)
+    }
+
+    /// Says what becomes of an access that the process makes itself to a page of this space and that cannot be served; forks
+    /// inherit it. See [`MemoryBuilder::on_loss`](crate::MemoryBuilder::on_loss).
+    ///
+    /// # Errors
+    /// [`Error::Space`].
+    pub fn set_on_loss(&self, on_loss: OnLoss) -> Result<(), Error> {
+        Ok(self.inner.mm.set_on_loss(self.no, on_loss)?)
     }
 
     fn check_range(&self, start: u64, bytes: u64) -> Result<(), Error> {
@@ -298,13 +315,10 @@ pub(crate) fn pages(range: &Range<u64>) -> Option<Run> {
 
 impl Drop for Space {
     fn drop(&mut self) {
-        // Fails only when a page that forks still share finds no room anywhere; it is tried again after reclaim, and
-        // then the space is kept, which loses nothing but its addresses.
-        for _ in 0..8 {
-            match self.inner.mm.drop_space(self.no) {
-                Ok(()) | Err(SpaceError::NoSuchSpace(_)) => return,
-                Err(_) => self.inner.mm.reclaim(256),
-            };
+        match self.inner.mm.drop_space(self.no) {
+            Ok(()) | Err(SpaceError::NoSuchSpace(_)) => (),
+            // The machine refused to move a page that forks still share: it is asked again later.
+            Err(_) => self.inner.mm.drop_later(self.no),
         }
     }
 }

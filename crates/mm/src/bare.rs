@@ -115,6 +115,16 @@ impl Host for Bare {
         Ok(())
     }
 
+    fn show_standby(
+        &self,
+        space: SpaceNo,
+        page: PageNo,
+        bytes: &PageBytes,
+        protection: Protection,
+    ) -> Result<(), HostError> {
+        self.fill(space, page, bytes, protection)
+    }
+
     fn fill_zero(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
         let mut inside = self.0.lock();
         inside

@@ -4,11 +4,13 @@
 //! manager's own tables. `charge` is one compare-exchange on the total, so the limit is
 //! never passed, not even for a moment; the classes are for people and may lag behind the
 //! total by an instant. The last part of the budget (`reserve`) is for reclaim alone, which
-//! needs room in the store before it can free a page (Linux: the minimum watermark).
+//! needs room in the store before it can free a page (Linux: the minimum watermark), and for what comes back.
 //!
 //! ```text
-//!  0 ....................................... high .. low .. reserve | limit
-//!                     reclaim in the background stops ^   ^ starts    ^ faults reclaim for themselves
+//!  0 ................................. high .. low .. | .............. | ........ | limit
+//!               reclaim in the background stops ^  ^ starts
+//!                                  new content ends here ^              ^          ^ steps that end lower end here
+//!                                     content that comes back ends here |
 //! ```
 
 mod ledger;
@@ -41,10 +43,11 @@ pub enum Class {
 pub enum Need {
     /// New content, a fork: leaves the reserve alone.
     Normal,
-    /// Content that is held already comes back from the store: may use half of the reserve, so that who
+    /// Content that is held already comes back from the store: may use three quarters of the reserve, so that who
     /// is swapped out still runs when others have filled the budget with what does not compress.
     Refault,
-    /// Reclaim, and steps that free more than they take: may use the reserve.
+    /// Reclaim, and steps that give back at their end as much as they take, or more: may use all of the reserve. The last quarter
+    /// is for their moment alone, so that whatever is held at rest, there is room to exchange one page for another.
     Reclaim,
 }
 
@@ -112,7 +115,7 @@ impl Budget {
         }
         let limit = match need {
             Need::Normal => self.limit - self.reserve,
-            Need::Refault => self.limit - self.reserve / 2,
+            Need::Refault => self.limit - self.reserve / 4,
             Need::Reclaim => self.limit,
         };
         #[cfg(feature = "faults")]
@@ -303,13 +306,13 @@ mod tests {
         assert_eq!(b.usage().peak, 1 << 20);
     }
 
-    /// Goal: what comes back from the store may use one half of the reserve, and no more.
+    /// Goal: what comes back from the store may use three quarters of the reserve, and no more.
     #[test]
-    fn refaults_use_half_of_the_reserve() {
+    fn refaults_leave_a_quarter_of_the_reserve() {
         let b = Budget::new(1 << 20);
-        let half = 64 << 10;
-        assert!(!b.charge(Class::Private, (1 << 20) - half + 1, Need::Refault));
-        assert!(b.charge(Class::Private, (1 << 20) - half, Need::Refault));
+        let quarter = 32 << 10;
+        assert!(!b.charge(Class::Private, (1 << 20) - quarter + 1, Need::Refault));
+        assert!(b.charge(Class::Private, (1 << 20) - quarter, Need::Refault));
         assert!(!b.charge(Class::Private, 1, Need::Refault));
     }
 

@@ -80,6 +80,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.check_domains(&scan, &mut report);
         self.check_numbers(&scan, &mut report);
         self.check_homes(&scan, &mut report);
+        self.check_standby(&mut report);
         self.check_tables_charge(&mut report);
         if report.0.is_empty() {
             Ok(())
@@ -241,7 +242,7 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     fn check_lists(&self, scan: &Scan, report: &mut Report) {
         let mut listed = BTreeSet::new();
-        for list in [List::Active, List::Inactive] {
+        for list in [List::Active, List::Inactive, List::Unevictable] {
             for no in self.lru.frames(&self.frames, list) {
                 report.demand(listed.insert(no), "a frame is on one list", || {
                     format!("frame {no}")
@@ -298,7 +299,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             report.demand(lent == found, "lent = shared frames in this window", || {
                 format!("space {no} counts {lent}, the scan found {found}")
             });
-            for &(page, times) in &st.pins {
+            for (&page, &times) in &st.pins {
                 let pins = match self.lookup(&st, page).entry {
                     Entry::Frame(frame) => self.frame(frame).count.load().pins,
                     _ => 0,

@@ -89,7 +89,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                 reserve: st.reserve,
                 domain: st.domain,
                 merging: self.spaces.get(no.0).merging(),
-                pins: st.pins.clone(),
+                pins: st.pins.iter().map(|(&page, &times)| (page, times)).collect(),
                 pages,
             };
             spaces.insert(no.0, digest);

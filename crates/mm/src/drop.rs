@@ -1,18 +1,21 @@
 //! Ending a space.
 //!
-//! Frames that forks still share while their bytes lie in this space's window (*lent*) are moved to the pool first; that
-//! may fail, and then the space lives on. The rest cannot fail: the root is dropped, what nobody else names is
-//! freed, pool pages in runs, and the window is closed, with which its private pages go. Under the space lock.
+//! Frames that forks still share while their bytes lie in this space's window (*lent*) are moved to the pool first, with
+//! room that is set aside where the budget has none; that fails only when the machine refuses. Then the space lives on,
+//! and can be left to `drop_later`: it is tried again when reclaim runs in the background or a space is made. The rest cannot fail:
+//! the root is dropped, what nobody else names is freed, pool pages in runs, and the window is closed, with which its
+//! private pages go. Under the space lock; the queue of spaces to be dropped has a lock of its own, held for a push or a pop.
 
-use crate::addr::{PageNo, Run, SpaceNo};
-use crate::budget::{Charge, Class, Need};
+use crate::addr::{PageNo, SpaceNo};
 use crate::frame::{Locked, Owner, Residence};
-use crate::home::HomeNo;
 use crate::host::{Host, Store};
-use crate::mm::{Mm, PAGE, SpaceError, Stop};
+use crate::mm::{Mm, SpaceError, Stop};
 use crate::rmap::Sweep;
 use crate::space::SpaceState;
 use crate::table::{Entry, FAN, TableNo};
+
+/// Pages that are given away while the space's lock is held.
+const PIECE: u32 = 1024;
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// Ends a space: its window, its tables, what nobody else shares. No thread is inside its window.
@@ -20,12 +23,17 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// # Errors
     /// [`SpaceError::NoSuchSpace`]; also when a page that forks of it still share cannot be moved away: then the space lives on.
     pub fn drop_space(&self, space: SpaceNo) -> Result<(), SpaceError> {
+        let mut next = PageNo(0);
         let done = self.retry(|| {
             let mut st = match self.lock_space(space) {
                 Ok(st) => st,
                 Err(_) => return Err(Stop::Fault(crate::space::FaultError::NoSuchSpace(space))),
             };
-            self.give_away(space, &mut st)?;
+            next = self.give_away(space, &st, next)?;
+            if next.0 < st.len && self.spaces.get(space.0).lent() != 0 {
+                // Piece by piece: others may wait for the lock.
+                return Err(Stop::Again);
+            }
             self.tear_down(space, &mut st);
             Ok(())
         });
@@ -34,10 +42,36 @@ impl<H: Host, S: Store> Mm<H, S> {
         Ok(())
     }
 
+    /// Ends a space that [`drop_space`](Self::drop_space) could not end, as soon as the machine lets it: nobody will use its number again.
+    pub fn drop_later(&self, space: SpaceNo) {
+        self.doomed.lock().push(space);
+    }
+
+    /// Spaces that wait for their end.
+    #[must_use]
+    pub fn doomed(&self) -> usize {
+        self.doomed.lock().len()
+    }
+
+    /// Tries once to end each of the spaces that wait for it. No space lock is held.
+    pub fn drop_doomed(&self) {
+        // Ends: as many as wait now.
+        for _ in 0..self.doomed() {
+            let Some(space) = self.doomed.lock().pop() else {
+                return;
+            };
+            match self.drop_space(space) {
+                Ok(()) | Err(SpaceError::NoSuchSpace(_)) => (),
+                // The others have their turn before this one is asked again.
+                Err(_) => self.doomed.lock().insert(0, space),
+            }
+        }
+    }
+
     pub(crate) fn tear_down(&self, no: SpaceNo, st: &mut SpaceState) {
         st.alive = false;
         // Pins that were left end with the space: each holds a reference, and with it the frame.
-        while let Some(&(page, _)) = st.pins.last() {
+        while let Some((&page, _)) = st.pins.last_key_value() {
             self.unpin_page(st, page);
         }
         st.dirty_head = 0;
@@ -46,15 +80,19 @@ impl<H: Host, S: Store> Mm<H, S> {
             self.drop_root(no, root, &mut sweep);
         }
         sweep.finish_pool();
+        self.return_all_standby(no);
         self.host.close(no);
         sweep.finish_private();
         self.leave_home(st.home);
+        st.failure = None;
+        self.stalled.something_changed();
     }
 
-    /// Moves the frames that others share out of this space's window.
-    fn give_away(&self, no: SpaceNo, st: &mut SpaceState) -> Result<(), Stop> {
-        let mut page = 0;
-        while page < st.len && self.spaces.get(no.0).lent() != 0 {
+    /// Moves the frames of a piece that others share out of this space's window; where the next piece begins.
+    fn give_away(&self, no: SpaceNo, st: &SpaceState, first: PageNo) -> Result<PageNo, Stop> {
+        let end = first.0.saturating_add(PIECE).min(st.len);
+        let mut page = first.0;
+        while page < end && self.spaces.get(no.0).lent() != 0 {
             let found = self.lookup(st, PageNo(page));
             let Some(leaf) = found.leaf else {
                 page = (page | (FAN as u32 - 1)) + 1;
@@ -67,54 +105,40 @@ impl<H: Host, S: Store> Mm<H, S> {
                     && matches!(locked.frame.word.load().owner, Owner::Shared(_))
                     && (found.shared || locked.frame.count.load().maps > 1);
                 if same && lent {
-                    self.give_away_frame(no, st.home, leaf, PageNo(page), locked)?;
+                    self.give_away_frame(no, st, leaf, PageNo(page), locked)?;
                 }
             }
             page += 1;
         }
-        Ok(())
+        Ok(PageNo(page))
     }
 
     fn give_away_frame(
         &self,
         no: SpaceNo,
-        home: HomeNo,
+        st: &SpaceState,
         leaf: TableNo,
         page: PageNo,
         locked: Locked<'_>,
     ) -> Result<(), Stop> {
         let frame = locked.no;
-        if self.promote_around(leaf, page, locked, no, home)? {
-            return Ok(());
+        match self.promote_around(leaf, page, locked, no, st.home) {
+            Ok(true) => return Ok(()),
+            Ok(false) => {
+                // Another version stands at the frame's place.
+                let locked = self.lock_frame(frame);
+                if locked.residence != Residence::Private(no) {
+                    return Ok(());
+                }
+                match self.move_loose(no, st.home, page, locked) {
+                    Err(Stop::NoRoom) => (),
+                    moved => return moved,
+                }
+            }
+            Err(Stop::NoRoom) => (),
+            Err(stop) => return Err(stop),
         }
-        let locked = self.lock_frame(frame);
-        if locked.residence == Residence::Private(no) {
-            self.move_loose(no, page, locked)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Another version stands at the frame's place: it goes to the loose range.
-    fn move_loose(&self, no: SpaceNo, page: PageNo, mut locked: Locked<'_>) -> Result<(), Stop> {
-        let charge = Charge::take(&self.budget, Class::Pool, PAGE, Need::Reclaim).ok_or(Stop::NoRoom)?;
-        let (to, pages) = self.homes.claim_loose();
-        let moved = self
-            .host
-            .reserve_pool(pages)
-            .and_then(|()| self.host.copy_to_pool(no, Run::one(page), to));
-        if let Err(e) = moved {
-            self.host.pool_free(to, 1);
-            self.homes.vacate_loose(to);
-            return Err(e.into());
-        }
-        self.host.drop_pages(no, Run::one(page));
-        locked.residence = Residence::Loose(to);
-        self.spaces.get(no.0).unlend();
-        self.budget.refund(Class::Private, PAGE);
-        charge.keep();
-        self.counters.promoted.one();
-        Ok(())
+        self.give_away_by_standby(no, st, page)
     }
 }
 

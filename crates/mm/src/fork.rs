@@ -13,6 +13,7 @@ use crate::host::{Domain, Host, HostError, Store};
 use crate::mm::{Mm, SpaceError, Stop};
 use crate::space::SpaceState;
 use crate::table::{Entry, FAN, LeafSlot, MAX_PAGES, TableNo, levels_for, slot_of};
+use std::collections::BTreeMap;
 
 /// Pages that a fork protects at a time.
 const RUN: usize = if cfg!(any(loom, shuttle)) { 2 } else { 1024 };
@@ -63,13 +64,14 @@ impl<H: Host, S: Store> Mm<H, S> {
             home,
             domain,
             dirty_head: 0,
-            pins: Vec::new(),
+            pins: BTreeMap::new(),
             failure: None,
         };
         Ok(no)
     }
 
     fn new_space(&self) -> Result<SpaceNo, SpaceError> {
+        self.drop_doomed();
         let made = self.retry(|| {
             let refused = std::cell::Cell::new(false);
             let charge = |bytes| {
@@ -109,7 +111,8 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// Threads may run in the parent: each page is copied as it is at one moment during the call.
     ///
     /// # Errors
-    /// [`SpaceError`]; the parent is as it was and there is no child.
+    /// [`SpaceError`]; the parent is as it was and there is no child. [`SpaceError::Fault`] when a fault of the parent has
+    /// failed and nobody has taken that yet: its stores since then may be lost.
     pub fn fork(&self, parent: SpaceNo) -> Result<SpaceNo, SpaceError> {
         let child = self.new_space()?;
         let made = self.retry(|| self.fork_once(parent, child));
@@ -130,6 +133,9 @@ impl<H: Host, S: Store> Mm<H, S> {
         if !st.alive {
             return Err(Stop::Fault(crate::space::FaultError::NoSuchSpace(parent)));
         }
+        if let Some(failure) = st.failure {
+            return Err(Stop::Fault(failure));
+        }
         self.open(child, st.home, st.reserve, st.len)?;
         let dirty = self.dirty_leaves(&st);
         if let Err(e) = self.protect_dirty(parent, &st, &dirty) {
@@ -141,6 +147,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let child_slot = self.spaces.get(child.0);
         child_slot.set_place(st.home, st.domain);
         child_slot.set_merging(slot.merging());
+        child_slot.set_on_loss(slot.on_loss());
         let mut child_st = child_slot.lock_new();
         *child_st = SpaceState {
             alive: true,
@@ -151,7 +158,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             home: st.home,
             domain: st.domain,
             dirty_head: 0,
-            pins: Vec::new(),
+            pins: BTreeMap::new(),
             failure: None,
         };
         if let Some(root) = st.root {
@@ -182,8 +189,12 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
     }
 
+    fn pinned(st: &SpaceState) -> Vec<PageNo> {
+        st.pins.keys().copied().collect()
+    }
+
     fn is_pinned(st: &SpaceState, page: PageNo) -> bool {
-        st.pins.binary_search_by_key(&page, |&(p, _)| p).is_ok()
+        st.pins.contains_key(&page)
     }
 
     /// Makes the next store to each page written since the last fork a fault. Harmless when the fork fails later.
@@ -258,8 +269,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         child: SpaceNo,
         child_st: &mut SpaceState,
     ) -> Result<(), Stop> {
-        for n in 0..st.pins.len() {
-            let page = st.pins[n].0;
+        for page in Self::pinned(st) {
             // The parent leaves the shared path, then a write fault of the child copies the frame.
             self.retry(|| self.own_leaf(parent, st, page, Need::Normal))?;
             self.retry(|| self.fault_locked(child, child_st, page, Access::Write))?;
@@ -270,8 +280,7 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// Nobody else maps the pinned frames any more: they are exclusive again.
     fn reclaim_pinned(&self, parent: SpaceNo, st: &mut SpaceState) {
-        for n in 0..st.pins.len() {
-            let page = st.pins[n].0;
+        for page in Self::pinned(st) {
             let own = self
                 .own_leaf(parent, st, page, Need::Normal)
                 .expect("the path is this space's own already");

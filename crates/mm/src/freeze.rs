@@ -9,11 +9,16 @@ use crate::addr::{PageBytes, PageNo, SpaceNo};
 use crate::budget::{Charge, Class, Need};
 use crate::fork::Size;
 use crate::frame::{Owner, Residence};
+use crate::home::Claim;
 use crate::host::{Host, Store};
 use crate::lru::List;
 use crate::mm::{Mm, PAGE, SpaceError, Stop};
 use crate::space::SpaceState;
+use crate::standby::Seen;
 use crate::table::{Entry, FAN, LeafSlot, slot_of};
+
+/// Pages that are moved while the space's lock is held.
+const PIECE: u32 = 1024;
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// A copy of the space whose pages all forks of the copy can share in memory.
@@ -22,7 +27,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// [`SpaceError`]; the space is as it was, and there is no copy.
     pub fn freeze(&self, space: SpaceNo) -> Result<SpaceNo, SpaceError> {
         let copy = self.fork(space)?;
-        match self.retry(|| self.settle(space)) {
+        match self.settle(space) {
             Ok(true) => Ok(copy),
             Ok(false) => {
                 let moved = self.copy_home(copy);
@@ -36,13 +41,27 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
     }
 
-    /// Moves all lent pages of the space to their places; false when one is taken by another version.
+    /// Moves all lent pages of the space to their places; false when one is taken by another version. Piece by piece: the space's
+    /// threads are not kept waiting for the whole of it.
     fn settle(&self, no: SpaceNo) -> Result<bool, Stop> {
+        let mut settled = true;
+        let mut next = Some(PageNo(0));
+        while let Some(first) = next {
+            let (piece, after) = self.retry(|| self.settle_piece(no, first))?;
+            settled &= piece;
+            next = after;
+        }
+        Ok(settled)
+    }
+
+    /// The same for the pages of one piece; also says where the next one begins.
+    fn settle_piece(&self, no: SpaceNo, first: PageNo) -> Result<(bool, Option<PageNo>), Stop> {
         let Ok(st) = self.lock_space(no) else {
-            return Ok(true);
+            return Ok((true, None));
         };
         let mut settled = true;
-        self.each_page(&st, |page, leaf, entry| {
+        let end = PageNo(first.0.saturating_add(PIECE).min(st.len));
+        self.each_page_of(&st, first, end, |page, leaf, entry| {
             let Entry::Frame(frame) = entry else { return Ok(()) };
             let locked = self.lock_frame(frame);
             if self.entry(leaf, page) != entry {
@@ -58,17 +77,28 @@ impl<H: Host, S: Store> Mm<H, S> {
             }
             Ok(())
         })?;
-        Ok(settled)
+        Ok((settled, Some(end).filter(|end| end.0 < st.len)))
     }
 
     /// Calls `step` with each page that is not absent.
     pub(crate) fn each_page(
         &self,
         st: &SpaceState,
+        step: impl FnMut(PageNo, crate::table::TableNo, Entry) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        self.each_page_of(st, PageNo(0), PageNo(st.len), step)
+    }
+
+    /// The same for the pages from `first` to before `end`.
+    fn each_page_of(
+        &self,
+        st: &SpaceState,
+        first: PageNo,
+        end: PageNo,
         mut step: impl FnMut(PageNo, crate::table::TableNo, Entry) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
-        let mut page = 0;
-        while page < st.len {
+        let mut page = first.0;
+        while page < end.0 {
             let found = self.lookup(st, PageNo(page));
             match found.leaf {
                 Some(leaf) => {
@@ -96,9 +126,9 @@ impl<H: Host, S: Store> Mm<H, S> {
             )
         };
         let to = self.create(size, domain)?;
-        self.spaces
-            .get(to.0)
-            .set_merging(self.spaces.get(from.0).merging());
+        let (new, old) = (self.spaces.get(to.0), self.spaces.get(from.0));
+        new.set_merging(old.merging());
+        new.set_on_loss(old.on_loss());
         let mut bytes = Box::new([0; crate::addr::PAGE_SIZE]);
         for page in (0..size.len).map(PageNo) {
             let copied = self.retry(|| {
@@ -125,14 +155,16 @@ impl<H: Host, S: Store> Mm<H, S> {
         let frame = self.alloc_frame(Need::Normal)?;
         let mut locked = self.lock_frame(frame);
         let tables = |bytes| self.budget.charge(Class::Tables, bytes, Need::Normal);
-        let placed = if self.homes.claim(st.home, page, frame, tables) {
-            let to = self.homes.first(st.home).plus(page.0);
-            self.host.pool_write(to, bytes).map_err(|e| {
-                self.homes.vacate(st.home, page, frame);
-                Stop::from(e)
-            })
-        } else {
-            Err(Stop::NoRoom)
+        let placed = match self.homes.claim(st.home, page, frame, tables) {
+            Claim::Taken => {
+                let to = self.homes.first(st.home).plus(page.0);
+                self.host.pool_write(to, bytes).map_err(|e| {
+                    self.homes.vacate(st.home, page, frame);
+                    Stop::from(e)
+                })
+            }
+            Claim::NoRoom => Err(Stop::NoRoom),
+            Claim::Occupied => panic!("another frame stands at page {page} of a space that is being made"),
         };
         if let Err(stop) = placed {
             drop(locked);
@@ -164,38 +196,28 @@ impl<H: Host, S: Store> Mm<H, S> {
     fn peek_page(&self, no: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<bool, Stop> {
         let no_such = Stop::Fault(crate::space::FaultError::NoSuchSpace(no));
         let st = self.lock_space(no).map_err(|_| no_such)?;
-        let found = self.lookup(&st, page);
-        match found.entry {
-            Entry::Absent => out.fill(0),
-            Entry::Swapped(slot) => {
-                // A reference of our own: another sharer may bring the page in meanwhile.
-                let Some(seen) = self.swap.look(slot).filter(|_| self.swap.dup(slot)) else {
-                    return Err(Stop::Again);
-                };
-                let got = self.store.get(seen.stored, out);
-                self.swap.put(slot, &self.store, &self.budget);
-                got?;
-            }
-            Entry::Frame(frame) => {
-                let locked = self.lock_frame(frame);
-                if found
-                    .leaf
-                    .is_some_and(|leaf| self.entry(leaf, page) != found.entry)
-                {
-                    return Err(Stop::Again);
-                }
-                match locked.residence {
-                    Residence::Private(owner) => self.host.read_private(owner, page, out)?,
-                    Residence::Home(home) => {
-                        self.host.pool_read(self.homes.first(home).plus(page.0), out)?;
-                    }
-                    Residence::Loose(at) => self.host.pool_read(at, out)?,
-                    Residence::Nowhere => panic!("frame {frame} is mapped but has no bytes"),
-                }
-            }
-            Entry::Table(_) => panic!("a leaf names a table"),
+        match self.see(no, &st, page, out)? {
+            Seen::Absent => Ok(false),
+            Seen::Elsewhere => Ok(true),
+            Seen::Here => self.read_here(&st, page, out),
         }
-        Ok(found.entry != Entry::Absent)
+    }
+
+    /// The bytes of a page that lie in the space's own window.
+    fn read_here(&self, st: &SpaceState, page: PageNo, out: &mut PageBytes) -> Result<bool, Stop> {
+        let found = self.lookup(st, page);
+        let Entry::Frame(frame) = found.entry else {
+            return Err(Stop::Again);
+        };
+        let locked = self.lock_frame(frame);
+        if found
+            .leaf
+            .is_some_and(|leaf| self.entry(leaf, page) != found.entry)
+        {
+            return Err(Stop::Again);
+        }
+        self.read_frame(&locked, page, out)?;
+        Ok(true)
     }
 }
 

@@ -75,6 +75,18 @@ impl View {
     }
 }
 
+/// What came of a claim to a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Claim {
+    /// The frame stands there.
+    Taken,
+    /// Another version of the page stands there.
+    Occupied,
+    /// Nobody may stand there: the budget has no room for the record.
+    NoRoom,
+}
+
 /// What a home holds.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
@@ -227,33 +239,38 @@ impl Homes {
         Self::at(&places[(page.0 / CHUNK) as usize].get()?[(page.0 % CHUNK) as usize])
     }
 
-    /// `frame`, whose lock is held, takes the page's place; false when another stands there or `charge`
-    /// refuses room for the record.
-    pub fn claim(&self, home: HomeNo, page: PageNo, frame: FrameNo, charge: impl Fn(u64) -> bool) -> bool {
-        self.with_place(home, page, charge, |place| {
+    /// `frame`, whose lock is held, takes the page's place, unless another stands there or `charge` refuses room for
+    /// the record.
+    pub fn claim(&self, home: HomeNo, page: PageNo, frame: FrameNo, charge: impl Fn(u64) -> bool) -> Claim {
+        let taken = self.with_place(home, page, charge, |place| {
             // Release: publishes the frame. That the one before it is gone is seen by the home's lock: see `vacate`.
             place
                 .frame
                 .compare_exchange(0, frame.0, Ordering::Release, Ordering::Relaxed)
                 .is_ok()
-        })
+        });
+        match taken {
+            Some(true) => Claim::Taken,
+            Some(false) => Claim::Occupied,
+            None => Claim::NoRoom,
+        }
     }
 
-    /// Runs `step` on a place, whose record is made if need be; false when `charge` refuses room for it.
-    fn with_place(
+    /// Runs `step` on a place, whose record is made if need be; `None` when `charge` refuses room for it.
+    fn with_place<R>(
         &self,
         home: HomeNo,
         page: PageNo,
         charge: impl Fn(u64) -> bool,
-        step: impl FnOnce(&Place) -> bool,
-    ) -> bool {
+        step: impl FnOnce(&Place) -> R,
+    ) -> Option<R> {
         let mut state = self.homes.get(home.0).0.lock();
         if state.places.is_none() {
             let outer: Chunks = (0..state.pages.div_ceil(CHUNK))
                 .map(|_| OnceLock::new())
                 .collect();
             if !charge(Self::outer_bytes(&outer)) {
-                return false;
+                return None;
             }
             state.places = Some(Arc::new(outer));
         }
@@ -261,7 +278,7 @@ impl Homes {
         let chunk = &places[(page.0 / CHUNK) as usize];
         if chunk.get().is_none() {
             if !charge(Self::chunk_bytes()) {
-                return false;
+                return None;
             }
             let place = |_| Place {
                 frame: AtomicU32::new(0),
@@ -269,7 +286,7 @@ impl Homes {
             };
             chunk.get_or_init(|| (0..CHUNK).map(place).collect());
         }
-        step(&chunk.get().expect("made above")[(page.0 % CHUNK) as usize])
+        Some(step(&chunk.get().expect("made above")[(page.0 % CHUNK) as usize]))
     }
 
     /// `frame`, whose lock is held, leaves its place, which is empty in the pool by now.

@@ -124,6 +124,19 @@ pub trait Host: Send + Sync {
     /// When the machine has no memory; the page is then as it was, or empty.
     fn copy_from_pool(&self, space: SpaceNo, page: PageNo, from: PoolPage) -> Result<(), HostError>;
 
+    /// Shows memory of its own with these bytes at a page, in place of what it shows (nothing, zeros, a pool page): a
+    /// standby page, which belongs to no frame. `drop_pages` takes it away.
+    ///
+    /// # Errors
+    /// When the machine has no memory; the page is then as it was, or empty.
+    fn show_standby(
+        &self,
+        space: SpaceNo,
+        page: PageNo,
+        bytes: &PageBytes,
+        protection: Protection,
+    ) -> Result<(), HostError>;
+
     /// Makes the next store to each page of the run a fault. The pages are private; one that was
     /// emptied by another thread just before stays empty.
     /// When it returns, no store that began before is still under way.

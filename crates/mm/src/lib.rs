@@ -21,6 +21,7 @@ mod home;
 pub mod host;
 pub mod lru;
 mod merge;
+mod migrate;
 mod mm;
 mod pin;
 #[cfg(all(loom, any(test, explored)))]
@@ -28,6 +29,8 @@ mod races;
 mod reclaim;
 mod rmap;
 mod space;
+mod stalled;
+mod standby;
 mod stats;
 mod survey;
 pub mod swap;
@@ -44,6 +47,6 @@ pub use merge::{Effort, MergeStep, Merging, Sharing};
 pub use mm::{BuildError, Config, LEAST_LIMIT, Mm, SpaceError};
 #[cfg(all(loom, explored))]
 pub use races::rules;
-pub use space::FaultError;
+pub use space::{FaultError, OnLoss};
 pub use stats::Stats;
 pub use survey::SpaceStats;

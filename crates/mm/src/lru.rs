@@ -1,6 +1,6 @@
-//! The active and inactive lists (Linux: the lruvec). Nothing here about why a frame moves.
+//! The active, inactive and unevictable lists (Linux: the lruvec). Nothing here about why a frame moves.
 //!
-//! One lock guards both lists and the links inside the frames. A frame is on one list, or
+//! One lock guards the lists and the links inside the frames. A frame is on one list, or
 //! *isolated* (off the lists, with a reference held by who took it), or on none. The reference is taken
 //! before the frame leaves its list, under the lock; a frame that dies at that moment is
 //! left for its last holder, who takes it off the list (`forget`) before it is reused.
@@ -8,6 +8,7 @@
 //! ```text
 //!   new, refaulted early --> head [ active ] tail --> head [ inactive ] tail --> evicted
 //!                                  ^ used again while inactive |
+//!   pinned, does not compress --> [ unevictable ] --> head [ active ]   nobody looks for victims here
 //! ```
 
 use crate::addr::FrameNo;
@@ -22,9 +23,11 @@ pub enum List {
     Active = 0,
     /// Frames on probation; the tail is evicted next.
     Inactive = 1,
+    /// Frames that cannot go as they are: pinned, or such as would hold as much in the store.
+    Unevictable = 2,
 }
 
-const OFF: u32 = 2;
+const OFF: u32 = 3;
 
 /// A frame's place: its neighbours and its list. All under the LRU lock.
 #[derive(Debug)]
@@ -76,10 +79,10 @@ struct Ends {
 #[must_use = "an isolated frame is put back or freed"]
 pub struct Isolated(pub FrameNo);
 
-/// Both lists.
+/// All lists.
 #[derive(Debug)]
 pub struct Lru {
-    lists: Mutex<[Ends; 2]>,
+    lists: Mutex<[Ends; 3]>,
 }
 
 impl Default for Lru {
@@ -93,7 +96,7 @@ impl Lru {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            lists: Mutex::new(Rank::Lru, [Ends::default(), Ends::default()]),
+            lists: Mutex::new(Rank::Lru, Default::default()),
         }
     }
 
@@ -149,6 +152,27 @@ impl Lru {
         isolated.0
     }
 
+    /// A frame cannot go any more: it leaves the lists on which victims are looked for. One that is isolated is put where it
+    /// belongs by whoever isolated it. Under the frame lock.
+    pub(crate) fn set_aside(&self, frames: &Slots<Frame>, no: FrameNo) {
+        self.change(frames, no, &[List::Active, List::Inactive], List::Unevictable);
+    }
+
+    /// A frame can go again. Under the frame lock.
+    pub(crate) fn bring_back(&self, frames: &Slots<Frame>, no: FrameNo) {
+        self.change(frames, no, &[List::Unevictable], List::Active);
+    }
+
+    fn change(&self, frames: &Slots<Frame>, no: FrameNo, from: &[List], to: List) {
+        let frame = frames.get(no.0);
+        let mut lists = self.lists.lock();
+        let on = get(&frame.links.on);
+        if from.iter().any(|&list| list as u32 == on) {
+            unlink(&mut lists[on as usize], frames, frame);
+            push_head(&mut lists[to as usize], frames, no, to);
+        }
+    }
+
     /// Takes a dying frame off whichever list it is on.
     pub fn forget(&self, frames: &Slots<Frame>, no: FrameNo) {
         let frame = frames.get(no.0);
@@ -165,7 +189,7 @@ impl Lru {
         self.lists.lock()[list as usize].len
     }
 
-    /// Whether both lists are empty.
+    /// Whether there is nothing to look for victims among.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len(List::Active) == 0 && self.len(List::Inactive) == 0

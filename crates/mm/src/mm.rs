@@ -14,6 +14,8 @@ use crate::host::{Host, HostError, Store, StoreError, StoreStats};
 use crate::lru::{List, Lru};
 use crate::merge::Scanner;
 use crate::space::{FaultError, SpaceSlot};
+use crate::stalled::Stalled;
+use crate::standby::Standby;
 use crate::stats::{Counters, Stats};
 use crate::swap::Swap;
 use crate::table::{Table, TableNo};
@@ -131,8 +133,12 @@ pub struct Mm<H, S> {
     pub(crate) most_spaces: u32,
     /// The merge round under way in the background.
     pub(crate) scanner: Mutex<Option<Scanner>>,
-    /// Bytes that are charged from the start beside the arrays: page buffers, and what the store begins with.
+    /// Bytes that are charged from the start beside the arrays: page buffers, standby pages, and what the store begins with.
     pub(crate) fixed_bytes: u64,
+    pub(crate) standby: Standby,
+    pub(crate) stalled: Stalled,
+    /// Spaces that nobody uses any more and that the machine did not let end; held for a push or a pop.
+    pub(crate) doomed: Mutex<Vec<SpaceNo>>,
     scratch: Mutex<Vec<Box<PageBytes>>>,
 }
 
@@ -154,6 +160,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         } else {
             most_bytes / 96
         };
+        let standby = Standby::new(limit);
         let mm = Self {
             host,
             store,
@@ -171,7 +178,10 @@ impl<H: Host, S: Store> Mm<H, S> {
             clock: AtomicU32::new(0),
             most_spaces: config.spaces,
             scanner: Mutex::new(Rank::Slots, None),
-            fixed_bytes: SCRATCH as u64 * PAGE + config.store_bytes,
+            fixed_bytes: SCRATCH as u64 * PAGE + config.store_bytes + standby.base_bytes(),
+            standby,
+            stalled: Stalled::default(),
+            doomed: Mutex::new(Rank::Slots, Vec::new()),
             scratch: Mutex::new(
                 Rank::Slots,
                 (0..SCRATCH).map(|_| Box::new([0; PAGE_SIZE])).collect(),
@@ -218,6 +228,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let mut stats = self.counters.read();
         stats.active_frames = self.lru.len(List::Active);
         stats.inactive_frames = self.lru.len(List::Inactive);
+        stats.unevictable_frames = self.lru.len(List::Unevictable);
         stats
     }
 
@@ -301,7 +312,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let mut fruitless = 0;
         loop {
             match step() {
-                // Whoever was faster got on; looking again ends when it is done.
+                // Another thread won; retry until it has finished.
                 Err(Stop::Again) => memfold_sync::thread::yield_now(),
                 Err(Stop::NoRoom) if fruitless < 3 => {
                     fruitless = if self.reclaim_for_fault() {

@@ -5,6 +5,7 @@
 //! under the frame lock) and in the space (so that fork finds it).
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
+use crate::frame::count::MOST_PINS;
 use crate::frame::{Owner, Put};
 use crate::host::{Host, Store};
 use crate::mm::{Mm, Stop};
@@ -54,11 +55,12 @@ impl<H: Host, S: Store> Mm<H, S> {
         // Ageing may have protected the page after the fault.
         self.host.unprotect(space, Run::one(page))?;
         locked.frame.mark_incompressible(false);
-        locked.frame.count.pin();
-        match st.pins.binary_search_by_key(&page, |&(p, _)| p) {
-            Ok(at) => st.pins[at].1 += 1,
-            Err(at) => st.pins.insert(at, (page, 1)),
+        if !locked.frame.count.pin() {
+            let most = MOST_PINS;
+            return Err(Stop::Fault(FaultError::TooManyPins { space, page, most }));
         }
+        self.lru.set_aside(&self.frames, no);
+        *st.pins.entry(page).or_insert(0) += 1;
         Ok(())
     }
 
@@ -73,21 +75,24 @@ impl<H: Host, S: Store> Mm<H, S> {
         for page in run.pages() {
             self.unpin_page(&mut st, page);
         }
+        self.stalled.something_changed();
     }
 
     pub(crate) fn unpin_page(&self, st: &mut SpaceState, page: PageNo) {
-        let at = st
-            .pins
-            .binary_search_by_key(&page, |&(p, _)| p)
-            .expect("the page is not pinned");
+        let times = st.pins.get_mut(&page).expect("the page is not pinned");
+        *times -= 1;
+        let last = *times == 0;
+        if last {
+            st.pins.remove(&page);
+        }
         let Entry::Frame(no) = self.lookup(st, page).entry else {
             panic!("a pinned page was evicted")
         };
-        let put = self.lock_frame(no).frame.count.unpin();
+        let locked = self.lock_frame(no);
+        let put = locked.frame.count.unpin();
         assert_eq!(put, Put::Held, "a pinned page was unmapped");
-        st.pins[at].1 -= 1;
-        if st.pins[at].1 == 0 {
-            st.pins.remove(at);
+        if last {
+            self.lru.bring_back(&self.frames, no);
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::merge::Merging;
 use crate::table::{ChainLinks, TableNo};
 use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use memfold_sync::{Mutex, MutexGuard, Rank};
+use std::collections::BTreeMap;
 
 /// Why a fault could not be resolved; the page is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +53,18 @@ pub enum FaultError {
         /// What the store said.
         source: StoreError,
     },
+    /// The page is pinned as often as can be counted.
+    #[error(
+        "page {page} of space {space} is pinned {most} times already, which is the most; unpin it before it is pinned again"
+    )]
+    TooManyPins {
+        /// The space.
+        space: SpaceNo,
+        /// The page asked for.
+        page: PageNo,
+        /// The most pins of one page.
+        most: u32,
+    },
     /// The machine refused a step.
     #[error("page {page} of space {space} could not be shown: {source}")]
     Host {
@@ -62,6 +75,19 @@ pub enum FaultError {
         /// What the machine said.
         source: HostError,
     },
+}
+
+/// What becomes of an access that host code makes and that cannot be served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLoss {
+    /// The thread gets the signal that the kernel sends for a lost page.
+    #[default]
+    Signal,
+    /// The process ends, with a message.
+    Abort,
+    /// It finds a standby page and goes on: loads get the page's bytes, or zeros where they are lost, stores go nowhere, and the
+    /// space is condemned until somebody takes its failure. For who asks before believing anything.
+    Sink,
 }
 
 /// Under the space lock.
@@ -76,9 +102,9 @@ pub(crate) struct SpaceState {
     pub domain: Domain,
     /// First of the leaves with exclusive frames, chained by `dirty_next`; 0 at the end.
     pub dirty_head: u32,
-    /// Pages of this space that are pinned, with how often, in page order.
-    pub pins: Vec<(PageNo, u32)>,
-    /// The first fault that could not be resolved, until somebody takes it.
+    /// Pages of this space that are pinned, with how often.
+    pub pins: BTreeMap<PageNo, u32>,
+    /// The first fault that could not be resolved, until somebody takes it: the space is condemned.
     pub failure: Option<FaultError>,
 }
 
@@ -94,6 +120,8 @@ pub(crate) struct SpaceSlot {
     domain: AtomicU32,
     /// Whether the space takes part in merging: changed under the space lock, read without.
     merging: AtomicU32,
+    /// What becomes of accesses that cannot be served: changed under the space lock, read without.
+    on_loss: AtomicU32,
     /// Pages of this space that became one with another, or zeros. A number for people.
     merged: AtomicU64,
 }
@@ -109,7 +137,7 @@ impl SpaceSlot {
             home: HomeNo(0),
             domain: Domain(0),
             dirty_head: 0,
-            pins: Vec::new(),
+            pins: BTreeMap::new(),
             failure: None,
         };
         Self {
@@ -119,6 +147,7 @@ impl SpaceSlot {
             home: AtomicU32::new(0),
             domain: AtomicU32::new(0),
             merging: AtomicU32::new(0),
+            on_loss: AtomicU32::new(0),
             merged: AtomicU64::new(0),
         }
     }
@@ -132,6 +161,21 @@ impl SpaceSlot {
         // Relaxed: as above.
         self.merged.store(0, Ordering::Relaxed);
         self.set_merging(Merging::Off);
+        self.set_on_loss(OnLoss::Signal);
+    }
+
+    pub fn set_on_loss(&self, on_loss: OnLoss) {
+        // Relaxed: whoever sets it tells those who rely on it by other means.
+        self.on_loss.store(on_loss as u32, Ordering::Relaxed);
+    }
+
+    pub fn on_loss(&self) -> OnLoss {
+        // Relaxed: as `set_on_loss`.
+        match self.on_loss.load(Ordering::Relaxed) {
+            0 => OnLoss::Signal,
+            1 => OnLoss::Abort,
+            _ => OnLoss::Sink,
+        }
     }
 
     pub fn set_merging(&self, merging: Merging) {

@@ -13,6 +13,8 @@ macro_rules! counters {
             pub active_frames: u32,
             /// Frames on the inactive list now.
             pub inactive_frames: u32,
+            /// Frames that cannot go as they are, now: pinned, or such as would hold as much in the store.
+            pub unevictable_frames: u32,
         }
 
         #[derive(Debug, Default)]
@@ -22,7 +24,7 @@ macro_rules! counters {
 
         impl Counters {
             pub fn read(&self) -> Stats {
-                Stats { $($name: self.$name.get(),)* active_frames: 0, inactive_frames: 0 }
+                Stats { $($name: self.$name.get(),)* active_frames: 0, inactive_frames: 0, unevictable_frames: 0 }
             }
         }
     };
@@ -55,6 +57,8 @@ counters! {
     refaults,
     /// Private pages that moved to the pool because somebody shares them.
     promoted,
+    /// Accesses for which a standby page stood in, because the budget had no room.
+    stood_in,
     /// Frames that went to the store.
     evictions,
     /// Evictions that needed no new bytes in the store.

@@ -245,6 +245,26 @@ impl Host for SimHost {
         Ok(())
     }
 
+    fn show_standby(
+        &self,
+        space: SpaceNo,
+        page: PageNo,
+        bytes: &PageBytes,
+        protection: Protection,
+    ) -> Result<(), HostError> {
+        let words = [
+            u64::from(space.0),
+            u64::from(page.0),
+            sample(bytes),
+            protection as u64,
+        ];
+        let mut state = self.enter(Call::ShowStandby, &words)?;
+        state
+            .machine
+            .show_standby(space, page, bytes, protection == Protection::Writable);
+        Ok(())
+    }
+
     fn fill_zero(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
         let (len, result) = self.enter_run(Call::FillZero, space, run, 0);
         self.each(run, len, |m, page| m.fill(space, page, &[0; PAGE_SIZE], true));
@@ -347,7 +367,8 @@ impl Host for SimHost {
         self.each(run, run.len, |m, page| {
             let shown = m.window_mut(space).page_mut(page);
             match shown {
-                Shown::Empty => (),
+                // Who looks at a standby page faults again, and finds another.
+                Shown::Empty | Shown::Standby { .. } => (),
                 Shown::Pool => {
                     young |= 1 << (page.0 - run.first.0);
                     *shown = Shown::Empty;

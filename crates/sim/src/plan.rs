@@ -38,6 +38,8 @@ pub enum Call {
     PoolWrite,
     /// A pool page is read.
     PoolRead,
+    /// A standby page is shown.
+    ShowStandby,
     /// A store takes a page.
     Put,
     /// A store gives a page.
@@ -46,7 +48,7 @@ pub enum Call {
 
 impl Call {
     /// All calls of a host.
-    pub const HOST: [Self; 14] = [
+    pub const HOST: [Self; 15] = [
         Self::ReservePool,
         Self::Open,
         Self::Resize,
@@ -61,6 +63,7 @@ impl Call {
         Self::CopyToPool,
         Self::PoolWrite,
         Self::PoolRead,
+        Self::ShowStandby,
     ];
 }
 

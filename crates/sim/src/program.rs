@@ -63,7 +63,7 @@ impl SimHost {
             Shown::Empty => None,
             Shown::Zero { .. } => Some(Box::new([0; PAGE_SIZE])),
             Shown::Pool => Some(Box::new(*state.machine.pool.read(window.home.plus(page.0)))),
-            Shown::Private { bytes, .. } => Some(bytes.clone()),
+            Shown::Private { bytes, .. } | Shown::Standby { bytes, .. } => Some(bytes.clone()),
         }
     }
 

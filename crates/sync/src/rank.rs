@@ -8,6 +8,8 @@
 pub enum Rank {
     /// One space: its root, length, pins. Held through a fault, a fork, a drop.
     Space = 0,
+    /// The standby pages: which page of which space each of them stands in for.
+    Standby,
     /// One frame: its mapping word, its chain of mappers, its residence.
     Frame,
     /// A leaf table: the chain of tables that point at it.
@@ -38,8 +40,9 @@ pub enum Rank {
 
 impl Rank {
     /// All ranks, outermost first.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Space,
+        Self::Standby,
         Self::Frame,
         Self::Leaf,
         Self::Table1,

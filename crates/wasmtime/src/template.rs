@@ -12,7 +12,7 @@ use crate::globals::Globals;
 use crate::handoff::{self, Offer};
 use crate::instance::ForkInstance;
 use crate::prepare::Prepared;
-use memfold::{Memory, Space};
+use memfold::{Memory, OnLoss, Space};
 use std::fmt;
 use std::sync::Arc;
 use wasmtime::{Extern, Instance, InstancePre, Linker, Module, ModuleExport, Store};
@@ -171,6 +171,9 @@ impl<T> fmt::Debug for Template<T> {
 /// The memory as the data segments leave it.
 fn pristine(memory: &Memory, prepared: &Prepared) -> Result<Space, Error> {
     let space = memory.create(config::size(prepared.memory().minimum_pages << 16))?;
+    // A guest must not take the process with it: host code (a `memory.copy` of Wasmtime's) that meets a page which cannot be had
+    // goes on, and the call ends with `Error::MemoryLost`.
+    space.set_on_loss(OnLoss::Sink)?;
     for segment in prepared.segments() {
         space.write(segment.offset, &segment.bytes)?;
     }

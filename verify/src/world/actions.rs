@@ -6,7 +6,7 @@ use crate::stores::Built;
 use crate::workload::{Op, Spot, pattern};
 use memfold_mm::addr::{PAGE_SIZE, PageNo, Run, SpaceNo};
 use memfold_mm::host::Domain;
-use memfold_mm::{Effort, Merging, Size, SpaceError};
+use memfold_mm::{Effort, FaultError, Merging, Size, SpaceError};
 use memfold_sim::program::{self, Place};
 use memfold_sim::{Miss, Moment};
 
@@ -159,6 +159,7 @@ impl<S: Built> World<S> {
             let Err(miss) = access() else { return Ok(()) };
             let brought = self.ask(|mm| mm.fault(space, miss.page, miss.access));
             if let Err(error) = brought {
+                self.go_on_by_standby(space, miss, error, &mut access);
                 assert_eq!(
                     self.mm.take_failure(space),
                     Some(error),
@@ -168,6 +169,36 @@ impl<S: Built> World<S> {
             }
         }
         panic!("an access to space {space} still misses after many faults that succeeded");
+    }
+
+    /// Host code goes on in a condemned space: none of its stores reaches a page, of this space or of another, which the next
+    /// audit sees. May end early, when the machine refuses.
+    fn go_on_by_standby(
+        &self,
+        space: SpaceNo,
+        miss: Miss,
+        error: FaultError,
+        access: &mut impl FnMut() -> Result<(), Miss>,
+    ) {
+        let pages = self.oracle.pages(space);
+        // The access itself, then pages around it: more than there are standby pages.
+        let beside = (0..20).map(|n| PageNo((miss.page.0 + n) % pages));
+        for page in beside {
+            if self.mm.sink(space, page).is_err() {
+                // A page of its own, which stores reach; or the machine refuses.
+                continue;
+            }
+            let place = Place { page, offset: 0 };
+            let stored = match page == miss.page {
+                true => access(),
+                false => self.mm.host().store(space, place, &[0xee; 3]),
+            };
+            assert_eq!(stored, Ok(()), "page {page} of condemned space {space}");
+            assert_eq!(self.mm.fault(space, page, miss.access), Err(error));
+        }
+        let mut out = [0; 3];
+        let place = Place::of(u64::from(miss.page.0) * PAGE_SIZE as u64);
+        let _ = self.mm.host().load(space, place, &mut out);
     }
 
     fn read(&mut self, spot: Spot) -> Result<(), SpaceError> {

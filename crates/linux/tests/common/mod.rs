@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::time::Duration;
 
-use memfold_linux::{Builder, Delivery, FaultReply, FaultSink, LinuxHost};
+use memfold_linux::{Builder, Delivery, FaultReply, FaultSink, LinuxHost, LostReply};
 use memfold_mm::addr::{Access, PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
-use memfold_mm::host::Host;
+use memfold_mm::host::{Host, Protection};
 
 // Relaxed: counters, flags, and words that one thread writes; locks and joins order the rest.
 pub const COUNT: Ordering = Ordering::Relaxed;
@@ -26,6 +26,20 @@ impl FaultSink for Sink {
     fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> FaultReply {
         self.faults.fetch_add(1, COUNT);
         (self.rule.lock().expect("no rule panics"))(&self.host, space, page, access)
+    }
+
+    /// Host code goes on with zeros that go nowhere.
+    fn lost(&self, space: SpaceNo, page: PageNo) -> LostReply {
+        let shown = self
+            .host
+            .show_standby(space, page, &[0; PAGE_SIZE], Protection::Writable);
+        assert_eq!(shown, Ok(()));
+        LostReply::Repeat
+    }
+
+    fn vacate(&self, space: SpaceNo, page: PageNo) -> bool {
+        self.host.drop_pages(space, run(page.0, 1));
+        true
     }
 }
 

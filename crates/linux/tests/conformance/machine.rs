@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use memfold_linux::{Delivery, FaultReply, FaultSink, LinuxHost};
+use memfold_linux::{Delivery, FaultReply, FaultSink, LinuxHost, LostReply};
 use memfold_mm::addr::{Access, PAGE_SIZE, PageNo, Run, SpaceNo};
 use memfold_mm::host::{Host, Store};
 use memfold_mm::{Config, FaultError, Mm};
@@ -104,6 +104,17 @@ impl<S: Store> FaultSink for Sink<S> {
             Ok(()) => FaultReply::Resolved,
             Err(_) => FaultReply::Failed,
         }
+    }
+
+    fn lost(&self, space: SpaceNo, page: PageNo) -> LostReply {
+        match self.0.sink(space, page) {
+            Ok(()) => LostReply::Repeat,
+            Err(_) => LostReply::Abort,
+        }
+    }
+
+    fn vacate(&self, space: SpaceNo, page: PageNo) -> bool {
+        self.0.vacate(space, page) == Ok(true)
     }
 }
 

@@ -4,8 +4,10 @@
 //! a leak, to the last one. Called by `world()`; no lock is held over a whole check.
 
 use super::{Report, Scan};
+use crate::frame::Residence;
 use crate::host::{Host, Store};
 use crate::mm::Mm;
+use crate::table::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl<H: Host, S: Store> Mm<H, S> {
@@ -82,6 +84,27 @@ impl<H: Host, S: Store> Mm<H, S> {
         report.demand(stored == slots + kept, "every stored page is named", || {
             format!("{stored} pages are stored; {slots} by slots, {kept} as bases")
         });
+    }
+
+    /// A standby page stands in for a page of a living space, whose window has nothing of its own there.
+    pub(super) fn check_standby(&self, report: &mut Report) {
+        for (space, page) in self.standby.places() {
+            let Ok(st) = self.lock_space(space) else {
+                report.demand(false, "a standby page stands in a living space", || {
+                    format!("page {page} of space {space}")
+                });
+                continue;
+            };
+            let here = match self.lookup(&st, page).entry {
+                Entry::Frame(no) => self.lock_frame(no).residence == Residence::Private(space),
+                _ => false,
+            };
+            report.demand(
+                !here && page.0 < st.len,
+                "a standby page stands where the window has nothing of its own",
+                || format!("page {page} of space {space}"),
+            );
+        }
     }
 
     /// What is charged for the manager's own tables is what they hold.

@@ -6,6 +6,7 @@ use super::*;
 use crate::addr::{PageNo, PoolPage};
 use crate::bare::{World, frame_at, read, run, space, world, write};
 use crate::budget::{Class, Need};
+use crate::home::Claim;
 use crate::table::slot_of;
 
 /// A space with pages in all states, pinned ones among them, its fork, and the frame of page 0.
@@ -181,10 +182,15 @@ fn sums() {
         mm.spaces.get(a.0).lend()
     });
     broken("a pinned page has a pinned frame", |mm, [a, _], _| {
-        mm.lock_space(a).expect("it lives").pins[0].1 += 1;
+        *mm.lock_space(a)
+            .expect("it lives")
+            .pins
+            .first_entry()
+            .expect("pinned")
+            .get_mut() += 1;
     });
     broken("a pinned page has a pinned frame", |mm, [a, _], _| {
-        mm.lock_space(a).expect("it lives").pins[0].0 = PageNo(599);
+        mm.lock_space(a).expect("it lives").pins = [(PageNo(599), 1)].into();
     });
 }
 
@@ -220,12 +226,15 @@ fn homes() {
     });
     broken("who is recorded at a place stands there", |mm, [a, _], _| {
         let home = mm.spaces.get(a.0).home();
-        assert!(mm.homes.claim(home, PageNo(50), FrameNo(1), |_| true));
+        assert_eq!(
+            mm.homes.claim(home, PageNo(50), FrameNo(1), |_| true),
+            Claim::Taken
+        );
     });
     broken("who is recorded at a place stands there", |mm, [a, _], frame| {
         // The frame is mapped, and lies elsewhere.
         let home = mm.spaces.get(a.0).home();
-        assert!(mm.homes.claim(home, PageNo(50), frame, |_| true));
+        assert_eq!(mm.homes.claim(home, PageNo(50), frame, |_| true), Claim::Taken);
         mm.lock_frame(frame).residence = Residence::Loose(PoolPage(0));
     });
     for place in [(7, 3), (1, 8)] {

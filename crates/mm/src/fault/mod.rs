@@ -11,7 +11,9 @@
 //!             or for this space (fault/swap_in.rs)   (fault/swap_in.rs)
 //! ```
 //! An attempt that finds no room in the budget changes nothing, lets the space lock go, reclaims and tries again.
-//! One that was overtaken by another thread looks again; that thread has made progress.
+//! One that was overtaken by another thread looks again; that thread has made progress. When nothing more can be reclaimed, a
+//! load gets the page's bytes from a standby page (`standby.rs`), and a store has failed. A space whose fault has failed
+//! is condemned: its further faults fail at once, until somebody takes the failure.
 
 mod new;
 mod show;
@@ -25,7 +27,7 @@ use crate::host::{Host, Store};
 use crate::lru::List;
 use crate::mm::{Mm, PAGE, Stop};
 use crate::space::{FaultError, SpaceState};
-use crate::table::{Entry, LeafSlot, Lookup, OwnLeaf, TableNo, slot_of};
+use crate::table::{Entry, LeafSlot, Lookup, OwnLeaf, TableNo, first_of, slot_of};
 
 /// Where a step of an attempt leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,14 @@ struct At<'a> {
     no: SpaceNo,
     st: &'a mut SpaceState,
     page: PageNo,
+    /// Its neighbours in the leaf for which standby pages stand in: no step touches them.
+    stood_in: u16,
+}
+
+impl At<'_> {
+    fn is_stood_in(&self, page: PageNo) -> bool {
+        self.stood_in >> slot_of(page, 0) & 1 == 1
+    }
 }
 
 impl<H: Host, S: Store> Mm<H, S> {
@@ -53,10 +63,16 @@ impl<H: Host, S: Store> Mm<H, S> {
     ///
     /// # Errors
     /// [`FaultError`]; the page is as it was. The space remembers the first such error until
-    /// [`take_failure`](Self::take_failure) (but not [`FaultError::OutOfRange`]: nothing was lost).
+    /// [`take_failure`](Self::take_failure) (but not [`FaultError::OutOfRange`]: nothing was lost), and until then its further
+    /// faults fail with it at once.
     pub fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> Result<(), FaultError> {
         self.counters.faults.one();
-        let result = self.retry(|| self.fault_once(space, page, access));
+        let mut result = self.retry(|| self.fault_once(space, page, access));
+        if access == Access::Read && result == Err(Stop::NoRoom) {
+            result = self.retry(|| self.load_by_standby(space, page));
+        } else if result.is_ok() {
+            self.stalled.something_changed();
+        }
         result.map_err(|stop| {
             let error = self.fault_error(stop, space, page);
             self.note_failure(space, error);
@@ -73,9 +89,18 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
     }
 
-    /// The first fault of this space that could not be resolved since this was last asked.
+    /// The first fault of this space that could not be resolved since this was last asked. Its faults are resolved again from
+    /// now on, and what its stores left in standby pages (see [`sink`](Self::sink)) is gone.
     pub fn take_failure(&self, space: SpaceNo) -> Option<FaultError> {
-        self.spaces.peek(space.0)?.lock().failure.take()
+        let mut st = self.spaces.peek(space.0)?.lock();
+        let failure = st.failure.take()?;
+        self.return_all_standby(space);
+        Some(failure)
+    }
+
+    /// Whether a fault of this space could not be resolved and nobody has [taken](Self::take_failure) that yet.
+    pub fn failure(&self, space: SpaceNo) -> Option<FaultError> {
+        self.spaces.peek(space.0)?.lock().failure
     }
 
     pub(crate) fn fault_once(&self, no: SpaceNo, page: PageNo, access: Access) -> Result<(), Stop> {
@@ -105,7 +130,17 @@ impl<H: Host, S: Store> Mm<H, S> {
                 len: st.len,
             }));
         }
-        let mut at = At { no, st, page };
+        if let Some(failure) = st.failure {
+            return Err(Stop::Fault(failure));
+        }
+        self.return_standby(no, page);
+        let stood_in = self.stood_in(no, first_of(page, 0));
+        let mut at = At {
+            no,
+            st,
+            page,
+            stood_in,
+        };
         let mut access = access;
         loop {
             match self.step(&mut at, access)? {
@@ -126,7 +161,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             (Entry::Frame(frame), Access::Write) if !found.shared && self.is_exclusive(frame) => {
                 self.unprotect(at, &found, frame)
             }
-            (Entry::Swapped(_), Access::Write) => self.write(at, Need::Refault),
+            (Entry::Swapped(slot), Access::Write) => self.write(at, self.need_to_return(slot)),
             (_, Access::Write) => self.write(at, Need::Normal),
             (Entry::Table(_), _) => panic!("a leaf names a table"),
         }
@@ -135,9 +170,14 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// A page of this space's own: everything that may fail comes first.
     fn write(&self, at: &mut At<'_>, need: Need) -> Result<Next, Stop> {
         let charge = self.charge_page(Class::Private, need)?;
-        let (no, page) = (at.no, at.page);
+        let (no, page, stood_in) = (at.no, at.page, at.stood_in);
         self.with_own_leaf(no, at.st, page, need, |st, leaf| {
-            let at = &mut At { no, st, page };
+            let at = &mut At {
+                no,
+                st,
+                page,
+                stood_in,
+            };
             match self.entry(leaf.0, page) {
                 Entry::Absent => self.new_pages(at, leaf, charge),
                 Entry::Frame(frame) => self.write_frame(at, leaf, frame, charge),
@@ -191,7 +231,7 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// The longest run of pages around `page` in its leaf for which `take` says yes, asked outwards from it.
     fn run_around(page: PageNo, mut take: impl FnMut(PageNo) -> bool) -> Run {
-        let first = crate::table::first_of(page, 0);
+        let first = first_of(page, 0);
         let mut run = Run::one(page);
         while run.first != first && take(PageNo(run.first.0 - 1)) {
             run = Run {

@@ -18,6 +18,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let len = at.st.len;
         let mut run = Self::run_around(at.page, |page| {
             page.0 < len
+                && !at.is_stood_in(page)
                 && found
                     .leaf
                     .is_none_or(|leaf| self.entry(leaf, page) == Entry::Absent)
@@ -48,8 +49,8 @@ impl<H: Host, S: Store> Mm<H, S> {
     fn adopt_written(&self, at: &mut At<'_>, page: PageNo, charge: &mut Charge<'_>) -> Result<(), Stop> {
         // Reclaim takes no space lock, so it may run here.
         let made = self.retry(|| {
-            self.with_own_leaf(at.no, at.st, page, Need::Reclaim, |_, leaf| {
-                Ok((leaf, self.alloc_frame(Need::Reclaim)?))
+            self.with_own_leaf(at.no, at.st, page, Need::Refault, |_, leaf| {
+                Ok((leaf, self.alloc_frame(Need::Refault)?))
             })
         });
         let (leaf, frame) = made.map_err(|stop| {
@@ -106,7 +107,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let first = first_of(at.page, 0);
         let end = (first.0 + FAN as u32).min(at.st.len);
         let absent = (at.page.0..end)
-            .take_while(|&p| self.entry(leaf.0, PageNo(p)) == Entry::Absent)
+            .take_while(|&p| self.entry(leaf.0, PageNo(p)) == Entry::Absent && !at.is_stood_in(PageNo(p)))
             .count();
         let present = |p: &u32| matches!(self.lookup(at.st, PageNo(*p)).entry, Entry::Frame(_));
         let before = (0..at.page.0).rev().take(FAN).take_while(present).count();

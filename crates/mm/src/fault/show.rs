@@ -10,7 +10,7 @@ use super::{At, Next};
 use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::budget::{Charge, Class, Need};
 use crate::frame::{Locked, Owner, Residence};
-use crate::home::HomeNo;
+use crate::home::{Claim, HomeNo};
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE, Stop};
 use crate::table::{Entry, FAN, Lookup, TableNo, slot_of};
@@ -39,8 +39,9 @@ impl<H: Host, S: Store> Mm<H, S> {
             Residence::Home(home) if home == at.st.home => {
                 let mut held: LockedRun<'_> = [const { None }; FAN];
                 held[usize::from(slot_of(at.page, 0))] = Some(locked);
-                let run =
-                    self.lock_around(leaf, at.page, &mut held, |l| l.residence == Residence::Home(home));
+                let run = self.lock_around(leaf, at.page, &mut held, |near| {
+                    near.residence == Residence::Home(home) && !at.is_stood_in(self.page_of(near_slot(near)))
+                });
                 self.host.show(at.no, run)?;
                 self.counters.shown.one();
                 Ok(Next::Done)
@@ -86,54 +87,48 @@ impl<H: Host, S: Store> Mm<H, S> {
         owner: SpaceNo,
         home: HomeNo,
     ) -> Result<bool, Stop> {
-        let charge =
-            |pages: u32| Charge::take(&self.budget, Class::Pool, u64::from(pages) * PAGE, Need::Reclaim);
-        let claim = |page: PageNo, no: FrameNo| {
-            self.homes.claim(home, page, no, |bytes| {
-                self.budget.charge(Class::Tables, bytes, Need::Normal)
-            })
-        };
-        if !claim(page, locked.no) {
-            return Ok(false);
+        match self.claim_place(home, page, locked.no) {
+            Claim::Taken => (),
+            Claim::Occupied => return Ok(false),
+            Claim::NoRoom => return Err(Stop::NoRoom),
         }
         let mut held: LockedRun<'_> = [const { None }; FAN];
-        let no = locked.no;
         held[usize::from(slot_of(page, 0))] = Some(locked);
         let run = self.lock_around(leaf, page, &mut held, |near| {
             near.residence == Residence::Private(owner)
                 && matches!(near.frame.word.load().owner, Owner::Shared(_))
-                && claim(self.page_of(near_slot(near)), near.no)
+                && self.claim_place(home, self.page_of(near_slot(near)), near.no) == Claim::Taken
         });
-        let Some(charged) = charge(run.len) else {
-            self.unclaim(home, run, &held);
-            return if run.len == 1 {
-                Err(Stop::NoRoom)
-            } else {
-                self.promote_alone(page, held, owner, home, no)
-            };
-        };
+        let (run, charged) = self.charge_promotion(home, page, run, &held)?;
         self.promote_run(home, run, &mut held, owner)?;
         charged.keep();
         Ok(true)
     }
 
-    /// There is no room for the neighbours: the page alone.
-    fn promote_alone(
+    fn claim_place(&self, home: HomeNo, page: PageNo, frame: FrameNo) -> Claim {
+        self.homes.claim(home, page, frame, |bytes| {
+            self.budget.charge(Class::Tables, bytes, Need::Normal)
+        })
+    }
+
+    /// Room for the second copies, or, where room is short, for the page's alone; the other places are given back.
+    fn charge_promotion(
         &self,
-        page: PageNo,
-        mut held: LockedRun<'_>,
-        owner: SpaceNo,
         home: HomeNo,
-        no: FrameNo,
-    ) -> Result<bool, Stop> {
-        let tables = |bytes| self.budget.charge(Class::Tables, bytes, Need::Normal);
-        let charged = Charge::take(&self.budget, Class::Pool, PAGE, Need::Reclaim).ok_or(Stop::NoRoom)?;
-        if !self.homes.claim(home, page, no, tables) {
-            return Ok(false);
+        page: PageNo,
+        run: Run,
+        held: &LockedRun<'_>,
+    ) -> Result<(Run, Charge<'_>), Stop> {
+        let bytes = u64::from(run.len) * PAGE;
+        if let Some(charge) = Charge::take(&self.budget, Class::Pool, bytes, Need::Normal) {
+            return Ok((run, charge));
         }
-        self.promote_run(home, Run::one(page), &mut held, owner)?;
-        charged.keep();
-        Ok(true)
+        let alone = Charge::take(&self.budget, Class::Pool, PAGE, Need::Reclaim);
+        let stays = |near: PageNo| near == page && alone.is_some();
+        for near in run.pages().filter(|&near| !stays(near)) {
+            self.unclaim(home, Run::one(near), held);
+        }
+        Ok((Run::one(page), alone.ok_or(Stop::NoRoom)?))
     }
 
     fn promote_run(

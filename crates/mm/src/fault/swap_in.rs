@@ -11,9 +11,10 @@ use super::{At, Next};
 use crate::addr::{FrameNo, PageNo};
 use crate::budget::{Charge, Class, Need};
 use crate::frame::{Locked, Owner, Residence};
+use crate::home::Claim;
 use crate::host::{Host, Protection, Store};
 use crate::lru::List;
-use crate::mm::{Mm, Stop};
+use crate::mm::{Mm, PAGE, Stop};
 use crate::swap::{SwapRef, Swapped};
 use crate::table::{Entry, FAN, Lookup, OwnLeaf, TableNo, first_of};
 
@@ -69,6 +70,9 @@ impl<H: Host, S: Store> Mm<H, S> {
             let Entry::Swapped(slot) = self.entry(leaf.0, page) else {
                 continue;
             };
+            if at.is_stood_in(page) {
+                continue;
+            }
             let seen = self.swap.look(slot).expect("an entry names a slot in use");
             let together = seen
                 .evicted_at
@@ -90,6 +94,16 @@ impl<H: Host, S: Store> Mm<H, S> {
             }
             charge.keep();
             self.counters.read_ahead.one();
+        }
+    }
+
+    /// How far down the budget a page of one space may reach when it comes back. One that holds as much in the store as in
+    /// memory frees that as it comes: it needs the room for a moment only, which is there whatever others do.
+    pub(super) fn need_to_return(&self, slot: SwapRef) -> Need {
+        let alone = self.swap.look(slot).filter(|s| s.count == 1 && s.frame.is_none());
+        match alone {
+            Some(seen) if self.store.cost(seen.stored).adds() >= PAGE => Need::Reclaim,
+            _ => Need::Refault,
         }
     }
 
@@ -149,15 +163,14 @@ impl<H: Host, S: Store> Mm<H, S> {
         let frame = self.alloc_frame(Need::Refault)?;
         let mut locked = self.lock_frame(frame);
         let tables = |bytes| self.budget.charge(Class::Tables, bytes, Need::Refault);
-        if !self.homes.claim(at.st.home, at.page, frame, tables) {
+        let claimed = self.homes.claim(at.st.home, at.page, frame, tables);
+        if claimed != Claim::Taken {
             drop(locked);
             self.frames.free(frame.0);
-            // Somebody stands there by now, or there was no room for the record.
-            let occupied = self.homes.occupant(at.st.home, at.page).is_some();
-            return if occupied {
-                Ok(Next::Look)
-            } else {
-                Err(Stop::NoRoom)
+            return match claimed {
+                Claim::NoRoom => Err(Stop::NoRoom),
+                // Somebody stands there by now.
+                _ => Ok(Next::Look),
             };
         }
         if let Err(stop) = self.fill_place(at, leaf, slot, seen, &mut locked) {

@@ -3,7 +3,7 @@
 use crate::addr::{Access, PageNo};
 use crate::bare::{Call, World, frame_at, limited, read, resident, run, sound, space, value, world, write};
 use crate::lru::List;
-use crate::mm::PAGE;
+use crate::mm::{PAGE, SpaceError};
 use crate::space::FaultError;
 
 /// Goal: writes that go on where earlier ones ended get as many pages ahead as were written before, to the end of the leaf.
@@ -96,7 +96,8 @@ fn neighbours_are_shown() {
     sound(&mm);
 }
 
-/// Goal: the first fault that could not be resolved is remembered until somebody asks; one beyond the end is not.
+/// Goal: the first fault that could not be resolved is remembered until somebody asks, and those after it fail with it at once;
+/// one beyond the end is not.
 #[test]
 fn the_first_failure_is_remembered() {
     let mm = limited(4 << 20);
@@ -113,10 +114,22 @@ fn the_first_failure_is_remembered() {
         limit: 4 << 20,
     };
     assert_eq!(mm.take_failure(a), None, "a pin says so itself");
-    for page in [full, full + 1] {
-        assert_eq!(mm.fault(a, PageNo(page), Access::Write), Err(failed(page)));
+    assert_eq!(mm.fault(a, PageNo(full), Access::Write), Err(failed(full)));
+    let tried = mm.stats().direct_reclaims;
+    for (page, access) in [(full + 1, Access::Write), (0, Access::Read)] {
+        assert_eq!(mm.fault(a, PageNo(page), access), Err(failed(full)));
     }
-    assert_eq!(mm.take_failure(a), Some(failed(full)));
+    assert_eq!(mm.pin(a, run(0, 1)), Err(failed(full)));
+    assert_eq!(mm.fork(a), Err(SpaceError::Fault(failed(full))));
+    assert_eq!(
+        mm.stats().direct_reclaims,
+        tried,
+        "nobody reclaims for a condemned space"
+    );
+    assert_eq!(
+        (mm.failure(a), mm.take_failure(a)),
+        (Some(failed(full)), Some(failed(full)))
+    );
     assert_eq!(mm.take_failure(a), None);
     assert_eq!(mm.take_failure(crate::addr::SpaceNo(9)), None);
     let nobody = crate::addr::SpaceNo(9);

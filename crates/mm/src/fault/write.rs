@@ -12,6 +12,7 @@ use crate::budget::{Charge, Class, Need};
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Protection, Store};
 use crate::lru::List;
+use crate::migrate::NoRecord;
 use crate::mm::{Mm, PAGE, Stop};
 use crate::rmap::Sweep;
 use crate::table::{Entry, Lookup, OwnLeaf};
@@ -31,9 +32,17 @@ impl<H: Host, S: Store> Mm<H, S> {
         );
         self.host.unprotect(at.no, Run::one(at.page))?;
         locked.frame.mark_referenced();
-        locked.frame.mark_incompressible(false);
+        self.may_compress(&locked);
         self.counters.unprotected.one();
         Ok(Next::Done)
+    }
+
+    /// The bytes are about to change: whether they compress is not known any more.
+    fn may_compress(&self, locked: &Locked<'_>) {
+        if locked.frame.is_incompressible() {
+            locked.frame.mark_incompressible(false);
+            self.lru.bring_back(&self.frames, locked.no);
+        }
     }
 
     pub(super) fn write_frame(
@@ -89,7 +98,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             .word
             .set(Owner::Exclusive(Self::leaf_slot(leaf.0, at.page)));
         locked.frame.mark_referenced();
-        locked.frame.mark_incompressible(false);
+        self.may_compress(&locked);
         self.spaces.get(at.no.0).unlend();
         drop(locked);
         self.mark_dirty(at.st, leaf);
@@ -99,30 +108,9 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// The bytes are our private page and others share them: the pool gets them, the page stays ours.
     fn displace<'s>(&'s self, at: &mut At<'_>, mut locked: Locked<'s>) -> Result<Locked<'s>, Stop> {
-        let home = at.st.home;
-        let tables = |bytes| self.budget.charge(Class::Tables, bytes, Need::Normal);
-        let run = Run::one(at.page);
-        let (to, residence) = if self.homes.claim(home, at.page, locked.no, tables) {
-            (self.homes.first(home).plus(at.page.0), Residence::Home(home))
-        } else {
-            let (to, pages) = self.homes.claim_loose();
-            if let Err(e) = self.host.reserve_pool(pages) {
-                self.homes.vacate_loose(to);
-                return Err(e.into());
-            }
-            (to, Residence::Loose(to))
-        };
-        if let Err(e) = self.host.copy_to_pool(at.no, run, to) {
-            self.host.pool_free(to, 1);
-            match residence {
-                Residence::Home(_) => self.homes.vacate(home, at.page, locked.no),
-                _ => self.homes.vacate_loose(to),
-            }
-            return Err(e.into());
-        }
-        locked.residence = residence;
-        self.spaces.get(at.no.0).unlend();
+        self.copy_out(at.no, at.st.home, at.page, &mut locked, NoRecord::Stop)?;
         self.budget.reclass(Class::Private, Class::Pool, PAGE);
+        let run = Run::one(at.page);
         if let Err(e) = self.host.unprotect(at.no, run) {
             // The frame is in the pool now, that is no harm; our private page must not stay behind it.
             self.host.drop_pages(at.no, run);

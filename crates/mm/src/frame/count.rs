@@ -22,7 +22,8 @@ const FIELD: u64 = (1 << 24) - 1;
 const FROZEN: u64 = u64::MAX;
 /// Far below what would carry into the next field.
 const MOST: u64 = 1 << 23;
-const MOST_PINS: u64 = 1 << 14;
+/// The most pins of one frame.
+pub(crate) const MOST_PINS: u32 = 1 << 14;
 
 /// One reading of the counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,14 +153,16 @@ impl Count {
         }
     }
 
-    /// Pins a mapped frame. The caller holds the frame lock.
-    pub fn pin(&self) {
+    /// Pins a mapped frame; false when it has as many pins as can be counted. The caller holds the frame lock.
+    #[must_use]
+    pub fn pin(&self) -> bool {
+        if self.load().pins >= MOST_PINS {
+            return false;
+        }
         // Relaxed: the frame lock orders it.
         let before = self.word.fetch_add(PIN + REF, Ordering::Relaxed);
-        assert!(
-            before != FROZEN && before >> 48 < MOST_PINS,
-            "too many pins of one page"
-        );
+        assert_ne!(before, FROZEN, "pinned a frozen frame");
+        true
     }
 
     /// Takes a pin back. The caller holds the frame lock.
@@ -274,8 +277,7 @@ mod tests {
     fn pins_are_counted() {
         let c = Count::new();
         c.begin();
-        c.pin();
-        c.pin();
+        assert!(c.pin() && c.pin());
         let pinned = Counts {
             refs: 3,
             maps: 1,

@@ -40,6 +40,7 @@ impl Homes {
         let set = self.with_place(home, page, charge, |place| {
             Self::exchange(place, old, base.0.get())
         });
+        let set = set == Some(true);
         if set && old.is_none() {
             // Relaxed: a hint for the sweep.
             self.bases.fetch_add(1, Ordering::Relaxed);

@@ -40,7 +40,10 @@ impl Scene {
     /// The same, with the records made: who makes them holds the home's lock, which would order what is to be tested.
     fn recorded(users: u32) -> Arc<Self> {
         let scene = Self::new(users);
-        assert!(scene.homes.claim(scene.home, PageNo(0), FrameNo(2), |_| true));
+        assert_eq!(
+            scene.homes.claim(scene.home, PageNo(0), FrameNo(2), |_| true),
+            Claim::Taken
+        );
         scene.homes.vacate(scene.home, PageNo(0), FrameNo(2));
         scene
     }
@@ -48,7 +51,7 @@ impl Scene {
     /// Takes the place with a frame, if it is free; writes the page.
     fn stand(&self, frame: u32) -> bool {
         self.things[frame as usize].write();
-        let took = self.homes.claim(self.home, PAGE, FrameNo(frame), |_| true);
+        let took = self.homes.claim(self.home, PAGE, FrameNo(frame), |_| true) == Claim::Taken;
         if took {
             self.standing.with(|n| {
                 *n += 1;

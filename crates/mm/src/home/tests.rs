@@ -59,8 +59,11 @@ fn one_frame_at_a_place() {
     assert_eq!(frames(&homes, home, &pages), [None; 6]);
     for (n, &page) in pages.iter().enumerate() {
         let frame = FrameNo(n as u32 + 1);
-        assert!(homes.claim(home, PageNo(page), frame, |_| true));
-        assert!(!homes.claim(home, PageNo(page), FrameNo(99), |_| true));
+        assert_eq!(homes.claim(home, PageNo(page), frame, |_| true), Claim::Taken);
+        assert_eq!(
+            homes.claim(home, PageNo(page), FrameNo(99), |_| true),
+            Claim::Occupied
+        );
     }
     assert_eq!(frames(&homes, home, &pages), [1, 2, 3, 4, 5, 6].map(Some));
     homes.vacate(home, PageNo(CHUNK), FrameNo(4));
@@ -90,7 +93,7 @@ fn records_are_charged() {
     use memfold_sync::atomic::AtomicU64;
     let homes = Homes::new(8);
     let (home, _) = homes.create(3 * CHUNK, |_| true).unwrap();
-    assert!(!homes.claim(home, PageNo(1), FrameNo(1), |_| false));
+    assert_eq!(homes.claim(home, PageNo(1), FrameNo(1), |_| false), Claim::NoRoom);
     let held = AtomicU64::new(0);
     let charge = |bytes| {
         // Relaxed: one thread.
@@ -100,13 +103,14 @@ fn records_are_charged() {
     assert!(homes.set_base(home, PageNo(1), None, stored(1), charge));
     // Relaxed: one thread.
     let one = held.load(Ordering::Relaxed);
-    assert!(homes.claim(home, PageNo(CHUNK), FrameNo(1), charge));
+    assert_eq!(homes.claim(home, PageNo(CHUNK), FrameNo(1), charge), Claim::Taken);
     // Relaxed: one thread.
     let two = held.load(Ordering::Relaxed);
     assert_eq!(two - one, u64::from(CHUNK) * size_of::<Place>() as u64);
     assert_eq!(one, two - one + 3 * size_of::<OnceLock<Chunk>>() as u64);
-    assert!(
+    assert_eq!(
         homes.claim(home, PageNo(CHUNK + 1), FrameNo(2), charge),
+        Claim::Taken,
         "the record is there"
     );
     // Relaxed: one thread.
@@ -142,7 +146,7 @@ fn the_survey_is_exact() {
     let (ended, _) = homes.create(5, |_| true).unwrap();
     assert!(homes.leave(ended).is_some());
     let at = PageNo(CHUNK + 1);
-    assert!(homes.claim(home, at, FrameNo(7), |_| true));
+    assert_eq!(homes.claim(home, at, FrameNo(7), |_| true), Claim::Taken);
     assert!(homes.set_base(home, PageNo(2 * CHUNK), None, stored(3), |_| true));
     homes.join(home);
     let survey = homes.survey();

@@ -16,7 +16,7 @@ use super::look::{Buffers, is_zero};
 use crate::addr::{PageNo, PoolPage, Run, SpaceNo};
 use crate::budget::{Class, Need};
 use crate::frame::{Counts, Locked, Owner, Residence};
-use crate::home::{HomeNo, View};
+use crate::home::{Claim, HomeNo, View};
 use crate::host::{Host, Store, Twin};
 use crate::mm::{Mm, PAGE};
 use crate::table::Entry;
@@ -265,11 +265,11 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// A place and a pool page for the first of a pair.
     fn claim(&self, home: HomeNo, page: PageNo, keeper: &Locked<'_>) -> bool {
-        let tables = |bytes| self.budget.charge(Class::Tables, bytes, Need::Reclaim);
-        if !self.budget.charge(Class::Pool, PAGE, Need::Reclaim) {
+        let tables = |bytes| self.budget.charge(Class::Tables, bytes, Need::Normal);
+        if !self.budget.charge(Class::Pool, PAGE, Need::Normal) {
             return false;
         }
-        let claimed = self.homes.claim(home, page, keeper.no, tables);
+        let claimed = self.homes.claim(home, page, keeper.no, tables) == Claim::Taken;
         if !claimed {
             self.budget.refund(Class::Pool, PAGE);
         }

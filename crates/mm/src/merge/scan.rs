@@ -67,7 +67,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let numbers = self.spaces.numbers();
         let count = numbers.clone().filter(takes_part).count() as u64;
         let bytes = count * size_of::<Member>() as u64 + Seen::BYTES + Buffers::BYTES;
-        if !self.budget.charge(Class::Tables, bytes, Need::Reclaim) {
+        if !self.budget.charge(Class::Tables, bytes, Need::Normal) {
             return None;
         }
         let member = |no| Member {

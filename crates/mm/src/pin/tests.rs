@@ -2,6 +2,7 @@
 
 use crate::addr::PageNo;
 use crate::bare::{Call, resident, run, sound, space, value, world, write};
+use crate::frame::count::MOST_PINS;
 use crate::space::FaultError;
 
 /// Goal: a page stays as long as it is pinned, however often.
@@ -17,7 +18,7 @@ fn pins_nest() {
     assert_eq!(pinned(&mm), 4);
     assert_eq!(
         mm.lock_space(a).expect("it lives").pins,
-        [2, 3, 4, 5].map(|p| (PageNo(p), 1 + u32::from(p == 4)))
+        [2, 3, 4, 5].map(|p| (PageNo(p), 1 + u32::from(p == 4))).into()
     );
     sound(&mm);
     mm.evict(a, run(0, 40)).expect("it lives");
@@ -46,7 +47,7 @@ fn a_failed_pin_leaves_nothing() {
     };
     assert_eq!(mm.pin(a, run(37, 4)), Err(beyond));
     assert_eq!(mm.pin(a, run(40, 1)), Err(beyond));
-    assert_eq!(mm.lock_space(a).expect("it lives").pins, [(PageNo(37), 1)]);
+    assert_eq!(mm.lock_space(a).expect("it lives").pins, [(PageNo(37), 1)].into());
     sound(&mm);
 }
 
@@ -73,4 +74,45 @@ fn pins_end_with_their_space() {
     mm.unpin(a, run(5, 3));
     sound(&mm);
     assert_eq!(mm.usage().private, 0);
+}
+
+/// Goal: a page that is pinned as often as can be counted is an error, and stays pinned as it was.
+#[test]
+fn pins_have_a_bound() {
+    let mm = world();
+    let a = space(&mm, 40);
+    (0..MOST_PINS).for_each(|_| mm.pin(a, run(3, 1)).expect("it can be counted"));
+    let (page, most) = (PageNo(3), MOST_PINS);
+    let refused = Err(FaultError::TooManyPins { space: a, page, most });
+    assert_eq!(mm.pin(a, run(2, 3)), refused);
+    assert_eq!(mm.space_stats(a).expect("it lives").pinned, 1);
+    (0..MOST_PINS).for_each(|_| mm.unpin(a, run(3, 1)));
+    assert_eq!(mm.space_stats(a).expect("it lives").pinned, 0);
+    mm.pin(a, run(3, 1)).expect("again");
+    sound(&mm);
+}
+
+/// Goal: pinned pages are on no list that reclaim looks at, and come back to one with their last pin.
+#[test]
+fn pinned_pages_are_set_aside() {
+    let mm = world();
+    let a = space(&mm, 40);
+    write(&mm, a, 0..8, 1);
+    let listed = |mm: &crate::bare::World| {
+        let stats = mm.stats();
+        (
+            stats.active_frames + stats.inactive_frames,
+            stats.unevictable_frames,
+        )
+    };
+    mm.pin(a, run(2, 3)).expect("room");
+    mm.pin(a, run(4, 1)).expect("room");
+    assert_eq!(listed(&mm), (5, 3));
+    assert_eq!(mm.reclaim(100), 5);
+    mm.unpin(a, run(4, 1));
+    assert_eq!(listed(&mm), (0, 3));
+    mm.unpin(a, run(2, 3));
+    assert_eq!(listed(&mm), (3, 0));
+    assert_eq!(mm.reclaim(100), 3);
+    sound(&mm);
 }

@@ -227,6 +227,26 @@ impl Host for Machine {
         Ok(())
     }
 
+    fn show_standby(
+        &self,
+        space: SpaceNo,
+        page: PageNo,
+        bytes: &PageBytes,
+        protection: Protection,
+    ) -> Result<(), HostError> {
+        self.each(space, Run::one(page), |shown| {
+            assert!(
+                !matches!(shown, Shown::Private { .. }),
+                "showed a standby page over {shown:?}"
+            );
+            *shown = Shown::Private {
+                value: value_of(bytes),
+                writable: protection == Protection::Writable,
+            };
+        });
+        Ok(())
+    }
+
     fn protect(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
         self.each(space, run, |shown| match shown {
             Shown::Private { writable, .. } => *writable = false,

@@ -3,7 +3,7 @@
 //! A fault that shows, takes over or unprotects a frame marks it as referenced. What a program
 //! does with a page that it already sees is not known to us, so ageing makes the next use a fault: a private page that
 //! leaves the active list is protected (a store takes it back), a shared frame is hidden in a
-//! few of the windows that show it (a load shows it again). Every question is asked under the frame lock; a frame whose
+//! few of the windows that show it, others each time (a load shows it again). Every question is asked under the frame lock; a frame whose
 //! lock is taken counts as used.
 
 use super::evict::Why;
@@ -14,19 +14,42 @@ use crate::host::{Host, Store};
 use crate::lru::{Isolated, List};
 use crate::mm::Mm;
 
-/// Windows of a shared frame that are asked.
-const ASKED: usize = 2;
+/// Windows of a shared frame that are asked at a time, until one says yes.
+const ASKED: u32 = 4;
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// Whether the frame was used since this was last asked.
     pub(crate) fn page_referenced(&self, locked: &Locked<'_>) -> bool {
-        let mut used = locked.frame.test_and_clear_referenced();
-        if let (Residence::Home(_), Owner::Shared(at)) = (locked.residence, locked.frame.word.load().owner) {
-            let run = Run::one(self.page_of(at));
-            self.rmap_walk(locked, ASKED, &mut |space| {
-                used |= self.host.test_and_clear_young(space, run) != 0
-            });
+        if locked.frame.test_and_clear_referenced() {
+            return true;
         }
+        let (Residence::Home(_), Owner::Shared(at)) = (locked.residence, locked.frame.word.load().owner)
+        else {
+            return false;
+        };
+        let run = Run::one(self.page_of(at));
+        let turn = locked.frame.next_turn();
+        match self.ask_windows(locked, run, turn) {
+            // It has fewer mappers: from the first on.
+            None if turn != 0 => {
+                locked.frame.first_turn();
+                self.ask_windows(locked, run, 0) == Some(true)
+            }
+            answer => answer == Some(true),
+        }
+    }
+
+    /// Asks the windows whose turn it is, in the order of the reverse map, whether one has used the page; `None` when there are not
+    /// so many. Each time others are asked: the newest mappers of a frame say little about what the many old ones do.
+    fn ask_windows(&self, locked: &Locked<'_>, run: Run, turn: u32) -> Option<bool> {
+        let skip = turn * ASKED;
+        let (mut seen, mut used) = (0, None);
+        self.rmap_walk(locked, (skip + ASKED) as usize, &mut |space| {
+            seen += 1;
+            if seen > skip && used != Some(true) {
+                used = Some(self.host.test_and_clear_young(space, run) != 0);
+            }
+        });
         used
     }
 
@@ -86,6 +109,18 @@ impl<H: Host, S: Store> Mm<H, S> {
             // A page that stays writable is only less well known.
             let _ = self.host.protect(space, run);
         }
+    }
+
+    /// Puts a frame back that did not go: not at the tail again at once. The frame lock, where it is free, keeps it
+    /// from being unpinned or stored to meanwhile.
+    pub(super) fn put_back(&self, isolated: &mut Option<Isolated>) {
+        let Some(Isolated(no)) = isolated else { return };
+        let locked = Locked::attempt(*no, self.frame(*no));
+        let stays = locked
+            .as_ref()
+            .is_some_and(|l| l.frame.count.load().pins != 0 || l.frame.is_incompressible());
+        let list = if stays { List::Unevictable } else { List::Active };
+        self.put_on(isolated, list);
     }
 
     pub(super) fn put_on(&self, isolated: &mut Option<Isolated>, list: List) {

@@ -15,7 +15,7 @@ use crate::budget::{Class, Need, StoreLedger};
 use crate::frame::{Locked, Owner, Residence};
 use crate::home::HomeNo;
 use crate::host::{Host, Store};
-use crate::lru::{Isolated, List};
+use crate::lru::Isolated;
 use crate::mm::{Mm, PAGE, Stop};
 use crate::swap::SwapRef;
 use crate::table::Entry;
@@ -74,7 +74,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                 }
                 None => {
                     self.counters.evictions_failed.one();
-                    self.put_on(isolated, List::Active);
+                    self.put_back(isolated);
                 }
             }
         }
@@ -88,8 +88,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                 *isolated = None;
                 self.put_frame(no);
             } else {
-                // It could not go now: not at the tail again at once.
-                self.put_on(isolated, List::Active);
+                self.put_back(isolated);
             }
         }
         evicted

@@ -71,23 +71,31 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// Reclaim by a thread that found no room; true when it freed something.
     pub(crate) fn reclaim_for_fault(&self) -> bool {
         self.counters.direct_reclaims.one();
-        self.reclaim_some()
+        self.reclaim_batch()
     }
 
-    /// A batch of frames, or when none can go the bases that nobody needs; true when something went.
-    fn reclaim_some(&self) -> bool {
-        self.reclaim_counted(BATCH as u32) != (0, 0) || self.shrink_all_bases()
+    /// Frees a batch of frames, or when none can go the bases that nobody needs; true when something went. Where nothing could go and nothing has changed since, it is not tried again.
+    fn reclaim_batch(&self) -> bool {
+        let now = self.stalled.now();
+        if self.stalled.is_at(now) {
+            return false;
+        }
+        let freed = self.reclaim_counted(BATCH as u32) != (0, 0) || self.shrink_all_bases();
+        if !freed {
+            self.stalled.stall(now);
+        }
+        freed
     }
 
     /// Whether the background reclaimer has work; a hint.
     #[must_use]
     pub fn wants_reclaim(&self) -> bool {
-        self.budget.is_low()
+        self.budget.is_low() && !self.stalled.is_at(self.stalled.now())
     }
 
     /// One bounded step of the background reclaimer; true when it should go on.
     pub fn reclaim_in_background(&self) -> bool {
-        !self.budget.is_high() && self.reclaim_some() && !self.budget.is_high()
+        !self.budget.is_high() && self.reclaim_batch() && !self.budget.is_high()
     }
 
     /// Moves what the space maps in this range to the store now, shared frames too; returns how many went.

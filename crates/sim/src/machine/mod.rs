@@ -28,7 +28,9 @@ pub struct Memory {
     pub private: u64,
     /// Pool pages.
     pub pool: u64,
-    /// The most of both together, ever.
+    /// Standby pages of all windows.
+    pub standby: u64,
+    /// The most of all together, ever.
     pub peak: u64,
 }
 
@@ -36,7 +38,7 @@ impl Memory {
     /// Pages held now.
     #[must_use]
     pub fn pages(&self) -> u64 {
-        self.private + self.pool
+        self.private + self.pool + self.standby
     }
 }
 
@@ -46,6 +48,7 @@ pub(crate) struct Machine {
     pub pool: Pool,
     windows: BTreeMap<u32, Window>,
     private: u64,
+    standby: u64,
     peak: u64,
 }
 
@@ -54,12 +57,13 @@ impl Machine {
         Memory {
             private: self.private,
             pool: self.pool.pages(),
+            standby: self.standby,
             peak: self.peak,
         }
     }
 
     fn note_peak(&mut self) {
-        self.peak = self.peak.max(self.private + self.pool.pages());
+        self.peak = self.peak.max(self.memory().pages());
     }
 
     pub fn window(&self, no: SpaceNo) -> &Window {
@@ -95,6 +99,7 @@ impl Machine {
             .remove(&no.0)
             .unwrap_or_else(|| panic!("space {no} has no window to close"));
         self.private -= window.private_pages();
+        self.standby -= window.standby_pages();
     }
 
     /// Shows a pool page at its place.
@@ -120,6 +125,21 @@ impl Machine {
             other => panic!("page {page} of space {no} is filled, but it is {other}"),
         }
         self.private += 1;
+        self.note_peak();
+    }
+
+    /// Shows a standby page in place of what is shown, which must not be the space's own memory.
+    pub fn show_standby(&mut self, no: SpaceNo, page: PageNo, bytes: &PageBytes, writable: bool) {
+        let shown = self.window_mut(no).page_mut(page);
+        assert!(
+            !matches!(shown, Shown::Private { .. } | Shown::Standby { .. }),
+            "a standby page is shown at page {page} of space {no}, but it is {shown}"
+        );
+        *shown = Shown::Standby {
+            bytes: Box::new(*bytes),
+            writable,
+        };
+        self.standby += 1;
         self.note_peak();
     }
 
@@ -187,8 +207,10 @@ impl Machine {
             "page {page} of space {no} is pinned and dropped"
         );
         let was_private = matches!(window.page(page), Shown::Private { .. });
+        let was_standby = matches!(window.page(page), Shown::Standby { .. });
         *window.page_mut(page) = Shown::Empty;
         self.private -= u64::from(was_private);
+        self.standby -= u64::from(was_standby);
     }
 
     /// A program's load: what the window shows, or a miss.
@@ -207,7 +229,9 @@ impl Machine {
             Shown::Pool => {
                 out.copy_from_slice(&self.pool.read(window.home.plus(page.0))[offset..offset + out.len()]);
             }
-            Shown::Private { bytes, .. } => out.copy_from_slice(&bytes[offset..offset + out.len()]),
+            Shown::Private { bytes, .. } | Shown::Standby { bytes, .. } => {
+                out.copy_from_slice(&bytes[offset..offset + out.len()]);
+            }
         }
         Ok(())
     }
@@ -226,10 +250,14 @@ impl Machine {
         if matches!(shown, Shown::Zero { protected: false }) {
             *shown = Shown::private(&[0; memfold_mm::addr::PAGE_SIZE], true);
             self.private += 1;
-            self.peak = self.peak.max(self.private + self.pool.pages());
+            self.peak = self.peak.max(self.private + self.standby + self.pool.pages());
         }
         match shown {
             Shown::Private {
+                bytes,
+                writable: true,
+            }
+            | Shown::Standby {
                 bytes,
                 writable: true,
             } => {

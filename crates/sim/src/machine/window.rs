@@ -5,7 +5,7 @@
 //!     │ ╲── show_zero ──> Zero                 zeros without memory; open for stores until protected
 //!     ╰── fill, fill_zero, copy_from_pool ──> Private (writable <── protect, unprotect ──> not)
 //! ```
-//! `drop_pages` leads back to Empty from everywhere. Pages that the (simulated) kernel holds by a pin must
+//! `show_standby` leads from all but Private to Standby; `drop_pages` leads back to Empty from everywhere. Pages that the (simulated) kernel holds by a pin must
 //! stay private and writable until it lets go.
 
 use memfold_mm::addr::{PageBytes, PageNo, PoolPage};
@@ -22,6 +22,8 @@ pub(crate) enum Shown {
     Pool,
     /// Memory of its own.
     Private { bytes: Box<PageBytes>, writable: bool },
+    /// A standby page: memory that stands in for what the page's space has elsewhere, or has lost.
+    Standby { bytes: Box<PageBytes>, writable: bool },
 }
 
 impl Shown {
@@ -41,6 +43,7 @@ impl std::fmt::Display for Shown {
             Self::Pool => "showing its pool page",
             Self::Private { writable: true, .. } => "a writable private page",
             Self::Private { writable: false, .. } => "a protected private page",
+            Self::Standby { .. } => "a standby page",
         })
     }
 }
@@ -110,10 +113,15 @@ impl Window {
     }
 
     pub fn private_pages(&self) -> u64 {
-        self.pages
-            .values()
-            .filter(|s| matches!(s, Shown::Private { .. }))
-            .count() as u64
+        self.count(|shown| matches!(shown, Shown::Private { .. }))
+    }
+
+    pub fn standby_pages(&self) -> u64 {
+        self.count(|shown| matches!(shown, Shown::Standby { .. }))
+    }
+
+    fn count(&self, which: impl Fn(&Shown) -> bool) -> u64 {
+        self.pages.values().filter(|shown| which(shown)).count() as u64
     }
 
     /// Changes whether the page's stores go through.

@@ -210,7 +210,7 @@ fn one_holder_is_the_last() {
     });
     holds("count: the same, one by a pin", UpTo(3), || {
         let scene = Scene::new(1);
-        scene.count.pin();
+        assert!(scene.count.pin());
         three_let_go(&scene, [Count::put, Count::unpin, Count::unmap]);
     });
 }
@@ -381,7 +381,7 @@ fn pin_and_freeze(under: Under) -> impl Fn() {
         let scene = Scene::new(0);
         let pinner = part(&scene, move |s: &Scene| {
             let held = (under == Under::FrameLock).then(|| s.lock.lock());
-            s.count.pin();
+            assert!(s.count.pin());
             drop(held);
             // The device reads and writes the page here.
             s.count.content.read();

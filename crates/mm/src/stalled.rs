@@ -1,0 +1,64 @@
+//! Whether reclaim has found that nothing can go, and nothing has changed since.
+//!
+//! A run of reclaim that fails looks at every frame; when all are pinned, in use or do not compress, the next run would
+//! look at all of them again for nothing. So a failed run notes the number of changes that it began at, and while
+//! that is the present number nobody tries again. A change is whatever can make a page go that could not: a fault that was
+//! resolved (a frame is new, or was stored to), a pin that ended, a space that ended, a merge. Counted without a lock: a change in the
+//! middle of a run makes the note worthless, and one that is seen late costs a run that could have been spared.
+
+use memfold_sync::atomic::{AtomicU64, Ordering};
+
+/// Two numbers of changes: all, and those before the last run that failed.
+#[derive(Debug, Default)]
+pub(crate) struct Stalled {
+    changes: AtomicU64,
+    /// One more than the number of changes at which nothing could go; 0: never.
+    at: AtomicU64,
+}
+
+impl Stalled {
+    /// A page that could not go may be able to.
+    pub fn something_changed(&self) {
+        // Relaxed: a hint; whoever finds no room looks again.
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Changes so far.
+    pub fn now(&self) -> u64 {
+        // Relaxed: a hint.
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    /// A run that began after so many changes found nothing that can go.
+    pub fn stall(&self, changes: u64) {
+        // Relaxed: a hint.
+        self.at.store(changes + 1, Ordering::Relaxed);
+    }
+
+    /// Whether nothing could go after so many changes.
+    pub fn is_at(&self, changes: u64) -> bool {
+        // Relaxed: a hint.
+        self.at.load(Ordering::Relaxed) == changes + 1
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    /// Goal: a failed run is remembered until something changes, also when that was during the run.
+    #[test]
+    fn until_something_changes() {
+        let stalled = Stalled::default();
+        let begun = stalled.now();
+        assert!(!stalled.is_at(begun));
+        stalled.stall(begun);
+        assert!(stalled.is_at(stalled.now()));
+        stalled.something_changed();
+        assert!(!stalled.is_at(stalled.now()));
+        let begun = stalled.now();
+        stalled.something_changed();
+        stalled.stall(begun);
+        assert!(!stalled.is_at(stalled.now()), "it changed during the run");
+    }
+}

@@ -1,0 +1,355 @@
+//! Standby pages: memory set aside when the manager is built, for accesses that the budget has no room for.
+//!
+//! A full budget must neither lose a page nor let a store through to bytes that others share. So a few pages are
+//! charged from the start, shown in windows when nothing else can be, and taken away again when another access
+//! needs them, oldest first. They belong to no frame and no table says anything of them:
+//!
+//! ```text
+//!  load of a page for which there is no room      its bytes, protected: the next store is a fault
+//!  access of a condemned space (a *sink*)         its bytes, or zeros if they are lost; stores go nowhere
+//! ```
+//! A space is *condemned* by its first fault that fails, until somebody takes the failure: the sink keeps host code
+//! that cannot be stopped in the middle going, and what was in the space before is as it was. One page more is set
+//! aside for a lent frame (bytes of others in this window) that has to leave it first.
+//!
+//! One lock (rank `Standby`, after the space's) guards which page each of them stands in for; every place is of a
+//! space whose window is open, since a window closes only after its places were given back. The count of places in use is a
+//! hint that faults read without the lock: a place of a page is made and given back under its space's lock.
+
+use crate::addr::{PAGE_SIZE, PageBytes, PageNo, Run, SpaceNo};
+use crate::frame::{Locked, Owner, Residence};
+use crate::host::{Host, HostError, Protection, Store};
+use crate::mm::{Mm, PAGE, SpaceError, Stop};
+use crate::space::{FaultError, OnLoss, SpaceSlot, SpaceState};
+use crate::table::{Entry, Lookup, first_of, slot_of};
+use memfold_sync::atomic::{AtomicU32, Ordering};
+use memfold_sync::{Mutex, MutexGuard, Rank};
+
+/// Fewest and most standby pages.
+const FEWEST: u64 = 8;
+const MOST: u64 = 64;
+/// Bytes of budget for each standby page beyond the fewest.
+const SHARE: u64 = 4 << 20;
+
+/// Which page of which space a standby page stands in for.
+type Place = Option<(SpaceNo, PageNo)>;
+
+/// Under the lock.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    places: Box<[Place]>,
+    /// The one that is taken away next.
+    next: usize,
+}
+
+/// All standby pages.
+#[derive(Debug)]
+pub(crate) struct Standby {
+    ring: Mutex<Ring>,
+    /// Places in use: a hint.
+    used: AtomicU32,
+}
+
+impl Standby {
+    /// As many as suit this budget.
+    pub fn new(limit_bytes: u64) -> Self {
+        let pages = (limit_bytes / SHARE).clamp(FEWEST, MOST) as usize;
+        Self {
+            ring: Mutex::new(
+                Rank::Standby,
+                Ring {
+                    places: vec![None; pages].into_boxed_slice(),
+                    next: 0,
+                },
+            ),
+            used: AtomicU32::new(0),
+        }
+    }
+
+    /// Bytes to charge from the start: the pages, their places, and the room for a frame that has to leave a window.
+    pub fn base_bytes(&self) -> u64 {
+        let places = self.lock().places.len() as u64;
+        (places + 1) * PAGE + places * size_of::<Place>() as u64
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock()
+    }
+
+    /// Standby pages that stand in for a page now.
+    pub fn used(&self) -> u32 {
+        // Relaxed: places of a space change under its lock, which who must know of them holds.
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn is_used(&self) -> bool {
+        self.used() != 0
+    }
+
+    fn count(&self, change: i32) {
+        // Relaxed: as in `used`.
+        self.used.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
+    }
+
+    /// What stands in for what, for checks.
+    pub fn places(&self) -> Vec<(SpaceNo, PageNo)> {
+        self.lock().places.iter().flatten().copied().collect()
+    }
+}
+
+/// Where the bytes are that a space sees at a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// Nowhere: the page was never written.
+    Absent,
+    /// In this space's own window.
+    Here,
+    /// In the pool, the store, or another window.
+    Elsewhere,
+}
+
+impl<H: Host, S: Store> Mm<H, S> {
+    /// Standby pages that stand in for a page now. They are charged from the start, with the tables.
+    #[must_use]
+    pub fn standby_pages(&self) -> u32 {
+        self.standby.used()
+    }
+
+    /// For which pages of a leaf's range standby pages stand in (bit `n`: the `n`-th); the space's lock is held, so
+    /// until it is let go they can only become fewer.
+    pub(crate) fn stood_in(&self, space: SpaceNo, first: PageNo) -> u16 {
+        if !self.standby.is_used() {
+            return 0;
+        }
+        let ring = self.standby.lock();
+        let inside = |&(s, page): &(SpaceNo, PageNo)| s == space && first_of(page, 0) == first;
+        let places = ring.places.iter().flatten().filter(|place| inside(place));
+        places.fold(0, |bits, (_, page)| bits | 1 << slot_of(*page, 0))
+    }
+
+    /// Takes the standby page of this page away, if it has one; the space's lock is held.
+    pub(crate) fn return_standby(&self, space: SpaceNo, page: PageNo) {
+        self.return_where(|place| place == (space, page));
+    }
+
+    /// Takes all standby pages of a space away: its failure was taken, or it ends. The space's lock is held.
+    pub(crate) fn return_all_standby(&self, space: SpaceNo) {
+        self.return_where(|place| place.0 == space);
+    }
+
+    fn return_where(&self, is_theirs: impl Fn((SpaceNo, PageNo)) -> bool) {
+        if !self.standby.is_used() {
+            return;
+        }
+        let mut ring = self.standby.lock();
+        for place in &mut ring.places {
+            if let Some((space, page)) = place.filter(|&p| is_theirs(p)) {
+                self.host.drop_pages(space, Run::one(page));
+                *place = None;
+                self.standby.count(-1);
+            }
+        }
+    }
+
+    /// Shows these bytes at a page whose window has nothing there that is nowhere else; the space's lock is held.
+    fn stand_in(
+        &self,
+        (space, page): (SpaceNo, PageNo),
+        bytes: &PageBytes,
+        protection: Protection,
+    ) -> Result<(), HostError> {
+        self.return_standby(space, page);
+        let mut ring = self.standby.lock();
+        let free = ring.places.iter().position(Option::is_none);
+        let at = free.unwrap_or(ring.next);
+        if let Some((other, of)) = ring.places[at].take() {
+            self.host.drop_pages(other, Run::one(of));
+            self.standby.count(-1);
+            ring.next = (at + 1) % ring.places.len();
+        }
+        self.host.show_standby(space, page, bytes, protection)?;
+        ring.places[at] = Some((space, page));
+        self.standby.count(1);
+        self.counters.stood_in.one();
+        Ok(())
+    }
+
+    /// A load for which there is no room, even after reclaim: it gets the page's bytes all the same.
+    pub(crate) fn load_by_standby(&self, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
+        let st = self.lock_page(no, page)?;
+        if let Some(failure) = st.failure {
+            return Err(Stop::Fault(failure));
+        }
+        self.with_scratch(|bytes| match self.see(no, &st, page, bytes)? {
+            // Another thread brought it in.
+            Seen::Here => Ok(()),
+            Seen::Absent | Seen::Elsewhere => Ok(self.stand_in((no, page), bytes, Protection::Protected)?),
+        })
+    }
+
+    /// Says what becomes of accesses to this space that host code makes and that cannot be served; its later forks inherit it.
+    ///
+    /// # Errors
+    /// [`SpaceError::NoSuchSpace`].
+    pub fn set_on_loss(&self, space: SpaceNo, on_loss: OnLoss) -> Result<(), SpaceError> {
+        let _st = self.lock_space(space)?;
+        self.spaces.get(space.0).set_on_loss(on_loss);
+        Ok(())
+    }
+
+    /// What becomes of accesses to this space that cannot be served. Takes no lock: for fault handlers.
+    #[must_use]
+    pub fn on_loss(&self, space: SpaceNo) -> OnLoss {
+        let slot = self.spaces.peek(space.0);
+        slot.map_or(OnLoss::Signal, SpaceSlot::on_loss)
+    }
+
+    /// Lets an access of a condemned space go on that host code makes and nobody can stop: it finds a standby page, with the
+    /// page's bytes if they can be had, and a store to it is lost. Does nothing when the space is not condemned: then the
+    /// access is repeated. Nothing of it reaches the space's own pages, or others.
+    ///
+    /// # Errors
+    /// [`FaultError`] when there is no such page, or when the machine refuses: then the access has failed.
+    pub fn sink(&self, space: SpaceNo, page: PageNo) -> Result<(), FaultError> {
+        let sunk = self.retry(|| self.sink_once(space, page));
+        sunk.map_err(|stop| self.fault_error(stop, space, page))
+    }
+
+    fn sink_once(&self, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
+        let st = self.lock_page(no, page)?;
+        let Some(failure) = st.failure else { return Ok(()) };
+        self.with_scratch(|bytes| {
+            match self.see(no, &st, page, bytes) {
+                Ok(Seen::Absent | Seen::Elsewhere) => (),
+                // Elsewhere by now: look again.
+                Ok(Seen::Here) if self.leave_window(no, &st, page)? => return Err(Stop::Again),
+                // The machine refused to let a store through to the space's own page.
+                Ok(Seen::Here) => return Err(Stop::Fault(failure)),
+                Err(Stop::Again) => return Err(Stop::Again),
+                Err(_) => bytes.fill(0),
+            }
+            Ok(self.stand_in((no, page), bytes, Protection::Writable)?)
+        })
+    }
+
+    /// Makes a page of a condemned space one whose window holds nothing that is nowhere else, so that the machine may take it
+    /// away; false when it holds the space's own bytes.
+    ///
+    /// # Errors
+    /// [`FaultError`] when there is no such page, or the machine refuses.
+    pub fn vacate(&self, space: SpaceNo, page: PageNo) -> Result<bool, FaultError> {
+        let vacated = self.retry(|| {
+            let st = self.lock_page(space, page)?;
+            self.return_standby(space, page);
+            self.leave_window(space, &st, page)
+        });
+        vacated.map_err(|stop| self.fault_error(stop, space, page))
+    }
+
+    /// Moves a lent frame out of the window of the space whose lock is held; false when the frame is the space's own.
+    fn leave_window(&self, no: SpaceNo, st: &SpaceState, page: PageNo) -> Result<bool, Stop> {
+        let Lookup { entry, leaf, .. } = self.lookup(st, page);
+        let (Entry::Frame(frame), Some(leaf)) = (entry, leaf) else {
+            return Ok(true);
+        };
+        // Before the frame's lock: only one frame at a time uses the room that is set aside.
+        let _room = self.standby.lock();
+        let locked = self.lock_frame(frame);
+        if self.entry(leaf, page) != entry {
+            return Err(Stop::Again);
+        }
+        if locked.residence != Residence::Private(no) {
+            return Ok(true);
+        }
+        if matches!(locked.frame.word.load().owner, Owner::Exclusive(_)) {
+            return Ok(false);
+        }
+        self.move_out(no, st.home, page, locked)?;
+        Ok(true)
+    }
+
+    /// As [`leave_window`](Self::leave_window), for a frame that others share, when a space ends.
+    pub(crate) fn give_away_by_standby(
+        &self,
+        no: SpaceNo,
+        st: &SpaceState,
+        page: PageNo,
+    ) -> Result<(), Stop> {
+        let left = self.leave_window(no, st, page)?;
+        assert!(left, "page {page} of space {no} is shared and its own");
+        Ok(())
+    }
+
+    /// The bytes that the space sees at a page, without bringing it in; not those in its own window, to which its threads may
+    /// be storing.
+    pub(crate) fn see(
+        &self,
+        no: SpaceNo,
+        st: &SpaceState,
+        page: PageNo,
+        out: &mut PageBytes,
+    ) -> Result<Seen, Stop> {
+        let found = self.lookup(st, page);
+        match found.entry {
+            Entry::Absent => {
+                *out = [0; PAGE_SIZE];
+                Ok(Seen::Absent)
+            }
+            Entry::Swapped(slot) => {
+                // A reference of our own: another sharer may bring the page in meanwhile.
+                let Some(stored) = self.swap.look(slot).filter(|_| self.swap.dup(slot)) else {
+                    return Err(Stop::Again);
+                };
+                let got = self.store.get(stored.stored, out);
+                self.swap.put(slot, &self.store, &self.budget);
+                got?;
+                Ok(Seen::Elsewhere)
+            }
+            Entry::Frame(frame) => {
+                let locked = self.lock_frame(frame);
+                if found
+                    .leaf
+                    .is_some_and(|leaf| self.entry(leaf, page) != found.entry)
+                {
+                    return Err(Stop::Again);
+                }
+                if locked.residence == Residence::Private(no) {
+                    return Ok(Seen::Here);
+                }
+                self.read_frame(&locked, page, out)?;
+                Ok(Seen::Elsewhere)
+            }
+            Entry::Table(_) => panic!("a leaf names a table"),
+        }
+    }
+
+    /// The state of a space that lives and has such a page.
+    fn lock_page(&self, no: SpaceNo, page: PageNo) -> Result<MutexGuard<'_, SpaceState>, Stop> {
+        let no_such = |_| Stop::Fault(FaultError::NoSuchSpace(no));
+        let st = self.lock_space(no).map_err(no_such)?;
+        let len = st.len;
+        if page.0 >= len {
+            let space = no;
+            return Err(Stop::Fault(FaultError::OutOfRange { space, page, len }));
+        }
+        Ok(st)
+    }
+
+    /// The bytes of a frame, wherever they are. Those of a writable private page may be changing.
+    pub(crate) fn read_frame(
+        &self,
+        locked: &Locked<'_>,
+        page: PageNo,
+        out: &mut PageBytes,
+    ) -> Result<(), HostError> {
+        match locked.residence {
+            Residence::Private(owner) => self.host.read_private(owner, page, out),
+            Residence::Home(home) => self.host.pool_read(self.homes.first(home).plus(page.0), out),
+            Residence::Loose(at) => self.host.pool_read(at, out),
+            Residence::Nowhere => panic!("frame {} is mapped but has no bytes", locked.no),
+        }
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
