@@ -226,6 +226,8 @@ impl<S: Built> World<S> {
             self.tally.failed += 1;
             assert!(self.excused(error), "{op:?} failed without a reason: {error}");
         }
+        // Nothing is under way: tables that are not in use may go.
+        self.mm.give_back_tables();
         audit::quick(&self.mm, self.store_base);
         if self.tally.steps.is_multiple_of(u64::from(self.mix.audit_every)) {
             self.audit();

@@ -30,6 +30,7 @@
 
 mod build;
 mod error;
+mod manager;
 mod memory;
 mod merger;
 mod pin;

@@ -6,6 +6,7 @@
 
 use crate::build::MemoryBuilder;
 use crate::error::Error;
+use crate::manager::Manager;
 use crate::merger::{Merger, STEP_PAGES};
 use crate::reclaimer::Reclaimer;
 use crate::space::{Space, SpaceSize};
@@ -15,12 +16,12 @@ use memfold_mm::addr::{Access, PageNo, SpaceNo};
 use memfold_mm::host::Domain;
 use memfold_mm::{Effort, MergeStep, Merging, Mm, OnLoss, Sharing};
 use memfold_stores::CompressedStore;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, RwLockReadGuard, Weak};
 use std::time::Duration;
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub mm: Mm<LinuxHost, CompressedStore>,
+    mm: Manager,
     reclaimer: OnceLock<Reclaimer>,
     merger: OnceLock<Merger>,
     merging: Merging,
@@ -30,7 +31,7 @@ pub(crate) struct Inner {
 impl Inner {
     pub fn new(mm: Mm<LinuxHost, CompressedStore>, merging: Merging, on_loss: OnLoss) -> Self {
         Self {
-            mm,
+            mm: Manager::new(mm),
             reclaimer: OnceLock::new(),
             merger: OnceLock::new(),
             merging,
@@ -38,10 +39,20 @@ impl Inner {
         }
     }
 
+    /// The manager, for one operation.
+    pub fn mm(&self) -> RwLockReadGuard<'_, Mm<LinuxHost, CompressedStore>> {
+        self.mm.enter()
+    }
+
+    /// Frees tables that are not in use, when nobody is in the manager.
+    pub fn give_back(&self) {
+        self.mm.give_back();
+    }
+
     /// Lets faults arrive, and starts the reclaimer if it is wanted.
     pub fn join(self: &Arc<Self>, background: bool) {
         let weak: Weak<Self> = Arc::downgrade(self);
-        self.mm.host().attach(weak.clone());
+        self.mm().host().attach(weak.clone());
         if background {
             let _ = self.reclaimer.set(Reclaimer::start(weak));
         }
@@ -58,7 +69,7 @@ impl Inner {
     pub fn merge_step(&self) -> bool {
         let merger = self.merger.get();
         let _working = merger.map(Merger::pause);
-        let step = self.mm.merge(STEP_PAGES, Effort::Steady);
+        let step = self.mm().merge(STEP_PAGES, Effort::Steady);
         if let Some(merger) = merger {
             merger.note_cpu();
         }
@@ -79,38 +90,39 @@ impl Inner {
         if let Some(reclaimer) = reclaimer {
             reclaimer.began();
         }
-        if self.mm.doomed() != 0 {
-            self.mm.drop_doomed();
+        if self.mm().doomed() != 0 {
+            self.mm().drop_doomed();
         }
-        if self.mm.wants_reclaim() {
-            while self.mm.reclaim_in_background() {}
+        if self.mm().wants_reclaim() {
+            while self.mm().reclaim_in_background() {}
         }
+        self.give_back();
     }
 }
 
 impl FaultSink for Inner {
     fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> FaultReply {
-        let reply = match self.mm.fault(space, page, access) {
+        let reply = match self.mm().fault(space, page, access) {
             Ok(()) => FaultReply::Resolved,
             Err(_) => FaultReply::Failed,
         };
-        if let Some(reclaimer) = self.reclaimer.get().filter(|_| self.mm.wants_reclaim()) {
+        if let Some(reclaimer) = self.reclaimer.get().filter(|_| self.mm().wants_reclaim()) {
             reclaimer.wake();
         }
         reply
     }
 
     fn lost(&self, space: SpaceNo, page: PageNo) -> LostReply {
-        match self.mm.on_loss(space) {
+        match self.mm().on_loss(space) {
             OnLoss::Signal => LostReply::Signal,
             OnLoss::Abort => LostReply::Abort,
-            OnLoss::Sink if self.mm.sink(space, page).is_ok() => LostReply::Repeat,
+            OnLoss::Sink if self.mm().sink(space, page).is_ok() => LostReply::Repeat,
             OnLoss::Sink => LostReply::Signal,
         }
     }
 
     fn vacate(&self, space: SpaceNo, page: PageNo) -> bool {
-        self.mm.vacate(space, page) == Ok(true)
+        self.mm().vacate(space, page) == Ok(true)
     }
 }
 
@@ -141,7 +153,7 @@ impl Memory {
     /// # Errors
     /// As [`create`](Self::create).
     pub fn create_in(&self, size: SpaceSize, domain: Domain) -> Result<Space, Error> {
-        let no = self.0.mm.create(size.pages()?, domain)?;
+        let no = self.0.mm().create(size.pages()?, domain)?;
         let space = Space::new(self.0.clone(), no);
         space.set_merging(self.0.merging)?;
         space.set_on_loss(self.0.on_loss)?;
@@ -156,7 +168,7 @@ impl Memory {
 
     /// Moves up to `pages` frames to the store now; returns how many went.
     pub fn reclaim(&self, pages: u32) -> u32 {
-        self.0.mm.reclaim(pages)
+        self.0.mm().reclaim(pages)
     }
 
     /// Looks at every page of every space that takes part, now, and merges what is equal.
@@ -164,7 +176,7 @@ impl Memory {
     /// # Errors
     /// [`Error::Space`] when the budget has no room for the list of spaces.
     pub fn merge_now(&self) -> Result<MergeStep, Error> {
-        Ok(self.0.mm.merge_round(None)?)
+        Ok(self.0.mm().merge_round(None)?)
     }
 
     /// Starts the thread that merges, as [`MemoryBuilder::merge_cpu_percent`] would have: for who has something to do first. Does
@@ -183,7 +195,7 @@ impl Memory {
     /// their size.
     #[must_use]
     pub fn sharing(&self, domain: Option<Domain>) -> Sharing {
-        self.0.mm.sharing(domain)
+        self.0.mm().sharing(domain)
     }
 
     /// Checks every invariant of the manager by a full scan; call it when no thread uses any space. The
@@ -195,7 +207,7 @@ impl Memory {
         let _resting = self.0.reclaimer.get().map(Reclaimer::pause);
         let _merged = self.0.merger.get().map(Merger::pause);
         self.0
-            .mm
+            .mm()
             .world()
             .map_err(|all| all.iter().map(ToString::to_string).collect())
     }

@@ -22,7 +22,7 @@ impl<'a> Pinned<'a> {
     pub(crate) fn new(space: &'a Space, range: Range<u64>) -> Result<Self, Error> {
         let run = pages(&range);
         if let Some(run) = run {
-            space.inner().mm.pin(space.no(), run)?;
+            space.inner().mm().pin(space.no(), run)?;
         }
         Ok(Self {
             space,
@@ -55,7 +55,7 @@ impl<'a> Pinned<'a> {
 impl Drop for Pinned<'_> {
     fn drop(&mut self) {
         if let Some(run) = self.run {
-            self.space.inner().mm.unpin(self.space.no(), run);
+            self.space.inner().mm().unpin(self.space.no(), run);
         }
     }
 }

@@ -77,7 +77,7 @@ impl Space {
     #[must_use]
     pub fn as_ptr(&self) -> NonNull<u8> {
         self.inner
-            .mm
+            .mm()
             .host()
             .window(self.no)
             .expect("a living space has a window")
@@ -87,7 +87,7 @@ impl Space {
     /// Accessible bytes, whole pages.
     #[must_use]
     pub fn len(&self) -> u64 {
-        u64::from(self.inner.mm.len(self.no).expect("the space lives")) * PAGE_SIZE as u64
+        u64::from(self.inner.mm().len(self.no).expect("the space lives")) * PAGE_SIZE as u64
     }
 
     /// Never: a space has at least one page.
@@ -101,7 +101,7 @@ impl Space {
     pub fn reserve(&self) -> u64 {
         let window = self
             .inner
-            .mm
+            .mm()
             .host()
             .window(self.no)
             .expect("a living space has a window");
@@ -115,7 +115,7 @@ impl Space {
     /// # Errors
     /// [`Error::Space`]; this space is as it was.
     pub fn fork(&self) -> Result<Self, Error> {
-        let no = self.inner.mm.fork(self.no)?;
+        let no = self.inner.mm().fork(self.no)?;
         Ok(Self::new(self.inner.clone(), no))
     }
 
@@ -126,7 +126,7 @@ impl Space {
     /// # Errors
     /// [`Error::Space`]; this space is as it was.
     pub fn freeze(&self) -> Result<Self, Error> {
-        let no = self.inner.mm.freeze(self.no)?;
+        let no = self.inner.mm().freeze(self.no)?;
         Ok(Self::new(self.inner.clone(), no))
     }
 
@@ -135,7 +135,7 @@ impl Space {
     /// # Errors
     /// [`Error::Space`] with `BadSize` when that is shorter than now or beyond the reserve; the old length stands.
     pub fn grow(&self, len: u64) -> Result<(), Error> {
-        Ok(self.inner.mm.grow(self.no, to_pages(len)?)?)
+        Ok(self.inner.mm().grow(self.no, to_pages(len)?)?)
     }
 
     /// Copies bytes out.
@@ -151,7 +151,7 @@ impl Space {
             let start = at % PAGE_SIZE;
             let (now, later) = rest.split_at_mut(rest.len().min(PAGE_SIZE - start));
             self.inner
-                .mm
+                .mm()
                 .read_page(self.no, PageNo((at / PAGE_SIZE) as u32), &mut bytes)?;
             now.copy_from_slice(&bytes[start..start + now.len()]);
             at += now.len();
@@ -173,9 +173,12 @@ impl Space {
             let start = at % PAGE_SIZE;
             let (now, later) = rest.split_at(rest.len().min(PAGE_SIZE - start));
             let page = Run::one(PageNo((at / PAGE_SIZE) as u32));
-            self.inner.mm.pin(self.no, page)?;
-            self.inner.mm.host().write_pinned(self.no, page.first, start, now);
-            self.inner.mm.unpin(self.no, page);
+            self.inner.mm().pin(self.no, page)?;
+            self.inner
+                .mm()
+                .host()
+                .write_pinned(self.no, page.first, start, now);
+            self.inner.mm().unpin(self.no, page);
             at += now.len();
             rest = later;
         }
@@ -201,7 +204,7 @@ impl Space {
         let Some(run) = self.run(range)? else {
             return Ok(());
         };
-        Ok(self.inner.mm.advise_cold(self.no, run)?)
+        Ok(self.inner.mm().advise_cold(self.no, run)?)
     }
 
     /// Moves the whole space to the store now, also what it shares; returns how many pages went. Pinned pages stay.
@@ -219,7 +222,7 @@ impl Space {
     /// [`Error::OutOfRange`], [`Error::Space`].
     pub fn evict_range(&self, range: Range<u64>) -> Result<u64, Error> {
         let Some(run) = self.run(range)? else { return Ok(0) };
-        Ok(self.inner.mm.evict(self.no, run)?)
+        Ok(self.inner.mm().evict(self.no, run)?)
     }
 
     /// Says whether this space takes part in merging: whether its pages may become one with equal pages, at the same place,
@@ -233,7 +236,7 @@ impl Space {
     /// # Errors
     /// [`Error::Space`].
     pub fn set_merging(&self, merging: Merging) -> Result<(), Error> {
-        Ok(self.inner.mm.set_merging(self.no, merging)?)
+        Ok(self.inner.mm().set_merging(self.no, merging)?)
     }
 
     /// Looks at every page of this space and its relatives that take part, now, and merges what is equal.
@@ -241,7 +244,7 @@ impl Space {
     /// # Errors
     /// [`Error::Space`] when the budget has no room for the list of relatives.
     pub fn merge_now(&self) -> Result<MergeStep, Error> {
-        Ok(self.inner.mm.merge_round(Some(self.no))?)
+        Ok(self.inner.mm().merge_round(Some(self.no))?)
     }
 
     /// Gives this space its own copy of every page that it shares, merged or forked; returns how many. Nobody can then
@@ -252,13 +255,13 @@ impl Space {
     pub fn unmerge(&self) -> Result<u64, Error> {
         let run = self.run(0..self.len())?;
         let run = run.expect("a space has at least one page");
-        Ok(self.inner.mm.unmerge(self.no, run)?)
+        Ok(self.inner.mm().unmerge(self.no, run)?)
     }
 
     /// What the pages of this space are, in pages. Takes time in proportion to its size.
     #[must_use]
     pub fn stats(&self) -> SpaceStats {
-        self.inner.mm.space_stats(self.no).expect("the space lives")
+        self.inner.mm().space_stats(self.no).expect("the space lives")
     }
 
     /// The first fault of this space that could not be resolved since this was last asked: what the program inside
@@ -266,14 +269,14 @@ impl Space {
     /// be forked, and under [`OnLoss::Sink`] its stores to such pages go nowhere.
     #[must_use]
     pub fn take_failure(&self) -> Option<Failure> {
-        self.inner.mm.take_failure(self.no)
+        self.inner.mm().take_failure(self.no)
     }
 
     /// The same, without taking it: the space stays condemned. For host functions that are about to pass on what they have
     /// read in the space.
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
-        self.inner.mm.failure(self.no)
+        self.inner.mm().failure(self.no)
     }
 
     /// Says what becomes of an access that the process makes itself to a page of this space and that cannot be served; forks
@@ -282,7 +285,7 @@ impl Space {
     /// # Errors
     /// [`Error::Space`].
     pub fn set_on_loss(&self, on_loss: OnLoss) -> Result<(), Error> {
-        Ok(self.inner.mm.set_on_loss(self.no, on_loss)?)
+        Ok(self.inner.mm().set_on_loss(self.no, on_loss)?)
     }
 
     fn check_range(&self, start: u64, bytes: u64) -> Result<(), Error> {
@@ -315,10 +318,11 @@ pub(crate) fn pages(range: &Range<u64>) -> Option<Run> {
 
 impl Drop for Space {
     fn drop(&mut self) {
-        match self.inner.mm.drop_space(self.no) {
+        match self.inner.mm().drop_space(self.no) {
             Ok(()) | Err(SpaceError::NoSuchSpace(_)) => (),
             // The machine refused to move a page that forks still share: it is asked again later.
-            Err(_) => self.inner.mm.drop_later(self.no),
+            Err(_) => self.inner.mm().drop_later(self.no),
         }
+        self.inner.give_back();
     }
 }

@@ -23,7 +23,7 @@ pub struct MemoryStats {
 
 impl MemoryStats {
     pub(crate) fn read(inner: &Inner) -> Self {
-        let mm = &inner.mm;
+        let mm = inner.mm();
         Self {
             usage: mm.usage(),
             store: mm.store_stats(),

@@ -324,6 +324,14 @@ impl Homes {
         ranges.loose_next - ranges.loose_free.len() as u64
     }
 
+    pub fn has_spare(&self) -> bool {
+        self.homes.has_spare()
+    }
+
+    pub fn give_back(&mut self, most: u32) -> u64 {
+        self.homes.give_back(most)
+    }
+
     /// Homes that are given out.
     pub fn used(&self) -> u32 {
         self.homes.used()

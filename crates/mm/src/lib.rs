@@ -17,6 +17,7 @@ mod fault;
 mod fork;
 pub mod frame;
 mod freeze;
+mod giving;
 mod home;
 pub mod host;
 pub mod lru;

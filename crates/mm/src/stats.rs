@@ -97,6 +97,8 @@ counters! {
     unmerged,
     /// Forks.
     forks,
+    /// Bytes of tables that were not in use and were freed.
+    tables_freed,
     /// Times a fault had to reclaim for itself.
     direct_reclaims,
 }

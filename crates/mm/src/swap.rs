@@ -97,6 +97,14 @@ impl Swap {
         self.slots.base_bytes()
     }
 
+    pub(crate) fn has_spare(&self) -> bool {
+        self.slots.has_spare()
+    }
+
+    pub(crate) fn give_back(&mut self, most: u32) -> u64 {
+        self.slots.give_back(most)
+    }
+
     /// Slots that are given out.
     pub(crate) fn used(&self) -> u32 {
         self.slots.used()

@@ -1,23 +1,32 @@
-//! A growing array whose items never move and are never freed, with a free list.
+//! A growing array whose items never move, with a free list, which gives memory back when nobody looks.
 //!
-//! Items are made in chunks on demand and stay for the life of the array, so that a
-//! number is enough to name one and nothing dangles: whoever holds a stale number finds
-//! another item, or a free one, never freed memory, and must check. Chunks are found through a directory
+//! Items are made in chunks on demand, and stay for as long as anybody may look: a number is enough to name one and
+//! nothing dangles; whoever holds a stale number finds another item, or a free one, never freed memory, and must check.
+//! Chunks whose items are all free go in [`give_back`](Slots::give_back), which wants the array for itself alone: so no
+//! reference into it and no operation that remembers a number can be under way then, and the compiler knows it. Their numbers
+//! are given out again when the array grows, with new items. Chunks are found through a directory
 //! of groups, made on demand as well, so that an array that can grow far costs little while it is small. The free
-//! list runs through the items and is under its own lock (rank `Slots`); `get` takes no lock. Number 0 is never given out.
+//! lists run through the items and are under their own lock (rank `Slots`); `get` takes no lock. Number 0 is never given out.
+//!
+//! ```text
+//! chunks with some free items (taken first) ──> wholly free ones ──> holes, whose memory was given back ──> new ones
+//! ```
 
 use crate::imp::atomic::{AtomicU32, Ordering};
 use crate::lock::Mutex;
 use crate::rank::Rank;
 use std::sync::OnceLock;
 
-/// Items per chunk: a chunk is the step by which memory grows.
+/// Items per chunk: a chunk is the step by which memory grows and shrinks.
 const CHUNK: u32 = if cfg!(any(loom, shuttle)) { 4 } else { 64 };
 /// Chunks per group.
 const GROUP: u32 = if cfg!(any(loom, shuttle)) { 4 } else { 64 };
+/// Wholly free chunks that stay, so that an array in use does not shrink and grow by turns: so many, and a part of the others.
+const SPARE: u32 = if cfg!(any(loom, shuttle)) { 0 } else { 4 };
+const SPARE_PART: u32 = 8;
 
 struct Cell<T> {
-    /// The next free item, while this one is free; under the free list's lock.
+    /// The next free item of the chunk, while this one is free; under the free lists' lock.
     next: AtomicU32,
     item: T,
 }
@@ -29,24 +38,93 @@ type Group<T> = OnceLock<Box<[Chunk<T>]>>;
 pub struct Slots<T> {
     groups: Box<[Group<T>]>,
     make: fn() -> T,
-    free: Mutex<FreeList>,
+    free: Mutex<FreeLists>,
 }
 
-struct FreeList {
+/// The free items of one chunk.
+#[derive(Clone, Copy)]
+struct Room {
+    /// The first of them, or 0.
     head: u32,
-    chunks: u32,
+    count: u32,
+    /// The chunks before and after it on the list of its sort, plus one; 0: none.
+    before: u32,
+    after: u32,
+}
+
+/// Which chunks a list is of; a chunk without free items is on none.
+#[derive(Clone, Copy)]
+enum Sort {
+    /// Some items are free.
+    Part,
+    /// All items are free.
+    Whole,
+    /// All items are free, and their memory is not there.
+    Hole,
+}
+
+struct FreeLists {
+    /// One for each chunk that was ever made.
+    rooms: Vec<Room>,
+    /// The first chunk of each sort, plus one; 0: none.
+    heads: [u32; 3],
+    /// Chunks that are wholly free, and such as are not there.
+    whole: u32,
+    holes: u32,
     most: u32,
     /// Items that were given out and not given back.
     used: u32,
+}
+
+impl FreeLists {
+    /// Items of the chunk that can be given out.
+    fn items(chunk: u32) -> u32 {
+        // Item 0 is never given out.
+        if chunk == 0 { CHUNK - 1 } else { CHUNK }
+    }
+
+    fn put(&mut self, chunk: u32, sort: Sort) {
+        let after = self.heads[sort as usize];
+        self.rooms[chunk as usize].after = after;
+        self.rooms[chunk as usize].before = 0;
+        if after != 0 {
+            self.rooms[after as usize - 1].before = chunk + 1;
+        }
+        self.heads[sort as usize] = chunk + 1;
+    }
+
+    fn take(&mut self, chunk: u32, sort: Sort) {
+        let Room { before, after, .. } = self.rooms[chunk as usize];
+        match before {
+            0 => self.heads[sort as usize] = after,
+            _ => self.rooms[before as usize - 1].after = after,
+        }
+        if after != 0 {
+            self.rooms[after as usize - 1].before = before;
+        }
+    }
+
+    /// The first chunk of the sort.
+    fn first(&self, sort: Sort) -> Option<u32> {
+        self.heads[sort as usize].checked_sub(1)
+    }
+
+    /// Wholly free chunks beyond those that stay.
+    fn spare(&self) -> u32 {
+        let used = self.rooms.len() as u32 - self.whole - self.holes;
+        self.whole.saturating_sub(SPARE + used / SPARE_PART)
+    }
 }
 
 impl<T> Slots<T> {
     /// An empty array that can grow to `capacity` items (rounded up to whole chunks).
     pub fn new(capacity: u32, make: fn() -> T) -> Self {
         let most = capacity / CHUNK + 1;
-        let free = FreeList {
-            head: 0,
-            chunks: 0,
+        let free = FreeLists {
+            rooms: Vec::new(),
+            heads: [0; 3],
+            whole: 0,
+            holes: 0,
             most,
             used: 0,
         };
@@ -60,8 +138,8 @@ impl<T> Slots<T> {
     /// Bytes by which the array grows at a time.
     #[must_use]
     pub const fn chunk_bytes() -> u64 {
-        // Items with their links, and the chunk's entry in its group.
-        CHUNK as u64 * size_of::<Cell<T>>() as u64 + size_of::<Chunk<T>>() as u64
+        // Items with their links, the chunk's entry in its group, and its free list, in a vector that may have doubled.
+        (CHUNK as usize * size_of::<Cell<T>>() + size_of::<Chunk<T>>() + 2 * size_of::<Room>()) as u64
     }
 
     /// What one item costs, in bytes, rounded up.
@@ -82,42 +160,106 @@ impl<T> Slots<T> {
     /// [`chunk_bytes`](Self::chunk_bytes) first; `None` when it refuses, or at capacity.
     pub fn alloc(&self, charge: impl FnOnce(u64) -> bool) -> Option<u32> {
         let mut free = self.free.lock();
-        if free.head == 0 && (free.chunks == free.most || !charge(Self::chunk_bytes())) {
-            return None;
+        let chunk = match (free.first(Sort::Part), free.first(Sort::Whole)) {
+            (Some(chunk), _) => chunk,
+            (None, Some(chunk)) => chunk,
+            (None, None) => self.grow(&mut free, charge)?,
+        };
+        let room = free.rooms[chunk as usize];
+        let number = room.head;
+        // Relaxed: the free lists' lock orders it.
+        free.rooms[chunk as usize].head = self.cell(number).next.load(Ordering::Relaxed);
+        free.rooms[chunk as usize].count -= 1;
+        if room.count == FreeLists::items(chunk) {
+            free.take(chunk, Sort::Whole);
+            free.whole -= 1;
+            free.put(chunk, Sort::Part);
         }
-        if free.head == 0 {
-            self.grow(&mut free);
+        if room.count == 1 {
+            free.take(chunk, Sort::Part);
         }
-        let number = free.head;
-        // Relaxed: the free list's lock orders it.
-        free.head = self.cell(number).next.load(Ordering::Relaxed);
         free.used += 1;
         Some(number)
     }
 
-    /// Makes one more chunk and puts its items on the empty free list, lowest first.
-    fn grow(&self, free: &mut FreeList) {
-        let group = self.groups[(free.chunks / GROUP) as usize]
-            .get_or_init(|| (0..GROUP).map(|_| OnceLock::new()).collect());
-        let first = free.chunks * CHUNK;
-        let last = first + CHUNK - 1;
+    /// Makes the items of a hole, or of one more chunk, all of them free, lowest first; which chunk it is.
+    fn grow(&self, free: &mut FreeLists, charge: impl FnOnce(u64) -> bool) -> Option<u32> {
+        let hole = free.first(Sort::Hole);
+        let new = free.rooms.len() as u32;
+        if hole.is_none() && new == free.most || !charge(Self::chunk_bytes()) {
+            return None;
+        }
+        let chunk = hole.unwrap_or(new);
+        let (first, last) = (chunk * CHUNK, chunk * CHUNK + CHUNK - 1);
         let cell = |number: u32| Cell {
             next: AtomicU32::new(if number == last { 0 } else { number + 1 }),
             item: (self.make)(),
         };
-        group[(free.chunks % GROUP) as usize].get_or_init(|| (first..=last).map(cell).collect());
-        free.chunks += 1;
-        free.head = first.max(1);
+        let group = self.groups[(chunk / GROUP) as usize]
+            .get_or_init(|| (0..GROUP).map(|_| OnceLock::new()).collect());
+        group[(chunk % GROUP) as usize].get_or_init(|| (first..=last).map(cell).collect());
+        let room = Room {
+            head: first.max(1),
+            count: FreeLists::items(chunk),
+            before: 0,
+            after: 0,
+        };
+        if hole.is_some() {
+            free.take(chunk, Sort::Hole);
+            free.holes -= 1;
+            free.rooms[chunk as usize] = room;
+        } else {
+            free.rooms.push(room);
+        }
+        free.put(chunk, Sort::Whole);
+        free.whole += 1;
+        Some(chunk)
     }
 
     /// Gives an item back. The caller names it no more.
     pub fn free(&self, number: u32) {
         assert!(number != 0, "item 0 is never given out");
+        let chunk = number / CHUNK;
         let mut free = self.free.lock();
-        // Relaxed: the free list's lock orders it.
-        self.cell(number).next.store(free.head, Ordering::Relaxed);
-        free.head = number;
+        let room = free.rooms[chunk as usize];
+        // Relaxed: the free lists' lock orders it.
+        self.cell(number).next.store(room.head, Ordering::Relaxed);
+        free.rooms[chunk as usize].head = number;
+        free.rooms[chunk as usize].count += 1;
+        if room.count == 0 {
+            free.put(chunk, Sort::Part);
+        }
+        if room.count + 1 == FreeLists::items(chunk) {
+            free.take(chunk, Sort::Part);
+            free.put(chunk, Sort::Whole);
+            free.whole += 1;
+        }
         free.used = free.used.checked_sub(1).expect("an item was given back twice");
+    }
+
+    /// Whether [`give_back`](Self::give_back) would free anything; a hint.
+    pub fn has_spare(&self) -> bool {
+        self.free.lock().spare() != 0
+    }
+
+    /// Frees up to `most` chunks whose items are all free; how many bytes that was, to be refunded. A few stay.
+    ///
+    /// The items are new when they are given out again, so nobody may remember a number of theirs: whoever calls this
+    /// has the array for itself, and no operation of its owner is under way.
+    pub fn give_back(&mut self, most: u32) -> u64 {
+        let mut free = self.free.lock();
+        let count = free.spare().min(most);
+        for _ in 0..count {
+            let chunk = free.first(Sort::Whole).expect("they are counted");
+            free.take(chunk, Sort::Whole);
+            free.whole -= 1;
+            let group = self.groups[(chunk / GROUP) as usize].get_mut();
+            let gone = group.and_then(|group| group[(chunk % GROUP) as usize].take());
+            assert!(gone.is_some(), "chunk {chunk} is not there");
+            free.put(chunk, Sort::Hole);
+            free.holes += 1;
+        }
+        u64::from(count) * Self::chunk_bytes()
     }
 
     /// Items that are given out now.
@@ -125,9 +267,10 @@ impl<T> Slots<T> {
         self.free.lock().used
     }
 
-    /// Bytes that the array holds: those of the empty one, and each chunk that was asked for.
+    /// Bytes that the array holds: those of the empty one, and each chunk that is there.
     pub fn held_bytes(&self) -> u64 {
-        self.base_bytes() + u64::from(self.free.lock().chunks) * Self::chunk_bytes()
+        let free = self.free.lock();
+        self.base_bytes() + (free.rooms.len() as u64 - u64::from(free.holes)) * Self::chunk_bytes()
     }
 
     fn peek_cell(&self, number: u32) -> Option<&Cell<T>> {
@@ -143,28 +286,33 @@ impl<T> Slots<T> {
     /// An item, free or not.
     ///
     /// # Panics
-    /// When the number was never given out.
+    /// When the number was never given out, or its memory was given back.
     #[must_use]
     pub fn get(&self, number: u32) -> &T {
         &self.cell(number).item
     }
 
-    /// An item, if the array has grown so far.
+    /// An item, if it is there.
     #[must_use]
     pub fn peek(&self, number: u32) -> Option<&T> {
         Some(&self.peek_cell(number)?.item)
     }
 
+    /// One more than the highest number that was ever made.
+    pub fn end(&self) -> u32 {
+        (self.free.lock().rooms.len() as u32 * CHUNK).max(1)
+    }
+
     /// The numbers that exist now, free ones among them.
-    pub fn numbers(&self) -> std::ops::Range<u32> {
-        1..(self.free.lock().chunks * CHUNK).max(1)
+    pub fn numbers(&self) -> impl Iterator<Item = u32> + Clone + '_ {
+        (1..self.end()).filter(|&number| self.peek_cell(number).is_some())
     }
 }
 
 impl<T> std::fmt::Debug for Slots<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Slots")
-            .field("numbers", &self.numbers())
+            .field("end", &self.end())
             .finish_non_exhaustive()
     }
 }
@@ -199,5 +347,46 @@ mod tests {
         let slots = Slots::new(1, || ());
         let given = std::iter::from_fn(|| slots.alloc(|_| true)).count();
         assert_eq!(given, CHUNK as usize - 1);
+    }
+
+    /// Goal: memory of chunks that are wholly free goes, their numbers come again with new items, and what is in use stays.
+    /// Method: many items, all freed but one here and there; then as many again.
+    #[test]
+    fn whole_chunks_go() {
+        static MADE: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        // Relaxed: one thread.
+        let make = || MADE.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut slots: Slots<u32> = Slots::new(100 * CHUNK, make);
+        let taken: Vec<u32> = (0..100 * CHUNK).map_while(|_| slots.alloc(|_| true)).collect();
+        assert!(!slots.has_spare());
+        // Chunks 20, 40, 60 and 80 keep an item each.
+        let kept: Vec<u32> = (1..5).map(|n| n * 20 * CHUNK + n).collect();
+        let items: Vec<u32> = kept.iter().map(|&number| *slots.get(number)).collect();
+        let gone = taken.iter().copied().filter(|number| !kept.contains(number));
+        gone.for_each(|number| slots.free(number));
+        assert!(slots.has_spare());
+        let before = slots.held_bytes();
+        assert_eq!(slots.give_back(10), 10 * Slots::<u32>::chunk_bytes());
+        assert_eq!(slots.held_bytes(), before - 10 * Slots::<u32>::chunk_bytes());
+        // Of the chunks that there were, some stay beside those in use.
+        let left = 4 + SPARE;
+        while slots.give_back(10) != 0 {}
+        assert!(!slots.has_spare());
+        assert_eq!(
+            slots.held_bytes(),
+            slots.base_bytes() + u64::from(left) * Slots::<u32>::chunk_bytes()
+        );
+        assert_eq!(
+            slots.numbers().count() as u32,
+            left * CHUNK - u32::from(slots.peek(1).is_some())
+        );
+        let now: Vec<u32> = kept.iter().map(|&number| *slots.get(number)).collect();
+        assert_eq!(now, items, "items in use are the same");
+        let missing = taken.len() - kept.len();
+        let mut again: Vec<u32> = (0..missing).map_while(|_| slots.alloc(|_| true)).collect();
+        again.extend(&kept);
+        again.sort_unstable();
+        assert!(again == taken, "each number is given out once");
+        assert_eq!(slots.used() as usize, taken.len());
     }
 }

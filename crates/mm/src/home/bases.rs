@@ -87,7 +87,7 @@ impl Homes {
         // Relaxed: policy only; two sweeps may look at the same places.
         let cursor = self.cursor.load(Ordering::Relaxed);
         let (mut home, mut chunk) = (((cursor >> 32) as u32).max(1), cursor as u32);
-        let end = self.homes.numbers().end;
+        let end = self.homes.end();
         for _ in 0..HOMES_STEP {
             if home >= end {
                 // Relaxed: policy only.
@@ -115,7 +115,7 @@ impl Homes {
         free: &mut impl FnMut(Stored),
     ) -> Option<u32> {
         let (places, users): (Arc<Chunks>, u32) = {
-            let state = self.homes.get(home.0).0.lock();
+            let state = self.homes.peek(home.0)?.0.lock();
             (state.places.clone()?, state.users)
         };
         let mut made = (0..).zip(places.iter()).skip(from as usize);

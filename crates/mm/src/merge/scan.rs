@@ -122,10 +122,10 @@ impl<H: Host, S: Store> Mm<H, S> {
             step: MergeStep::default(),
             beyond: None,
         };
-        let slot = self.spaces.get(member.space.0);
         let Ok(mut st) = self.lock_space(member.space) else {
             return nothing;
         };
+        let slot = self.spaces.get(member.space.0);
         if st.home != member.home() || slot.merging() != Merging::On {
             return nothing;
         }
@@ -160,6 +160,11 @@ impl<H: Host, S: Store> Mm<H, S> {
 }
 
 impl Scanner {
+    /// The numbers of frames that are remembered may mean others from now on.
+    pub fn forget_pages(&mut self) {
+        self.seen.clear();
+    }
+
     /// What the round holds.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes

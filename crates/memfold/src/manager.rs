@@ -1,0 +1,36 @@
+//! [`Manager`]: the manager, which many threads are inside of, and one alone at moments when nobody else is.
+//!
+//! The arrays of the manager can only shrink while no operation is under way, since an operation may remember the number of
+//! an item that was given back meanwhile. So everything that enters holds a shared lock for as long as it is inside, and who
+//! wants the manager for itself only tries, when nobody is inside, and never waits: a fault that comes from within an
+//! operation on the same thread enters without fear. Waiting for the one alone is short: it frees a bounded number of chunks.
+
+use memfold_linux::LinuxHost;
+use memfold_mm::Mm;
+use memfold_stores::CompressedStore;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+/// See the head of the file.
+#[derive(Debug)]
+pub(crate) struct Manager(RwLock<Mm<LinuxHost, CompressedStore>>);
+
+impl Manager {
+    pub fn new(mm: Mm<LinuxHost, CompressedStore>) -> Self {
+        Self(RwLock::new(mm))
+    }
+
+    /// The manager, for one operation. Allocates nothing; for signal handlers as well, since faults are synchronous.
+    pub fn enter(&self) -> RwLockReadGuard<'_, Mm<LinuxHost, CompressedStore>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Frees tables that are not in use, if there are more than a few, and if nobody is inside; some of them, so that nobody
+    /// waits long. Not for signal handlers.
+    pub fn give_back(&self) {
+        if self.enter().has_spare_tables()
+            && let Ok(mut alone) = self.0.try_write()
+        {
+            alone.give_back_tables();
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Memory of the manager's own arrays goes back when many of their items are free.
+//!
+//! Items are named by number, and an operation may follow a number that was given back a moment ago; so chunks of items
+//! are freed only while no operation is under way, which the borrow of the whole manager proves. What stays at rest
+//! names only items in use (`check.rs` says so), but for two: the merge scanner's memory of pages, which is
+//! cleared, and its list of spaces, whose numbers are looked at as numbers that may be gone.
+
+use crate::budget::Class;
+use crate::host::{Host, Store};
+use crate::mm::Mm;
+
+/// Chunks of each array that go at a time: bounds how long everybody else waits, to some tens of microseconds.
+const STEP: u32 = 64;
+
+impl<H: Host, S: Store> Mm<H, S> {
+    /// Whether [`give_back_tables`](Self::give_back_tables) would free anything; a hint.
+    #[must_use]
+    pub fn has_spare_tables(&self) -> bool {
+        self.frames.has_spare()
+            || self.tables.has_spare()
+            || self.spaces.has_spare()
+            || self.swap.has_spare()
+            || self.homes.has_spare()
+    }
+
+    /// Frees a bounded part of the tables that are not in use but for a few; returns how many bytes.
+    pub fn give_back_tables(&mut self) -> u64 {
+        if let Some(scanner) = &mut *self.scanner.lock() {
+            scanner.forget_pages();
+        }
+        let bytes = self.frames.give_back(STEP)
+            + self.tables.give_back(STEP)
+            + self.spaces.give_back(STEP)
+            + self.swap.give_back(STEP)
+            + self.homes.give_back(STEP);
+        self.budget.refund(Class::Tables, bytes);
+        self.counters.tables_freed.add(bytes);
+        bytes
+    }
+}
