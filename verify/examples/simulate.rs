@@ -124,6 +124,7 @@ mod long {
             ("faults_injected", tally.refused),
             ("operations_refused", tally.failed),
             ("audits", tally.audits),
+            ("drops_left_for_later", tally.left),
         ]);
     }
 

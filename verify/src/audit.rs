@@ -2,16 +2,22 @@
 //!
 //! * all bytes of all spaces, as the manager's tables say and as the windows show them, equal the oracle's;
 //! * the manager's own invariants ([`Mm::world`]);
+//! * merge domains and settings, a fork's and a frozen copy's too, are the oracle's; there is no space besides;
+//! * no window lets stores through to a page that is not its space's alone;
 //! * memory that the machine gives = pages charged, to the page; the most ever held stays below the budget;
 //! * what the store holds = what is charged for it.
+//!
+//! And what a failed call has left behind: nothing, but for what `unchanged.rs` names.
+
+mod unchanged;
+
+pub use unchanged::{Before, May, unchanged};
 
 use crate::oracle::Oracle;
 use crate::stores::Built;
-use memfold_mm::addr::{PAGE_SIZE, PageNo, Run, SpaceNo};
-use memfold_mm::table::FAN;
-use memfold_mm::{Digest, Mm, SpaceDigest};
+use memfold_mm::addr::{PAGE_SIZE, PageNo, SpaceNo};
+use memfold_mm::{Mm, Ownership};
 use memfold_sim::SimHost;
-use std::collections::BTreeMap;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -56,6 +62,7 @@ pub fn quick<S: Built>(mm: &Mm<SimHost, S>, store_base: u64) {
 /// When something does not hold.
 pub fn full<S: Built>(mm: &Mm<SimHost, S>, oracle: &Oracle, store_base: u64) {
     quick(mm, store_base);
+    spaces(mm, oracle);
     for space in oracle.spaces() {
         bytes(mm, oracle, space);
     }
@@ -65,56 +72,39 @@ pub fn full<S: Built>(mm: &Mm<SimHost, S>, oracle: &Oracle, store_base: u64) {
     }
 }
 
-/// What a failed call may have changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum May {
-    /// Nothing.
-    Nothing,
-    /// Where the bytes of pages are: reclaim ran.
-    Reclaim,
-    /// Pages of this run may be their space's own now: a pin failed.
-    Own(SpaceNo, Run),
-}
-
-/// A call failed: everything is as it was.
+/// The manager's spaces are those of the oracle, with the oracle's settings, and such as wait for their end; wherever a program
+/// stores to a page of its own without a fault, the manager has that page down as its space's alone.
 ///
 /// # Panics
-/// When something is not.
-pub fn unchanged<S: Built>(mm: &Mm<SimHost, S>, before: &Digest, may: May) {
-    let after = mm.digest();
-    let [now, then] = [&after, before].map(|digest| told(digest, may));
-    for (no, space) in &then {
+/// When something does not hold.
+pub fn spaces<S: Built>(mm: &Mm<SimHost, S>, oracle: &Oracle) {
+    let digest = mm.digest();
+    for space in oracle.spaces() {
+        let found = digest
+            .spaces
+            .get(&space.0)
+            .unwrap_or_else(|| panic!("space {space} is gone"));
         assert_eq!(
-            now.get(no),
-            Some(space),
-            "a failed operation changed what programs can tell of space {no}"
+            (found.domain, found.merging),
+            oracle.sharers(space),
+            "the merge domain of space {space}, and whether it takes part"
         );
     }
-    assert_eq!(now.len(), then.len(), "a failed operation left a space");
-    if may == May::Nothing {
-        assert_eq!(after.held, before.held, "a failed operation changed what is held");
-    }
-}
-
-/// What programs can tell, without what may have changed.
-fn told(digest: &Digest, may: May) -> BTreeMap<u32, SpaceDigest> {
-    let mut spaces = digest.spaces.clone();
-    if let May::Own(no, run) = may {
-        let pages = &mut spaces.get_mut(&no.0).expect("it lives").pages;
-        // A write fault may make the pages that follow as well, up to the end of the table.
-        let end = (run.end().0 as usize).next_multiple_of(FAN).min(pages.len());
-        pages[run.first.0 as usize..end].fill(None);
-        // Numbers are given in the order in which pages are met.
-        let mut known = BTreeMap::new();
-        for number in spaces
-            .values_mut()
-            .flat_map(|space| space.pages.iter_mut().flatten())
-        {
-            let next = known.len() as u32;
-            *number = *known.entry(*number).or_insert(next);
+    assert_eq!(
+        digest.spaces.len(),
+        oracle.spaces().count() + mm.doomed(),
+        "spaces that nobody knows of"
+    );
+    for (&no, space) in &digest.spaces {
+        for page in mm.host().stores_go_through(SpaceNo(no)) {
+            let whose = space.pages[page.0 as usize].map(|page| page.ownership);
+            assert_eq!(
+                whose,
+                Some(Ownership::Exclusive),
+                "a program stores to page {page} of space {no} without a fault"
+            );
         }
     }
-    spaces
 }
 
 /// All bytes of one space.

@@ -72,6 +72,15 @@ pub fn drop_space(space: u32) -> Op {
     Op::Drop(at(space, 0))
 }
 
+/// A space goes, and is not used again if that is refused.
+#[must_use]
+pub fn leave(space: u32) -> Op {
+    Op::Drop(Spot {
+        value: 3,
+        ..at(space, 0)
+    })
+}
+
 /// Pages go to the store.
 #[must_use]
 pub fn evict(space: u32, first: u32, pages: u32) -> Op {

@@ -5,8 +5,9 @@
 //! world is *watched* nothing else either, by the digest. Read next: `world/actions.rs`.
 
 mod actions;
+mod lives;
 
-use crate::audit::{self, May};
+use crate::audit::{self, Before, May};
 use crate::oracle::Oracle;
 use crate::stores::Built;
 use crate::workload::{Mix, Op};
@@ -33,6 +34,8 @@ pub struct Tally {
     pub audits: u64,
     /// Calls of the host and of the store that were refused, under plans that have ended.
     pub refused: u64,
+    /// Drops that were refused, and whose spaces were left to end when the machine lets them.
+    pub left: u64,
 }
 
 /// Both sides.
@@ -119,16 +122,10 @@ impl<S: Built> World<S> {
         may: May,
         call: impl FnOnce(&Mm<SimHost, S>) -> Result<R, E>,
     ) -> Result<R, E> {
-        let before = self.watched.then(|| (self.mm.digest(), self.mm.stats()));
+        let before = self.watched.then(|| Before::of(&self.mm));
         let answer = call(&self.mm);
-        if let (Err(_), Some((digest, stats))) = (&answer, before) {
-            let reclaimed = self.mm.stats().direct_reclaims != stats.direct_reclaims;
-            let may = if reclaimed && may == May::Nothing {
-                May::Reclaim
-            } else {
-                may
-            };
-            audit::unchanged(&self.mm, &digest, may);
+        if let (Err(_), Some(before)) = (&answer, before) {
+            audit::unchanged(&self.mm, &self.oracle, &before, may);
             for space in self.oracle.spaces() {
                 audit::bytes(&self.mm, &self.oracle, space);
             }
@@ -154,7 +151,7 @@ impl<S: Built> World<S> {
                 Domain(9),
             )
             .expect("room for a space");
-        self.oracle.create(no, most);
+        self.oracle.create(no, most, Domain(9));
         // First one page of each leaf, so that what follows needs few tables and stops close to the mark.
         let firsts = (0..LEAVES).map(|leaf| leaf * 16);
         let others = (0..most).filter(|page| page % 16 != 0);
@@ -185,12 +182,21 @@ impl<S: Built> World<S> {
         self.tally
     }
 
-    /// Ends all refusals and gives the filled budget back.
+    /// Ends all refusals, gives the filled budget back, and lets the spaces end that could not before.
+    ///
+    /// # Panics
+    /// When one of them still cannot.
     pub fn relent(&mut self) {
         self.refuse(Plan::NONE);
         self.mix.refusals = 0;
         self.refuse_charges();
         self.drain();
+        self.mm.drop_doomed();
+        assert_eq!(
+            self.mm.doomed(),
+            0,
+            "a space does not end though nothing is refused"
+        );
     }
 
     /// How many spaces live.
@@ -252,7 +258,7 @@ impl<S: Built> World<S> {
             }
             SpaceError::Host(_) | SpaceError::Fault(FaultError::Host { .. }) => host_refused,
             SpaceError::Fault(FaultError::PageLost { .. }) => self.mm.store().refused() != 0,
-            SpaceError::TooManySpaces(_) => self.live.len() >= self.mix.spaces as usize,
+            SpaceError::TooManySpaces(_) => self.live.len() + self.mm.doomed() >= self.mix.spaces as usize,
             _ => false,
         }
     }
@@ -268,7 +274,7 @@ impl<S: Built> World<S> {
             // A drop may have no room to give away what others share; the youngest shares with nobody.
             let before = self.live.len();
             for n in (0..before).rev() {
-                if let Err(error) = self.drop_space(n) {
+                if let Err(error) = self.drop_space(n, lives::Unused::LivesOn) {
                     assert!(self.excused(error), "a space cannot be dropped: {error}");
                 }
             }

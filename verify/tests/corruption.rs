@@ -9,7 +9,7 @@ use memfold_mm::host::{Domain, StoreError};
 use memfold_mm::{Config, FaultError, Merging, Mm, Size, SpaceError};
 use memfold_sim::program::{self, Place};
 use memfold_sim::{SimHost, SimStore};
-use memfold_verify::audit::{self, May};
+use memfold_verify::audit::{self, Before, May};
 use memfold_verify::oracle::Oracle;
 
 const PAGES: u32 = 8;
@@ -55,7 +55,8 @@ impl Scene {
         };
         let no = self.mm.create(size, domain).expect("room");
         self.mm.set_merging(no, Merging::On).expect("it lives");
-        self.oracle.create(no, PAGES);
+        self.oracle.create(no, PAGES, domain);
+        self.oracle.set_merging(no, Merging::On);
         self.spaces.push(no);
         no
     }
@@ -75,7 +76,7 @@ impl Scene {
 
     /// Reads a page as a program does: true when it is lost.
     fn lost(&self, space: SpaceNo, page: u32) -> bool {
-        let before = self.mm.digest();
+        let before = Before::of(&self.mm);
         let mut out = [0; PAGE_SIZE];
         match program::load(&self.mm, space, place(page), &mut out) {
             Ok(()) => {
@@ -89,7 +90,7 @@ impl Scene {
             Err(error) => {
                 is_loss(error, space, page);
                 assert_eq!(self.mm.take_failure(space), Some(error), "the space knows");
-                audit::unchanged(&self.mm, &before, May::Nothing);
+                audit::unchanged(&self.mm, &self.oracle, &before, May::Nothing);
                 true
             }
         }
@@ -123,7 +124,7 @@ fn is_loss(error: FaultError, space: SpaceNo, page: u32) {
 /// Everything that can be done with a space whose page is lost, and with the others.
 fn live_on(scene: &mut Scene, lost: &[(SpaceNo, u32)]) {
     for &(space, page) in lost {
-        let before = scene.mm.digest();
+        let before = Before::of(&scene.mm);
         is_loss(
             program::store(&scene.mm, space, place(page), &[1]).expect_err("its bytes are lost"),
             space,
@@ -145,7 +146,7 @@ fn live_on(scene: &mut Scene, lost: &[(SpaceNo, u32)]) {
             };
             is_loss(error, space, page);
         }
-        audit::unchanged(&scene.mm, &before, May::Nothing);
+        audit::unchanged(&scene.mm, &scene.oracle, &before, May::Nothing);
         scene.intact();
     }
     for space in scene.spaces.clone() {
@@ -185,13 +186,17 @@ fn a_rotten_page_is_lost_for_its_own_space() {
             .flat_map(|&space| (0..PAGES).map(move |page| (space, page)));
         let lost: Vec<_> = pages.filter(|&(space, page)| scene.lost(space, page)).collect();
         // Those that lost it are those whose page it was: one frame, one number.
-        let number = |&(space, page): &(SpaceNo, u32)| before.spaces[&space.0].pages[page as usize];
+        let number = |&(space, page): &(SpaceNo, u32)| {
+            let page = before.spaces[&space.0].pages[page as usize];
+            page.map(|page| page.content)
+        };
         let numbers: std::collections::BTreeSet<_> = lost.iter().map(number).collect();
         assert!(numbers.len() <= 1, "two different pages are lost: {lost:?}");
         if let Some(number) = numbers.first() {
             let all = before.spaces.values().flat_map(|space| &space.pages);
+            let numbers = all.map(|page| page.map(|page| page.content));
             assert_eq!(
-                all.filter(|n| *n == number).count(),
+                numbers.filter(|n| n == number).count(),
                 lost.len(),
                 "page {nth}: {lost:?}"
             );

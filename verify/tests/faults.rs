@@ -320,6 +320,47 @@ fn drop_of_a_parent_whose_places_are_taken() {
     sweep(&setup, &[drop_space(1)]);
 }
 
+/// Goal: a space that nobody uses again ends as soon as the machine lets it, and not before; those who share with it lose nothing.
+/// Method: from the n-th call of the machine on all are refused; its children live on meanwhile.
+#[test]
+fn a_space_left_to_end_ends_later() {
+    let setup = [
+        create(),
+        fill(0, 0, 3),
+        fill(0, 6, 2),
+        fill(0, 10, 3),
+        fork(0),
+        fork(0),
+        write(2, 1, 7),
+    ];
+    let mut left = 0;
+    for n in 0.. {
+        let mut world = prepared(&setup, n);
+        arm(&mut world, Seam::Host, n, Lasting::FromThenOn);
+        world.step(leave(0));
+        assert_eq!(world.spaces(), 2, "nobody uses it again");
+        let refused = refused(&world, Seam::Host, n) != 0;
+        assert_eq!(
+            (world.mm.doomed(), world.tally().left),
+            (usize::from(refused), u64::from(refused))
+        );
+        // A new space asks again, in vain.
+        world.step(create());
+        assert_eq!(world.mm.doomed(), usize::from(refused));
+        world.relent();
+        assert_eq!(world.mm.doomed(), 0);
+        for op in [read(0, 1), read(1, 1), write(0, 2, 3), read(1, 2), create()] {
+            world.step(op);
+        }
+        let _ = world.finish();
+        if !refused {
+            break;
+        }
+        left += 1;
+    }
+    assert!(left > 2, "only {left} calls can be refused");
+}
+
 #[test]
 fn freeze_moves_to_the_pool() {
     sweep(&[create(), fill(0, 0, 6)], &[freeze(0), fork(1), read(2, 3)]);

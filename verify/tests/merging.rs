@@ -119,6 +119,69 @@ fn a_merged_frame_is_evicted_for_all() {
     assert_eq!(held(&mm), 1);
 }
 
+/// Goal: a page that goes takes all its forks with it, those too that have a table of their own (R48). Method: forks that stored
+/// elsewhere in the table, so that the frame has a mapper for each; without that all of them reach it through one. Once as
+/// a page in a window, once as one that lies loose.
+#[test]
+fn a_page_that_goes_takes_all_its_forks_along() {
+    let (mm, spaces) = siblings(2, 4);
+    spaces.iter().for_each(|&space| fill(&mm, space, 1, 9));
+    let forks = [(); 2].map(|()| mm.fork(spaces[1]).expect("no limit"));
+    forks.iter().for_each(|&fork| fill(&mm, fork, 2, 7));
+    let shared = mm.space_stats(spaces[1]).expect("it lives").shared;
+    assert_eq!(shared, 1, "its own forks share the page");
+    assert_eq!(now(&mm).merged, 2, "the page of the forks, and theirs at page 2");
+    forks
+        .iter()
+        .chain(&spaces)
+        .for_each(|&space| expect(&mm, space, 1, 9));
+    assert_eq!(held(&mm), 2);
+    fill(&mm, forks[0], 1, 3);
+    for space in [spaces[0], spaces[1], forks[1]] {
+        expect(&mm, space, 1, 9);
+    }
+
+    let (mm, spaces) = siblings(1, 4);
+    let first = spaces[0];
+    fill(&mm, first, 1, 9);
+    let second = mm.fork(first).expect("no limit");
+    expect(&mm, second, 1, 9);
+    fill(&mm, second, 1, 8);
+    fill(&mm, second, 1, 9);
+    let forks = [(); 2].map(|()| mm.fork(second).expect("no limit"));
+    // What the forks share is displaced; its place is taken, so it lies loose.
+    fill(&mm, second, 1, 5);
+    forks.iter().for_each(|&fork| fill(&mm, fork, 2, 7));
+    assert_eq!(held(&mm), 5);
+    assert_eq!(now(&mm).merged, 2);
+    assert_eq!(held(&mm), 3);
+    for space in [first, forks[0], forks[1]] {
+        expect(&mm, space, 1, 9);
+    }
+    expect(&mm, second, 1, 5);
+}
+
+/// Goal: a page that looked equal and is not goes back as it was: what forks share still takes a store as a fault. Method: two
+/// pages that differ where a glance does not look.
+#[test]
+fn a_lent_page_that_differs_stays_protected() {
+    let (mm, spaces) = siblings(2, 4);
+    spaces.iter().for_each(|&space| fill(&mm, space, 1, 9));
+    let beside = Place {
+        page: PageNo(1),
+        offset: 70,
+    };
+    program::store(&mm, spaces[1], beside, &[8]).expect("no limit");
+    let fork = mm.fork(spaces[1]).expect("no limit");
+    assert_eq!(now(&mm).merged, 0);
+    assert!(mm.stats().merge_changed > 0, "the pages were compared");
+    assert_eq!(mm.host().stores_go_through(spaces[1]), []);
+    program::store(&mm, spaces[1], at(1), &[1]).expect("no limit");
+    let mut out = [0; 71];
+    program::load(&mm, fork, at(1), &mut out).expect("no limit");
+    assert_eq!((out[0], out[70]), (9, 8));
+}
+
 /// Goal: unmerging leaves the space alone with its pages, wherever they were (R46).
 #[test]
 fn unmerged_is_unmerged() {

@@ -24,7 +24,7 @@ fn simulate(name: &str) {
         // Every second operation reclaims all there is before it fails: few of them say enough.
         "starved" => 1,
         // A digest before every call takes time.
-        "refusing" | "refusing_roomy" => SEEDS / 3,
+        "refusing" | "refusing_roomy" | "records" => SEEDS / 3,
         _ => SEEDS,
     };
     for seed in run::seeds(seeds) {
@@ -54,7 +54,8 @@ simulations!(
     churn,
     siblings,
     refusing,
-    refusing_roomy
+    refusing_roomy,
+    records
 );
 
 #[test]

@@ -13,7 +13,10 @@
 //! fail within the time (`Seconds:` may be left out: 120). A patch that no longer
 //! applies is as red as a defect that nobody noticed. All of it happens in a
 //! copy of the checkout (`copy.rs`). Defects of one package and build follow one another, so that
-//! little is built for each. The gate asks only what is cheap: see [`headings`].
+//! little is built for each. The gate asks of all what is cheap (see [`headings`]), and tries a dozen, others at each commit
+//! (`draw.rs`), so that one which nobody notices any more is known within days.
+
+mod draw;
 
 use crate::copy::{Checker, Copy, Outcome, options_end};
 use crate::shell::{self, Build};
@@ -78,9 +81,24 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
 pub(crate) fn until(names: &[String], end: Option<Instant>) -> Result<Tally> {
     let mut defects = read(&folder(), names)?;
     ensure!(!defects.is_empty(), "no defect of that name in verify/bugs/");
-    defects.sort_by(|a, b| (&a.checker, &a.name).cmp(&(&b.checker, &b.name)));
+    sort(&mut defects);
     let copy = Copy::new()?;
     let clean = clean(&copy, &defects, end);
+    each(&copy, &defects, &clean, end)
+}
+
+/// Those of one package and build together.
+fn sort(defects: &mut [Defect]) {
+    defects.sort_by(|a, b| (&a.checker, &a.name).cmp(&(&b.checker, &b.name)));
+}
+
+/// Tries each defect whose checker is not known to fail without it.
+fn each(
+    copy: &Copy,
+    defects: &[Defect],
+    clean: &BTreeMap<Checker, Result<(), String>>,
+    end: Option<Instant>,
+) -> Result<Tally> {
     let mut tally = Tally::default();
     for (n, defect) in defects.iter().enumerate() {
         if end.is_some_and(|end| Instant::now() >= end) {
@@ -90,7 +108,7 @@ pub(crate) fn until(names: &[String], end: Option<Instant>) -> Result<Tally> {
         let begin = Instant::now();
         let verdict = match clean.get(&defect.checker) {
             Some(Err(why)) => Err(anyhow!("{why}")),
-            _ => check(&copy, defect),
+            _ => check(copy, defect),
         };
         let word = match &verdict {
             Ok(()) => "caught".to_owned(),
@@ -148,11 +166,40 @@ fn check(copy: &Copy, defect: &Defect) -> Result<()> {
     }
 }
 
-/// The short form, for the gate: every patch applies, every heading can be read and chooses tests that exist.
-pub(crate) fn headings() -> Result<()> {
+/// The short form, for the gate: all headings, and a dozen defects tried, drawn by the commit. That their checkers pass without them
+/// is what the steps before this one have just found out.
+pub(crate) fn short() -> Result<()> {
     let defects = read(&folder(), &[])?;
+    headings(&defects)?;
+    let mut git = shell::clean(Command::new("git"));
+    git.args(["rev-parse", "HEAD"]);
+    let commit = shell::read(git).context("the commit draws the defects to try")?;
+    let mut drawn = draw::by_commit(commit.trim(), &defects);
+    sort(&mut drawn);
+    println!(
+        "{} of them are tried, drawn by commit {}",
+        drawn.len(),
+        commit.trim()
+    );
+    let begin = Instant::now();
+    let tally = each(&Copy::new()?, &drawn, &BTreeMap::new(), None)?;
+    println!(
+        "{} defects caught in {}",
+        tally.caught,
+        table::time(begin.elapsed())
+    );
+    ensure!(
+        tally.red.is_empty(),
+        "not caught:\n{}\n(alone: cargo xtask bugs NAME)",
+        tally.red.join("\n")
+    );
+    Ok(())
+}
+
+/// Every patch applies, every heading chooses tests that exist.
+fn headings(defects: &[Defect]) -> Result<()> {
     let mut lists: Vec<(Checker, Vec<String>)> = Vec::new();
-    for defect in &defects {
+    for defect in defects {
         let mut git = shell::clean(Command::new("git"));
         git.args(["apply", "--check"]).arg(defect.patch());
         shell::read(git).context("a defect's patch does not apply any more")?;

@@ -79,7 +79,7 @@ enum Task {
     },
     /// Puts each known defect back and demands that its checker fails
     Bugs {
-        /// Step: only whether every patch applies and names tests that exist
+        /// Step: whether every patch applies and names tests that exist; of all, only a dozen are tried, drawn by the commit
         #[arg(long)]
         short: bool,
         /// Only defects whose file name contains one of these

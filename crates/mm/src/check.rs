@@ -299,13 +299,25 @@ impl<H: Host, S: Store> Mm<H, S> {
             report.demand(lent == found, "lent = shared frames in this window", || {
                 format!("space {no} counts {lent}, the scan found {found}")
             });
+            let slot = self.spaces.get(no.0);
+            let (state, says) = ((st.home, st.domain), (slot.home(), slot.domain()));
+            report.demand(state == says, "a space's home and domain are one thing", || {
+                format!("space {no}: {state:?} under its lock, {says:?} without")
+            });
             for (&page, &times) in &st.pins {
-                let pins = match self.lookup(&st, page).entry {
-                    Entry::Frame(frame) => self.frame(frame).count.load().pins,
-                    _ => 0,
+                let (pins, own) = match self.lookup(&st, page).entry {
+                    Entry::Frame(frame) => {
+                        let frame = self.frame(frame);
+                        let own = matches!(frame.word.load().owner, Owner::Exclusive(_));
+                        (frame.count.load().pins, own)
+                    }
+                    _ => (0, false),
                 };
                 report.demand(pins == times, "a pinned page has a pinned frame", || {
                     format!("page {page} of space {no} is pinned {times} times, its frame {pins}")
+                });
+                report.demand(own, "a pinned page is its space's own", || {
+                    format!("page {page} of space {no}")
                 });
             }
         }

@@ -1,12 +1,13 @@
 //! The digest: what a failed operation must leave as it was.
 //!
 //! Two halves. *What programs can tell*: which spaces there are, their lengths and settings, their pins, which pages were
-//! written, which pages are one (the bytes themselves are for the caller to compare). That half also holds when reclaim ran in
-//! between. *What is held*: numbers and bytes. Where the bytes of a page are (window, pool), what is protected, shown or
+//! written, which pages are one and whose they are (the bytes themselves are for the caller to compare). That half also holds when
+//! reclaim ran in between, but for pages that are in the store since. *What is held*: numbers and bytes. Where the bytes of a page are (window, pool), what is protected, shown or
 //! listed where is no part of it: the host's pages and the lists are caches, and so is a frame whose bytes the store has too.
 //! Nor are arrays that grew: they keep what they were given. Call it when nothing else runs.
 
 use crate::addr::{PageNo, SpaceNo};
+use crate::frame::Owner;
 use crate::host::{Domain, Host, Store};
 use crate::merge::Merging;
 use crate::mm::{Mm, PAGE, Stop};
@@ -27,8 +28,28 @@ pub struct SpaceDigest {
     pub merging: Merging,
     /// The pinned pages, and how often.
     pub pins: Vec<(PageNo, u32)>,
-    /// For each page a number that it has in common with the pages of other spaces that are one with it; `None`: never written.
-    pub pages: Vec<Option<u32>>,
+    /// What is known of each page; `None`: never written.
+    pub pages: Vec<Option<PageDigest>>,
+}
+
+/// What a page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageDigest {
+    /// A number that it has in common with the pages of other spaces that are one with it.
+    pub content: u32,
+    /// Whose it is.
+    pub ownership: Ownership,
+}
+
+/// Whose a page is: whether a store may go through to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// Its space's own, in its space's window: stores go through, or do so after a fault that copies nothing.
+    Exclusive,
+    /// Others may see it, or could until now: a store is a fault, and copies unless nobody else is left.
+    Shared,
+    /// The store has the bytes, and memory at most a copy that is never stored to.
+    Stored,
 }
 
 /// What is held.
@@ -78,9 +99,10 @@ impl<H: Host, S: Store> Mm<H, S> {
             let mut pages = vec![None; st.len as usize];
             let walked: Result<(), Stop> = self.each_page(&st, |page, _, entry| {
                 let next = known.len() as u32;
-                pages[page.0 as usize] = self
-                    .content(entry)
-                    .map(|content| *known.entry(content).or_insert(next));
+                pages[page.0 as usize] = self.content(entry).map(|(content, ownership)| PageDigest {
+                    content: *known.entry(content).or_insert(next),
+                    ownership,
+                });
                 Ok(())
             });
             walked.expect("looking cannot fail");
@@ -98,15 +120,22 @@ impl<H: Host, S: Store> Mm<H, S> {
         Digest { spaces, held }
     }
 
-    fn content(&self, entry: Entry) -> Option<Content> {
+    fn content(&self, entry: Entry) -> Option<(Content, Ownership)> {
         match entry {
             Entry::Absent | Entry::Table(_) => None,
-            Entry::Swapped(slot) => Some(Content::Slot(slot)),
-            // Some sharers may name the frame, others still the slot that it caches.
-            Entry::Frame(no) => match self.lock_frame(no).cached {
-                Some(slot) => Some(Content::Slot(slot)),
-                None => Some(Content::Frame(no.0)),
-            },
+            Entry::Swapped(slot) => Some((Content::Slot(slot), Ownership::Stored)),
+            Entry::Frame(no) => {
+                let locked = self.lock_frame(no);
+                // Some sharers may name the frame, others still the slot that it caches.
+                if let Some(slot) = locked.cached {
+                    return Some((Content::Slot(slot), Ownership::Stored));
+                }
+                let ownership = match locked.frame.word.load().owner {
+                    Owner::Exclusive(_) => Ownership::Exclusive,
+                    Owner::Shared(_) | Owner::Nobody => Ownership::Shared,
+                };
+                Some((Content::Frame(no.0), ownership))
+            }
         }
     }
 

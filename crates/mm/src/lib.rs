@@ -41,7 +41,7 @@ pub mod table;
 pub use budget::Refuse;
 pub use budget::{UNLIMITED, Usage};
 pub use check::Violation;
-pub use digest::{Digest, Held, SpaceDigest};
+pub use digest::{Digest, Held, Ownership, PageDigest, SpaceDigest};
 pub use fork::Size;
 pub use home::HomeNo;
 pub use merge::{Effort, MergeStep, Merging, Sharing};

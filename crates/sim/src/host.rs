@@ -53,6 +53,14 @@ impl SimHost {
         self.lock().planner.set(plan);
     }
 
+    /// Runs `step` while calls are refused by another plan; counts go on.
+    pub fn under<R>(&self, plan: Plan, step: impl FnOnce() -> R) -> R {
+        let before = self.lock().planner.exchange(plan);
+        let result = step();
+        self.lock().planner.exchange(before);
+        result
+    }
+
     /// Calls that the plan was about, and how many of them were refused.
     pub fn plan_counts(&self) -> (u64, u64) {
         self.lock().planner.counts()

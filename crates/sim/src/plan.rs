@@ -122,6 +122,12 @@ impl Plan {
         when: When::Never,
     };
 
+    /// Everything fails that can.
+    pub const ALL: Self = Self {
+        calls: Calls::ALL,
+        when: When::Nth(0, Lasting::FromThenOn),
+    };
+
     /// The n-th call of all kinds, counted from 0.
     #[must_use]
     pub fn nth(n: u64, lasting: Lasting) -> Self {
@@ -165,6 +171,11 @@ impl Planner {
         self.plan = plan;
         self.seen = 0;
         self.refused = 0;
+    }
+
+    /// Another plan for a while; counts go on. Returns the plan under way.
+    pub fn exchange(&mut self, plan: Plan) -> Plan {
+        std::mem::replace(&mut self.plan, plan)
     }
 
     /// Calls of the plan's set that were made under it, and how many were refused.
@@ -222,6 +233,20 @@ mod tests {
             when: When::Nth(1, Lasting::Once),
         };
         assert_eq!(refused(shows, &calls), [false, false, true, false]);
+    }
+
+    /// Goal: another plan for a while changes what is refused meanwhile, and no count.
+    #[test]
+    fn plans_are_exchanged() {
+        let mut planner = Planner::new(1);
+        planner.set(Plan::nth(2, Lasting::Once));
+        let next = |planner: &mut Planner| planner.refuses(Call::Show);
+        assert!(!next(&mut planner));
+        let before = planner.exchange(Plan::ALL);
+        assert!(next(&mut planner));
+        assert_eq!(planner.exchange(before), Plan::ALL);
+        assert_eq!([next(&mut planner), next(&mut planner)], [true, false]);
+        assert_eq!(planner.counts(), (4, 2));
     }
 
     /// Goal: chance refuses some and not all, the same each time.

@@ -67,6 +67,13 @@ impl SimHost {
         }
     }
 
+    /// The private pages of a window to which a program stores without a fault: each must be its space's alone. For inspection.
+    pub fn stores_go_through(&self, space: SpaceNo) -> Vec<PageNo> {
+        let state = self.lock();
+        let window = state.machine.find(space);
+        window.map_or(Vec::new(), |window| window.writable_pages().collect())
+    }
+
     /// The run is about to be pinned while other threads fork: from now on its pages may be found pinned.
     pub fn expect_hold(&self, space: SpaceNo, run: Run) {
         let mut state = self.lock();

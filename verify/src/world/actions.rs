@@ -1,12 +1,13 @@
-//! What each operation does on both sides. The oracle changes only after the manager has said yes.
+//! What each operation does on both sides. The oracle changes only after the manager has said yes. How spaces come and go
+//! stands in `lives.rs`.
 
-use super::{Live, World};
+use super::World;
+use super::lives::Unused;
 use crate::audit::May;
 use crate::stores::Built;
 use crate::workload::{Op, Spot, pattern};
 use memfold_mm::addr::{PAGE_SIZE, PageNo, Run, SpaceNo};
-use memfold_mm::host::Domain;
-use memfold_mm::{Effort, FaultError, Merging, Size, SpaceError};
+use memfold_mm::{Effort, FaultError, SpaceError};
 use memfold_sim::program::{self, Place};
 use memfold_sim::{Miss, Moment};
 
@@ -16,13 +17,18 @@ impl<S: Built> World<S> {
         match op {
             Op::Create(spot) if !full => self.create(spot),
             Op::Reclaim(spot) => {
+                // As reclaim in the background does.
+                self.mm.drop_doomed();
                 self.mm.reclaim(spot.count % 40 + 1);
                 Ok(())
             }
             _ if self.live.is_empty() => Ok(()),
-            Op::Create(spot) | Op::Drop(spot) => self.drop_space(self.nth(spot.space)),
-            Op::Fork(Spot { count, .. }) | Op::Freeze(Spot { count, .. }) if full => {
-                self.drop_space(self.nth(count))?;
+            Op::Create(spot) | Op::Drop(spot) => {
+                let unused = Unused::of(spot);
+                self.drop_space(self.nth(spot.space), unused)
+            }
+            Op::Fork(spot) | Op::Freeze(spot) if full => {
+                self.drop_space(self.nth(spot.count), Unused::of(spot))?;
                 self.apply(op)
             }
             Op::Read(spot) => self.read(spot),
@@ -30,13 +36,13 @@ impl<S: Built> World<S> {
             Op::Fill(spot) => self.fill(spot),
             Op::Fork(spot) => {
                 let from = self.space(spot.space);
-                let to = self.ask(|mm| mm.fork(from))?;
+                let to = self.ask_for(May::Lend(from), |mm| mm.fork(from))?;
                 self.admit(from, to);
                 Ok(())
             }
             Op::Freeze(spot) => {
                 let from = self.space(spot.space);
-                let to = self.ask(|mm| mm.freeze(from))?;
+                let to = self.ask_for(May::Lend(from), |mm| mm.freeze(from))?;
                 self.admit(from, to);
                 Ok(())
             }
@@ -64,55 +70,6 @@ impl<S: Built> World<S> {
             Op::Unmerge(spot) => self.unmerge(spot),
             Op::Zero(spot) => self.zero(spot),
         }
-    }
-
-    fn create(&mut self, spot: Spot) -> Result<(), SpaceError> {
-        let (least, most) = self.mix.pages;
-        let len = least + (spot.page + spot.count) % (most - least + 1);
-        let size = Size {
-            len,
-            reserve: len + 4 + spot.count % 20,
-        };
-        let no = self.ask(|mm| mm.create(size, Domain(u32::from(spot.value % 2))))?;
-        self.oracle.create(no, len);
-        self.live.push(Live { no, pins: Vec::new() });
-        self.take_part(no, spot)?;
-        // Siblings that grow up by themselves are what merging is for.
-        let siblings = usize::from(spot.value >> 6).min(self.mix.spaces as usize - self.live.len());
-        for _ in 0..siblings {
-            let to = self.ask(|mm| mm.fork(no))?;
-            self.admit(no, to);
-        }
-        Ok(())
-    }
-
-    /// Three of four spaces take part in merging.
-    fn take_part(&mut self, space: SpaceNo, spot: Spot) -> Result<(), SpaceError> {
-        let merging = if spot.value & 3 == 0 {
-            Merging::Off
-        } else {
-            Merging::On
-        };
-        self.ask(|mm| mm.set_merging(space, merging))
-    }
-
-    fn admit(&mut self, from: SpaceNo, to: SpaceNo) {
-        self.oracle.fork(from, to);
-        self.live.push(Live {
-            no: to,
-            pins: Vec::new(),
-        });
-    }
-
-    pub(super) fn drop_space(&mut self, n: usize) -> Result<(), SpaceError> {
-        while !self.live[n].pins.is_empty() {
-            self.unpin_nth(n, 0);
-        }
-        let no = self.live[n].no;
-        self.ask(|mm| mm.drop_space(no))?;
-        self.oracle.drop_space(no);
-        self.live.remove(n);
-        Ok(())
     }
 
     /// The pages that an operation on a range is about.
@@ -277,25 +234,11 @@ impl<S: Built> World<S> {
         }
     }
 
-    fn unpin_nth(&mut self, n: usize, pin: usize) {
+    pub(super) fn unpin_nth(&mut self, n: usize, pin: usize) {
         let no = self.live[n].no;
         let run = self.live[n].pins.swap_remove(pin);
         self.mm.host().let_go(no, run);
         self.mm.unpin(no, run);
-    }
-
-    fn grow(&mut self, spot: Spot) -> Result<(), SpaceError> {
-        let space = self.space(spot.space);
-        let to = self.oracle.pages(space) + spot.count % 8;
-        match self.ask(|mm| mm.grow(space, to)) {
-            // Beyond the reserve: the length stands.
-            Err(SpaceError::BadSize { .. }) => Ok(()),
-            Err(e) => Err(e),
-            Ok(()) => {
-                self.oracle.grow(space, to);
-                Ok(())
-            }
-        }
     }
 
     fn merge(&mut self, spot: Spot) {

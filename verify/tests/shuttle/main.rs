@@ -4,6 +4,7 @@
 //! run again (`memfold_verify::schedules`). `MEMFOLD_EFFORT` multiplies the schedules.
 #![cfg(shuttle)]
 
+mod growing;
 mod merging;
 mod pressure;
 mod twins;

@@ -192,6 +192,14 @@ fn sums() {
     broken("a pinned page has a pinned frame", |mm, [a, _], _| {
         mm.lock_space(a).expect("it lives").pins = [(PageNo(599), 1)].into();
     });
+    broken("a pinned page is its space's own", |mm, [a, _], _| {
+        let at = leaf_of(mm, a, 5);
+        let locked = mm.lock_frame(frame_of(mm, a, 5));
+        locked.frame.word.set(Owner::Shared(at));
+    });
+    broken("a space's home and domain are one thing", |mm, [a, _], _| {
+        mm.lock_space(a).expect("it lives").domain = crate::host::Domain(77);
+    });
 }
 
 /// Goal: what was given out and is not in use, of each kind (`check/held.rs`).

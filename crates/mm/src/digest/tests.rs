@@ -7,7 +7,9 @@ use crate::bare::{World, read, run, space, world, write};
 fn pages(mm: &World, no: SpaceNo) -> Vec<(usize, u32)> {
     let digest = mm.digest();
     let pages = digest.spaces[&no.0].pages.iter().enumerate();
-    pages.filter_map(|(n, page)| Some((n, (*page)?))).collect()
+    pages
+        .filter_map(|(n, page)| Some((n, (*page)?.content)))
+        .collect()
 }
 
 #[test]
@@ -31,6 +33,38 @@ fn what_forks_share_has_one_number() {
         (pages(&mm, a), pages(&mm, b)),
         (alone, vec![(3, 0), (4, 3), (20, 2)])
     );
+}
+
+/// Whose the pages are, in page order.
+fn owners(mm: &World, no: SpaceNo) -> Vec<Ownership> {
+    let digest = mm.digest();
+    let pages = digest.spaces[&no.0].pages.iter().flatten();
+    pages.map(|page| page.ownership).collect()
+}
+
+#[test]
+fn whose_a_page_is_is_seen() {
+    use Ownership::{Exclusive, Shared, Stored};
+    let mm = world();
+    let a = space(&mm, 40);
+    write(&mm, a, 3..6, 1);
+    mm.evict(a, run(5, 1)).expect("it lives");
+    assert_eq!(owners(&mm, a), [Exclusive, Exclusive, Stored]);
+    let before = mm.digest();
+    let b = mm.fork(a).expect("room");
+    assert_eq!(owners(&mm, a), [Shared, Shared, Stored]);
+    assert_eq!(owners(&mm, b), [Shared, Shared, Stored]);
+    write(&mm, b, 3..4, 2);
+    // Brought in for both: what the store has as well is nobody's own.
+    read(&mm, b, 5);
+    assert_eq!(owners(&mm, a), [Shared, Shared, Stored]);
+    assert_eq!(owners(&mm, b), [Exclusive, Shared, Stored]);
+    // Nobody else is left, and nobody has noticed: one digest from before the fork differs by that alone.
+    mm.drop_space(b).expect("room");
+    assert_eq!(owners(&mm, a), [Shared, Shared, Stored]);
+    assert_ne!(mm.digest().spaces, before.spaces);
+    write(&mm, a, 4..5, 1);
+    assert_eq!(owners(&mm, a), [Shared, Exclusive, Stored]);
 }
 
 #[test]

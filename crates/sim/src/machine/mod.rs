@@ -89,6 +89,12 @@ impl Machine {
 
     pub fn open(&mut self, no: SpaceNo, window: Window) {
         self.pool.check_length(window.home.plus(window.reserve - 1));
+        for (other, open) in &self.windows {
+            assert!(
+                open.shares_home(&window) || !open.overlaps(&window),
+                "the window of space {no} shows pool pages of that of space {other}, which has another home"
+            );
+        }
         let before = self.windows.insert(no.0, window);
         assert!(before.is_none(), "the window of space {no} is opened twice");
     }

@@ -84,6 +84,35 @@ fn a_held_page_stays() {
 }
 
 #[test]
+fn windows_of_two_homes_are_apart() {
+    for (home, reserve) in [(17, 8), (3, 8), (12, 3), (5, 20), (10, 9)] {
+        let said = panics(|m| m.open(SpaceNo(2), Window::new(PoolPage(home), reserve, 1)));
+        assert!(said.contains("another home"), "{said}");
+    }
+    let mut m = machine();
+    // A fork of another length, and neighbours.
+    m.open(SpaceNo(2), Window::new(PoolPage(10), 8, 8));
+    m.open(SpaceNo(3), Window::new(PoolPage(18), 8, 8));
+    m.open(SpaceNo(4), Window::new(PoolPage(2), 8, 8));
+    m.close(S);
+    m.close(SpaceNo(2));
+    m.open(S, Window::new(PoolPage(11), 5, 5));
+}
+
+#[test]
+fn where_stores_go_through_is_told() {
+    let mut m = machine();
+    m.fill(S, PageNo(0), &BYTES, true);
+    m.fill(S, PageNo(1), &BYTES, false);
+    m.show_standby(S, P, &BYTES, true);
+    m.fill(S, PageNo(3), &BYTES, true);
+    let writable = |m: &Machine| m.window(S).writable_pages().collect::<Vec<_>>();
+    assert_eq!(writable(&m), [PageNo(0), PageNo(3)]);
+    m.window_mut(S).set_writable(PageNo(0), false);
+    assert_eq!(writable(&m), [PageNo(3)]);
+}
+
+#[test]
 fn a_closed_window_is_closed() {
     assert!(
         panics(|m| {
@@ -106,6 +135,7 @@ fn memory_is_counted_with_its_peak() {
         Memory {
             private: 0,
             pool: 1,
+            standby: 0,
             peak: 2
         }
     );
@@ -130,6 +160,7 @@ fn memory_is_counted_with_its_peak() {
         Memory {
             private: 0,
             pool: 0,
+            standby: 0,
             peak: 2
         }
     );

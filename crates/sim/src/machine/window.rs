@@ -112,6 +112,24 @@ impl Window {
         (page < self.len).then_some(PageNo(page))
     }
 
+    /// Whether the two are of one family: the same home, with the same extent.
+    pub fn shares_home(&self, other: &Self) -> bool {
+        (self.home, self.reserve) == (other.home, other.reserve)
+    }
+
+    /// Whether there is a pool page that both can show.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let end = |window: &Self| window.home.plus(window.reserve);
+        self.home < end(other) && other.home < end(self)
+    }
+
+    /// The pages of its own to which a program stores without a fault.
+    pub fn writable_pages(&self) -> impl Iterator<Item = PageNo> + '_ {
+        let writable = |shown: &Shown| matches!(shown, Shown::Private { writable: true, .. });
+        let pages = self.pages.iter().filter(move |(_, shown)| writable(shown));
+        pages.map(|(&page, _)| PageNo(page))
+    }
+
     pub fn private_pages(&self) -> u64 {
         self.count(|shown| matches!(shown, Shown::Private { .. }))
     }

@@ -1,0 +1,114 @@
+//! How spaces come, grow and go, on both sides.
+//!
+//! A drop that the machine refuses is answered in one of two ways: its user goes on with the space, or nobody ever uses it again
+//! and it ends when it can. The oracle knows no such space: all that is said of it is that it is gone in the end.
+
+use super::{Live, World};
+use crate::audit::May;
+use crate::stores::Built;
+use crate::workload::Spot;
+use memfold_mm::addr::SpaceNo;
+use memfold_mm::host::Domain;
+use memfold_mm::{Merging, Size, SpaceError};
+use memfold_sim::Plan;
+
+/// What becomes of a space that its user drops, when the machine refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unused {
+    /// The user is told, and uses it again.
+    LivesOn,
+    /// Nobody uses it again: it is left to end when it can.
+    EndsLater,
+}
+
+impl Unused {
+    /// By the operation.
+    pub(super) fn of(spot: Spot) -> Self {
+        match spot.value % 4 {
+            3 => Self::EndsLater,
+            _ => Self::LivesOn,
+        }
+    }
+}
+
+impl<S: Built> World<S> {
+    pub(super) fn create(&mut self, spot: Spot) -> Result<(), SpaceError> {
+        let (least, most) = self.mix.pages;
+        let len = least + (spot.page + spot.count) % (most - least + 1);
+        let size = Size {
+            len,
+            reserve: len + 4 + spot.count % 20,
+        };
+        let domain = Domain(u32::from(spot.value % 2));
+        let no = self.ask(|mm| mm.create(size, domain))?;
+        self.oracle.create(no, len, domain);
+        self.live.push(Live { no, pins: Vec::new() });
+        self.take_part(no, spot)?;
+        // Siblings that grow up by themselves are what merging is for.
+        let siblings = usize::from(spot.value >> 6).min(self.mix.spaces as usize - self.live.len());
+        for _ in 0..siblings {
+            let to = self.ask_for(May::Lend(no), |mm| mm.fork(no))?;
+            self.admit(no, to);
+        }
+        Ok(())
+    }
+
+    /// Three of four spaces take part in merging.
+    pub(super) fn take_part(&mut self, space: SpaceNo, spot: Spot) -> Result<(), SpaceError> {
+        let merging = if spot.value & 3 == 0 {
+            Merging::Off
+        } else {
+            Merging::On
+        };
+        self.ask(|mm| mm.set_merging(space, merging))?;
+        self.oracle.set_merging(space, merging);
+        Ok(())
+    }
+
+    pub(super) fn admit(&mut self, from: SpaceNo, to: SpaceNo) {
+        self.oracle.fork(from, to);
+        self.live.push(Live {
+            no: to,
+            pins: Vec::new(),
+        });
+    }
+
+    pub(super) fn drop_space(&mut self, n: usize, unused: Unused) -> Result<(), SpaceError> {
+        while !self.live[n].pins.is_empty() {
+            self.unpin_nth(n, 0);
+        }
+        let no = self.live[n].no;
+        let ended = if unused == Unused::EndsLater && self.mix.refusals != 0 {
+            // Few drops ask the machine for anything, so that of these all are refused that can be.
+            self.ask(|mm| mm.host().under(Plan::ALL, || mm.drop_space(no)))
+        } else {
+            self.ask(|mm| mm.drop_space(no))
+        };
+        if ended.is_err() {
+            match unused {
+                Unused::LivesOn => return ended,
+                Unused::EndsLater => {
+                    self.mm.drop_later(no);
+                    self.tally.left += 1;
+                }
+            }
+        }
+        self.oracle.drop_space(no);
+        self.live.remove(n);
+        ended
+    }
+
+    pub(super) fn grow(&mut self, spot: Spot) -> Result<(), SpaceError> {
+        let space = self.space(spot.space);
+        let to = self.oracle.pages(space) + spot.count % 8;
+        match self.ask(|mm| mm.grow(space, to)) {
+            // Beyond the reserve: the length stands.
+            Err(SpaceError::BadSize { .. }) => Ok(()),
+            Err(e) => Err(e),
+            Ok(()) => {
+                self.oracle.grow(space, to);
+                Ok(())
+            }
+        }
+    }
+}
