@@ -10,6 +10,7 @@ use memfold_mm::addr::PAGE_SIZE;
 use crate::error::OpenError;
 use crate::fault::{Delivery, Site};
 use crate::host::LinuxHost;
+use crate::lineage::Lineage;
 use crate::opening::{self, UserMode};
 use crate::pages::Pages;
 use crate::pool::Pool;
@@ -63,9 +64,10 @@ impl Builder {
             (Delivery::InThread, None) => UserMode::UserOnly,
             (Delivery::Thread, None) => UserMode::Full,
         };
+        let refused = |what| move |Errno(errno)| OpenError::Resources { what, errno };
+        let lineage = Lineage::of_this_process().map_err(refused("memory that a child does not inherit"))?;
         let uffd = opening::open(mode, self.delivery)?;
         let pagemap = Pagemap::open().map_err(|Errno(errno)| OpenError::NoPagemapScan { errno })?;
-        let refused = |what| move |Errno(errno)| OpenError::Resources { what, errno };
         let pool = Pool::new().map_err(refused("a memory file"))?;
         sigbus::install().map_err(refused("the SIGBUS handler"))?;
         let site = Arc::new(Site::new(Pages::new(uffd, pagemap, self.delivery), self.delivery));
@@ -76,6 +78,6 @@ impl Builder {
             }
         };
         let guard_bytes = usize::try_from(self.guard_bytes).unwrap_or(usize::MAX);
-        Ok(LinuxHost::assemble(site, thread, pool, guard_bytes))
+        Ok(LinuxHost::assemble(lineage, site, thread, pool, guard_bytes))
     }
 }

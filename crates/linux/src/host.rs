@@ -16,6 +16,7 @@ use memfold_mm::host::{Host, HostError, Protection, Twin};
 use crate::arena::Arenas;
 use crate::builder::Builder;
 use crate::fault::{Delivery, FaultSink, Site};
+use crate::lineage::{Lineage, Own};
 use crate::pages::Shown;
 use crate::pool::Pool;
 use crate::scan::SCAN_PAGES;
@@ -30,16 +31,20 @@ use crate::uffd::Stores;
 ///
 /// All methods may be called from any thread; the rules about one page or one space at a time are those of
 /// [`Host`]. Dropping the host closes its windows; nobody may be using them.
+///
+/// A child of `fork(2)` that inherits a host must not use it (see [`is_inherited`](Self::is_inherited)); dropping it
+/// there does nothing.
 #[derive(Debug)]
 pub struct LinuxHost {
+    lineage: Lineage,
     // Stopped before the rest goes:
-    thread: Option<FaultThread>,
+    thread: Own<Option<FaultThread>>,
     // Atomic: record number + 1 by space, 0 when there is no window; changed by `open` and `close`.
-    windows: Sparse<AtomicU32>,
+    windows: Own<Sparse<AtomicU32>>,
     // Immutable after build; each guards itself. Records point to the site.
-    site: Arc<Site>,
-    pub(crate) pool: Pool,
-    arenas: Arenas,
+    site: Own<Arc<Site>>,
+    pub(crate) pool: Own<Pool>,
+    arenas: Own<Arenas>,
     guard_bytes: usize,
 }
 
@@ -70,6 +75,19 @@ impl LinuxHost {
         self.site.attach(sink);
     }
 
+    /// The process that made this host.
+    #[must_use]
+    pub fn lineage(&self) -> Lineage {
+        self.lineage
+    }
+
+    /// Whether this process is a child of `fork(2)` of the one that made the host: then windows, pool and descriptors
+    /// are not its own, and nothing but this, [`window`](Self::window) and [`lineage`](Self::lineage) may be called. Two loads.
+    #[must_use]
+    pub fn is_inherited(&self) -> bool {
+        self.lineage.is_inherited()
+    }
+
     /// How faults arrive.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
@@ -92,7 +110,7 @@ impl LinuxHost {
     #[must_use]
     pub fn locate(&self, addr: usize) -> Option<(SpaceNo, PageNo)> {
         let inside = table::enter(addr)?;
-        std::ptr::eq(inside.site(), &raw const *self.site).then(|| (inside.space(), inside.page(addr).0))
+        std::ptr::eq(inside.site(), Arc::as_ptr(&self.site)).then(|| (inside.space(), inside.page(addr).0))
     }
 
     /// Bytes of memory that the pool holds now.
@@ -105,17 +123,19 @@ impl LinuxHost {
 
     /// Joins what the builder has opened.
     pub(crate) fn assemble(
+        lineage: Lineage,
         site: Arc<Site>,
         thread: Option<FaultThread>,
         pool: Pool,
         guard_bytes: usize,
     ) -> Self {
         Self {
-            thread,
-            windows: Sparse::new(),
-            site,
-            pool,
-            arenas: Arenas::new(),
+            lineage,
+            thread: Own::new(lineage, thread),
+            windows: Own::new(lineage, Sparse::new()),
+            site: Own::new(lineage, site),
+            pool: Own::new(lineage, pool),
+            arenas: Own::new(lineage, Arenas::new()),
             guard_bytes,
         }
     }
@@ -216,7 +236,7 @@ impl Host for LinuxHost {
             space,
             reserve,
             len,
-            site: &raw const *self.site,
+            site: Arc::as_ptr(&self.site),
         };
         let Some(number) = table::open(&opening) else {
             self.retire(slot);
@@ -358,6 +378,10 @@ impl Host for LinuxHost {
 
 impl Drop for LinuxHost {
     fn drop(&mut self) {
+        if self.is_inherited() {
+            // Windows, pool and thread are the parent's; the parts know that as well.
+            return;
+        }
         // Nobody uses a window any more, so no fault is on its way to the thread.
         drop(self.thread.take());
         for place in self.windows.iter() {

@@ -40,6 +40,12 @@ fn offset(page: PoolPage) -> u64 {
     page.0 * PAGE_SIZE as u64
 }
 
+/// A whole direct mapping.
+fn mapping(base: usize) -> Span {
+    // SAFETY: mapped by `direct`, and not unmapped before its piece is forgotten.
+    unsafe { Span::new(base, PIECE_PAGES as usize * PAGE_SIZE) }
+}
+
 impl Pool {
     pub(crate) fn new() -> Result<Self, Errno> {
         let fd = sys::open::memfd()?;
@@ -158,6 +164,8 @@ impl Pool {
                 PIECE_PAGES as usize * PAGE_SIZE,
             )
             .ok()?;
+            // Refused: a child of fork(2) could read the pool. No harm to us.
+            let _ = sys::dont_fork(mapping(base));
             // Release: publishes the mapping.
             place.store(base, Ordering::Release);
         }

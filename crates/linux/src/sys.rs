@@ -172,6 +172,20 @@ pub(crate) fn map_arena(len: usize) -> Result<usize, Errno> {
     map(len, libc::PROT_NONE, NOTHING, -1, 0)
 }
 
+/// Maps `len` bytes of zeros that are zeros again in a child that `fork(2)` makes.
+pub(crate) fn map_wiped(len: usize) -> Result<usize, Errno> {
+    let prot = libc::PROT_READ | libc::PROT_WRITE;
+    let addr = map(len, prot, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)?;
+    // SAFETY: memory that has just been mapped and that nobody else knows.
+    let wiped = unsafe { libc::madvise(addr as *mut c_void, len, libc::MADV_WIPEONFORK) };
+    if let Err(errno) = checked(i64::from(wiped)) {
+        // SAFETY: as above.
+        unsafe { unmap(addr, len) };
+        return Err(errno);
+    }
+    Ok(addr)
+}
+
 /// Makes `span` inaccessible and empty; what was mapped there is gone.
 pub(crate) fn seal(span: Span) -> Result<(), Errno> {
     refuse(Call::Seal)?;
@@ -205,7 +219,7 @@ pub(crate) fn map_direct(pool: BorrowedFd<'_>, at: u64, len: usize) -> Result<us
 /// Gives addresses back to the kernel.
 ///
 /// # Safety
-/// They were mapped by [`map_arena`] or [`map_direct`] and nobody uses them any more.
+/// They were mapped by [`map_arena`], [`map_direct`] or [`map_wiped`] and nobody uses them any more.
 pub(crate) unsafe fn unmap(addr: usize, len: usize) {
     // SAFETY: by the caller's word nobody uses the addresses. A failure leaks addresses, nothing else.
     unsafe { libc::munmap(addr as *mut c_void, len) };

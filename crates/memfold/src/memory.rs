@@ -10,7 +10,7 @@ use crate::merger::{Merger, STEP_PAGES};
 use crate::reclaimer::Reclaimer;
 use crate::space::{Space, SpaceSize};
 use crate::stats::MemoryStats;
-use memfold_linux::{FaultReply, FaultSink, LinuxHost};
+use memfold_linux::{FaultReply, FaultSink, LinuxHost, Own};
 use memfold_mm::addr::{Access, PageNo, SpaceNo};
 use memfold_mm::host::Domain;
 use memfold_mm::{Effort, MergeStep, Merging, Mm, Sharing};
@@ -18,22 +18,40 @@ use memfold_stores::CompressedStore;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+/// The manager of a [`Memory`].
+pub(crate) type Manager = Mm<LinuxHost, CompressedStore>;
+
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub mm: Mm<LinuxHost, CompressedStore>,
+    // Private, so that everybody asks first whether it is this process's own.
+    mm: Own<Manager>,
     reclaimer: OnceLock<Reclaimer>,
     merger: OnceLock<Merger>,
     merging: Merging,
 }
 
 impl Inner {
-    pub fn new(mm: Mm<LinuxHost, CompressedStore>, merging: Merging) -> Self {
+    pub fn new(mm: Manager, merging: Merging) -> Self {
         Self {
-            mm,
+            mm: Own::new(mm.host().lineage(), mm),
             reclaimer: OnceLock::new(),
             merger: OnceLock::new(),
             merging,
         }
+    }
+
+    /// The manager, for every operation: a child of `fork(2)`, in which its locks may be held for ever by threads that
+    /// are not there, does not get it.
+    pub fn mm(&self) -> Result<&Manager, Error> {
+        if self.mm.is_inherited() {
+            return Err(Error::Forked);
+        }
+        Ok(&self.mm)
+    }
+
+    /// The machine, for what a child of `fork(2)` may ask too: it reads windows' records, without a lock.
+    pub fn host(&self) -> &LinuxHost {
+        self.mm.host()
     }
 
     /// Lets faults arrive, and starts the reclaimer if it is wanted.
@@ -112,7 +130,7 @@ impl Memory {
     /// A new space of zeros. Its pages are never shared with those of other spaces but its forks.
     ///
     /// # Errors
-    /// [`Error::BadSize`]; [`Error::Space`] when there is no room for it, or no addresses.
+    /// [`Error::BadSize`]; [`Error::Space`] when there is no room for it, or no addresses; [`Error::Forked`].
     pub fn create(&self, size: SpaceSize) -> Result<Space, Error> {
         self.create_in(size, Domain::default())
     }
@@ -123,61 +141,61 @@ impl Memory {
     /// # Errors
     /// As [`create`](Self::create).
     pub fn create_in(&self, size: SpaceSize, domain: Domain) -> Result<Space, Error> {
-        let no = self.0.mm.create(size.pages()?, domain)?;
+        let no = self.0.mm()?.create(size.pages()?, domain)?;
         let space = Space::new(self.0.clone(), no);
         space.set_merging(self.0.merging)?;
         Ok(space)
     }
 
-    /// What is held and what was done so far.
+    /// What is held and what was done so far. All zeros in a child of `fork(2)`.
     #[must_use]
     pub fn stats(&self) -> MemoryStats {
         MemoryStats::read(&self.0)
     }
 
-    /// Moves up to `pages` frames to the store now; returns how many went.
+    /// Moves up to `pages` frames to the store now; returns how many went. None in a child of `fork(2)`.
     pub fn reclaim(&self, pages: u32) -> u32 {
-        self.0.mm.reclaim(pages)
+        self.0.mm().map_or(0, |mm| mm.reclaim(pages))
     }
 
     /// Looks at every page of every space that takes part, now, and merges what is equal.
     ///
     /// # Errors
-    /// [`Error::Space`] when the budget has no room for the list of spaces.
+    /// [`Error::Space`] when the budget has no room for the list of spaces; [`Error::Forked`].
     pub fn merge_now(&self) -> Result<MergeStep, Error> {
-        Ok(self.0.mm.merge_round(None)?)
+        Ok(self.0.mm()?.merge_round(None)?)
     }
 
     /// Starts the thread that merges, as [`MemoryBuilder::merge_cpu_percent`] would have: for who has something to do first. Does
-    /// nothing when it runs already.
+    /// nothing when it runs already, and nothing in a child of `fork(2)`.
     ///
     /// # Panics
     /// When `percent` is negative, or not a number.
     pub fn merge_in_background(&self, percent: f64) {
         assert!(percent >= 0.0, "{percent} per cent of a core");
-        if percent > 0.0 {
+        if percent > 0.0 && self.0.mm().is_ok() {
             self.0.start_merger((percent / 100.0).min(1.0));
         }
     }
 
     /// What the spaces of a domain, or all spaces, share in memory, by merging and by forks. Takes time in proportion to
-    /// their size.
+    /// their size. Nothing in a child of `fork(2)`.
     #[must_use]
     pub fn sharing(&self, domain: Option<Domain>) -> Sharing {
-        self.0.mm.sharing(domain)
+        self.0.mm().map(|mm| mm.sharing(domain)).unwrap_or_default()
     }
 
     /// Checks every invariant of the manager by a full scan; call it when no thread uses any space. The
     /// background threads rest meanwhile.
     ///
     /// # Errors
-    /// A line for each invariant that does not hold: memfold has a bug, or memory was corrupted.
+    /// A line for each invariant that does not hold: memfold has a bug, or memory was corrupted. In a child of `fork(2)`
+    /// the text of [`Error::Forked`].
     pub fn check(&self) -> Result<(), Vec<String>> {
+        let mm = self.0.mm().map_err(|forked| vec![forked.to_string()])?;
         let _resting = self.0.reclaimer.get().map(Reclaimer::pause);
         let _merged = self.0.merger.get().map(Merger::pause);
-        self.0
-            .mm
-            .world()
+        mm.world()
             .map_err(|all| all.iter().map(ToString::to_string).collect())
     }
 }
