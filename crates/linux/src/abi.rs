@@ -121,10 +121,14 @@ pub(crate) struct Message {
 
 pub(crate) const PAGEMAP_SCAN: u64 = request(READ_WRITE, 'f' as u64, 16, size_of::<ScanArg>());
 
+/// `PAGE_IS_WRITTEN`: stores to the page are not faults of a userfaultfd.
+pub(crate) const PAGE_IS_WRITTEN: u64 = 1 << 1;
 /// `PAGE_IS_FILE`: the page comes from the file (here: from the pool).
 pub(crate) const PAGE_IS_FILE: u64 = 1 << 2;
 /// `PAGE_IS_PRESENT`: the page can be read without a fault.
 pub(crate) const PAGE_IS_PRESENT: u64 = 1 << 3;
+/// `PAGE_IS_SWAPPED`: the kernel has moved the page out, or left a marker in its place.
+pub(crate) const PAGE_IS_SWAPPED: u64 = 1 << 4;
 /// `PAGE_IS_PFNZERO`: the page is the kernel's zero page.
 pub(crate) const PAGE_IS_PFNZERO: u64 = 1 << 5;
 

@@ -16,6 +16,7 @@ use memfold_mm::host::{Host, HostError, Protection, Twin};
 use crate::arena::Arenas;
 use crate::builder::Builder;
 use crate::fault::{Delivery, FaultSink, Site};
+use crate::ksm::{Choice, Ksm};
 use crate::lineage::{Lineage, Own};
 use crate::pages::Shown;
 use crate::pool::Pool;
@@ -45,6 +46,7 @@ pub struct LinuxHost {
     site: Own<Arc<Site>>,
     pub(crate) pool: Own<Pool>,
     arenas: Own<Arenas>,
+    ksm: Ksm,
     guard_bytes: usize,
 }
 
@@ -136,6 +138,7 @@ impl LinuxHost {
             site: Own::new(lineage, site),
             pool: Own::new(lineage, pool),
             arenas: Own::new(lineage, Arenas::new()),
+            ksm: Ksm::default(),
             guard_bytes,
         }
     }
@@ -179,6 +182,9 @@ impl LinuxHost {
     /// Turns a slot of the arena into a window: everything in order before it becomes accessible.
     fn equip(&self, slot: Span, home: PoolPage, len: u32) -> Result<(), Errno> {
         sys::map_window(slot, self.pool.fd(), home.0 * PAGE_SIZE as u64)?;
+        if self.keep_out_ksm() {
+            sys::unmergeable(slot)?;
+        }
         sys::dont_fork(slot)?;
         self.site.pages.uffd().register(slot)?;
         sys::allow(slot.head(len as usize), Allowed::All)
@@ -195,6 +201,46 @@ impl LinuxHost {
         // The kernel has no memory for the mapping: the slot is lost until the host goes, its memory is not.
         self.site.pages.drop_pages(slot);
         let _ = sys::allow(slot, Allowed::Nothing);
+    }
+
+    /// Asks whether the kernel merges this process's memory. If that is news, keeps it out of the windows that are open.
+    fn keep_out_ksm(&self) -> bool {
+        let choice = self.ksm.ask();
+        if choice == Choice::NewlyIn && self.part_from_ksm() != 0 {
+            self.ksm.suspect();
+        }
+        choice != Choice::Out
+    }
+
+    /// Keeps the kernel's merging out of all open windows; how many there are.
+    fn part_from_ksm(&self) -> u32 {
+        let mut open = 0;
+        for place in self.windows.iter() {
+            // Acquire: pairs with `open`.
+            let number = place.load(Ordering::Acquire).checked_sub(1);
+            // A number that is another host's window by now: no harm.
+            if let Some(inside) = number.and_then(|number| RecordNo::from_number(number).enter()) {
+                // Refused for want of memory: `copy_to_pool` finds out what came of it.
+                let _ = sys::unmergeable(inside.slot());
+                open += 1;
+            }
+        }
+        open
+    }
+
+    /// Asks the kernel whether it merges this process's memory, and keeps it out of windows (see `ksm.rs`). True when it
+    /// may have taken protections away since this was last asked: the manager should look (`Mm::audit`). A system
+    /// call; one a window besides where the process has opted in.
+    pub fn watch_ksm(&self) -> bool {
+        if self.keep_out_ksm() {
+            self.part_from_ksm();
+        }
+        self.ksm.take_suspicion()
+    }
+
+    /// The same without asking: whether an `open` since has found a reason to look. A load.
+    pub fn suspects_ksm(&self) -> bool {
+        self.ksm.take_suspicion()
     }
 
     fn close_number(&self, number: RecordNo) {
@@ -313,7 +359,16 @@ impl Host for LinuxHost {
         self.site.pages.copy(page, bytes.as_ptr() as usize, shown)
     }
 
+    fn writable(&self, space: SpaceNo, run: Run) -> u64 {
+        assert!(run.len as usize <= SCAN_PAGES, "one bit a page: {run:?}");
+        self.site.pages.writable(self.span(space, run))
+    }
+
     fn protect(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        if self.ksm.opted_in() {
+            // The process may have opted out and in again meanwhile.
+            sys::unmergeable(self.record(space).slot())?;
+        }
         self.site.pages.protect(self.span(space, run), Stores::Fault)
     }
 
@@ -351,7 +406,12 @@ impl Host for LinuxHost {
     }
 
     fn copy_to_pool(&self, space: SpaceNo, run: Run, to: PoolPage) -> Result<(), HostError> {
-        self.pool.write_span(self.span(space, run), to)
+        let span = self.span(space, run);
+        // Looked at whatever may have taken the protection away: from here the bytes reach others.
+        if !self.site.pages.is_protected(span) {
+            return Err(HostError::Unprotected);
+        }
+        self.pool.write_span(span, to)
     }
 
     fn pool_write(&self, at: PoolPage, bytes: &PageBytes) -> Result<(), HostError> {

@@ -358,6 +358,24 @@ impl Pages {
         self.poison_used.load(Ordering::Relaxed)
     }
 
+    /// Which private pages of `span`, at most 64, can be stored to without a fault.
+    pub(crate) fn writable(&self, span: Span) -> u64 {
+        let mut writable = 0;
+        insist("scanning pages", || {
+            writable = self.pagemap.writable(span)?;
+            Ok(())
+        });
+        writable
+    }
+
+    /// Whether each store to `span`, all of it private, is a fault.
+    pub(crate) fn is_protected(&self, span: Span) -> bool {
+        let pieces = (0..span.pages()).step_by(SCAN_PAGES);
+        pieces
+            .into_iter()
+            .all(|at| self.writable(span.skip(at).head(SCAN_PAGES)) == 0)
+    }
+
     /// A scan that cannot fail: it needs no memory, only patience with signals.
     pub(crate) fn look(&self, span: Span) -> Seen {
         let mut seen = None;

@@ -27,6 +27,13 @@ pub(crate) struct Seen {
     pub(crate) pool: u64,
 }
 
+/// Which pages a scan tells of: those in all of these categories, and in one of those (if any are named).
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    all: u64,
+    any: u64,
+}
+
 /// The process's page table.
 #[derive(Debug)]
 pub(crate) struct Pagemap {
@@ -73,7 +80,45 @@ impl Pagemap {
         Ok(seen)
     }
 
+    /// Which private pages of `span`, at most 64, can be stored to without a fault.
+    pub(crate) fn writable(&self, span: Span) -> Result<u64, Errno> {
+        assert!(
+            span.pages() <= SCAN_PAGES,
+            "one bit a page: {} pages",
+            span.pages()
+        );
+        let mut regions = [abi::PageRegion::default(); SCAN_PAGES];
+        let private = Wanted {
+            all: abi::PAGE_IS_WRITTEN,
+            any: abi::PAGE_IS_PRESENT | abi::PAGE_IS_SWAPPED,
+        };
+        let found = self.find(span.addr(), span.len(), private, &mut regions)?;
+        let mut writable = 0;
+        for region in &regions[..found] {
+            if region.categories & (abi::PAGE_IS_FILE | abi::PAGE_IS_PFNZERO) == 0 {
+                let first = (region.start as usize - span.addr()) / PAGE_SIZE;
+                writable |= mask((region.end - region.start) as usize / PAGE_SIZE) << first;
+            }
+        }
+        Ok(writable)
+    }
+
     fn look(&self, start: usize, len: usize, out: &mut [abi::PageRegion]) -> Result<usize, Errno> {
+        let present = Wanted {
+            all: abi::PAGE_IS_PRESENT,
+            any: 0,
+        };
+        self.find(start, len, present, out)
+    }
+
+    /// The stretches of pages of one kind; all of a page that is wanted, how many there are.
+    fn find(
+        &self,
+        start: usize,
+        len: usize,
+        wanted: Wanted,
+        out: &mut [abi::PageRegion],
+    ) -> Result<usize, Errno> {
         refuse(Call::Scan)?;
         let mut arg = abi::ScanArg {
             size: size_of::<abi::ScanArg>() as u64,
@@ -81,7 +126,8 @@ impl Pagemap {
             end: (start + len) as u64,
             vec: out.as_mut_ptr() as u64,
             vec_len: out.len() as u64,
-            category_mask: abi::PAGE_IS_PRESENT,
+            category_mask: wanted.all,
+            category_anyof_mask: wanted.any,
             return_mask: abi::PAGE_IS_FILE | abi::PAGE_IS_PRESENT | abi::PAGE_IS_PFNZERO,
             ..abi::ScanArg::default()
         };

@@ -260,6 +260,18 @@ pub(crate) fn dont_fork(span: Span) -> Result<(), Errno> {
     advise(span, libc::MADV_DONTFORK)
 }
 
+/// Keeps the kernel's own merging (KSM) away from `span`.
+pub(crate) fn unmergeable(span: Span) -> Result<(), Errno> {
+    advise(span, libc::MADV_UNMERGEABLE)
+}
+
+/// Whether the process lets the kernel merge its memory (`PR_SET_MEMORY_MERGE`).
+pub(crate) fn merges_all() -> bool {
+    const PR_GET_MEMORY_MERGE: c_int = 68;
+    // SAFETY: asks for a setting; a kernel that does not know the question refuses.
+    unsafe { libc::prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0) == 1 }
+}
+
 /// Empties the pages of `span`, also when the process has locked its memory.
 pub(crate) fn dont_need(span: Span) -> Result<(), Errno> {
     const MADV_DONTNEED_LOCKED: c_int = 24;

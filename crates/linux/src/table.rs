@@ -199,6 +199,13 @@ impl RecordNo {
         Self(number)
     }
 
+    /// Enters the window, if it is still open.
+    pub(crate) fn enter(self) -> Option<Inside> {
+        let record = self.record();
+        let _inside = record.gate.enter()?;
+        Some(Inside { record, _inside })
+    }
+
     pub(crate) fn record(self) -> &'static Record {
         RECORDS.get(self.0 as usize).expect("the record was made")
     }
@@ -242,6 +249,11 @@ impl Inside {
         let site = self.record.site.load(Ordering::Relaxed);
         // SAFETY: a site outlives its windows, and this window is not closed while `self` lives.
         unsafe { &*site }
+    }
+
+    /// The whole slot of the window.
+    pub(crate) fn slot(&self) -> Span {
+        self.record.slot()
     }
 
     pub(crate) fn space(&self) -> SpaceNo {

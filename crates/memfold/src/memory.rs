@@ -54,6 +54,20 @@ impl Inner {
         self.mm.host()
     }
 
+    /// Looks after what the machine may have done to windows: now and then, from the background threads.
+    pub fn watch(&self) {
+        if self.mm.host().watch_ksm() {
+            self.mm.audit();
+        }
+    }
+
+    /// The same after a window was opened, which looks at the machine itself.
+    pub fn opened(&self) {
+        if self.mm.host().suspects_ksm() {
+            self.mm.audit();
+        }
+    }
+
     /// Lets faults arrive, and starts the reclaimer if it is wanted.
     pub fn join(self: &Arc<Self>, background: bool) {
         let weak: Weak<Self> = Arc::downgrade(self);
@@ -72,6 +86,7 @@ impl Inner {
 
     /// The merger's work: one step. Whether there is anything to merge at all.
     pub fn merge_step(&self) -> bool {
+        self.watch();
         let merger = self.merger.get();
         let _working = merger.map(Merger::pause);
         let step = self.mm.merge(STEP_PAGES, Effort::Steady);
@@ -90,6 +105,7 @@ impl Inner {
 impl Inner {
     /// The reclaimer's work: until the budget is at its high watermark, or nothing more can go.
     pub fn reclaim_ahead(&self) {
+        self.watch();
         let reclaimer = self.reclaimer.get();
         let _working = reclaimer.map(Reclaimer::pause);
         if let Some(reclaimer) = reclaimer {
@@ -143,6 +159,7 @@ impl Memory {
     pub fn create_in(&self, size: SpaceSize, domain: Domain) -> Result<Space, Error> {
         let no = self.0.mm()?.create(size.pages()?, domain)?;
         let space = Space::new(self.0.clone(), no);
+        self.0.opened();
         space.set_merging(self.0.merging)?;
         Ok(space)
     }
@@ -195,7 +212,9 @@ impl Memory {
         let mm = self.0.mm().map_err(|forked| vec![forked.to_string()])?;
         let _resting = self.0.reclaimer.get().map(Reclaimer::pause);
         let _merged = self.0.merger.get().map(Merger::pause);
-        mm.world()
-            .map_err(|all| all.iter().map(ToString::to_string).collect())
+        let found = mm.world();
+        // What was lost is a failure of the spaces, besides.
+        self.0.watch();
+        found.map_err(|all| all.iter().map(ToString::to_string).collect())
     }
 }

@@ -109,6 +109,7 @@ impl Space {
     /// [`Error::Space`]; this space is as it was.
     pub fn fork(&self) -> Result<Self, Error> {
         let no = self.inner.mm()?.fork(self.no)?;
+        self.inner.opened();
         Ok(Self::new(self.inner.clone(), no))
     }
 
@@ -120,6 +121,7 @@ impl Space {
     /// [`Error::Space`]; this space is as it was.
     pub fn freeze(&self) -> Result<Self, Error> {
         let no = self.inner.mm()?.freeze(self.no)?;
+        self.inner.opened();
         Ok(Self::new(self.inner.clone(), no))
     }
 

@@ -185,7 +185,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                     return Err(Stop::Again);
                 }
                 match locked.residence {
-                    Residence::Private(owner) => self.host.read_private(owner, page, out)?,
+                    Residence::Private(owner) => self.read_window(no, owner, &locked, page, out)?,
                     Residence::Home(home) => {
                         self.host.pool_read(self.homes.first(home).plus(page.0), out)?;
                     }

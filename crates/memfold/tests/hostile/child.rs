@@ -14,6 +14,11 @@ pub enum End {
     Signal(i32),
 }
 
+/// Whether this process is one.
+pub fn is_one() -> bool {
+    std::env::var_os(MARK).is_some()
+}
+
 /// Runs the test's body in a process of its own and demands that it ends well.
 pub fn isolated(test: &str, body: impl FnOnce()) {
     if let Some((end, text)) = in_child(test, body) {

@@ -6,4 +6,7 @@
 mod child;
 mod cost;
 mod forks;
+mod ksm;
+mod protection;
+mod settings;
 mod stamps;
