@@ -10,6 +10,7 @@ use memfold_mm::addr::PAGE_SIZE;
 use crate::error::OpenError;
 use crate::fault::{Delivery, Site};
 use crate::host::LinuxHost;
+use crate::keep::{Keeper, Kept};
 use crate::lineage::Lineage;
 use crate::opening::{self, UserMode};
 use crate::pages::Pages;
@@ -66,18 +67,29 @@ impl Builder {
         };
         let refused = |what| move |Errno(errno)| OpenError::Resources { what, errno };
         let lineage = Lineage::of_this_process().map_err(refused("memory that a child does not inherit"))?;
-        let uffd = opening::open(mode, self.delivery)?;
-        let pagemap = Pagemap::open().map_err(|Errno(errno)| OpenError::NoPagemapScan { errno })?;
-        let pool = Pool::new().map_err(refused("a memory file"))?;
+        let holder = Arc::default();
+        let uffd = opening::open(mode, self.delivery, &holder)?;
+        let pagemap = Pagemap::open(&holder).map_err(|Errno(errno)| OpenError::NoPagemapScan { errno })?;
+        let pool = Pool::new(&holder).map_err(refused("a memory file"))?;
         sigbus::install().map_err(refused("the SIGBUS handler"))?;
         let site = Arc::new(Site::new(Pages::new(uffd, pagemap, self.delivery), self.delivery));
-        let thread = match self.delivery {
-            Delivery::InThread => None,
+        let pages = &site.pages;
+        let numbers = [pages.uffd().kept(), pages.pagemap().kept(), pool.kept()].map(Kept::number);
+        let (thread, keeper) = match self.delivery {
+            Delivery::InThread => (None, Some(Keeper::start(&holder, numbers.to_vec()))),
             Delivery::Thread => {
-                Some(FaultThread::start(Arc::clone(&site)).map_err(refused("the fault thread"))?)
+                let started = FaultThread::start(Arc::clone(&site), &holder, numbers.to_vec());
+                (Some(started.map_err(refused("the fault thread"))?), None)
             }
         };
         let guard_bytes = usize::try_from(self.guard_bytes).unwrap_or(usize::MAX);
-        Ok(LinuxHost::assemble(lineage, site, thread, pool, guard_bytes))
+        Ok(LinuxHost::assemble(
+            lineage,
+            site,
+            thread,
+            keeper,
+            pool,
+            guard_bytes,
+        ))
     }
 }

@@ -16,6 +16,7 @@ use memfold_mm::host::{Host, HostError, Protection, Twin};
 use crate::arena::Arenas;
 use crate::builder::Builder;
 use crate::fault::{Delivery, FaultSink, Site};
+use crate::keep::{Keeper, Kept};
 use crate::ksm::{Choice, Ksm};
 use crate::lineage::{Lineage, Own};
 use crate::pages::Shown;
@@ -40,6 +41,7 @@ pub struct LinuxHost {
     lineage: Lineage,
     // Stopped before the rest goes:
     thread: Own<Option<FaultThread>>,
+    keeper: Own<Option<Keeper>>,
     // Atomic: record number + 1 by space, 0 when there is no window; changed by `open` and `close`.
     windows: Own<Sparse<AtomicU32>>,
     // Immutable after build; each guards itself. Records point to the site.
@@ -90,6 +92,16 @@ impl LinuxHost {
         self.lineage.is_inherited()
     }
 
+    /// In a child of `fork(2)`: closes the child's copies of the host's descriptors, so that the pool's memory does not
+    /// live as long as the child. Nothing otherwise, and nothing the second time.
+    pub fn renounce(&self) {
+        if self.is_inherited() {
+            let pages = &self.site.pages;
+            let kept = [pages.uffd().kept(), pages.pagemap().kept(), self.pool.kept()];
+            kept.into_iter().for_each(Kept::renounce);
+        }
+    }
+
     /// How faults arrive.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
@@ -128,12 +140,14 @@ impl LinuxHost {
         lineage: Lineage,
         site: Arc<Site>,
         thread: Option<FaultThread>,
+        keeper: Option<Keeper>,
         pool: Pool,
         guard_bytes: usize,
     ) -> Self {
         Self {
             lineage,
             thread: Own::new(lineage, thread),
+            keeper: Own::new(lineage, keeper),
             windows: Own::new(lineage, Sparse::new()),
             site: Own::new(lineage, site),
             pool: Own::new(lineage, pool),
@@ -181,7 +195,7 @@ impl LinuxHost {
 
     /// Turns a slot of the arena into a window: everything in order before it becomes accessible.
     fn equip(&self, slot: Span, home: PoolPage, len: u32) -> Result<(), Errno> {
-        sys::map_window(slot, self.pool.fd(), home.0 * PAGE_SIZE as u64)?;
+        sys::map_window(slot, self.pool.fd()?, home.0 * PAGE_SIZE as u64)?;
         if self.keep_out_ksm() {
             sys::unmergeable(slot)?;
         }
@@ -440,10 +454,12 @@ impl Drop for LinuxHost {
     fn drop(&mut self) {
         if self.is_inherited() {
             // Windows, pool and thread are the parent's; the parts know that as well.
+            self.renounce();
             return;
         }
         // Nobody uses a window any more, so no fault is on its way to the thread.
         drop(self.thread.take());
+        drop(self.keeper.take());
         for place in self.windows.iter() {
             // Relaxed: exclusive access.
             if let Some(number) = place.swap(0, Ordering::Relaxed).checked_sub(1) {

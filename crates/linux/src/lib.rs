@@ -7,7 +7,7 @@
 //! stands in `sys.rs` and its children, memory is named by `Span`s only. From the bottom up:
 //! `abi` (the kernel's structures), `inject` (faults on purpose), `span`, `sys`, `scan` and `uffd` (what
 //! the kernel's page table holds, and how it is changed), `pages` (the steps of the trait), `sparse`,
-//! `pool`, `arena`, `ksm` (the kernel's merging), `lineage` (parents and children of `fork(2)`), `table` (address to window), `fault` (the sink), `context`, `guest`, `chain`, `sigbus`,
+//! `pool`, `arena`, `keep` (descriptors that stay), `ksm` (the kernel's merging), `lineage` (parents and children of `fork(2)`), `table` (address to window), `fault` (the sink), `context`, `guest`, `chain`, `sigbus`,
 //! `thread` (how faults arrive), `twins` (pages compared in place), `opening`, `probe`, `error`, and `builder` and `host`, which join them.
 
 mod abi;
@@ -20,6 +20,7 @@ mod fault;
 mod guest;
 mod host;
 pub mod inject;
+mod keep;
 mod ksm;
 mod lineage;
 mod opening;

@@ -82,6 +82,10 @@ impl Pages {
         &self.uffd
     }
 
+    pub(crate) fn pagemap(&self) -> &Pagemap {
+        &self.pagemap
+    }
+
     /// Shows the pool pages of `span`, stepping over pages that are there. An error means the first
     /// page is not shown; a later page that is refused stays empty, and says so at its own fault.
     pub(crate) fn show(&self, span: Span) -> Result<(), HostError> {
@@ -120,6 +124,10 @@ impl Pages {
             insist("protecting zero pages", || {
                 self.uffd.protect(span.head(width(mapped)), Stores::Fault)
             });
+        }
+        if mapped == 0 && refused == Some(Errno(libc::EBADF)) {
+            // The descriptors are gone, and nothing was shown.
+            return Err(HostError::Closed);
         }
         let seen = self.look(span);
         let mut stored = seen.present & !seen.zero;

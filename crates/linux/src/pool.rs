@@ -7,13 +7,15 @@
 //! under `changing`. Who reads through one holds the pool page (the contract of `Host`), so its range is
 //! not wholly freed at that time. Called by `host.rs`.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use memfold_mm::addr::{PAGE_SIZE, PageBytes, PoolPage};
 use memfold_mm::host::HostError;
 use memfold_sync::{Mutex, Rank};
 
+use crate::keep::{Holder, Kept};
 use crate::span::{self, Span};
 use crate::sparse::Sparse;
 use crate::sys::{self, Errno};
@@ -28,7 +30,7 @@ const MAX_PAGES: u64 = PIECE_PAGES * Sparse::<AtomicUsize>::PLACES as u64;
 /// The memfd and its direct mappings.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    fd: OwnedFd,
+    fd: Kept,
     // Atomic; only grows, under `changing`.
     pages: AtomicU64,
     // Atomic: the address of each piece's direct mapping, 0 when there is none; changed under `changing`.
@@ -47,8 +49,8 @@ fn mapping(base: usize) -> Span {
 }
 
 impl Pool {
-    pub(crate) fn new() -> Result<Self, Errno> {
-        let fd = sys::open::memfd()?;
+    pub(crate) fn new(holder: &Arc<Holder>) -> Result<Self, Errno> {
+        let fd = Kept::new(sys::open::memfd()?, holder)?;
         let changing = Mutex::new(Rank::Host, ());
         Ok(Self {
             fd,
@@ -58,8 +60,14 @@ impl Pool {
         })
     }
 
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+    /// The file, which is ours at this moment: what is written is never somebody else's. One `fstat`.
+    pub(crate) fn fd(&self) -> Result<BorrowedFd<'_>, Errno> {
+        self.fd.checked()
+    }
+
+    /// Its descriptor.
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.fd
     }
 
     /// Makes the pool at least `pages` long. Also readies the table of direct mappings, so that a fault
@@ -76,7 +84,7 @@ impl Pool {
         // Relaxed: changed only under the lock that is held.
         let old = self.pages.load(Ordering::Relaxed);
         if pages > old {
-            sys::truncate(self.fd(), pages * PAGE_SIZE as u64)?;
+            sys::truncate(self.fd()?, pages * PAGE_SIZE as u64)?;
             for piece in old / PIECE_PAGES..=(pages - 1) / PIECE_PAGES {
                 self.direct.make(piece as usize);
             }
@@ -87,7 +95,7 @@ impl Pool {
     }
 
     pub(crate) fn write(&self, at: PoolPage, bytes: &PageBytes) -> Result<(), HostError> {
-        match sys::write_at(self.fd(), bytes, offset(at))? {
+        match sys::write_at(self.fd()?, bytes, offset(at))? {
             PAGE_SIZE => Ok(()),
             _ => Err(HostError::NoMemory),
         }
@@ -98,7 +106,7 @@ impl Pool {
         let (mut rest, mut at) = (from, to);
         while !rest.is_empty() {
             // A short write stands at a page border, or the machine has no memory for the next page.
-            let pages = sys::write_span_at(self.fd(), rest, offset(at))? / PAGE_SIZE;
+            let pages = sys::write_span_at(self.fd()?, rest, offset(at))? / PAGE_SIZE;
             if pages == 0 {
                 return Err(HostError::NoMemory);
             }
@@ -108,7 +116,7 @@ impl Pool {
     }
 
     pub(crate) fn read(&self, at: PoolPage, out: &mut PageBytes) -> Result<(), HostError> {
-        match sys::read_at(self.fd(), out, offset(at))? {
+        match sys::read_at(self.fd()?, out, offset(at))? {
             PAGE_SIZE => Ok(()),
             _ => Err(HostError::Os(libc::EIO)),
         }
@@ -137,7 +145,7 @@ impl Pool {
     pub(crate) fn free(&self, first: PoolPage, len: u32) {
         let end = first.0 + u64::from(len);
         insist("freeing pool pages", || {
-            sys::punch(self.fd(), offset(first), u64::from(len) * PAGE_SIZE as u64)
+            sys::punch(self.fd()?, offset(first), u64::from(len) * PAGE_SIZE as u64)
         });
         for piece in first.0.div_ceil(PIECE_PAGES)..end / PIECE_PAGES {
             self.forget_direct(piece as usize);
@@ -159,7 +167,7 @@ impl Pool {
         if base == 0 {
             let start = at.0 / PIECE_PAGES * PIECE_PAGES;
             base = sys::map_direct(
-                self.fd(),
+                self.fd().ok()?,
                 offset(PoolPage(start)),
                 PIECE_PAGES as usize * PAGE_SIZE,
             )
@@ -188,12 +196,14 @@ impl Pool {
 
     /// Bytes of memory that the pool holds.
     pub(crate) fn held(&self) -> Result<u64, HostError> {
-        Ok(sys::held(self.fd())?)
+        Ok(sys::held(self.fd()?)?)
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        // Whoever else has a reference still (a child of fork(2)): the memory goes now.
+        let _ = self.fd().and_then(|fd| sys::truncate(fd, 0));
         let pages = *self.pages.get_mut();
         for piece in 0..pages.div_ceil(PIECE_PAGES) {
             self.forget_direct(piece as usize);

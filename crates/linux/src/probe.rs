@@ -4,6 +4,7 @@
 //! What cannot be read is `None`.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::abi;
 use crate::error::OpenError;
@@ -72,7 +73,7 @@ pub struct Report {
 #[must_use]
 pub fn probe() -> Report {
     let door = |mode| opening::descriptor(mode).map(|(_, door)| door);
-    let pagemap_scan = Pagemap::open()
+    let pagemap_scan = Pagemap::open(&Arc::default())
         .map(drop)
         .map_err(|Errno(errno)| OpenError::NoPagemapScan { errno });
     Report {

@@ -4,12 +4,13 @@
 //! others from changing that page. It is used in three places that know what may change (see
 //! `pages.rs`). Nothing shared but the descriptor, which the kernel guards.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use memfold_mm::addr::PAGE_SIZE;
 
 use crate::abi;
 use crate::inject::{Call, refuse};
+use crate::keep::{Holder, Kept};
 use crate::span::Span;
 use crate::sys::{self, Errno};
 
@@ -37,17 +38,22 @@ struct Wanted {
 /// The process's page table.
 #[derive(Debug)]
 pub(crate) struct Pagemap {
-    fd: OwnedFd,
+    fd: Kept,
 }
 
 impl Pagemap {
     /// Opens it, and sees whether this kernel can scan.
-    pub(crate) fn open() -> Result<Self, Errno> {
+    pub(crate) fn open(holder: &Arc<Holder>) -> Result<Self, Errno> {
         let pagemap = Self {
-            fd: sys::open::pagemap()?,
+            fd: Kept::new(sys::open::pagemap()?, holder)?,
         };
         pagemap.look(0, 0, &mut [abi::PageRegion::default()])?;
         Ok(pagemap)
+    }
+
+    /// Its descriptor.
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.fd
     }
 
     /// What the pages of `span`, at most 64, show at this moment.
@@ -131,9 +137,12 @@ impl Pagemap {
             return_mask: abi::PAGE_IS_FILE | abi::PAGE_IS_PRESENT | abi::PAGE_IS_PFNZERO,
             ..abi::ScanArg::default()
         };
-        // SAFETY: the structure belongs to the request, and the kernel writes at most
-        // `vec_len` regions, plain numbers, into the exclusive slice.
-        unsafe { sys::ioctl(self.fd.as_fd(), abi::PAGEMAP_SCAN, &mut arg) }.map(|n| n as usize)
+        let found = self.fd.with(|fd| {
+            // SAFETY: the structure belongs to the request, and the kernel writes at most
+            // `vec_len` regions, plain numbers, into the exclusive slice.
+            unsafe { sys::ioctl(fd, abi::PAGEMAP_SCAN, &mut arg) }
+        });
+        found.map(|n| n as usize)
     }
 }
 

@@ -32,6 +32,8 @@ impl From<Errno> for HostError {
     fn from(errno: Errno) -> Self {
         match errno.0 {
             libc::ENOMEM | libc::ENOSPC | libc::EDQUOT => Self::NoMemory,
+            // No descriptor but ours is ever named, so the program has closed it.
+            libc::EBADF => Self::Closed,
             code => Self::Os(code),
         }
     }
@@ -294,6 +296,12 @@ pub(crate) unsafe fn ioctl<T>(fd: BorrowedFd<'_>, request: u64, argument: &mut T
     let argument = std::ptr::from_mut(argument);
     // SAFETY: the caller vouches for the pair of request and structure.
     restarted(|| i64::from(unsafe { libc::ioctl(fd.as_raw_fd(), request as libc::Ioctl, argument) }))
+}
+
+/// The calling thread's number in the system.
+pub(crate) fn thread_number() -> i32 {
+    // SAFETY: asks for a number.
+    unsafe { libc::gettid() }
 }
 
 /// Lets other threads run, while waiting for one of them.

@@ -117,6 +117,13 @@ impl Inner {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // In a child of fork(2) the manager is not dropped; its descriptors need not stay.
+        self.mm.host().renounce();
+    }
+}
+
 impl FaultSink for Inner {
     fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> FaultReply {
         let reply = match self.mm.fault(space, page, access) {

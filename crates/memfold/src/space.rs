@@ -307,7 +307,10 @@ impl Drop for Space {
         // Fails only when a page that forks still share finds no room anywhere; it is tried again after reclaim, and
         // then the space is kept, which loses nothing but its addresses.
         // In a child of fork(2) it is the parent's, which goes on using it.
-        let Ok(mm) = self.inner.mm() else { return };
+        let Ok(mm) = self.inner.mm() else {
+            self.inner.host().renounce();
+            return;
+        };
         for _ in 0..8 {
             match mm.drop_space(self.no) {
                 Ok(()) | Err(SpaceError::NoSuchSpace(_)) => return,

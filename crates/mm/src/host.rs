@@ -30,6 +30,11 @@ pub enum HostError {
          (PR_SET_MEMORY_MERGE, systemd's MemoryKSM) or let it opt in before it has spaces"
     )]
     Unprotected,
+    /// The descriptors through which the host works are gone.
+    #[error(
+        "memfold's own file descriptors were closed by the program: close only descriptors that it opened itself"
+    )]
+    Closed,
     /// The operating system refused; the number is its error code.
     #[error("the operating system refused (error {0})")]
     Os(i32),

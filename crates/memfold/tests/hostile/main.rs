@@ -5,6 +5,7 @@
 
 mod child;
 mod cost;
+mod descriptors;
 mod forks;
 mod ksm;
 mod protection;

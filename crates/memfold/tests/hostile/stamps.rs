@@ -14,7 +14,7 @@ pub fn builder(delivery: Delivery) -> MemoryBuilder {
 }
 
 /// What page `page` of the space stamped `stamp` begins with.
-fn word(stamp: u64, page: usize) -> u64 {
+pub fn word(stamp: u64, page: usize) -> u64 {
     (stamp << 32) | (page as u64 + 1)
 }
 

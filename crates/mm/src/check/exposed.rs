@@ -62,6 +62,10 @@ impl<H: Host, S: Store> Mm<H, S> {
         let Residence::Private(lender) = locked.residence else {
             return None;
         };
+        if locked.frame.count.load().pins != 0 {
+            // A fork is about to give the child its copy of a pinned page, which stays the lender's.
+            return None;
+        }
         let page = self.page_of(at);
         (self.host.writable(lender, Run::one(page)) != 0).then_some((lender, page))
     }
