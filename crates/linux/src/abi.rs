@@ -32,6 +32,8 @@ pub(crate) const FEATURE_POISON: u64 = 1 << 14;
 /// `UFFDIO_REGISTER` modes: faults on empty pages, on protected ones, and on empty pages whose pool page
 /// exists.
 pub(crate) const REGISTER_ALL: u64 = 1 << 0 | 1 << 1 | 1 << 2;
+/// `UFFDIO_REGISTER` mode: faults on empty pages only.
+pub(crate) const REGISTER_MISSING: u64 = 1 << 0;
 /// `UFFDIO_COPY` mode: the new page is write-protected.
 pub(crate) const COPY_WP: u64 = 1 << 1;
 /// `UFFDIO_CONTINUE` mode: the shown page is write-protected.

@@ -49,7 +49,16 @@ pub struct LinuxHost {
     pub(crate) pool: Own<Pool>,
     arenas: Own<Arenas>,
     ksm: Ksm,
-    guard_bytes: usize,
+    style: Style,
+}
+
+/// How windows are to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Style {
+    /// Inaccessible bytes after each, at least.
+    pub(crate) guard_bytes: usize,
+    /// Whether core dumps have them.
+    pub(crate) core_dumps: bool,
 }
 
 /// An open window, as programs use it.
@@ -97,7 +106,8 @@ impl LinuxHost {
     pub fn renounce(&self) {
         if self.is_inherited() {
             let pages = &self.site.pages;
-            let kept = [pages.uffd().kept(), pages.pagemap().kept(), self.pool.kept()];
+            let [fence, file] = self.pool.kept();
+            let kept = [pages.uffd().kept(), pages.pagemap().kept(), fence, file];
             kept.into_iter().for_each(Kept::renounce);
         }
     }
@@ -142,7 +152,7 @@ impl LinuxHost {
         thread: Option<FaultThread>,
         keeper: Option<Keeper>,
         pool: Pool,
-        guard_bytes: usize,
+        style: Style,
     ) -> Self {
         Self {
             lineage,
@@ -153,7 +163,7 @@ impl LinuxHost {
             pool: Own::new(lineage, pool),
             arenas: Own::new(lineage, Arenas::new()),
             ksm: Ksm::default(),
-            guard_bytes,
+            style,
         }
     }
 
@@ -200,7 +210,18 @@ impl LinuxHost {
             sys::unmergeable(slot)?;
         }
         sys::dont_fork(slot)?;
+        if !self.style.core_dumps {
+            sys::dont_dump(slot)?;
+        }
+        if self.pool.is_by_mapping() {
+            // Where files get huge pages, the kernel would also look for places to make some afterwards.
+            let _ = sys::not_huge(slot);
+        }
         self.site.pages.uffd().register(slot)?;
+        if self.delivery() == Delivery::Thread {
+            // Memory that is locked is populated when it becomes accessible: by faults, for which we would wait.
+            sys::unlock(slot)?;
+        }
         sys::allow(slot.head(len as usize), Allowed::All)
     }
 
@@ -283,7 +304,7 @@ impl Host for LinuxHost {
         // A window page beyond the end of the pool could not be filled.
         self.pool.reserve(home.0 + u64::from(reserve))?;
         let bytes = (reserve as usize * PAGE_SIZE)
-            .checked_add(self.guard_bytes)
+            .checked_add(self.style.guard_bytes)
             .ok_or(HostError::NoMemory)?;
         let slot = self.arenas.take(bytes)?;
         if let Err(errno) = self.equip(slot, home, len) {

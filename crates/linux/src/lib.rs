@@ -8,7 +8,7 @@
 //! `abi` (the kernel's structures), `inject` (faults on purpose), `span`, `sys`, `scan` and `uffd` (what
 //! the kernel's page table holds, and how it is changed), `pages` (the steps of the trait), `sparse`,
 //! `pool`, `arena`, `keep` (descriptors that stay), `ksm` (the kernel's merging), `lineage` (parents and children of `fork(2)`), `table` (address to window), `fault` (the sink), `context`, `guest`, `chain`, `sigbus`,
-//! `thread` (how faults arrive), `twins` (pages compared in place), `opening`, `probe`, `error`, and `builder` and `host`, which join them.
+//! `thread` (how faults arrive), `twins` (pages compared in place), `opening`, `group` (control groups), `probe`, `error`, and `builder` and `host`, which join them.
 
 mod abi;
 mod arena;
@@ -17,6 +17,7 @@ mod chain;
 mod context;
 mod error;
 mod fault;
+mod group;
 mod guest;
 mod host;
 pub mod inject;
@@ -44,5 +45,5 @@ pub use guest::{GUEST_RANGES, GuestCode, GuestTableFull, register_guest_code};
 pub use host::{LinuxHost, Window};
 pub use lineage::{Lineage, Own};
 pub use opening::{Door, FEATURES, Feature, UserMode};
-pub use probe::{Huge, Overcommit, Report, memory_bytes, probe};
+pub use probe::{Huge, Overcommit, Report, group_memory_bytes, memory_bytes, probe};
 pub use sys::clock::thread_cpu_time;

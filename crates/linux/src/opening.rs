@@ -187,6 +187,16 @@ pub(crate) fn choose(there: u64, delivery: Delivery) -> Result<u64, OpenError> {
     Ok(chosen)
 }
 
+/// A userfaultfd that turns every fault on an empty page into a signal, or an error of the system call that touched it.
+pub(crate) fn open_fence(mode: UserMode, holder: &Arc<Holder>) -> Result<Uffd, OpenError> {
+    let (fd, _) = descriptor(mode)?;
+    let features = abi::FEATURE_SIGBUS | abi::FEATURE_MISSING_SHMEM;
+    Uffd::agree(fd, features, holder).map_err(|Errno(errno)| OpenError::Resources {
+        what: "userfaultfd's handshake",
+        errno,
+    })
+}
+
 /// A userfaultfd ready for `delivery`.
 pub(crate) fn open(mode: UserMode, delivery: Delivery, holder: &Arc<Holder>) -> Result<Uffd, OpenError> {
     let chosen = choose(features(mode)?, delivery)?;

@@ -23,6 +23,7 @@
 //! a handler thread that call could wait for the handler, which may wait for us: there the page is emptied
 //! and filled. One lock, `unpoisoned`: `show_zero`, poisoning and emergencies exclude each other.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use memfold_mm::addr::{PAGE_SIZE, PageBytes};
@@ -54,7 +55,7 @@ enum Break {
 #[derive(Debug)]
 pub(crate) struct Pages {
     // Immutable after build; each is guarded by the kernel.
-    uffd: Uffd,
+    uffd: Arc<Uffd>,
     pagemap: Pagemap,
     how: Break,
     // Atomic; set once:
@@ -63,7 +64,7 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    pub(crate) fn new(uffd: Uffd, pagemap: Pagemap, delivery: Delivery) -> Self {
+    pub(crate) fn new(uffd: Arc<Uffd>, pagemap: Pagemap, delivery: Delivery) -> Self {
         let how = match delivery {
             Delivery::InThread => Break::InPlace,
             Delivery::Thread => Break::ByRefill,

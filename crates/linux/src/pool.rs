@@ -6,6 +6,11 @@
 //! taken away when its whole range is freed. Found without a lock in a sparse table; made and taken away
 //! under `changing`. Who reads through one holds the pool page (the contract of `Host`), so its range is
 //! not wholly freed at that time. Called by `host.rs`.
+//!
+//! A process that locks or populates all its memory (`mlockall`) must not fill the holes of the file through a direct
+//! mapping: so that is fenced by a userfaultfd, by which touching a hole is an error. And the pool is made of single
+//! pages, whatever the machine's setting about huge ones: where a page written by position turns out to hold more than a
+//! page (tried when the pool is made), pages are written into the direct mappings, which never get huge ones.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -18,11 +23,14 @@ use memfold_sync::{Mutex, Rank};
 use crate::keep::{Holder, Kept};
 use crate::span::{self, Span};
 use crate::sparse::Sparse;
-use crate::sys::{self, Errno};
-use crate::uffd::insist;
+use crate::sys::{self, Allowed, Errno};
+use crate::uffd::{Progress, Stores, Uffd, insist};
 
 /// Pages of one direct mapping: 1 GiB.
 const PIECE_PAGES: u64 = 1 << 18;
+
+/// Pages of the pool in which a first page is written: two huge pages of the usual size.
+const TRIAL_PAGES: u64 = 1024;
 
 /// The longest pool: as many pieces as the sparse table has places.
 const MAX_PAGES: u64 = PIECE_PAGES * Sparse::<AtomicUsize>::PLACES as u64;
@@ -31,6 +39,11 @@ const MAX_PAGES: u64 = PIECE_PAGES * Sparse::<AtomicUsize>::PLACES as u64;
 #[derive(Debug)]
 pub(crate) struct Pool {
     fd: Kept,
+    /// Turns holes of direct mappings into errors.
+    fence: Arc<Uffd>,
+    // Immutable after `new`:
+    by_mapping: bool,
+    dumped: bool,
     // Atomic; only grows, under `changing`.
     pages: AtomicU64,
     // Atomic: the address of each piece's direct mapping, 0 when there is none; changed under `changing`.
@@ -49,15 +62,41 @@ fn mapping(base: usize) -> Span {
 }
 
 impl Pool {
-    pub(crate) fn new(holder: &Arc<Holder>) -> Result<Self, Errno> {
-        let fd = Kept::new(sys::open::memfd()?, holder)?;
-        let changing = Mutex::new(Rank::Host, ());
-        Ok(Self {
-            fd,
+    /// An empty pool; `dumped`: its pages are part of core dumps.
+    pub(crate) fn new(holder: &Arc<Holder>, fence: Arc<Uffd>, dumped: bool) -> Result<Self, Errno> {
+        let mut pool = Self {
+            fd: Kept::new(sys::open::memfd()?, holder)?,
+            fence,
+            by_mapping: false,
+            dumped,
             pages: AtomicU64::new(0),
             direct: Sparse::new(),
-            changing,
-        })
+            changing: Mutex::new(Rank::Host, ()),
+        };
+        pool.by_mapping = !pool.holds_what_is_written()?;
+        if pool.by_mapping && !pool.holds_what_is_written()? {
+            return Err(Errno(libc::EOPNOTSUPP));
+        }
+        Ok(pool)
+    }
+
+    /// Writes a page, where there would be room for a huge one, and asks the kernel what the file holds now.
+    fn holds_what_is_written(&self) -> Result<bool, Errno> {
+        let trial = |error| match error {
+            HostError::NoMemory => Errno(libc::ENOMEM),
+            HostError::Os(code) => Errno(code),
+            _ => Errno(libc::EIO),
+        };
+        self.reserve(TRIAL_PAGES).map_err(trial)?;
+        self.write(PoolPage(0), &[1; PAGE_SIZE]).map_err(trial)?;
+        let held = sys::held(self.fd()?)?;
+        sys::punch(self.fd()?, 0, TRIAL_PAGES * PAGE_SIZE as u64)?;
+        Ok(held <= PAGE_SIZE as u64)
+    }
+
+    /// Whether pages are written through mappings, because the file would get huge ones otherwise.
+    pub(crate) fn is_by_mapping(&self) -> bool {
+        self.by_mapping
     }
 
     /// The file, which is ours at this moment: what is written is never somebody else's. One `fstat`.
@@ -65,9 +104,9 @@ impl Pool {
         self.fd.checked()
     }
 
-    /// Its descriptor.
-    pub(crate) fn kept(&self) -> &Kept {
-        &self.fd
+    /// Its descriptors: the fence's (which may be the host's as well) and the file's.
+    pub(crate) fn kept(&self) -> [&Kept; 2] {
+        [self.fence.kept(), &self.fd]
     }
 
     /// Makes the pool at least `pages` long. Also readies the table of direct mappings, so that a fault
@@ -95,6 +134,10 @@ impl Pool {
     }
 
     pub(crate) fn write(&self, at: PoolPage, bytes: &PageBytes) -> Result<(), HostError> {
+        if self.by_mapping {
+            self.write_by_mapping(bytes.as_ptr() as usize, 1, at)?;
+            return Ok(());
+        }
         match sys::write_at(self.fd()?, bytes, offset(at))? {
             PAGE_SIZE => Ok(()),
             _ => Err(HostError::NoMemory),
@@ -106,13 +149,38 @@ impl Pool {
         let (mut rest, mut at) = (from, to);
         while !rest.is_empty() {
             // A short write stands at a page border, or the machine has no memory for the next page.
-            let pages = sys::write_span_at(self.fd()?, rest, offset(at))? / PAGE_SIZE;
+            let pages = if self.by_mapping {
+                self.write_by_mapping(rest.addr(), rest.pages(), at)?
+            } else {
+                sys::write_span_at(self.fd()?, rest, offset(at))? / PAGE_SIZE
+            };
             if pages == 0 {
                 return Err(HostError::NoMemory);
             }
             (rest, at) = (rest.skip(pages), PoolPage(at.0 + pages as u64));
         }
         Ok(())
+    }
+
+    /// Writes pages from address `from` on to the free pages from `to` on, as many as one step does.
+    fn write_by_mapping(&self, from: usize, pages: usize, to: PoolPage) -> Result<usize, HostError> {
+        let here = (PIECE_PAGES - to.0 % PIECE_PAGES).min(pages as u64) as usize;
+        let Some(target) = self.direct(to) else {
+            return Err(HostError::NoMemory);
+        };
+        // SAFETY: pages of a direct mapping, which lives while somebody writes a page of it (see the header).
+        let target = unsafe { Span::new(target, here * PAGE_SIZE) };
+        match self.fence.copy(target, from, Stores::Pass) {
+            Progress::All => Ok(here),
+            Progress::Part(done) => Ok(done),
+            // A free page is a hole, unless an earlier write of a run was cut short.
+            Progress::Exists => {
+                // SAFETY: the caller's page, readable without a fault.
+                let from = unsafe { Span::new(from, PAGE_SIZE) };
+                Ok(sys::write_span_at(self.fd()?, from, offset(to))? / PAGE_SIZE)
+            }
+            Progress::Refused(errno) => Err(errno.into()),
+        }
     }
 
     pub(crate) fn read(&self, at: PoolPage, out: &mut PageBytes) -> Result<(), HostError> {
@@ -165,19 +233,34 @@ impl Pool {
         // Relaxed: changed only under the lock that is held.
         let mut base = place.load(Ordering::Relaxed);
         if base == 0 {
-            let start = at.0 / PIECE_PAGES * PIECE_PAGES;
-            base = sys::map_direct(
-                self.fd().ok()?,
-                offset(PoolPage(start)),
-                PIECE_PAGES as usize * PAGE_SIZE,
-            )
-            .ok()?;
-            // Refused: a child of fork(2) could read the pool. No harm to us.
-            let _ = sys::dont_fork(mapping(base));
+            base = self.map_piece(at.0 / PIECE_PAGES).ok()?;
             // Release: publishes the mapping.
             place.store(base, Ordering::Release);
         }
         Some(base + within)
+    }
+
+    /// A direct mapping: everything in order before it becomes accessible, so that nobody populates it.
+    fn map_piece(&self, piece: u64) -> Result<usize, Errno> {
+        let start = offset(PoolPage(piece * PIECE_PAGES));
+        let base = sys::map_direct(self.fd()?, start, PIECE_PAGES as usize * PAGE_SIZE)?;
+        let whole = mapping(base);
+        // Refused: a child of fork(2) could read the pool, and a core dump has it, huge pages would be possible. No harm.
+        let _ = sys::dont_fork(whole);
+        let _ = sys::not_huge(whole);
+        if !self.dumped {
+            let _ = sys::dont_dump(whole);
+        }
+        let fenced = self.fence.register_missing(whole);
+        let ready = fenced
+            .and_then(|()| sys::unlock(whole))
+            .and_then(|()| sys::allow(whole, Allowed::Loads));
+        if let Err(errno) = ready {
+            // SAFETY: mapped above; nobody knows it.
+            unsafe { sys::unmap(base, whole.len()) };
+            return Err(errno);
+        }
+        Ok(base)
     }
 
     fn forget_direct(&self, piece: usize) {

@@ -57,6 +57,10 @@ fn restarted(mut call: impl FnMut() -> i64) -> Result<u64, Errno> {
 /// Makes the file `len` bytes long.
 pub(crate) fn truncate(fd: BorrowedFd<'_>, len: u64) -> Result<(), Errno> {
     refuse(Call::Truncate)?;
+    // Beyond the process's limit for files the kernel sends a deadly signal instead of an error.
+    if open::limit(open::Limit::FileSize).is_some_and(|most| len > most) {
+        return Err(Errno(libc::EFBIG));
+    }
     let len = i64::try_from(len).map_err(|_| Errno(libc::EFBIG))?;
     // SAFETY: changes the length of a file; growing it moves no mapping.
     restarted(|| unsafe { i64::from(libc::ftruncate(fd.as_raw_fd(), len)) }).map(drop)
@@ -206,12 +210,12 @@ pub(crate) fn map_window(span: Span, pool: BorrowedFd<'_>, at: u64) -> Result<()
     )
 }
 
-/// Maps the pool's bytes from `at` on, shared, to read only.
+/// Maps the pool's bytes from `at` on, shared, inaccessible so far.
 pub(crate) fn map_direct(pool: BorrowedFd<'_>, at: u64, len: usize) -> Result<usize, Errno> {
     refuse(Call::MapDirect)?;
     map(
         len,
-        libc::PROT_READ,
+        libc::PROT_NONE,
         libc::MAP_SHARED | libc::MAP_NORESERVE,
         pool.as_raw_fd(),
         at,
@@ -232,6 +236,8 @@ pub(crate) unsafe fn unmap(addr: usize, len: usize) {
 pub(crate) enum Allowed {
     /// Loads and stores, through faults.
     All,
+    /// Loads.
+    Loads,
     /// Nothing; an access is a segmentation violation.
     Nothing,
 }
@@ -241,6 +247,7 @@ pub(crate) fn allow(span: Span, allowed: Allowed) -> Result<(), Errno> {
     refuse(Call::Allow)?;
     let prot = match allowed {
         Allowed::All => libc::PROT_READ | libc::PROT_WRITE,
+        Allowed::Loads => libc::PROT_READ,
         Allowed::Nothing => libc::PROT_NONE,
     };
     // SAFETY: the addresses are an arena's of ours, to which no Rust reference points.
@@ -272,6 +279,25 @@ pub(crate) fn merges_all() -> bool {
     const PR_GET_MEMORY_MERGE: c_int = 68;
     // SAFETY: asks for a setting; a kernel that does not know the question refuses.
     unsafe { libc::prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0) == 1 }
+}
+
+/// Leaves `span` out of core dumps.
+pub(crate) fn dont_dump(span: Span) -> Result<(), Errno> {
+    advise(span, libc::MADV_DONTDUMP)
+}
+
+/// Keeps huge pages out of `span`. An error where the kernel knows none.
+pub(crate) fn not_huge(span: Span) -> Result<(), Errno> {
+    advise(span, libc::MADV_NOHUGEPAGE)
+}
+
+/// Takes the lock off `span` that a process which locks all its memory (`mlockall`) has put on it.
+pub(crate) fn unlock(span: Span) -> Result<(), Errno> {
+    // SAFETY: changes what may become of pages, not what they hold.
+    checked(i64::from(unsafe {
+        libc::munlock(span.addr() as *const c_void, span.len())
+    }))
+    .map(drop)
 }
 
 /// Empties the pages of `span`, also when the process has locked its memory.

@@ -81,10 +81,19 @@ impl Uffd {
 
     /// Makes every fault on `span` ours.
     pub(crate) fn register(&self, span: Span) -> Result<(), Errno> {
+        self.register_for(span, abi::REGISTER_ALL)
+    }
+
+    /// Makes faults on empty pages of `span` ours.
+    pub(crate) fn register_missing(&self, span: Span) -> Result<(), Errno> {
+        self.register_for(span, abi::REGISTER_MISSING)
+    }
+
+    fn register_for(&self, span: Span, mode: u64) -> Result<(), Errno> {
         refuse(Call::Register)?;
         let mut arg = abi::Register {
             range: range(span),
-            mode: abi::REGISTER_ALL,
+            mode,
             ioctls: 0,
         };
         // SAFETY: structure and request belong together; the range is an arena's of ours.

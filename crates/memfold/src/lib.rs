@@ -50,6 +50,7 @@ mod pin;
 mod reclaimer;
 mod space;
 mod stats;
+mod warning;
 
 pub use build::MemoryBuilder;
 pub use error::{BuildError, Error, Failure, SpaceError};
@@ -61,6 +62,7 @@ pub use memory::Memory;
 pub use pin::Pinned;
 pub use space::{Space, SpaceSize};
 pub use stats::{Counts, MemoryStats, MergeStep, Sharing, SpaceStats, StoreStats, Usage};
+pub use warning::Warning;
 
 /// Bytes of one page.
 pub const PAGE_SIZE: usize = memfold_mm::addr::PAGE_SIZE;

@@ -10,6 +10,7 @@ use crate::merger::{Merger, STEP_PAGES};
 use crate::reclaimer::Reclaimer;
 use crate::space::{Space, SpaceSize};
 use crate::stats::MemoryStats;
+use crate::warning::Warning;
 use memfold_linux::{FaultReply, FaultSink, LinuxHost, Own};
 use memfold_mm::addr::{Access, PageNo, SpaceNo};
 use memfold_mm::host::Domain;
@@ -28,15 +29,17 @@ pub(crate) struct Inner {
     reclaimer: OnceLock<Reclaimer>,
     merger: OnceLock<Merger>,
     merging: Merging,
+    warnings: Vec<Warning>,
 }
 
 impl Inner {
-    pub fn new(mm: Manager, merging: Merging) -> Self {
+    pub fn new(mm: Manager, merging: Merging, warnings: Vec<Warning>) -> Self {
         Self {
             mm: Own::new(mm.host().lineage(), mm),
             reclaimer: OnceLock::new(),
             merger: OnceLock::new(),
             merging,
+            warnings,
         }
     }
 
@@ -148,6 +151,12 @@ impl Memory {
     #[must_use]
     pub fn builder() -> MemoryBuilder {
         MemoryBuilder::default()
+    }
+
+    /// What was found at building that may go wrong later: for a log, or for people.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.0.warnings
     }
 
     /// A new space of zeros. Its pages are never shared with those of other spaces but its forks.

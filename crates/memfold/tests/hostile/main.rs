@@ -8,6 +8,7 @@ mod cost;
 mod descriptors;
 mod forks;
 mod ksm;
+mod memory;
 mod protection;
 mod settings;
 mod stamps;

@@ -87,3 +87,44 @@ impl Drop for Swap {
         let _ = fs::remove_file(&self.0);
     }
 }
+
+/// A control group with a limit, for the children of this process.
+#[must_use]
+pub struct Group(PathBuf);
+
+impl Group {
+    /// `None` where none can be made.
+    pub fn of(bytes: u64) -> Option<Self> {
+        if child::is_one() {
+            return Some(Self(PathBuf::new()));
+        }
+        let (place, file) = Self::place(std::process::id());
+        let group = Self(place);
+        fs::create_dir(&group.0).ok()?;
+        fs::write(group.0.join(file), bytes.to_string()).ok()?;
+        Some(group)
+    }
+
+    /// In the child: joins its parent's group.
+    pub fn enter() {
+        let (place, _) = Self::place(std::os::unix::process::parent_id());
+        let number = std::process::id().to_string();
+        fs::write(place.join("cgroup.procs"), number).expect("the group was made");
+    }
+
+    fn place(owner: u32) -> (PathBuf, &'static str) {
+        let first = PathBuf::from("/sys/fs/cgroup/memory");
+        let (root, file) = match first.is_dir() {
+            true => (first, "memory.limit_in_bytes"),
+            false => ("/sys/fs/cgroup".into(), "memory.max"),
+        };
+        (root.join(format!("memfold-test-{owner}")), file)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Nobody is inside any more; in the child there is nothing.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
