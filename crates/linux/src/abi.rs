@@ -32,6 +32,8 @@ pub(crate) const FEATURE_POISON: u64 = 1 << 14;
 /// `UFFDIO_REGISTER` modes: faults on empty pages, on protected ones, and on empty pages whose pool page
 /// exists.
 pub(crate) const REGISTER_ALL: u64 = 1 << 0 | 1 << 1 | 1 << 2;
+/// `UFFDIO_REGISTER` mode: faults on empty pages only.
+pub(crate) const REGISTER_MISSING: u64 = 1 << 0;
 /// `UFFDIO_COPY` mode: the new page is write-protected.
 pub(crate) const COPY_WP: u64 = 1 << 1;
 /// `UFFDIO_CONTINUE` mode: the shown page is write-protected.
@@ -121,10 +123,14 @@ pub(crate) struct Message {
 
 pub(crate) const PAGEMAP_SCAN: u64 = request(READ_WRITE, 'f' as u64, 16, size_of::<ScanArg>());
 
+/// `PAGE_IS_WRITTEN`: stores to the page are not faults of a userfaultfd.
+pub(crate) const PAGE_IS_WRITTEN: u64 = 1 << 1;
 /// `PAGE_IS_FILE`: the page comes from the file (here: from the pool).
 pub(crate) const PAGE_IS_FILE: u64 = 1 << 2;
 /// `PAGE_IS_PRESENT`: the page can be read without a fault.
 pub(crate) const PAGE_IS_PRESENT: u64 = 1 << 3;
+/// `PAGE_IS_SWAPPED`: the kernel has moved the page out, or left a marker in its place.
+pub(crate) const PAGE_IS_SWAPPED: u64 = 1 << 4;
 /// `PAGE_IS_PFNZERO`: the page is the kernel's zero page.
 pub(crate) const PAGE_IS_PFNZERO: u64 = 1 << 5;
 

@@ -9,7 +9,9 @@ use memfold_mm::addr::PAGE_SIZE;
 
 use crate::error::OpenError;
 use crate::fault::{Delivery, Site};
-use crate::host::LinuxHost;
+use crate::host::{LinuxHost, Style};
+use crate::keep::{Keeper, Kept};
+use crate::lineage::Lineage;
 use crate::opening::{self, UserMode};
 use crate::pages::Pages;
 use crate::pool::Pool;
@@ -24,6 +26,7 @@ pub struct Builder {
     delivery: Delivery,
     user_mode: Option<UserMode>,
     guard_bytes: u64,
+    core_dumps: bool,
 }
 
 impl Builder {
@@ -48,6 +51,14 @@ impl Builder {
         self
     }
 
+    /// Whether core dumps of the process contain windows and pool; not if not said: they are as large as all spaces
+    /// together, and say little without the manager's tables and the store.
+    #[must_use]
+    pub fn core_dumps(mut self, contain: bool) -> Self {
+        self.core_dumps = contain;
+        self
+    }
+
     /// Opens the host, and installs the process's SIGBUS handler when it is the first.
     ///
     /// # Errors
@@ -63,19 +74,38 @@ impl Builder {
             (Delivery::InThread, None) => UserMode::UserOnly,
             (Delivery::Thread, None) => UserMode::Full,
         };
-        let uffd = opening::open(mode, self.delivery)?;
-        let pagemap = Pagemap::open().map_err(|Errno(errno)| OpenError::NoPagemapScan { errno })?;
         let refused = |what| move |Errno(errno)| OpenError::Resources { what, errno };
-        let pool = Pool::new().map_err(refused("a memory file"))?;
+        let lineage = Lineage::of_this_process().map_err(refused("memory that a child does not inherit"))?;
+        let holder = Arc::default();
+        let uffd = Arc::new(opening::open(mode, self.delivery, &holder)?);
+        let fence = match self.delivery {
+            Delivery::InThread => Arc::clone(&uffd),
+            Delivery::Thread => Arc::new(opening::open_fence(mode, &holder)?),
+        };
+        let pagemap = Pagemap::open(&holder).map_err(|Errno(errno)| OpenError::NoPagemapScan { errno })?;
+        let pool = Pool::new(&holder, fence, self.core_dumps).map_err(|errno| match errno {
+            Errno(libc::EOPNOTSUPP) => OpenError::HugePool,
+            errno => refused("a memory file")(errno),
+        })?;
         sigbus::install().map_err(refused("the SIGBUS handler"))?;
         let site = Arc::new(Site::new(Pages::new(uffd, pagemap, self.delivery), self.delivery));
-        let thread = match self.delivery {
-            Delivery::InThread => None,
+        let pages = &site.pages;
+        let [fence, file] = pool.kept();
+        let mut numbers = Vec::from([pages.uffd().kept(), pages.pagemap().kept(), file].map(Kept::number));
+        if self.delivery == Delivery::Thread {
+            numbers.push(fence.number());
+        }
+        let (thread, keeper) = match self.delivery {
+            Delivery::InThread => (None, Some(Keeper::start(&holder, numbers))),
             Delivery::Thread => {
-                Some(FaultThread::start(Arc::clone(&site)).map_err(refused("the fault thread"))?)
+                let started = FaultThread::start(Arc::clone(&site), &holder, numbers);
+                (Some(started.map_err(refused("the fault thread"))?), None)
             }
         };
-        let guard_bytes = usize::try_from(self.guard_bytes).unwrap_or(usize::MAX);
-        Ok(LinuxHost::assemble(site, thread, pool, guard_bytes))
+        let style = Style {
+            guard_bytes: usize::try_from(self.guard_bytes).unwrap_or(usize::MAX),
+            core_dumps: self.core_dumps,
+        };
+        Ok(LinuxHost::assemble(lineage, site, thread, keeper, pool, style))
     }
 }

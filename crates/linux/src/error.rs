@@ -62,6 +62,12 @@ pub enum OpenError {
     /// Thread delivery was asked for together with user-mode-only faults.
     #[error("thread delivery is for faults of system calls: it needs UserMode::Full")]
     ThreadNeedsFull,
+    /// A page of the pool holds more than a page, however it is written.
+    #[error(
+        "the kernel makes huge pages in memory files, so memory could not be freed page by page: \
+         echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled"
+    )]
+    HugePool,
     /// Something every Linux gives, refused: out of memory or descriptors.
     #[error("{what} was refused (error {errno}); see RLIMIT_NOFILE, RLIMIT_AS and the machine's free memory")]
     Resources {

@@ -16,6 +16,9 @@ use memfold_mm::host::{Host, HostError, Protection, Twin};
 use crate::arena::Arenas;
 use crate::builder::Builder;
 use crate::fault::{Delivery, FaultSink, Site};
+use crate::keep::{Keeper, Kept};
+use crate::ksm::{Choice, Ksm};
+use crate::lineage::{Lineage, Own};
 use crate::pages::Shown;
 use crate::pool::Pool;
 use crate::scan::SCAN_PAGES;
@@ -30,17 +33,32 @@ use crate::uffd::Stores;
 ///
 /// All methods may be called from any thread; the rules about one page or one space at a time are those of
 /// [`Host`]. Dropping the host closes its windows; nobody may be using them.
+///
+/// A child of `fork(2)` that inherits a host must not use it (see [`is_inherited`](Self::is_inherited)); dropping it
+/// there does nothing.
 #[derive(Debug)]
 pub struct LinuxHost {
+    lineage: Lineage,
     // Stopped before the rest goes:
-    thread: Option<FaultThread>,
+    thread: Own<Option<FaultThread>>,
+    keeper: Own<Option<Keeper>>,
     // Atomic: record number + 1 by space, 0 when there is no window; changed by `open` and `close`.
-    windows: Sparse<AtomicU32>,
+    windows: Own<Sparse<AtomicU32>>,
     // Immutable after build; each guards itself. Records point to the site.
-    site: Arc<Site>,
-    pub(crate) pool: Pool,
-    arenas: Arenas,
-    guard_bytes: usize,
+    site: Own<Arc<Site>>,
+    pub(crate) pool: Own<Pool>,
+    arenas: Own<Arenas>,
+    ksm: Ksm,
+    style: Style,
+}
+
+/// How windows are to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Style {
+    /// Inaccessible bytes after each, at least.
+    pub(crate) guard_bytes: usize,
+    /// Whether core dumps have them.
+    pub(crate) core_dumps: bool,
 }
 
 /// An open window, as programs use it.
@@ -70,6 +88,30 @@ impl LinuxHost {
         self.site.attach(sink);
     }
 
+    /// The process that made this host.
+    #[must_use]
+    pub fn lineage(&self) -> Lineage {
+        self.lineage
+    }
+
+    /// Whether this process is a child of `fork(2)` of the one that made the host: then windows, pool and descriptors
+    /// are not its own, and nothing but this, [`window`](Self::window) and [`lineage`](Self::lineage) may be called. Two loads.
+    #[must_use]
+    pub fn is_inherited(&self) -> bool {
+        self.lineage.is_inherited()
+    }
+
+    /// In a child of `fork(2)`: closes the child's copies of the host's descriptors, so that the pool's memory does not
+    /// live as long as the child. Nothing otherwise, and nothing the second time.
+    pub fn renounce(&self) {
+        if self.is_inherited() {
+            let pages = &self.site.pages;
+            let [fence, file] = self.pool.kept();
+            let kept = [pages.uffd().kept(), pages.pagemap().kept(), fence, file];
+            kept.into_iter().for_each(Kept::renounce);
+        }
+    }
+
     /// How faults arrive.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
@@ -92,7 +134,7 @@ impl LinuxHost {
     #[must_use]
     pub fn locate(&self, addr: usize) -> Option<(SpaceNo, PageNo)> {
         let inside = table::enter(addr)?;
-        std::ptr::eq(inside.site(), &raw const *self.site).then(|| (inside.space(), inside.page(addr).0))
+        std::ptr::eq(inside.site(), Arc::as_ptr(&self.site)).then(|| (inside.space(), inside.page(addr).0))
     }
 
     /// Bytes of memory that the pool holds now.
@@ -105,18 +147,23 @@ impl LinuxHost {
 
     /// Joins what the builder has opened.
     pub(crate) fn assemble(
+        lineage: Lineage,
         site: Arc<Site>,
         thread: Option<FaultThread>,
+        keeper: Option<Keeper>,
         pool: Pool,
-        guard_bytes: usize,
+        style: Style,
     ) -> Self {
         Self {
-            thread,
-            windows: Sparse::new(),
-            site,
-            pool,
-            arenas: Arenas::new(),
-            guard_bytes,
+            lineage,
+            thread: Own::new(lineage, thread),
+            keeper: Own::new(lineage, keeper),
+            windows: Own::new(lineage, Sparse::new()),
+            site: Own::new(lineage, site),
+            pool: Own::new(lineage, pool),
+            arenas: Own::new(lineage, Arenas::new()),
+            ksm: Ksm::default(),
+            style,
         }
     }
 
@@ -158,9 +205,23 @@ impl LinuxHost {
 
     /// Turns a slot of the arena into a window: everything in order before it becomes accessible.
     fn equip(&self, slot: Span, home: PoolPage, len: u32) -> Result<(), Errno> {
-        sys::map_window(slot, self.pool.fd(), home.0 * PAGE_SIZE as u64)?;
+        sys::map_window(slot, self.pool.fd()?, home.0 * PAGE_SIZE as u64)?;
+        if self.keep_out_ksm() {
+            sys::unmergeable(slot)?;
+        }
         sys::dont_fork(slot)?;
+        if !self.style.core_dumps {
+            sys::dont_dump(slot)?;
+        }
+        if self.pool.is_by_mapping() {
+            // Where files get huge pages, the kernel would also look for places to make some afterwards.
+            let _ = sys::not_huge(slot);
+        }
         self.site.pages.uffd().register(slot)?;
+        if self.delivery() == Delivery::Thread {
+            // Memory that is locked is populated when it becomes accessible: by faults, for which we would wait.
+            sys::unlock(slot)?;
+        }
         sys::allow(slot.head(len as usize), Allowed::All)
     }
 
@@ -175,6 +236,46 @@ impl LinuxHost {
         // The kernel has no memory for the mapping: the slot is lost until the host goes, its memory is not.
         self.site.pages.drop_pages(slot);
         let _ = sys::allow(slot, Allowed::Nothing);
+    }
+
+    /// Asks whether the kernel merges this process's memory. If that is news, keeps it out of the windows that are open.
+    fn keep_out_ksm(&self) -> bool {
+        let choice = self.ksm.ask();
+        if choice == Choice::NewlyIn && self.part_from_ksm() != 0 {
+            self.ksm.suspect();
+        }
+        choice != Choice::Out
+    }
+
+    /// Keeps the kernel's merging out of all open windows; how many there are.
+    fn part_from_ksm(&self) -> u32 {
+        let mut open = 0;
+        for place in self.windows.iter() {
+            // Acquire: pairs with `open`.
+            let number = place.load(Ordering::Acquire).checked_sub(1);
+            // A number that is another host's window by now: no harm.
+            if let Some(inside) = number.and_then(|number| RecordNo::from_number(number).enter()) {
+                // Refused for want of memory: `copy_to_pool` finds out what came of it.
+                let _ = sys::unmergeable(inside.slot());
+                open += 1;
+            }
+        }
+        open
+    }
+
+    /// Asks the kernel whether it merges this process's memory, and keeps it out of windows (see `ksm.rs`). True when it
+    /// may have taken protections away since this was last asked: the manager should look (`Mm::audit`). A system
+    /// call; one a window besides where the process has opted in.
+    pub fn watch_ksm(&self) -> bool {
+        if self.keep_out_ksm() {
+            self.part_from_ksm();
+        }
+        self.ksm.take_suspicion()
+    }
+
+    /// The same without asking: whether an `open` since has found a reason to look. A load.
+    pub fn suspects_ksm(&self) -> bool {
+        self.ksm.take_suspicion()
     }
 
     fn close_number(&self, number: RecordNo) {
@@ -203,7 +304,7 @@ impl Host for LinuxHost {
         // A window page beyond the end of the pool could not be filled.
         self.pool.reserve(home.0 + u64::from(reserve))?;
         let bytes = (reserve as usize * PAGE_SIZE)
-            .checked_add(self.guard_bytes)
+            .checked_add(self.style.guard_bytes)
             .ok_or(HostError::NoMemory)?;
         let slot = self.arenas.take(bytes)?;
         if let Err(errno) = self.equip(slot, home, len) {
@@ -216,7 +317,7 @@ impl Host for LinuxHost {
             space,
             reserve,
             len,
-            site: &raw const *self.site,
+            site: Arc::as_ptr(&self.site),
         };
         let Some(number) = table::open(&opening) else {
             self.retire(slot);
@@ -305,7 +406,16 @@ impl Host for LinuxHost {
         self.site.pages.copy(page, bytes.as_ptr() as usize, shown)
     }
 
+    fn writable(&self, space: SpaceNo, run: Run) -> u64 {
+        assert!(run.len as usize <= SCAN_PAGES, "one bit a page: {run:?}");
+        self.site.pages.writable(self.span(space, run))
+    }
+
     fn protect(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        if self.ksm.opted_in() {
+            // The process may have opted out and in again meanwhile.
+            sys::unmergeable(self.record(space).slot())?;
+        }
         self.site.pages.protect(self.span(space, run), Stores::Fault)
     }
 
@@ -343,7 +453,12 @@ impl Host for LinuxHost {
     }
 
     fn copy_to_pool(&self, space: SpaceNo, run: Run, to: PoolPage) -> Result<(), HostError> {
-        self.pool.write_span(self.span(space, run), to)
+        let span = self.span(space, run);
+        // Looked at whatever may have taken the protection away: from here the bytes reach others.
+        if !self.site.pages.is_protected(span) {
+            return Err(HostError::Unprotected);
+        }
+        self.pool.write_span(span, to)
     }
 
     fn pool_write(&self, at: PoolPage, bytes: &PageBytes) -> Result<(), HostError> {
@@ -370,8 +485,14 @@ impl Host for LinuxHost {
 
 impl Drop for LinuxHost {
     fn drop(&mut self) {
+        if self.is_inherited() {
+            // Windows, pool and thread are the parent's; the parts know that as well.
+            self.renounce();
+            return;
+        }
         // Nobody uses a window any more, so no fault is on its way to the thread.
         drop(self.thread.take());
+        drop(self.keeper.take());
         for place in self.windows.iter() {
             // Relaxed: exclusive access.
             if let Some(number) = place.swap(0, Ordering::Relaxed).checked_sub(1) {

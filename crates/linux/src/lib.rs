@@ -7,8 +7,8 @@
 //! stands in `sys.rs` and its children, memory is named by `Span`s only. From the bottom up:
 //! `abi` (the kernel's structures), `inject` (faults on purpose), `span`, `sys`, `scan` and `uffd` (what
 //! the kernel's page table holds, and how it is changed), `pages` (the steps of the trait), `sparse`,
-//! `pool`, `arena`, `table` (address to window), `fault` (the sink), `context`, `guest`, `chain`, `sigbus`,
-//! `thread` (how faults arrive), `twins` (pages compared in place), `opening`, `probe`, `error`, and `builder` and `host`, which join them.
+//! `pool`, `arena`, `keep` (descriptors that stay), `ksm` (the kernel's merging), `lineage` (parents and children of `fork(2)`), `table` (address to window), `fault` (the sink), `context`, `guest`, `chain`, `sigbus`,
+//! `thread` (how faults arrive), `twins` (pages compared in place), `opening`, `group` (control groups), `probe`, `error`, and `builder` and `host`, which join them.
 
 mod abi;
 mod arena;
@@ -17,9 +17,13 @@ mod chain;
 mod context;
 mod error;
 mod fault;
+mod group;
 mod guest;
 mod host;
 pub mod inject;
+mod keep;
+mod ksm;
+mod lineage;
 mod opening;
 mod pages;
 mod pool;
@@ -39,6 +43,7 @@ pub use error::OpenError;
 pub use fault::{Delivery, FaultReply, FaultSink, LostReply};
 pub use guest::{GUEST_RANGES, GuestCode, GuestTableFull, register_guest_code};
 pub use host::{LinuxHost, Window};
+pub use lineage::{Lineage, Own};
 pub use opening::{Door, FEATURES, Feature, UserMode};
-pub use probe::{Huge, Overcommit, Report, memory_bytes, probe};
+pub use probe::{Huge, Overcommit, Report, group_memory_bytes, memory_bytes, probe};
 pub use sys::clock::thread_cpu_time;

@@ -4,10 +4,12 @@
 //! on one descriptor and agreed upon on another. Called by `host.rs` and `probe.rs`.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use crate::abi;
 use crate::error::OpenError;
 use crate::fault::Delivery;
+use crate::keep::Holder;
 use crate::sys::{self, Errno};
 use crate::uffd::{Uffd, handshake};
 
@@ -185,11 +187,21 @@ pub(crate) fn choose(there: u64, delivery: Delivery) -> Result<u64, OpenError> {
     Ok(chosen)
 }
 
+/// A userfaultfd that turns every fault on an empty page into a signal, or an error of the system call that touched it.
+pub(crate) fn open_fence(mode: UserMode, holder: &Arc<Holder>) -> Result<Uffd, OpenError> {
+    let (fd, _) = descriptor(mode)?;
+    let features = abi::FEATURE_SIGBUS | abi::FEATURE_MISSING_SHMEM;
+    Uffd::agree(fd, features, holder).map_err(|Errno(errno)| OpenError::Resources {
+        what: "userfaultfd's handshake",
+        errno,
+    })
+}
+
 /// A userfaultfd ready for `delivery`.
-pub(crate) fn open(mode: UserMode, delivery: Delivery) -> Result<Uffd, OpenError> {
+pub(crate) fn open(mode: UserMode, delivery: Delivery, holder: &Arc<Holder>) -> Result<Uffd, OpenError> {
     let chosen = choose(features(mode)?, delivery)?;
     let (fd, _) = descriptor(mode)?;
-    Uffd::agree(fd, chosen).map_err(|Errno(errno)| OpenError::Resources {
+    Uffd::agree(fd, chosen, holder).map_err(|Errno(errno)| OpenError::Resources {
         what: "userfaultfd's handshake",
         errno,
     })

@@ -23,6 +23,7 @@
 //! a handler thread that call could wait for the handler, which may wait for us: there the page is emptied
 //! and filled. One lock, `unpoisoned`: `show_zero` and poisoning exclude each other.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use memfold_mm::addr::{PAGE_SIZE, PageBytes};
@@ -54,7 +55,7 @@ enum Break {
 #[derive(Debug)]
 pub(crate) struct Pages {
     // Immutable after build; each is guarded by the kernel.
-    uffd: Uffd,
+    uffd: Arc<Uffd>,
     pagemap: Pagemap,
     how: Break,
     // Atomic; set once:
@@ -63,7 +64,7 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    pub(crate) fn new(uffd: Uffd, pagemap: Pagemap, delivery: Delivery) -> Self {
+    pub(crate) fn new(uffd: Arc<Uffd>, pagemap: Pagemap, delivery: Delivery) -> Self {
         let how = match delivery {
             Delivery::InThread => Break::InPlace,
             Delivery::Thread => Break::ByRefill,
@@ -80,6 +81,10 @@ impl Pages {
 
     pub(crate) fn uffd(&self) -> &Uffd {
         &self.uffd
+    }
+
+    pub(crate) fn pagemap(&self) -> &Pagemap {
+        &self.pagemap
     }
 
     /// Shows the pool pages of `span`, stepping over pages that are there. An error means the first
@@ -120,6 +125,10 @@ impl Pages {
             insist("protecting zero pages", || {
                 self.uffd.protect(span.head(width(mapped)), Stores::Fault)
             });
+        }
+        if mapped == 0 && refused == Some(Errno(libc::EBADF)) {
+            // The descriptors are gone, and nothing was shown.
+            return Err(HostError::Closed);
         }
         let seen = self.look(span);
         let mut stored = seen.present & !seen.zero;
@@ -352,6 +361,24 @@ impl Pages {
     pub(crate) fn poison_used(&self) -> bool {
         // Relaxed: who met a poisoned page learnt of it from the kernel, which orders that after the store.
         self.poison_used.load(Ordering::Relaxed)
+    }
+
+    /// Which private pages of `span`, at most 64, can be stored to without a fault.
+    pub(crate) fn writable(&self, span: Span) -> u64 {
+        let mut writable = 0;
+        insist("scanning pages", || {
+            writable = self.pagemap.writable(span)?;
+            Ok(())
+        });
+        writable
+    }
+
+    /// Whether each store to `span`, all of it private, is a fault.
+    pub(crate) fn is_protected(&self, span: Span) -> bool {
+        let pieces = (0..span.pages()).step_by(SCAN_PAGES);
+        pieces
+            .into_iter()
+            .all(|at| self.writable(span.skip(at).head(SCAN_PAGES)) == 0)
     }
 
     /// A scan that cannot fail: it needs no memory, only patience with signals.

@@ -6,21 +6,31 @@
 //! taken away when its whole range is freed. Found without a lock in a sparse table; made and taken away
 //! under `changing`. Who reads through one holds the pool page (the contract of `Host`), so its range is
 //! not wholly freed at that time. Called by `host.rs`.
+//!
+//! A process that locks or populates all its memory (`mlockall`) must not fill the holes of the file through a direct
+//! mapping: so that is fenced by a userfaultfd, by which touching a hole is an error. And the pool is made of single
+//! pages, whatever the machine's setting about huge ones: where a page written by position turns out to hold more than a
+//! page (tried when the pool is made), pages are written into the direct mappings, which never get huge ones.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use memfold_mm::addr::{PAGE_SIZE, PageBytes, PoolPage};
 use memfold_mm::host::HostError;
 use memfold_sync::{Mutex, Rank};
 
+use crate::keep::{Holder, Kept};
 use crate::span::{self, Span};
 use crate::sparse::Sparse;
-use crate::sys::{self, Errno};
-use crate::uffd::insist;
+use crate::sys::{self, Allowed, Errno};
+use crate::uffd::{Progress, Stores, Uffd, insist};
 
 /// Pages of one direct mapping: 1 GiB.
 const PIECE_PAGES: u64 = 1 << 18;
+
+/// Pages of the pool in which a first page is written: two huge pages of the usual size.
+const TRIAL_PAGES: u64 = 1024;
 
 /// The longest pool: as many pieces as the sparse table has places.
 const MAX_PAGES: u64 = PIECE_PAGES * Sparse::<AtomicUsize>::PLACES as u64;
@@ -28,7 +38,12 @@ const MAX_PAGES: u64 = PIECE_PAGES * Sparse::<AtomicUsize>::PLACES as u64;
 /// The memfd and its direct mappings.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    fd: OwnedFd,
+    fd: Kept,
+    /// Turns holes of direct mappings into errors.
+    fence: Arc<Uffd>,
+    // Immutable after `new`:
+    by_mapping: bool,
+    dumped: bool,
     // Atomic; only grows, under `changing`.
     pages: AtomicU64,
     // Atomic: the address of each piece's direct mapping, 0 when there is none; changed under `changing`.
@@ -40,20 +55,58 @@ fn offset(page: PoolPage) -> u64 {
     page.0 * PAGE_SIZE as u64
 }
 
+/// A whole direct mapping.
+fn mapping(base: usize) -> Span {
+    // SAFETY: mapped by `direct`, and not unmapped before its piece is forgotten.
+    unsafe { Span::new(base, PIECE_PAGES as usize * PAGE_SIZE) }
+}
+
 impl Pool {
-    pub(crate) fn new() -> Result<Self, Errno> {
-        let fd = sys::open::memfd()?;
-        let changing = Mutex::new(Rank::Host, ());
-        Ok(Self {
-            fd,
+    /// An empty pool; `dumped`: its pages are part of core dumps.
+    pub(crate) fn new(holder: &Arc<Holder>, fence: Arc<Uffd>, dumped: bool) -> Result<Self, Errno> {
+        let mut pool = Self {
+            fd: Kept::new(sys::open::memfd()?, holder)?,
+            fence,
+            by_mapping: false,
+            dumped,
             pages: AtomicU64::new(0),
             direct: Sparse::new(),
-            changing,
-        })
+            changing: Mutex::new(Rank::Host, ()),
+        };
+        pool.by_mapping = !pool.holds_what_is_written()?;
+        if pool.by_mapping && !pool.holds_what_is_written()? {
+            return Err(Errno(libc::EOPNOTSUPP));
+        }
+        Ok(pool)
     }
 
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+    /// Writes a page, where there would be room for a huge one, and asks the kernel what the file holds now.
+    fn holds_what_is_written(&self) -> Result<bool, Errno> {
+        let trial = |error| match error {
+            HostError::NoMemory => Errno(libc::ENOMEM),
+            HostError::Os(code) => Errno(code),
+            _ => Errno(libc::EIO),
+        };
+        self.reserve(TRIAL_PAGES).map_err(trial)?;
+        self.write(PoolPage(0), &[1; PAGE_SIZE]).map_err(trial)?;
+        let held = sys::held(self.fd()?)?;
+        sys::punch(self.fd()?, 0, TRIAL_PAGES * PAGE_SIZE as u64)?;
+        Ok(held <= PAGE_SIZE as u64)
+    }
+
+    /// Whether pages are written through mappings, because the file would get huge ones otherwise.
+    pub(crate) fn is_by_mapping(&self) -> bool {
+        self.by_mapping
+    }
+
+    /// The file, which is ours at this moment: what is written is never somebody else's. One `fstat`.
+    pub(crate) fn fd(&self) -> Result<BorrowedFd<'_>, Errno> {
+        self.fd.checked()
+    }
+
+    /// Its descriptors: the fence's (which may be the host's as well) and the file's.
+    pub(crate) fn kept(&self) -> [&Kept; 2] {
+        [self.fence.kept(), &self.fd]
     }
 
     /// Makes the pool at least `pages` long. Also readies the table of direct mappings, so that a fault
@@ -70,7 +123,7 @@ impl Pool {
         // Relaxed: changed only under the lock that is held.
         let old = self.pages.load(Ordering::Relaxed);
         if pages > old {
-            sys::truncate(self.fd(), pages * PAGE_SIZE as u64)?;
+            sys::truncate(self.fd()?, pages * PAGE_SIZE as u64)?;
             for piece in old / PIECE_PAGES..=(pages - 1) / PIECE_PAGES {
                 self.direct.make(piece as usize);
             }
@@ -81,7 +134,11 @@ impl Pool {
     }
 
     pub(crate) fn write(&self, at: PoolPage, bytes: &PageBytes) -> Result<(), HostError> {
-        match sys::write_at(self.fd(), bytes, offset(at))? {
+        if self.by_mapping {
+            self.write_by_mapping(bytes.as_ptr() as usize, 1, at)?;
+            return Ok(());
+        }
+        match sys::write_at(self.fd()?, bytes, offset(at))? {
             PAGE_SIZE => Ok(()),
             _ => Err(HostError::NoMemory),
         }
@@ -92,7 +149,11 @@ impl Pool {
         let (mut rest, mut at) = (from, to);
         while !rest.is_empty() {
             // A short write stands at a page border, or the machine has no memory for the next page.
-            let pages = sys::write_span_at(self.fd(), rest, offset(at))? / PAGE_SIZE;
+            let pages = if self.by_mapping {
+                self.write_by_mapping(rest.addr(), rest.pages(), at)?
+            } else {
+                sys::write_span_at(self.fd()?, rest, offset(at))? / PAGE_SIZE
+            };
             if pages == 0 {
                 return Err(HostError::NoMemory);
             }
@@ -101,8 +162,29 @@ impl Pool {
         Ok(())
     }
 
+    /// Writes pages from address `from` on to the free pages from `to` on, as many as one step does.
+    fn write_by_mapping(&self, from: usize, pages: usize, to: PoolPage) -> Result<usize, HostError> {
+        let here = (PIECE_PAGES - to.0 % PIECE_PAGES).min(pages as u64) as usize;
+        let Some(target) = self.direct(to) else {
+            return Err(HostError::NoMemory);
+        };
+        // SAFETY: pages of a direct mapping, which lives while somebody writes a page of it (see the header).
+        let target = unsafe { Span::new(target, here * PAGE_SIZE) };
+        match self.fence.copy(target, from, Stores::Pass) {
+            Progress::All => Ok(here),
+            Progress::Part(done) => Ok(done),
+            // A free page is a hole, unless an earlier write of a run was cut short.
+            Progress::Exists => {
+                // SAFETY: the caller's page, readable without a fault.
+                let from = unsafe { Span::new(from, PAGE_SIZE) };
+                Ok(sys::write_span_at(self.fd()?, from, offset(to))? / PAGE_SIZE)
+            }
+            Progress::Refused(errno) => Err(errno.into()),
+        }
+    }
+
     pub(crate) fn read(&self, at: PoolPage, out: &mut PageBytes) -> Result<(), HostError> {
-        match sys::read_at(self.fd(), out, offset(at))? {
+        match sys::read_at(self.fd()?, out, offset(at))? {
             PAGE_SIZE => Ok(()),
             _ => Err(HostError::Os(libc::EIO)),
         }
@@ -131,7 +213,7 @@ impl Pool {
     pub(crate) fn free(&self, first: PoolPage, len: u32) {
         let end = first.0 + u64::from(len);
         insist("freeing pool pages", || {
-            sys::punch(self.fd(), offset(first), u64::from(len) * PAGE_SIZE as u64)
+            sys::punch(self.fd()?, offset(first), u64::from(len) * PAGE_SIZE as u64)
         });
         for piece in first.0.div_ceil(PIECE_PAGES)..end / PIECE_PAGES {
             self.forget_direct(piece as usize);
@@ -151,17 +233,34 @@ impl Pool {
         // Relaxed: changed only under the lock that is held.
         let mut base = place.load(Ordering::Relaxed);
         if base == 0 {
-            let start = at.0 / PIECE_PAGES * PIECE_PAGES;
-            base = sys::map_direct(
-                self.fd(),
-                offset(PoolPage(start)),
-                PIECE_PAGES as usize * PAGE_SIZE,
-            )
-            .ok()?;
+            base = self.map_piece(at.0 / PIECE_PAGES).ok()?;
             // Release: publishes the mapping.
             place.store(base, Ordering::Release);
         }
         Some(base + within)
+    }
+
+    /// A direct mapping: everything in order before it becomes accessible, so that nobody populates it.
+    fn map_piece(&self, piece: u64) -> Result<usize, Errno> {
+        let start = offset(PoolPage(piece * PIECE_PAGES));
+        let base = sys::map_direct(self.fd()?, start, PIECE_PAGES as usize * PAGE_SIZE)?;
+        let whole = mapping(base);
+        // Refused: a child of fork(2) could read the pool, and a core dump has it, huge pages would be possible. No harm.
+        let _ = sys::dont_fork(whole);
+        let _ = sys::not_huge(whole);
+        if !self.dumped {
+            let _ = sys::dont_dump(whole);
+        }
+        let fenced = self.fence.register_missing(whole);
+        let ready = fenced
+            .and_then(|()| sys::unlock(whole))
+            .and_then(|()| sys::allow(whole, Allowed::Loads));
+        if let Err(errno) = ready {
+            // SAFETY: mapped above; nobody knows it.
+            unsafe { sys::unmap(base, whole.len()) };
+            return Err(errno);
+        }
+        Ok(base)
     }
 
     fn forget_direct(&self, piece: usize) {
@@ -180,12 +279,14 @@ impl Pool {
 
     /// Bytes of memory that the pool holds.
     pub(crate) fn held(&self) -> Result<u64, HostError> {
-        Ok(sys::held(self.fd())?)
+        Ok(sys::held(self.fd()?)?)
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        // Whoever else has a reference still (a child of fork(2)): the memory goes now.
+        let _ = self.fd().and_then(|fd| sys::truncate(fd, 0));
         let pages = *self.pages.get_mut();
         for piece in 0..pages.div_ceil(PIECE_PAGES) {
             self.forget_direct(piece as usize);

@@ -4,10 +4,12 @@
 //! What cannot be read is `None`.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::abi;
 use crate::error::OpenError;
 use crate::fault::Delivery;
+use crate::group;
 use crate::opening::{self, Door, FEATURES, UserMode};
 use crate::scan::Pagemap;
 use crate::sys::{self, Errno, open::Limit};
@@ -28,8 +30,8 @@ pub enum Overcommit {
 pub enum Huge {
     /// The pool is made of single pages, as it must be for memory to be freed page by page.
     No,
-    /// The setting (its name) makes the kernel use huge pages in the pool: freed pages may go on holding
-    /// memory.
+    /// The setting (its name) makes the kernel use huge pages in files: the pool is then written through a mapping
+    /// that cannot have them, which is a little slower.
     Yes(String),
 }
 
@@ -58,6 +60,8 @@ pub struct Report {
     pub huge_pool: Option<Huge>,
     /// Bytes of memory of the machine.
     pub total_ram: Option<u64>,
+    /// Bytes of memory that the process's control group may hold, or one above it; `None`: no limit, or it cannot be read.
+    pub group_limit: Option<u64>,
     /// Bytes of address space that the process may use; `None`: no limit.
     pub address_space_limit: Option<u64>,
     /// Bytes that the process may lock; `None`: no limit.
@@ -72,7 +76,7 @@ pub struct Report {
 #[must_use]
 pub fn probe() -> Report {
     let door = |mode| opening::descriptor(mode).map(|(_, door)| door);
-    let pagemap_scan = Pagemap::open()
+    let pagemap_scan = Pagemap::open(&Arc::default())
         .map(drop)
         .map_err(|Errno(errno)| OpenError::NoPagemapScan { errno });
     Report {
@@ -94,6 +98,7 @@ pub fn probe() -> Report {
         },
         huge_pool: read("/sys/kernel/mm/transparent_hugepage/shmem_enabled").and_then(|text| huge(&text)),
         total_ram: read("/proc/meminfo").and_then(|text| total_ram(&text)),
+        group_limit: group::limit(),
         address_space_limit: sys::open::limit(Limit::AddressSpace),
         memlock_limit: sys::open::limit(Limit::Memlock),
         file_size_limit: sys::open::limit(Limit::FileSize),
@@ -170,6 +175,7 @@ impl fmt::Display for Report {
         };
         writeln!(f, "huge pages in the pool    {huge}")?;
         writeln!(f, "memory, bytes             {}", setting(self.total_ram))?;
+        writeln!(f, "control group, bytes      {}", bytes(self.group_limit))?;
         writeln!(f, "address space, bytes      {}", bytes(self.address_space_limit))?;
         writeln!(f, "locked memory, bytes      {}", bytes(self.memlock_limit))?;
         writeln!(f, "file size, bytes          {}", bytes(self.file_size_limit))?;
@@ -195,6 +201,12 @@ fn read(path: &str) -> Option<String> {
 
 fn number(path: &str) -> Option<u64> {
     read(path)?.parse().ok()
+}
+
+/// Bytes of memory that the process's control group may hold, or one above it; `None`: no limit, or it cannot be read.
+#[must_use]
+pub fn group_memory_bytes() -> Option<u64> {
+    group::limit()
 }
 
 /// Bytes of memory that the machine has, 16 GiB when it does not say.

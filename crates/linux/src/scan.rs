@@ -4,12 +4,13 @@
 //! others from changing that page. It is used in three places that know what may change (see
 //! `pages.rs`). Nothing shared but the descriptor, which the kernel guards.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use memfold_mm::addr::PAGE_SIZE;
 
 use crate::abi;
 use crate::inject::{Call, refuse};
+use crate::keep::{Holder, Kept};
 use crate::span::Span;
 use crate::sys::{self, Errno};
 
@@ -27,20 +28,32 @@ pub(crate) struct Seen {
     pub(crate) pool: u64,
 }
 
+/// Which pages a scan tells of: those in all of these categories, and in one of those (if any are named).
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    all: u64,
+    any: u64,
+}
+
 /// The process's page table.
 #[derive(Debug)]
 pub(crate) struct Pagemap {
-    fd: OwnedFd,
+    fd: Kept,
 }
 
 impl Pagemap {
     /// Opens it, and sees whether this kernel can scan.
-    pub(crate) fn open() -> Result<Self, Errno> {
+    pub(crate) fn open(holder: &Arc<Holder>) -> Result<Self, Errno> {
         let pagemap = Self {
-            fd: sys::open::pagemap()?,
+            fd: Kept::new(sys::open::pagemap()?, holder)?,
         };
         pagemap.look(0, 0, &mut [abi::PageRegion::default()])?;
         Ok(pagemap)
+    }
+
+    /// Its descriptor.
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.fd
     }
 
     /// What the pages of `span`, at most 64, show at this moment.
@@ -73,7 +86,45 @@ impl Pagemap {
         Ok(seen)
     }
 
+    /// Which private pages of `span`, at most 64, can be stored to without a fault.
+    pub(crate) fn writable(&self, span: Span) -> Result<u64, Errno> {
+        assert!(
+            span.pages() <= SCAN_PAGES,
+            "one bit a page: {} pages",
+            span.pages()
+        );
+        let mut regions = [abi::PageRegion::default(); SCAN_PAGES];
+        let private = Wanted {
+            all: abi::PAGE_IS_WRITTEN,
+            any: abi::PAGE_IS_PRESENT | abi::PAGE_IS_SWAPPED,
+        };
+        let found = self.find(span.addr(), span.len(), private, &mut regions)?;
+        let mut writable = 0;
+        for region in &regions[..found] {
+            if region.categories & (abi::PAGE_IS_FILE | abi::PAGE_IS_PFNZERO) == 0 {
+                let first = (region.start as usize - span.addr()) / PAGE_SIZE;
+                writable |= mask((region.end - region.start) as usize / PAGE_SIZE) << first;
+            }
+        }
+        Ok(writable)
+    }
+
     fn look(&self, start: usize, len: usize, out: &mut [abi::PageRegion]) -> Result<usize, Errno> {
+        let present = Wanted {
+            all: abi::PAGE_IS_PRESENT,
+            any: 0,
+        };
+        self.find(start, len, present, out)
+    }
+
+    /// The stretches of pages of one kind; all of a page that is wanted, how many there are.
+    fn find(
+        &self,
+        start: usize,
+        len: usize,
+        wanted: Wanted,
+        out: &mut [abi::PageRegion],
+    ) -> Result<usize, Errno> {
         refuse(Call::Scan)?;
         let mut arg = abi::ScanArg {
             size: size_of::<abi::ScanArg>() as u64,
@@ -81,13 +132,17 @@ impl Pagemap {
             end: (start + len) as u64,
             vec: out.as_mut_ptr() as u64,
             vec_len: out.len() as u64,
-            category_mask: abi::PAGE_IS_PRESENT,
+            category_mask: wanted.all,
+            category_anyof_mask: wanted.any,
             return_mask: abi::PAGE_IS_FILE | abi::PAGE_IS_PRESENT | abi::PAGE_IS_PFNZERO,
             ..abi::ScanArg::default()
         };
-        // SAFETY: the structure belongs to the request, and the kernel writes at most
-        // `vec_len` regions, plain numbers, into the exclusive slice.
-        unsafe { sys::ioctl(self.fd.as_fd(), abi::PAGEMAP_SCAN, &mut arg) }.map(|n| n as usize)
+        let found = self.fd.with(|fd| {
+            // SAFETY: the structure belongs to the request, and the kernel writes at most
+            // `vec_len` regions, plain numbers, into the exclusive slice.
+            unsafe { sys::ioctl(fd, abi::PAGEMAP_SCAN, &mut arg) }
+        });
+        found.map(|n| n as usize)
     }
 }
 

@@ -6,7 +6,7 @@
 //! the functions of `sys.rs` which remap, protect or empty memory can be safe: they take a
 //! `Span`. A plain `Copy` value; immutable.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use memfold_mm::addr::{PAGE_SIZE, PageBytes};
 use memfold_mm::host::SAMPLES;
@@ -76,8 +76,8 @@ impl Span {
         self.part(pages, self.pages() - pages)
     }
 
-    /// Copies bytes in, from byte `start` on. Other threads may use the memory meanwhile; the pages are there
-    /// and writable (pinned).
+    /// Copies bytes in, from byte `start` on, by words where they are aligned. Other threads may use the memory
+    /// meanwhile, also through this; the pages are there and writable (pinned).
     pub(crate) fn copy_in(self, start: usize, bytes: &[u8]) {
         assert!(
             start + bytes.len() <= self.len,
@@ -85,9 +85,21 @@ impl Span {
             bytes.len(),
             self.len
         );
-        // SAFETY: the target lies inside the span, which is mapped memory of ours (see `new`) that no Rust
-        // reference points into, so it cannot overlap `bytes`.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), (self.addr + start) as *mut u8, bytes.len()) };
+        let at = self.addr + start;
+        let (head, rest) = bytes.split_at(bytes.len().min(at.next_multiple_of(8) - at));
+        let (words, tail) = rest.split_at(rest.len() / 8 * 8);
+        let first_word = at + head.len();
+        // SAFETY: bytes inside the span, mapped memory of ours (see `new`) that no Rust reference points into.
+        unsafe { store_bytes(at, head) };
+        for (n, word) in words.chunks_exact(8).enumerate() {
+            // SAFETY: as above; aligned, by the head's length.
+            let to = unsafe { &*((first_word + n * 8) as *const AtomicU64) };
+            let word = u64::from_ne_bytes(word.try_into().expect("eight bytes"));
+            // Relaxed: the order of what programs store is theirs.
+            to.store(word, Ordering::Relaxed);
+        }
+        // SAFETY: as the head.
+        unsafe { store_bytes(first_word + words.len(), tail) };
     }
 
     /// Copies the first page out, word by word: the page is present, and programs may be storing to it
@@ -166,6 +178,19 @@ pub(crate) enum Wanted {
 pub(crate) unsafe fn samples(page: usize) -> [u64; 2] {
     // SAFETY: aligned words inside the page.
     SAMPLES.map(|at| unsafe { word(page + at) })
+}
+
+/// Stores bytes one by one; programs may be using the memory.
+///
+/// # Safety
+/// It is there to be stored to.
+unsafe fn store_bytes(addr: usize, bytes: &[u8]) {
+    for (n, byte) in bytes.iter().enumerate() {
+        // SAFETY: by the caller's contract; an atomic may be stored to whoever else does.
+        let to = unsafe { &*((addr + n) as *const AtomicU8) };
+        // Relaxed: the order of what programs store is theirs.
+        to.store(*byte, Ordering::Relaxed);
+    }
 }
 
 /// A word that programs may be storing to.

@@ -5,7 +5,8 @@
 
 use std::sync::OnceLock;
 
-const LEAF: usize = 1024;
+/// How many values are made together.
+pub(crate) const LEAF: usize = 1024;
 const LEAVES: usize = 1024;
 
 /// [`Sparse::PLACES`] values of `T`, all at their default until written.

@@ -32,6 +32,8 @@ impl From<Errno> for HostError {
     fn from(errno: Errno) -> Self {
         match errno.0 {
             libc::ENOMEM | libc::ENOSPC | libc::EDQUOT => Self::NoMemory,
+            // No descriptor but ours is ever named, so the program has closed it.
+            libc::EBADF => Self::Closed,
             code => Self::Os(code),
         }
     }
@@ -55,6 +57,10 @@ fn restarted(mut call: impl FnMut() -> i64) -> Result<u64, Errno> {
 /// Makes the file `len` bytes long.
 pub(crate) fn truncate(fd: BorrowedFd<'_>, len: u64) -> Result<(), Errno> {
     refuse(Call::Truncate)?;
+    // Beyond the process's limit for files the kernel sends a deadly signal instead of an error.
+    if open::limit(open::Limit::FileSize).is_some_and(|most| len > most) {
+        return Err(Errno(libc::EFBIG));
+    }
     let len = i64::try_from(len).map_err(|_| Errno(libc::EFBIG))?;
     // SAFETY: changes the length of a file; growing it moves no mapping.
     restarted(|| unsafe { i64::from(libc::ftruncate(fd.as_raw_fd(), len)) }).map(drop)
@@ -172,6 +178,20 @@ pub(crate) fn map_arena(len: usize) -> Result<usize, Errno> {
     map(len, libc::PROT_NONE, NOTHING, -1, 0)
 }
 
+/// Maps `len` bytes of zeros that are zeros again in a child that `fork(2)` makes.
+pub(crate) fn map_wiped(len: usize) -> Result<usize, Errno> {
+    let prot = libc::PROT_READ | libc::PROT_WRITE;
+    let addr = map(len, prot, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)?;
+    // SAFETY: memory that has just been mapped and that nobody else knows.
+    let wiped = unsafe { libc::madvise(addr as *mut c_void, len, libc::MADV_WIPEONFORK) };
+    if let Err(errno) = checked(i64::from(wiped)) {
+        // SAFETY: as above.
+        unsafe { unmap(addr, len) };
+        return Err(errno);
+    }
+    Ok(addr)
+}
+
 /// Makes `span` inaccessible and empty; what was mapped there is gone.
 pub(crate) fn seal(span: Span) -> Result<(), Errno> {
     refuse(Call::Seal)?;
@@ -190,12 +210,12 @@ pub(crate) fn map_window(span: Span, pool: BorrowedFd<'_>, at: u64) -> Result<()
     )
 }
 
-/// Maps the pool's bytes from `at` on, shared, to read only.
+/// Maps the pool's bytes from `at` on, shared, inaccessible so far.
 pub(crate) fn map_direct(pool: BorrowedFd<'_>, at: u64, len: usize) -> Result<usize, Errno> {
     refuse(Call::MapDirect)?;
     map(
         len,
-        libc::PROT_READ,
+        libc::PROT_NONE,
         libc::MAP_SHARED | libc::MAP_NORESERVE,
         pool.as_raw_fd(),
         at,
@@ -205,7 +225,7 @@ pub(crate) fn map_direct(pool: BorrowedFd<'_>, at: u64, len: usize) -> Result<us
 /// Gives addresses back to the kernel.
 ///
 /// # Safety
-/// They were mapped by [`map_arena`] or [`map_direct`] and nobody uses them any more.
+/// They were mapped by [`map_arena`], [`map_direct`] or [`map_wiped`] and nobody uses them any more.
 pub(crate) unsafe fn unmap(addr: usize, len: usize) {
     // SAFETY: by the caller's word nobody uses the addresses. A failure leaks addresses, nothing else.
     unsafe { libc::munmap(addr as *mut c_void, len) };
@@ -216,6 +236,8 @@ pub(crate) unsafe fn unmap(addr: usize, len: usize) {
 pub(crate) enum Allowed {
     /// Loads and stores, through faults.
     All,
+    /// Loads.
+    Loads,
     /// Nothing; an access is a segmentation violation.
     Nothing,
 }
@@ -225,6 +247,7 @@ pub(crate) fn allow(span: Span, allowed: Allowed) -> Result<(), Errno> {
     refuse(Call::Allow)?;
     let prot = match allowed {
         Allowed::All => libc::PROT_READ | libc::PROT_WRITE,
+        Allowed::Loads => libc::PROT_READ,
         Allowed::Nothing => libc::PROT_NONE,
     };
     // SAFETY: the addresses are an arena's of ours, to which no Rust reference points.
@@ -244,6 +267,37 @@ fn advise(span: Span, advice: c_int) -> Result<(), Errno> {
 pub(crate) fn dont_fork(span: Span) -> Result<(), Errno> {
     refuse(Call::DontFork)?;
     advise(span, libc::MADV_DONTFORK)
+}
+
+/// Keeps the kernel's own merging (KSM) away from `span`.
+pub(crate) fn unmergeable(span: Span) -> Result<(), Errno> {
+    advise(span, libc::MADV_UNMERGEABLE)
+}
+
+/// Whether the process lets the kernel merge its memory (`PR_SET_MEMORY_MERGE`).
+pub(crate) fn merges_all() -> bool {
+    const PR_GET_MEMORY_MERGE: c_int = 68;
+    // SAFETY: asks for a setting; a kernel that does not know the question refuses.
+    unsafe { libc::prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0) == 1 }
+}
+
+/// Leaves `span` out of core dumps.
+pub(crate) fn dont_dump(span: Span) -> Result<(), Errno> {
+    advise(span, libc::MADV_DONTDUMP)
+}
+
+/// Keeps huge pages out of `span`. An error where the kernel knows none.
+pub(crate) fn not_huge(span: Span) -> Result<(), Errno> {
+    advise(span, libc::MADV_NOHUGEPAGE)
+}
+
+/// Takes the lock off `span` that a process which locks all its memory (`mlockall`) has put on it.
+pub(crate) fn unlock(span: Span) -> Result<(), Errno> {
+    // SAFETY: changes what may become of pages, not what they hold.
+    checked(i64::from(unsafe {
+        libc::munlock(span.addr() as *const c_void, span.len())
+    }))
+    .map(drop)
 }
 
 /// Empties the pages of `span`, also when the process has locked its memory.
@@ -268,6 +322,12 @@ pub(crate) unsafe fn ioctl<T>(fd: BorrowedFd<'_>, request: u64, argument: &mut T
     let argument = std::ptr::from_mut(argument);
     // SAFETY: the caller vouches for the pair of request and structure.
     restarted(|| i64::from(unsafe { libc::ioctl(fd.as_raw_fd(), request as libc::Ioctl, argument) }))
+}
+
+/// The calling thread's number in the system.
+pub(crate) fn thread_number() -> i32 {
+    // SAFETY: asks for a number.
+    unsafe { libc::gettid() }
 }
 
 /// Lets other threads run, while waiting for one of them.

@@ -8,8 +8,10 @@
 //! Before a record's fields stands a [`Gate`], whose race models are beside it: the fields change only while it is closed
 //! and nobody is inside. `close` waits for those inside, who finish without it, because nothing they wait for is held by who
 //! closes. The free records stand under one lock, taken to open and close only.
+//!
+//! A child of `fork(2)` inherits table and records, but none of the windows: it enters none of them (each record knows
+//! the generation that opened it), and its own windows take records of its own, under a lock of its own.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use memfold_mm::addr::{PAGE_SIZE, PageNo, PoolPage, SpaceNo};
@@ -17,8 +19,9 @@ use memfold_sync::{Gate, Mutex, Rank};
 
 use crate::arena::GRANULE;
 use crate::fault::Site;
+use crate::lineage;
 use crate::span::Span;
-use crate::sparse::Sparse;
+use crate::sparse::{LEAF, Sparse};
 use crate::sys;
 
 /// How many bits a user address has.
@@ -32,12 +35,15 @@ const PLACES: usize = 1 << (ADDRESS_BITS - GRANULE.trailing_zeros());
 /// A record's number + 1, or 0. Untouched parts cost no memory.
 static TABLE: [AtomicU32; PLACES] = [const { AtomicU32::new(0) }; PLACES];
 static RECORDS: Sparse<Record> = Sparse::new();
-static FREE: OnceLock<Mutex<FreeRecords>> = OnceLock::new();
+/// How many records were made, ancestors' included.
+static MADE: AtomicUsize = AtomicUsize::new(0);
+/// This process's free records, or those of an ancestor. What it points to is never freed.
+static FREE: AtomicPtr<FreeRecords> = AtomicPtr::new(std::ptr::null_mut());
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct FreeRecords {
-    free: Vec<u32>,
-    made: u32,
+    generation: u64,
+    numbers: Mutex<Vec<u32>>,
 }
 
 /// One window, as the handler sees it.
@@ -45,6 +51,7 @@ struct FreeRecords {
 pub(crate) struct Record {
     gate: Gate,
     // Written while the gate is closed and nobody is inside:
+    generation: AtomicU64,
     base: AtomicUsize,
     bytes: AtomicUsize,
     home: AtomicU64,
@@ -66,8 +73,44 @@ pub(crate) struct Inside {
     _inside: memfold_sync::Inside<'static>,
 }
 
-fn free_records() -> &'static Mutex<FreeRecords> {
-    FREE.get_or_init(|| Mutex::new(Rank::Host, FreeRecords::default()))
+/// Those of this process. An ancestor's are left alone: their lock may be held by a thread that is not here.
+fn free_records() -> &'static Mutex<Vec<u32>> {
+    let generation = lineage::generation();
+    // Acquire: pairs with the publishing exchange.
+    let known = FREE.load(Ordering::Acquire);
+    // SAFETY: null, or leaked below and never freed.
+    if let Some(records) = unsafe { known.as_ref() }.filter(|records| records.generation == generation) {
+        return &records.numbers;
+    }
+    if !known.is_null() {
+        // A thread of the parent may have been about to make a leaf of records, and never ends that here.
+        // Relaxed: a number; who makes records of it publishes them by the table.
+        let _ = MADE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |made| {
+            Some(made.next_multiple_of(LEAF))
+        });
+    }
+    let numbers = Mutex::new(Rank::Host, Vec::new());
+    let fresh = Box::into_raw(Box::new(FreeRecords { generation, numbers }));
+    // AcqRel: publishes ours, or takes the other thread's. Acquire: as above.
+    let current = match FREE.compare_exchange(known, fresh, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => fresh,
+        // Ours is lost, which costs a few bytes, once in a process.
+        Err(theirs) => theirs,
+    };
+    // SAFETY: leaked, here or by the other thread.
+    unsafe { &(*current).numbers }
+}
+
+/// The number of a record that nobody uses.
+fn free_number() -> Option<u32> {
+    let free = free_records().lock().pop();
+    free.or_else(|| {
+        // Relaxed: as above.
+        let made = MADE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |made| {
+            (made < Sparse::<Record>::PLACES).then_some(made + 1)
+        });
+        Some(u32::try_from(made.ok()?).expect("fewer records than that"))
+    })
 }
 
 /// What a new window is.
@@ -86,17 +129,7 @@ pub(crate) struct Opening {
 
 /// Makes a window known. `None`: there are more windows than records.
 pub(crate) fn open(opening: &Opening) -> Option<RecordNo> {
-    let number = {
-        let mut records = free_records().lock();
-        match records.free.pop() {
-            Some(number) => number,
-            None if records.made as usize == Sparse::<Record>::PLACES => return None,
-            None => {
-                records.made += 1;
-                records.made - 1
-            }
-        }
-    };
+    let number = free_number()?;
     let record = RECORDS.make(number as usize);
     let Opening {
         slot,
@@ -107,6 +140,8 @@ pub(crate) fn open(opening: &Opening) -> Option<RecordNo> {
         site,
     } = *opening;
     // Relaxed: published by the gate below.
+    record.generation.store(lineage::generation(), Ordering::Relaxed);
+    // Relaxed: as above.
     record.base.store(slot.addr(), Ordering::Relaxed);
     record.bytes.store(slot.len(), Ordering::Relaxed); // Relaxed: as above.
     record.home.store(home.0, Ordering::Relaxed); // Relaxed: as above.
@@ -130,7 +165,7 @@ pub(crate) fn close(number: RecordNo) {
         TABLE[place].store(0, Ordering::Relaxed);
     }
     record.gate.close(sys::yield_now);
-    free_records().lock().free.push(number.0);
+    free_records().lock().push(number.0);
 }
 
 fn places(slot: Span) -> std::ops::Range<usize> {
@@ -146,6 +181,10 @@ pub(crate) fn enter(addr: usize) -> Option<Inside> {
         .checked_sub(1)?;
     let record = RECORDS.get(number as usize)?;
     let _inside = record.gate.enter()?;
+    // Relaxed: the gate is open, so this is the window's. Another process's window is no memory of ours.
+    if record.generation.load(Ordering::Relaxed) != lineage::generation() {
+        return None;
+    }
     // A record that was reused meanwhile is another window's: then this address has none.
     record.slot().offset_of(addr).map(|_| Inside { record, _inside })
 }
@@ -158,6 +197,13 @@ impl RecordNo {
 
     pub(crate) fn from_number(number: u32) -> Self {
         Self(number)
+    }
+
+    /// Enters the window, if it is still open.
+    pub(crate) fn enter(self) -> Option<Inside> {
+        let record = self.record();
+        let _inside = record.gate.enter()?;
+        Some(Inside { record, _inside })
     }
 
     pub(crate) fn record(self) -> &'static Record {
@@ -203,6 +249,11 @@ impl Inside {
         let site = self.record.site.load(Ordering::Relaxed);
         // SAFETY: a site outlives its windows, and this window is not closed while `self` lives.
         unsafe { &*site }
+    }
+
+    /// The whole slot of the window.
+    pub(crate) fn slot(&self) -> Span {
+        self.record.slot()
     }
 
     pub(crate) fn space(&self) -> SpaceNo {

@@ -5,15 +5,21 @@
 //! handler does so in its name. A failed fault poisons the page, so that the waiting thread gets a signal
 //! (`sigbus.rs`); what the page holds for others leaves it first. It stops when the bell rings, and is
 //! joined before the host goes (or, when the host goes on that very thread, ends by itself soon after).
+//!
+//! It has a table of descriptors of its own and is the host's keeper (`keep.rs`), so it answers faults whatever the program
+//! closes. The price: a host that goes on this very thread leaves its numbers open in the process (the pool is cut to
+//! nothing, so no memory stays).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use memfold_mm::addr::Access;
+use memfold_mm::host::HostError;
 
 use crate::abi;
 use crate::fault::{FaultReply, Site, ask};
+use crate::keep::{Holder, Kept};
 use crate::sys::{self, Errno};
 use crate::table;
 
@@ -23,18 +29,42 @@ const BATCH: usize = 16;
 /// The running thread; dropping it stops it and waits for its end.
 #[derive(Debug)]
 pub(crate) struct FaultThread {
-    bell: Arc<OwnedFd>,
+    bell: Arc<Bell>,
     handle: Option<JoinHandle<()>>,
 }
 
+/// Both ends.
+#[derive(Debug)]
+struct Bell {
+    listen: Kept,
+    ring: Kept,
+}
+
 impl FaultThread {
-    pub(crate) fn start(site: Arc<Site>) -> Result<Self, Errno> {
-        let bell = Arc::new(sys::open::bell()?);
+    /// Starts it; `numbers` are the host's descriptors.
+    pub(crate) fn start(
+        site: Arc<Site>,
+        holder: &Arc<Holder>,
+        mut numbers: Vec<RawFd>,
+    ) -> Result<Self, Errno> {
+        let (listen, ring) = sys::open::bell()?;
+        let (listen, ring) = (Kept::new(listen, holder)?, Kept::new(ring, holder)?);
+        numbers.extend([listen.number(), ring.number()]);
+        let bell = Arc::new(Bell { listen, ring });
         let heard = Arc::clone(&bell);
+        let holder = Arc::clone(holder);
+        let (ready, wait) = std::sync::mpsc::channel();
         let handle = std::thread::Builder::new()
             .name("memfold-fault".into())
-            .spawn(move || serve(&site, &heard))
+            .spawn(move || {
+                // Refused: it works with the process's table.
+                holder.become_holder(&numbers);
+                let _ = ready.send(());
+                serve(&site, &heard);
+                holder.end_holding();
+            })
             .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EAGAIN)))?;
+        let _ = wait.recv();
         Ok(Self {
             bell,
             handle: Some(handle),
@@ -44,7 +74,11 @@ impl FaultThread {
 
 impl Drop for FaultThread {
     fn drop(&mut self) {
-        let rung = sys::open::ring(self.bell.as_fd());
+        let rung = self.bell.ring.checked().and_then(sys::open::ring);
+        if rung == Err(Errno(libc::EBADF)) {
+            // The program has closed it, and it cannot be had back: the thread goes on, for nobody.
+            return;
+        }
         assert!(rung.is_ok(), "a bell can be rung: {rung:?}");
         let Some(handle) = self.handle.take() else { return };
         // On the thread itself, when the last sink was dropped there: it ends by itself, and uses nothing but
@@ -60,17 +94,24 @@ impl Drop for FaultThread {
 }
 
 /// Ends when the bell rings.
-fn serve(site: &Site, bell: &OwnedFd) {
+fn serve(site: &Site, bell: &Bell) {
     sys::signal::block_all();
     let mut messages = [abi::Message::default(); BATCH];
+    let uffd = site.pages.uffd().kept().unchecked();
     loop {
-        let waited = sys::open::wait_readable(bell.as_fd(), site.pages.uffd().fd());
+        let waited = sys::open::wait_readable(bell.listen.unchecked(), uffd);
         let (stop, _) = waited.expect("waiting needs no memory and no right");
         if stop {
             return;
         }
-        let read = sys::open::read_messages(site.pages.uffd().fd(), &mut messages);
-        let count = read.expect("a userfaultfd with its handshake done can be read");
+        let count = match sys::open::read_messages(uffd, &mut messages) {
+            Ok(count) => count,
+            Err(errno) => {
+                // Only where it has no table of its own, and the program has closed the descriptor. Threads wait for us.
+                eprintln!("faults cannot be read any more: {}", HostError::from(errno));
+                std::process::abort();
+            }
+        };
         for message in &messages[..count] {
             if message.event == abi::EVENT_PAGEFAULT {
                 resolve(site, message);

@@ -7,12 +7,14 @@
 //! No lock; the kernel guards the descriptor. Opening it, and what may be missing, is in `probe.rs`.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use memfold_mm::addr::PAGE_SIZE;
 use memfold_mm::host::{HostError, Protection};
 
 use crate::abi;
 use crate::inject::{Call, refuse};
+use crate::keep::{Holder, Kept};
 use crate::span::Span;
 use crate::sys::{self, Errno};
 
@@ -45,7 +47,7 @@ pub(crate) enum Stores {
 /// A userfaultfd with its features agreed upon.
 #[derive(Debug)]
 pub(crate) struct Uffd {
-    fd: OwnedFd,
+    fd: Kept,
 }
 
 fn range(span: Span) -> abi::Range {
@@ -57,25 +59,45 @@ fn range(span: Span) -> abi::Range {
 
 impl Uffd {
     /// Agrees with the kernel on `features`.
-    pub(crate) fn agree(fd: OwnedFd, features: u64) -> Result<Self, Errno> {
+    pub(crate) fn agree(fd: OwnedFd, features: u64, holder: &Arc<Holder>) -> Result<Self, Errno> {
         handshake(fd.as_fd(), features)?;
+        let fd = Kept::new(fd, holder)?;
         Ok(Self { fd })
     }
 
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+    /// Its descriptor.
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.fd
+    }
+
+    /// A request with a structure of `abi.rs`.
+    ///
+    /// # Safety
+    /// As for [`sys::ioctl`].
+    unsafe fn request<T>(&self, request: u64, argument: &mut T) -> Result<u64, Errno> {
+        // SAFETY: the caller's word.
+        self.fd.with(|fd| unsafe { sys::ioctl(fd, request, argument) })
     }
 
     /// Makes every fault on `span` ours.
     pub(crate) fn register(&self, span: Span) -> Result<(), Errno> {
+        self.register_for(span, abi::REGISTER_ALL)
+    }
+
+    /// Makes faults on empty pages of `span` ours.
+    pub(crate) fn register_missing(&self, span: Span) -> Result<(), Errno> {
+        self.register_for(span, abi::REGISTER_MISSING)
+    }
+
+    fn register_for(&self, span: Span, mode: u64) -> Result<(), Errno> {
         refuse(Call::Register)?;
         let mut arg = abi::Register {
             range: range(span),
-            mode: abi::REGISTER_ALL,
+            mode,
             ioctls: 0,
         };
         // SAFETY: structure and request belong together; the range is an arena's of ours.
-        unsafe { sys::ioctl(self.fd(), abi::UFFDIO_REGISTER, &mut arg) }.map(drop)
+        unsafe { self.request(abi::UFFDIO_REGISTER, &mut arg) }.map(drop)
     }
 
     /// Shows the pool pages that belong to `span`, protected.
@@ -88,8 +110,7 @@ impl Uffd {
                 done: 0,
             };
             // SAFETY: structure and request belong together; the range is an arena's of ours.
-            unsafe { sys::ioctl(self.fd(), abi::UFFDIO_CONTINUE, &mut arg) }
-                .map_err(|errno| (errno, arg.done))
+            unsafe { self.request(abi::UFFDIO_CONTINUE, &mut arg) }.map_err(|errno| (errno, arg.done))
         })
     }
 
@@ -103,8 +124,7 @@ impl Uffd {
                 done: 0,
             };
             // SAFETY: structure and request belong together; the range is an arena's of ours.
-            unsafe { sys::ioctl(self.fd(), abi::UFFDIO_ZEROPAGE, &mut arg) }
-                .map_err(|errno| (errno, arg.done))
+            unsafe { self.request(abi::UFFDIO_ZEROPAGE, &mut arg) }.map_err(|errno| (errno, arg.done))
         })
     }
 
@@ -124,7 +144,7 @@ impl Uffd {
             };
             // SAFETY: structure and request belong together; the destination is an arena's of
             // ours, the source is only read.
-            unsafe { sys::ioctl(self.fd(), abi::UFFDIO_COPY, &mut arg) }.map_err(|errno| (errno, arg.done))
+            unsafe { self.request(abi::UFFDIO_COPY, &mut arg) }.map_err(|errno| (errno, arg.done))
         })
     }
 
@@ -143,7 +163,7 @@ impl Uffd {
                 mode,
             };
             // SAFETY: structure and request belong together; the range is an arena's of ours.
-            unsafe { sys::ioctl(self.fd(), abi::UFFDIO_WRITEPROTECT, &mut arg) }.map_err(|errno| (errno, 0))
+            unsafe { self.request(abi::UFFDIO_WRITEPROTECT, &mut arg) }.map_err(|errno| (errno, 0))
         });
         match progress {
             Progress::All => Ok(()),
@@ -162,7 +182,7 @@ impl Uffd {
                 done: 0,
             };
             // SAFETY: structure and request belong together; the range is an arena's of ours.
-            unsafe { sys::ioctl(self.fd(), abi::UFFDIO_POISON, &mut arg) }.map_err(|errno| (errno, arg.done))
+            unsafe { self.request(abi::UFFDIO_POISON, &mut arg) }.map_err(|errno| (errno, arg.done))
         })
     }
 
@@ -170,7 +190,7 @@ impl Uffd {
     pub(crate) fn wake(&self, span: Span) {
         let mut arg = range(span);
         // SAFETY: structure and request belong together; waking changes no memory.
-        let woken = unsafe { sys::ioctl(self.fd(), abi::UFFDIO_WAKE, &mut arg) };
+        let woken = unsafe { self.request(abi::UFFDIO_WAKE, &mut arg) };
         assert!(
             woken.is_ok(),
             "waking a range of ours is never refused: {woken:?}"

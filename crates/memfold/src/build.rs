@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::memory::{Inner, Memory};
+use crate::warning::Warning;
 use memfold_linux::{Delivery, LinuxHost};
 use memfold_mm::{Config, Merging, Mm, OnLoss, UNLIMITED};
 use memfold_stores::CompressedStore;
@@ -18,6 +19,7 @@ pub struct MemoryBuilder {
     merging: Merging,
     merge_share: f64,
     on_loss: OnLoss,
+    core_dumps: bool,
 }
 
 impl Default for MemoryBuilder {
@@ -31,6 +33,7 @@ impl Default for MemoryBuilder {
             merging: Merging::Off,
             merge_share: 0.0,
             on_loss: OnLoss::default(),
+            core_dumps: false,
         }
     }
 }
@@ -103,7 +106,15 @@ impl MemoryBuilder {
         self
     }
 
-    /// Builds it.
+    /// Whether core dumps of the process contain what spaces hold in memory. They do not by default: a dump would be as large as
+    /// all spaces together, and what is evicted is not readable in it.
+    #[must_use]
+    pub fn core_dumps(mut self, contain: bool) -> Self {
+        self.core_dumps = contain;
+        self
+    }
+
+    /// Builds it. What works but may go wrong later is in [`Memory::warnings`].
     ///
     /// # Errors
     /// [`Error::Machine`] when this process may not use userfaultfd, with the setting that mends it;
@@ -112,6 +123,7 @@ impl MemoryBuilder {
         let host = LinuxHost::builder()
             .delivery(self.delivery)
             .guard_bytes(self.guard_bytes)
+            .core_dumps(self.core_dumps)
             .build()?;
         let config = Config {
             limit_bytes: self.budget_bytes,
@@ -120,7 +132,8 @@ impl MemoryBuilder {
             store_bytes: CompressedStore::FIXED_BYTES,
         };
         let mm = Mm::new(host, CompressedStore::new(), config)?;
-        let inner = Arc::new(Inner::new(mm, self.merging, self.on_loss));
+        let warnings = Warning::about(self.budget_bytes);
+        let inner = Arc::new(Inner::new(mm, self.merging, self.on_loss, warnings));
         inner.join(self.background && self.budget_bytes != UNLIMITED);
         if self.merge_share > 0.0 {
             inner.start_merger(self.merge_share);

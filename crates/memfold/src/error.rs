@@ -31,6 +31,11 @@ pub enum Error {
         /// Length of the space.
         len: u64,
     },
+    /// This process is a child of `fork(2)`, and the memory is its parent's; nothing was done.
+    #[error(
+        "this process is a child of fork(2) and the memory is its parent's: exit, call exec, or build a Memory of this process's own"
+    )]
+    Forked,
     /// A size is not a whole number of pages, or is none at all.
     #[error("{bytes} bytes are not a possible size: 1 byte to {most} are")]
     BadSize {

@@ -26,6 +26,20 @@
 //!
 //! Memory whose contents refer to themselves by offset (a Wasm linear memory, a guest's RAM, database pages) can be
 //! forked inside one process. Memory full of absolute pointers cannot: the fork stands at another address.
+//!
+//! # Processes that call `fork(2)`
+//!
+//! A child of `fork(2)` inherits the handles, but the memory stays its parent's. In the child:
+//!
+//! * it may `exec`, exit, unwind and drop everything: drops do nothing, and the parent's memory stays as it is;
+//! * each operation on an inherited [`Memory`], [`Space`] or [`Pinned`] that can fail answers [`Error::Forked`], without
+//!   waiting for a lock; those that cannot fail answer with nothing (`stats` with zeros, `reclaim` with 0), but
+//!   [`Space::as_ptr`], [`Space::len`] and [`Space::reserve`], which say what is so in the parent;
+//! * the addresses of inherited spaces are not mapped: an access is a segmentation violation;
+//! * it may build a [`Memory`] of its own, which works like any other. So it goes on in children of the child.
+//!
+//! The child is told before it takes a lock, so it does not matter what other threads of the parent were doing. (That the
+//! allocator works in a child of a process with threads is up to the C library: glibc's does.)
 #![forbid(unsafe_code)]
 
 mod build;
@@ -37,6 +51,7 @@ mod pin;
 mod reclaimer;
 mod space;
 mod stats;
+mod warning;
 
 pub use build::MemoryBuilder;
 pub use error::{BuildError, Error, Failure, SpaceError};
@@ -48,6 +63,7 @@ pub use memory::Memory;
 pub use pin::Pinned;
 pub use space::{Space, SpaceSize};
 pub use stats::{Counts, MemoryStats, MergeStep, Sharing, SpaceStats, StoreStats, Usage};
+pub use warning::Warning;
 
 /// Bytes of one page.
 pub const PAGE_SIZE: usize = memfold_mm::addr::PAGE_SIZE;

@@ -14,14 +14,22 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 #[derive(Debug)]
 pub(crate) struct Manager(RwLock<Mm<LinuxHost, CompressedStore>>);
 
+/// Being inside.
+pub(crate) type Entered<'a> = RwLockReadGuard<'a, Mm<LinuxHost, CompressedStore>>;
+
 impl Manager {
     pub fn new(mm: Mm<LinuxHost, CompressedStore>) -> Self {
         Self(RwLock::new(mm))
     }
 
     /// The manager, for one operation. Allocates nothing; for signal handlers as well, since faults are synchronous.
-    pub fn enter(&self) -> RwLockReadGuard<'_, Mm<LinuxHost, CompressedStore>> {
+    pub fn enter(&self) -> Entered<'_> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same without waiting, for a child of `fork(2)`, in which nobody may be there to let it in.
+    pub fn try_enter(&self) -> Option<Entered<'_>> {
+        self.0.try_read().ok()
     }
 
     /// Frees tables that are not in use, if there are more than a few, and if nobody is inside; some of them, so that nobody

@@ -6,42 +6,71 @@
 
 use crate::build::MemoryBuilder;
 use crate::error::Error;
-use crate::manager::Manager;
+use crate::manager::{Entered, Manager};
 use crate::merger::{Merger, STEP_PAGES};
 use crate::reclaimer::Reclaimer;
 use crate::space::{Space, SpaceSize};
 use crate::stats::MemoryStats;
-use memfold_linux::{FaultReply, FaultSink, LinuxHost, LostReply};
+use crate::warning::Warning;
+use memfold_linux::{FaultReply, FaultSink, LinuxHost, LostReply, Own, Window};
 use memfold_mm::addr::{Access, PageNo, SpaceNo};
 use memfold_mm::host::Domain;
 use memfold_mm::{Effort, MergeStep, Merging, Mm, OnLoss, Sharing};
 use memfold_stores::CompressedStore;
-use std::sync::{Arc, OnceLock, RwLockReadGuard, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    mm: Manager,
+    // Private, so that everybody asks first whether it is this process's own.
+    mm: Own<Manager>,
     reclaimer: OnceLock<Reclaimer>,
     merger: OnceLock<Merger>,
     merging: Merging,
     on_loss: OnLoss,
+    warnings: Vec<Warning>,
 }
 
 impl Inner {
-    pub fn new(mm: Mm<LinuxHost, CompressedStore>, merging: Merging, on_loss: OnLoss) -> Self {
+    pub fn new(
+        mm: Mm<LinuxHost, CompressedStore>,
+        merging: Merging,
+        on_loss: OnLoss,
+        warnings: Vec<Warning>,
+    ) -> Self {
         Self {
-            mm: Manager::new(mm),
+            mm: Own::new(mm.host().lineage(), Manager::new(mm)),
             reclaimer: OnceLock::new(),
             merger: OnceLock::new(),
             merging,
             on_loss,
+            warnings,
         }
     }
 
-    /// The manager, for one operation.
-    pub fn mm(&self) -> RwLockReadGuard<'_, Mm<LinuxHost, CompressedStore>> {
-        self.mm.enter()
+    /// The manager, for every operation: a child of `fork(2)`, in which its locks may be held for ever by threads that
+    /// are not there, does not get it.
+    pub fn mm(&self) -> Result<Entered<'_>, Error> {
+        if self.mm.is_inherited() {
+            return Err(Error::Forked);
+        }
+        Ok(self.mm.enter())
+    }
+
+    /// The window of a living space. A child of `fork(2)` may ask too, and waits for nobody: it may get `None`.
+    pub fn window(&self, space: SpaceNo) -> Option<Window> {
+        if self.mm.is_inherited() {
+            return self.mm.try_enter()?.host().window(space);
+        }
+        let window = self.mm.enter().host().window(space);
+        Some(window.expect("a living space has a window"))
+    }
+
+    /// A child of `fork(2)` closes its copies of the descriptors, if it can have them without waiting.
+    pub fn renounce(&self) {
+        if let Some(mm) = self.mm.try_enter() {
+            mm.host().renounce();
+        }
     }
 
     /// Frees tables that are not in use, when nobody is in the manager.
@@ -49,10 +78,26 @@ impl Inner {
         self.mm.give_back();
     }
 
+    /// Looks after what the machine may have done to windows: now and then, from the background threads.
+    pub fn watch(&self) {
+        let mm = self.mm.enter();
+        if mm.host().watch_ksm() {
+            mm.audit();
+        }
+    }
+
+    /// The same after a window was opened, which looks at the machine itself.
+    pub fn opened(&self) {
+        let mm = self.mm.enter();
+        if mm.host().suspects_ksm() {
+            mm.audit();
+        }
+    }
+
     /// Lets faults arrive, and starts the reclaimer if it is wanted.
     pub fn join(self: &Arc<Self>, background: bool) {
         let weak: Weak<Self> = Arc::downgrade(self);
-        self.mm().host().attach(weak.clone());
+        self.mm.enter().host().attach(weak.clone());
         if background {
             let _ = self.reclaimer.set(Reclaimer::start(weak));
         }
@@ -67,9 +112,10 @@ impl Inner {
 
     /// The merger's work: one step. Whether there is anything to merge at all.
     pub fn merge_step(&self) -> bool {
+        self.watch();
         let merger = self.merger.get();
         let _working = merger.map(Merger::pause);
-        let step = self.mm().merge(STEP_PAGES, Effort::Steady);
+        let step = self.mm.enter().merge(STEP_PAGES, Effort::Steady);
         if let Some(merger) = merger {
             merger.note_cpu();
         }
@@ -85,44 +131,58 @@ impl Inner {
 impl Inner {
     /// The reclaimer's work: until the budget is at its high watermark, or nothing more can go.
     pub fn reclaim_ahead(&self) {
+        self.watch();
         let reclaimer = self.reclaimer.get();
         let _working = reclaimer.map(Reclaimer::pause);
         if let Some(reclaimer) = reclaimer {
             reclaimer.began();
         }
-        if self.mm().doomed() != 0 {
-            self.mm().drop_doomed();
+        if self.mm.enter().doomed() != 0 {
+            self.mm.enter().drop_doomed();
         }
-        if self.mm().wants_reclaim() {
-            while self.mm().reclaim_in_background() {}
+        if self.mm.enter().wants_reclaim() {
+            while self.mm.enter().reclaim_in_background() {}
         }
         self.give_back();
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // In a child of fork(2) the manager is not dropped; its descriptors need not stay.
+        self.renounce();
+    }
+}
+
 impl FaultSink for Inner {
     fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> FaultReply {
-        let reply = match self.mm().fault(space, page, access) {
+        let mm = self.mm.enter();
+        let reply = match mm.fault(space, page, access) {
             Ok(()) => FaultReply::Resolved,
             Err(_) => FaultReply::Failed,
         };
-        if let Some(reclaimer) = self.reclaimer.get().filter(|_| self.mm().wants_reclaim()) {
+        if let Some(reclaimer) = self.reclaimer.get().filter(|_| mm.wants_reclaim()) {
             reclaimer.wake();
         }
         reply
     }
 
+    fn stuck(&self, space: SpaceNo, page: PageNo) {
+        self.mm.enter().lost(space, page);
+    }
+
     fn lost(&self, space: SpaceNo, page: PageNo) -> LostReply {
-        match self.mm().on_loss(space) {
+        let mm = self.mm.enter();
+        match mm.on_loss(space) {
             OnLoss::Signal => LostReply::Signal,
             OnLoss::Abort => LostReply::Abort,
-            OnLoss::Sink if self.mm().sink(space, page).is_ok() => LostReply::Repeat,
+            OnLoss::Sink if mm.sink(space, page).is_ok() => LostReply::Repeat,
             OnLoss::Sink => LostReply::Signal,
         }
     }
 
     fn vacate(&self, space: SpaceNo, page: PageNo) -> bool {
-        self.mm().vacate(space, page) == Ok(true)
+        self.mm.enter().vacate(space, page) == Ok(true)
     }
 }
 
@@ -139,10 +199,16 @@ impl Memory {
         MemoryBuilder::default()
     }
 
+    /// What was found at building that may go wrong later: for a log, or for people.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.0.warnings
+    }
+
     /// A new space of zeros. Its pages are never shared with those of other spaces but its forks.
     ///
     /// # Errors
-    /// [`Error::BadSize`]; [`Error::Space`] when there is no room for it, or no addresses.
+    /// [`Error::BadSize`]; [`Error::Space`] when there is no room for it, or no addresses; [`Error::Forked`].
     pub fn create(&self, size: SpaceSize) -> Result<Space, Error> {
         self.create_in(size, Domain::default())
     }
@@ -153,62 +219,65 @@ impl Memory {
     /// # Errors
     /// As [`create`](Self::create).
     pub fn create_in(&self, size: SpaceSize, domain: Domain) -> Result<Space, Error> {
-        let no = self.0.mm().create(size.pages()?, domain)?;
+        let no = self.0.mm()?.create(size.pages()?, domain)?;
         let space = Space::new(self.0.clone(), no);
+        self.0.opened();
         space.set_merging(self.0.merging)?;
         space.set_on_loss(self.0.on_loss)?;
         Ok(space)
     }
 
-    /// What is held and what was done so far.
+    /// What is held and what was done so far. All zeros in a child of `fork(2)`.
     #[must_use]
     pub fn stats(&self) -> MemoryStats {
         MemoryStats::read(&self.0)
     }
 
-    /// Moves up to `pages` frames to the store now; returns how many went.
+    /// Moves up to `pages` frames to the store now; returns how many went. None in a child of `fork(2)`.
     pub fn reclaim(&self, pages: u32) -> u32 {
-        self.0.mm().reclaim(pages)
+        self.0.mm().map_or(0, |mm| mm.reclaim(pages))
     }
 
     /// Looks at every page of every space that takes part, now, and merges what is equal.
     ///
     /// # Errors
-    /// [`Error::Space`] when the budget has no room for the list of spaces.
+    /// [`Error::Space`] when the budget has no room for the list of spaces; [`Error::Forked`].
     pub fn merge_now(&self) -> Result<MergeStep, Error> {
-        Ok(self.0.mm().merge_round(None)?)
+        Ok(self.0.mm()?.merge_round(None)?)
     }
 
     /// Starts the thread that merges, as [`MemoryBuilder::merge_cpu_percent`] would have: for who has something to do first. Does
-    /// nothing when it runs already.
+    /// nothing when it runs already, and nothing in a child of `fork(2)`.
     ///
     /// # Panics
     /// When `percent` is negative, or not a number.
     pub fn merge_in_background(&self, percent: f64) {
         assert!(percent >= 0.0, "{percent} per cent of a core");
-        if percent > 0.0 {
+        if percent > 0.0 && self.0.mm().is_ok() {
             self.0.start_merger((percent / 100.0).min(1.0));
         }
     }
 
     /// What the spaces of a domain, or all spaces, share in memory, by merging and by forks. Takes time in proportion to
-    /// their size.
+    /// their size. Nothing in a child of `fork(2)`.
     #[must_use]
     pub fn sharing(&self, domain: Option<Domain>) -> Sharing {
-        self.0.mm().sharing(domain)
+        self.0.mm().map(|mm| mm.sharing(domain)).unwrap_or_default()
     }
 
     /// Checks every invariant of the manager by a full scan; call it when no thread uses any space. The
     /// background threads rest meanwhile.
     ///
     /// # Errors
-    /// A line for each invariant that does not hold: memfold has a bug, or memory was corrupted.
+    /// A line for each invariant that does not hold: memfold has a bug, or memory was corrupted. In a child of `fork(2)`
+    /// the text of [`Error::Forked`].
     pub fn check(&self) -> Result<(), Vec<String>> {
+        let mm = self.0.mm().map_err(|forked| vec![forked.to_string()])?;
         let _resting = self.0.reclaimer.get().map(Reclaimer::pause);
         let _merged = self.0.merger.get().map(Merger::pause);
-        self.0
-            .mm()
-            .world()
-            .map_err(|all| all.iter().map(ToString::to_string).collect())
+        let found = mm.world();
+        // What was lost is a failure of the spaces, besides.
+        self.0.watch();
+        found.map_err(|all| all.iter().map(ToString::to_string).collect())
     }
 }

@@ -20,9 +20,10 @@ pub struct Pinned<'a> {
 
 impl<'a> Pinned<'a> {
     pub(crate) fn new(space: &'a Space, range: Range<u64>) -> Result<Self, Error> {
+        let mm = space.inner().mm()?;
         let run = pages(&range);
         if let Some(run) = run {
-            space.inner().mm().pin(space.no(), run)?;
+            mm.pin(space.no(), run)?;
         }
         Ok(Self {
             space,
@@ -54,8 +55,9 @@ impl<'a> Pinned<'a> {
 
 impl Drop for Pinned<'_> {
     fn drop(&mut self) {
-        if let Some(run) = self.run {
-            self.space.inner().mm().unpin(self.space.no(), run);
+        // In a child of fork(2) the pins are the parent's.
+        if let (Some(run), Ok(mm)) = (self.run, self.space.inner().mm()) {
+            mm.unpin(self.space.no(), run);
         }
     }
 }

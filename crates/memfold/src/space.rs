@@ -5,6 +5,7 @@ use crate::error::{Error, Failure};
 use crate::memory::Inner;
 use crate::pin::Pinned;
 use crate::stats::{MergeStep, SpaceStats};
+use memfold_linux::Window;
 use memfold_mm::addr::{PageNo, Run, SpaceNo};
 use memfold_mm::table::MAX_PAGES;
 use memfold_mm::{Merging, OnLoss, Size, SpaceError};
@@ -52,6 +53,9 @@ fn to_pages(bytes: u64) -> Result<u32, Error> {
 /// The addresses are the same for the life of the space. Any thread may read and write them directly through
 /// [`as_ptr`](Self::as_ptr); accesses to pages that are not there become faults that memfold resolves. Dropping the space
 /// ends it: no thread may be inside it then.
+///
+/// In a child of `fork(2)` the addresses are not there, each operation that can fail does, with [`Error::Forked`], and dropping
+/// the space does nothing: it is the parent's.
 #[derive(Debug)]
 pub struct Space {
     inner: Arc<Inner>,
@@ -76,18 +80,13 @@ impl Space {
     /// System calls on the memory: see [`pin`](Self::pin).
     #[must_use]
     pub fn as_ptr(&self) -> NonNull<u8> {
-        self.inner
-            .mm()
-            .host()
-            .window(self.no)
-            .expect("a living space has a window")
-            .base
+        self.window().base
     }
 
     /// Accessible bytes, whole pages.
     #[must_use]
     pub fn len(&self) -> u64 {
-        u64::from(self.inner.mm().len(self.no).expect("the space lives")) * PAGE_SIZE as u64
+        u64::from(self.window().len) * PAGE_SIZE as u64
     }
 
     /// Never: a space has at least one page.
@@ -99,13 +98,7 @@ impl Space {
     /// Bytes of addresses set aside, whole pages.
     #[must_use]
     pub fn reserve(&self) -> u64 {
-        let window = self
-            .inner
-            .mm()
-            .host()
-            .window(self.no)
-            .expect("a living space has a window");
-        u64::from(window.reserve) * PAGE_SIZE as u64
+        u64::from(self.window().reserve) * PAGE_SIZE as u64
     }
 
     /// A copy-on-write copy, in microseconds, whatever the size: the time depends on what this space wrote since its last fork.
@@ -115,7 +108,8 @@ impl Space {
     /// # Errors
     /// [`Error::Space`]; this space is as it was.
     pub fn fork(&self) -> Result<Self, Error> {
-        let no = self.inner.mm().fork(self.no)?;
+        let no = self.inner.mm()?.fork(self.no)?;
+        self.inner.opened();
         Ok(Self::new(self.inner.clone(), no))
     }
 
@@ -126,7 +120,8 @@ impl Space {
     /// # Errors
     /// [`Error::Space`]; this space is as it was.
     pub fn freeze(&self) -> Result<Self, Error> {
-        let no = self.inner.mm().freeze(self.no)?;
+        let no = self.inner.mm()?.freeze(self.no)?;
+        self.inner.opened();
         Ok(Self::new(self.inner.clone(), no))
     }
 
@@ -135,7 +130,7 @@ impl Space {
     /// # Errors
     /// [`Error::Space`] with `BadSize` when that is shorter than now or beyond the reserve; the old length stands.
     pub fn grow(&self, len: u64) -> Result<(), Error> {
-        Ok(self.inner.mm().grow(self.no, to_pages(len)?)?)
+        Ok(self.inner.mm()?.grow(self.no, to_pages(len)?)?)
     }
 
     /// Copies bytes out.
@@ -143,6 +138,7 @@ impl Space {
     /// # Errors
     /// [`Error::OutOfRange`]; [`Error::Space`] when a page could not be brought back: `out` is then unspecified.
     pub fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        let mm = self.inner.mm()?;
         self.check_range(offset, out.len() as u64)?;
         let mut bytes = Box::new([0; PAGE_SIZE]);
         let mut at = offset as usize;
@@ -150,9 +146,7 @@ impl Space {
         while !rest.is_empty() {
             let start = at % PAGE_SIZE;
             let (now, later) = rest.split_at_mut(rest.len().min(PAGE_SIZE - start));
-            self.inner
-                .mm()
-                .read_page(self.no, PageNo((at / PAGE_SIZE) as u32), &mut bytes)?;
+            mm.read_page(self.no, PageNo((at / PAGE_SIZE) as u32), &mut bytes)?;
             now.copy_from_slice(&bytes[start..start + now.len()]);
             at += now.len();
             rest = later;
@@ -166,6 +160,7 @@ impl Space {
     /// [`Error::OutOfRange`], with nothing written; [`Error::Fault`] when there is no room for a page: those
     /// before it are written.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        let mm = self.inner.mm()?;
         self.check_range(offset, bytes.len() as u64)?;
         let mut at = offset as usize;
         let mut rest = bytes;
@@ -173,12 +168,9 @@ impl Space {
             let start = at % PAGE_SIZE;
             let (now, later) = rest.split_at(rest.len().min(PAGE_SIZE - start));
             let page = Run::one(PageNo((at / PAGE_SIZE) as u32));
-            self.inner.mm().pin(self.no, page)?;
-            self.inner
-                .mm()
-                .host()
-                .write_pinned(self.no, page.first, start, now);
-            self.inner.mm().unpin(self.no, page);
+            mm.pin(self.no, page)?;
+            mm.host().write_pinned(self.no, page.first, start, now);
+            mm.unpin(self.no, page);
             at += now.len();
             rest = later;
         }
@@ -201,10 +193,11 @@ impl Space {
     /// # Errors
     /// [`Error::OutOfRange`].
     pub fn advise_cold(&self, range: Range<u64>) -> Result<(), Error> {
+        let mm = self.inner.mm()?;
         let Some(run) = self.run(range)? else {
             return Ok(());
         };
-        Ok(self.inner.mm().advise_cold(self.no, run)?)
+        Ok(mm.advise_cold(self.no, run)?)
     }
 
     /// Moves the whole space to the store now, also what it shares; returns how many pages went. Pinned pages stay.
@@ -221,8 +214,9 @@ impl Space {
     /// # Errors
     /// [`Error::OutOfRange`], [`Error::Space`].
     pub fn evict_range(&self, range: Range<u64>) -> Result<u64, Error> {
+        let mm = self.inner.mm()?;
         let Some(run) = self.run(range)? else { return Ok(0) };
-        Ok(self.inner.mm().evict(self.no, run)?)
+        Ok(mm.evict(self.no, run)?)
     }
 
     /// Says whether this space takes part in merging: whether its pages may become one with equal pages, at the same place,
@@ -236,7 +230,7 @@ impl Space {
     /// # Errors
     /// [`Error::Space`].
     pub fn set_merging(&self, merging: Merging) -> Result<(), Error> {
-        Ok(self.inner.mm().set_merging(self.no, merging)?)
+        Ok(self.inner.mm()?.set_merging(self.no, merging)?)
     }
 
     /// Looks at every page of this space and its relatives that take part, now, and merges what is equal.
@@ -244,7 +238,7 @@ impl Space {
     /// # Errors
     /// [`Error::Space`] when the budget has no room for the list of relatives.
     pub fn merge_now(&self) -> Result<MergeStep, Error> {
-        Ok(self.inner.mm().merge_round(Some(self.no))?)
+        Ok(self.inner.mm()?.merge_round(Some(self.no))?)
     }
 
     /// Gives this space its own copy of every page that it shares, merged or forked; returns how many. Nobody can then
@@ -255,37 +249,51 @@ impl Space {
     pub fn unmerge(&self) -> Result<u64, Error> {
         let run = self.run(0..self.len())?;
         let run = run.expect("a space has at least one page");
-        Ok(self.inner.mm().unmerge(self.no, run)?)
+        Ok(self.inner.mm()?.unmerge(self.no, run)?)
     }
 
-    /// What the pages of this space are, in pages. Takes time in proportion to its size.
+    /// What the pages of this space are, in pages. Takes time in proportion to its size. Nothing in a child of `fork(2)`.
     #[must_use]
     pub fn stats(&self) -> SpaceStats {
-        self.inner.mm().space_stats(self.no).expect("the space lives")
+        let Ok(mm) = self.inner.mm() else {
+            return SpaceStats::default();
+        };
+        mm.space_stats(self.no).expect("the space lives")
     }
 
     /// The first fault of this space that could not be resolved since this was last asked: what the program inside
     /// did since then is not to be trusted. Until this is called the space is *condemned*: its further faults fail at once, it cannot
-    /// be forked, and under [`OnLoss::Sink`] its stores to such pages go nowhere.
+    /// be forked, and under [`OnLoss::Sink`] its stores to such pages go nowhere. None in a child of `fork(2)`, where the
+    /// space cannot be used at all.
     #[must_use]
     pub fn take_failure(&self) -> Option<Failure> {
-        self.inner.mm().take_failure(self.no)
+        self.inner.mm().ok()?.take_failure(self.no)
     }
 
     /// The same, without taking it: the space stays condemned. For host functions that are about to pass on what they have
     /// read in the space.
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
-        self.inner.mm().failure(self.no)
+        self.inner.mm().ok()?.failure(self.no)
     }
 
     /// Says what becomes of an access that the process makes itself to a page of this space and that cannot be served; forks
     /// inherit it. See [`MemoryBuilder::on_loss`](crate::MemoryBuilder::on_loss).
     ///
     /// # Errors
-    /// [`Error::Space`].
+    /// [`Error::Space`]; [`Error::Forked`].
     pub fn set_on_loss(&self, on_loss: OnLoss) -> Result<(), Error> {
-        Ok(self.inner.mm().set_on_loss(self.no, on_loss)?)
+        Ok(self.inner.mm()?.set_on_loss(self.no, on_loss)?)
+    }
+
+    /// From the window's record. A child of `fork(2)` that cannot have it without waiting gets one without pages: it cannot use
+    /// the space in any case.
+    fn window(&self) -> Window {
+        self.inner.window(self.no).unwrap_or(Window {
+            base: NonNull::dangling(),
+            len: 0,
+            reserve: 0,
+        })
     }
 
     fn check_range(&self, start: u64, bytes: u64) -> Result<(), Error> {
@@ -318,11 +326,17 @@ pub(crate) fn pages(range: &Range<u64>) -> Option<Run> {
 
 impl Drop for Space {
     fn drop(&mut self) {
-        match self.inner.mm().drop_space(self.no) {
+        // In a child of fork(2) it is the parent's, which goes on using it.
+        let Ok(mm) = self.inner.mm() else {
+            self.inner.renounce();
+            return;
+        };
+        match mm.drop_space(self.no) {
             Ok(()) | Err(SpaceError::NoSuchSpace(_)) => (),
             // The machine refused to move a page that forks still share: it is asked again later.
-            Err(_) => self.inner.mm().drop_later(self.no),
+            Err(_) => mm.drop_later(self.no),
         }
+        drop(mm);
         self.inner.give_back();
     }
 }

@@ -6,7 +6,7 @@ pub use memfold_mm::{MergeStep, Sharing, SpaceStats, Stats as Counts, Usage};
 use std::time::Duration;
 
 /// One reading; the parts may be an instant apart.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct MemoryStats {
     /// Bytes held, by class, and the most that was ever held.
@@ -23,7 +23,9 @@ pub struct MemoryStats {
 
 impl MemoryStats {
     pub(crate) fn read(inner: &Inner) -> Self {
-        let mm = inner.mm();
+        let Ok(mm) = inner.mm() else {
+            return Self::default();
+        };
         Self {
             usage: mm.usage(),
             store: mm.store_stats(),

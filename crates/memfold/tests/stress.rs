@@ -220,3 +220,37 @@ fn in_thread() {
 fn by_handler_thread() {
     stress(Delivery::Thread);
 }
+
+/// Goal: `write` and `read` may be called by any threads at once, by safe code. Method: two writers of words of their own kind and a
+/// reader, over all alignments; each aligned word is one of the two, whole; ThreadSanitizer sees no race.
+#[test]
+fn writers_at_once() {
+    let memory = Memory::builder().build().expect("userfaultfd");
+    let space = memory
+        .create(SpaceSize::fixed(4 * PAGE_SIZE as u64))
+        .expect("room");
+    let rounds = 300;
+    std::thread::scope(|scope| {
+        for value in [3u8, 5] {
+            let space = &space;
+            scope.spawn(move || {
+                for round in 0..rounds {
+                    let start = 8192 - 64 + round % 17;
+                    space
+                        .write(start, &vec![value; 100 + round as usize % 9])
+                        .expect("room");
+                }
+            });
+        }
+        for _ in 0..rounds {
+            let mut seen = [0; 64];
+            space.read(8192, &mut seen).expect("room");
+            for word in seen[24..32].chunks(8) {
+                assert!(
+                    [0, 3, 5].contains(&word[0]) && word.iter().all(|&byte| byte == word[0]),
+                    "{word:?}"
+                );
+            }
+        }
+    });
+}

@@ -9,7 +9,7 @@ use crate::host::{Cost, Domain, Host, HostError, Ledger, Protection, Store, Stor
 use crate::table::Entry;
 use crate::{Config, Mm, Size, UNLIMITED};
 use memfold_sync::{Mutex, Rank};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 
 /// A call that a test may ask about.
@@ -30,6 +30,8 @@ struct Inside {
     private: BTreeMap<(SpaceNo, PageNo), Box<PageBytes>>,
     pool: BTreeMap<PoolPage, Box<PageBytes>>,
     calls: Vec<Call>,
+    /// Pages whose protection something took away.
+    exposed: BTreeSet<(SpaceNo, PageNo)>,
     /// Pool pages are said to be used from now on.
     young: bool,
     /// Pages of the next run of zeros to which a second thread stores before they are protected.
@@ -65,6 +67,11 @@ impl Bare {
             .private
             .insert((space, PageNo(page)), Box::new([value; PAGE_SIZE]));
         assert!(was.is_some(), "a program stored to a page that is not its own");
+    }
+
+    /// Something beside us takes the protection of a page away.
+    pub(crate) fn expose(&self, space: SpaceNo, page: u32) {
+        self.0.lock().exposed.insert((space, PageNo(page)));
     }
 
     /// A second thread stores ones to these pages of the next run of zeros (bit `n`: page `n` of the run).
@@ -140,7 +147,19 @@ impl Host for Bare {
         Ok(())
     }
 
+    fn writable(&self, space: SpaceNo, run: Run) -> u64 {
+        let inside = self.0.lock();
+        let exposed = |&(bit, page): &(usize, PageNo)| inside.exposed.contains(&(space, page)) && bit < 64;
+        run.pages()
+            .enumerate()
+            .filter(exposed)
+            .map(|(bit, _)| 1 << bit)
+            .sum()
+    }
+
     fn protect(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        let protected = |&(s, page): &(SpaceNo, PageNo)| s == space && run.pages().any(|p| p == page);
+        self.0.lock().exposed.retain(|at| !protected(at));
         self.call(Call::Protect(space, run))
     }
 

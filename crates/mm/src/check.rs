@@ -1,9 +1,10 @@
 //! `world()`: every invariant that spans rooms, by name, found out by a full scan of all tables.
 //!
 //! Call it when nothing else runs: at the end of a test, between two steps of a simulation, from a
-//! debugger. `check/held.rs` counts what is held. It takes no lock for long and changes nothing. The scan is naive on purpose: it is the oracle that the
+//! debugger. `check/held.rs` counts what is held, `check/exposed.rs` asks the machine about protection. It takes no lock for long and changes nothing. The scan is naive on purpose: it is the oracle that the
 //! reverse map, the counts and the budget are held to.
 
+mod exposed;
 mod held;
 
 use crate::addr::{FrameNo, SpaceNo};
@@ -81,6 +82,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.check_numbers(&scan, &mut report);
         self.check_homes(&scan, &mut report);
         self.check_standby(&mut report);
+        self.check_exposed(scan.mappers.keys(), &mut report);
         self.check_tables_charge(&mut report);
         if report.0.is_empty() {
             Ok(())

@@ -199,12 +199,18 @@ impl<H: Host, S: Store> Mm<H, S> {
         match self.see(no, &st, page, out)? {
             Seen::Absent => Ok(false),
             Seen::Elsewhere => Ok(true),
-            Seen::Here => self.read_here(&st, page, out),
+            Seen::Here => self.read_here(no, &st, page, out),
         }
     }
 
     /// The bytes of a page that lie in the space's own window.
-    fn read_here(&self, st: &SpaceState, page: PageNo, out: &mut PageBytes) -> Result<bool, Stop> {
+    fn read_here(
+        &self,
+        no: SpaceNo,
+        st: &SpaceState,
+        page: PageNo,
+        out: &mut PageBytes,
+    ) -> Result<bool, Stop> {
         let found = self.lookup(st, page);
         let Entry::Frame(frame) = found.entry else {
             return Err(Stop::Again);
@@ -216,7 +222,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         {
             return Err(Stop::Again);
         }
-        self.read_frame(&locked, page, out)?;
+        self.read_frame(no, &locked, page, out)?;
         Ok(true)
     }
 }

@@ -24,6 +24,17 @@ pub enum HostError {
     /// The machine has no memory or address space left for the step.
     #[error("the machine has no memory or address space left")]
     NoMemory,
+    /// Stores to a page that is shared went through for a while: its bytes cannot be vouched for.
+    #[error(
+        "the kernel took the write protection from shared memory; keep the process out of kernel samepage merging \
+         (PR_SET_MEMORY_MERGE, systemd's MemoryKSM) or let it opt in before it has spaces"
+    )]
+    Unprotected,
+    /// The descriptors through which the host works are gone.
+    #[error(
+        "memfold's own file descriptors were closed by the program: close only descriptors that it opened itself"
+    )]
+    Closed,
     /// The operating system refused; the number is its error code.
     #[error("the operating system refused (error {0})")]
     Os(i32),
@@ -151,6 +162,12 @@ pub trait Host: Send + Sync {
     /// When the machine refuses; some pages may still be protected.
     fn unprotect(&self, space: SpaceNo, run: Run) -> Result<(), HostError>;
 
+    /// Which private pages of the run can be stored to without a fault (bit `n`: page `n`). At most 64 pages. For checks: the
+    /// manager knows what it protected, and asks whether the machine kept to it.
+    fn writable(&self, _space: SpaceNo, _run: Run) -> u64 {
+        0
+    }
+
     /// Empties the pages of the run: what they show is hidden, private memory is freed.
     fn drop_pages(&self, space: SpaceNo, run: Run);
 
@@ -172,7 +189,8 @@ pub trait Host: Send + Sync {
     /// The window is as before.
     ///
     /// # Errors
-    /// When the machine has no memory; `pool_free` of the pages undoes it.
+    /// When the machine has no memory, or a page is not protected any more ([`HostError::Unprotected`]); `pool_free` of the
+    /// pages undoes it.
     fn copy_to_pool(&self, space: SpaceNo, run: Run, to: PoolPage) -> Result<(), HostError>;
 
     /// Writes a free pool page.

@@ -316,7 +316,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                 if locked.residence == Residence::Private(no) {
                     return Ok(Seen::Here);
                 }
-                self.read_frame(&locked, page, out)?;
+                self.read_frame(no, &locked, page, out)?;
                 Ok(Seen::Elsewhere)
             }
             Entry::Table(_) => panic!("a leaf names a table"),
@@ -335,15 +335,16 @@ impl<H: Host, S: Store> Mm<H, S> {
         Ok(st)
     }
 
-    /// The bytes of a frame, wherever they are. Those of a writable private page may be changing.
+    /// The bytes of a frame, wherever they are, for this space. Those of a writable private page may be changing.
     pub(crate) fn read_frame(
         &self,
+        reader: SpaceNo,
         locked: &Locked<'_>,
         page: PageNo,
         out: &mut PageBytes,
     ) -> Result<(), HostError> {
         match locked.residence {
-            Residence::Private(owner) => self.host.read_private(owner, page, out),
+            Residence::Private(owner) => self.read_window(reader, owner, locked, page, out),
             Residence::Home(home) => self.host.pool_read(self.homes.first(home).plus(page.0), out),
             Residence::Loose(at) => self.host.pool_read(at, out),
             Residence::Nowhere => panic!("frame {} is mapped but has no bytes", locked.no),

@@ -19,6 +19,8 @@ pub(crate) struct State {
     planner: Planner,
     trace: Trace,
     races: Vec<Race>,
+    /// Private pages whose protection something beside the manager took away.
+    pub lost: Vec<(SpaceNo, PageNo)>,
     at_rest: u32,
 }
 
@@ -37,6 +39,7 @@ impl SimHost {
             planner: Planner::new(seed),
             trace: Trace::default(),
             races: Vec::new(),
+            lost: Vec::new(),
             at_rest: 0,
         };
         Self {
@@ -297,6 +300,9 @@ impl Host for SimHost {
 
     fn protect(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
         let (len, result) = self.enter_run(Call::Protect, space, run, 0);
+        self.lock()
+            .lost
+            .retain(|&(s, page)| s != space || !run.pages().any(|p| p == page));
         self.each(run, len, |m, page| m.window_mut(space).set_writable(page, false));
         result
     }
@@ -305,6 +311,19 @@ impl Host for SimHost {
         let (len, result) = self.enter_run(Call::Unprotect, space, run, 0);
         self.each(run, len, |m, page| m.window_mut(space).set_writable(page, true));
         result
+    }
+
+    fn writable(&self, space: SpaceNo, run: Run) -> u64 {
+        assert!(run.len <= 64, "one bit a page: {run:?}");
+        let state = self.lock();
+        let window = state.machine.window(space);
+        let writable =
+            |&(_, page): &(usize, PageNo)| matches!(window.page(page), Shown::Private { writable: true, .. });
+        run.pages()
+            .enumerate()
+            .filter(writable)
+            .map(|(bit, _)| 1 << bit)
+            .sum()
     }
 
     fn drop_pages(&self, space: SpaceNo, run: Run) {
@@ -343,6 +362,14 @@ impl Host for SimHost {
     }
 
     fn copy_to_pool(&self, space: SpaceNo, run: Run, to: PoolPage) -> Result<(), HostError> {
+        if self
+            .lock()
+            .lost
+            .iter()
+            .any(|&(s, page)| s == space && run.pages().any(|p| p == page))
+        {
+            return Err(HostError::Unprotected);
+        }
         let (len, result) = self.enter_run(Call::CopyToPool, space, run, to.0);
         self.each(run, len, |m, page| {
             m.copy_to_pool(space, page, to.plus(page.0 - run.first.0))

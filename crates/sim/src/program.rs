@@ -74,6 +74,16 @@ impl SimHost {
         window.map_or(Vec::new(), |window| window.writable_pages().collect())
     }
 
+    /// Something beside the manager takes the protection of a private page away, as a kernel does that merges pages.
+    ///
+    /// # Panics
+    /// When the page is not private.
+    pub fn lose_protection(&self, space: SpaceNo, page: PageNo) {
+        let mut state = self.lock();
+        state.machine.window_mut(space).set_writable(page, true);
+        state.lost.push((space, page));
+    }
+
     /// The run is about to be pinned while other threads fork: from now on its pages may be found pinned.
     pub fn expect_hold(&self, space: SpaceNo, run: Run) {
         let mut state = self.lock();

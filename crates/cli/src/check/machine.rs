@@ -4,7 +4,6 @@ use super::{Line, Verdict};
 use crate::size::show;
 use memfold::Delivery;
 use memfold::linux::{FEATURES, Huge, OpenError, Overcommit, Report, probe};
-use std::fs;
 
 /// So many clones should be possible without touching a setting.
 const WINDOWS_WANTED: u64 = 10_000;
@@ -27,7 +26,7 @@ pub(super) fn lines() -> Vec<Line> {
     lines.push(overcommit(&report));
     lines.push(huge_pages(&report));
     lines.push(file_size(&report));
-    lines.push(memory(&report, group_limit()));
+    lines.push(memory(&report, report.group_limit));
     lines
 }
 
@@ -119,11 +118,7 @@ fn overcommit(report: &Report) -> Line {
 fn huge_pages(report: &Report) -> Line {
     let name = "huge pages in files";
     match &report.huge_pool {
-        Some(Huge::Yes(setting)) => Line::warning(
-            name,
-            format!("{setting}; memory that is freed may stay in use"),
-            "echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled",
-        ),
+        Some(Huge::Yes(setting)) => Line::ok(name, format!("{setting}, but not in memfold's")),
         Some(Huge::No) | None => Line::ok(name, "not used"),
     }
 }
@@ -156,16 +151,6 @@ fn memory(report: &Report, group: Option<u64>) -> Line {
         return Line::warning(name, found, "give every run a --budget well below that");
     }
     Line::ok(name, found)
-}
-
-/// What the control group of this process allows, where it can be seen.
-fn group_limit() -> Option<u64> {
-    let files = [
-        "/sys/fs/cgroup/memory.max",
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-    ];
-    let text = files.iter().find_map(|file| fs::read_to_string(file).ok())?;
-    text.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -208,7 +193,6 @@ mod tests {
         report.address_space_limit = Some(1 << 40);
         report.file_size_limit = Some(1 << 30);
         report.overcommit = Some(Overcommit::Strict);
-        report.huge_pool = Some(Huge::Yes("always".to_owned()));
         report.total_ram = Some(1 << 30);
         let lines = [
             maps(&report),
@@ -216,7 +200,6 @@ mod tests {
             address_space(&report),
             file_size(&report),
             overcommit(&report),
-            huge_pages(&report),
             memory(&report, Some(64 << 20)),
         ];
         for line in lines {

@@ -4,7 +4,7 @@
 //! As in `sys.rs`: one call each, nothing decided, nothing shared.
 
 use std::fs::File;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use libc::{c_int, c_long};
 
@@ -58,21 +58,82 @@ pub(crate) fn pagemap() -> Result<OwnedFd, Errno> {
         .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::ENOENT)))
 }
 
-/// A bell: [`ring`] makes it readable for good.
-pub(crate) fn bell() -> Result<OwnedFd, Errno> {
-    // SAFETY: makes a descriptor; no memory of ours is touched.
+/// A bell: the end to listen at, and the end to ring, which makes the other readable for good.
+pub(crate) fn bell() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let mut ends = [0; 2];
+    // SAFETY: the kernel writes two descriptors.
     checked(i64::from(unsafe {
-        libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)
-    }))
-    .map(owned)
+        libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK)
+    }))?;
+    let [listen, ring] = ends.map(|fd| owned(fd as u64));
+    Ok((listen, ring))
 }
 
 /// Rings a bell.
 pub(crate) fn ring(bell: BorrowedFd<'_>) -> Result<(), Errno> {
-    let one = 1u64;
-    // SAFETY: the kernel reads eight bytes of a live integer.
-    restarted(|| unsafe { libc::write(bell.as_raw_fd(), std::ptr::from_ref(&one).cast(), 8) as i64 })
-        .map(drop)
+    // SAFETY: the kernel reads one byte of a live string.
+    restarted(|| unsafe { libc::write(bell.as_raw_fd(), c"!".as_ptr().cast(), 1) as i64 }).map(drop)
+}
+
+/// What a descriptor's file is: device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity(u64, u64);
+
+/// The identity of the file behind a number.
+pub(crate) fn identity(number: RawFd) -> Result<Identity, Errno> {
+    let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the kernel fills the structure it is given.
+    checked(i64::from(unsafe { libc::fstat(number, stat.as_mut_ptr()) }))?;
+    // SAFETY: `fstat` succeeded, so the structure is filled.
+    let stat = unsafe { stat.assume_init() };
+    Ok(Identity(stat.st_dev, stat.st_ino))
+}
+
+/// One more descriptor of the file behind a number, at the lowest free number from `least` on.
+pub(crate) fn duplicate(number: RawFd, least: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: makes a descriptor; no memory of ours is touched.
+    checked(i64::from(unsafe {
+        libc::fcntl(number, libc::F_DUPFD_CLOEXEC, least)
+    }))
+    .map(owned)
+}
+
+/// Closes a number that is ours.
+pub(crate) fn close(number: RawFd) {
+    // SAFETY: by the caller's word the number is a descriptor of ours that nobody uses any more.
+    unsafe { libc::close(number) };
+}
+
+/// A descriptor of the file that a thread has at this number in its own table.
+pub(crate) fn from_thread(thread: i32, number: RawFd) -> Result<OwnedFd, Errno> {
+    const PIDFD_THREAD: c_int = libc::O_EXCL;
+    // SAFETY: makes a descriptor; no memory of ours is touched.
+    let pidfd = checked(unsafe { libc::syscall(libc::SYS_pidfd_open, thread, PIDFD_THREAD) }).map(owned)?;
+    // SAFETY: as above.
+    checked(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) }).map(owned)
+}
+
+/// Gives the calling thread a table of descriptors of its own in which only these are open. False when the kernel
+/// refuses: then it goes on with the process's.
+pub(crate) fn part_with_table(keep: &[RawFd]) -> bool {
+    const CLOSE_RANGE_UNSHARE: c_int = 1 << 1;
+    let mut keep: Vec<u32> = keep.iter().map(|&number| number.cast_unsigned()).collect();
+    keep.sort_unstable();
+    let mut first = 0;
+    let mut flags = CLOSE_RANGE_UNSHARE;
+    for &number in keep.iter().chain([&u32::MAX]) {
+        if first < number {
+            let last = if number == u32::MAX { number } else { number - 1 };
+            // SAFETY: in a table that is this thread's alone from the first call on.
+            let closed = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+            if closed != 0 && flags != 0 {
+                return false;
+            }
+            flags = 0;
+        }
+        first = number.saturating_add(1);
+    }
+    true
 }
 
 /// Waits until one of two descriptors is readable; says which are.

@@ -103,6 +103,29 @@ fn change_mask(how: c_int, mask: &libc::sigset_t) -> libc::sigset_t {
     unsafe { old.assume_init() }
 }
 
+/// While this lives, the thread blocks every signal; a thread that it starts begins so.
+#[derive(Debug)]
+pub(crate) struct Blocked(libc::sigset_t);
+
+impl Blocked {
+    /// Blocks them.
+    pub(crate) fn all() -> Self {
+        let mut mask = MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: fills a set of ours.
+        let mask = unsafe {
+            libc::sigfillset(mask.as_mut_ptr());
+            mask.assume_init()
+        };
+        Self(change_mask(libc::SIG_SETMASK, &mask))
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        change_mask(libc::SIG_SETMASK, &self.0);
+    }
+}
+
 /// Blocks every signal of this thread but those that its own instructions cause.
 pub(crate) fn block_all() {
     let mut mask = MaybeUninit::<libc::sigset_t>::zeroed();

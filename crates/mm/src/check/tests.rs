@@ -3,6 +3,7 @@
 //! Method of the second: one fresh world for each, in which one thing is made wrong behind the manager's back.
 
 use super::*;
+use crate::FaultError;
 use crate::addr::{PageNo, PoolPage};
 use crate::bare::{World, frame_at, read, run, space, world, write};
 use crate::budget::{Class, Need};
@@ -267,4 +268,31 @@ fn a_round_under_way_is_sound() {
     while !mm.merge(1, crate::Effort::Everything).round_over {}
     assert_eq!(mm.world(), Ok(()));
     assert!(mm.usage().tables < tables, "what the round needed is given back");
+}
+
+/// Goal: a lent page to which its lender can store is found, protected again, and a failure of exactly those who map it.
+/// Method: the machine takes one protection away.
+#[test]
+fn exposed_frames() {
+    broken("no window shows a shared frame writable", |mm, [a, _], _| {
+        mm.host().expose(a, 301);
+    });
+    let (mm, [a, b], _) = rich();
+    let stranger = space(&mm, 4);
+    write(&mm, stranger, 0..4, 1);
+    assert_eq!(mm.audit(), 0);
+    mm.host().expose(a, 301);
+    mm.host().expose(stranger, 0);
+    assert_eq!(mm.audit(), 1);
+    assert_eq!(mm.world(), Ok(()), "protected again");
+    for space in [a, b] {
+        let expected = FaultError::Host {
+            space,
+            page: PageNo(301),
+            source: crate::host::HostError::Unprotected,
+        };
+        assert_eq!(mm.take_failure(space), Some(expected));
+    }
+    assert_eq!(mm.take_failure(stranger), None, "its page is its own");
+    assert_eq!(mm.audit(), 0);
 }

@@ -80,7 +80,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         })
     }
 
-    fn note_failure(&self, space: SpaceNo, error: FaultError) {
+    pub(crate) fn note_failure(&self, space: SpaceNo, error: FaultError) {
         if matches!(error, FaultError::NoSuchSpace(_) | FaultError::OutOfRange { .. }) {
             return;
         }

@@ -128,7 +128,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             }
             Residence::Loose(from) => self.host.copy_from_pool(at.no, at.page, from),
             Residence::Private(owner) => self.with_scratch(|bytes| {
-                self.host.read_private(owner, at.page, bytes)?;
+                self.read_window(at.no, owner, locked, at.page, bytes)?;
                 self.host.fill(at.no, at.page, bytes, Protection::Writable)
             }),
             Residence::Nowhere => panic!("frame {} is mapped but has no bytes", locked.no),

@@ -137,6 +137,9 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// Stops the stores to all private pages; drops the candidates for which the machine refuses.
     fn protect_all(&self, candidates: &mut Vec<Candidate<'_>>) {
+        let keeper =
+            |plan: &Plan<'_>| matches!(plan, Plan::Pair { keeper, .. } if self.exposed(keeper).is_some());
+        candidates.retain(|c| self.exposed(&c.locked).is_none() && !keeper(&c.plan));
         for (space, run) in runs(candidates.iter().flat_map(Candidate::windows).collect()) {
             if self.host.protect(space, run).is_ok() {
                 continue;

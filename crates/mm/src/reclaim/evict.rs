@@ -102,6 +102,10 @@ impl<H: Host, S: Store> Mm<H, S> {
         if locked.frame.count.load().pins != 0 {
             return None;
         }
+        if self.exposed(&locked).is_some() {
+            // Something took its protection: it is not stored as everybody's.
+            return None;
+        }
         if why == Why::Pressure && locked.frame.is_incompressible() {
             return None;
         }

@@ -1,0 +1,223 @@
+//! Settings that make the kernel hold more than was asked for: huge pages, locked memory, core dumps, a small group.
+//! Judged by what the kernel counts.
+
+use crate::child::{in_child, isolated};
+use crate::settings::{Group, Setting};
+use crate::stamps::{DELIVERIES, PAGES, builder, stamped, whole};
+use memfold::{Delivery, Memory, PAGE_SIZE, Space, SpaceSize, Warning};
+use std::fs;
+
+const MIB: u64 = 1 << 20;
+
+/// Bytes that the kernel counts for this process: private pages of windows and everything else (`RssAnon`), and files in
+/// memory that it has mapped (`RssShmem`).
+fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux");
+    let kib = |name: &str| -> u64 {
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .expect("Linux");
+        line.trim()
+            .trim_end_matches("kB")
+            .trim()
+            .parse()
+            .expect("a number")
+    };
+    (kib("RssAnon:") + kib("RssShmem:")) << 10
+}
+
+/// A family that uses the pool: spaces whose forks have read everything, here and there.
+fn use_pool(memory: &Memory) -> Vec<Space> {
+    let mut all = Vec::new();
+    for stamp in 1..9 {
+        let parent = stamped(memory, stamp);
+        let frozen = parent.freeze().expect("room");
+        let child = parent.fork().expect("room");
+        whole(memory, &child, stamp);
+        child.evict_range(0..child.len() / 3).expect("room in the store");
+        whole(memory, &frozen, stamp);
+        all.extend([parent, frozen, child]);
+    }
+    all
+}
+
+/// That the pool holds what is charged for it.
+fn pool_is_as_charged(memory: &Memory) {
+    let stats = memory.stats();
+    assert_eq!(
+        stats.pool_bytes, stats.usage.pool,
+        "by the kernel's blocks, and charged"
+    );
+}
+
+fn huge(setting: &str, test: &str) {
+    let file = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+    let Some(_setting) = Setting::change(file, setting) else {
+        return;
+    };
+    isolated(test, || {
+        for delivery in DELIVERIES {
+            let memory = builder(delivery)
+                .budget_bytes(16 * MIB)
+                .build()
+                .expect("userfaultfd");
+            let all = use_pool(&memory);
+            assert!(memory.stats().usage.pool > 0);
+            pool_is_as_charged(&memory);
+            for (n, space) in all.iter().enumerate() {
+                whole(&memory, space, n as u64 / 3 + 1);
+                space.evict().expect("room in the store");
+            }
+            assert_eq!(memory.stats().pool_bytes, 0, "nothing stays behind");
+        }
+    });
+}
+
+/// Goal: where the machine makes huge pages in files, the pool has none. Method: blocks against the account.
+#[test]
+fn huge_always() {
+    huge("always", "memory::huge_always");
+}
+
+/// Goal: the same for the setting that looks at the file's length, which in a pool is always long enough.
+#[test]
+fn huge_within_size() {
+    huge("within_size", "memory::huge_within_size");
+}
+
+/// Goal: the same for the setting that asks nobody.
+#[test]
+fn huge_forced() {
+    huge("force", "memory::huge_forced");
+}
+
+/// Goal: a process that locks its memory holds what is charged, no whole pool and no whole windows; and nothing hangs. Method: lock
+/// what is there and what comes, before and after; the kernel's counts.
+#[test]
+fn all_locked() {
+    isolated("memory::all_locked", || {
+        for delivery in DELIVERIES {
+            for early in [true, false] {
+                let lock_all = || {
+                    // SAFETY: locks memory; nothing changes.
+                    let locked = unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) };
+                    println!("mlockall: {locked}");
+                };
+                if early {
+                    lock_all();
+                }
+                let memory = builder(delivery).budget_bytes(16 * MIB).background(false);
+                let memory = memory.build().expect("userfaultfd");
+                let all = use_pool(&memory);
+                lock_all();
+                let large = memory.create(SpaceSize::fixed(64 * MIB)).expect("addresses");
+                large.write(5, b"some").expect("room");
+                let clone = large.fork().expect("a window");
+                // (By a handler thread: each page was populated through memfold, and is charged.)
+                pool_is_as_charged(&memory);
+                whole(&memory, all.last().expect("some"), 8);
+                drop(all);
+                drop(clone);
+                // Stacks and heap of the test are locked as well; a populated window or pool would be much more.
+                let held = memory.stats().usage.total + 32 * MIB;
+                assert!(resident() < held, "{} held, at most {held} expected", resident());
+                // SAFETY: as above.
+                unsafe { libc::munlockall() };
+            }
+        }
+    });
+}
+
+fn flags_of(space: &Space) -> String {
+    let smaps = fs::read_to_string("/proc/self/smaps").expect("Linux");
+    let start = format!("{:x}-", space.as_ptr().as_ptr() as usize);
+    let (_, ours) = smaps.split_once(&start).expect("the window is mapped");
+    let line = ours.lines().find(|line| line.starts_with("VmFlags:"));
+    line.expect("Linux").to_owned()
+}
+
+/// Goal: core dumps leave spaces out, unless they are asked for. Method: the kernel's flag of windows and of the pool's mappings.
+#[test]
+fn core_dumps() {
+    isolated("memory::core_dumps", || {
+        for wanted in [false, true] {
+            let memory = Memory::builder().core_dumps(wanted).build().expect("userfaultfd");
+            let all = use_pool(&memory);
+            for space in &all {
+                let flags = flags_of(space);
+                assert_eq!(flags.contains(" dd"), !wanted, "{flags}");
+            }
+            let smaps = fs::read_to_string("/proc/self/smaps").expect("Linux");
+            let shared = smaps.split("\n55").chain(smaps.split("\n7f"));
+            let pools = shared.filter(|part| {
+                part.lines()
+                    .next()
+                    .is_some_and(|l| l.contains("r--s") && l.contains("memfd:memfold"))
+            });
+            for pool in pools {
+                let flags = pool
+                    .lines()
+                    .find(|line| line.starts_with("VmFlags:"))
+                    .expect("Linux");
+                assert_eq!(flags.contains(" dd"), !wanted, "{flags}");
+            }
+        }
+    });
+}
+
+/// Goal: a budget that the process's control group cannot hold is noticed at building. Method: a group of 64 MiB, and budgets
+/// above and below.
+#[test]
+fn a_small_group() {
+    let Some(group) = Group::of(64 * MIB) else { return };
+    let ended = in_child("memory::a_small_group", || {
+        Group::enter();
+        let warnings =
+            |builder: memfold::MemoryBuilder| builder.build().expect("userfaultfd").warnings().to_vec();
+        let budget = 128 * MIB;
+        let expected = Warning::GroupLimit {
+            limit: 64 * MIB,
+            budget,
+        };
+        assert_eq!(
+            warnings(builder(Delivery::InThread).budget_bytes(budget)),
+            [expected]
+        );
+        assert!(expected.to_string().contains("lower the budget"));
+        assert_eq!(warnings(builder(Delivery::InThread)).len(), 1);
+        assert_eq!(warnings(builder(Delivery::InThread).budget_bytes(32 * MIB)), []);
+        assert_eq!(memfold::linux::probe().group_limit, Some(64 * MIB));
+    });
+    drop(group);
+    let (end, text) = ended.expect("the parent");
+    assert_eq!(end, crate::child::End::Code(0), "{text}");
+}
+
+/// Goal: a limit for files is an error, and no deadly signal. Method: a limit a little beyond where homes begin in the (sparse)
+/// pool; spaces until it is reached.
+#[test]
+fn a_file_limit() {
+    isolated("memory::a_file_limit", || {
+        let bytes = (1 << 40) + (1 << 30);
+        let limit = libc::rlimit {
+            rlim_cur: bytes,
+            rlim_max: bytes,
+        };
+        // SAFETY: lowers a limit of this process.
+        assert_eq!(
+            unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) },
+            0
+        );
+        let memory = Memory::builder().build().expect("userfaultfd");
+        let size = SpaceSize {
+            len: (PAGES * PAGE_SIZE) as u64,
+            reserve: 256 * MIB,
+        };
+        let made: Vec<_> = (0..6).map(|_| memory.create(size)).collect();
+        println!("{:?}", made.iter().find_map(|space| space.as_ref().err()));
+        let fine = made.iter().filter(|space| space.is_ok()).count();
+        assert!((2..=4).contains(&fine), "{fine} spaces of a quarter");
+        assert_eq!(memory.check(), Ok(()));
+    });
+}
