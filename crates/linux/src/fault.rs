@@ -20,6 +20,10 @@ pub trait FaultSink: Send + Sync {
     /// ask for one page at once. A page that is accessible already is [`FaultReply::Resolved`] too: the
     /// access is repeated.
     fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> FaultReply;
+
+    /// The fault of this page was resolved again and again and comes all the same: somebody else has emptied the page, and its bytes
+    /// are lost. The sink notes that; the host goes on as if the fault had failed.
+    fn stuck(&self, _space: SpaceNo, _page: PageNo) {}
 }
 
 /// What came of a fault.

@@ -120,7 +120,11 @@ impl MemoryBuilder {
             store_bytes: CompressedStore::FIXED_BYTES,
         };
         let mm = Mm::new(host, CompressedStore::new(), config)?;
-        let inner = Arc::new(Inner::new(mm, self.merging, Warning::about(self.budget_bytes)));
+        let inner = Arc::new(Inner::new(
+            mm,
+            self.merging,
+            Warning::about(self.budget_bytes, self.delivery),
+        ));
         inner.join(self.background && self.budget_bytes != UNLIMITED);
         if self.merge_share > 0.0 {
             inner.start_merger(self.merge_share);

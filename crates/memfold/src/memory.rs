@@ -138,6 +138,10 @@ impl FaultSink for Inner {
         }
         reply
     }
+
+    fn stuck(&self, space: SpaceNo, page: PageNo) {
+        self.mm.lost(space, page);
+    }
 }
 
 /// Many memory images inside one budget; a handle that can be cloned and sent to other threads.
