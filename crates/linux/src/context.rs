@@ -76,3 +76,47 @@ pub(crate) unsafe fn interrupted(context: *mut c_void) -> Interrupted {
         access: Access::Write,
     }
 }
+
+/// Calls `body` on another stack, and comes back.
+///
+/// # Safety
+/// `top` is the aligned end of a stack that nobody uses; `body` returns.
+#[cfg(target_arch = "x86_64")]
+pub(crate) unsafe fn call_on(top: usize, body: extern "C" fn(*mut c_void), argument: *mut c_void) {
+    // SAFETY: by the caller's contract; the stack pointer is kept in a register that `body` restores.
+    unsafe {
+        std::arch::asm!(
+            "mov r12, rsp",
+            "mov rsp, {top}",
+            "call {body}",
+            "mov rsp, r12",
+            top = in(reg) top,
+            body = in(reg) body,
+            in("rdi") argument,
+            out("r12") _,
+            clobber_abi("C"),
+        );
+    }
+}
+
+/// Calls `body` on another stack, and comes back.
+///
+/// # Safety
+/// `top` is the aligned end of a stack that nobody uses; `body` returns.
+#[cfg(target_arch = "aarch64")]
+pub(crate) unsafe fn call_on(top: usize, body: extern "C" fn(*mut c_void), argument: *mut c_void) {
+    // SAFETY: by the caller's contract; the stack pointer is kept in a register that `body` restores.
+    unsafe {
+        std::arch::asm!(
+            "mov x20, sp",
+            "mov sp, {top}",
+            "blr {body}",
+            "mov sp, x20",
+            top = in(reg) top,
+            body = in(reg) body,
+            in("x0") argument,
+            out("x20") _,
+            clobber_abi("C"),
+        );
+    }
+}

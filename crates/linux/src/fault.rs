@@ -32,6 +32,10 @@ pub trait FaultSink: Send + Sync {
     fn vacate(&self, _space: SpaceNo, _page: PageNo) -> bool {
         false
     }
+
+    /// The fault of this page was resolved again and again and comes all the same: somebody else has emptied the page, and its bytes
+    /// are lost. The sink notes that; the host goes on as if the fault had failed.
+    fn stuck(&self, _space: SpaceNo, _page: PageNo) {}
 }
 
 /// What came of a fault.

@@ -7,16 +7,18 @@
 //! stands in `sys.rs` and its children, memory is named by `Span`s only. From the bottom up:
 //! `abi` (the kernel's structures), `inject` (faults on purpose), `span`, `sys`, `scan` and `uffd` (what
 //! the kernel's page table holds, and how it is changed), `pages` (the steps of the trait), `sparse`,
-//! `pool`, `arena`, `keep` (descriptors that stay), `ksm` (the kernel's merging), `lineage` (parents and children of `fork(2)`), `table` (address to window), `fault` (the sink), `context`, `guest`, `chain`, `sigbus`,
+//! `pool`, `arena`, `keep` (descriptors that stay), `ksm` (the kernel's merging), `lineage` (parents and children of `fork(2)`), `table` (address to window), `fault` (the sink), `context`, `stack` (for handlers), `again` (faults that come again), `guest`, `chain`, `sigbus`, `fitness` (of a thread),
 //! `thread` (how faults arrive), `twins` (pages compared in place), `opening`, `group` (control groups), `probe`, `error`, and `builder` and `host`, which join them.
 
 mod abi;
+mod again;
 mod arena;
 mod builder;
 mod chain;
 mod context;
 mod error;
 mod fault;
+mod fitness;
 mod group;
 mod guest;
 mod host;
@@ -32,6 +34,7 @@ mod scan;
 mod sigbus;
 mod span;
 mod sparse;
+mod stack;
 mod sys;
 mod table;
 mod thread;
@@ -41,9 +44,11 @@ mod uffd;
 pub use builder::Builder;
 pub use error::OpenError;
 pub use fault::{Delivery, FaultReply, FaultSink, LostReply};
+pub use fitness::{FAULT_STACK_BYTES, ThreadError, check_thread};
 pub use guest::{GUEST_RANGES, GuestCode, GuestTableFull, register_guest_code};
 pub use host::{LinuxHost, Window};
 pub use lineage::{Lineage, Own};
 pub use opening::{Door, FEATURES, Feature, UserMode};
 pub use probe::{Huge, Overcommit, Report, group_memory_bytes, memory_bytes, probe};
 pub use sys::clock::thread_cpu_time;
+pub use thread::spawn_quiet;

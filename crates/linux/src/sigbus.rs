@@ -1,8 +1,10 @@
 //! The SIGBUS handler: faults of windows, in the thread that has them.
 //!
-//! Installed once for the process and never removed. It runs on the thread's *ordinary* stack: the manager
-//! needs more than the 8 KiB that std's alternate stacks have, and a thread that touches a window is not
-//! out of stack. SIGBUS is not blocked meanwhile, and the error code is kept. It is entered by an
+//! Installed with the first host and never removed; again where somebody has replaced it when a host is built. It runs on the
+//! thread's *ordinary* stack: the manager needs more than the 8 KiB that std's alternate stacks have, and a thread that
+//! touches a window is not out of stack. (Called on an alternate stack all the same, it works on one of ours: `stack.rs`.) All
+//! signals are blocked meanwhile but those of instructions, SIGBUS among these: a program's handler on top of ours might
+//! touch a window while we hold locks. The error code is kept. It is entered by an
 //! instruction that touched a window, so the interrupted code holds no lock of ours, and it takes what
 //! locks it needs like any other caller. The window is found without a lock (`table.rs`); a signal that is
 //! not ours goes to the previous handler (`chain.rs`).
@@ -14,14 +16,14 @@
 //! once more, and what failed again is dealt with here, because only here it is known whose instruction it
 //! was.
 
-use std::sync::OnceLock;
-
 use libc::{c_int, c_void, siginfo_t};
 
+use crate::again;
 use crate::chain;
 use crate::context::{Interrupted, interrupted};
 use crate::fault::{FaultReply, FaultSink, LostReply, ask};
 use crate::guest;
+use crate::stack;
 use crate::sys::signal::{self, Action};
 use crate::sys::{self, Errno};
 use crate::table::{self, Inside};
@@ -31,28 +33,53 @@ const BUS_ADRERR: c_int = 2;
 /// `si_code`: the page is poisoned, by us or by a memory error.
 const BUS_MCEERR_AR: c_int = 4;
 
-/// Installs the handler, the first time.
+/// Installs the handler, if it is not there: the first time, or because somebody has replaced it.
 pub(crate) fn install() -> Result<(), Errno> {
-    static INSTALLED: OnceLock<Result<(), Errno>> = OnceLock::new();
-    *INSTALLED.get_or_init(|| {
-        chain::remember_previous()?;
-        signal::set_action(libc::SIGBUS, &Action::new(on_sigbus))
-    })
+    let now = signal::action(libc::SIGBUS)?;
+    if now.calls(on_sigbus) {
+        return Ok(());
+    }
+    chain::remember_previous(now)?;
+    set_again()
+}
+
+/// Installs the handler once more, when what was there is known.
+pub(crate) fn set_again() -> Result<(), Errno> {
+    signal::set_action(libc::SIGBUS, &Action::new(on_sigbus))
+}
+
+/// Whether the handler is the one that the kernel calls.
+pub(crate) fn is_installed() -> bool {
+    signal::action(libc::SIGBUS).is_ok_and(|now| now.calls(on_sigbus))
 }
 
 /// # Safety
-/// Called by the kernel only, as a signal handler with information (`SA_SIGINFO`).
+/// Called by the kernel, or by a handler that it called, with the arguments of a signal handler with information
+/// (`SA_SIGINFO`).
 unsafe extern "C" fn on_sigbus(_: c_int, info: *mut siginfo_t, context: *mut c_void) {
     signal::keeping_errno(|| {
         // SAFETY: the kernel calls this with a signal's information and machine state.
         let (code, addr, machine) =
             unsafe { ((*info).si_code, (*info).si_addr() as usize, interrupted(context)) };
-        match decide(code, addr, machine) {
-            Verdict::Repeat => {}
+        let mut verdict = Verdict::NotOurs;
+        let mut work = || verdict = decide(code, addr, machine);
+        // SAFETY: the machine state of this handler.
+        if unsafe { stack::is_alternate(context) } {
+            stack::run(&mut work);
+        } else {
+            work();
+        }
+        if verdict == Verdict::Repeat {
+            return;
+        }
+        // Whoever is next may jump out of the signal: without our mask.
+        // SAFETY: the machine state of this handler.
+        unsafe { signal::restore_mask(context) };
+        match verdict {
             // SAFETY: the arguments of this handler.
             Verdict::Trap if unsafe { chain::as_segv(info, context) } => {}
             // SAFETY: the arguments of this handler.
-            Verdict::Trap | Verdict::NotOurs => unsafe { chain::previous(info, context) },
+            _ => unsafe { chain::previous(info, context) },
         }
     });
 }
@@ -85,6 +112,12 @@ fn decide(code: c_int, addr: usize, machine: Interrupted) -> Verdict {
     }
     let (page, _) = inside.page(addr);
     match ask(sink.as_deref(), inside.space(), page, machine.access) {
+        FaultReply::Resolved if again::is_stuck(addr) => {
+            if let Some(sink) = sink.as_deref() {
+                sink.stuck(inside.space(), page);
+            }
+            failed(sink.as_deref(), &inside, addr, machine)
+        }
         FaultReply::Resolved => Verdict::Repeat,
         FaultReply::Failed => failed(sink.as_deref(), &inside, addr, machine),
     }

@@ -192,6 +192,15 @@ pub(crate) fn map_wiped(len: usize) -> Result<usize, Errno> {
     Ok(addr)
 }
 
+/// Maps a stack of `len` bytes whose lowest page is inaccessible.
+pub(crate) fn map_stack(len: usize) -> Result<usize, Errno> {
+    let prot = libc::PROT_READ | libc::PROT_WRITE;
+    let addr = map(len, prot, NOTHING | libc::MAP_STACK, -1, 0)?;
+    // SAFETY: memory that has just been mapped and that nobody else knows. Refused: no guard, no harm otherwise.
+    unsafe { libc::mprotect(addr as *mut c_void, memfold_mm::addr::PAGE_SIZE, libc::PROT_NONE) };
+    Ok(addr)
+}
+
 /// Makes `span` inaccessible and empty; what was mapped there is gone.
 pub(crate) fn seal(span: Span) -> Result<(), Errno> {
     refuse(Call::Seal)?;
@@ -225,7 +234,7 @@ pub(crate) fn map_direct(pool: BorrowedFd<'_>, at: u64, len: usize) -> Result<us
 /// Gives addresses back to the kernel.
 ///
 /// # Safety
-/// They were mapped by [`map_arena`], [`map_direct`] or [`map_wiped`] and nobody uses them any more.
+/// They were mapped by [`map_arena`], [`map_direct`], [`map_stack`] or [`map_wiped`] and nobody uses them any more.
 pub(crate) unsafe fn unmap(addr: usize, len: usize) {
     // SAFETY: by the caller's word nobody uses the addresses. A failure leaks addresses, nothing else.
     unsafe { libc::munmap(addr as *mut c_void, len) };

@@ -18,6 +18,7 @@ use memfold_mm::addr::Access;
 use memfold_mm::host::HostError;
 
 use crate::abi;
+use crate::again;
 use crate::fault::{FaultReply, Site, ask};
 use crate::keep::{Holder, Kept};
 use crate::sys::{self, Errno};
@@ -54,6 +55,8 @@ impl FaultThread {
         let heard = Arc::clone(&bell);
         let holder = Arc::clone(holder);
         let (ready, wait) = std::sync::mpsc::channel();
+        // It inherits the mask: no signal finds the thread before it blocks them itself.
+        let blocked = sys::signal::Blocked::all();
         let handle = std::thread::Builder::new()
             .name("memfold-fault".into())
             .spawn(move || {
@@ -64,6 +67,7 @@ impl FaultThread {
                 holder.end_holding();
             })
             .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EAGAIN)))?;
+        drop(blocked);
         let _ = wait.recv();
         Ok(Self {
             bell,
@@ -131,7 +135,14 @@ fn resolve(site: &Site, message: &abi::Message) {
     };
     assert!(std::ptr::eq(inside.site(), site), "a fault of this host");
     let (page, memory) = inside.page(message.address as usize);
-    match ask(sink.as_deref(), inside.space(), page, access) {
+    let mut reply = ask(sink.as_deref(), inside.space(), page, access);
+    if reply == FaultReply::Resolved && again::is_stuck(message.address as usize) {
+        if let Some(sink) = sink.as_deref() {
+            sink.stuck(inside.space(), page);
+        }
+        reply = FaultReply::Failed;
+    }
+    match reply {
         FaultReply::Resolved => {}
         FaultReply::Failed if site.pages.poison(memory) => {}
         FaultReply::Failed => {
@@ -146,4 +157,19 @@ fn resolve(site: &Site, message: &abi::Message) {
     }
     // Most steps have woken the waiting thread already; one that found the page there has not.
     site.pages.uffd().wake(memory);
+}
+
+/// Starts a thread that takes no signals meant for the process, from its first instruction on: only those that its own
+/// instructions cause. Its handle is to be kept, or not.
+///
+/// # Errors
+/// When the system has no room for one.
+pub fn spawn_quiet(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    let blocked = sys::signal::Blocked::all();
+    let spawned = std::thread::Builder::new().name(name.into()).spawn(move || {
+        sys::signal::block_all();
+        body();
+    });
+    drop(blocked);
+    spawned
 }

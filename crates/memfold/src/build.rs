@@ -132,7 +132,7 @@ impl MemoryBuilder {
             store_bytes: CompressedStore::FIXED_BYTES,
         };
         let mm = Mm::new(host, CompressedStore::new(), config)?;
-        let warnings = Warning::about(self.budget_bytes);
+        let warnings = Warning::about(self.budget_bytes, self.delivery);
         let inner = Arc::new(Inner::new(mm, self.merging, self.on_loss, warnings));
         inner.join(self.background && self.budget_bytes != UNLIMITED);
         if self.merge_share > 0.0 {

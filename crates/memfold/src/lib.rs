@@ -56,7 +56,7 @@ mod warning;
 pub use build::MemoryBuilder;
 pub use error::{BuildError, Error, Failure, SpaceError};
 pub use memfold_linux as linux;
-pub use memfold_linux::Delivery;
+pub use memfold_linux::{Delivery, ThreadError, check_thread};
 pub use memfold_mm::host::Domain;
 pub use memfold_mm::{Merging, OnLoss};
 pub use memory::Memory;

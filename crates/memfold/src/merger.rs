@@ -5,7 +5,7 @@
 //! it does not catch up in one burst. It holds the manager only weakly while it sleeps.
 
 use crate::memory::Inner;
-use memfold_linux::thread_cpu_time;
+use memfold_linux::{spawn_quiet, thread_cpu_time};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
@@ -36,9 +36,7 @@ impl Merger {
 
     /// Starts the thread; without one (the system refuses) nothing is merged in the background.
     pub fn start(inner: Weak<Inner>, share: f64) {
-        let spawned = thread::Builder::new()
-            .name("memfold-merge".into())
-            .spawn(move || run(&inner, share));
+        let spawned = spawn_quiet("memfold-merge", move || run(&inner, share));
         drop(spawned);
     }
 

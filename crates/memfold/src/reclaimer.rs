@@ -4,6 +4,7 @@
 //! holds the manager only weakly while it waits, so that the last handle ends it.
 
 use crate::memory::Inner;
+use memfold_linux::spawn_quiet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, Thread};
@@ -23,9 +24,7 @@ pub(crate) struct Reclaimer {
 impl Reclaimer {
     /// Starts the thread; without one (the system refuses) faults reclaim for themselves.
     pub fn start(inner: Weak<Inner>) -> Self {
-        let spawned = thread::Builder::new()
-            .name("memfold-reclaim".into())
-            .spawn(move || run(&inner));
+        let spawned = spawn_quiet("memfold-reclaim", move || run(&inner));
         Self {
             thread: spawned.ok().map(|handle| handle.thread().clone()),
             wanted: AtomicBool::new(false),

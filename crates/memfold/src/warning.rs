@@ -1,5 +1,7 @@
 //! What a [`Memory`](crate::Memory) found when it was built that does not keep it from working, but may end it later.
 
+use memfold_linux::Delivery;
+
 /// A setting of the machine or the process that is at odds with what was asked for; it works, for the time being.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -15,15 +17,20 @@ pub enum Warning {
         /// The budget in bytes; `u64::MAX` when there is none.
         budget: u64,
     },
+    /// The thread that built the memory cannot use spaces.
+    #[error(transparent)]
+    Thread(#[from] memfold_linux::ThreadError),
 }
 
 impl Warning {
     /// All there is to say about a budget on this machine.
-    pub(crate) fn about(budget: u64) -> Vec<Self> {
+    pub(crate) fn about(budget: u64, delivery: Delivery) -> Vec<Self> {
+        let thread = match delivery {
+            Delivery::InThread => memfold_linux::check_thread().err(),
+            Delivery::Thread => None,
+        };
         let limit = memfold_linux::group_memory_bytes().filter(|&limit| limit < budget);
-        limit
-            .map(|limit| Self::GroupLimit { limit, budget })
-            .into_iter()
-            .collect()
+        let group = limit.map(|limit| Self::GroupLimit { limit, budget });
+        group.into_iter().chain(thread.map(Self::Thread)).collect()
     }
 }

@@ -30,6 +30,12 @@ pub enum HostError {
          (PR_SET_MEMORY_MERGE, systemd's MemoryKSM) or let it opt in before it has spaces"
     )]
     Unprotected,
+    /// The page is empty although the manager filled it.
+    #[error(
+        "somebody else has emptied the page (madvise or munmap on a space's addresses), and its bytes are lost; leave the \
+         memory of spaces to memfold"
+    )]
+    Emptied,
     /// The descriptors through which the host works are gone.
     #[error(
         "memfold's own file descriptors were closed by the program: close only descriptors that it opened itself"

@@ -168,6 +168,26 @@ pub(crate) fn page_size() -> usize {
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
 }
 
+/// Bytes of stack that are left below the caller in this thread; `None` when the system does not say.
+pub(crate) fn stack_left() -> Option<usize> {
+    let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+    let here = attributes.as_ptr() as usize;
+    let (mut lowest, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: fills a structure of ours about this thread, reads it and gives it back.
+    unsafe {
+        if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
+            return None;
+        }
+        let read = libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut lowest, &raw mut size);
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        if read != 0 {
+            return None;
+        }
+    }
+    // On another stack than the thread's own there is nothing to say.
+    here.checked_sub(lowest as usize).filter(|&left| left < size)
+}
+
 /// A limit of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {

@@ -36,9 +36,11 @@ impl std::fmt::Debug for Action {
 }
 
 impl Action {
-    /// Calls `handler` on the ordinary stack, with the signal not blocked and interrupted calls restarted.
+    /// Calls `handler` on the ordinary stack, with every signal blocked but those that instructions cause, this one included, and
+    /// interrupted calls restarted.
     pub(crate) fn new(handler: Full) -> Self {
         let mut action = Self::default_action();
+        action.0.sa_mask = all_but_own();
         action.0.sa_sigaction = handler as usize;
         action.0.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER | libc::SA_RESTART;
         action
@@ -48,6 +50,11 @@ impl Action {
     pub(crate) fn default_action() -> Self {
         // SAFETY: all zeros are a valid action: SIG_DFL, an empty mask, no flags.
         Self(unsafe { MaybeUninit::zeroed().assume_init() })
+    }
+
+    /// Whether this calls `handler`.
+    pub(crate) fn calls(&self, handler: Full) -> bool {
+        self.kind() == Kind::FullHandler && self.0.sa_sigaction == handler as usize
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -126,11 +133,11 @@ impl Drop for Blocked {
     }
 }
 
-/// Blocks every signal of this thread but those that its own instructions cause.
-pub(crate) fn block_all() {
+/// Every signal but those that a thread's own instructions cause.
+fn all_but_own() -> libc::sigset_t {
     let mut mask = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: fills a set of ours, then takes valid signals out of it.
-    let mask = unsafe {
+    unsafe {
         libc::sigfillset(mask.as_mut_ptr());
         for signal in [
             libc::SIGSEGV,
@@ -143,8 +150,36 @@ pub(crate) fn block_all() {
             libc::sigdelset(mask.as_mut_ptr(), signal);
         }
         mask.assume_init()
+    }
+}
+
+/// Blocks every signal of this thread but those that its own instructions cause.
+pub(crate) fn block_all() {
+    change_mask(libc::SIG_SETMASK, &all_but_own());
+}
+
+/// Whether this thread has the signal blocked.
+pub(crate) fn is_blocked(signal: c_int) -> bool {
+    let mut none = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: empties a set of ours.
+    let none = unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        none.assume_init()
     };
-    change_mask(libc::SIG_BLOCK, &mask);
+    let now = change_mask(libc::SIG_BLOCK, &none);
+    // SAFETY: asks a set of ours for a valid signal.
+    unsafe { libc::sigismember(&raw const now, signal) == 1 }
+}
+
+/// Blocks again what the code that a signal interrupted has blocked, and nothing else: for handlers of others, which may never
+/// return to us.
+///
+/// # Safety
+/// `machine_state` is the third argument of a signal handler that is running.
+pub(crate) unsafe fn restore_mask(machine_state: *mut c_void) {
+    // SAFETY: the kernel passes a `ucontext_t`, by the caller's word; only its set is looked at.
+    let mask = unsafe { &(*machine_state.cast::<libc::ucontext_t>()).uc_sigmask };
+    change_mask(libc::SIG_SETMASK, mask);
 }
 
 /// What the process does about the signal now.

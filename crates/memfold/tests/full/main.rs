@@ -126,7 +126,7 @@ fn a_store_without_room_reaches_nobody() {
                     "page {page} of the parent"
                 );
             }
-            assert!((0..end).all(|page| is_filled(&other, page, 1 << 32 ^ page)));
+            assert!((0..end).all(|page| is_filled(&other, page, (1 << 32) ^ page)));
             assert_eq!((child.take_failure(), other.take_failure()), (None, None));
             clean(&m);
         }
@@ -175,7 +175,7 @@ fn what_was_evicted_comes_back() {
             (0..pages(&parent)).for_each(|page| fill(&parent, page, page));
             let forks: Vec<_> = (0..2).map(|_| parent.fork().unwrap()).collect();
             for (n, fork) in forks.iter().enumerate() {
-                (0..pages(fork)).for_each(|page| fill(fork, page, page << 8 | n as u64 + 1));
+                (0..pages(fork)).for_each(|page| fill(fork, page, (page << 8) | (n as u64 + 1)));
                 fork.evict().unwrap();
             }
             let other = m.create(SpaceSize::fixed(32 * MIB)).unwrap();
@@ -183,7 +183,7 @@ fn what_was_evicted_comes_back() {
             for round in 0..2 {
                 for (n, fork) in forks.iter().enumerate() {
                     for page in 0..pages(fork) {
-                        assert!(is_filled(fork, page, page << 8 | n as u64 + 1), "page {page}");
+                        assert!(is_filled(fork, page, (page << 8) | (n as u64 + 1)), "page {page}");
                     }
                     assert_eq!(fork.take_failure(), None, "loads, round {round}");
                 }
@@ -197,7 +197,7 @@ fn what_was_evicted_comes_back() {
                 assert_eq!(load(&forks[0], page), page);
                 assert_eq!(forks[0].take_failure(), None, "a store to page {page}");
             }
-            assert!((0..end).all(|page| is_filled(&other, page, 1 << 32 ^ page)));
+            assert!((0..end).all(|page| is_filled(&other, page, (1 << 32) ^ page)));
             assert!(m.stats().usage.peak <= 16 * MIB && held_bytes() <= 16 * MIB);
             clean(&m);
         }

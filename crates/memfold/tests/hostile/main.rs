@@ -11,4 +11,5 @@ mod ksm;
 mod memory;
 mod protection;
 mod settings;
+mod signals;
 mod stamps;

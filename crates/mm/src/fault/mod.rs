@@ -23,7 +23,7 @@ mod write;
 use crate::addr::{Access, FrameNo, PageNo, Run, SpaceNo};
 use crate::budget::{Charge, Class, Need};
 use crate::frame::{Locked, Owner, Residence};
-use crate::host::{Host, Store};
+use crate::host::{Host, HostError, Store};
 use crate::lru::List;
 use crate::mm::{Mm, PAGE, Stop};
 use crate::space::{FaultError, SpaceState};
@@ -78,6 +78,12 @@ impl<H: Host, S: Store> Mm<H, S> {
             self.note_failure(space, error);
             error
         })
+    }
+
+    /// The host resolves this page's fault again and again: the page is empty although it was filled. The space remembers that.
+    pub fn lost(&self, space: SpaceNo, page: PageNo) {
+        let source = HostError::Emptied;
+        self.note_failure(space, FaultError::Host { space, page, source });
     }
 
     pub(crate) fn note_failure(&self, space: SpaceNo, error: FaultError) {
