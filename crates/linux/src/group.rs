@@ -56,7 +56,8 @@ fn place(line: &str, mounts: &str) -> Option<Place> {
         let (root, mount) = (fields.next()?, PathBuf::from(fields.next()?));
         // What is mounted may be a group further down, as in a container.
         let below = Path::new(path).strip_prefix(root).unwrap_or(Path::new(""));
-        let group = mount.join(below.strip_prefix("/").unwrap_or(below));
+        let below = below.strip_prefix("/").unwrap_or(below);
+        let group = mount.components().chain(below.components()).collect();
         Some(Place { mount, group, file })
     })
 }

@@ -134,8 +134,7 @@ impl Pool {
     }
 
     pub(crate) fn write(&self, at: PoolPage, bytes: &PageBytes) -> Result<(), HostError> {
-        if self.by_mapping {
-            self.write_by_mapping(bytes.as_ptr() as usize, 1, at)?;
+        if self.by_mapping && self.write_by_mapping(bytes.as_ptr() as usize, 1, at)?.is_some() {
             return Ok(());
         }
         match sys::write_at(self.fd()?, bytes, offset(at))? {
@@ -148,11 +147,18 @@ impl Pool {
     pub(crate) fn write_span(&self, from: Span, to: PoolPage) -> Result<(), HostError> {
         let (mut rest, mut at) = (from, to);
         while !rest.is_empty() {
-            // A short write stands at a page border, or the machine has no memory for the next page.
-            let pages = if self.by_mapping {
+            let mapped = if self.by_mapping {
                 self.write_by_mapping(rest.addr(), rest.pages(), at)?
             } else {
-                sys::write_span_at(self.fd()?, rest, offset(at))? / PAGE_SIZE
+                None
+            };
+            // A short write stands at a page border, or the machine has no memory for the next page.
+            let pages = match mapped {
+                Some(pages) => pages,
+                None if self.by_mapping => {
+                    sys::write_span_at(self.fd()?, rest.head(1), offset(at))? / PAGE_SIZE
+                }
+                None => sys::write_span_at(self.fd()?, rest, offset(at))? / PAGE_SIZE,
             };
             if pages == 0 {
                 return Err(HostError::NoMemory);
@@ -162,8 +168,9 @@ impl Pool {
         Ok(())
     }
 
-    /// Writes pages from address `from` on to the free pages from `to` on, as many as one step does.
-    fn write_by_mapping(&self, from: usize, pages: usize, to: PoolPage) -> Result<usize, HostError> {
+    /// Writes pages from address `from` on to the free pages from `to` on, as many as one step does. `None`: the first of them is
+    /// there already (a free page is a hole, unless an earlier write of a run was cut short), so a write cannot make a huge one.
+    fn write_by_mapping(&self, from: usize, pages: usize, to: PoolPage) -> Result<Option<usize>, HostError> {
         let here = (PIECE_PAGES - to.0 % PIECE_PAGES).min(pages as u64) as usize;
         let Some(target) = self.direct(to) else {
             return Err(HostError::NoMemory);
@@ -171,14 +178,9 @@ impl Pool {
         // SAFETY: pages of a direct mapping, which lives while somebody writes a page of it (see the header).
         let target = unsafe { Span::new(target, here * PAGE_SIZE) };
         match self.fence.copy(target, from, Stores::Pass) {
-            Progress::All => Ok(here),
-            Progress::Part(done) => Ok(done),
-            // A free page is a hole, unless an earlier write of a run was cut short.
-            Progress::Exists => {
-                // SAFETY: the caller's page, readable without a fault.
-                let from = unsafe { Span::new(from, PAGE_SIZE) };
-                Ok(sys::write_span_at(self.fd()?, from, offset(to))? / PAGE_SIZE)
-            }
+            Progress::All => Ok(Some(here)),
+            Progress::Part(done) => Ok(Some(done)),
+            Progress::Exists => Ok(None),
             Progress::Refused(errno) => Err(errno.into()),
         }
     }
