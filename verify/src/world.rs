@@ -13,7 +13,7 @@ use crate::stores::Built;
 use crate::workload::{Mix, Op};
 use memfold_mm::addr::{PageNo, Run, SpaceNo};
 use memfold_mm::host::Domain;
-use memfold_mm::{Config, FaultError, Mm, Refuse, Size, SpaceError, UNLIMITED};
+use memfold_mm::{Config, FaultError, Giving, Mm, Refuse, Size, SpaceError, UNLIMITED};
 use memfold_sim::{Plan, Rng, SimHost};
 
 /// A space that lives, and its pins.
@@ -233,7 +233,7 @@ impl<S: Built> World<S> {
             assert!(self.excused(error), "{op:?} failed without a reason: {error}");
         }
         // Nothing is under way: tables that are not in use may go.
-        self.mm.give_back_tables();
+        self.mm.give_back_tables(Giving::All);
         audit::quick(&self.mm, self.store_base);
         if self.tally.steps.is_multiple_of(u64::from(self.mix.audit_every)) {
             self.audit();

@@ -6,7 +6,7 @@
 //! operation on the same thread enters without fear. Waiting for the one alone is short: it frees a bounded number of chunks.
 
 use memfold_linux::LinuxHost;
-use memfold_mm::Mm;
+use memfold_mm::{Giving, Mm};
 use memfold_stores::CompressedStore;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
@@ -32,13 +32,22 @@ impl Manager {
         self.0.try_read().ok()
     }
 
-    /// Frees tables that are not in use, if there are more than a few, and if nobody is inside; some of them, so that nobody
-    /// waits long. Not for signal handlers.
+    /// Frees tables that are not in use, if nobody is inside: when the budget is low all of them, else what is more than a
+    /// few. A part at a time, so that nobody waits long. Not for signal handlers.
     pub fn give_back(&self) {
-        if self.enter().has_spare_tables()
+        let giving = {
+            let mm = self.enter();
+            let giving = if mm.wants_reclaim() {
+                Giving::All
+            } else {
+                Giving::Spare
+            };
+            mm.has_spare_tables(giving).then_some(giving)
+        };
+        if let Some(giving) = giving
             && let Ok(mut alone) = self.0.try_write()
         {
-            alone.give_back_tables();
+            alone.give_back_tables(giving);
         }
     }
 }

@@ -8,6 +8,7 @@
 use crate::budget::Class;
 use crate::host::{Host, Store};
 use crate::mm::Mm;
+use memfold_sync::Giving;
 
 /// Chunks of each array that go at a time: bounds how long everybody else waits, to some tens of microseconds.
 const STEP: u32 = 64;
@@ -15,24 +16,24 @@ const STEP: u32 = 64;
 impl<H: Host, S: Store> Mm<H, S> {
     /// Whether [`give_back_tables`](Self::give_back_tables) would free anything; a hint.
     #[must_use]
-    pub fn has_spare_tables(&self) -> bool {
-        self.frames.has_spare()
-            || self.tables.has_spare()
-            || self.spaces.has_spare()
-            || self.swap.has_spare()
-            || self.homes.has_spare()
+    pub fn has_spare_tables(&self, giving: Giving) -> bool {
+        self.frames.has_spare(giving)
+            || self.tables.has_spare(giving)
+            || self.spaces.has_spare(giving)
+            || self.swap.has_spare(giving)
+            || self.homes.has_spare(giving)
     }
 
-    /// Frees a bounded part of the tables that are not in use but for a few; returns how many bytes.
-    pub fn give_back_tables(&mut self) -> u64 {
+    /// Frees a bounded part of the tables that are not in use; returns how many bytes.
+    pub fn give_back_tables(&mut self, giving: Giving) -> u64 {
         if let Some(scanner) = &mut *self.scanner.lock() {
             scanner.forget_pages();
         }
-        let bytes = self.frames.give_back(STEP)
-            + self.tables.give_back(STEP)
-            + self.spaces.give_back(STEP)
-            + self.swap.give_back(STEP)
-            + self.homes.give_back(STEP);
+        let bytes = self.frames.give_back(STEP, giving)
+            + self.tables.give_back(STEP, giving)
+            + self.spaces.give_back(STEP, giving)
+            + self.swap.give_back(STEP, giving)
+            + self.homes.give_back(STEP, giving);
         self.budget.refund(Class::Tables, bytes);
         self.counters.tables_freed.add(bytes);
         bytes

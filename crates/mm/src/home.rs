@@ -11,7 +11,7 @@
 use crate::addr::{FrameNo, PageNo, PoolPage};
 use crate::host::Stored;
 use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use memfold_sync::{Arc, Mutex, OnceLock, Rank, Slots};
+use memfold_sync::{Arc, Giving, Mutex, OnceLock, Rank, Slots};
 
 mod bases;
 
@@ -324,12 +324,12 @@ impl Homes {
         ranges.loose_next - ranges.loose_free.len() as u64
     }
 
-    pub fn has_spare(&self) -> bool {
-        self.homes.has_spare()
+    pub fn has_spare(&self, giving: Giving) -> bool {
+        self.homes.has_spare(giving)
     }
 
-    pub fn give_back(&mut self, most: u32) -> u64 {
-        self.homes.give_back(most)
+    pub fn give_back(&mut self, most: u32, giving: Giving) -> u64 {
+        self.homes.give_back(most, giving)
     }
 
     /// Homes that are given out.

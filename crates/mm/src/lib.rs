@@ -44,6 +44,7 @@ pub use check::Violation;
 pub use digest::{Digest, Held, Ownership, PageDigest, SpaceDigest};
 pub use fork::Size;
 pub use home::HomeNo;
+pub use memfold_sync::Giving;
 pub use merge::{Effort, MergeStep, Merging, Sharing};
 pub use mm::{BuildError, Config, LEAST_LIMIT, Mm, SpaceError};
 #[cfg(all(loom, explored))]

@@ -10,7 +10,7 @@
 use crate::addr::FrameNo;
 use crate::budget::{Budget, Need};
 use crate::host::{Store, Stored};
-use memfold_sync::{Mutex, Rank, Slots};
+use memfold_sync::{Giving, Mutex, Rank, Slots};
 
 /// Names a use of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,12 +97,12 @@ impl Swap {
         self.slots.base_bytes()
     }
 
-    pub(crate) fn has_spare(&self) -> bool {
-        self.slots.has_spare()
+    pub(crate) fn has_spare(&self, giving: Giving) -> bool {
+        self.slots.has_spare(giving)
     }
 
-    pub(crate) fn give_back(&mut self, most: u32) -> u64 {
-        self.slots.give_back(most)
+    pub(crate) fn give_back(&mut self, most: u32, giving: Giving) -> u64 {
+        self.slots.give_back(most, giving)
     }
 
     /// Slots that are given out.

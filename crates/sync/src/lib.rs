@@ -27,7 +27,7 @@ pub use gate::{Gate, Inside};
 pub use imp::{Arc, atomic, thread};
 pub use lock::{Mutex, MutexGuard};
 pub use rank::Rank;
-pub use slots::Slots;
+pub use slots::{Giving, Slots};
 /// Written once, then read by anybody; std's own also under the checkers.
 pub use std::sync::OnceLock;
 pub use witness::Witness;

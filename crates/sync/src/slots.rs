@@ -25,6 +25,15 @@ const GROUP: u32 = if cfg!(any(loom, shuttle)) { 4 } else { 64 };
 const SPARE: u32 = if cfg!(any(loom, shuttle)) { 0 } else { 4 };
 const SPARE_PART: u32 = 8;
 
+/// Which wholly free chunks go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Giving {
+    /// Those beyond the few that an array in use keeps.
+    Spare,
+    /// All of them: room is needed.
+    All,
+}
+
 struct Cell<T> {
     /// The next free item of the chunk, while this one is free; under the free lists' lock.
     next: AtomicU32,
@@ -109,8 +118,11 @@ impl FreeLists {
         self.heads[sort as usize].checked_sub(1)
     }
 
-    /// Wholly free chunks beyond those that stay.
-    fn spare(&self) -> u32 {
+    /// Wholly free chunks that may go.
+    fn spare(&self, giving: Giving) -> u32 {
+        if giving == Giving::All {
+            return self.whole;
+        }
         let used = self.rooms.len() as u32 - self.whole - self.holes;
         self.whole.saturating_sub(SPARE + used / SPARE_PART)
     }
@@ -238,17 +250,17 @@ impl<T> Slots<T> {
     }
 
     /// Whether [`give_back`](Self::give_back) would free anything; a hint.
-    pub fn has_spare(&self) -> bool {
-        self.free.lock().spare() != 0
+    pub fn has_spare(&self, giving: Giving) -> bool {
+        self.free.lock().spare(giving) != 0
     }
 
-    /// Frees up to `most` chunks whose items are all free; how many bytes that was, to be refunded. A few stay.
+    /// Frees up to `most` chunks whose items are all free; how many bytes that was, to be refunded.
     ///
     /// The items are new when they are given out again, so nobody may remember a number of theirs: whoever calls this
     /// has the array for itself, and no operation of its owner is under way.
-    pub fn give_back(&mut self, most: u32) -> u64 {
+    pub fn give_back(&mut self, most: u32, giving: Giving) -> u64 {
         let mut free = self.free.lock();
-        let count = free.spare().min(most);
+        let count = free.spare(giving).min(most);
         for _ in 0..count {
             let chunk = free.first(Sort::Whole).expect("they are counted");
             free.take(chunk, Sort::Whole);
@@ -358,20 +370,23 @@ mod tests {
         let make = || MADE.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut slots: Slots<u32> = Slots::new(100 * CHUNK, make);
         let taken: Vec<u32> = (0..100 * CHUNK).map_while(|_| slots.alloc(|_| true)).collect();
-        assert!(!slots.has_spare());
+        assert!(!slots.has_spare(Giving::Spare));
         // Chunks 20, 40, 60 and 80 keep an item each.
         let kept: Vec<u32> = (1..5).map(|n| n * 20 * CHUNK + n).collect();
         let items: Vec<u32> = kept.iter().map(|&number| *slots.get(number)).collect();
         let gone = taken.iter().copied().filter(|number| !kept.contains(number));
         gone.for_each(|number| slots.free(number));
-        assert!(slots.has_spare());
+        assert!(slots.has_spare(Giving::Spare));
         let before = slots.held_bytes();
-        assert_eq!(slots.give_back(10), 10 * Slots::<u32>::chunk_bytes());
+        assert_eq!(
+            slots.give_back(10, Giving::Spare),
+            10 * Slots::<u32>::chunk_bytes()
+        );
         assert_eq!(slots.held_bytes(), before - 10 * Slots::<u32>::chunk_bytes());
         // Of the chunks that there were, some stay beside those in use.
         let left = 4 + SPARE;
-        while slots.give_back(10) != 0 {}
-        assert!(!slots.has_spare());
+        while slots.give_back(10, Giving::Spare) != 0 {}
+        assert!(!slots.has_spare(Giving::Spare));
         assert_eq!(
             slots.held_bytes(),
             slots.base_bytes() + u64::from(left) * Slots::<u32>::chunk_bytes()
@@ -380,6 +395,11 @@ mod tests {
             slots.numbers().count() as u32,
             left * CHUNK - u32::from(slots.peek(1).is_some())
         );
+        assert_eq!(
+            slots.give_back(u32::MAX, Giving::All),
+            u64::from(SPARE) * Slots::<u32>::chunk_bytes()
+        );
+        assert!(!slots.has_spare(Giving::All));
         let now: Vec<u32> = kept.iter().map(|&number| *slots.get(number)).collect();
         assert_eq!(now, items, "items in use are the same");
         let missing = taken.len() - kept.len();
