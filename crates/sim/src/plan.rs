@@ -240,7 +240,7 @@ mod tests {
     fn plans_are_exchanged() {
         let mut planner = Planner::new(1);
         planner.set(Plan::nth(2, Lasting::Once));
-        let mut next = |planner: &mut Planner| planner.refuses(Call::Show);
+        let next = |planner: &mut Planner| planner.refuses(Call::Show);
         assert!(!next(&mut planner));
         let before = planner.exchange(Plan::ALL);
         assert!(next(&mut planner));
