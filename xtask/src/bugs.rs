@@ -18,6 +18,8 @@
 
 mod draw;
 
+pub(crate) use draw::short;
+
 use crate::copy::{Checker, Copy, Outcome, options_end};
 use crate::shell::{self, Build};
 use crate::{gate, table};
@@ -164,36 +166,6 @@ fn check(copy: &Copy, defect: &Defect) -> Result<()> {
         Outcome::Passed => bail!("its checker passes"),
         Outcome::TimedOut => bail!("its checker did not end within {}", table::time(defect.limit)),
     }
-}
-
-/// The short form, for the gate: all headings, and a dozen defects tried, drawn by the commit. That their checkers pass without them
-/// is what the steps before this one have just found out.
-pub(crate) fn short() -> Result<()> {
-    let defects = read(&folder(), &[])?;
-    headings(&defects)?;
-    let mut git = shell::clean(Command::new("git"));
-    git.args(["rev-parse", "HEAD"]);
-    let commit = shell::read(git).context("the commit draws the defects to try")?;
-    let mut drawn = draw::by_commit(commit.trim(), &defects);
-    sort(&mut drawn);
-    println!(
-        "{} of them are tried, drawn by commit {}",
-        drawn.len(),
-        commit.trim()
-    );
-    let begin = Instant::now();
-    let tally = each(&Copy::new()?, &drawn, &BTreeMap::new(), None)?;
-    println!(
-        "{} defects caught in {}",
-        tally.caught,
-        table::time(begin.elapsed())
-    );
-    ensure!(
-        tally.red.is_empty(),
-        "not caught:\n{}\n(alone: cargo xtask bugs NAME)",
-        tally.red.join("\n")
-    );
-    Ok(())
 }
 
 /// Every patch applies, every heading chooses tests that exist.

@@ -18,7 +18,7 @@ pub(crate) struct State {
     pub machine: Machine,
     planner: Planner,
     trace: Trace,
-    races: Vec<Race>,
+    pub races: Vec<Race>,
     /// Private pages whose protection something beside the manager took away.
     pub lost: Vec<(SpaceNo, PageNo)>,
     at_rest: u32,
@@ -95,22 +95,6 @@ impl SimHost {
         let result = look();
         self.lock().at_rest -= 1;
         result
-    }
-
-    /// The next time it comes to this moment at this page, a second thread stores `byte`.
-    pub fn arm_race(&self, moment: Moment, space: SpaceNo, page: PageNo, offset: usize, byte: u8) {
-        self.lock().races.push(Race {
-            moment,
-            space,
-            page,
-            offset,
-            byte,
-        });
-    }
-
-    /// Takes back the races that did not happen; how many did is for the caller to know.
-    pub fn disarm_races(&self) -> usize {
-        std::mem::take(&mut self.lock().races).len()
     }
 
     /// Counts a call of one page or none; `Err` when the plan refuses it.

@@ -1,5 +1,6 @@
 //! Stores of a second thread at moments that a single-threaded history would never meet. Under the host's lock.
 
+use crate::host::SimHost;
 use crate::machine::Machine;
 use memfold_mm::addr::{PageNo, SpaceNo};
 
@@ -34,5 +35,23 @@ impl Race {
             "zeros that are not protected yet let stores through"
         );
         stored
+    }
+}
+
+impl SimHost {
+    /// The next time it comes to this moment at this page, a second thread stores `byte`.
+    pub fn arm_race(&self, moment: Moment, space: SpaceNo, page: PageNo, offset: usize, byte: u8) {
+        self.lock().races.push(Race {
+            moment,
+            space,
+            page,
+            offset,
+            byte,
+        });
+    }
+
+    /// Takes back the races that did not happen; how many did is for the caller to know.
+    pub fn disarm_races(&self) -> usize {
+        std::mem::take(&mut self.lock().races).len()
     }
 }

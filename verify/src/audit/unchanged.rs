@@ -17,7 +17,8 @@ use std::collections::BTreeMap;
 pub enum May {
     /// Nothing.
     Nothing,
-    /// Pages of this run may be their space's own now: a pin failed.
+    /// Pages of this run may be their space's own now, and neighbours that the store had may have come back with them: a pin
+    /// failed.
     Own(SpaceNo, Run),
     /// Pages of this space, but not pinned ones, may be down as shared though nobody shares them: a fork failed.
     Lend(SpaceNo),
@@ -78,9 +79,16 @@ fn allow(space: &mut SpaceDigest, found: &SpaceDigest, no: SpaceNo, may: May, re
             continue;
         };
         let stored = reclaimed && now.ownership == Ownership::Stored;
-        let lent = may == May::Lend(no)
-            && (page.ownership, now.ownership) == (Ownership::Exclusive, Ownership::Shared);
-        if (stored || lent) && !pinned(n) {
+        let change = (page.ownership, now.ownership);
+        let passes = match may {
+            May::Nothing => false,
+            May::Own(whose, run) => {
+                let beside = run.pages().any(|pinned| pinned.0 as usize / FAN == n / FAN);
+                whose == no && beside && change == (Ownership::Stored, Ownership::Exclusive)
+            }
+            May::Lend(whose) => whose == no && change == (Ownership::Exclusive, Ownership::Shared),
+        };
+        if (stored || passes) && !pinned(n) {
             page.ownership = now.ownership;
         }
     }
@@ -158,6 +166,21 @@ mod tests {
             );
             assert!(!passes(page, to, May::Lend(SpaceNo(4)), false));
         }
+        let pinned = |first| {
+            May::Own(
+                S,
+                Run {
+                    first: PageNo(first),
+                    len: 2,
+                },
+            )
+        };
+        assert!(passes(3, Exclusive, pinned(1), false), "it was read ahead");
+        assert!(
+            !passes(3, Exclusive, pinned(FAN as u32), false),
+            "it is in another leaf"
+        );
+        assert!(!passes(2, Exclusive, pinned(0), false), "it was shared");
         // A pinned page stays where it is and whose it is.
         assert!(!passes(0, Shared, May::Lend(S), false));
         assert!(!passes(0, Stored, May::Nothing, true));

@@ -1,17 +1,53 @@
-//! Which defects the gate tries at a commit: the same for the same commit, others at the next.
+//! The short form, for the gate: which defects it tries at a commit; the same for the same commit, others at the next.
 //!
 //! Each defect gets a number from the commit's name and its own, and those with the least numbers are tried; so a defect's chances
 //! do not depend on what others there are. A kind of build has its share of the dozen by what a try costs: a
 //! defect that the manager's own tests catch takes seconds, one that a race model or a scenario catches needs another build of everything.
 
-use super::Defect;
-use crate::shell::Build;
+use super::{Defect, each, folder, headings, read, sort};
+use crate::copy::Copy;
+use crate::shell::{self, Build};
+use crate::table;
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::Instant;
 
 /// How many of each build are tried.
 const SHARES: [(Build, usize); 3] = [(Build::Plain, 8), (Build::Loom, 3), (Build::Shuttle, 1)];
 
+/// The short form, for the gate: all headings, and a dozen defects tried, drawn by the commit. That their checkers pass without them
+/// is what the steps before this one have just found out.
+pub(crate) fn short() -> Result<()> {
+    let defects = read(&folder(), &[])?;
+    headings(&defects)?;
+    let mut git = shell::clean(Command::new("git"));
+    git.args(["rev-parse", "HEAD"]);
+    let commit = shell::read(git).context("the commit draws the defects to try")?;
+    let mut drawn = by_commit(commit.trim(), &defects);
+    sort(&mut drawn);
+    println!(
+        "{} of them are tried, drawn by commit {}",
+        drawn.len(),
+        commit.trim()
+    );
+    let begin = Instant::now();
+    let tally = each(&Copy::new()?, &drawn, &BTreeMap::new(), None)?;
+    println!(
+        "{} defects caught in {}",
+        tally.caught,
+        table::time(begin.elapsed())
+    );
+    ensure!(
+        tally.red.is_empty(),
+        "not caught:\n{}\n(alone: cargo xtask bugs NAME)",
+        tally.red.join("\n")
+    );
+    Ok(())
+}
+
 /// The defects to try at a commit.
-pub(super) fn by_commit(commit: &str, defects: &[Defect]) -> Vec<Defect> {
+fn by_commit(commit: &str, defects: &[Defect]) -> Vec<Defect> {
     let mut drawn = Vec::new();
     for (build, share) in SHARES {
         let mut of_build: Vec<&Defect> = defects.iter().filter(|d| d.checker.build == build).collect();
@@ -36,7 +72,6 @@ fn number(words: &[&str]) -> u64 {
 mod tests {
     //! Goal: a commit draws the same dozen each time, and a month's commits draw every defect there is. Method: the defects of the
     //! checkout, and 200 made-up commits.
-    use super::super::{folder, read};
     use super::*;
     use std::collections::BTreeSet;
 
