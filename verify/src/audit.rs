@@ -2,7 +2,8 @@
 //!
 //! * all bytes of all spaces, as the manager's tables say and as the windows show them, equal the oracle's;
 //! * the manager's own invariants ([`Mm::world`]);
-//! * memory that the machine gives = pages charged, to the page; the most ever held stays below the budget;
+//! * memory that the machine gives = pages charged, to the page; its page tables are charged; the most ever held stays below
+//!   the budget;
 //! * what the store holds = what is charged for it.
 
 use crate::oracle::Oracle;
@@ -36,9 +37,14 @@ pub fn quick<S: Built>(mm: &Mm<SimHost, S>, store_base: u64) {
         "pool pages of the machine, and charged"
     );
     assert!(
-        memory.peak * PAGE <= usage.peak,
-        "the machine held {} pages; {usage:?}",
-        memory.peak
+        memory.table_bytes <= usage.page_tables,
+        "page tables of the machine take {} bytes; {usage:?}",
+        memory.table_bytes
+    );
+    assert!(
+        memory.peak_bytes <= usage.peak,
+        "the machine held {} bytes; {usage:?}",
+        memory.peak_bytes
     );
     let held = mm.store_stats().held_bytes - store_base;
     assert_eq!(held, usage.stored, "bytes that the store holds, and charged");
@@ -165,6 +171,11 @@ pub fn empty<S: Built>(mm: &Mm<SimHost, S>, store_base: u64) {
         stats.active_frames + stats.inactive_frames,
         0,
         "frames are listed for no space"
+    );
+    assert_eq!(
+        mm.host().memory().table_bytes,
+        usage.page_tables,
+        "page tables are charged for no window"
     );
     assert_eq!(mm.store_stats().pages, 0, "pages are stored for no space");
     assert_eq!(mm.host().open_windows(), 0, "windows are open for no space");

@@ -17,7 +17,7 @@ fn run<S: Built>(mix: &Mix, seed: u64) -> (Stats, Tally) {
 }
 
 /// Each path of the manager, by the name of its counter.
-fn paths(stats: &Stats) -> [(&'static str, u64); 26] {
+fn paths(stats: &Stats) -> [(&'static str, u64); 27] {
     [
         ("zero_shown", stats.zero_shown),
         ("new_pages", stats.new_pages),
@@ -45,12 +45,13 @@ fn paths(stats: &Stats) -> [(&'static str, u64); 26] {
         ("merge_refused", stats.merge_refused),
         ("unmerged", stats.unmerged),
         ("direct_reclaims", stats.direct_reclaims),
+        ("tables_freed", stats.tables_freed),
     ]
 }
 
 #[test]
 fn every_path_is_taken_often() {
-    let mut sums = [0; 26];
+    let mut sums = [0; 27];
     for mix in MIXES {
         for (stats, tally) in [run::<SimStore>(&mix, 3), run::<CompressedStore>(&mix, 3)] {
             let counts = paths(&stats);

@@ -19,11 +19,23 @@ use crate::sys::{self, Errno};
 use crate::thread::FaultThread;
 
 /// How a host is to be; made by [`LinuxHost::builder`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Builder {
     delivery: Delivery,
     user_mode: Option<UserMode>,
     guard_bytes: u64,
+    direct_tables: u32,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            delivery: Delivery::default(),
+            user_mode: None,
+            guard_bytes: 0,
+            direct_tables: 64,
+        }
+    }
 }
 
 impl Builder {
@@ -48,6 +60,13 @@ impl Builder {
         self
     }
 
+    /// How many page tables (4 KiB each) reading the pool may fill; 64 if not said, 8 at the least. Each is for 2 MiB of the pool.
+    #[must_use]
+    pub fn direct_tables(mut self, tables: u32) -> Self {
+        self.direct_tables = tables.max(8);
+        self
+    }
+
     /// Opens the host, and installs the process's SIGBUS handler when it is the first.
     ///
     /// # Errors
@@ -66,7 +85,7 @@ impl Builder {
         let uffd = opening::open(mode, self.delivery)?;
         let pagemap = Pagemap::open().map_err(|Errno(errno)| OpenError::NoPagemapScan { errno })?;
         let refused = |what| move |Errno(errno)| OpenError::Resources { what, errno };
-        let pool = Pool::new().map_err(refused("a memory file"))?;
+        let pool = Pool::new(self.direct_tables).map_err(refused("a memory file"))?;
         sigbus::install().map_err(refused("the SIGBUS handler"))?;
         let site = Arc::new(Site::new(Pages::new(uffd, pagemap, self.delivery), self.delivery));
         let thread = match self.delivery {

@@ -22,6 +22,7 @@ mod host;
 pub mod inject;
 mod opening;
 mod pages;
+mod pagetables;
 mod pool;
 mod probe;
 mod scan;

@@ -8,6 +8,7 @@
 pub(crate) mod clock;
 pub(crate) mod open;
 pub(crate) mod signal;
+pub(crate) mod tables;
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -190,16 +191,57 @@ pub(crate) fn map_window(span: Span, pool: BorrowedFd<'_>, at: u64) -> Result<()
     )
 }
 
-/// Maps the pool's bytes from `at` on, shared, to read only.
+/// Maps the pool's bytes from `at` on, shared, to read only, at a multiple of `len`.
 pub(crate) fn map_direct(pool: BorrowedFd<'_>, at: u64, len: usize) -> Result<usize, Errno> {
+    let room = map(2 * len, libc::PROT_NONE, NOTHING, -1, 0)?;
+    let addr = room.next_multiple_of(len);
+    // SAFETY: of the room just made, which nobody else knows, all but the middle is given back.
+    unsafe {
+        if addr > room {
+            unmap(room, addr - room);
+        }
+        if room + len > addr {
+            unmap(addr + len, room + len - addr);
+        }
+    }
+    // SAFETY: the middle is ours.
+    let mapped = unsafe { map_direct_again(pool, at, addr, len) };
+    if mapped.is_err() {
+        // SAFETY: as above.
+        unsafe { unmap(addr, len) };
+    }
+    mapped.map(|()| addr)
+}
+
+/// Maps them over such a mapping once more, with which its page tables go. Who reads it meanwhile waits and sees the same.
+///
+/// # Safety
+/// `addr` and `len` are those of a mapping that [`map_direct`] made for the same part of the pool, or of addresses that nobody
+/// else knows.
+pub(crate) unsafe fn map_direct_again(
+    pool: BorrowedFd<'_>,
+    at: u64,
+    addr: usize,
+    len: usize,
+) -> Result<(), Errno> {
     refuse(Call::MapDirect)?;
-    map(
-        len,
-        libc::PROT_READ,
-        libc::MAP_SHARED | libc::MAP_NORESERVE,
-        pool.as_raw_fd(),
-        at,
-    )
+    let flags = libc::MAP_SHARED | libc::MAP_NORESERVE | libc::MAP_FIXED;
+    // SAFETY: by the caller's word nobody sees a difference.
+    let got = unsafe {
+        libc::mmap(
+            addr as *mut c_void,
+            len,
+            libc::PROT_READ,
+            flags,
+            pool.as_raw_fd(),
+            at.cast_signed(),
+        )
+    };
+    if got == libc::MAP_FAILED {
+        Err(Errno::last())
+    } else {
+        Ok(())
+    }
 }
 
 /// Gives addresses back to the kernel.

@@ -3,7 +3,8 @@
 use crate::error::Error;
 use crate::memory::{Inner, Memory};
 use memfold_linux::{Delivery, LinuxHost};
-use memfold_mm::{Config, Merging, Mm, UNLIMITED};
+use memfold_mm::addr::PAGE_SIZE;
+use memfold_mm::{Config, Merging, Mm, PageTables, UNLIMITED};
 use memfold_stores::CompressedStore;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ pub struct MemoryBuilder {
     background: bool,
     merging: Merging,
     merge_share: f64,
+    page_tables: PageTables,
 }
 
 impl Default for MemoryBuilder {
@@ -29,16 +31,26 @@ impl Default for MemoryBuilder {
             background: true,
             merging: Merging::Off,
             merge_share: 0.0,
+            page_tables: PageTables::Counted,
         }
     }
 }
 
 impl MemoryBuilder {
-    /// Most bytes that may be held for all spaces together: shared and private pages, compressed bytes and the
-    /// manager's own tables. Without it there is no limit.
+    /// Most bytes that may be held for all spaces together: shared and private pages, compressed bytes, the manager's own
+    /// tables and the kernel's page tables. Without it there is no limit.
     #[must_use]
     pub fn budget_bytes(mut self, bytes: u64) -> Self {
         self.budget_bytes = bytes;
+        self
+    }
+
+    /// Whether the kernel's page tables under windows, and its records of them, are part of the budget. They are by default: a
+    /// window with a few pages here and there has a table of 4 KiB for each 2 MiB in which anything is shown. What is
+    /// charged is an upper bound of what the kernel holds. [`MemoryStats`](crate::MemoryStats) shows them in any case.
+    #[must_use]
+    pub fn page_tables(mut self, page_tables: PageTables) -> Self {
+        self.page_tables = page_tables;
         self
     }
 
@@ -91,6 +103,12 @@ impl MemoryBuilder {
         self
     }
 
+    /// Page tables for reading the pool: 1/512 of the budget, enough for as much of the pool as the budget could hold.
+    fn direct_tables(&self) -> u32 {
+        let bytes = self.budget_bytes.min(memfold_linux::memory_bytes()) / 512;
+        (bytes / PAGE_SIZE as u64).clamp(8, 1024) as u32
+    }
+
     /// Builds it.
     ///
     /// # Errors
@@ -100,12 +118,14 @@ impl MemoryBuilder {
         let host = LinuxHost::builder()
             .delivery(self.delivery)
             .guard_bytes(self.guard_bytes)
+            .direct_tables(self.direct_tables())
             .build()?;
         let config = Config {
             limit_bytes: self.budget_bytes,
             machine_bytes: memfold_linux::memory_bytes(),
             spaces: self.max_spaces,
             store_bytes: CompressedStore::FIXED_BYTES,
+            page_tables: self.page_tables,
         };
         let mm = Mm::new(host, CompressedStore::new(), config)?;
         let inner = Arc::new(Inner::new(mm, self.merging));

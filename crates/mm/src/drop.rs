@@ -46,7 +46,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             self.drop_root(no, root, &mut sweep);
         }
         sweep.finish_pool();
-        self.host.close(no);
+        self.close_window(no, &mut st.window);
         sweep.finish_private();
         self.leave_home(st.home);
     }

@@ -32,10 +32,11 @@ mod stats;
 mod survey;
 pub mod swap;
 pub mod table;
+mod window;
 
 #[cfg(feature = "faults")]
 pub use budget::Refuse;
-pub use budget::{UNLIMITED, Usage};
+pub use budget::{PageTables, UNLIMITED, Usage};
 pub use check::Violation;
 pub use digest::{Digest, Held, SpaceDigest};
 pub use fork::Size;

@@ -89,6 +89,8 @@ counters! {
     merge_refused,
     /// Shared pages of which a space was given its own copy again.
     unmerged,
+    /// Page tables of idle windows that were given back.
+    tables_freed,
     /// Forks.
     forks,
     /// Times a fault had to reclaim for itself.

@@ -7,7 +7,7 @@ use memfold_linux::inject::{Call, arm, disarm};
 use memfold_linux::{Delivery, LinuxHost};
 use memfold_mm::addr::{Access, PAGE_SIZE, PageNo, Run, SpaceNo};
 use memfold_mm::host::{Domain, Store};
-use memfold_mm::{Config, Digest, Effort, Merging, Mm, Size, SpaceError, UNLIMITED};
+use memfold_mm::{Config, Digest, Effort, Merging, Mm, Size, SpaceError, UNLIMITED, Usage};
 use memfold_sim::{Rng, SimHost, SimStore};
 use memfold_stores::CompressedStore;
 
@@ -146,6 +146,8 @@ impl<H: Machine, S: Store + 'static> Side<H, S> {
             machine_bytes: 64 << 20,
             spaces: SPACES as u32 + 2,
             store_bytes: store.stats().held_bytes,
+            // Each machine has its own.
+            page_tables: memfold_mm::PageTables::OnTop,
         };
         Self {
             mm: H::manager(store, config, delivery),
@@ -385,7 +387,10 @@ impl<H: Machine, S: Store + 'static> Side<H, S> {
         format!(
             "{hash:016x} {:?} {:?} {:?}",
             digest.held,
-            self.mm.usage(),
+            Usage {
+                page_tables: 0,
+                ..self.mm.usage()
+            },
             self.mm.stats()
         )
     }

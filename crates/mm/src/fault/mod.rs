@@ -105,6 +105,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                 len: st.len,
             }));
         }
+        self.enter_table(st, page, access)?;
         let mut at = At { no, st, page };
         let mut access = access;
         loop {

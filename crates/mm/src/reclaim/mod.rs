@@ -49,7 +49,13 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// Reclaim by a thread that found no room; true when it freed something.
     pub(crate) fn reclaim_for_fault(&self) -> bool {
         self.counters.direct_reclaims.one();
-        self.reclaim(BATCH as u32) != 0
+        self.reclaim_all() != 0
+    }
+
+    /// Frames, and page tables that hold none of them any more; how many went.
+    fn reclaim_all(&self) -> u32 {
+        let frames = self.reclaim(BATCH as u32);
+        frames + self.shrink_windows(frames)
     }
 
     /// Whether the background reclaimer has work; a hint.
@@ -60,7 +66,7 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// One bounded step of the background reclaimer; true when it should go on.
     pub fn reclaim_in_background(&self) -> bool {
-        !self.budget.is_high() && self.reclaim(BATCH as u32) != 0 && !self.budget.is_high()
+        !self.budget.is_high() && self.reclaim_all() != 0 && !self.budget.is_high()
     }
 
     /// Moves what the space maps in this range to the store now, shared frames too; returns how many went.
@@ -69,9 +75,11 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// # Errors
     /// [`SpaceError::NoSuchSpace`].
     pub fn evict(&self, space: SpaceNo, run: Run) -> Result<u64, SpaceError> {
-        self.each_batch(space, run, |batch| {
+        let evicted = self.each_batch(space, run, |batch| {
             u64::from(self.evict_batch(batch, evict::Why::Asked))
-        })
+        })?;
+        self.free_idle_tables(space, run);
+        Ok(evicted)
     }
 
     /// Says that the pages of this range are not needed soon: they go first when room is needed.
