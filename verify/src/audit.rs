@@ -4,7 +4,8 @@
 //! * the manager's own invariants ([`Mm::world`]);
 //! * merge domains and settings, a fork's and a frozen copy's too, are the oracle's; there is no space besides;
 //! * no window lets stores through to a page that is not its space's alone;
-//! * memory that the machine gives = pages charged, to the page; the most ever held stays below the budget;
+//! * memory that the machine gives = pages charged, to the page; its page tables are charged; the most ever held stays below
+//!   the budget;
 //! * what the store holds = what is charged for it.
 //!
 //! And what a failed call has left behind: nothing, but for what `unchanged.rs` names.
@@ -42,9 +43,14 @@ pub fn quick<S: Built>(mm: &Mm<SimHost, S>, store_base: u64) {
         "pool pages of the machine, and charged"
     );
     assert!(
-        memory.peak * PAGE <= usage.peak,
-        "the machine held {} pages; {usage:?}",
-        memory.peak
+        memory.table_bytes <= usage.page_tables + u64::from(mm.standby_pages()) * PAGE,
+        "page tables of the machine take {} bytes; {usage:?}",
+        memory.table_bytes
+    );
+    assert!(
+        memory.peak_bytes <= usage.peak,
+        "the machine held {} bytes; {usage:?}",
+        memory.peak_bytes
     );
     assert!(
         memory.standby <= u64::from(mm.standby_pages()),
@@ -161,6 +167,11 @@ pub fn empty<S: Built>(mm: &Mm<SimHost, S>, store_base: u64) {
         stats.active_frames + stats.inactive_frames,
         0,
         "frames are listed for no space"
+    );
+    assert_eq!(
+        mm.host().memory().table_bytes,
+        usage.page_tables,
+        "page tables are charged for no window"
     );
     assert_eq!(mm.store_stats().pages, 0, "pages are stored for no space");
     assert_eq!(mm.host().open_windows(), 0, "windows are open for no space");

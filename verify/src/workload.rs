@@ -208,7 +208,7 @@ pub const MIXES: [Mix; 12] = [
     // More is written than the budget holds even in the store: operations must fail, and fail well.
     Mix {
         name: "starved",
-        limit_bytes: 1 << 20,
+        limit_bytes: 9 << 17,
         spaces: 44,
         pages: (20, 40),
         weights: [60, 40, 60, 8, 6, 8, 6, 3, 0, 3, 4, 2, 3, 4, 1, 2, 3, 1, 4],

@@ -67,6 +67,7 @@ impl<S: Built> World<S> {
             machine_bytes: 64 << 20,
             spaces: mix.spaces,
             store_bytes: S::FIXED_BYTES,
+            page_tables: memfold_mm::PageTables::Counted,
         };
         let mm = Mm::new(SimHost::new(seed ^ 2), store, config).expect("the sizes of the mix");
         let mut world = Self {

@@ -32,6 +32,7 @@ impl Scene {
             machine_bytes: 64 << 20,
             spaces: 8,
             store_bytes: 0,
+            page_tables: memfold_mm::PageTables::Counted,
         };
         let mm = Mm::new(SimHost::new(1), SimStore::new(1), config).expect("room");
         let mut scene = Self {

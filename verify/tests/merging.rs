@@ -15,6 +15,7 @@ fn siblings(n: usize, pages: u32) -> (Mm<SimHost, SimStore>, Vec<SpaceNo>) {
         machine_bytes: 64 << 20,
         spaces: 64,
         store_bytes: 0,
+        page_tables: memfold_mm::PageTables::Counted,
     };
     let mm = Mm::new(SimHost::new(1), SimStore::new(1), config).expect("no limit");
     let spaces = family(&mm, n, pages, Domain(0));

@@ -23,6 +23,7 @@ fn family() -> (Mm<SimHost, SimStore>, [SpaceNo; 2]) {
         machine_bytes: 64 << 20,
         spaces: 8,
         store_bytes: 0,
+        page_tables: memfold_mm::PageTables::Counted,
     };
     let mm = Mm::new(SimHost::new(1), SimStore::new(1), config).expect("room");
     let size = Size {

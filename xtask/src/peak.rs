@@ -1,13 +1,14 @@
 //! `cargo xtask peak -- COMMAND`: what a program that uses memfold holds, seen
 //! from outside, by the kernel's own count. Nothing that the program says about itself is used.
 //!
-//! Three figures, and two sums:
+//! Four figures, and three sums:
 //!
 //! * **pool**: blocks of its memfds named `memfold*`: the frames that windows share;
 //! * **windows**: `Anonymous` of the mappings of those memfds: the private pages of the images;
 //! * **anonymous**: `RssAnon` of the whole process: the windows, and everything that has nothing
 //!   to do with memory images (heap, stacks, code made at run time, the compressed store);
-//! * *images* = pool + windows, and *process* = pool + anonymous.
+//! * **page tables**: `VmPTE` of the whole process: those under the windows, and a few hundred KiB for the rest;
+//! * *images* = pool + windows, *kernel* = images + page tables, and *process* = pool + anonymous.
 //!
 //! Pool and `RssAnon` take microseconds to read, and are read every few
 //! milliseconds. The windows need `/proc/PID/smaps`, which walks page tables, and
@@ -80,6 +81,8 @@ fn text(peaks: &Peaks) -> String {
         row("pool (memfd blocks)", peaks.pool_bytes, &fast),
         row("windows (private pages)", peaks.window_bytes, &stopped),
         row("images = pool + windows", peaks.image_bytes, &stopped),
+        row("page tables (VmPTE)", peaks.page_table_bytes, &stopped),
+        row("kernel = images + tables", peaks.kernel_bytes, &stopped),
         row("anonymous (RssAnon)", peaks.anonymous_bytes, &fast),
         row("process = pool + anonymous", peaks.process_bytes, &fast),
     ];

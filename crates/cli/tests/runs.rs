@@ -26,6 +26,7 @@ fn the_report_has_its_fields() {
         "compressed_bytes",
         "zero_bytes",
         "table_bytes",
+        "page_table_bytes",
         "pool_bytes",
         "stored_bytes",
         "fork_us",

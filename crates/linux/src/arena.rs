@@ -5,12 +5,17 @@
 //! last, so that all unused addresses are one VMA. A window takes a *slot*: a multiple of 64 MiB, aligned
 //! to that (one place of the table in `table.rs`). Free addresses are kept by place and by size under one
 //! lock and join with their neighbours; the best fit is taken, so slots of one size are reused. A slot is
-//! always mapped: by the arena, or by its window. Called by `window.rs` to open and close windows.
+//! always mapped: by the arena, or by its window. Called by `host.rs` to open and close windows.
+//!
+//! The kernel's upper page tables are for whole blocks of addresses, so they are kept here too: when the last window of a
+//! block has gone, all of it is sealed once more, in one call, with which its table goes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use memfold_sync::{Mutex, Rank};
 
+use crate::pagetables::{Block, Uppers};
 use crate::span::Span;
 use crate::sys::{self, Errno};
 
@@ -34,6 +39,7 @@ struct Free {
     by_size: BTreeSet<(usize, usize)>,
     /// Address and length of every reservation.
     arenas: Vec<(usize, usize)>,
+    uppers: Uppers,
 }
 
 impl Arenas {
@@ -58,9 +64,20 @@ impl Arenas {
         Ok(slot(addr, len))
     }
 
-    /// Takes a slot back. It is sealed: inaccessible, empty, part of the arena again.
-    pub(crate) fn put(&self, slot: Span) {
-        self.free.lock().add(slot.addr(), slot.len());
+    /// A part of a slot becomes accessible; bytes of upper page tables that there may be from now on.
+    pub(crate) fn cover(&self, part: Span) -> u64 {
+        let addrs = part.addr()..part.addr() + part.len();
+        self.free.lock().uppers.cover(addrs)
+    }
+
+    /// Takes a slot back. It is sealed: inaccessible, empty, part of the arena again. Bytes of the upper page tables that are
+    /// gone.
+    pub(crate) fn put(&self, slot: Span) -> u64 {
+        let mut free = self.free.lock();
+        let run = free.add(slot.addr(), slot.len());
+        let blocks = free.uppers.blocks(slot.addr()..slot.addr() + slot.len());
+        // The addresses are free and nobody can take them while the lock is held.
+        blocks.into_iter().map(|block| free.give_up(block, &run)).sum()
     }
 }
 
@@ -86,8 +103,8 @@ impl Free {
         self.by_size.insert((len, addr));
     }
 
-    /// Adds addresses, joined with free neighbours.
-    fn add(&mut self, mut addr: usize, mut len: usize) {
+    /// Adds addresses, joined with free neighbours: all of these.
+    fn add(&mut self, mut addr: usize, mut len: usize) -> Range<usize> {
         if let Some((&before, &size)) = self.by_place.range(..addr).next_back() {
             assert!(before + size <= addr, "freed twice: {addr:#x}");
             if before + size == addr {
@@ -101,6 +118,25 @@ impl Free {
             len += size;
         }
         self.insert(addr, len);
+        addr..addr + len
+    }
+
+    /// Gives up the upper page table of a block, if all of its addresses that are ours are free; how many bytes that are.
+    fn give_up(&mut self, block: Block, free: &Range<usize>) -> u64 {
+        let addrs = block.addrs();
+        let ours = self.arenas.iter().map(|&(at, len)| at..at + len);
+        let ours: Vec<_> = ours
+            .filter(|a| a.start < addrs.end && addrs.start < a.end)
+            .collect();
+        let start = ours.iter().map(|a| a.start).min().unwrap_or(0).max(addrs.start);
+        let end = ours.iter().map(|a| a.end).max().unwrap_or(0).min(addrs.end);
+        let is_free = start < end && free.start <= start && end <= free.end;
+        if is_free && sys::seal(slot(start, end - start)).is_ok() {
+            // Refused: the arena stays in pieces there. No harm.
+            let _ = sys::dont_fork(slot(start, end - start));
+            return self.uppers.forget(block);
+        }
+        0
     }
 
     /// One more arena, of at least `least` bytes.
@@ -128,7 +164,7 @@ impl Free {
         // Refused: a child of fork(2) would see inaccessible addresses. No harm.
         let _ = sys::dont_fork(slot(start, want));
         self.arenas.push((start, want));
-        self.add(start, want);
+        let _ = self.add(start, want);
         Ok(())
     }
 }

@@ -21,12 +21,25 @@ use crate::sys::{self, Errno};
 use crate::thread::FaultThread;
 
 /// How a host is to be; made by [`LinuxHost::builder`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Builder {
     delivery: Delivery,
     user_mode: Option<UserMode>,
     guard_bytes: u64,
     core_dumps: bool,
+    direct_tables: u32,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            delivery: Delivery::default(),
+            user_mode: None,
+            guard_bytes: 0,
+            core_dumps: false,
+            direct_tables: 64,
+        }
+    }
 }
 
 impl Builder {
@@ -59,6 +72,13 @@ impl Builder {
         self
     }
 
+    /// How many page tables (4 KiB each) reading the pool may fill; 64 if not said, 8 at the least. Each is for 2 MiB of the pool.
+    #[must_use]
+    pub fn direct_tables(mut self, tables: u32) -> Self {
+        self.direct_tables = tables.max(8);
+        self
+    }
+
     /// Opens the host, and installs the process's SIGBUS handler when it is the first.
     ///
     /// # Errors
@@ -83,10 +103,11 @@ impl Builder {
             Delivery::Thread => Arc::new(opening::open_fence(mode, &holder)?),
         };
         let pagemap = Pagemap::open(&holder).map_err(|Errno(errno)| OpenError::NoPagemapScan { errno })?;
-        let pool = Pool::new(&holder, fence, self.core_dumps).map_err(|errno| match errno {
-            Errno(libc::EOPNOTSUPP) => OpenError::HugePool,
-            errno => refused("a memory file")(errno),
-        })?;
+        let pool =
+            Pool::new(&holder, fence, self.core_dumps, self.direct_tables).map_err(|errno| match errno {
+                Errno(libc::EOPNOTSUPP) => OpenError::HugePool,
+                errno => refused("a memory file")(errno),
+            })?;
         sigbus::install().map_err(refused("the SIGBUS handler"))?;
         let site = Arc::new(Site::new(Pages::new(uffd, pagemap, self.delivery), self.delivery));
         let pages = &site.pages;

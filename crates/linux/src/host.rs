@@ -7,11 +7,11 @@
 //! attaches the sink that its faults go to.
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use memfold_mm::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
-use memfold_mm::host::{Host, HostError, Protection, Twin};
+use memfold_mm::host::{Host, HostError, Protection, Tables, Twin};
 
 use crate::arena::Arenas;
 use crate::builder::Builder;
@@ -20,6 +20,7 @@ use crate::keep::{Keeper, Kept};
 use crate::ksm::{Choice, Ksm};
 use crate::lineage::{Lineage, Own};
 use crate::pages::Shown;
+use crate::pagetables::{self, TABLE_PAGES};
 use crate::pool::Pool;
 use crate::scan::SCAN_PAGES;
 use crate::span::{Span, Wanted};
@@ -50,6 +51,9 @@ pub struct LinuxHost {
     arenas: Own<Arenas>,
     ksm: Ksm,
     style: Style,
+    tables_are_freed: bool,
+    // Atomic, on its own: what `open` and `resize` answered, less what `close` did.
+    held: AtomicU64,
 }
 
 /// How windows are to be.
@@ -164,6 +168,8 @@ impl LinuxHost {
             arenas: Own::new(lineage, Arenas::new()),
             ksm: Ksm::default(),
             style,
+            tables_are_freed: pagetables::are_freed(),
+            held: AtomicU64::new(0),
         }
     }
 
@@ -225,17 +231,17 @@ impl LinuxHost {
         sys::allow(slot.head(len as usize), Allowed::All)
     }
 
-    /// Turns a window, or what became of it, back into a piece of the arena.
-    fn retire(&self, slot: Span) {
+    /// Turns a window, or what became of it, back into a piece of the arena; bytes of upper page tables that are gone.
+    fn retire(&self, slot: Span) -> u64 {
         if sys::seal(slot).is_ok() {
             // Refused: the arena stays in two pieces there. No harm.
             let _ = sys::dont_fork(slot);
-            self.arenas.put(slot);
-            return;
+            return self.arenas.put(slot);
         }
         // The kernel has no memory for the mapping: the slot is lost until the host goes, its memory is not.
         self.site.pages.drop_pages(slot);
         let _ = sys::allow(slot, Allowed::Nothing);
+        0
     }
 
     /// Asks whether the kernel merges this process's memory. If that is news, keeps it out of the windows that are open.
@@ -278,10 +284,10 @@ impl LinuxHost {
         self.ksm.take_suspicion()
     }
 
-    fn close_number(&self, number: RecordNo) {
+    fn close_number(&self, number: RecordNo) -> u64 {
         let slot = number.record().slot();
         table::close(number);
-        self.retire(slot);
+        self.retire(slot)
     }
 }
 
@@ -290,7 +296,7 @@ impl Host for LinuxHost {
         self.pool.reserve(pages)
     }
 
-    fn open(&self, space: SpaceNo, home: PoolPage, reserve: u32, len: u32) -> Result<(), HostError> {
+    fn open(&self, space: SpaceNo, home: PoolPage, reserve: u32, len: u32) -> Result<u64, HostError> {
         assert!(len <= reserve, "{len} accessible pages of {reserve}");
         if space.0 as usize >= Sparse::<AtomicU32>::PLACES {
             return Err(HostError::NoMemory);
@@ -325,19 +331,25 @@ impl Host for LinuxHost {
         };
         // Release: publishes the record to the space's users.
         place.store(number.to_number() + 1, Ordering::Release);
-        Ok(())
+        let held = pagetables::window_bytes() + self.arenas.cover(slot.head(len as usize));
+        // Relaxed: a number on its own.
+        self.held.fetch_add(held, Ordering::Relaxed);
+        Ok(held)
     }
 
-    fn close(&self, space: SpaceNo) {
+    fn close(&self, space: SpaceNo) -> u64 {
         let Some(number) = self.number(space) else {
             panic!("space {space} has no window")
         };
         // Relaxed: only this call and `open` write the place, and they do not overlap.
         self.windows.make(space.0 as usize).store(0, Ordering::Relaxed);
-        self.close_number(number);
+        let gone = pagetables::window_bytes() + self.close_number(number);
+        // Relaxed: a number on its own.
+        self.held.fetch_sub(gone, Ordering::Relaxed);
+        gone
     }
 
-    fn resize(&self, space: SpaceNo, len: u32) -> Result<(), HostError> {
+    fn resize(&self, space: SpaceNo, len: u32) -> Result<u64, HostError> {
         let record = self.record(space);
         let old = record.len();
         assert!(
@@ -345,14 +357,39 @@ impl Host for LinuxHost {
             "{len} accessible pages of {}",
             record.reserve()
         );
-        if len > old {
-            sys::allow(
-                record.slot().part(old as usize, (len - old) as usize),
-                Allowed::All,
-            )?;
-            record.grown(len);
+        if len <= old {
+            return Ok(0);
         }
-        Ok(())
+        let part = record.slot().part(old as usize, (len - old) as usize);
+        sys::allow(part, Allowed::All)?;
+        record.grown(len);
+        let held = self.arenas.cover(part);
+        // Relaxed: a number on its own.
+        self.held.fetch_add(held, Ordering::Relaxed);
+        Ok(held)
+    }
+
+    fn page_tables(&self) -> Tables {
+        pagetables::geometry(self.pool.direct_tables())
+    }
+
+    fn most_window_bytes(&self, pages: u32) -> u64 {
+        pagetables::most_window_bytes(pages)
+    }
+
+    fn windows_held(&self) -> u64 {
+        // Relaxed: a number on its own.
+        self.held.load(Ordering::Relaxed)
+    }
+
+    fn free_table(&self, space: SpaceNo, run: Run) -> bool {
+        // The kernel does it only for a range that lies wholly in one mapping: here, all of it accessible.
+        let whole = run.len == TABLE_PAGES && run.first.0.is_multiple_of(TABLE_PAGES);
+        if !whole || !self.tables_are_freed {
+            return false;
+        }
+        self.site.pages.free_table(self.span(space, run));
+        true
     }
 
     fn show(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {

@@ -28,6 +28,7 @@ mod ksm;
 mod lineage;
 mod opening;
 mod pages;
+mod pagetables;
 mod pool;
 mod probe;
 mod scan;

@@ -328,6 +328,14 @@ impl Pages {
         insist("emptying pages", || sys::dont_need(span));
     }
 
+    /// Empties a range of one page table so that nothing is left in it, with which the table goes. No page of it is private.
+    pub(crate) fn free_table(&self, span: Span) {
+        // Protected pages leave markers. The protection must not go before the page: a store could then make it private.
+        self.drop_pages(span);
+        insist("clearing markers", || self.uffd.protect(span, Stores::Pass));
+        self.drop_pages(span);
+    }
+
     /// Which pages are shown; they are emptied, all in one call (an interruption of the other cores each).
     pub(crate) fn test_and_clear_young(&self, span: Span) -> u64 {
         let young = self.look(span).present;

@@ -8,6 +8,7 @@
 pub(crate) mod clock;
 pub(crate) mod open;
 pub(crate) mod signal;
+pub(crate) mod tables;
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -219,16 +220,44 @@ pub(crate) fn map_window(span: Span, pool: BorrowedFd<'_>, at: u64) -> Result<()
     )
 }
 
-/// Maps the pool's bytes from `at` on, shared, inaccessible so far.
+/// Maps the pool's bytes from `at` on, shared, inaccessible so far, at a multiple of `len`.
 pub(crate) fn map_direct(pool: BorrowedFd<'_>, at: u64, len: usize) -> Result<usize, Errno> {
     refuse(Call::MapDirect)?;
-    map(
-        len,
-        libc::PROT_NONE,
-        libc::MAP_SHARED | libc::MAP_NORESERVE,
-        pool.as_raw_fd(),
-        at,
-    )
+    let room = map(2 * len, libc::PROT_NONE, NOTHING, -1, 0)?;
+    let addr = room.next_multiple_of(len);
+    // SAFETY: of the room just made, which nobody else knows, all but the middle is given back.
+    unsafe {
+        if addr > room {
+            unmap(room, addr - room);
+        }
+        if room + len > addr {
+            unmap(addr + len, room + len - addr);
+        }
+    }
+    // SAFETY: the middle, which nobody else knows, and which is unmapped only if this fails.
+    let middle = unsafe { Span::new(addr, len) };
+    let flags = libc::MAP_SHARED | libc::MAP_NORESERVE;
+    let mapped = map_over(middle, libc::PROT_NONE, flags, pool.as_raw_fd(), at);
+    if mapped.is_err() {
+        // SAFETY: as above.
+        unsafe { unmap(addr, len) };
+    }
+    mapped.map(|()| addr)
+}
+
+/// Moves a mapping to where another of the same length is, which goes; in one step.
+///
+/// # Safety
+/// Nobody else knows the addresses `from`, and what is read at `to` is the same before and after.
+pub(crate) unsafe fn replace_mapping(from: usize, to: usize, len: usize) -> Result<(), Errno> {
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+    // SAFETY: by the caller's word nobody sees a difference.
+    let got = unsafe { libc::mremap(from as *mut c_void, len, len, flags, to as *mut c_void) };
+    if got == libc::MAP_FAILED {
+        Err(Errno::last())
+    } else {
+        Ok(())
+    }
 }
 
 /// Gives addresses back to the kernel.

@@ -79,7 +79,7 @@ fn wasm_sized() {
     let before = mappings();
     for space in 0..30_000 {
         let opened = world.host.open(SpaceNo(space), PoolPage(0), 1 << 20, 16);
-        assert_eq!(opened, Ok(()), "window {space}");
+        assert!(opened.is_ok(), "window {space}: {opened:?}");
         if space % 100 == 0 {
             world.view(space).set(3, 0, u64::from(space));
         }
@@ -95,7 +95,7 @@ fn wasm_sized() {
     let mut space = 30_000;
     let refused = loop {
         match world.host.open(SpaceNo(space), PoolPage(0), 1 << 20, 16) {
-            Ok(()) => space += 1,
+            Ok(_) => space += 1,
             Err(error) => break error,
         }
         assert!(space < 40_000, "there is an end");

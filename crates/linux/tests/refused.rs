@@ -37,7 +37,7 @@ const STEPS: [(&str, Step); 11] = [
         host.open(SpaceNo(2), PoolPage(1 << 19), 8, 1)?;
         let grown = host.resize(SpaceNo(2), 8);
         host.close(SpaceNo(2));
-        grown
+        grown.map(drop)
     }),
 ];
 

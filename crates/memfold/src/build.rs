@@ -4,7 +4,8 @@ use crate::error::Error;
 use crate::memory::{Inner, Memory};
 use crate::warning::Warning;
 use memfold_linux::{Delivery, LinuxHost};
-use memfold_mm::{Config, Merging, Mm, OnLoss, UNLIMITED};
+use memfold_mm::addr::PAGE_SIZE;
+use memfold_mm::{Config, Merging, Mm, OnLoss, PageTables, UNLIMITED};
 use memfold_stores::CompressedStore;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ pub struct MemoryBuilder {
     merge_share: f64,
     on_loss: OnLoss,
     core_dumps: bool,
+    page_tables: PageTables,
 }
 
 impl Default for MemoryBuilder {
@@ -34,16 +36,26 @@ impl Default for MemoryBuilder {
             merge_share: 0.0,
             on_loss: OnLoss::default(),
             core_dumps: false,
+            page_tables: PageTables::Counted,
         }
     }
 }
 
 impl MemoryBuilder {
-    /// Most bytes that may be held for all spaces together: shared and private pages, compressed bytes and the
-    /// manager's own tables. Without it there is no limit.
+    /// Most bytes that may be held for all spaces together: shared and private pages, compressed bytes, the manager's own
+    /// tables and the kernel's page tables. Without it there is no limit.
     #[must_use]
     pub fn budget_bytes(mut self, bytes: u64) -> Self {
         self.budget_bytes = bytes;
+        self
+    }
+
+    /// Whether the kernel's page tables under windows, and its records of them, are part of the budget. They are by default: a
+    /// window with a few pages here and there has a table of 4 KiB for each 2 MiB in which anything is shown. What is
+    /// charged is an upper bound of what the kernel holds. [`MemoryStats`](crate::MemoryStats) shows them in any case.
+    #[must_use]
+    pub fn page_tables(mut self, page_tables: PageTables) -> Self {
+        self.page_tables = page_tables;
         self
     }
 
@@ -96,6 +108,12 @@ impl MemoryBuilder {
         self
     }
 
+    /// Page tables for reading the pool: 1/512 of the budget, enough for as much of the pool as the budget could hold.
+    fn direct_tables(&self) -> u32 {
+        let bytes = self.budget_bytes.min(memfold_linux::memory_bytes()) / 512;
+        (bytes / PAGE_SIZE as u64).clamp(8, 1024) as u32
+    }
+
     /// What becomes of an access that the process makes itself to a page of a space, through its address, and that cannot be served:
     /// the budget has no room left for a store and nothing can be reclaimed, or the bytes are lost. By default the thread
     /// gets SIGBUS, as for a page that the kernel has lost. Each space can be told otherwise by
@@ -124,12 +142,14 @@ impl MemoryBuilder {
             .delivery(self.delivery)
             .guard_bytes(self.guard_bytes)
             .core_dumps(self.core_dumps)
+            .direct_tables(self.direct_tables())
             .build()?;
         let config = Config {
             limit_bytes: self.budget_bytes,
             machine_bytes: memfold_linux::memory_bytes(),
             spaces: self.max_spaces,
             store_bytes: CompressedStore::FIXED_BYTES,
+            page_tables: self.page_tables,
         };
         let mm = Mm::new(host, CompressedStore::new(), config)?;
         let warnings = Warning::about(self.budget_bytes, self.delivery);

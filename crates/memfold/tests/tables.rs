@@ -93,6 +93,6 @@ fn tides_on_two_threads() {
             });
         }
     });
-    assert!(m.stats().counts.tables_freed > 0);
+    assert!(m.stats().counts.arrays_freed > 0);
     m.check().expect("sound");
 }

@@ -5,9 +5,11 @@
 //! of rank `Host` guards all of it.
 
 use crate::addr::{Access, FrameNo, PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
-use crate::host::{Cost, Domain, Host, HostError, Ledger, Protection, Store, StoreError, StoreStats, Stored};
+use crate::host::{
+    Cost, Domain, Host, HostError, Ledger, Protection, Store, StoreError, StoreStats, Stored, Tables,
+};
 use crate::table::Entry;
-use crate::{Config, Mm, Size, UNLIMITED};
+use crate::{Config, Mm, PageTables, Size, UNLIMITED};
 use memfold_sync::{Mutex, Rank};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
@@ -23,6 +25,7 @@ pub(crate) enum Call {
     Free(PoolPage, u32),
     AskYoung(SpaceNo, Run),
     Close(SpaceNo),
+    FreeTable(SpaceNo, Run),
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +39,8 @@ struct Inside {
     young: bool,
     /// Pages of the next run of zeros to which a second thread stores before they are protected.
     raced: u64,
+    /// None, until a test says otherwise.
+    tables: Tables,
 }
 
 /// The machine.
@@ -79,6 +84,15 @@ impl Bare {
         self.0.lock().raced = pages;
     }
 
+    /// From now on there are page tables; before any space is made.
+    pub(crate) fn set_tables(&self, pages: u32, bytes: u64) {
+        self.0.lock().tables = Tables {
+            pages,
+            bytes,
+            fixed_bytes: 0,
+        };
+    }
+
     /// Whether shared pages are said to be used from now on.
     pub(crate) fn set_young(&self, young: bool) {
         self.0.lock().young = young;
@@ -90,17 +104,26 @@ impl Host for Bare {
         Ok(())
     }
 
-    fn open(&self, _: SpaceNo, _: PoolPage, _: u32, _: u32) -> Result<(), HostError> {
-        Ok(())
+    fn open(&self, _: SpaceNo, _: PoolPage, _: u32, _: u32) -> Result<u64, HostError> {
+        Ok(0)
     }
 
-    fn close(&self, space: SpaceNo) {
+    fn close(&self, space: SpaceNo) -> u64 {
         self.0.lock().private.retain(|&(s, _), _| s != space);
         self.call(Call::Close(space)).expect("never refused");
+        0
     }
 
-    fn resize(&self, _: SpaceNo, _: u32) -> Result<(), HostError> {
-        Ok(())
+    fn resize(&self, _: SpaceNo, _: u32) -> Result<u64, HostError> {
+        Ok(0)
+    }
+
+    fn page_tables(&self) -> Tables {
+        self.0.lock().tables
+    }
+
+    fn free_table(&self, space: SpaceNo, run: Run) -> bool {
+        self.call(Call::FreeTable(space, run)).is_ok()
     }
 
     fn show(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
@@ -330,6 +353,7 @@ pub(crate) fn limited(limit_bytes: u64) -> World {
         machine_bytes: 64 << 20,
         spaces: 16,
         store_bytes: 0,
+        page_tables: PageTables::Counted,
     };
     Mm::new(machine(), shelf(), config).expect("the limit holds the tables")
 }

@@ -1,7 +1,7 @@
 //! The budget: how many bytes are held for spaces, and how many may be.
 //!
 //! Everything is charged before it is held: private pages, pool pages, stored bytes, the
-//! manager's own tables. `charge` is one compare-exchange on the total, so the limit is
+//! manager's own tables, the machine's page tables. `charge` is one compare-exchange on the total, so the limit is
 //! never passed, not even for a moment; the classes are for people and may lag behind the
 //! total by an instant. The last part of the budget (`reserve`) is for reclaim alone, which
 //! needs room in the store before it can free a page (Linux: the minimum watermark), and for what comes back.
@@ -36,6 +36,18 @@ pub enum Class {
     Stored,
     /// Descriptors, tables, spaces, slots.
     Tables,
+    /// The machine's page tables under windows, and its record of each window.
+    PageTables,
+}
+
+/// Whether the machine's page tables are part of the limit. They are measured in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PageTables {
+    /// They are, and reclaim frees those that it can.
+    #[default]
+    Counted,
+    /// They come on top of the limit.
+    OnTop,
 }
 
 /// Who asks, and so how far down the budget may be used.
@@ -61,7 +73,8 @@ pub struct Budget {
     reserve: u64,
     total: AtomicU64,
     peak: AtomicU64,
-    classes: [AtomicU64; 4],
+    classes: [AtomicU64; 5],
+    page_tables: PageTables,
     #[cfg(feature = "faults")]
     refusals: refusals::Refusals,
 }
@@ -83,12 +96,21 @@ pub struct Usage {
     pub stored: u64,
     /// The manager's own tables.
     pub tables: u64,
+    /// The machine's page tables under windows, and its record of each window: an upper bound. Part of `total` unless they
+    /// come on top of the limit.
+    pub page_tables: u64,
 }
 
 impl Budget {
     /// A budget of `limit` bytes, [`UNLIMITED`] for none.
     #[must_use]
     pub fn new(limit: u64) -> Self {
+        Self::with(limit, PageTables::Counted)
+    }
+
+    /// The same, and what it says of page tables.
+    #[must_use]
+    pub fn with(limit: u64, page_tables: PageTables) -> Self {
         let zero = || AtomicU64::new(0);
         let reserve = if limit == UNLIMITED {
             0
@@ -100,7 +122,8 @@ impl Budget {
             reserve,
             total: zero(),
             peak: zero(),
-            classes: [zero(), zero(), zero(), zero()],
+            classes: [zero(), zero(), zero(), zero(), zero()],
+            page_tables,
             #[cfg(feature = "faults")]
             refusals: refusals::Refusals::default(),
         }
@@ -120,6 +143,11 @@ impl Budget {
         };
         #[cfg(feature = "faults")]
         let limit = self.refusals.within(limit);
+        if class == Class::PageTables && !self.counts_page_tables() {
+            // Relaxed: a number for people.
+            self.classes[class as usize].fetch_add(bytes, Ordering::Relaxed);
+            return true;
+        }
         let fits = |held: u64| held.checked_add(bytes).filter(|&sum| sum <= limit);
         // Relaxed: a number on its own, no other data is published by it.
         match self
@@ -164,6 +192,9 @@ impl Budget {
             before >= bytes,
             "refunded {bytes} bytes of {class:?}, only {before} were held"
         );
+        if class == Class::PageTables && !self.counts_page_tables() {
+            return;
+        }
         // Relaxed: as above.
         let before = self.total.fetch_sub(bytes, Ordering::Relaxed);
         assert!(before >= bytes, "refunded {bytes} bytes, only {before} were held");
@@ -179,6 +210,12 @@ impl Budget {
         );
         // Relaxed: numbers for people.
         self.classes[to as usize].fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether page tables are part of the limit.
+    #[must_use]
+    pub fn counts_page_tables(&self) -> bool {
+        self.page_tables == PageTables::Counted
     }
 
     /// Bytes that a normal need could take now; a hint.
@@ -221,6 +258,7 @@ impl Budget {
             pool: class(Class::Pool),
             stored: class(Class::Stored),
             tables: class(Class::Tables),
+            page_tables: class(Class::PageTables),
         }
     }
 

@@ -276,7 +276,10 @@ impl<H: Host, S: Store> Mm<H, S> {
         report.demand(usage.pool == pool, "charged pool = pool pages", || {
             format!("charged {}, found {pool}", usage.pool)
         });
-        let sum = usage.private + usage.pool + usage.stored + usage.tables;
+        let mut sum = usage.private + usage.pool + usage.stored + usage.tables;
+        if self.budget.counts_page_tables() {
+            sum += usage.page_tables;
+        }
         report.demand(sum == usage.total, "total = sum of the classes", || {
             format!("{usage:?}")
         });

@@ -80,8 +80,8 @@ impl<H: Host, S: Store> Mm<H, S> {
             self.drop_root(no, root, &mut sweep);
         }
         sweep.finish_pool();
-        self.return_all_standby(no);
-        self.host.close(no);
+        self.forget_standby(no);
+        self.close_window(no, &mut st.window);
         sweep.finish_private();
         self.leave_home(st.home);
         st.failure = None;

@@ -47,12 +47,18 @@ impl<H: Host, S: Store> Mm<H, S> {
                 limit: self.budget.limit(),
             });
         };
-        let opened = self.host.reserve_pool(pool_pages);
-        if let Err(e) = opened.and_then(|()| self.open(no, home, size.reserve, size.len)) {
-            self.leave_home(home);
-            self.spaces.free(no.0);
-            return Err(e.into());
-        }
+        let opened = self.retry(|| {
+            self.host.reserve_pool(pool_pages)?;
+            self.open_window(no, home, size.reserve, size.len)
+        });
+        let window = match opened {
+            Ok(window) => window,
+            Err(stop) => {
+                self.leave_home(home);
+                self.spaces.free(no.0);
+                return Err(self.space_error(stop, no, PageNo(0)));
+            }
+        };
         let slot = self.spaces.get(no.0);
         slot.set_place(home, domain);
         *slot.lock_new() = SpaceState {
@@ -65,6 +71,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             domain,
             dirty_head: 0,
             pins: BTreeMap::new(),
+            window,
             failure: None,
         };
         Ok(no)
@@ -92,10 +99,6 @@ impl<H: Host, S: Store> Mm<H, S> {
                 limit: self.budget.limit(),
             }),
         }
-    }
-
-    fn open(&self, no: SpaceNo, home: HomeNo, reserve: u32, len: u32) -> Result<(), HostError> {
-        self.host.open(no, self.homes.first(home), reserve, len)
     }
 
     pub(crate) fn leave_home(&self, home: HomeNo) {
@@ -136,10 +139,10 @@ impl<H: Host, S: Store> Mm<H, S> {
         if let Some(failure) = st.failure {
             return Err(Stop::Fault(failure));
         }
-        self.open(child, st.home, st.reserve, st.len)?;
+        let mut window = self.open_window(child, st.home, st.reserve, st.len)?;
         let dirty = self.dirty_leaves(&st);
         if let Err(e) = self.protect_dirty(parent, &st, &dirty) {
-            self.host.close(child);
+            self.close_window(child, &mut window);
             return Err(e.into());
         }
         self.share_dirty(parent, &mut st, &dirty);
@@ -159,6 +162,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             domain: st.domain,
             dirty_head: 0,
             pins: BTreeMap::new(),
+            window,
             failure: None,
         };
         if let Some(root) = st.root {
@@ -310,16 +314,21 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// # Errors
     /// [`SpaceError`]; the old length stands. A shorter length is [`SpaceError::BadSize`].
     pub fn grow(&self, space: SpaceNo, len: u32) -> Result<(), SpaceError> {
-        let mut st = self.lock_space(space)?;
-        if len < st.len || len > st.reserve {
-            return Err(SpaceError::BadSize {
-                pages: u64::from(len),
-                most: u64::from(st.reserve),
-            });
-        }
-        self.host.resize(space, len)?;
-        st.len = len;
-        Ok(())
+        let grown = self.retry(|| {
+            let mut st = match self.lock_space(space) {
+                Ok(st) => st,
+                Err(none) => return Ok(Err(none)),
+            };
+            let (old, most) = (st.len, st.reserve);
+            if len < old || len > most {
+                let (pages, most) = (len.into(), most.into());
+                return Ok(Err(SpaceError::BadSize { pages, most }));
+            }
+            self.grow_window(space, old, len)?;
+            st.len = len;
+            Ok(Ok(()))
+        });
+        grown.unwrap_or_else(|stop| Err(self.space_error(stop, space, PageNo(0))))
     }
 
     /// Pages of the space that are accessible.

@@ -35,7 +35,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             + self.swap.give_back(STEP, giving)
             + self.homes.give_back(STEP, giving);
         self.budget.refund(Class::Tables, bytes);
-        self.counters.tables_freed.add(bytes);
+        self.counters.arrays_freed.add(bytes);
         bytes
     }
 }

@@ -73,6 +73,18 @@ fn samples(page: &PageBytes) -> [u64; 2] {
     SAMPLES.map(|at| u64::from_ne_bytes(page[at..at + 8].try_into().expect("eight bytes")))
 }
 
+/// The machine's page tables under windows, as far as a budget is concerned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// Pages of a window that one table is for: the first `pages`, the next, and so on. A multiple of the manager's
+    /// [`FAN`](crate::table::FAN); of no meaning when `bytes` is 0.
+    pub pages: u32,
+    /// Bytes of one table. 0: the machine has none that count.
+    pub bytes: u64,
+    /// The most bytes that the machine holds beside windows, for its own access to the pool.
+    pub fixed_bytes: u64,
+}
+
 /// The machine that shows frames to programs.
 pub trait Host: Send + Sync {
     /// Makes the pool at least `pages` long.
@@ -84,18 +96,45 @@ pub trait Host: Send + Sync {
     /// Opens the empty window of a new space: `reserve` pages of addresses, of
     /// which the first `len` are accessible. Page `p` can show `home + p`.
     ///
+    /// The answer is how many bytes more the machine may hold for windows from now on, beside pages and their
+    /// [`page_tables`](Self::page_tables): at most [`most_window_bytes`](Self::most_window_bytes).
+    ///
     /// # Errors
     /// When there are no addresses left; then there is no window.
-    fn open(&self, space: SpaceNo, home: PoolPage, reserve: u32, len: u32) -> Result<(), HostError>;
+    fn open(&self, space: SpaceNo, home: PoolPage, reserve: u32, len: u32) -> Result<u64, HostError>;
 
-    /// Closes the window; its private pages are gone. No thread is inside it.
-    fn close(&self, space: SpaceNo);
+    /// Closes the window; its private pages are gone. No thread is inside it. The answer is how many bytes less the machine
+    /// holds for windows, beside page tables: windows may share what an earlier one was charged for.
+    fn close(&self, space: SpaceNo) -> u64;
 
-    /// Makes the first `len` pages of the window accessible; `len` only grows.
+    /// Makes the first `len` pages of the window accessible; `len` only grows. The answer is as that of `open`.
     ///
     /// # Errors
     /// When the machine refuses; then the old length stands.
-    fn resize(&self, space: SpaceNo, len: u32) -> Result<(), HostError>;
+    fn resize(&self, space: SpaceNo, len: u32) -> Result<u64, HostError>;
+
+    /// The machine's page tables. The same answer always.
+    fn page_tables(&self) -> Tables {
+        Tables::default()
+    }
+
+    /// The most that the machine holds for a window, or for making so many more of its pages accessible, beside page tables;
+    /// in bytes.
+    fn most_window_bytes(&self, _pages: u32) -> u64 {
+        0
+    }
+
+    /// What the answers of `open` and `resize` come to, less those of `close`. For checks.
+    fn windows_held(&self) -> u64 {
+        0
+    }
+
+    /// Hides everything in a range of one page table, none of it private (so, unlike in other calls, a page of the run may be
+    /// hidden by another call at the same time), and gives the table's memory back; false when the machine cannot, or
+    /// not now. Pages may then be hidden or not.
+    fn free_table(&self, _space: SpaceNo, _run: Run) -> bool {
+        false
+    }
 
     /// Shows the pool pages `home + p` of the run, read-only: a store is a
     /// fault. Pages of the run that are shown already stay so.

@@ -3,7 +3,7 @@
 //! No system call, no `unsafe`, no clock, no randomness: what the manager needs of the
 //! machine comes through [`host::Host`], so that the same code runs on real memory and in the
 //! simulator, where every schedule of it can be replayed. Bottom-up: `addr`, `host`, `frame`, `budget`, `lru`, `swap`,
-//! `home`, `table`, `rmap`, `space`, then the operations of [`Mm`].
+//! `home`, `table`, `rmap`, `window`, `space`, then the operations of [`Mm`].
 #![forbid(unsafe_code)]
 
 pub mod addr;
@@ -36,10 +36,11 @@ mod stats;
 mod survey;
 pub mod swap;
 pub mod table;
+mod window;
 
 #[cfg(feature = "faults")]
 pub use budget::Refuse;
-pub use budget::{UNLIMITED, Usage};
+pub use budget::{PageTables, UNLIMITED, Usage};
 pub use check::Violation;
 pub use digest::{Digest, Held, Ownership, PageDigest, SpaceDigest};
 pub use fork::Size;

@@ -7,7 +7,7 @@
 //! Lock order: `memfold_sync::Rank`.
 
 use crate::addr::{FrameNo, PAGE_SIZE, PageBytes, PageNo, SpaceNo};
-use crate::budget::{Budget, Class, Need, UNLIMITED, Usage};
+use crate::budget::{Budget, Class, Need, PageTables, UNLIMITED, Usage};
 use crate::frame::{Frame, Locked, Put};
 use crate::home::Homes;
 use crate::host::{Host, HostError, Store, StoreError, StoreStats};
@@ -19,6 +19,7 @@ use crate::standby::Standby;
 use crate::stats::{Counters, Stats};
 use crate::swap::Swap;
 use crate::table::{Table, TableNo};
+use crate::window::Hand;
 use memfold_sync::atomic::{AtomicU32, Ordering};
 use memfold_sync::{Mutex, Rank, Slots};
 
@@ -36,6 +37,8 @@ pub struct Config {
     pub spaces: u32,
     /// Bytes that the store holds from the start and does not charge itself.
     pub store_bytes: u64,
+    /// Whether the machine's page tables are part of the limit.
+    pub page_tables: PageTables,
 }
 
 /// The least budget with which anything works.
@@ -131,6 +134,7 @@ pub struct Mm<H, S> {
     /// Counts evictions: the clock of refault distances.
     pub(crate) clock: AtomicU32,
     pub(crate) most_spaces: u32,
+    pub(crate) window_hand: Hand,
     /// The merge round under way in the background.
     pub(crate) scanner: Mutex<Option<Scanner>>,
     /// Bytes that are charged from the start beside the arrays: page buffers, standby pages, and what the store begins with.
@@ -161,10 +165,11 @@ impl<H: Host, S: Store> Mm<H, S> {
             most_bytes / 96
         };
         let standby = Standby::new(limit);
+        let standby_bytes = standby.base_bytes();
         let mm = Self {
             host,
             store,
-            budget: Budget::new(limit),
+            budget: Budget::with(limit, config.page_tables),
             frames: Slots::new(pages, Frame::new),
             tables: Slots::new(
                 (most_bytes / size_of::<Table>() as u64).min(1 << 30) as u32,
@@ -177,8 +182,9 @@ impl<H: Host, S: Store> Mm<H, S> {
             counters: Counters::default(),
             clock: AtomicU32::new(0),
             most_spaces: config.spaces,
+            window_hand: Hand::default(),
             scanner: Mutex::new(Rank::Slots, None),
-            fixed_bytes: SCRATCH as u64 * PAGE + config.store_bytes + standby.base_bytes(),
+            fixed_bytes: SCRATCH as u64 * PAGE + config.store_bytes + standby_bytes,
             standby,
             stalled: Stalled::default(),
             doomed: Mutex::new(Rank::Slots, Vec::new()),
@@ -193,8 +199,12 @@ impl<H: Host, S: Store> Mm<H, S> {
             + mm.homes.base_bytes()
             + mm.swap.base_bytes()
             + mm.fixed_bytes;
-        let least = (base * 4).max(LEAST_LIMIT);
-        if limit < least || !mm.budget.charge(Class::Tables, base, Need::Normal) {
+        let fixed = mm.host.page_tables().fixed_bytes;
+        let least = ((base + fixed) * 4).max(LEAST_LIMIT);
+        let charged = limit >= least
+            && mm.budget.charge(Class::Tables, base, Need::Normal)
+            && mm.budget.charge(Class::PageTables, fixed, Need::Normal);
+        if !charged {
             return Err(BuildError::BudgetTooSmall { limit, least });
         }
         Ok(mm)

@@ -10,6 +10,7 @@ use crate::home::HomeNo;
 use crate::host::{Domain, HostError, StoreError};
 use crate::merge::Merging;
 use crate::table::{ChainLinks, TableNo};
+use crate::window::WindowTables;
 use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use memfold_sync::{Mutex, MutexGuard, Rank};
 use std::collections::BTreeMap;
@@ -104,6 +105,8 @@ pub(crate) struct SpaceState {
     pub dirty_head: u32,
     /// Pages of this space that are pinned, with how often.
     pub pins: BTreeMap<PageNo, u32>,
+    /// Which of the machine's page tables are charged.
+    pub window: WindowTables,
     /// The first fault that could not be resolved, until somebody takes it: the space is condemned.
     pub failure: Option<FaultError>,
 }
@@ -138,6 +141,7 @@ impl SpaceSlot {
             domain: Domain(0),
             dirty_head: 0,
             pins: BTreeMap::new(),
+            window: WindowTables::default(),
             failure: None,
         };
         Self {
@@ -216,6 +220,11 @@ impl SpaceSlot {
 
     pub fn lock(&self) -> MutexGuard<'_, SpaceState> {
         self.state.lock()
+    }
+
+    /// The lock if it is free: for reclaim, which waits for no space.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, SpaceState>> {
+        self.state.try_lock()
     }
 
     /// For a space that nobody else knows yet. Its maker may hold its parent's lock, so this does not block;

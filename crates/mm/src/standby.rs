@@ -12,6 +12,9 @@
 //! that cannot be stopped in the middle going, and what was in the space before is as it was. One page more is set
 //! aside for a lent frame (bytes of others in this window) that has to leave it first.
 //!
+//! Each has room for the machine's page table besides: where nothing but standby pages was ever shown, the table is not charged to the
+//! space, and goes with the last of them. So a space that needs one more gives back its own oldest first.
+//!
 //! One lock (rank `Standby`, after the space's) guards which page each of them stands in for; every place is of a
 //! space whose window is open, since a window closes only after its places were given back. The count of places in use is a
 //! hint that faults read without the lock: a place of a page is made and given back under its space's lock.
@@ -30,6 +33,8 @@ const FEWEST: u64 = 8;
 const MOST: u64 = 64;
 /// Bytes of budget for each standby page beyond the fewest.
 const SHARE: u64 = 4 << 20;
+/// How often the machine is asked to give a page table back.
+const TRIES: u32 = 8;
 
 /// Which page of which space a standby page stands in for.
 type Place = Option<(SpaceNo, PageNo)>;
@@ -66,10 +71,11 @@ impl Standby {
         }
     }
 
-    /// Bytes to charge from the start: the pages, their places, and the room for a frame that has to leave a window.
+    /// Bytes to charge from the start: the pages, a page table for each, their places, and the room for a frame that has to
+    /// leave a window.
     pub fn base_bytes(&self) -> u64 {
         let places = self.lock().places.len() as u64;
-        (places + 1) * PAGE + places * size_of::<Place>() as u64
+        (places + 1) * PAGE + places * (PAGE + size_of::<Place>() as u64)
     }
 
     fn lock(&self) -> MutexGuard<'_, Ring> {
@@ -127,27 +133,64 @@ impl<H: Host, S: Store> Mm<H, S> {
         places.fold(0, |bits, (_, page)| bits | 1 << slot_of(*page, 0))
     }
 
-    /// Takes the standby page of this page away, if it has one; the space's lock is held.
+    /// Takes the standby page of this page away, if it has one; the space's lock is held, and the page's table is charged.
     pub(crate) fn return_standby(&self, space: SpaceNo, page: PageNo) {
-        self.return_where(|place| place == (space, page));
-    }
-
-    /// Takes all standby pages of a space away: its failure was taken, or it ends. The space's lock is held.
-    pub(crate) fn return_all_standby(&self, space: SpaceNo) {
-        self.return_where(|place| place.0 == space);
-    }
-
-    fn return_where(&self, is_theirs: impl Fn((SpaceNo, PageNo)) -> bool) {
         if !self.standby.is_used() {
             return;
         }
         let mut ring = self.standby.lock();
-        for place in &mut ring.places {
-            if let Some((space, page)) = place.filter(|&p| is_theirs(p)) {
-                self.host.drop_pages(space, Run::one(page));
-                *place = None;
-                self.standby.count(-1);
+        let places = ring.places.iter_mut();
+        for place in places.filter(|place| **place == Some((space, page))) {
+            self.take_away(place);
+        }
+    }
+
+    /// Takes all standby pages of a space away: its failure was taken. The space's lock is held.
+    pub(crate) fn return_all_standby(&self, space: SpaceNo, st: &mut SpaceState) {
+        if !self.standby.is_used() {
+            return;
+        }
+        let mut ring = self.standby.lock();
+        for at in 0..ring.places.len() {
+            if let Some((s, page)) = ring.places[at].filter(|&(s, _)| s == space) {
+                self.take_away(&mut ring.places[at]);
+                self.give_table_back(&ring, s, st, page);
             }
+        }
+    }
+
+    /// The window of a space is about to be closed, with which its standby pages go.
+    pub(crate) fn forget_standby(&self, space: SpaceNo) {
+        if !self.standby.is_used() {
+            return;
+        }
+        let mut ring = self.standby.lock();
+        let places = ring.places.iter_mut();
+        for place in places.filter(|place| place.is_some_and(|(s, _)| s == space)) {
+            self.take_away(place);
+        }
+    }
+
+    fn take_away(&self, place: &mut Place) {
+        if let Some((space, page)) = place.take() {
+            self.host.drop_pages(space, Run::one(page));
+            self.standby.count(-1);
+        }
+    }
+
+    /// A standby page of the space whose lock is held was taken away: the machine's page table goes, unless it is charged to the
+    /// space, or another standby page stands there. Where the machine does not give it back, the space is charged.
+    fn give_table_back(&self, ring: &Ring, space: SpaceNo, st: &mut SpaceState, page: PageNo) {
+        let Some(range) = self.uncharged_table(st, page) else {
+            return;
+        };
+        let inside = |&(s, p): &(SpaceNo, PageNo)| s == space && range.pages().any(|page| page == p);
+        if ring.places.iter().flatten().any(inside) {
+            return;
+        }
+        // It may be busy for a moment.
+        if !(0..TRIES).any(|_| self.host.free_table(space, range)) {
+            self.charge_table_late(st, page);
         }
     }
 
@@ -155,18 +198,16 @@ impl<H: Host, S: Store> Mm<H, S> {
     fn stand_in(
         &self,
         (space, page): (SpaceNo, PageNo),
+        st: &mut SpaceState,
         bytes: &PageBytes,
         protection: Protection,
     ) -> Result<(), HostError> {
         self.return_standby(space, page);
         let mut ring = self.standby.lock();
-        let free = ring.places.iter().position(Option::is_none);
-        let at = free.unwrap_or(ring.next);
-        if let Some((other, of)) = ring.places[at].take() {
-            self.host.drop_pages(other, Run::one(of));
-            self.standby.count(-1);
-            ring.next = (at + 1) % ring.places.len();
-        }
+        let at = match ring.places.iter().position(Option::is_none) {
+            Some(free) => free,
+            None => self.make_place(&mut ring, space, st),
+        };
         self.host.show_standby(space, page, bytes, protection)?;
         ring.places[at] = Some((space, page));
         self.standby.count(1);
@@ -174,16 +215,37 @@ impl<H: Host, S: Store> Mm<H, S> {
         Ok(())
     }
 
+    /// Takes the space's own oldest standby page away, or the oldest of all when it has none; which place is free then.
+    fn make_place(&self, ring: &mut Ring, space: SpaceNo, st: &mut SpaceState) -> usize {
+        let count = ring.places.len();
+        let by_age = || (0..count).map(|n| (ring.next + n) % count);
+        let own = by_age().find(|&at| ring.places[at].is_some_and(|(s, _)| s == space));
+        let at = own.unwrap_or(ring.next);
+        ring.next = (at + 1) % count;
+        let Some((of, page)) = ring.places[at] else {
+            return at;
+        };
+        self.take_away(&mut ring.places[at]);
+        if of == space {
+            self.give_table_back(ring, space, st, page);
+        } else if let Some(mut other) = self.spaces.get(of.0).try_lock() {
+            self.give_table_back(ring, of, &mut other, page);
+        }
+        at
+    }
+
     /// A load for which there is no room, even after reclaim: it gets the page's bytes all the same.
     pub(crate) fn load_by_standby(&self, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
-        let st = self.lock_page(no, page)?;
+        let mut st = self.lock_page(no, page)?;
         if let Some(failure) = st.failure {
             return Err(Stop::Fault(failure));
         }
         self.with_scratch(|bytes| match self.see(no, &st, page, bytes)? {
             // Another thread brought it in.
             Seen::Here => Ok(()),
-            Seen::Absent | Seen::Elsewhere => Ok(self.stand_in((no, page), bytes, Protection::Protected)?),
+            Seen::Absent | Seen::Elsewhere => {
+                Ok(self.stand_in((no, page), &mut st, bytes, Protection::Protected)?)
+            }
         })
     }
 
@@ -216,7 +278,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     fn sink_once(&self, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
-        let st = self.lock_page(no, page)?;
+        let mut st = self.lock_page(no, page)?;
         let Some(failure) = st.failure else { return Ok(()) };
         self.with_scratch(|bytes| {
             match self.see(no, &st, page, bytes) {
@@ -228,7 +290,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                 Err(Stop::Again) => return Err(Stop::Again),
                 Err(_) => bytes.fill(0),
             }
-            Ok(self.stand_in((no, page), bytes, Protection::Writable)?)
+            Ok(self.stand_in((no, page), &mut st, bytes, Protection::Writable)?)
         })
     }
 

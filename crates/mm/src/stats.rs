@@ -95,10 +95,12 @@ counters! {
     merge_refused,
     /// Shared pages of which a space was given its own copy again.
     unmerged,
+    /// Page tables of idle windows that were given back.
+    tables_freed,
     /// Forks.
     forks,
     /// Bytes of tables that were not in use and were freed.
-    tables_freed,
+    arrays_freed,
     /// Times a fault had to reclaim for itself.
     direct_reclaims,
 }

@@ -5,12 +5,12 @@
 //! a page that the plan's seed draws. While the host is *at rest* (no program runs, a test inspects) nothing is
 //! refused or traced and unprotected pages may be read.
 
-use crate::machine::{Machine, Memory, Shown, Window};
+use crate::machine::{GEOMETRY, Machine, Memory, Shown, Window, most_window_bytes};
 use crate::plan::{Call, Plan, Planner};
 use crate::race::{Moment, Race};
 use crate::trace::Trace;
 use memfold_mm::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
-use memfold_mm::host::{Host, HostError, Protection};
+use memfold_mm::host::{Host, HostError, Protection, Tables};
 use memfold_sync::{Mutex, MutexGuard, Rank};
 
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub(crate) struct State {
     /// Private pages whose protection something beside the manager took away.
     pub lost: Vec<(SpaceNo, PageNo)>,
     at_rest: u32,
+    keeps_tables: bool,
 }
 
 /// The machine made of arrays.
@@ -41,6 +42,7 @@ impl SimHost {
             races: Vec::new(),
             lost: Vec::new(),
             at_rest: 0,
+            keeps_tables: false,
         };
         Self {
             state: Mutex::new(Rank::Host, state),
@@ -62,6 +64,11 @@ impl SimHost {
         let result = step();
         self.lock().planner.exchange(before);
         result
+    }
+
+    /// From now on page tables are not given back before their window is closed, as by a machine that cannot.
+    pub fn keep_tables(&self) {
+        self.lock().keeps_tables = true;
     }
 
     /// Calls that the plan was about, and how many of them were refused.
@@ -154,6 +161,7 @@ const CLOSE: u64 = 100;
 const DROP_PAGES: u64 = 101;
 const POOL_FREE: u64 = 102;
 const YOUNG: u64 = 103;
+const FREE_TABLE: u64 = 104;
 
 impl Host for SimHost {
     fn reserve_pool(&self, pages: u64) -> Result<(), HostError> {
@@ -164,27 +172,52 @@ impl Host for SimHost {
         Ok(())
     }
 
-    fn open(&self, space: SpaceNo, home: PoolPage, reserve: u32, len: u32) -> Result<(), HostError> {
+    fn open(&self, space: SpaceNo, home: PoolPage, reserve: u32, len: u32) -> Result<u64, HostError> {
         let words = [u64::from(space.0), home.0, u64::from(reserve), u64::from(len)];
-        self.enter(Call::Open, &words)?
-            .machine
-            .open(space, Window::new(home, reserve, len));
-        Ok(())
+        let mut state = self.enter(Call::Open, &words)?;
+        Ok(state.machine.open(space, Window::new(home, reserve, len)))
     }
 
-    fn close(&self, space: SpaceNo) {
+    fn close(&self, space: SpaceNo) -> u64 {
         let mut state = self.lock();
         state.note(CLOSE, &[u64::from(space.0)]);
-        state.machine.close(space);
+        state.machine.close(space)
     }
 
-    fn resize(&self, space: SpaceNo, len: u32) -> Result<(), HostError> {
+    fn resize(&self, space: SpaceNo, len: u32) -> Result<u64, HostError> {
         let words = [u64::from(space.0), u64::from(len)];
-        self.enter(Call::Resize, &words)?
-            .machine
-            .window_mut(space)
-            .resize(len);
-        Ok(())
+        Ok(self.enter(Call::Resize, &words)?.machine.resize(space, len))
+    }
+
+    fn page_tables(&self) -> Tables {
+        GEOMETRY
+    }
+
+    fn most_window_bytes(&self, pages: u32) -> u64 {
+        most_window_bytes(pages)
+    }
+
+    fn windows_held(&self) -> u64 {
+        self.lock().machine.windows_held()
+    }
+
+    fn free_table(&self, space: SpaceNo, run: Run) -> bool {
+        let mut state = self.lock();
+        let words = [u64::from(space.0), u64::from(run.first.0), u64::from(run.len)];
+        state.note(FREE_TABLE, &words);
+        if state.keeps_tables {
+            return false;
+        }
+        // Now and then the machine does not, and has hidden some pages all the same.
+        if state.planner.below(16) == 0 {
+            let len = state.planner.below(run.len + 1);
+            run.pages()
+                .take(len as usize)
+                .for_each(|page| state.machine.hide(space, page));
+            return false;
+        }
+        state.machine.free_table(space, run);
+        true
     }
 
     fn show(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
@@ -198,6 +231,7 @@ impl Host for SimHost {
         assert!(run.len <= 64, "zeros are shown on {} pages at once", run.len);
         self.enter_run(Call::ShowZero, space, run, 0).1?;
         self.each(run, run.len, |m, page| {
+            m.populate(space, page);
             let shown = m.window_mut(space).page_mut(page);
             match shown {
                 Shown::Empty => *shown = Shown::Zero { protected: false },
@@ -287,7 +321,11 @@ impl Host for SimHost {
         self.lock()
             .lost
             .retain(|&(s, page)| s != space || !run.pages().any(|p| p == page));
-        self.each(run, len, |m, page| m.window_mut(space).set_writable(page, false));
+        self.each(run, len, |m, page| {
+            // A protection of an empty page needs a place as well.
+            m.populate(space, page);
+            m.window_mut(space).set_writable(page, false);
+        });
         result
     }
 

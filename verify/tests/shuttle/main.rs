@@ -48,6 +48,7 @@ fn explore_within<const N: usize, C: Copy + Send + 'static>(
             machine_bytes: 1 << 20,
             spaces: 6,
             store_bytes: 0,
+            page_tables: memfold_mm::PageTables::Counted,
         };
         let mm = Arc::new(Mm::new(SimHost::new(1), SimStore::new(1), config).unwrap());
         let context = setup(&mm);
@@ -89,6 +90,7 @@ fn world(mm: &Manager) {
         (memory.private * 4096, memory.pool * 4096),
         (usage.private, usage.pool)
     );
+    assert!(memory.table_bytes <= usage.page_tables, "{memory:?}, {usage:?}");
 }
 
 fn place(page: u32) -> Place {

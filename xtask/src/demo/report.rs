@@ -71,7 +71,7 @@ pub(super) struct Row {
 /// What the columns mean.
 pub(super) const LEGEND: &str = "\
 logical: the clones' memories if nothing were shared. inside: the most that memfold's own budget counted.
-outside: pages of the images (pool and windows), counted by the kernel, read by another process.
+outside: pages of the images (pool and windows) and page tables, counted by the kernel, read by another process.
 process: all memory of the process, Wasm runtime and compressed store included, counted the same way.
 Each program: every clone answered, the answers are those of stock Wasmtime, and inside <= budget, outside <= budget.";
 
@@ -108,7 +108,7 @@ impl Row {
         }
         let seen = [
             ("inside", self.limited.report.peak_bytes),
-            ("outside", self.limited.peaks.image_bytes),
+            ("outside", self.limited.peaks.kernel_bytes),
         ];
         for (name, peak) in seen {
             if peak > self.budget {
@@ -136,7 +136,7 @@ impl Row {
             table::bytes(self.unlimited.report.peak_bytes),
             table::bytes(self.budget),
             table::bytes(limited.report.peak_bytes),
-            table::bytes(limited.peaks.image_bytes),
+            table::bytes(limited.peaks.kernel_bytes),
             table::bytes(limited.peaks.process_bytes),
             format!("{:.0} us", limited.report.fork_us),
             format!(
@@ -180,6 +180,7 @@ mod tests {
         );
         let peaks = Peaks {
             image_bytes: peak_bytes,
+            kernel_bytes: peak_bytes,
             stopped_samples: 1,
             ..Peaks::default()
         };
@@ -214,7 +215,7 @@ mod tests {
             |row| row.limited.report.completed = 8,
             |row| row.limited.report.digest = "x".into(),
             |row| row.limited.report.peak_bytes = 101,
-            |row| row.limited.peaks.image_bytes = 101,
+            |row| row.limited.peaks.kernel_bytes = 101,
             |row| row.limited.peaks.stopped_samples = 0,
         ];
         for (number, breaks) in breaks.iter().enumerate() {

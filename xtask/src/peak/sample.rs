@@ -52,11 +52,20 @@ pub(super) fn pool_bytes(pids: &[u32]) -> u64 {
 
 /// `RssAnon`: all anonymous memory that is present.
 pub(super) fn anonymous_bytes(pids: &[u32]) -> u64 {
+    status_bytes(pids, "RssAnon:")
+}
+
+/// `VmPTE`: all page tables.
+pub(super) fn page_table_bytes(pids: &[u32]) -> u64 {
+    status_bytes(pids, "VmPTE:")
+}
+
+fn status_bytes(pids: &[u32], field: &str) -> u64 {
     let one = |pid: &u32| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         status
             .lines()
-            .find_map(|line| line.strip_prefix("RssAnon:").and_then(kib))
+            .find_map(|line| line.strip_prefix(field).and_then(kib))
     };
     pids.iter().filter_map(one).sum()
 }
@@ -137,6 +146,7 @@ mod tests {
         let memory = std::hint::black_box(vec![1_u8; 32 << 20]);
         let after = anonymous_bytes(&[std::process::id()]);
         assert!(after > before + (memory.len() as u64) / 2, "{before} {after}");
+        assert!(page_table_bytes(&[std::process::id()]) > 16 << 10);
         assert_eq!(pool_bytes(&[std::process::id()]), 0);
         assert!(!all_stopped(&[std::process::id()]));
     }

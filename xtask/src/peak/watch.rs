@@ -16,6 +16,10 @@ pub(crate) struct Peaks {
     pub(crate) window_bytes: u64,
     /// Pool and windows, while the command stood still.
     pub(crate) image_bytes: u64,
+    /// `VmPTE`: page tables, those of the rest of the process among them.
+    pub(crate) page_table_bytes: u64,
+    /// Pool, windows and page tables, while the command stood still.
+    pub(crate) kernel_bytes: u64,
     /// `RssAnon`.
     pub(crate) anonymous_bytes: u64,
     /// Pool and `RssAnon`.
@@ -125,6 +129,9 @@ impl Watcher {
             peaks.stopped_samples += 1;
             peaks.window_bytes = peaks.window_bytes.max(windows);
             peaks.image_bytes = peaks.image_bytes.max(pool + windows);
+            let tables = sample::page_table_bytes(&self.pids);
+            peaks.page_table_bytes = peaks.page_table_bytes.max(tables);
+            peaks.kernel_bytes = peaks.kernel_bytes.max(pool + windows + tables);
         }
         signal("CONT", &ours);
     }

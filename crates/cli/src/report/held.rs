@@ -20,6 +20,8 @@ pub(crate) struct Held {
     pub(crate) zero_bytes: u64,
     /// The manager's own tables.
     pub(crate) table_bytes: u64,
+    /// The kernel's page tables under the memories, and its records of them: an upper bound.
+    pub(crate) page_table_bytes: u64,
     /// Of the shared pages: what the kernel counts.
     pub(crate) pool_bytes: u64,
     /// Pages in the compressed store, as long as they would be outside.
@@ -59,6 +61,7 @@ impl Held {
             compressed_bytes: usage.stored,
             zero_bytes: store.same_filled * page,
             table_bytes: usage.tables,
+            page_table_bytes: usage.page_tables,
             pool_bytes: stats.pool_bytes,
             stored_bytes: store.pages * page,
             faults: Faults {

@@ -13,6 +13,7 @@ fn report() -> Report {
         stored_bytes: 30 << 20,
         zero_bytes: 1 << 20,
         table_bytes: 1 << 20,
+        page_table_bytes: 3 << 19,
         faults: Faults {
             total: 12_345,
             copied: 12_000,

@@ -74,6 +74,7 @@ fn chart(report: &Report, held: &Held) -> String {
     row("private", held.private_bytes, "of one clone, in memory");
     row("compressed", held.compressed_bytes, &stored(held));
     row("tables", held.table_bytes, "");
+    row("page tables", held.page_table_bytes, "the kernel's, at the most");
     match report.budget_bytes {
         Some(budget) => {
             row(

@@ -7,7 +7,7 @@ use memfold_linux::inject::{Call, arm, disarm};
 use memfold_linux::{Delivery, LinuxHost};
 use memfold_mm::addr::{Access, PAGE_SIZE, PageNo, Run, SpaceNo};
 use memfold_mm::host::{Domain, Store};
-use memfold_mm::{Config, Digest, Effort, Merging, Mm, Ownership, Size, SpaceError, UNLIMITED};
+use memfold_mm::{Config, Digest, Effort, Merging, Mm, Ownership, Size, SpaceError, UNLIMITED, Usage};
 use memfold_sim::{Rng, SimHost, SimStore};
 use memfold_stores::CompressedStore;
 
@@ -152,10 +152,12 @@ impl<H: Machine, S: Store + 'static> Side<H, S> {
     fn new(store: S, seed: u64, delivery: Delivery) -> Self {
         let tight = seed % 3 == 2;
         let config = Config {
-            limit_bytes: if tight { 3 << 19 } else { UNLIMITED },
+            limit_bytes: if tight { 7 << 18 } else { UNLIMITED },
             machine_bytes: 64 << 20,
             spaces: SPACES as u32 + 2,
             store_bytes: store.stats().held_bytes,
+            // Each machine has its own.
+            page_tables: memfold_mm::PageTables::OnTop,
         };
         Self {
             mm: H::manager(store, config, delivery),
@@ -395,7 +397,10 @@ impl<H: Machine, S: Store + 'static> Side<H, S> {
         format!(
             "{hash:016x} {:?} {:?} {:?}",
             digest.held,
-            self.mm.usage(),
+            Usage {
+                page_tables: 0,
+                ..self.mm.usage()
+            },
             self.mm.stats()
         )
     }

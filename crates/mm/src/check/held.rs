@@ -123,5 +123,9 @@ impl<H: Host, S: Store> Mm<H, S> {
         report.demand(charged == held, "charged tables = arrays and records", || {
             format!("charged {charged}, held {held}: records {records}, scanner {scanner}")
         });
+        let (charged, held) = (self.budget.usage().page_tables, self.count_window_bytes());
+        report.demand(charged == held, "charged page tables = those of windows", || {
+            format!("charged {charged}, windows may hold {held}")
+        });
     }
 }

@@ -100,7 +100,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     pub fn take_failure(&self, space: SpaceNo) -> Option<FaultError> {
         let mut st = self.spaces.peek(space.0)?.lock();
         let failure = st.failure.take()?;
-        self.return_all_standby(space);
+        self.return_all_standby(space, &mut st);
         Some(failure)
     }
 
@@ -139,6 +139,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         if let Some(failure) = st.failure {
             return Err(Stop::Fault(failure));
         }
+        self.enter_table(st, page, access)?;
         self.return_standby(no, page);
         let stood_in = self.stood_in(no, first_of(page, 0));
         let mut at = At {

@@ -65,6 +65,7 @@ fn tables_are_charged_from_the_start() {
             machine_bytes: 64 << 20,
             spaces: 16,
             store_bytes,
+            page_tables: PageTables::Counted,
         };
         Mm::new(crate::bare::machine(), crate::bare::shelf(), config).map(|mm| mm.usage().tables)
     };

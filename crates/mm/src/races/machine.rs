@@ -136,24 +136,25 @@ impl Host for Machine {
         Ok(())
     }
 
-    fn open(&self, space: SpaceNo, home: PoolPage, _: u32, len: u32) -> Result<(), HostError> {
+    fn open(&self, space: SpaceNo, home: PoolPage, _: u32, len: u32) -> Result<u64, HostError> {
         self.concerns(space, all());
         assert_eq!(len, PAGES);
         let before = self
             .memory
             .with(|m| m.windows.insert(space.0, (home, Default::default())));
         assert!(before.is_none(), "a window was opened twice");
-        Ok(())
+        Ok(0)
     }
 
-    fn close(&self, space: SpaceNo) {
+    fn close(&self, space: SpaceNo) -> u64 {
         self.concerns(space, all());
         let window = self.memory.with(|m| m.windows.remove(&space.0));
         assert!(window.is_some(), "a window was closed twice");
+        0
     }
 
-    fn resize(&self, _: SpaceNo, _: u32) -> Result<(), HostError> {
-        Ok(())
+    fn resize(&self, _: SpaceNo, _: u32) -> Result<u64, HostError> {
+        Ok(0)
     }
 
     fn show(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
@@ -410,6 +411,7 @@ pub(super) fn world(levels: u32) -> (Arc<World>, SpaceNo) {
         machine_bytes: 1 << 20,
         spaces: 6,
         store_bytes: 0,
+        page_tables: crate::PageTables::Counted,
     };
     let mm = Mm::new(Machine::new(), Shelf::default(), config).expect("no limit");
     let space = create(&mm, levels);

@@ -75,14 +75,21 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.reclaim_batch()
     }
 
-    /// Frees a batch of frames, or when none can go the bases that nobody needs; true when something went. Where
+    /// Frees a batch of frames and page tables that hold none any more, or when none can go the bases that nobody needs; true
+    /// when something went. Where
     /// nothing could go and nothing has changed since, it is not tried again.
     fn reclaim_batch(&self) -> bool {
         let now = self.stalled.now();
         if self.stalled.is_at(now) {
             return false;
         }
-        let freed = self.reclaim_counted(BATCH as u32) != (0, 0) || self.shrink_all_bases();
+        let (frames, bases) = self.reclaim_counted(BATCH as u32);
+        let tables = self.shrink_windows(frames);
+        let freed = frames + tables != 0
+            || bases != 0
+            || self.shrink_all_bases()
+            // Tables have a second chance, too.
+            || (0..2).any(|_| self.shrink_windows(0) != 0);
         if !freed {
             self.stalled.stall(now);
         }
@@ -106,9 +113,11 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// # Errors
     /// [`SpaceError::NoSuchSpace`].
     pub fn evict(&self, space: SpaceNo, run: Run) -> Result<u64, SpaceError> {
-        self.each_batch(space, run, |batch| {
+        let evicted = self.each_batch(space, run, |batch| {
             u64::from(self.evict_batch(batch, evict::Why::Asked))
-        })
+        })?;
+        self.free_idle_tables(space, run);
+        Ok(evicted)
     }
 
     /// Says that the pages of this range are not needed soon: they go first when room is needed.

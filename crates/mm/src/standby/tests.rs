@@ -86,7 +86,8 @@ fn sinks_are_for_condemned_spaces() {
     sound(&mm);
 }
 
-/// Goal: when all standby pages are in use the oldest stands in for the next page; those of a space end with its failure.
+/// Goal: when all standby pages are in use the space's own oldest stands in for the next page, or the oldest of all when it has
+/// none; those of a space end with its failure.
 #[test]
 fn the_oldest_goes_first() {
     let (mm, a, b) = family();
@@ -98,12 +99,14 @@ fn the_oldest_goes_first() {
         assert_eq!(mm.sink(a, PageNo(page)), Ok(()));
         assert_eq!(shown(&mm, a, page), Some(0));
     }
-    assert_eq!((shown(&mm, b, 99), shown(&mm, a, 50)), (None, Some(0)));
+    assert_eq!((shown(&mm, b, 99), shown(&mm, a, 50)), (Some(0), None));
     // The same page again needs no other.
     assert_eq!(mm.sink(a, PageNo(50 + pages - 1)), Ok(()));
     assert_eq!(mm.sink(b, PageNo(98)), Ok(()));
-    assert_eq!((shown(&mm, a, 50), shown(&mm, a, 51)), (None, Some(0)));
+    assert_eq!((shown(&mm, b, 99), shown(&mm, a, 51)), (None, Some(0)));
     assert_eq!(mm.standby_pages(), pages);
+    let c = mm.fork(a).expect_err("it is condemned");
+    assert!(matches!(c, SpaceError::Fault(_)));
     sound(&mm);
     assert!(mm.take_failure(a).is_some());
     assert_eq!((mm.standby_pages(), shown(&mm, b, 98)), (1, Some(0)));

@@ -1,16 +1,20 @@
 //! The machine: a pool, windows, and how much memory they hold.
 //!
-//! Plain data and the rules for it; `host.rs` puts the lock around it. Each method is one step on one page and
+//! It has page tables too, small ones: a window gets one when a page of its range is first populated, and upper tables that
+//! neighbouring windows share. Plain data and the rules for it; `host.rs` puts the lock around it. Each method is one step on one page and
 //! panics when the manager broke a duty that the seam gives it: that is the point of this machine.
 
 mod pool;
+mod tables;
 mod window;
 
 pub(crate) use pool::Pool;
+pub(crate) use tables::{GEOMETRY, most_window_bytes};
 pub(crate) use window::{Shown, Window};
 
-use memfold_mm::addr::{Access, PageBytes, PageNo, PoolPage, SpaceNo};
+use memfold_mm::addr::{Access, PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
 use std::collections::BTreeMap;
+use tables::Tables;
 
 /// A program's load or store could not go on: the page must be brought in for this access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +25,7 @@ pub struct Miss {
     pub access: Access,
 }
 
-/// Memory that the machine gives, in pages.
+/// Memory that the machine gives; in pages where not said otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// Private pages of all windows.
@@ -30,8 +34,10 @@ pub struct Memory {
     pub pool: u64,
     /// Standby pages of all windows.
     pub standby: u64,
-    /// The most of all together, ever.
-    pub peak: u64,
+    /// Page tables and records of windows, in bytes.
+    pub table_bytes: u64,
+    /// The most of all together, ever, in bytes.
+    pub peak_bytes: u64,
 }
 
 impl Memory {
@@ -47,9 +53,10 @@ impl Memory {
 pub(crate) struct Machine {
     pub pool: Pool,
     windows: BTreeMap<u32, Window>,
+    tables: Tables,
     private: u64,
     standby: u64,
-    peak: u64,
+    peak_bytes: u64,
 }
 
 impl Machine {
@@ -58,12 +65,54 @@ impl Machine {
             private: self.private,
             pool: self.pool.pages(),
             standby: self.standby,
-            peak: self.peak,
+            table_bytes: self.tables.bytes(),
+            peak_bytes: self.peak_bytes,
         }
     }
 
     fn note_peak(&mut self) {
-        self.peak = self.peak.max(self.memory().pages());
+        let pages = self.private + self.standby + self.pool.pages();
+        self.peak_bytes = self
+            .peak_bytes
+            .max(pages * PAGE_SIZE as u64 + self.tables.bytes());
+    }
+
+    /// Something is about to be shown at a page: its page table is there from now on.
+    pub fn populate(&mut self, no: SpaceNo, page: PageNo) {
+        self.tables.populate(no, page);
+        self.note_peak();
+    }
+
+    /// What is held for windows beside pages and their page tables, in bytes.
+    pub fn windows_held(&self) -> u64 {
+        self.tables.windows_held()
+    }
+
+    /// Makes more of a window accessible. The answer is what that made the machine hold.
+    pub fn resize(&mut self, no: SpaceNo, len: u32) -> u64 {
+        self.window_mut(no).resize(len);
+        let held = self.tables.resize(no, len);
+        self.note_peak();
+        held
+    }
+
+    /// Hides what a range shows and gives its page table back.
+    pub fn free_table(&mut self, no: SpaceNo, run: Run) {
+        for page in run.pages() {
+            self.hide(no, page);
+        }
+        self.tables.free(no, run.first);
+    }
+
+    /// Hides a page that is not private, if it shows anything.
+    pub fn hide(&mut self, no: SpaceNo, page: PageNo) {
+        let shown = self.window_mut(no).page_mut(page);
+        if let Shown::Private { .. } = shown {
+            panic!("the page table of page {page} of space {no} is freed, but it is {shown}");
+        }
+        let was_standby = matches!(shown, Shown::Standby { .. });
+        *shown = Shown::Empty;
+        self.standby -= u64::from(was_standby);
     }
 
     pub fn window(&self, no: SpaceNo) -> &Window {
@@ -87,7 +136,9 @@ impl Machine {
         self.windows.len()
     }
 
-    pub fn open(&mut self, no: SpaceNo, window: Window) {
+    /// The answer is what that made the machine hold.
+    pub fn open(&mut self, no: SpaceNo, window: Window) -> u64 {
+        let len = window.len;
         self.pool.check_length(window.home.plus(window.reserve - 1));
         for (other, open) in &self.windows {
             assert!(
@@ -97,15 +148,20 @@ impl Machine {
         }
         let before = self.windows.insert(no.0, window);
         assert!(before.is_none(), "the window of space {no} is opened twice");
+        let held = self.tables.open(no, len);
+        self.note_peak();
+        held
     }
 
-    pub fn close(&mut self, no: SpaceNo) {
+    /// The answer is what the machine does not hold any more, beside pages and page tables.
+    pub fn close(&mut self, no: SpaceNo) -> u64 {
         let window = self
             .windows
             .remove(&no.0)
             .unwrap_or_else(|| panic!("space {no} has no window to close"));
         self.private -= window.private_pages();
         self.standby -= window.standby_pages();
+        self.tables.close(no)
     }
 
     /// Shows a pool page at its place.
@@ -115,6 +171,7 @@ impl Machine {
             self.pool.has(at),
             "space {no} shows page {page}, but pool page {at} holds nothing"
         );
+        self.populate(no, page);
         let shown = self.window_mut(no).page_mut(page);
         match shown {
             Shown::Empty => *shown = Shown::Pool,
@@ -125,6 +182,7 @@ impl Machine {
 
     /// Gives an empty or zero page private memory.
     pub fn fill(&mut self, no: SpaceNo, page: PageNo, bytes: &PageBytes, writable: bool) {
+        self.populate(no, page);
         let shown = self.window_mut(no).page_mut(page);
         match shown {
             Shown::Empty | Shown::Zero { .. } => *shown = Shown::private(bytes, writable),
@@ -152,6 +210,7 @@ impl Machine {
     /// Gives a page a private copy of a pool page.
     pub fn copy_from_pool(&mut self, no: SpaceNo, page: PageNo, from: PoolPage) {
         let bytes = *self.pool.read(from);
+        self.populate(no, page);
         let window = self.window_mut(no);
         let own = window.home.plus(page.0) == from;
         let shown = window.page_mut(page);
@@ -256,7 +315,10 @@ impl Machine {
         if matches!(shown, Shown::Zero { protected: false }) {
             *shown = Shown::private(&[0; memfold_mm::addr::PAGE_SIZE], true);
             self.private += 1;
-            self.peak = self.peak.max(self.private + self.standby + self.pool.pages());
+            let pages = self.private + self.standby + self.pool.pages();
+            self.peak_bytes = self
+                .peak_bytes
+                .max(pages * PAGE_SIZE as u64 + self.tables.bytes());
         }
         match shown {
             Shown::Private {

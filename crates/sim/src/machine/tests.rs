@@ -86,7 +86,7 @@ fn a_held_page_stays() {
 #[test]
 fn windows_of_two_homes_are_apart() {
     for (home, reserve) in [(17, 8), (3, 8), (12, 3), (5, 20), (10, 9)] {
-        let said = panics(|m| m.open(SpaceNo(2), Window::new(PoolPage(home), reserve, 1)));
+        let said = panics(|m| drop(m.open(SpaceNo(2), Window::new(PoolPage(home), reserve, 1))));
         assert!(said.contains("another home"), "{said}");
     }
     let mut m = machine();
@@ -130,13 +130,17 @@ fn memory_is_counted_with_its_peak() {
     m.copy_to_pool(S, P, PoolPage(12));
     m.drop_page(S, P);
     m.show(S, P);
+    // Two pages, and as much for tables as there is now.
+    let tables = m.memory().table_bytes;
+    let peak_bytes = 2 * 4096 + tables;
     assert_eq!(
         m.memory(),
         Memory {
             private: 0,
             pool: 1,
             standby: 0,
-            peak: 2
+            table_bytes: tables,
+            peak_bytes
         }
     );
     let mut out = [0; 4];
@@ -161,8 +165,63 @@ fn memory_is_counted_with_its_peak() {
             private: 0,
             pool: 0,
             standby: 0,
-            peak: 2
+            table_bytes: GEOMETRY.fixed_bytes,
+            peak_bytes
         }
+    );
+}
+
+/// Goal: what the machine holds for windows is what it said when they were opened, grew and were closed, and a page
+/// table for each range in which anything was shown. Method: neighbours that share an upper table, closed in both orders.
+#[test]
+fn page_tables_are_counted() {
+    let mut m = Machine::default();
+    m.pool.reserve(1000);
+    let base = m.memory().table_bytes;
+    let open = |m: &mut Machine, no| m.open(SpaceNo(no), Window::new(PoolPage(0), 300, 40));
+    let (first, second) = (open(&mut m, 4), open(&mut m, 5));
+    assert!(
+        first > second && first <= most_window_bytes(40),
+        "{first}, {second}"
+    );
+    m.fill(SpaceNo(5), PageNo(31), &BYTES, true);
+    m.fill(SpaceNo(5), PageNo(30), &BYTES, true);
+    m.fill(SpaceNo(5), PageNo(32), &BYTES, true);
+    let held = |m: &Machine| m.memory().table_bytes - base;
+    assert_eq!(held(&m), first + second + 2 * GEOMETRY.bytes);
+    let grown = m.resize(SpaceNo(5), 65);
+    assert!(grown > 0 && grown <= most_window_bytes(25));
+    m.drop_page(SpaceNo(5), PageNo(32));
+    assert_eq!(
+        held(&m),
+        first + second + grown + 2 * GEOMETRY.bytes,
+        "the table stays"
+    );
+    let run = Run {
+        first: PageNo(32),
+        len: 32,
+    };
+    m.free_table(SpaceNo(5), run);
+    assert_eq!(held(&m), first + second + grown + GEOMETRY.bytes);
+    assert_eq!(m.windows_held(), first + second + grown);
+    let left = m.close(SpaceNo(4));
+    assert!(left < first, "its neighbour still uses the upper table");
+    assert_eq!(left + m.close(SpaceNo(5)), first + second + grown);
+    assert_eq!(held(&m), 0);
+}
+
+/// Goal: a table that holds a private page is not freed.
+#[test]
+#[should_panic(expected = "is freed, but it is a writable private page")]
+fn a_table_with_private_pages_stays() {
+    let mut m = machine();
+    m.fill(S, P, &BYTES, true);
+    m.free_table(
+        S,
+        Run {
+            first: PageNo(0),
+            len: 8,
+        },
     );
 }
 
