@@ -84,7 +84,9 @@ fn allow(space: &mut SpaceDigest, found: &SpaceDigest, no: SpaceNo, may: May, re
             May::Nothing => false,
             May::Own(whose, run) => {
                 let beside = run.pages().any(|pinned| pinned.0 as usize / FAN == n / FAN);
-                whose == no && beside && change == (Ownership::Stored, Ownership::Exclusive)
+                // What reclaim stored meanwhile may be back as well.
+                let was_stored = reclaimed || page.ownership == Ownership::Stored;
+                whose == no && beside && was_stored && now.ownership == Ownership::Exclusive
             }
             May::Lend(whose) => whose == no && change == (Ownership::Exclusive, Ownership::Shared),
         };
@@ -181,6 +183,10 @@ mod tests {
             "it is in another leaf"
         );
         assert!(!passes(2, Exclusive, pinned(0), false), "it was shared");
+        assert!(
+            passes(2, Exclusive, pinned(0), true),
+            "it was stored meanwhile, and read ahead"
+        );
         // A pinned page stays where it is and whose it is.
         assert!(!passes(0, Shared, May::Lend(S), false));
         assert!(!passes(0, Stored, May::Nothing, true));
