@@ -89,7 +89,7 @@ fn nothing_is_stored_or_merged() {
         let _ = program::store(&mm, child, place(page), &[8]);
     }
     mm.reclaim(100);
-    mm.merge_round(None).expect("room");
+    let _ = mm.merge_round(None).expect("room");
     mm.reclaim(100);
     let grandchild = mm.fork(child).expect("room");
     let mut seen = [0];
