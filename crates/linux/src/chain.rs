@@ -44,11 +44,9 @@ thread_local! {
 pub(crate) fn remember_previous(action: Action) -> Result<(), Errno> {
     let kept = Box::into_raw(Box::new(action));
     for (place, before) in BEFORE.iter().enumerate() {
+        let none = std::ptr::null_mut();
         // Release: publishes the action. Relaxed: the place is taken.
-        let placed =
-            before
-                .action
-                .compare_exchange(std::ptr::null_mut(), kept, Ordering::Release, Ordering::Relaxed);
+        let placed = (before.action).compare_exchange(none, kept, Ordering::Release, Ordering::Relaxed);
         if placed.is_ok() {
             // Release: as above; the handler reads as many.
             KNOWN.fetch_max(place + 1, Ordering::Release);

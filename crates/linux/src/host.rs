@@ -16,8 +16,8 @@ use memfold_mm::host::{Host, HostError, Protection, Tables, Twin};
 use crate::arena::Arenas;
 use crate::builder::Builder;
 use crate::fault::{Delivery, FaultSink, Site};
-use crate::keep::{Keeper, Kept};
-use crate::ksm::{Choice, Ksm};
+use crate::keep::Keeper;
+use crate::ksm::Ksm;
 use crate::lineage::{Lineage, Own};
 use crate::pages::Shown;
 use crate::pagetables::{self, TABLE_PAGES};
@@ -25,7 +25,7 @@ use crate::pool::Pool;
 use crate::scan::SCAN_PAGES;
 use crate::span::{Span, Wanted};
 use crate::sparse::Sparse;
-use crate::sys::{self, Allowed, Errno};
+use crate::sys::{self, Allowed};
 use crate::table::{self, Opening, Record, RecordNo};
 use crate::thread::FaultThread;
 use crate::uffd::Stores;
@@ -39,18 +39,18 @@ use crate::uffd::Stores;
 /// there does nothing.
 #[derive(Debug)]
 pub struct LinuxHost {
-    lineage: Lineage,
+    pub(crate) lineage: Lineage,
     // Stopped before the rest goes:
     thread: Own<Option<FaultThread>>,
     keeper: Own<Option<Keeper>>,
     // Atomic: record number + 1 by space, 0 when there is no window; changed by `open` and `close`.
-    windows: Own<Sparse<AtomicU32>>,
+    pub(crate) windows: Own<Sparse<AtomicU32>>,
     // Immutable after build; each guards itself. Records point to the site.
-    site: Own<Arc<Site>>,
+    pub(crate) site: Own<Arc<Site>>,
     pub(crate) pool: Own<Pool>,
-    arenas: Own<Arenas>,
-    ksm: Ksm,
-    style: Style,
+    pub(crate) arenas: Own<Arenas>,
+    pub(crate) ksm: Ksm,
+    pub(crate) style: Style,
     tables_are_freed: bool,
     // Atomic, on its own: what `open` and `resize` answered, less what `close` did.
     held: AtomicU64,
@@ -90,30 +90,6 @@ impl LinuxHost {
     /// The second time.
     pub fn attach(&self, sink: Weak<dyn FaultSink>) {
         self.site.attach(sink);
-    }
-
-    /// The process that made this host.
-    #[must_use]
-    pub fn lineage(&self) -> Lineage {
-        self.lineage
-    }
-
-    /// Whether this process is a child of `fork(2)` of the one that made the host: then windows, pool and descriptors
-    /// are not its own, and nothing but this, [`window`](Self::window) and [`lineage`](Self::lineage) may be called. Two loads.
-    #[must_use]
-    pub fn is_inherited(&self) -> bool {
-        self.lineage.is_inherited()
-    }
-
-    /// In a child of `fork(2)`: closes the child's copies of the host's descriptors, so that the pool's memory does not
-    /// live as long as the child. Nothing otherwise, and nothing the second time.
-    pub fn renounce(&self) {
-        if self.is_inherited() {
-            let pages = &self.site.pages;
-            let [fence, file] = self.pool.kept();
-            let kept = [pages.uffd().kept(), pages.pagemap().kept(), fence, file];
-            kept.into_iter().for_each(Kept::renounce);
-        }
     }
 
     /// How faults arrive.
@@ -207,81 +183,6 @@ impl LinuxHost {
 
     fn page(&self, space: SpaceNo, page: PageNo) -> Span {
         self.span(space, Run::one(page))
-    }
-
-    /// Turns a slot of the arena into a window: everything in order before it becomes accessible.
-    fn equip(&self, slot: Span, home: PoolPage, len: u32) -> Result<(), Errno> {
-        sys::map_window(slot, self.pool.fd()?, home.0 * PAGE_SIZE as u64)?;
-        if self.keep_out_ksm() {
-            sys::unmergeable(slot)?;
-        }
-        sys::dont_fork(slot)?;
-        if !self.style.core_dumps {
-            sys::dont_dump(slot)?;
-        }
-        if self.pool.is_by_mapping() {
-            // Where files get huge pages, the kernel would also look for places to make some afterwards.
-            let _ = sys::not_huge(slot);
-        }
-        self.site.pages.uffd().register(slot)?;
-        if self.delivery() == Delivery::Thread {
-            // Memory that is locked is populated when it becomes accessible: by faults, for which we would wait.
-            sys::unlock(slot)?;
-        }
-        sys::allow(slot.head(len as usize), Allowed::All)
-    }
-
-    /// Turns a window, or what became of it, back into a piece of the arena; bytes of upper page tables that are gone.
-    fn retire(&self, slot: Span) -> u64 {
-        if sys::seal(slot).is_ok() {
-            // Refused: the arena stays in two pieces there. No harm.
-            let _ = sys::dont_fork(slot);
-            return self.arenas.put(slot);
-        }
-        // The kernel has no memory for the mapping: the slot is lost until the host goes, its memory is not.
-        self.site.pages.drop_pages(slot);
-        let _ = sys::allow(slot, Allowed::Nothing);
-        0
-    }
-
-    /// Asks whether the kernel merges this process's memory. If that is news, keeps it out of the windows that are open.
-    fn keep_out_ksm(&self) -> bool {
-        let choice = self.ksm.ask();
-        if choice == Choice::NewlyIn && self.part_from_ksm() != 0 {
-            self.ksm.suspect();
-        }
-        choice != Choice::Out
-    }
-
-    /// Keeps the kernel's merging out of all open windows; how many there are.
-    fn part_from_ksm(&self) -> u32 {
-        let mut open = 0;
-        for place in self.windows.iter() {
-            // Acquire: pairs with `open`.
-            let number = place.load(Ordering::Acquire).checked_sub(1);
-            // A number that is another host's window by now: no harm.
-            if let Some(inside) = number.and_then(|number| RecordNo::from_number(number).enter()) {
-                // Refused for want of memory: `copy_to_pool` finds out what came of it.
-                let _ = sys::unmergeable(inside.slot());
-                open += 1;
-            }
-        }
-        open
-    }
-
-    /// Asks the kernel whether it merges this process's memory, and keeps it out of windows (see `ksm.rs`). True when it
-    /// may have taken protections away since this was last asked: the manager should look (`Mm::audit`). A system
-    /// call; one a window besides where the process has opted in.
-    pub fn watch_ksm(&self) -> bool {
-        if self.keep_out_ksm() {
-            self.part_from_ksm();
-        }
-        self.ksm.take_suspicion()
-    }
-
-    /// The same without asking: whether an `open` since has found a reason to look. A load.
-    pub fn suspects_ksm(&self) -> bool {
-        self.ksm.take_suspicion()
     }
 
     fn close_number(&self, number: RecordNo) -> u64 {

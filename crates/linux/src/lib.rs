@@ -6,9 +6,9 @@
 //! This crate is one of the two rooms with `unsafe` (the other is the facade's cell): every system call
 //! stands in `sys.rs` and its children, memory is named by `Span`s only. From the bottom up:
 //! `abi` (the kernel's structures), `inject` (faults on purpose), `span`, `sys`, `scan` and `uffd` (what
-//! the kernel's page table holds, and how it is changed), `pages` (the steps of the trait), `sparse`,
+//! the kernel's page table holds, and how it is changed), `pages` and `look` (the steps of the trait), `sparse`,
 //! `pool`, `arena`, `keep` (descriptors that stay), `ksm` (the kernel's merging), `lineage` (parents and children of `fork(2)`), `table` (address to window), `fault` (the sink), `context`, `stack` (for handlers), `again` (faults that come again), `guest`, `chain`, `sigbus`, `fitness` (of a thread),
-//! `thread` (how faults arrive), `twins` (pages compared in place), `opening`, `group` (control groups), `probe`, `error`, and `builder` and `host`, which join them.
+//! `thread` (how faults arrive), `twins` (pages compared in place), `windows`, `opening`, `group` (control groups), `probe`, `error`, and `builder` and `host`, which join them.
 
 mod abi;
 mod again;
@@ -26,6 +26,7 @@ pub mod inject;
 mod keep;
 mod ksm;
 mod lineage;
+mod look;
 mod opening;
 mod pages;
 mod pagetables;
@@ -41,6 +42,7 @@ mod table;
 mod thread;
 mod twins;
 mod uffd;
+mod windows;
 
 pub use builder::Builder;
 pub use error::OpenError;

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use memfold_mm::addr::PAGE_SIZE;
 
+use crate::host::LinuxHost;
+use crate::keep::Kept;
 use crate::sys::{self, Errno};
 
 /// The page, once there is one: its first word is this process's generation, or 0.
@@ -81,6 +83,32 @@ impl Lineage {
     #[must_use]
     pub fn is_inherited(self) -> bool {
         generation() != self.generation
+    }
+}
+
+impl LinuxHost {
+    /// The process that made this host.
+    #[must_use]
+    pub fn lineage(&self) -> Lineage {
+        self.lineage
+    }
+
+    /// Whether this process is a child of `fork(2)` of the one that made the host: then windows, pool and descriptors
+    /// are not its own, and nothing but this, [`window`](Self::window) and [`lineage`](Self::lineage) may be called. Two loads.
+    #[must_use]
+    pub fn is_inherited(&self) -> bool {
+        self.lineage.is_inherited()
+    }
+
+    /// In a child of `fork(2)`: closes the child's copies of the host's descriptors, so that the pool's memory does not
+    /// live as long as the child. Nothing otherwise, and nothing the second time.
+    pub fn renounce(&self) {
+        if self.is_inherited() {
+            let pages = &self.site.pages;
+            let [fence, file] = self.pool.kept();
+            let kept = [pages.uffd().kept(), pages.pagemap().kept(), fence, file];
+            kept.into_iter().for_each(Kept::renounce);
+        }
     }
 }
 

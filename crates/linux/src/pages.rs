@@ -31,7 +31,7 @@ use memfold_mm::host::{HostError, Protection};
 use memfold_sync::{Mutex, Rank};
 
 use crate::fault::Delivery;
-use crate::scan::{Pagemap, SCAN_PAGES, Seen, mask};
+use crate::scan::{Pagemap, SCAN_PAGES, mask};
 use crate::span::Span;
 use crate::sys::{self, Errno};
 use crate::uffd::{Progress, Stores, Uffd, insist};
@@ -56,7 +56,7 @@ enum Break {
 pub(crate) struct Pages {
     // Immutable after build; each is guarded by the kernel.
     uffd: Arc<Uffd>,
-    pagemap: Pagemap,
+    pub(crate) pagemap: Pagemap,
     how: Break,
     // Atomic; set once:
     poison_used: AtomicBool,
@@ -369,34 +369,6 @@ impl Pages {
     pub(crate) fn poison_used(&self) -> bool {
         // Relaxed: who met a poisoned page learnt of it from the kernel, which orders that after the store.
         self.poison_used.load(Ordering::Relaxed)
-    }
-
-    /// Which private pages of `span`, at most 64, can be stored to without a fault.
-    pub(crate) fn writable(&self, span: Span) -> u64 {
-        let mut writable = 0;
-        insist("scanning pages", || {
-            writable = self.pagemap.writable(span)?;
-            Ok(())
-        });
-        writable
-    }
-
-    /// Whether each store to `span`, all of it private, is a fault.
-    pub(crate) fn is_protected(&self, span: Span) -> bool {
-        let pieces = (0..span.pages()).step_by(SCAN_PAGES);
-        pieces
-            .into_iter()
-            .all(|at| self.writable(span.skip(at).head(SCAN_PAGES)) == 0)
-    }
-
-    /// A scan that cannot fail: it needs no memory, only patience with signals.
-    pub(crate) fn look(&self, span: Span) -> Seen {
-        let mut seen = None;
-        insist("scanning pages", || {
-            seen = Some(self.pagemap.scan(span)?);
-            Ok(())
-        });
-        seen.expect("insist ends with success")
     }
 }
 

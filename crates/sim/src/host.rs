@@ -318,9 +318,7 @@ impl Host for SimHost {
 
     fn protect(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
         let (len, result) = self.enter_run(Call::Protect, space, run, 0);
-        self.lock()
-            .lost
-            .retain(|&(s, page)| s != space || !run.pages().any(|p| p == page));
+        self.lock().find_lost(space, run);
         self.each(run, len, |m, page| {
             // A protection of an empty page needs a place as well.
             m.populate(space, page);
@@ -384,14 +382,7 @@ impl Host for SimHost {
     }
 
     fn copy_to_pool(&self, space: SpaceNo, run: Run, to: PoolPage) -> Result<(), HostError> {
-        if self
-            .lock()
-            .lost
-            .iter()
-            .any(|&(s, page)| s == space && run.pages().any(|p| p == page))
-        {
-            return Err(HostError::Unprotected);
-        }
+        self.vouch(space, run)?;
         let (len, result) = self.enter_run(Call::CopyToPool, space, run, to.0);
         self.each(run, len, |m, page| {
             m.copy_to_pool(space, page, to.plus(page.0 - run.first.0))

@@ -4,10 +4,10 @@
 //! the page in, access again. Several attempts may be needed, since others evict meanwhile; that nobody starves is
 //! bounded by [`PATIENCE`]. An access lies within one page.
 
-use crate::host::SimHost;
+use crate::host::{SimHost, State};
 use crate::machine::{Miss, Shown};
 use memfold_mm::addr::{PAGE_SIZE, PageBytes, PageNo, Run, SpaceNo};
-use memfold_mm::host::Store;
+use memfold_mm::host::{HostError, Store};
 use memfold_mm::{FaultError, Mm};
 use memfold_sync::thread;
 
@@ -32,6 +32,14 @@ impl Place {
             page: PageNo(page),
             offset: (byte % PAGE_SIZE as u64) as usize,
         }
+    }
+}
+
+impl State {
+    /// The pages of the run are as they should be again.
+    pub(crate) fn find_lost(&mut self, space: SpaceNo, run: Run) {
+        self.lost
+            .retain(|&(s, page)| s != space || !run.pages().any(|p| p == page));
     }
 }
 
@@ -82,6 +90,16 @@ impl SimHost {
         let mut state = self.lock();
         state.machine.window_mut(space).set_writable(page, true);
         state.lost.push((space, page));
+    }
+
+    /// Whether every page of the run is as the manager protected it.
+    pub(crate) fn vouch(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        let state = self.lock();
+        let lost = |&(s, page): &(SpaceNo, PageNo)| s == space && run.pages().any(|p| p == page);
+        match state.lost.iter().any(lost) {
+            true => Err(HostError::Unprotected),
+            false => Ok(()),
+        }
     }
 
     /// The run is about to be pinned while other threads fork: from now on its pages may be found pinned.

@@ -205,8 +205,8 @@ fn a_file_limit() {
             rlim_max: bytes,
         };
         // SAFETY: lowers a limit of this process.
-        let refused = unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) };
-        assert_eq!(refused, 0);
+        let set = unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) };
+        assert_eq!(set, 0);
         let memory = Memory::builder().build().expect("userfaultfd");
         let size = SpaceSize {
             len: (PAGES * PAGE_SIZE) as u64,

@@ -139,8 +139,8 @@ fn handlers_use_spaces() {
             it_value: every,
         };
         // SAFETY: a timer of this process.
-        let refused = unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
-        assert_eq!(refused, 0);
+        let set = unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
+        assert_eq!(set, 0);
         // Inside the library's own calls a handler must not use spaces: here the program only loads and stores.
         for _ in 0..3 {
             under_pressure(&spaces);
@@ -340,8 +340,8 @@ fn emptied(test: &str, delivery: Delivery) {
         let other = stamped(&memory, 2);
         let advice = libc::MADV_DONTNEED;
         // SAFETY: what is tested: a program that empties its own pages.
-        let refused = unsafe { libc::madvise(space.as_ptr().as_ptr().cast(), PAGE_SIZE, advice) };
-        assert_eq!(refused, 0);
+        let done = unsafe { libc::madvise(space.as_ptr().as_ptr().cast(), PAGE_SIZE, advice) };
+        assert_eq!(done, 0);
         println!("an access begins");
         let wrong = strange(&space, 1);
         let failure = space.take_failure().expect("it is told");

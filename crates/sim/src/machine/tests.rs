@@ -86,7 +86,9 @@ fn a_held_page_stays() {
 #[test]
 fn windows_of_two_homes_are_apart() {
     for (home, reserve) in [(17, 8), (3, 8), (12, 3), (5, 20), (10, 9)] {
-        let said = panics(|m| drop(m.open(SpaceNo(2), Window::new(PoolPage(home), reserve, 1))));
+        let said = panics(|m| {
+            m.open(SpaceNo(2), Window::new(PoolPage(home), reserve, 1));
+        });
         assert!(said.contains("another home"), "{said}");
     }
     let mut m = machine();

@@ -1,0 +1,92 @@
+//! Windows from the cradle to the grave: a slot of the arena becomes a window, and a piece of the arena again.
+//!
+//! Part of [`LinuxHost`]. Also what is done to all open windows at once when the process lets the kernel merge its memory
+//! (`ksm.rs`). The order of steps in [`LinuxHost::equip`] matters: a window becomes accessible last.
+
+use std::sync::atomic::Ordering;
+
+use memfold_mm::addr::{PAGE_SIZE, PoolPage};
+
+use crate::fault::Delivery;
+use crate::host::LinuxHost;
+use crate::ksm::Choice;
+use crate::span::Span;
+use crate::sys::{self, Allowed, Errno};
+use crate::table::RecordNo;
+
+impl LinuxHost {
+    /// Turns a slot of the arena into a window: everything in order before it becomes accessible.
+    pub(crate) fn equip(&self, slot: Span, home: PoolPage, len: u32) -> Result<(), Errno> {
+        sys::map_window(slot, self.pool.fd()?, home.0 * PAGE_SIZE as u64)?;
+        if self.keep_out_ksm() {
+            sys::unmergeable(slot)?;
+        }
+        sys::dont_fork(slot)?;
+        if !self.style.core_dumps {
+            sys::dont_dump(slot)?;
+        }
+        if self.pool.is_by_mapping() {
+            // Where files get huge pages, the kernel would also look for places to make some afterwards.
+            let _ = sys::not_huge(slot);
+        }
+        self.site.pages.uffd().register(slot)?;
+        if self.delivery() == Delivery::Thread {
+            // Memory that is locked is populated when it becomes accessible: by faults, for which we would wait.
+            sys::unlock(slot)?;
+        }
+        sys::allow(slot.head(len as usize), Allowed::All)
+    }
+
+    /// Turns a window, or what became of it, back into a piece of the arena; bytes of upper page tables that are gone.
+    pub(crate) fn retire(&self, slot: Span) -> u64 {
+        if sys::seal(slot).is_ok() {
+            // Refused: the arena stays in two pieces there. No harm.
+            let _ = sys::dont_fork(slot);
+            return self.arenas.put(slot);
+        }
+        // The kernel has no memory for the mapping: the slot is lost until the host goes, its memory is not.
+        self.site.pages.drop_pages(slot);
+        let _ = sys::allow(slot, Allowed::Nothing);
+        0
+    }
+
+    /// Asks whether the kernel merges this process's memory. If that is news, keeps it out of the windows that are open.
+    fn keep_out_ksm(&self) -> bool {
+        let choice = self.ksm.ask();
+        if choice == Choice::NewlyIn && self.part_from_ksm() != 0 {
+            self.ksm.suspect();
+        }
+        choice != Choice::Out
+    }
+
+    /// Keeps the kernel's merging out of all open windows; how many there are.
+    fn part_from_ksm(&self) -> u32 {
+        let mut open = 0;
+        for place in self.windows.iter() {
+            // Acquire: pairs with `open`.
+            let number = place.load(Ordering::Acquire).checked_sub(1);
+            // A number that is another host's window by now: no harm.
+            if let Some(inside) = number.and_then(|number| RecordNo::from_number(number).enter()) {
+                // Refused for want of memory: `copy_to_pool` finds out what came of it.
+                let _ = sys::unmergeable(inside.slot());
+                open += 1;
+            }
+        }
+        open
+    }
+
+    /// Asks the kernel whether it merges this process's memory, and keeps it out of windows (see `ksm.rs`). True when it
+    /// may have taken protections away since this was last asked: the manager should look (`Mm::audit`). A system
+    /// call; one a window besides where the process has opted in.
+    pub fn watch_ksm(&self) -> bool {
+        if self.keep_out_ksm() {
+            self.part_from_ksm();
+        }
+        self.ksm.take_suspicion()
+    }
+
+    /// The same without asking: whether an `open` since has found a reason to look. A load.
+    pub fn suspects_ksm(&self) -> bool {
+        self.ksm.take_suspicion()
+    }
+}
