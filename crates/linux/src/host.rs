@@ -6,16 +6,17 @@
 //! manager's own locks keep `open`, `close` and the rest on one space apart. Whoever makes a host also
 //! attaches the sink that its faults go to.
 
+mod access;
+
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 
 use memfold_mm::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
 use memfold_mm::host::{Host, HostError, Protection, Tables, Twin};
 
 use crate::arena::Arenas;
-use crate::builder::Builder;
-use crate::fault::{Delivery, FaultSink, Site};
+use crate::fault::Site;
 use crate::keep::Keeper;
 use crate::ksm::Ksm;
 use crate::lineage::{Lineage, Own};
@@ -77,54 +78,6 @@ pub struct Window {
 }
 
 impl LinuxHost {
-    /// A host with in-thread delivery and no guard, to be changed.
-    #[must_use]
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
-    /// Says who decides this host's faults. Before the first window is used; once. The host does not keep it
-    /// alive: a fault after it is gone has failed.
-    ///
-    /// # Panics
-    /// The second time.
-    pub fn attach(&self, sink: Weak<dyn FaultSink>) {
-        self.site.attach(sink);
-    }
-
-    /// How faults arrive.
-    #[must_use]
-    pub fn delivery(&self) -> Delivery {
-        self.site.delivery
-    }
-
-    /// The window of a space, if it is open.
-    #[must_use]
-    pub fn window(&self, space: SpaceNo) -> Option<Window> {
-        let record = self.number(space)?.record();
-        let base = NonNull::new(record.slot().addr() as *mut u8)?;
-        Some(Window {
-            base,
-            len: record.len(),
-            reserve: record.reserve(),
-        })
-    }
-
-    /// The space and page that an address belongs to, if it is in a window of this host.
-    #[must_use]
-    pub fn locate(&self, addr: usize) -> Option<(SpaceNo, PageNo)> {
-        let inside = table::enter(addr)?;
-        std::ptr::eq(inside.site(), Arc::as_ptr(&self.site)).then(|| (inside.space(), inside.page(addr).0))
-    }
-
-    /// Bytes of memory that the pool holds now.
-    ///
-    /// # Errors
-    /// When the machine cannot say.
-    pub fn pool_bytes(&self) -> Result<u64, HostError> {
-        self.pool.held()
-    }
-
     /// Joins what the builder has opened.
     pub(crate) fn assemble(
         lineage: Lineage,

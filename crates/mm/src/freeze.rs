@@ -13,8 +13,8 @@ use crate::home::Claim;
 use crate::host::{Host, Store};
 use crate::lru::List;
 use crate::mm::{Mm, PAGE, SpaceError, Stop};
+use crate::peek::Seen;
 use crate::space::SpaceState;
-use crate::standby::Seen;
 use crate::table::{Entry, FAN, LeafSlot, slot_of};
 
 /// Pages that are moved while the space's lock is held.

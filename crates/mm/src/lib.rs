@@ -24,6 +24,7 @@ pub mod lru;
 mod merge;
 mod migrate;
 mod mm;
+mod peek;
 mod pin;
 #[cfg(all(loom, any(test, explored)))]
 mod races;

@@ -5,8 +5,10 @@
 //! a page that the plan's seed draws. While the host is *at rest* (no program runs, a test inspects) nothing is
 //! refused or traced and unprotected pages may be read.
 
-use crate::machine::{GEOMETRY, Machine, Memory, Shown, Window, most_window_bytes};
-use crate::plan::{Call, Plan, Planner};
+mod control;
+
+use crate::machine::{GEOMETRY, Machine, Shown, Window, most_window_bytes};
+use crate::plan::{Call, Planner};
 use crate::race::{Moment, Race};
 use crate::trace::Trace;
 use memfold_mm::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
@@ -51,57 +53,6 @@ impl SimHost {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
-    }
-
-    /// From now on calls are refused as the plan says; counts begin at 0.
-    pub fn set_plan(&self, plan: Plan) {
-        self.lock().planner.set(plan);
-    }
-
-    /// Runs `step` while calls are refused by another plan; counts go on.
-    pub fn under<R>(&self, plan: Plan, step: impl FnOnce() -> R) -> R {
-        let before = self.lock().planner.exchange(plan);
-        let result = step();
-        self.lock().planner.exchange(before);
-        result
-    }
-
-    /// From now on page tables are not given back before their window is closed, as by a machine that cannot.
-    pub fn keep_tables(&self) {
-        self.lock().keeps_tables = true;
-    }
-
-    /// Calls that the plan was about, and how many of them were refused.
-    pub fn plan_counts(&self) -> (u64, u64) {
-        self.lock().planner.counts()
-    }
-
-    /// One number for everything that was asked of this machine so far.
-    pub fn trace_hash(&self) -> u64 {
-        self.lock().trace.hash()
-    }
-
-    /// Calls so far.
-    pub fn calls(&self) -> u64 {
-        self.lock().trace.calls()
-    }
-
-    /// Memory held now, and the most ever.
-    pub fn memory(&self) -> Memory {
-        self.lock().machine.memory()
-    }
-
-    /// Windows that are open.
-    pub fn open_windows(&self) -> usize {
-        self.lock().machine.open_windows()
-    }
-
-    /// Runs `look` while no program runs: nothing is refused or traced, and private pages may be read as they are.
-    pub fn at_rest<R>(&self, look: impl FnOnce() -> R) -> R {
-        self.lock().at_rest += 1;
-        let result = look();
-        self.lock().at_rest -= 1;
-        result
     }
 
     /// Counts a call of one page or none; `Err` when the plan refuses it.

@@ -1,6 +1,7 @@
 //! Goal: refusals leave what the seam promises, and the same calls give the same trace. Method: a few calls.
 
 use super::*;
+use crate::plan::Plan;
 use crate::plan::{Calls, Lasting, When};
 
 const S: SpaceNo = SpaceNo(1);

@@ -1,0 +1,62 @@
+//! What a [`LinuxHost`] tells about itself and its windows, beside the seam. Lock-free, but for what the kernel is asked.
+
+use std::ptr::NonNull;
+use std::sync::{Arc, Weak};
+
+use memfold_mm::addr::{PageNo, SpaceNo};
+use memfold_mm::host::HostError;
+
+use super::{LinuxHost, Window};
+use crate::builder::Builder;
+use crate::fault::{Delivery, FaultSink};
+use crate::table;
+
+impl LinuxHost {
+    /// A host with in-thread delivery and no guard, to be changed.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Says who decides this host's faults. Before the first window is used; once. The host does not keep it
+    /// alive: a fault after it is gone has failed.
+    ///
+    /// # Panics
+    /// The second time.
+    pub fn attach(&self, sink: Weak<dyn FaultSink>) {
+        self.site.attach(sink);
+    }
+
+    /// How faults arrive.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        self.site.delivery
+    }
+
+    /// The window of a space, if it is open.
+    #[must_use]
+    pub fn window(&self, space: SpaceNo) -> Option<Window> {
+        let record = self.number(space)?.record();
+        let base = NonNull::new(record.slot().addr() as *mut u8)?;
+        Some(Window {
+            base,
+            len: record.len(),
+            reserve: record.reserve(),
+        })
+    }
+
+    /// The space and page that an address belongs to, if it is in a window of this host.
+    #[must_use]
+    pub fn locate(&self, addr: usize) -> Option<(SpaceNo, PageNo)> {
+        let inside = table::enter(addr)?;
+        std::ptr::eq(inside.site(), Arc::as_ptr(&self.site)).then(|| (inside.space(), inside.page(addr).0))
+    }
+
+    /// Bytes of memory that the pool holds now.
+    ///
+    /// # Errors
+    /// When the machine cannot say.
+    pub fn pool_bytes(&self) -> Result<u64, HostError> {
+        self.pool.held()
+    }
+}

@@ -1,0 +1,96 @@
+//! Reading a page as its space sees it, without bringing it in.
+//!
+//! Called under the space's lock, by freezing, by standby pages and for checks. Frame locks are waited for, and nothing
+//! is changed; an answer that another thread has overtaken is `Stop::Again`.
+
+use crate::addr::{PAGE_SIZE, PageBytes, PageNo, SpaceNo};
+use crate::frame::{Locked, Residence};
+use crate::host::{Host, HostError, Store};
+use crate::mm::{Mm, Stop};
+use crate::space::{FaultError, SpaceState};
+use crate::table::Entry;
+use memfold_sync::MutexGuard;
+
+/// Where the bytes are that a space sees at a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// Nowhere: the page was never written.
+    Absent,
+    /// In this space's own window.
+    Here,
+    /// In the pool, the store, or another window.
+    Elsewhere,
+}
+
+impl<H: Host, S: Store> Mm<H, S> {
+    /// The bytes that the space sees at a page, without bringing it in; not those in its own window, to which its threads may
+    /// be storing.
+    pub(crate) fn see(
+        &self,
+        no: SpaceNo,
+        st: &SpaceState,
+        page: PageNo,
+        out: &mut PageBytes,
+    ) -> Result<Seen, Stop> {
+        let found = self.lookup(st, page);
+        match found.entry {
+            Entry::Absent => {
+                *out = [0; PAGE_SIZE];
+                Ok(Seen::Absent)
+            }
+            Entry::Swapped(slot) => {
+                // A reference of our own: another sharer may bring the page in meanwhile.
+                let Some(stored) = self.swap.look(slot).filter(|_| self.swap.dup(slot)) else {
+                    return Err(Stop::Again);
+                };
+                let got = self.store.get(stored.stored, out);
+                self.swap.put(slot, &self.store, &self.budget);
+                got?;
+                Ok(Seen::Elsewhere)
+            }
+            Entry::Frame(frame) => {
+                let locked = self.lock_frame(frame);
+                if found
+                    .leaf
+                    .is_some_and(|leaf| self.entry(leaf, page) != found.entry)
+                {
+                    return Err(Stop::Again);
+                }
+                if locked.residence == Residence::Private(no) {
+                    return Ok(Seen::Here);
+                }
+                self.read_frame(no, &locked, page, out)?;
+                Ok(Seen::Elsewhere)
+            }
+            Entry::Table(_) => panic!("a leaf names a table"),
+        }
+    }
+
+    /// The state of a space that lives and has such a page.
+    pub(crate) fn lock_page(&self, no: SpaceNo, page: PageNo) -> Result<MutexGuard<'_, SpaceState>, Stop> {
+        let no_such = |_| Stop::Fault(FaultError::NoSuchSpace(no));
+        let st = self.lock_space(no).map_err(no_such)?;
+        let len = st.len;
+        if page.0 >= len {
+            let space = no;
+            return Err(Stop::Fault(FaultError::OutOfRange { space, page, len }));
+        }
+        Ok(st)
+    }
+
+    /// The bytes of a frame, wherever they are, for this space. Those of a writable private page may be changing.
+    pub(crate) fn read_frame(
+        &self,
+        reader: SpaceNo,
+        locked: &Locked<'_>,
+        page: PageNo,
+        out: &mut PageBytes,
+    ) -> Result<(), HostError> {
+        match locked.residence {
+            Residence::Private(owner) => self.read_window(reader, owner, locked, page, out),
+            Residence::Home(home) => self.host.pool_read(self.homes.first(home).plus(page.0), out),
+            Residence::Loose(at) => self.host.pool_read(at, out),
+            Residence::Nowhere => panic!("frame {} is mapped but has no bytes", locked.no),
+        }
+    }
+}
