@@ -3,7 +3,7 @@
 //! This file is the table of contents: the command line, and which module
 //! answers each command. `gate.rs` has the steps of `cargo xtask test` in
 //! their order; the steps that need more than one cargo command have a module
-//! of their own (`tidy`, `demo`, `bugs`, `weaken`, `mutants`, `sanitize`, `campaign`, `peak`, `programs`).
+//! of their own (`tidy`, `demo`, `bugs`, `weaken`, `mutants`, `sanitize`, `campaign`, `hostile`, `peak`, `programs`).
 #![forbid(unsafe_code)]
 
 mod bugs;
@@ -12,6 +12,7 @@ mod copy;
 mod demo;
 mod fuzz;
 mod gate;
+mod hostile;
 mod mutants;
 mod peak;
 mod programs;
@@ -101,6 +102,8 @@ enum Task {
     Campaign(campaign::Options),
     /// The fuzz targets, each for a minute; skipped aloud without cargo-fuzz
     Fuzz(fuzz::Options),
+    /// Hostile machines, full budgets and 10,000 hostile guests, judged from outside (the gate has the short form)
+    Hostile(hostile::Options),
     /// Runs a command and measures its memory from outside
     Peak(peak::Options),
 }
@@ -125,6 +128,7 @@ fn main() -> ExitCode {
         Task::Weaken { files } => weaken::run(&files),
         Task::Campaign(options) => campaign::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Hostile(options) => hostile::run(&options),
         Task::Peak(options) => return peak::run(options),
     };
     match done {

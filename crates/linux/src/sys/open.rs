@@ -136,6 +136,12 @@ pub(crate) fn part_with_table(keep: &[RawFd]) -> bool {
     true
 }
 
+/// Whether [`wait_readable`] is allowed: a filter of system calls may refuse it.
+pub(crate) fn may_wait() -> Result<(), Errno> {
+    // SAFETY: no descriptor is named, so that no structure is read.
+    restarted(|| unsafe { i64::from(libc::poll(std::ptr::null_mut(), 0, 0)) }).map(|_| ())
+}
+
 /// Waits until one of two descriptors is readable; says which are.
 pub(crate) fn wait_readable(first: BorrowedFd<'_>, second: BorrowedFd<'_>) -> Result<(bool, bool), Errno> {
     let entry = |fd: BorrowedFd<'_>| libc::pollfd {

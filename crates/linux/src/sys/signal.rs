@@ -101,12 +101,13 @@ impl Action {
     }
 }
 
+/// Changes the thread's mask, and returns the old one. Only a filter of system calls refuses that; then nothing changes, no
+/// signal counts as blocked, and the thread does its work with signals coming in.
 fn change_mask(how: c_int, mask: &libc::sigset_t) -> libc::sigset_t {
     let mut old = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: both sets are live; the thread's own mask changes.
-    let refused = unsafe { libc::pthread_sigmask(how, mask, old.as_mut_ptr()) };
-    assert!(refused == 0, "a valid change of the mask is not refused");
-    // SAFETY: zeroed, and filled by the call.
+    let _refused = unsafe { libc::pthread_sigmask(how, mask, old.as_mut_ptr()) };
+    // SAFETY: zeroed, which is the empty set, and filled by the call when it is not refused.
     unsafe { old.assume_init() }
 }
 

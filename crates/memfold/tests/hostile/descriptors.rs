@@ -1,6 +1,7 @@
 //! A program that closes descriptors which it did not open: what was evicted comes back, or nothing does; never zeros.
 
 use crate::child::{End, in_child, isolated};
+use crate::filter;
 use crate::stamps::{DELIVERIES, PAGES, builder, stamp_page, stamped, strange, whole, word};
 use memfold::{Delivery, Memory, PAGE_SIZE, Space};
 use std::fs;
@@ -36,43 +37,6 @@ fn ours() -> Vec<i32> {
     };
     let number = |entry: fs::DirEntry| entry.file_name().to_string_lossy().parse().expect("a number");
     entries.filter(mine).map(number).collect()
-}
-
-/// Makes the kernel refuse a system call of this process, with `EPERM`.
-fn refuse(call: libc::c_long) {
-    let op = |code: u32, jt, jf, k| libc::sock_filter {
-        code: code as u16,
-        jt,
-        jf,
-        k,
-    };
-    let mut filter = [
-        op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, call as u32),
-        op(
-            libc::BPF_RET | libc::BPF_K,
-            0,
-            0,
-            libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
-        ),
-        op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog {
-        len: 4,
-        filter: filter.as_mut_ptr(),
-    };
-    // SAFETY: the filter is a valid program, and lives through the calls.
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        let flags = libc::SECCOMP_FILTER_FLAG_TSYNC;
-        let set = libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            flags,
-            &raw const program,
-        );
-        assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
-    }
 }
 
 /// Goal: a program that closes everything goes on as if it had not. Method: `close_range`, then loads, stores, forks,
@@ -196,7 +160,7 @@ fn replaced_by_thread() {
 fn gone(test: &str, delivery: Delivery) {
     let ended = in_child(test, || {
         let (memory, space, fork) = evicted(delivery);
-        refuse(libc::SYS_pidfd_getfd);
+        filter::refuse(libc::SYS_pidfd_getfd, libc::EPERM);
         close_all();
         goes_on_or_ends(memory, space, fork, delivery);
     });

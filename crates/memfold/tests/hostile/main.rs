@@ -6,10 +6,12 @@
 mod child;
 mod cost;
 mod descriptors;
+mod filter;
 mod forks;
 mod ksm;
 mod memory;
 mod protection;
+mod refused;
 mod settings;
 mod signals;
 mod stamps;
