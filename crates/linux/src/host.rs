@@ -19,6 +19,7 @@ use crate::arena::Arenas;
 use crate::fault::Site;
 use crate::keep::Keeper;
 use crate::ksm::Ksm;
+use crate::limits::refused;
 use crate::lineage::{Lineage, Own};
 use crate::pages::Shown;
 use crate::pagetables::{self, TABLE_PAGES};
@@ -166,10 +167,10 @@ impl Host for LinuxHost {
         let bytes = (reserve as usize * PAGE_SIZE)
             .checked_add(self.style.guard_bytes)
             .ok_or(HostError::NoMemory)?;
-        let slot = self.arenas.take(bytes)?;
-        if let Err(errno) = self.equip(slot, home, len) {
+        let slot = self.arenas.take(bytes).map_err(refused("mmap", bytes))?;
+        if let Err(refused) = self.equip(slot, home, len) {
             self.retire(slot);
-            return Err(errno.into());
+            return Err(refused);
         }
         let opening = Opening {
             slot,
@@ -215,7 +216,7 @@ impl Host for LinuxHost {
             return Ok(0);
         }
         let part = record.slot().part(old as usize, (len - old) as usize);
-        sys::allow(part, Allowed::All)?;
+        sys::allow(part, Allowed::All).map_err(refused("mprotect", part.len()))?;
         record.grown(len);
         let held = self.arenas.cover(part);
         // Relaxed: a number on its own.

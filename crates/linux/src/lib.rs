@@ -25,6 +25,7 @@ mod host;
 pub mod inject;
 mod keep;
 mod ksm;
+mod limits;
 mod lineage;
 mod look;
 mod opening;

@@ -6,35 +6,42 @@
 use std::sync::atomic::Ordering;
 
 use memfold_mm::addr::{PAGE_SIZE, PoolPage};
+use memfold_mm::host::HostError;
 
 use crate::fault::Delivery;
 use crate::host::LinuxHost;
 use crate::ksm::Choice;
+use crate::limits::refused;
 use crate::span::Span;
-use crate::sys::{self, Allowed, Errno};
+use crate::sys::{self, Allowed};
 use crate::table::RecordNo;
 
 impl LinuxHost {
     /// Turns a slot of the arena into a window: everything in order before it becomes accessible.
-    pub(crate) fn equip(&self, slot: Span, home: PoolPage, len: u32) -> Result<(), Errno> {
-        sys::map_window(slot, self.pool.fd()?, home.0 * PAGE_SIZE as u64)?;
+    pub(crate) fn equip(&self, slot: Span, home: PoolPage, len: u32) -> Result<(), HostError> {
+        let why = |call| refused(call, slot.len());
+        sys::map_window(slot, self.pool.fd()?, home.0 * PAGE_SIZE as u64).map_err(why("mmap"))?;
         if self.keep_out_ksm() {
-            sys::unmergeable(slot)?;
+            sys::unmergeable(slot).map_err(why("madvise"))?;
         }
-        sys::dont_fork(slot)?;
+        sys::dont_fork(slot).map_err(why("madvise"))?;
         if !self.style.core_dumps {
-            sys::dont_dump(slot)?;
+            sys::dont_dump(slot).map_err(why("madvise"))?;
         }
         if self.pool.is_by_mapping() {
             // Where files get huge pages, the kernel would also look for places to make some afterwards.
             let _ = sys::not_huge(slot);
         }
-        self.site.pages.uffd().register(slot)?;
+        self.site
+            .pages
+            .uffd()
+            .register(slot)
+            .map_err(why("userfaultfd's UFFDIO_REGISTER"))?;
         if self.delivery() == Delivery::Thread {
             // Memory that is locked is populated when it becomes accessible: by faults, for which we would wait.
-            sys::unlock(slot)?;
+            sys::unlock(slot).map_err(why("munlock"))?;
         }
-        sys::allow(slot.head(len as usize), Allowed::All)
+        sys::allow(slot.head(len as usize), Allowed::All).map_err(why("mprotect"))
     }
 
     /// Turns a window, or what became of it, back into a piece of the arena; bytes of upper page tables that are gone.

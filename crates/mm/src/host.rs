@@ -14,41 +14,13 @@
 //! page `home + p` (read-only), or hold a *private* page of its own, or be
 //! empty, in which case an access is a fault that comes back to the manager.
 
+mod refused;
 mod store;
 
+pub use refused::*;
 pub use store::*;
 
 use crate::addr::{PageBytes, PageNo, PoolPage, Run, SpaceNo};
-
-/// Why the host could not do what it was asked; nothing was changed for the
-/// page (or, in a run, for the pages from the failing one on).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum HostError {
-    /// The machine has no memory or address space left for the step.
-    #[error("the machine has no memory or address space left")]
-    NoMemory,
-    /// Stores to a page that is shared went through for a while: its bytes cannot be vouched for.
-    #[error(
-        "the kernel took the write protection from shared memory; keep the process out of kernel samepage merging \
-         (PR_SET_MEMORY_MERGE, systemd's MemoryKSM) or let it opt in before it has spaces"
-    )]
-    Unprotected,
-    /// The page is empty although the manager filled it.
-    #[error(
-        "somebody else has emptied the page (madvise or munmap on a space's addresses), and its bytes are lost; leave the \
-         memory of spaces to memfold"
-    )]
-    Emptied,
-    /// The descriptors through which the host works are gone.
-    #[error(
-        "memfold's own file descriptors were closed by the program: close only descriptors that it opened itself"
-    )]
-    Closed,
-    /// The operating system refused; the number is its error code.
-    #[error("the operating system refused (error {0})")]
-    Os(i32),
-}
 
 /// Whether a private page may be written without a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -198,6 +198,7 @@ pub(crate) fn stack_left() -> Option<usize> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
     AddressSpace,
+    Data,
     Memlock,
     FileSize,
     Descriptors,
@@ -207,6 +208,7 @@ pub(crate) enum Limit {
 pub(crate) fn limit(limit: Limit) -> Option<u64> {
     let resource = match limit {
         Limit::AddressSpace => libc::RLIMIT_AS,
+        Limit::Data => libc::RLIMIT_DATA,
         Limit::Memlock => libc::RLIMIT_MEMLOCK,
         Limit::FileSize => libc::RLIMIT_FSIZE,
         Limit::Descriptors => libc::RLIMIT_NOFILE,

@@ -9,6 +9,7 @@ mod descriptors;
 mod filter;
 mod forks;
 mod ksm;
+mod limits;
 mod memory;
 mod protection;
 mod refused;

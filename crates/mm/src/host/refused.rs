@@ -1,0 +1,87 @@
+//! Why a host could not do what it was asked. Plain values.
+
+use std::fmt;
+
+/// Why the host could not do what it was asked; nothing was changed for the
+/// page (or, in a run, for the pages from the failing one on).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The machine has no memory or address space left for the step.
+    #[error("the machine has no memory or address space left")]
+    NoMemory,
+    /// Stores to a page that is shared went through for a while: its bytes cannot be vouched for.
+    #[error(
+        "the kernel took the write protection from shared memory; keep the process out of kernel samepage merging \
+         (PR_SET_MEMORY_MERGE, systemd's MemoryKSM) or let it opt in before it has spaces"
+    )]
+    Unprotected,
+    /// The page is empty although the manager filled it.
+    #[error(
+        "somebody else has emptied the page (madvise or munmap on a space's addresses), and its bytes are lost; leave the \
+         memory of spaces to memfold"
+    )]
+    Emptied,
+    /// The descriptors through which the host works are gone.
+    #[error(
+        "memfold's own file descriptors were closed by the program: close only descriptors that it opened itself"
+    )]
+    Closed,
+    /// A window could not be opened or become longer.
+    #[error("{call} was refused (error {code}): {limit}")]
+    Window {
+        /// The system call.
+        call: &'static str,
+        /// Its error code.
+        code: i32,
+        /// What is in the way.
+        limit: Limit,
+    },
+    /// The operating system refused; the number is its error code.
+    #[error("the operating system refused (error {0})")]
+    Os(i32),
+}
+
+/// The limit of a process or machine that is in the way of a window, as found when it was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Limit {
+    /// Mappings of the process (`vm.max_map_count`); each window takes two at the most.
+    Mappings(u64),
+    /// Bytes of addresses (`RLIMIT_AS`).
+    Addresses(u64),
+    /// Bytes of private memory (`RLIMIT_DATA`).
+    Data(u64),
+    /// Bytes of locked memory (`RLIMIT_MEMLOCK`).
+    Locked(u64),
+    /// None of these.
+    Other,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mappings(most) => write!(
+                f,
+                "the process has as many mappings as it may; raise vm.max_map_count, which is {most}, or have fewer spaces"
+            ),
+            Self::Addresses(bytes) => write!(
+                f,
+                "raise the limit of addresses (ulimit -v, RLIMIT_AS), which is {bytes} bytes"
+            ),
+            Self::Data(bytes) => write!(
+                f,
+                "raise the limit of private memory (ulimit -d, RLIMIT_DATA), which is {bytes} bytes"
+            ),
+            Self::Locked(bytes) => write!(
+                f,
+                "the process locks its memory (mlockall); raise the limit (ulimit -l, RLIMIT_MEMLOCK), which is {bytes} bytes"
+            ),
+            Self::Other => write!(
+                f,
+                "no limit of the process was found to be reached; the machine has no memory for it, a filter of system calls \
+                 is in the way, or the process's addresses are used up"
+            ),
+        }
+    }
+}
