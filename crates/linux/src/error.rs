@@ -16,7 +16,7 @@ pub enum OpenError {
     /// User-mode-only faults were refused, which a kernel itself never does.
     #[error(
         "userfaultfd was refused though user-mode faults need no privilege: a seccomp filter is in the way; \
-         let the container use the userfaultfd system call (error {errno})"
+         let the container use the userfaultfd system call, or read and write /dev/userfaultfd (error {errno})"
     )]
     UserModeRefused {
         /// The error code.

@@ -141,17 +141,15 @@ pub(crate) fn descriptor(mode: UserMode) -> Result<(OwnedFd, Door), OpenError> {
         }
         Err(Errno(errno)) => errno,
     };
-    let device = match mode {
-        UserMode::UserOnly if refused == libc::EPERM => {
-            return Err(OpenError::UserModeRefused { errno: refused });
+    // A container's filter may refuse the system call and leave the device.
+    match (sys::open::userfaultfd_device(flags), mode) {
+        (Ok(fd), _) => Ok((fd, Door::Device)),
+        (Err(_), _) if refused == libc::ENOSYS => Err(OpenError::NoUserfaultfd { errno: refused }),
+        (Err(_), UserMode::UserOnly) if refused == libc::EPERM => {
+            Err(OpenError::UserModeRefused { errno: refused })
         }
-        UserMode::UserOnly => return Err(OpenError::NoUserfaultfd { errno: refused }),
-        UserMode::Full => sys::open::userfaultfd_device(),
-    };
-    match device {
-        Ok(fd) => Ok((fd, Door::Device)),
-        Err(_) if refused == libc::ENOSYS => Err(OpenError::NoUserfaultfd { errno: refused }),
-        Err(Errno(device)) => Err(OpenError::FullRefused {
+        (Err(_), UserMode::UserOnly) => Err(OpenError::NoUserfaultfd { errno: refused }),
+        (Err(Errno(device)), UserMode::Full) => Err(OpenError::FullRefused {
             syscall: refused,
             device,
         }),

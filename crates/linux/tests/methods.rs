@@ -302,7 +302,18 @@ fn windows_grow() {
 fn refusals() {
     bounded(|| {
         let world = World::new(LinuxHost::builder().guard_bytes(1 << 48));
-        assert_eq!(world.host.open(A, PoolPage(0), 1, 1), Err(HostError::NoMemory));
+        let opened = world.host.open(A, PoolPage(0), 1, 1);
+        assert!(
+            matches!(
+                opened,
+                Err(HostError::Window {
+                    call: "mmap",
+                    code: libc::ENOMEM,
+                    ..
+                })
+            ),
+            "{opened:?}"
+        );
         assert_eq!(world.host.window(A), None);
         assert_eq!(world.host.reserve_pool(u64::MAX), Err(HostError::NoMemory));
     });

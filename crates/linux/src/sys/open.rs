@@ -37,15 +37,15 @@ pub(crate) fn userfaultfd(flags: c_int) -> Result<OwnedFd, Errno> {
     checked(unsafe { libc::syscall(libc::SYS_userfaultfd, flags) }).map(owned)
 }
 
-/// A userfaultfd by `/dev/userfaultfd`, whose file permissions say who may.
-pub(crate) fn userfaultfd_device() -> Result<OwnedFd, Errno> {
+/// A userfaultfd by `/dev/userfaultfd`, whose file permissions say who may; `flags` besides the usual ones.
+pub(crate) fn userfaultfd_device(flags: c_int) -> Result<OwnedFd, Errno> {
     refuse(Call::Userfaultfd)?;
     let device = File::options()
         .read(true)
         .write(true)
         .open("/dev/userfaultfd")
         .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::ENODEV)))?;
-    let flags = c_long::from(libc::O_CLOEXEC | libc::O_NONBLOCK);
+    let flags = c_long::from(flags | libc::O_CLOEXEC | libc::O_NONBLOCK);
     // SAFETY: this request's argument is a number; no memory of ours is touched.
     let fd = unsafe { libc::ioctl(device.as_raw_fd(), abi::USERFAULTFD_IOC_NEW as libc::Ioctl, flags) };
     checked(i64::from(fd)).map(owned)

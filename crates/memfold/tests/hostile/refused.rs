@@ -151,3 +151,30 @@ fn from_the_start() {
 fn from_then_on() {
     isolated("refused::from_then_on", || all(false));
 }
+
+/// Goal: where a filter refuses the system call and the device may be used, that is the way in. Method: both usual refusals of
+/// filters; a family of stamped spaces.
+#[test]
+fn by_the_device() {
+    let device = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/userfaultfd");
+    if let Err(error) = device {
+        return println!("/dev/userfaultfd cannot be used here: {error}");
+    }
+    isolated("refused::by_the_device", || {
+        for delivery in DELIVERIES {
+            for errno in [EPERM, libc::ENOSYS] {
+                let end = forked(|| {
+                    filter::refuse(libc::SYS_userfaultfd, errno);
+                    let memory = builder(delivery).build().expect("there is the device");
+                    let parent = stamped(&memory, 1).expect("room");
+                    use_all(&memory, &parent);
+                    assert_eq!(parent.failure(), None);
+                });
+                assert_eq!(end, End::Code(0));
+            }
+        }
+    });
+}
