@@ -223,7 +223,6 @@ pub(crate) struct Shelved {
     pub plain: u64,
     /// Costs are charged from now on; set it before the first put.
     pub charges: bool,
-    /// What was charged for each page.
     charged: BTreeMap<u64, u64>,
     /// Pages are said to be no difference to what they are similar to from now on.
     pub apart: bool,
