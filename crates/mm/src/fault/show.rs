@@ -11,7 +11,7 @@ use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::budget::{Charge, Class, Need};
 use crate::frame::{Locked, Owner, Residence};
 use crate::home::HomeNo;
-use crate::host::{Host, Store};
+use crate::host::{Host, HostError, Store};
 use crate::mm::{Mm, PAGE, Stop};
 use crate::table::{Entry, FAN, Lookup, TableNo, slot_of};
 
@@ -112,12 +112,20 @@ impl<H: Host, S: Store> Mm<H, S> {
                 self.promote_alone(page, held, owner, home, no)
             };
         };
-        self.promote_run(home, run, &mut held, owner)?;
-        charged.keep();
-        Ok(true)
+        match self.promote_run(home, run, &mut held, owner) {
+            Err(Stop::Host(HostError::Unprotected)) if run.len > 1 => {
+                drop(charged);
+                self.promote_alone(page, held, owner, home, no)
+            }
+            done => {
+                done?;
+                charged.keep();
+                Ok(true)
+            }
+        }
     }
 
-    /// There is no room for the neighbours: the page alone.
+    /// There is no room for the neighbours, or one of them cannot be vouched for: the page alone.
     fn promote_alone(
         &self,
         page: PageNo,
