@@ -58,7 +58,7 @@ impl At<'_> {
 impl<H: Host, S: Store> Mm<H, S> {
     /// Makes a page accessible, for a program or for the host's own use.
     ///
-    /// Called in the faulting thread, by a handler thread, or ahead of need; from any thread. Needs about 8 KiB of stack,
+    /// Called in the faulting thread, by a handler thread, or ahead of need; from any thread. Needs up to 16 KiB of stack,
     /// takes no lock that a thread holds while it touches a window.
     ///
     /// # Errors

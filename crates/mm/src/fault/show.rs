@@ -11,7 +11,7 @@ use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::budget::{Charge, Class, Need};
 use crate::frame::{Locked, Owner, Residence};
 use crate::home::{Claim, HomeNo};
-use crate::host::{Host, Store};
+use crate::host::{Host, HostError, Store};
 use crate::mm::{Mm, PAGE, Stop};
 use crate::table::{Entry, FAN, Lookup, TableNo, slot_of};
 
@@ -92,6 +92,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             Claim::Occupied => return Ok(false),
             Claim::NoRoom => return Err(Stop::NoRoom),
         }
+        let no = locked.no;
         let mut held: LockedRun<'_> = [const { None }; FAN];
         held[usize::from(slot_of(page, 0))] = Some(locked);
         let run = self.lock_around(leaf, page, &mut held, |near| {
@@ -100,7 +101,35 @@ impl<H: Host, S: Store> Mm<H, S> {
                 && self.claim_place(home, self.page_of(near_slot(near)), near.no) == Claim::Taken
         });
         let (run, charged) = self.charge_promotion(home, page, run, &held)?;
-        self.promote_run(home, run, &mut held, owner)?;
+        match self.promote_run(home, run, &mut held, owner) {
+            Err(Stop::Host(HostError::Unprotected)) if run.len > 1 => {
+                drop(charged);
+                self.promote_alone(home, page, no, &mut held, owner)
+            }
+            done => {
+                done?;
+                charged.keep();
+                Ok(true)
+            }
+        }
+    }
+
+    /// One of the neighbours cannot be vouched for: the page alone. Its place was given back with theirs.
+    fn promote_alone(
+        &self,
+        home: HomeNo,
+        page: PageNo,
+        no: FrameNo,
+        held: &mut LockedRun<'_>,
+        owner: SpaceNo,
+    ) -> Result<bool, Stop> {
+        let charged = Charge::take(&self.budget, Class::Pool, PAGE, Need::Reclaim).ok_or(Stop::NoRoom)?;
+        match self.claim_place(home, page, no) {
+            Claim::Taken => (),
+            Claim::Occupied => return Ok(false),
+            Claim::NoRoom => return Err(Stop::NoRoom),
+        }
+        self.promote_run(home, Run::one(page), held, owner)?;
         charged.keep();
         Ok(true)
     }
