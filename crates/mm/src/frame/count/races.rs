@@ -407,7 +407,7 @@ pub(crate) fn pin_rule() -> Rule {
         ["pin-without-lock", "count: a pin without the frame lock"],
         "A pin adds to the counts without a look, because under the frame lock nobody can have frozen them. Without \
          the lock it adds to a frozen word.",
-        "too many pins",
+        "pinned a frozen frame",
         pin_and_freeze(Under::Nothing),
     )
 }
