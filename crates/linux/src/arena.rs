@@ -1,8 +1,7 @@
 //! The addresses that windows stand on.
 //!
 //! Arenas are large inaccessible reservations, made when the free addresses run out and never given back
-//! while the host lives. The first has 16 GiB, each later one as much as all before it, up to 4 TiB, or what the kernel still
-//! allows: a process has room for many hosts, and a large host has few arenas. They are usually adjacent to the
+//! while the host lives; each as large as the kernel still allows, up to 4 TiB, and usually adjacent to the
 //! last, so that all unused addresses are one VMA. A window takes a *slot*: a multiple of 64 MiB, aligned
 //! to that (one place of the table in `table.rs`). Free addresses are kept by place and by size under one
 //! lock and join with their neighbours; the best fit is taken, so slots of one size are reused. A slot is
@@ -23,10 +22,7 @@ use crate::sys::{self, Errno};
 /// Windows are aligned to this, and take a multiple of it.
 pub(crate) const GRANULE: usize = 64 << 20;
 
-/// The first arena.
-const FIRST: usize = 16 << 30;
-
-/// The largest arena, unless one window is larger.
+/// The largest arena.
 const LARGEST: usize = 4 << 40;
 
 /// All addresses of one host.
@@ -145,8 +141,7 @@ impl Free {
 
     /// One more arena, of at least `least` bytes.
     fn reserve(&mut self, least: usize) -> Result<(), Errno> {
-        let held: usize = self.arenas.iter().map(|&(_, len)| len).sum();
-        let mut want = held.clamp(FIRST, LARGEST).max(least);
+        let mut want = LARGEST.max(least);
         let (addr, len) = loop {
             // Room to cut at both ends, so that what remains is aligned.
             match sys::map_arena(want + GRANULE) {

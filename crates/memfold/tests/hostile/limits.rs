@@ -4,11 +4,11 @@ use crate::child::isolated;
 use crate::stamps::{builder, stamped, whole};
 use memfold::{Delivery, SpaceSize};
 
-/// Sets a limit of this process.
+/// Sets a limit of this process, which can be lifted again.
 fn set(resource: libc::__rlimit_resource_t, most: u64) {
     let limit = libc::rlimit {
         rlim_cur: most,
-        rlim_max: most,
+        rlim_max: libc::RLIM_INFINITY,
     };
     // SAFETY: sets a limit of a process that is the test's own.
     assert_eq!(unsafe { libc::setrlimit(resource, &raw const limit) }, 0);
@@ -49,7 +49,8 @@ fn reached(test: &str, resource: libc::__rlimit_resource_t, name: &str, says: &s
         assert!(refused.contains("was refused (error 12)"), "{refused}");
         whole(&memory, &first, 1);
         drop(all);
-        whole(&memory, &first.fork().expect("a small window has room"), 1);
+        set(resource, libc::RLIM_INFINITY);
+        whole(&memory, &first.fork().expect("no limit is left"), 1);
     });
 }
 
