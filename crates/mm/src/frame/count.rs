@@ -161,7 +161,7 @@ impl Count {
         }
         // Relaxed: the frame lock orders it.
         let before = self.word.fetch_add(PIN + REF, Ordering::Relaxed);
-        assert_ne!(before, FROZEN, "pinned a frozen frame");
+        assert!(before != FROZEN, "pinned a frozen frame");
         true
     }
 
