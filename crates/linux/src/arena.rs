@@ -1,7 +1,8 @@
 //! The addresses that windows stand on.
 //!
 //! Arenas are large inaccessible reservations, made when the free addresses run out and never given back
-//! while the host lives; each as large as the kernel still allows, up to 4 TiB, and usually adjacent to the
+//! while the host lives. The first has 16 GiB, each later one as much as all before it, up to 4 TiB, or what the kernel still
+//! allows: a process has room for many hosts, and a large host has few arenas. They are usually adjacent to the
 //! last, so that all unused addresses are one VMA. A window takes a *slot*: a multiple of 64 MiB, aligned
 //! to that (one place of the table in `table.rs`). Free addresses are kept by place and by size under one
 //! lock and join with their neighbours; the best fit is taken, so slots of one size are reused. A slot is
@@ -22,7 +23,13 @@ use crate::sys::{self, Errno};
 /// Windows are aligned to this, and take a multiple of it.
 pub(crate) const GRANULE: usize = 64 << 20;
 
-/// The largest arena.
+/// Arenas are aligned to this, and take a multiple of it, where the kernel has room for that: so no two share an upper page table.
+const BLOCK: usize = 1 << 30;
+
+/// The first arena.
+const FIRST: usize = 16 << 30;
+
+/// The largest arena, unless one window is larger.
 const LARGEST: usize = 4 << 40;
 
 /// All addresses of one host.
@@ -70,14 +77,19 @@ impl Arenas {
         self.free.lock().uppers.cover(addrs)
     }
 
+    /// Takes back a slot in which nothing became accessible. It is sealed.
+    pub(crate) fn put_back(&self, slot: Span) {
+        self.free.lock().add(slot.addr(), slot.len());
+    }
+
     /// Takes a slot back. It is sealed: inaccessible, empty, part of the arena again. Bytes of the upper page tables that are
     /// gone.
     pub(crate) fn put(&self, slot: Span) -> u64 {
         let mut free = self.free.lock();
-        let run = free.add(slot.addr(), slot.len());
+        free.add(slot.addr(), slot.len());
         let blocks = free.uppers.blocks(slot.addr()..slot.addr() + slot.len());
         // The addresses are free and nobody can take them while the lock is held.
-        blocks.into_iter().map(|block| free.give_up(block, &run)).sum()
+        blocks.into_iter().map(|block| free.give_up(block)).sum()
     }
 }
 
@@ -103,8 +115,8 @@ impl Free {
         self.by_size.insert((len, addr));
     }
 
-    /// Adds addresses, joined with free neighbours: all of these.
-    fn add(&mut self, mut addr: usize, mut len: usize) -> Range<usize> {
+    /// Adds addresses, joined with free neighbours.
+    fn add(&mut self, mut addr: usize, mut len: usize) {
         if let Some((&before, &size)) = self.by_place.range(..addr).next_back() {
             assert!(before + size <= addr, "freed twice: {addr:#x}");
             if before + size == addr {
@@ -118,39 +130,50 @@ impl Free {
             len += size;
         }
         self.insert(addr, len);
-        addr..addr + len
     }
 
-    /// Gives up the upper page table of a block, if all of its addresses that are ours are free; how many bytes that are.
-    fn give_up(&mut self, block: Block, free: &Range<usize>) -> u64 {
+    /// Whether all of these addresses are free.
+    fn is_free(&self, addrs: &Range<usize>) -> bool {
+        let run = self.by_place.range(..=addrs.start).next_back();
+        run.is_some_and(|(&at, &len)| addrs.end <= at + len)
+    }
+
+    /// Gives up the upper page table of a block, if all of its addresses that are ours are free; how many bytes that are. Where
+    /// they are in pieces, the kernel may keep one table for a block of the higher kind: these few are charged from the start.
+    fn give_up(&mut self, block: Block) -> u64 {
         let addrs = block.addrs();
-        let ours = self.arenas.iter().map(|&(at, len)| at..at + len);
-        let ours: Vec<_> = ours
-            .filter(|a| a.start < addrs.end && addrs.start < a.end)
-            .collect();
-        let start = ours.iter().map(|a| a.start).min().unwrap_or(0).max(addrs.start);
-        let end = ours.iter().map(|a| a.end).max().unwrap_or(0).min(addrs.end);
-        let is_free = start < end && free.start <= start && end <= free.end;
-        if is_free && sys::seal(slot(start, end - start)).is_ok() {
-            // Refused: the arena stays in pieces there. No harm.
-            let _ = sys::dont_fork(slot(start, end - start));
-            return self.uppers.forget(block);
+        let ours = self.arenas.iter();
+        let ours = ours.map(|&(at, len)| at.max(addrs.start)..(at + len).min(addrs.end));
+        let ours: Vec<_> = ours.filter(|piece| !piece.is_empty()).collect();
+        if ours.iter().any(|piece| !self.is_free(piece)) {
+            return 0;
         }
-        0
+        for piece in ours {
+            let piece = slot(piece.start, piece.len());
+            if sys::seal(piece).is_err() {
+                return 0;
+            }
+            // Refused: the arena stays in pieces there. No harm.
+            let _ = sys::dont_fork(piece);
+        }
+        self.uppers.forget(block)
     }
 
     /// One more arena, of at least `least` bytes.
     fn reserve(&mut self, least: usize) -> Result<(), Errno> {
-        let mut want = LARGEST.max(least);
+        let held: usize = self.arenas.iter().map(|&(_, len)| len).sum();
+        let mut align = BLOCK;
+        let mut want = held.clamp(FIRST, LARGEST).max(least).next_multiple_of(align);
         let (addr, len) = loop {
             // Room to cut at both ends, so that what remains is aligned.
-            match sys::map_arena(want + GRANULE) {
-                Ok(addr) => break (addr, want + GRANULE),
-                Err(errno) if want == least => return Err(errno),
-                Err(_) => want = (want / 2 / GRANULE * GRANULE).max(least),
+            match sys::map_arena(want + align) {
+                Ok(addr) => break (addr, want + align),
+                Err(errno) if want == least && align == GRANULE => return Err(errno),
+                Err(_) if want <= least.next_multiple_of(align) => (want, align) = (least, GRANULE),
+                Err(_) => want = (want / 2).max(least).next_multiple_of(align),
             }
         };
-        let start = addr.next_multiple_of(GRANULE);
+        let start = addr.next_multiple_of(align);
         let end = start + want;
         // SAFETY: cuts off the two ends of a reservation just made, which nobody uses.
         unsafe {
@@ -164,7 +187,7 @@ impl Free {
         // Refused: a child of fork(2) would see inaccessible addresses. No harm.
         let _ = sys::dont_fork(slot(start, want));
         self.arenas.push((start, want));
-        let _ = self.add(start, want);
+        self.add(start, want);
         Ok(())
     }
 }

@@ -169,7 +169,7 @@ impl Host for LinuxHost {
             .ok_or(HostError::NoMemory)?;
         let slot = self.arenas.take(bytes).map_err(refused("mmap", bytes))?;
         if let Err(refused) = self.equip(slot, home, len) {
-            self.retire(slot);
+            self.abandon(slot);
             return Err(refused);
         }
         let opening = Opening {
@@ -181,7 +181,7 @@ impl Host for LinuxHost {
             site: Arc::as_ptr(&self.site),
         };
         let Some(number) = table::open(&opening) else {
-            self.retire(slot);
+            self.abandon(slot);
             return Err(HostError::NoMemory);
         };
         // Release: publishes the record to the space's users.

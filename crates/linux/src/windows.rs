@@ -44,17 +44,34 @@ impl LinuxHost {
         sys::allow(slot.head(len as usize), Allowed::All).map_err(why("mprotect"))
     }
 
-    /// Turns a window, or what became of it, back into a piece of the arena; bytes of upper page tables that are gone.
+    /// Turns a window back into a piece of the arena; bytes of upper page tables that are gone.
     pub(crate) fn retire(&self, slot: Span) -> u64 {
+        if self.empty(slot) {
+            self.arenas.put(slot)
+        } else {
+            0
+        }
+    }
+
+    /// Turns what became of a window that was not opened back into a piece of the arena. Upper page tables stay as they are:
+    /// nobody hears how many are gone.
+    pub(crate) fn abandon(&self, slot: Span) {
+        if self.empty(slot) {
+            self.arenas.put_back(slot);
+        }
+    }
+
+    /// Empties a slot; false when it is lost.
+    fn empty(&self, slot: Span) -> bool {
         if sys::seal(slot).is_ok() {
             // Refused: the arena stays in two pieces there. No harm.
             let _ = sys::dont_fork(slot);
-            return self.arenas.put(slot);
+            return true;
         }
         // The kernel has no memory for the mapping: the slot is lost until the host goes, its memory is not.
         self.site.pages.drop_pages(slot);
         let _ = sys::allow(slot, Allowed::Nothing);
-        0
+        false
     }
 
     /// Asks whether the kernel merges this process's memory. If that is news, keeps it out of the windows that are open.

@@ -180,6 +180,40 @@ fn opening_refused() {
     }
 }
 
+/// Goal: what is held for windows comes to nothing when none is left, also where a window could not be opened over the upper
+/// page tables of an earlier one. Method: the second sealing of a close (that of the whole block, with which its tables go) is
+/// refused, so the tables stay; then a window that is refused, then one that is not.
+#[test]
+fn the_account_outlives_refusals() {
+    let child = std::process::Command::new(std::env::current_exe().expect("our own name"))
+        .args(["--exact", "account_in_child", "--ignored", "--nocapture"])
+        .output()
+        .expect("a child");
+    let text = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success(), "{text}");
+}
+
+#[test]
+#[ignore = "run by the_account_outlives_refusals, in a process of its own"]
+fn account_in_child() {
+    let host = LinuxHost::builder().build().expect("userfaultfd works here");
+    let opened = host.open(A, PoolPage(0), 8, 8).expect("a window");
+    if !arm(Call::Seal, 1, 2, libc::ENOMEM) {
+        return;
+    }
+    let closed = host.close(A);
+    assert_eq!(disarm(), 0, "the block was sealed");
+    assert!(closed < opened, "its upper tables stay: {opened}, then {closed}");
+    assert_eq!(host.windows_held(), opened - closed);
+    assert!(arm(Call::MapWindow, 0, 1, libc::ENOMEM));
+    assert!(host.open(A, PoolPage(0), 8, 8).is_err());
+    disarm();
+    let again = host.open(A, PoolPage(0), 8, 8).expect("a window");
+    assert_eq!(again, closed, "the tables are there already");
+    assert_eq!(host.close(A), opened);
+    assert_eq!(host.windows_held(), 0);
+}
+
 #[test]
 #[ignore = "run by opening_refused, in a process of its own"]
 fn refused_in_child() {

@@ -219,3 +219,31 @@ fn a_file_limit() {
         assert_eq!(memory.check(), Ok(()));
     });
 }
+
+/// Goal: a process has room for many memories, and they leave room for others. Method: 100 of them, each with a family; then
+/// addresses for the program itself.
+#[test]
+fn many_memories() {
+    isolated("memory::many_memories", || {
+        let all: Vec<(Memory, Space, Space)> = (1..=100)
+            .map(|stamp| {
+                let memory = builder(Delivery::InThread).background(false);
+                let memory = memory.build().expect("a process has many");
+                let space = stamped(&memory, stamp);
+                let fork = space.fork().expect("addresses");
+                (memory, space, fork)
+            })
+            .collect();
+        for (n, (memory, space, fork)) in all.iter().enumerate() {
+            whole(memory, space, n as u64 + 1);
+            whole(memory, fork, n as u64 + 1);
+        }
+        // A large one beside them: windows of 4 TiB together, in arenas that grow.
+        let large: Vec<Space> = (0..1024)
+            .map(|_| all[0].0.create(SpaceSize::fixed(4 << 30)).expect("addresses"))
+            .collect();
+        drop(large);
+        let own = Vec::<u8>::with_capacity(1 << 30);
+        assert!(own.capacity() > 0);
+    });
+}
