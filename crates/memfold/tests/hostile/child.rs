@@ -1,5 +1,6 @@
 //! Processes of tests' own: what a test does to its process, it does to a child.
 
+use crate::turns::Turn;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Stdio};
@@ -33,6 +34,7 @@ pub fn in_child(test: &str, body: impl FnOnce()) -> Option<(End, String)> {
         body();
         std::process::exit(0);
     }
+    let _turn = Turn::together();
     let mut child = Command::new(std::env::current_exe().expect("our own name"))
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(MARK, test)

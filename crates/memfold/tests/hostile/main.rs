@@ -16,3 +16,4 @@ mod refused;
 mod settings;
 mod signals;
 mod stamps;
+mod turns;

@@ -2,6 +2,7 @@
 //! ends without a word, and finds everything changed already.
 
 use crate::child;
+use crate::turns::Turn;
 use std::fs;
 use std::path::PathBuf;
 
@@ -11,14 +12,20 @@ pub struct Setting {
     file: PathBuf,
     /// `None`: somebody else puts it back.
     before: Option<String>,
+    /// Nobody else runs while it is changed. Dropped after the value is back.
+    _turn: Turn,
 }
 
 impl Setting {
     /// Changes a file below `/sys` or `/proc`; `None` where that is not allowed, or there is no such setting.
     pub fn change(file: &str, to: &str) -> Option<Self> {
+        let turn = Turn::alone();
         if child::is_one() {
-            let (file, before) = (file.into(), None);
-            return Some(Self { file, before });
+            return Some(Self {
+                file: file.into(),
+                before: None,
+                _turn: turn,
+            });
         }
         let before = fs::read_to_string(file).ok()?;
         // The chosen word of a list stands in brackets.
@@ -28,8 +35,11 @@ impl Setting {
             println!("{file} cannot be changed here: {error}");
             return None;
         }
-        let (file, before) = (file.into(), Some(before));
-        Some(Self { file, before })
+        Some(Self {
+            file: file.into(),
+            before: Some(before),
+            _turn: turn,
+        })
     }
 
     /// The kernel merges equal pages, fast; nothing where it cannot be told.
@@ -54,18 +64,23 @@ impl Drop for Setting {
 
 /// A swap file, used by the machine while this lives.
 #[must_use]
-pub struct Swap(PathBuf);
+pub struct Swap {
+    file: PathBuf,
+    _turn: Turn,
+}
 
 impl Swap {
     /// `None` where there can be none.
     pub fn file(bytes: usize) -> Option<Self> {
+        let swap = Self {
+            file: std::env::temp_dir().join(format!("memfold-swap-{}", std::process::id())),
+            _turn: Turn::alone(),
+        };
         if child::is_one() {
-            return Some(Self(PathBuf::new()));
+            return Some(swap);
         }
-        let file = std::env::temp_dir().join(format!("memfold-swap-{}", std::process::id()));
-        let swap = Self(file);
-        fs::write(&swap.0, vec![0; bytes]).ok()?;
-        let run = |tool: &str| std::process::Command::new(tool).arg(&swap.0).output();
+        fs::write(&swap.file, vec![0; bytes]).ok()?;
+        let run = |tool: &str| std::process::Command::new(tool).arg(&swap.file).output();
         for tool in ["mkswap", "swapon"] {
             let output = run(tool).ok()?;
             if !output.status.success() {
@@ -83,8 +98,8 @@ impl Drop for Swap {
             return;
         }
         // Both fail where nothing was done.
-        let _ = std::process::Command::new("swapoff").arg(&self.0).output();
-        let _ = fs::remove_file(&self.0);
+        let _ = std::process::Command::new("swapoff").arg(&self.file).output();
+        let _ = fs::remove_file(&self.file);
     }
 }
 

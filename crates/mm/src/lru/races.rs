@@ -42,7 +42,7 @@ impl Scene {
             let frame = scene.frames.get(no.0);
             crate::frame::count::races::name(&frame.count);
             trace::name(&frame.links.on, "the frame's list", |list| {
-                ["active", "inactive", "none"][list as usize].to_owned()
+                ["active", "inactive", "unevictable", "none"][list as usize].to_owned()
             });
             let frame_or_none = |no: u64| match no {
                 0 => "nothing".to_owned(),
