@@ -3,7 +3,7 @@
 //! The one file that knows processor architectures. Called by `sigbus.rs` only, inside the handler.
 
 use libc::c_void;
-use memfold_mm::addr::Access;
+use memfold_host::addr::Access;
 
 /// The interrupted instruction.
 #[derive(Clone, Copy, Debug)]

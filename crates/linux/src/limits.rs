@@ -1,7 +1,7 @@
 //! Which limit was in the way when the kernel refused a window: read from `/proc` after the refusal, so that an error can name
 //! what has to be raised. Called by `windows.rs` and `host.rs`, never by a fault.
 
-use memfold_mm::host::{HostError, Limit};
+use memfold_host::{HostError, Limit};
 
 use crate::sys::Errno;
 use crate::sys::open::{self, Limit as Resource};

@@ -13,7 +13,7 @@ pub(crate) mod tables;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::{c_int, c_void};
-use memfold_mm::host::HostError;
+use memfold_host::HostError;
 
 use crate::inject::{Call, refuse};
 use crate::span::Span;
@@ -198,7 +198,13 @@ pub(crate) fn map_stack(len: usize) -> Result<usize, Errno> {
     let prot = libc::PROT_READ | libc::PROT_WRITE;
     let addr = map(len, prot, NOTHING | libc::MAP_STACK, -1, 0)?;
     // SAFETY: memory that has just been mapped and that nobody else knows. Refused: no guard, no harm otherwise.
-    unsafe { libc::mprotect(addr as *mut c_void, memfold_mm::addr::PAGE_SIZE, libc::PROT_NONE) };
+    unsafe {
+        libc::mprotect(
+            addr as *mut c_void,
+            memfold_host::addr::PAGE_SIZE,
+            libc::PROT_NONE,
+        )
+    };
     Ok(addr)
 }
 

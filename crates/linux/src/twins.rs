@@ -4,8 +4,8 @@
 //! looked at from end to end of a window, so the next one is asked for from memory while this one is compared: the
 //! way from memory is most of what a look costs.
 
-use memfold_mm::addr::{PAGE_SIZE, PageNo, SpaceNo};
-use memfold_mm::host::{HostError, Twin};
+use memfold_host::addr::{PAGE_SIZE, PageNo, SpaceNo};
+use memfold_host::{HostError, Twin};
 
 use crate::host::LinuxHost;
 use crate::span::{Span, Wanted};
