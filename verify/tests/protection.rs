@@ -5,7 +5,7 @@
 
 use memfold_host::addr::{PAGE_SIZE, PageNo, SpaceNo};
 use memfold_host::{Domain, HostError};
-use memfold_mm::{Config, FaultError, Merging, Mm, Size};
+use memfold_mm::{Config, FaultError, Merging, Mm, Size, SpaceError};
 use memfold_sim::program::{self, Place};
 use memfold_sim::{SimHost, SimStore};
 
@@ -92,6 +92,8 @@ fn nothing_is_stored_or_merged() {
     mm.reclaim(100);
     let _step = mm.merge_round(None).expect("room");
     mm.reclaim(100);
+    let refused = mm.fork(child).expect_err("its stores are incomplete");
+    assert!(matches!(refused, SpaceError::Fault(error) if mm.take_failure(child) == Some(error)));
     let grandchild = mm.fork(child).expect("room");
     let mut seen = [0];
     is_unprotected(

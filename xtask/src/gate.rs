@@ -86,10 +86,7 @@ impl Step {
         match self {
             Step::Fmt => shell::run(Build::Plain.cargo(&["fmt", "--all", "--check"])),
             Step::Tidy => tidy::run(&shell::root()),
-            Step::Clippy => {
-                let args = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-                shell::run(Build::Plain.cargo(&args))
-            }
+            Step::Clippy => clippy(),
             Step::Programs => programs::build(&shell::root()).context("building the Wasm programs"),
             Step::Unit => shell::run(with(Build::Plain.cargo(&["test"]), &["--workspace"], args)),
             Step::Loom => explore(loom, args),
@@ -100,9 +97,30 @@ impl Step {
     }
 }
 
-/// The race models of the facade and the manager.
+/// All of it as users build it; and what only the model checker sees.
+fn clippy() -> Result<()> {
+    let workspace = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    shell::run(Build::Plain.cargo(&workspace))?;
+    let mut models = Build::Loom.cargo(&["clippy", "--release", "--all-targets"]);
+    models.args(MODELS).args(["--", "-D", "warnings"]);
+    shell::run(models)
+}
+
+/// The packages with race models: the facade, the manager, and what tells them.
+const MODELS: [&str; 8] = [
+    "-p",
+    "memfold-sync",
+    "-p",
+    "memfold-mm",
+    "-p",
+    "memfold-explain",
+    "--features",
+    "memfold-explain/explored",
+];
+
+/// The race models of the facade and the manager, and whether they are told as they are.
 pub(crate) fn loom(args: &[String]) -> Command {
-    let packages = ["-p", "memfold-sync", "-p", "memfold-mm", "--lib"];
+    let packages = [&MODELS[..], &["--lib"]].concat();
     let mut cargo = with(Build::Loom.cargo(&["test", "--release"]), &packages, args);
     // A model that sets no bound of its own gets this one; the caller may say otherwise.
     if std::env::var_os("LOOM_MAX_PREEMPTIONS").is_none() {

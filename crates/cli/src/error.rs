@@ -97,9 +97,15 @@ pub(crate) enum Error {
          `ulimit -n 64` is plenty", OrUnlimited(*limit)
     )]
     Descriptors { limit: Option<u64> },
-    /// No defect has this name.
-    #[error("there is no defect `{0}`; `memfold explain race --list` names them all")]
-    Defect(String),
+    /// The program that explores is nowhere.
+    #[error(
+        "`memfold explain` needs memfold-explain, which does not stand beside memfold; in a checkout of memfold: \
+         RUSTFLAGS=\"--cfg loom\" cargo install --path crates/explain --features explored"
+    )]
+    NoExplain,
+    /// It could not be built.
+    #[error("memfold-explain could not be built ({0})")]
+    ExplainBuild(String),
     /// The manager, or the glue to the engine.
     #[error(transparent)]
     Memory(memfold::Error),

@@ -1,122 +1,112 @@
-//! `memfold explain race`: the race that memfold was born from, and its kin, explored on the spot.
+//! `memfold explain race`: starts `memfold-explain`, a program of its own, in the place of this one.
 //!
-//! `memfold-explain` explores and tells; here are what was asked for, the terminal, and the exit status.
+//! It runs the manager's sources under a model checker, which the product does not link. It is taken from where `memfold` itself stands; in
+//! a checkout it is built when it is asked for, from the sources that are there.
 
 use crate::args::RaceOptions;
 use crate::error::{Error, Exit};
 use crate::output;
-use console::Term;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use memfold_explain::chapters::{self, Chapter, Extent};
-use memfold_explain::report::{Report, tell};
-use memfold_explain::text::{Colour, Look, render};
-use std::time::Duration;
+use std::convert::Infallible;
+use std::env;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-/// A line where nobody says how wide it may be, and the widest and narrowest that read well.
-const WIDTH_DEFAULT: usize = 96;
-const WIDTH_MAX: usize = 100;
-const WIDTH_MIN: usize = 80;
+const NAME: &str = "memfold-explain";
 
-/// Explores, prints what came of it, and fails unless all is as it should be.
+/// Becomes `memfold-explain`: terminal, signals and exit status are its own.
 pub(crate) fn race(options: &RaceOptions) -> Result<Exit, Error> {
-    if options.list {
-        output::print(&list())?;
-        return Ok(Exit::Fine);
-    }
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} exploring {msg}") {
-        bar.set_style(style);
-    }
-    if !bar.is_hidden() {
-        bar.enable_steady_tick(Duration::from_millis(100));
-    }
-    let report = tell(&wanted(options)?, |next| bar.set_message(next.to_owned()));
-    bar.finish_and_clear();
-    let text = if options.json {
-        // Names, texts and numbers: there is nothing that could fail.
-        serde_json::to_string(&report).unwrap_or_default() + "\n"
-    } else {
-        render(&report, look())
+    let program = match beside() {
+        Some(program) => program,
+        None => build(checkout().ok_or(Error::NoExplain)?)?,
     };
-    output::print(&text)?;
-    Ok(exit(&report))
+    become_it(&program, options).map(|never| match never {})
 }
 
-fn exit(report: &Report) -> Exit {
-    if report.ok { Exit::Fine } else { Exit::Failed }
+/// The program next to this one, where both were installed.
+fn beside() -> Option<PathBuf> {
+    let program = env::current_exe().ok()?.with_file_name(NAME);
+    program.is_file().then_some(program)
 }
 
-fn wanted(options: &RaceOptions) -> Result<Vec<Chapter>, Error> {
-    match &options.defect {
-        Some(name) => chapters::only(name).ok_or_else(|| Error::Defect(name.clone())),
-        None if options.all => Ok(chapters::chapters(Extent::All)),
-        None => Ok(chapters::chapters(Extent::Seed)),
+/// The root of the sources that this program was built from, if they are still there.
+fn checkout() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?.parent()?;
+    root.join("crates/explain/Cargo.toml")
+        .is_file()
+        .then(|| root.to_owned())
+}
+
+/// Builds it, or sees that it is built; cargo says on stderr what it does.
+fn build(root: PathBuf) -> Result<PathBuf, Error> {
+    let target = root.join("target-loom");
+    let program = target.join("release").join(NAME);
+    if !program.is_file() {
+        output::complain(&"building memfold-explain, which takes about a minute, once");
+    }
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["build", "--quiet", "--release", "--package", NAME])
+        .args(["--features", "explored", "--target-dir"])
+        .arg(&target)
+        .env("RUSTFLAGS", "--cfg loom")
+        .current_dir(&root)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    match cargo.status() {
+        Ok(status) if status.success() => Ok(program),
+        Ok(status) => Err(Error::ExplainBuild(status.to_string())),
+        Err(error) => Err(Error::ExplainBuild(format!("cargo cannot be started: {error}"))),
     }
 }
 
-fn list() -> String {
-    let lines = chapters::defects().into_iter();
-    lines
-        .map(|(name, title)| format!("{name:22} {title}\n"))
-        .collect()
+fn become_it(program: &Path, options: &RaceOptions) -> Result<Infallible, Error> {
+    let source = Command::new(program).args(words(options)).exec();
+    Err(Error::system("to start memfold-explain", source))
 }
 
-/// As wide as the terminal, within what reads well; in colour if it takes it (`NO_COLOR` and the like are heeded).
-fn look() -> Look {
-    let term = Term::stdout();
-    let width = term
-        .size_checked()
-        .map_or(WIDTH_DEFAULT, |(_, columns)| columns.into());
-    Look {
-        width: width.clamp(WIDTH_MIN, WIDTH_MAX),
-        colour: match term.is_term() && console::colors_enabled() {
-            true => Colour::Ansi,
-            false => Colour::None,
-        },
-    }
+/// The options as words again.
+fn words(options: &RaceOptions) -> Vec<&str> {
+    let flags = [
+        (options.all, "--all"),
+        (options.list, "--list"),
+        (options.json, "--json"),
+    ];
+    let defect = options.defect.as_deref();
+    let mut words = vec!["race"];
+    words.extend(defect.into_iter().flat_map(|name| ["--defect", name]));
+    words.extend(flags.iter().filter(|(on, _)| *on).map(|(_, word)| word));
+    words
 }
 
 #[cfg(test)]
 mod tests {
-    //! Goal: what was asked for is what is explored, and a failure is no success. Method: options and reports by hand.
+    //! Goal: what was asked for is passed on. Method: options by hand.
     use super::*;
 
-    fn options(defect: Option<&str>, all: bool) -> RaceOptions {
-        RaceOptions {
-            defect: defect.map(str::to_owned),
-            all,
+    #[test]
+    fn options_are_words_again() {
+        let mut options = RaceOptions {
+            defect: Some("x".to_owned()),
+            all: false,
             list: false,
-            json: false,
-        }
-    }
-
-    #[test]
-    fn what_is_wanted_is_found() {
-        let count = |options| wanted(&options).map(|chapters| chapters.len()).ok();
-        let seed = count(options(None, false)).unwrap();
-        assert!(seed > 1);
-        assert_eq!(count(options(None, true)), Some(seed + 1));
-        assert_eq!(count(options(Some("split-store"), false)), Some(1));
-        let error = wanted(&options(Some("split"), false)).err().unwrap();
-        assert_eq!(error.exit(), Exit::Input);
-    }
-
-    #[test]
-    fn the_list_names_what_can_be_asked_for() {
-        for line in list().lines() {
-            let name = line.split(' ').next().unwrap();
-            assert!(wanted(&options(Some(name), false)).is_ok(), "{line}");
-        }
-    }
-
-    #[test]
-    fn a_failure_has_its_status() {
-        let report = |ok| Report {
-            ok,
-            seconds: 0.0,
-            chapters: Vec::new(),
+            json: true,
         };
-        assert_eq!(exit(&report(true)), Exit::Fine);
-        assert_eq!(exit(&report(false)), Exit::Failed);
+        assert_eq!(words(&options), ["race", "--defect", "x", "--json"]);
+        options.defect = None;
+        options.all = true;
+        assert_eq!(words(&options), ["race", "--all", "--json"]);
+        options = RaceOptions {
+            list: true,
+            all: false,
+            json: false,
+            ..options
+        };
+        assert_eq!(words(&options), ["race", "--list"]);
+    }
+
+    #[test]
+    fn these_sources_are_found() {
+        assert!(checkout().is_some_and(|root| root.join("Cargo.lock").is_file()));
     }
 }

@@ -9,7 +9,7 @@
 //! | `run` | `memfold run`: warm up, fork, call |
 //! | `report` | what a run says at its end, for people and for programs |
 //! | `check` | `memfold check`: can this machine do it |
-//! | `explain` | `memfold explain`: the race that memfold was born from, explored and told |
+//! | `explain` | `memfold explain`: starts the program that explores races and tells them |
 //!
 //! Nothing here decides about memory; it drives `memfold` and `memfold-wasmtime` as any embedder would.
 #![forbid(unsafe_code)]

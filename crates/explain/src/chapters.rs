@@ -1,7 +1,7 @@
 //! What is told, and in which order. Plain values; `report` explores them.
 
-use memfold_mm_explored::rules;
-use memfold_sync_explored::model::Rule;
+use memfold_mm::rules;
+use memfold_sync::model::Rule;
 
 /// Rules that belong together.
 #[derive(Clone)]

@@ -1,8 +1,8 @@
 //! What came of the explorations: plain values, for `text` and for programs. Made once per call, on the calling thread.
 
 use crate::chapters::{Chapter, plain};
-use memfold_sync_explored::model::{Defect, Explored, Failure, Preemptions, Recording, Rule, explore};
-use memfold_sync_explored::trace::{Kind, Step, Timeline};
+use memfold_sync::model::{Defect, Explored, Failure, Preemptions, Recording, Rule, explore};
+use memfold_sync::trace::{Kind, Step, Timeline};
 use serde::Serialize;
 use std::time::Instant;
 

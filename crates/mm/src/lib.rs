@@ -24,7 +24,7 @@ mod migrate;
 mod mm;
 mod peek;
 mod pin;
-#[cfg(all(loom, any(test, explored)))]
+#[cfg(all(loom, any(test, feature = "explored")))]
 mod races;
 mod reclaim;
 mod rmap;
@@ -50,7 +50,7 @@ pub use home::HomeNo;
 pub use memfold_sync::Giving;
 pub use merge::{Effort, MergeStep, Merging, Sharing};
 pub use mm::{BuildError, Config, LEAST_LIMIT, Mm, SpaceError};
-#[cfg(all(loom, explored))]
+#[cfg(all(loom, feature = "explored"))]
 pub use races::rules;
 pub use space::{FaultError, OnLoss};
 pub use stats::Stats;

@@ -279,7 +279,7 @@ fn unlink(ends: &mut Ends, frames: &Slots<Frame>, frame: &Frame) {
     ends.len -= 1;
 }
 
-#[cfg(all(loom, any(test, explored)))]
+#[cfg(all(loom, any(test, feature = "explored")))]
 pub(crate) mod races;
 
 #[cfg(all(test, not(any(loom, shuttle))))]

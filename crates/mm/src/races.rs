@@ -15,7 +15,7 @@ mod merges;
 mod writes;
 
 /// The rules that can be told, each with its defects.
-#[cfg(explored)]
+#[cfg(feature = "explored")]
 pub mod rules {
     use memfold_sync::model::Rule;
 

@@ -254,7 +254,7 @@ impl Swap {
     }
 }
 
-#[cfg(all(loom, any(test, explored)))]
+#[cfg(all(loom, any(test, feature = "explored")))]
 pub(crate) mod races;
 
 #[cfg(all(test, not(any(loom, shuttle))))]

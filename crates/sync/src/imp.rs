@@ -1,5 +1,4 @@
-//! Whose atomics we run on: std, or a checker's (`--cfg loom`, `--cfg shuttle`; a package that is explored
-//! in a product's build sets the first for itself).
+//! Whose atomics we run on: std, or a checker's (`--cfg loom`, `--cfg shuttle`).
 
 #[cfg(loom)]
 mod chosen {

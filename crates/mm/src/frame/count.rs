@@ -224,7 +224,7 @@ fn join(counts: Counts) -> u64 {
     u64::from(counts.refs) | u64::from(counts.maps) << 24 | u64::from(counts.pins) << 48
 }
 
-#[cfg(all(loom, any(test, explored)))]
+#[cfg(all(loom, any(test, feature = "explored")))]
 pub(crate) mod races;
 
 #[cfg(all(test, not(any(loom, shuttle))))]

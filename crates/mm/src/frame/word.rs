@@ -126,7 +126,7 @@ fn decode(word: u64) -> Snapshot {
     Snapshot { owner, generation }
 }
 
-#[cfg(all(loom, any(test, explored)))]
+#[cfg(all(loom, any(test, feature = "explored")))]
 pub(crate) mod races;
 
 #[cfg(all(test, not(any(loom, shuttle))))]

@@ -247,7 +247,7 @@ pub(crate) fn levels_for(pages: u32) -> u8 {
         .unwrap_or(MAX_LEVELS)
 }
 
-#[cfg(all(loom, any(test, explored)))]
+#[cfg(all(loom, any(test, feature = "explored")))]
 pub(crate) mod races;
 
 #[cfg(all(test, not(any(loom, shuttle))))]
