@@ -65,6 +65,11 @@ pub use space::{Space, SpaceSize};
 pub use stats::{Counts, MemoryStats, MergeStep, Sharing, SpaceStats, StoreStats, Usage};
 pub use warning::Warning;
 
+/// The examples of the README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 /// Bytes of one page.
 pub const PAGE_SIZE: usize = memfold_host::addr::PAGE_SIZE;
 
