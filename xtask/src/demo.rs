@@ -2,7 +2,7 @@
 //!
 //! For each program: (1) 500 clones of one warm instance without a budget, (2)
 //! the same inside a quarter of what (1) took, watched from outside by
-//! `peak.rs`, (3) stock Wasmtime, every instance warmed by itself, for the
+//! `memfold peak`, (3) stock Wasmtime, every instance warmed by itself, for the
 //! digest that is right. What each run printed stays in `target/demo/`.
 //!
 //! `report.rs` holds what is read from a run, the checks, and the table. `merging.rs` is the other demonstration: `--merge`.
@@ -11,10 +11,10 @@ mod merging;
 mod report;
 
 use crate::shell::{self, Build};
-use crate::{peak, programs, table};
+use crate::{programs, table};
 use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use report::{Row, Run};
+use report::{Peaks, Row, Run};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -46,9 +46,6 @@ impl Options {
 
 /// The budget is the peak without one, divided by this.
 const BUDGET_DIVISOR: u64 = 4;
-/// Between two looks from outside.
-const INTERVAL: Duration = Duration::from_millis(2);
-
 /// Runs the demonstration; an error when any check fails.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let begin = Instant::now();
@@ -123,15 +120,19 @@ impl<'a> Stage<'a> {
         ));
         let out = self.output.join(format!("{program}-{name}.json"));
         let log = self.output.join(format!("{program}-{name}.log"));
-        let mut command = self.command(program, how);
+        let seen = self.output.join(format!("{program}-{name}-outside.json"));
+        let mut command = self.command(program, how, &seen);
         command.stdout(File::create(&out)?).stderr(File::create(&log)?);
         let line = shell::describe(&command);
         let begin = Instant::now();
-        let (status, peaks) = peak::watch(command, INTERVAL)?;
+        let status = command
+            .status()
+            .with_context(|| format!("cannot start: {line}"))?;
         let elapsed = begin.elapsed();
         spinner.finish_and_clear();
         ensure!(status.success(), "{line}: {status}\n{}", tail(&log));
         let report = report::parse(&fs::read_to_string(&out)?).with_context(|| line)?;
+        let peaks: Peaks = serde_json::from_str(&fs::read_to_string(&seen)?)?;
         let peak = table::bytes(report.peak_bytes);
         println!("  {name}: {}, peak {peak}", table::time(elapsed));
         Ok(Run {
@@ -141,9 +142,12 @@ impl<'a> Stage<'a> {
         })
     }
 
-    fn command(&self, program: &str, how: &[&str]) -> Command {
+    /// One `memfold` watches another.
+    fn command(&self, program: &str, how: &[&str], seen: &Path) -> Command {
         let mut command = shell::clean(Command::new(&self.binary));
+        command.args(["peak", "--json", "--output"]).arg(seen).arg("--");
         command
+            .arg(&self.binary)
             .arg("run")
             .arg(self.programs.join(format!("{program}.wasm")));
         command.args([

@@ -3,7 +3,7 @@
 //! This file is the table of contents: the command line, and which module
 //! answers each command. `gate.rs` has the steps of `cargo xtask test` in
 //! their order; the steps that need more than one cargo command have a module
-//! of their own (`tidy`, `demo`, `bugs`, `weaken`, `mutants`, `sanitize`, `campaign`, `hostile`, `peak`, `programs`).
+//! of their own (`tidy`, `demo`, `bugs`, `weaken`, `mutants`, `sanitize`, `campaign`, `hostile`, `programs`).
 #![forbid(unsafe_code)]
 
 mod bugs;
@@ -14,7 +14,6 @@ mod fuzz;
 mod gate;
 mod hostile;
 mod mutants;
-mod peak;
 mod programs;
 mod sanitize;
 mod shell;
@@ -104,8 +103,6 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Hostile machines, full budgets and 10,000 hostile guests, judged from outside (the gate has the short form)
     Hostile(hostile::Options),
-    /// Runs a command and measures its memory from outside
-    Peak(peak::Options),
 }
 
 fn main() -> ExitCode {
@@ -129,7 +126,6 @@ fn main() -> ExitCode {
         Task::Campaign(options) => campaign::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Hostile(options) => hostile::run(&options),
-        Task::Peak(options) => return peak::run(options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,6 +2,7 @@
 
 use crate::size::{self, Limit, SizeError};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
@@ -12,6 +13,9 @@ Exit status:
   2    bad usage, a bad module, or a budget that cannot work
   3    the machine cannot do it (permission, kernel, limits); see `memfold check`
   130  interrupted (SIGINT); the report covers what was done until then";
+
+const PEAK_STATUS: &str = "\
+Exit status: the command's; 128 and the signal's number when a signal ended it; 2 when it cannot be started";
 
 /// Runs many copies of one warmed-up program inside a fixed memory budget.
 #[derive(Debug, Parser)]
@@ -29,9 +33,33 @@ pub(crate) enum Command {
     /// Tell whether this machine can run memfold, and try it
     #[command(after_help = EXIT_STATUS)]
     Check(CheckOptions),
+    /// Run a command, and tell what it holds as the kernel counts it: nothing that it says about itself is used
+    #[command(after_help = PEAK_STATUS)]
+    Peak(PeakOptions),
     /// Explore how memfold could go wrong, and show it step by step
     #[command(subcommand, after_help = EXIT_STATUS)]
     Explain(Topic),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PeakOptions {
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the peaks to this file instead of standard error
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Milliseconds between two samples
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pub(crate) interval_ms: u32,
+    /// The command and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    pub(crate) command: Vec<OsString>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -237,7 +265,7 @@ mod tests {
             .chain(words.split_whitespace());
         match Cli::try_parse_from(words)?.command {
             Command::Run(options) => Ok(options),
-            Command::Check(_) | Command::Explain(_) => unreachable!("the words say run"),
+            Command::Check(_) | Command::Peak(_) | Command::Explain(_) => unreachable!("the words say run"),
         }
     }
 

@@ -4,6 +4,7 @@ use crate::run::Narrow;
 use memfold::SpaceError;
 use memfold::linux::OpenError;
 use memfold_wasmtime::NotForkable;
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -97,6 +98,12 @@ pub(crate) enum Error {
          `ulimit -n 64` is plenty", OrUnlimited(*limit)
     )]
     Descriptors { limit: Option<u64> },
+    /// `memfold peak` without one.
+    #[error("there is no command to run")]
+    NoCommand,
+    /// It cannot be run.
+    #[error("{} cannot be started: {source}", program.display())]
+    Start { program: OsString, source: io::Error },
     /// The program that explores is nowhere.
     #[error(
         "`memfold explain` needs memfold-explain, which does not stand beside memfold; in a checkout of memfold: \
@@ -149,6 +156,8 @@ impl Error {
         match self {
             Error::Warm(_) => Exit::Failed,
             Error::System { .. }
+            | Error::NoExplain
+            | Error::ExplainBuild(_)
             | Error::NoRoom { .. }
             | Error::Descriptors { .. }
             | Error::WarmMachine(_) => Exit::Machine,

@@ -9,6 +9,7 @@
 //! | `run` | `memfold run`: warm up, fork, call |
 //! | `report` | what a run says at its end, for people and for programs |
 //! | `check` | `memfold check`: can this machine do it |
+//! | `peak` | `memfold peak`: what a command holds, seen from outside |
 //! | `explain` | `memfold explain`: starts the program that explores races and tells them |
 //!
 //! Nothing here decides about memory; it drives `memfold` and `memfold-wasmtime` as any embedder would.
@@ -19,6 +20,7 @@ mod check;
 mod error;
 mod explain;
 mod output;
+mod peak;
 mod report;
 mod run;
 pub mod size;
@@ -31,12 +33,13 @@ use std::process::ExitCode;
 #[must_use]
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Run(options) => run::run(&options),
-        Command::Check(options) => check::check(&options),
-        Command::Explain(Topic::Race(options)) => explain::race(&options),
+        Command::Run(options) => run::run(&options).map(ExitCode::from),
+        Command::Check(options) => check::check(&options).map(ExitCode::from),
+        Command::Peak(options) => peak::peak(&options),
+        Command::Explain(Topic::Race(options)) => explain::race(&options).map(ExitCode::from),
     };
     match done {
-        Ok(exit) => exit.into(),
+        Ok(exit) => exit,
         Err(error) => {
             output::complain(&error);
             error.exit().into()

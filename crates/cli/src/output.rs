@@ -19,3 +19,8 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
 pub(crate) fn complain(what: &dyn Display) {
     let _ = writeln!(io::stderr(), "memfold: {what}");
 }
+
+/// Writes text to stderr, beside what somebody else prints on stdout. If that is full or gone, so is the text.
+pub(crate) fn remark(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}

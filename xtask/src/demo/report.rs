@@ -1,6 +1,5 @@
 //! What one run says about itself, what was seen from outside, and whether both are as promised.
 
-use crate::peak::Peaks;
 use crate::table;
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -24,6 +23,17 @@ pub(super) struct Report {
     /// With `--merge`.
     #[serde(default)]
     pub(super) merge: Option<Merged>,
+}
+
+/// The fields of `memfold peak --json` that are read here: the highest of each, seen from outside.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(super) struct Peaks {
+    /// Pool, windows and page tables, while the command stood still.
+    pub(super) kernel_bytes: u64,
+    /// Pool, and all anonymous memory of the process.
+    pub(super) process_bytes: u64,
+    /// How often it was stopped to be looked at.
+    pub(super) stopped_samples: u64,
 }
 
 /// What merging did.
@@ -179,7 +189,6 @@ mod tests {
             "noise\n{{\"digest\":\"ab\",\"completed\":9,\"peak_bytes\":{peak_bytes},\"fork_us\":5}}\n"
         );
         let peaks = Peaks {
-            image_bytes: peak_bytes,
             kernel_bytes: peak_bytes,
             stopped_samples: 1,
             ..Peaks::default()

@@ -1,35 +1,36 @@
 //! Runs a command under observation and keeps the highest of every figure.
 
 use super::sample;
-use crate::shell;
-use anyhow::{Context, Result};
+use crate::error::Error;
 use serde::Serialize;
+use signal_hook::consts::SIGINT;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The highest of each figure among all samples; sums are sums of one sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Peaks {
+pub(super) struct Peaks {
     /// Blocks of the memfds.
-    pub(crate) pool_bytes: u64,
+    pub(super) pool_bytes: u64,
     /// Private pages under the windows.
-    pub(crate) window_bytes: u64,
+    pub(super) window_bytes: u64,
     /// Pool and windows, while the command stood still.
-    pub(crate) image_bytes: u64,
+    pub(super) image_bytes: u64,
     /// `VmPTE`: page tables, those of the rest of the process among them.
-    pub(crate) page_table_bytes: u64,
+    pub(super) page_table_bytes: u64,
     /// Pool, windows and page tables, while the command stood still.
-    pub(crate) kernel_bytes: u64,
+    pub(super) kernel_bytes: u64,
     /// `RssAnon`.
-    pub(crate) anonymous_bytes: u64,
+    pub(super) anonymous_bytes: u64,
     /// Pool and `RssAnon`.
-    pub(crate) process_bytes: u64,
+    pub(super) process_bytes: u64,
     /// How often pool and `RssAnon` were read.
-    pub(crate) samples: u64,
+    pub(super) samples: u64,
     /// How often the command was stopped to read its windows.
-    pub(crate) stopped_samples: u64,
+    pub(super) stopped_samples: u64,
     /// The longest time between two samples.
-    pub(crate) longest_gap_us: u64,
+    pub(super) longest_gap_us: u64,
 }
 
 /// Between two stopped samples at least so long,
@@ -42,13 +43,19 @@ const STOP_WAIT_MAX: Duration = Duration::from_millis(500);
 const TREE_EVERY: Duration = Duration::from_millis(50);
 
 /// Runs the command to its end, sampling every `interval`.
-pub(crate) fn watch(mut command: Command, interval: Duration) -> Result<(ExitStatus, Peaks)> {
-    let line = shell::describe(&command);
-    let child = command.spawn().with_context(|| format!("cannot start: {line}"))?;
+pub(super) fn watch(mut command: Command, interval: Duration) -> Result<(ExitStatus, Peaks), Error> {
+    let child = command.spawn().map_err(|source| Error::Start {
+        program: command.get_program().to_owned(),
+        source,
+    })?;
+    // A terminal sends SIGINT to both of us: the command decides what becomes of it, and is then reported on.
+    let refused = |source| Error::system("to watch for SIGINT", source);
+    signal_hook::flag::register(SIGINT, Arc::default()).map_err(refused)?;
     let mut watcher = Watcher::new(child);
     loop {
         watcher.sample();
-        if let Some(status) = watcher.child.try_wait()? {
+        let ended = watcher.child.try_wait();
+        if let Some(status) = ended.map_err(|source| Error::system("to wait for the command", source))? {
             return Ok((status, watcher.peaks));
         }
         std::thread::sleep(interval);
