@@ -156,7 +156,7 @@ impl Host for LinuxHost {
         if space.0 as usize >= Sparse::<AtomicU32>::PLACES {
             return Err(HostError::NoMemory);
         }
-        let place = self.windows.make(space.0 as usize);
+        let place = self.windows.make(space.0 as usize).ok_or(HostError::NoMemory)?;
         // Relaxed: only this call and `close` write the place, and they do not overlap.
         assert!(
             place.load(Ordering::Relaxed) == 0,
@@ -196,8 +196,9 @@ impl Host for LinuxHost {
         let Some(number) = self.number(space) else {
             panic!("space {space} has no window")
         };
+        let place = self.windows.get(space.0 as usize).expect("`open` made it");
         // Relaxed: only this call and `open` write the place, and they do not overlap.
-        self.windows.make(space.0 as usize).store(0, Ordering::Relaxed);
+        place.store(0, Ordering::Relaxed);
         let gone = pagetables::window_bytes() + self.close_number(number);
         // Relaxed: a number on its own.
         self.held.fetch_sub(gone, Ordering::Relaxed);

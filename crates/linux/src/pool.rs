@@ -140,7 +140,7 @@ impl Pool {
         if pages > old {
             sys::truncate(self.fd()?, pages * PAGE_SIZE as u64)?;
             for piece in old / PIECE_PAGES..=(pages - 1) / PIECE_PAGES {
-                self.direct.make(piece as usize);
+                self.direct.make(piece as usize).ok_or(HostError::NoMemory)?;
             }
             // Release: publishes the longer file and the table's places.
             self.pages.store(pages, Ordering::Release);

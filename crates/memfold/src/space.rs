@@ -140,7 +140,7 @@ impl Space {
     pub fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         let mm = self.inner.mm()?;
         self.check_range(offset, out.len() as u64)?;
-        let mut bytes = Box::new([0; PAGE_SIZE]);
+        let mut bytes = [0; PAGE_SIZE];
         let mut at = offset as usize;
         let mut rest = out;
         while !rest.is_empty() {

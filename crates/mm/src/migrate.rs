@@ -75,7 +75,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             Claim::Taken => Ok(place(self.homes.first(home).plus(page.0), Residence::Home(home))),
             Claim::NoRoom if no_record == NoRecord::Stop => Err(Stop::NoRoom),
             Claim::Occupied | Claim::NoRoom => {
-                let (to, pages) = self.homes.claim_loose();
+                let (to, pages) = self.homes.claim_loose().ok_or(Stop::NoRoom)?;
                 let place = place(to, Residence::Loose(to));
                 self.host.reserve_pool(pages)?;
                 Ok(place)
