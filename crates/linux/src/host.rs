@@ -321,16 +321,13 @@ impl Host for LinuxHost {
     }
 
     fn read_private(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
-        // A plain copy: the page is private and protected, so it is there (or swapped in by the kernel),
-        // nobody stores to it, and the copy raises no fault of ours. A system call would cost more than the
-        // copy.
-        self.page(space, page).copy_out(out);
-        Ok(())
+        // The page is private and protected, so it is there (or swapped in by the kernel) unless the program has emptied it,
+        // and nobody stores to it.
+        self.site.pages.read(self.page(space, page), out)
     }
 
     fn glance(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
-        self.look(space, page, Wanted::All).copy_out(out);
-        Ok(())
+        self.site.pages.read(self.look(space, page, Wanted::All), out)
     }
 
     fn resembles(&self, space: SpaceNo, page: PageNo, of: Twin) -> bool {
@@ -338,7 +335,8 @@ impl Host for LinuxHost {
     }
 
     fn resembles_zeros(&self, space: SpaceNo, page: PageNo) -> bool {
-        self.look(space, page, Wanted::Samples).samples() == [0; 2]
+        let samples = self.site.pages.samples(self.look(space, page, Wanted::Samples));
+        samples == Ok([0; 2])
     }
 
     fn is_twin(&self, space: SpaceNo, page: PageNo, of: Twin) -> Result<bool, HostError> {
@@ -351,7 +349,7 @@ impl Host for LinuxHost {
         if !self.site.pages.is_protected(span) {
             return Err(HostError::Unprotected);
         }
-        self.pool.write_span(span, to)
+        self.span_to_pool(span, to)
     }
 
     fn pool_write(&self, at: PoolPage, bytes: &PageBytes) -> Result<(), HostError> {

@@ -31,6 +31,7 @@ use memfold_mm::host::{HostError, Protection};
 use memfold_sync::{Mutex, Rank};
 
 use crate::fault::Delivery;
+use crate::keep::Kept;
 use crate::scan::{Pagemap, SCAN_PAGES, mask};
 use crate::span::Span;
 use crate::sys::{self, Errno};
@@ -57,6 +58,8 @@ pub(crate) struct Pages {
     // Immutable after build; each is guarded by the kernel.
     uffd: Arc<Uffd>,
     pub(crate) pagemap: Pagemap,
+    /// The process's memory as a file, where windows are not to be read in place (`reading.rs`).
+    memory: Option<Kept>,
     how: Break,
     // Atomic; set once:
     poison_used: AtomicBool,
@@ -64,7 +67,7 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    pub(crate) fn new(uffd: Arc<Uffd>, pagemap: Pagemap, delivery: Delivery) -> Self {
+    pub(crate) fn new(uffd: Arc<Uffd>, pagemap: Pagemap, memory: Option<Kept>, delivery: Delivery) -> Self {
         let how = match delivery {
             Delivery::InThread => Break::InPlace,
             Delivery::Thread => Break::ByRefill,
@@ -73,6 +76,7 @@ impl Pages {
         Self {
             uffd,
             pagemap,
+            memory,
             how,
             poison_used: AtomicBool::new(false),
             unpoisoned,
@@ -85,6 +89,10 @@ impl Pages {
 
     pub(crate) fn pagemap(&self) -> &Pagemap {
         &self.pagemap
+    }
+
+    pub(crate) fn memory(&self) -> Option<&Kept> {
+        self.memory.as_ref()
     }
 
     /// Shows the pool pages of `span`, stepping over pages that are there. An error means the first

@@ -68,6 +68,14 @@ fn offset(page: PoolPage) -> u64 {
     page.0 * PAGE_SIZE as u64
 }
 
+/// What the kernel says of memory of ours that it could not read: a page of a window that is not there.
+fn unreadable(errno: Errno) -> HostError {
+    match errno.0 {
+        libc::EFAULT => HostError::Emptied,
+        _ => errno.into(),
+    }
+}
+
 impl Pool {
     /// An empty pool; `dumped`: its pages are part of core dumps; `most_tables`: how many page tables its direct mappings
     /// may fill.
@@ -158,7 +166,7 @@ impl Pool {
         }
     }
 
-    /// Writes the memory of `from`, which is readable without a fault, to the pages from `to` on.
+    /// Writes the memory of `from`, which is readable without waiting, to the pages from `to` on.
     pub(crate) fn write_span(&self, from: Span, to: PoolPage) -> Result<(), HostError> {
         let (mut rest, mut at) = (from, to);
         while !rest.is_empty() {
@@ -170,10 +178,10 @@ impl Pool {
             // A short write stands at a page border, or the machine has no memory for the next page.
             let pages = match mapped {
                 Some(pages) => pages,
-                None if self.by_mapping => {
-                    sys::write_span_at(self.fd()?, rest.head(1), offset(at))? / PAGE_SIZE
+                None => {
+                    let now = if self.by_mapping { rest.head(1) } else { rest };
+                    sys::write_span_at(self.fd()?, now, offset(at)).map_err(unreadable)? / PAGE_SIZE
                 }
-                None => sys::write_span_at(self.fd()?, rest, offset(at))? / PAGE_SIZE,
             };
             if pages == 0 {
                 return Err(HostError::NoMemory);
@@ -196,7 +204,7 @@ impl Pool {
             Progress::All => Ok(Some(here)),
             Progress::Part(done) => Ok(Some(done)),
             Progress::Exists => Ok(None),
-            Progress::Refused(errno) => Err(errno.into()),
+            Progress::Refused(errno) => Err(unreadable(errno)),
         }
     }
 

@@ -7,7 +7,7 @@
 //! touch a window while we hold locks. The error code is kept. It is entered by an
 //! instruction that touched a window, so the interrupted code holds no lock of ours, and it takes what
 //! locks it needs like any other caller. The window is found without a lock (`table.rs`); a signal that is
-//! not ours goes to the previous handler (`chain.rs`).
+//! not ours goes to the previous handler (`chain.rs`). A fault of the host's own read of a window ends that read (`guard.rs`).
 //!
 //! A fault that failed: of guest code, it goes on to the SIGSEGV handler, whose runtime makes a trap of it.
 //! Of other code (a runtime's own `memory.copy`), which nobody could stop in the middle, the sink says what becomes of it:
@@ -22,6 +22,7 @@ use crate::again;
 use crate::chain;
 use crate::context::{Interrupted, interrupted};
 use crate::fault::{FaultReply, FaultSink, LostReply, ask};
+use crate::guard;
 use crate::guest;
 use crate::stack;
 use crate::sys::signal::{self, Action};
@@ -61,6 +62,10 @@ unsafe extern "C" fn on_sigbus(_: c_int, info: *mut siginfo_t, context: *mut c_v
         // SAFETY: the kernel calls this with a signal's information and machine state.
         let (code, addr, machine) =
             unsafe { ((*info).si_code, (*info).si_addr() as usize, interrupted(context)) };
+        // SAFETY: the machine state of this handler.
+        if code == BUS_ADRERR && unsafe { guard::end_reading(addr, context) } {
+            return;
+        }
         let mut verdict = Verdict::NotOurs;
         let mut work = || verdict = decide(code, addr, machine);
         // SAFETY: the machine state of this handler.

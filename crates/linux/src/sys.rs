@@ -114,6 +114,20 @@ pub(crate) fn read_at(fd: BorrowedFd<'_>, out: &mut [u8], at: u64) -> Result<usi
     .map(|n| n as usize)
 }
 
+/// Reads memory of this process through its file; how many bytes came. What a userfaultfd would have to fill is an error.
+pub(crate) fn read_memory(memory: BorrowedFd<'_>, out: &mut [u8], addr: usize) -> Result<usize, Errno> {
+    // SAFETY: the kernel writes at most `out.len()` bytes into a live, exclusive slice.
+    restarted(|| unsafe {
+        libc::pread(
+            memory.as_raw_fd(),
+            out.as_mut_ptr().cast(),
+            out.len(),
+            addr as libc::off_t,
+        ) as i64
+    })
+    .map(|n| n as usize)
+}
+
 /// Frees the file's pages in the range; the length stays.
 pub(crate) fn punch(fd: BorrowedFd<'_>, at: u64, len: u64) -> Result<(), Errno> {
     refuse(Call::Punch)?;

@@ -136,6 +136,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         if !st.alive {
             return Err(Stop::Fault(crate::space::FaultError::NoSuchSpace(parent)));
         }
+        self.take_note(parent, &mut st);
         if let Some(failure) = st.failure {
             return Err(Stop::Fault(failure));
         }

@@ -13,6 +13,7 @@ mod budget;
 mod check;
 mod digest;
 mod drop;
+mod emptied;
 mod fault;
 mod fork;
 pub mod frame;

@@ -94,7 +94,8 @@ impl<H: Host, S: Store> Mm<H, S> {
         no_record: NoRecord,
     ) -> Result<(), Stop> {
         let place = self.place_for(home, page, locked.no, no_record)?;
-        self.host.copy_to_pool(no, Run::one(page), place.to)?;
+        let copied = self.host.copy_to_pool(no, Run::one(page), place.to);
+        copied.inspect_err(|&error| self.hear_of_emptied(locked, page, error))?;
         place.keep(locked);
         self.spaces.get(no.0).unlend();
         Ok(())
