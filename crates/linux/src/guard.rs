@@ -1,10 +1,11 @@
-//! Reads of windows by the host itself, which may find a page that the program has emptied.
+//! Accesses of the host itself to windows, which may find a page that the program has emptied.
 //!
 //! The host reads pages in their windows under the manager's locks, when it knows them to be there. A fault in the middle would be
 //! answered by the manager, in this very thread (in-thread delivery), which would wait for locks that this thread holds. So a
-//! thread says that it is inside such a read, and the SIGBUS handler ends the read instead of answering the fault: the thread goes on
-//! behind it. A few words of each thread; no lock. With a handler thread no signal comes, and memory is read by a
-//! system call that never waits (`reading.rs`).
+//! thread says that it is inside such an access, and the SIGBUS handler ends that instead of answering the fault: the thread goes on
+//! behind it. Stores to pinned pages, which hold no locks, are ended likewise: the library returns an error where a program gets a
+//! signal. A few words of each thread; no lock. With a handler thread a load gets no signal but waits, so memory is read by a
+//! system call that never does (`reading.rs`).
 
 use std::cell::Cell;
 use std::sync::atomic::{Ordering, compiler_fence};
@@ -12,15 +13,15 @@ use std::sync::atomic::{Ordering, compiler_fence};
 use libc::c_void;
 
 use crate::context::{self, Recovery};
-use crate::table;
 
 thread_local! {
     /// Where this thread goes on; null when it is inside no read.
     static INSIDE: Cell<*const Recovery> = const { Cell::new(std::ptr::null()) };
 }
 
-/// Reads windows; `None` when a page was not there. `read` only reads: nothing that it holds is dropped when it is ended.
-pub(crate) fn reading<R: Copy>(mut read: impl FnMut() -> R) -> Option<R> {
+/// Loads from windows, or stores to them; `None` when a page was not there. Nothing that `access` holds is dropped when it is ended,
+/// and it has no state of its own that could be halfway changed.
+pub(crate) fn accessing<R: Copy>(mut access: impl FnMut() -> R) -> Option<R> {
     extern "C" fn call<F: FnMut()>(work: *mut c_void) {
         // SAFETY: the pointer that is passed below, exclusive meanwhile.
         unsafe { (*work.cast::<F>())() }
@@ -31,31 +32,30 @@ pub(crate) fn reading<R: Copy>(mut read: impl FnMut() -> R) -> Option<R> {
         let before = INSIDE.replace(recovery);
         // The handler runs in this thread.
         compiler_fence(Ordering::SeqCst);
-        // SAFETY: `work` returns or is ended, and has nothing to undo, by the word of `reading`.
+        // SAFETY: `work` returns or is ended, and has nothing to undo, by the word of `accessing`.
         let ended = unsafe { context::call_guarded(call::<F>, std::ptr::from_mut(work).cast(), recovery) };
         compiler_fence(Ordering::SeqCst);
         INSIDE.set(before);
         ended
     }
     let mut result = None;
-    let ended = run(&mut || result = Some(read()));
+    let ended = run(&mut || result = Some(access()));
     if ended { None } else { result }
 }
 
-/// Ends the read that this thread is inside of, if it is, and the fault is one of a window. For the SIGBUS handler.
+/// Whether this thread is inside such an access. For the SIGBUS handler.
+pub(crate) fn is_inside() -> bool {
+    !INSIDE.get().is_null()
+}
+
+/// Ends the access that this thread is inside of. For the SIGBUS handler.
 ///
 /// # Safety
-/// `context` is the third argument of that handler, which is running.
-pub(crate) unsafe fn end_reading(addr: usize, context: *mut c_void) -> bool {
-    let inside = INSIDE.get();
-    // SAFETY: null, or a place on the stack of `reading`, which waits for this thread's read.
-    let Some(recovery) = (unsafe { inside.as_ref() }) else {
-        return false;
-    };
-    let ours = table::enter(addr).is_some();
-    if ours {
-        // SAFETY: the caller's word; this thread's read has faulted.
+/// `context` is the third argument of that handler, which is running, of a fault of that access.
+pub(crate) unsafe fn end(context: *mut c_void) {
+    // SAFETY: null, or a place on the stack of `accessing`, which waits for this thread's access.
+    if let Some(recovery) = unsafe { INSIDE.get().as_ref() } {
+        // SAFETY: the caller's word.
         unsafe { context::recover(context, recovery) };
     }
-    ours
 }

@@ -9,7 +9,7 @@
 use memfold_mm::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, SpaceNo};
 use memfold_mm::host::{HostError, SAMPLES, Twin};
 
-use crate::guard::reading;
+use crate::guard::accessing;
 use crate::host::LinuxHost;
 use crate::keep::Kept;
 use crate::pages::Pages;
@@ -25,7 +25,7 @@ impl Pages {
     /// The bytes of a page.
     pub(crate) fn read(&self, page: Span, out: &mut PageBytes) -> Result<(), HostError> {
         match self.memory() {
-            None => reading(|| page.copy_out(out)).ok_or(HostError::Emptied),
+            None => accessing(|| page.copy_out(out)).ok_or(HostError::Emptied),
             Some(memory) => read_by_call(memory, page.addr(), out),
         }
     }
@@ -33,7 +33,7 @@ impl Pages {
     /// A word of each half of a page.
     pub(crate) fn samples(&self, page: Span) -> Result<[u64; 2], HostError> {
         let Some(memory) = self.memory() else {
-            return reading(|| page.samples()).ok_or(HostError::Emptied);
+            return accessing(|| page.samples()).ok_or(HostError::Emptied);
         };
         let mut bytes = [0; STRETCH];
         read_by_call(memory, page.addr() + SAMPLES[0], &mut bytes)?;
@@ -44,7 +44,7 @@ impl Pages {
     fn equals(&self, page: Span, other: Other) -> Result<bool, HostError> {
         let Some(memory) = self.memory() else {
             let other = other.addr();
-            return reading(|| page.equals(other)).ok_or(HostError::Emptied);
+            return accessing(|| page.equals(other)).ok_or(HostError::Emptied);
         };
         let mut bytes = [0; PAGE_SIZE];
         read_by_call(memory, page.addr(), &mut bytes)?;

@@ -7,7 +7,7 @@
 //! touch a window while we hold locks. The error code is kept. It is entered by an
 //! instruction that touched a window, so the interrupted code holds no lock of ours, and it takes what
 //! locks it needs like any other caller. The window is found without a lock (`table.rs`); a signal that is
-//! not ours goes to the previous handler (`chain.rs`). A fault of the host's own read of a window ends that read (`guard.rs`).
+//! not ours goes to the previous handler (`chain.rs`). A fault of the host's own access to a window ends that access (`guard.rs`).
 //!
 //! A fault that failed: of guest code, it goes on to the SIGSEGV handler, whose runtime makes a trap of it.
 //! Of other code (a runtime's own `memory.copy`), which nobody could stop in the middle, the sink says what becomes of it:
@@ -63,7 +63,7 @@ unsafe extern "C" fn on_sigbus(_: c_int, info: *mut siginfo_t, context: *mut c_v
         let (code, addr, machine) =
             unsafe { ((*info).si_code, (*info).si_addr() as usize, interrupted(context)) };
         // SAFETY: the machine state of this handler.
-        if code == BUS_ADRERR && unsafe { guard::end_reading(addr, context) } {
+        if unsafe { ends_access(code, addr, context) } {
             return;
         }
         let mut verdict = Verdict::NotOurs;
@@ -89,6 +89,28 @@ unsafe extern "C" fn on_sigbus(_: c_int, info: *mut siginfo_t, context: *mut c_v
     });
 }
 
+/// Ends the host's own access to a window, if the fault is one of that.
+///
+/// # Safety
+/// The machine state is that of the handler that is running.
+unsafe fn ends_access(code: c_int, addr: usize, context: *mut c_void) -> bool {
+    if !guard::is_inside() {
+        return false;
+    }
+    let ours = |inside: Inside| code == BUS_ADRERR || is_poison(code, &inside);
+    let ends = table::enter(addr).is_some_and(ours);
+    if ends {
+        // SAFETY: the caller's word; this thread's access has faulted.
+        unsafe { guard::end(context) };
+    }
+    ends
+}
+
+/// Whether a fault is one of a page that we have poisoned; otherwise the machine itself may have lost it.
+fn is_poison(code: c_int, inside: &Inside) -> bool {
+    code == BUS_MCEERR_AR && inside.site().pages.poison_used()
+}
+
 /// What becomes of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
@@ -111,7 +133,7 @@ fn decide(code: c_int, addr: usize, machine: Interrupted) -> Verdict {
         return Verdict::NotOurs;
     };
     sink = inside.site().sink();
-    if code == BUS_MCEERR_AR && !inside.site().pages.poison_used() {
+    if code == BUS_MCEERR_AR && !is_poison(code, &inside) {
         // The machine itself has lost the page.
         return Verdict::NotOurs;
     }

@@ -157,7 +157,7 @@ impl Space {
     /// Copies bytes in.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`], with nothing written; [`Error::Fault`] when there is no room for a page: those
+    /// [`Error::OutOfRange`], with nothing written; [`Error::Fault`] when there is no room for a page, or it is lost: those
     /// before it are written.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         let mm = self.inner.mm()?;
@@ -169,8 +169,13 @@ impl Space {
             let (now, later) = rest.split_at(rest.len().min(PAGE_SIZE - start));
             let page = Run::one(PageNo((at / PAGE_SIZE) as u32));
             mm.pin(self.no, page)?;
-            mm.host().write_pinned(self.no, page.first, start, now);
+            let written = mm.host().write_pinned(self.no, page.first, start, now);
             mm.unpin(self.no, page);
+            if let Err(source) = written {
+                mm.lost(self.no, page.first);
+                let (space, page) = (self.no, page.first);
+                return Err(Failure::Host { space, page, source }.into());
+            }
             at += now.len();
             rest = later;
         }

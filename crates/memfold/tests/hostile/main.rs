@@ -6,6 +6,7 @@
 mod child;
 mod cost;
 mod descriptors;
+mod emptied;
 mod filter;
 mod forks;
 mod ksm;
