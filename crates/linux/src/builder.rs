@@ -113,6 +113,9 @@ impl Builder {
         let pool =
             Pool::new(&holder, fence, self.core_dumps, self.direct_tables).map_err(|errno| match errno {
                 Errno(libc::EOPNOTSUPP) => OpenError::HugePool,
+                Errno(libc::EFBIG) => OpenError::FileLimit {
+                    bytes: sys::open::limit(sys::open::Limit::FileSize).unwrap_or(u64::MAX),
+                },
                 errno => refused("a memory file")(errno),
             })?;
         sigbus::install().map_err(refused("the SIGBUS handler"))?;

@@ -20,7 +20,7 @@ use crate::fault::Site;
 use crate::guard::accessing;
 use crate::keep::Keeper;
 use crate::ksm::Ksm;
-use crate::limits::refused;
+use crate::limits::{no_record, page_refused, refused};
 use crate::lineage::{Lineage, Own};
 use crate::pages::Shown;
 use crate::pagetables::{self, TABLE_PAGES};
@@ -167,7 +167,7 @@ impl Host for LinuxHost {
         if space.0 as usize >= Sparse::<AtomicU32>::PLACES {
             return Err(HostError::NoMemory);
         }
-        let place = self.windows.make(space.0 as usize).ok_or(HostError::NoMemory)?;
+        let place = self.windows.make(space.0 as usize).ok_or_else(no_record)?;
         // Relaxed: only this call and `close` write the place, and they do not overlap.
         assert!(
             place.load(Ordering::Relaxed) == 0,
@@ -193,7 +193,7 @@ impl Host for LinuxHost {
         };
         let Some(number) = table::open(&opening) else {
             self.abandon(slot);
-            return Err(HostError::NoMemory);
+            return Err(no_record());
         };
         // Release: publishes the record to the space's users.
         place.store(number.to_number() + 1, Ordering::Release);
@@ -318,7 +318,8 @@ impl Host for LinuxHost {
     fn protect(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
         if self.ksm.opted_in() {
             // The process may have opted out and in again meanwhile.
-            sys::unmergeable(self.record(space).slot())?;
+            let slot = self.record(space).slot();
+            sys::unmergeable(slot).map_err(page_refused("madvise(MADV_UNMERGEABLE)"))?;
         }
         self.site.pages.protect(self.span(space, run), Stores::Fault)
     }

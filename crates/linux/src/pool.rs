@@ -24,6 +24,7 @@ use memfold_mm::host::HostError;
 use memfold_sync::{Mutex, Rank};
 
 use crate::keep::{Holder, Kept};
+use crate::limits::{no_record, page_refused};
 use crate::span::{self, Span};
 use crate::sparse::Sparse;
 use crate::sys::{self, Errno};
@@ -68,12 +69,17 @@ fn offset(page: PoolPage) -> u64 {
     page.0 * PAGE_SIZE as u64
 }
 
-/// What the kernel says of memory of ours that it could not read: a page of a window that is not there.
-fn unreadable(errno: Errno) -> HostError {
-    match errno.0 {
+/// The error of a call that reads memory of ours: a page of a window may not be there.
+fn unreadable(call: &'static str) -> impl Fn(Errno) -> HostError {
+    move |errno| match errno.0 {
         libc::EFAULT => HostError::Emptied,
-        _ => errno.into(),
+        _ => page_refused(call)(errno),
     }
+}
+
+/// The error of a write of which less was taken than a page: there was no memory for the next.
+fn cut_short() -> HostError {
+    page_refused("pwrite")(Errno(libc::ENOMEM))
 }
 
 impl Pool {
@@ -106,8 +112,7 @@ impl Pool {
     /// Writes a page, where there would be room for a huge one, and asks the kernel what the file holds now.
     fn holds_what_is_written(&self) -> Result<bool, Errno> {
         let trial = |error| match error {
-            HostError::NoMemory => Errno(libc::ENOMEM),
-            HostError::Os(code) => Errno(code),
+            HostError::Call { code, .. } => Errno(code),
             _ => Errno(libc::EIO),
         };
         self.reserve(TRIAL_PAGES).map_err(trial)?;
@@ -125,6 +130,15 @@ impl Pool {
     /// The file, which is ours at this moment: what is written is never somebody else's. One `fstat`.
     pub(crate) fn fd(&self) -> Result<BorrowedFd<'_>, Errno> {
         self.fd.checked()
+    }
+
+    /// Makes a call on the file, whose error names it.
+    fn call<'a, R>(
+        &'a self,
+        call: &'static str,
+        make: impl FnOnce(BorrowedFd<'a>) -> Result<R, Errno>,
+    ) -> Result<R, HostError> {
+        self.fd().and_then(make).map_err(page_refused(call))
     }
 
     /// Its descriptors: the fence's (which may be the host's as well) and the file's.
@@ -146,9 +160,9 @@ impl Pool {
         // Relaxed: changed only under the lock that is held.
         let old = self.pages.load(Ordering::Relaxed);
         if pages > old {
-            sys::truncate(self.fd()?, pages * PAGE_SIZE as u64)?;
+            self.call("ftruncate", |fd| sys::truncate(fd, pages * PAGE_SIZE as u64))?;
             for piece in old / PIECE_PAGES..=(pages - 1) / PIECE_PAGES {
-                self.direct.make(piece as usize).ok_or(HostError::NoMemory)?;
+                self.direct.make(piece as usize).ok_or_else(no_record)?;
             }
             // Release: publishes the longer file and the table's places.
             self.pages.store(pages, Ordering::Release);
@@ -160,9 +174,9 @@ impl Pool {
         if self.by_mapping && self.write_by_mapping(bytes.as_ptr() as usize, 1, at)?.is_some() {
             return Ok(());
         }
-        match sys::write_at(self.fd()?, bytes, offset(at))? {
+        match self.call("pwrite", |fd| sys::write_at(fd, bytes, offset(at)))? {
             PAGE_SIZE => Ok(()),
-            _ => Err(HostError::NoMemory),
+            _ => Err(cut_short()),
         }
     }
 
@@ -180,11 +194,12 @@ impl Pool {
                 Some(pages) => pages,
                 None => {
                     let now = if self.by_mapping { rest.head(1) } else { rest };
-                    sys::write_span_at(self.fd()?, now, offset(at)).map_err(unreadable)? / PAGE_SIZE
+                    let write = |fd| sys::write_span_at(fd, now, offset(at));
+                    self.fd().and_then(write).map_err(unreadable("pwrite"))? / PAGE_SIZE
                 }
             };
             if pages == 0 {
-                return Err(HostError::NoMemory);
+                return Err(cut_short());
             }
             (rest, at) = (rest.skip(pages), PoolPage(at.0 + pages as u64));
         }
@@ -196,7 +211,7 @@ impl Pool {
     fn write_by_mapping(&self, from: usize, pages: usize, to: PoolPage) -> Result<Option<usize>, HostError> {
         let here = (PIECE_PAGES - to.0 % PIECE_PAGES).min(pages as u64) as usize;
         let Some(target) = self.direct(to) else {
-            return Err(HostError::NoMemory);
+            return Err(page_refused("mmap of the pool")(Errno(libc::ENOMEM)));
         };
         // SAFETY: pages of a direct mapping, which lives while somebody writes a page of it (see the header).
         let target = unsafe { Span::new(target, here * PAGE_SIZE) };
@@ -204,14 +219,14 @@ impl Pool {
             Progress::All => Ok(Some(here)),
             Progress::Part(done) => Ok(Some(done)),
             Progress::Exists => Ok(None),
-            Progress::Refused(errno) => Err(unreadable(errno)),
+            Progress::Refused(errno) => Err(unreadable("userfaultfd's UFFDIO_COPY")(errno)),
         }
     }
 
     pub(crate) fn read(&self, at: PoolPage, out: &mut PageBytes) -> Result<(), HostError> {
-        match sys::read_at(self.fd()?, out, offset(at))? {
+        match self.call("pread", |fd| sys::read_at(fd, out, offset(at)))? {
             PAGE_SIZE => Ok(()),
-            _ => Err(HostError::Os(libc::EIO)),
+            _ => Err(page_refused("pread")(Errno(libc::EIO))),
         }
     }
 
@@ -247,7 +262,7 @@ impl Pool {
 
     /// Bytes of memory that the pool holds.
     pub(crate) fn held(&self) -> Result<u64, HostError> {
-        Ok(sys::held(self.fd()?)?)
+        self.call("fstat", sys::held)
     }
 }
 

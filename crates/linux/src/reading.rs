@@ -12,6 +12,7 @@ use memfold_mm::host::{HostError, SAMPLES, Twin};
 use crate::guard::accessing;
 use crate::host::LinuxHost;
 use crate::keep::Kept;
+use crate::limits::page_refused;
 use crate::pages::Pages;
 use crate::span::{Span, Wanted};
 use crate::sys::{self, Errno};
@@ -73,10 +74,11 @@ impl Other {
 /// Reads memory of this process, through its file.
 fn read_by_call(memory: &Kept, addr: usize, out: &mut [u8]) -> Result<(), HostError> {
     for _ in 0..TRIES {
-        match sys::read_memory(memory.checked()?, out, addr) {
+        let read = |memory| sys::read_memory(memory, out, addr);
+        match memory.checked().and_then(read) {
             Ok(count) if count == out.len() => return Ok(()),
             Ok(_) | Err(Errno(libc::EIO | libc::EFAULT | libc::ENOMEM)) => sys::yield_now(),
-            Err(errno) => return Err(errno.into()),
+            Err(errno) => return Err(page_refused("pread")(errno)),
         }
     }
     Err(HostError::Emptied)

@@ -13,7 +13,6 @@ pub(crate) mod tables;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::{c_int, c_void};
-use memfold_mm::host::HostError;
 
 use crate::inject::{Call, refuse};
 use crate::span::Span;
@@ -26,17 +25,6 @@ impl Errno {
     /// The calling thread's last error code.
     pub(crate) fn last() -> Self {
         Self(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
-    }
-}
-
-impl From<Errno> for HostError {
-    fn from(errno: Errno) -> Self {
-        match errno.0 {
-            libc::ENOMEM | libc::ENOSPC | libc::EDQUOT => Self::NoMemory,
-            // No descriptor but ours is ever named, so the program has closed it.
-            libc::EBADF => Self::Closed,
-            code => Self::Os(code),
-        }
     }
 }
 

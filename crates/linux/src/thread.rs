@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use memfold_mm::addr::Access;
-use memfold_mm::host::HostError;
 
 use crate::abi;
 use crate::again;
 use crate::fault::{FaultReply, Site, ask};
 use crate::keep::{Holder, Kept};
+use crate::limits::page_refused;
 use crate::sys::{self, Errno};
 use crate::table;
 
@@ -121,7 +121,7 @@ fn serve(site: &Site, bell: &Bell) {
             Ok(count) => count,
             Err(errno) => {
                 // Only where it has no table of its own, and the program has closed the descriptor. Threads wait for us.
-                eprintln!("faults cannot be read any more: {}", HostError::from(errno));
+                eprintln!("faults cannot be read any more: {}", page_refused("read")(errno));
                 std::process::abort();
             }
         };

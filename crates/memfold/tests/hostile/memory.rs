@@ -213,10 +213,31 @@ fn a_file_limit() {
             reserve: 256 * MIB,
         };
         let made: Vec<_> = (0..6).map(|_| memory.create(size)).collect();
-        println!("{:?}", made.iter().find_map(|space| space.as_ref().err()));
+        let error = made.iter().find_map(|space| space.as_ref().err());
+        let error = error.expect("six quarters").to_string();
+        assert!(error.contains("ftruncate was refused (error 27)"), "{error}");
+        assert!(
+            error.contains("file-size limit (ulimit -f, RLIMIT_FSIZE)"),
+            "{error}"
+        );
         let fine = made.iter().filter(|space| space.is_ok()).count();
         assert!((2..=4).contains(&fine), "{fine} spaces of a quarter");
         assert_eq!(memory.check(), Ok(()));
+        let limit = libc::rlimit {
+            rlim_cur: 1 << 20,
+            rlim_max: 1 << 20,
+        };
+        // SAFETY: as above.
+        let set = unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) };
+        assert_eq!(set, 0);
+        let error = Memory::builder()
+            .build()
+            .expect_err("no room for a pool")
+            .to_string();
+        assert!(
+            error.contains("ulimit -f, RLIMIT_FSIZE, which is 1048576 bytes"),
+            "{error}"
+        );
     });
 }
 
