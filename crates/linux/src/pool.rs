@@ -11,13 +11,14 @@
 //! A process that locks or populates all its memory (`mlockall`) must not fill the holes of the file through a direct
 //! mapping: so that is fenced by a userfaultfd, by which touching a hole is an error. And the pool is made of single
 //! pages, whatever the machine's setting about huge ones: where a page written by position turns out to hold more than a
-//! page (tried when the pool is made), pages are written into the direct mappings, which never get huge ones.
+//! page (tried when the pool is made; who compares the account with the kernel's count later may also say so), pages are written into the
+//! direct mappings, which never get huge ones.
 
 mod direct;
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use memfold_mm::addr::{PAGE_SIZE, PageBytes, PoolPage};
 use memfold_mm::host::HostError;
@@ -52,8 +53,9 @@ pub(crate) struct Pool {
     fd: Kept,
     /// Turns holes of direct mappings into errors.
     fence: Arc<Uffd>,
+    // Atomic: set once, by `new` or when the pool turns out to hold more than was written.
+    by_mapping: AtomicBool,
     // Immutable after `new`:
-    by_mapping: bool,
     dumped: bool,
     // Atomic; only grows, under `changing`.
     pages: AtomicU64,
@@ -91,10 +93,10 @@ impl Pool {
         dumped: bool,
         most_tables: u32,
     ) -> Result<Self, Errno> {
-        let mut pool = Self {
+        let pool = Self {
             fd: Kept::new(sys::open::memfd()?, holder)?,
             fence,
-            by_mapping: false,
+            by_mapping: AtomicBool::new(false),
             dumped,
             pages: AtomicU64::new(0),
             direct: Sparse::new(),
@@ -102,11 +104,15 @@ impl Pool {
             most_tables,
             changing: Mutex::new(Rank::Host, ()),
         };
-        pool.by_mapping = !pool.holds_what_is_written()?;
-        if pool.by_mapping && !pool.holds_what_is_written()? {
-            return Err(Errno(libc::EOPNOTSUPP));
+        if pool.holds_what_is_written()? {
+            return Ok(pool);
         }
-        Ok(pool)
+        pool.write_by_mappings();
+        if pool.holds_what_is_written()? {
+            Ok(pool)
+        } else {
+            Err(Errno(libc::EOPNOTSUPP))
+        }
     }
 
     /// Writes a page, where there would be room for a huge one, and asks the kernel what the file holds now.
@@ -124,7 +130,14 @@ impl Pool {
 
     /// Whether pages are written through mappings, because the file would get huge ones otherwise.
     pub(crate) fn is_by_mapping(&self) -> bool {
-        self.by_mapping
+        // Relaxed: either way is right at any time.
+        self.by_mapping.load(Ordering::Relaxed)
+    }
+
+    /// From now on pages are written through mappings.
+    pub(crate) fn write_by_mappings(&self) {
+        // Relaxed: as above.
+        self.by_mapping.store(true, Ordering::Relaxed);
     }
 
     /// The file, which is ours at this moment: what is written is never somebody else's. One `fstat`.
@@ -171,7 +184,7 @@ impl Pool {
     }
 
     pub(crate) fn write(&self, at: PoolPage, bytes: &PageBytes) -> Result<(), HostError> {
-        if self.by_mapping && self.write_by_mapping(bytes.as_ptr() as usize, 1, at)?.is_some() {
+        if self.is_by_mapping() && self.write_by_mapping(bytes.as_ptr() as usize, 1, at)?.is_some() {
             return Ok(());
         }
         match self.call("pwrite", |fd| sys::write_at(fd, bytes, offset(at)))? {
@@ -183,8 +196,9 @@ impl Pool {
     /// Writes the memory of `from`, which is readable without waiting, to the pages from `to` on.
     pub(crate) fn write_span(&self, from: Span, to: PoolPage) -> Result<(), HostError> {
         let (mut rest, mut at) = (from, to);
+        let by_mapping = self.is_by_mapping();
         while !rest.is_empty() {
-            let mapped = if self.by_mapping {
+            let mapped = if by_mapping {
                 self.write_by_mapping(rest.addr(), rest.pages(), at)?
             } else {
                 None
@@ -193,7 +207,7 @@ impl Pool {
             let pages = match mapped {
                 Some(pages) => pages,
                 None => {
-                    let now = if self.by_mapping { rest.head(1) } else { rest };
+                    let now = if by_mapping { rest.head(1) } else { rest };
                     let write = |fd| sys::write_span_at(fd, now, offset(at));
                     self.fd().and_then(write).map_err(unreadable("pwrite"))? / PAGE_SIZE
                 }

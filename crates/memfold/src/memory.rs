@@ -28,8 +28,14 @@ pub(crate) struct Inner {
     merger: OnceLock<Merger>,
     merging: Merging,
     on_loss: OnLoss,
+    /// Found at building.
     warnings: Vec<Warning>,
+    /// Found since; once.
+    huge: OnceLock<Warning>,
 }
+
+/// Bytes of the pool that the kernel may count beyond the account: pages that are moving, as two numbers are read one after the other.
+const POOL_SLACK: u64 = 2 << 20;
 
 impl Inner {
     pub fn new(
@@ -45,6 +51,7 @@ impl Inner {
             merging,
             on_loss,
             warnings,
+            huge: OnceLock::new(),
         }
     }
 
@@ -76,6 +83,22 @@ impl Inner {
     /// Frees tables that are not in use, when nobody is in the manager.
     pub fn give_back(&self) {
         self.mm.give_back();
+    }
+
+    /// Bytes of the pool as the kernel counts them. Where that is more than what is charged, the machine makes huge pages since the
+    /// memory was built: that is said, once.
+    pub fn pool_bytes(&self, mm: &Mm<LinuxHost, CompressedStore>) -> u64 {
+        let before = mm.usage().pool;
+        let held = mm.host().pool_bytes().unwrap_or(0);
+        let charged = before.max(mm.usage().pool);
+        if held > charged + POOL_SLACK && self.huge.get().is_none() {
+            mm.host().keep_pages_single();
+            let warning = Warning::HugePool { held, charged };
+            if self.huge.set(warning).is_ok() {
+                warning.log();
+            }
+        }
+        held
     }
 
     /// Looks after what the machine may have done to windows: now and then, from the background threads.
@@ -199,10 +222,14 @@ impl Memory {
         MemoryBuilder::default()
     }
 
-    /// What was found at building that may go wrong later: for a log, or for people.
+    /// What may go wrong later: what was found at building, and what was found since or is found now. For people; each was also
+    /// an event of `tracing` (target `memfold`) when it was found.
     #[must_use]
-    pub fn warnings(&self) -> &[Warning] {
-        &self.0.warnings
+    pub fn warnings(&self) -> Vec<Warning> {
+        if let Ok(mm) = self.0.mm() {
+            self.0.pool_bytes(&mm);
+        }
+        self.0.warnings.iter().chain(self.0.huge.get()).copied().collect()
     }
 
     /// A new space of zeros. Its pages are never shared with those of other spaces but its forks.

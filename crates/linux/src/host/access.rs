@@ -59,4 +59,10 @@ impl LinuxHost {
     pub fn pool_bytes(&self) -> Result<u64, HostError> {
         self.pool.held()
     }
+
+    /// The pool was found to hold more than what was written to it, since the machine has begun to make huge pages in files: from
+    /// now on pages are written so that they stay single, which takes a little longer. Any thread; never in a fault.
+    pub fn keep_pages_single(&self) {
+        self.pool.write_by_mappings();
+    }
 }
