@@ -81,7 +81,8 @@ impl MemoryBuilder {
         self
     }
 
-    /// Whether a thread of memfold's reclaims ahead of need. It does by default, when there is a budget.
+    /// Whether a thread of memfold's reclaims ahead of need. It does by default, when there is a budget. It sleeps, without a clock,
+    /// until a fault or an operation finds the budget low.
     #[must_use]
     pub fn background(mut self, background: bool) -> Self {
         self.background = background;

@@ -7,7 +7,7 @@
 use crate::build::MemoryBuilder;
 use crate::error::Error;
 use crate::manager::{Entered, Manager};
-use crate::merger::{Merger, STEP_PAGES};
+use crate::merger::{Found, Merger, STEP_PAGES};
 use crate::reclaimer::Reclaimer;
 use crate::space::{Space, SpaceSize};
 use crate::stats::MemoryStats;
@@ -80,9 +80,29 @@ impl Inner {
         }
     }
 
-    /// Frees tables that are not in use, when nobody is in the manager.
-    pub fn give_back(&self) {
-        self.mm.give_back();
+    /// A space has ended, or could not: frees tables that are not in use, when nobody is in the manager. What could not be done now
+    /// the reclaimer does later.
+    pub fn ended(&self) {
+        let left = self.mm.give_back() || self.mm.enter().doomed() != 0;
+        if let Some(reclaimer) = self.reclaimer.get().filter(|_| left) {
+            reclaimer.wake();
+        }
+    }
+
+    /// Something was done that may have used memory, or made pages equal: wakes who sleeps until then, and has work now. A few
+    /// loads; async-signal-safe.
+    pub fn done(&self, mm: &Mm<LinuxHost, CompressedStore>) {
+        if let Some(reclaimer) = self.reclaimer.get().filter(|_| mm.wants_reclaim()) {
+            reclaimer.wake();
+        }
+        if let Some(merger) = self.merger.get() {
+            merger.note();
+        }
+    }
+
+    /// The merger, if there is one.
+    pub fn merger(&self) -> Option<&Merger> {
+        self.merger.get()
     }
 
     /// Bytes of the pool as the kernel counts them. Where that is more than what is charged, the machine makes huge pages since the
@@ -101,7 +121,8 @@ impl Inner {
         held
     }
 
-    /// Looks after what the machine may have done to windows: now and then, from the background threads.
+    /// Looks after what the machine may have done to windows. Nobody does so by the clock: the background threads when they work,
+    /// evictions that were asked for, checks; and each opening of a window asks by itself.
     pub fn watch(&self) {
         let mm = self.mm.enter();
         if mm.host().watch_ksm() {
@@ -115,6 +136,7 @@ impl Inner {
         if mm.host().suspects_ksm() {
             mm.audit();
         }
+        self.done(&mm);
     }
 
     /// Lets faults arrive, and starts the reclaimer if it is wanted.
@@ -133,16 +155,27 @@ impl Inner {
         }
     }
 
-    /// The merger's work: one step. Whether there is anything to merge at all.
-    pub fn merge_step(&self) -> bool {
+    /// The merger's work: one step.
+    pub fn merge_step(&self) -> Found {
         self.watch();
         let merger = self.merger.get();
         let _working = merger.map(Merger::pause);
-        let step = self.mm.enter().merge(STEP_PAGES, Effort::Steady);
+        let mm = self.mm.enter();
+        let unsettled = || {
+            let now = mm.stats();
+            now.merge_resting + now.merge_changed + now.merge_busy
+        };
+        let before = unsettled();
+        let step = mm.merge(STEP_PAGES, Effort::Steady);
+        let found = Found {
+            round_over: step.round_over,
+            busy: step.merged + step.zeroed != 0 || unsettled() != before,
+        };
+        drop(mm);
         if let Some(merger) = merger {
             merger.note_cpu();
         }
-        step.scanned != 0 || !step.round_over
+        found
     }
 
     /// Processor time that the merger has used.
@@ -152,8 +185,9 @@ impl Inner {
 }
 
 impl Inner {
-    /// The reclaimer's work: until the budget is at its high watermark, or nothing more can go.
-    pub fn reclaim_ahead(&self) {
+    /// The reclaimer's work: until the budget is at its high watermark, or nothing more can go. True when something is left that may
+    /// be possible a moment later.
+    pub fn reclaim_ahead(&self) -> bool {
         self.watch();
         let reclaimer = self.reclaimer.get();
         let _working = reclaimer.map(Reclaimer::pause);
@@ -166,7 +200,7 @@ impl Inner {
         if self.mm.enter().wants_reclaim() {
             while self.mm.enter().reclaim_in_background() {}
         }
-        self.give_back();
+        self.mm.give_back() || self.mm.enter().doomed() != 0
     }
 }
 
@@ -184,9 +218,7 @@ impl FaultSink for Inner {
             Ok(()) => FaultReply::Resolved,
             Err(_) => FaultReply::Failed,
         };
-        if let Some(reclaimer) = self.reclaimer.get().filter(|_| mm.wants_reclaim()) {
-            reclaimer.wake();
-        }
+        self.done(&mm);
         reply
     }
 

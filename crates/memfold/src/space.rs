@@ -179,6 +179,7 @@ impl Space {
             at += now.len();
             rest = later;
         }
+        self.inner.done(&mm);
         Ok(())
     }
 
@@ -221,7 +222,10 @@ impl Space {
     pub fn evict_range(&self, range: Range<u64>) -> Result<u64, Error> {
         let mm = self.inner.mm()?;
         let Some(run) = self.run(range)? else { return Ok(0) };
-        Ok(mm.evict(self.no, run)?)
+        let evicted = mm.evict(self.no, run)?;
+        drop(mm);
+        self.inner.watch();
+        Ok(evicted)
     }
 
     /// Says whether this space takes part in merging: whether its pages may become one with equal pages, at the same place,
@@ -235,7 +239,10 @@ impl Space {
     /// # Errors
     /// [`Error::Space`].
     pub fn set_merging(&self, merging: Merging) -> Result<(), Error> {
-        Ok(self.inner.mm()?.set_merging(self.no, merging)?)
+        let mm = self.inner.mm()?;
+        mm.set_merging(self.no, merging)?;
+        self.inner.done(&mm);
+        Ok(())
     }
 
     /// Looks at every page of this space and its relatives that take part, now, and merges what is equal.
@@ -342,6 +349,6 @@ impl Drop for Space {
             Err(_) => mm.drop_later(self.no),
         }
         drop(mm);
-        self.inner.give_back();
+        self.inner.ended();
     }
 }

@@ -9,6 +9,7 @@ mod descriptors;
 mod emptied;
 mod filter;
 mod forks;
+mod idle;
 mod ksm;
 mod limits;
 mod memory;
