@@ -30,11 +30,11 @@ pub(crate) fn accessing<R: Copy>(mut access: impl FnMut() -> R) -> Option<R> {
         let mut recovery = Recovery::default();
         let recovery = &raw mut recovery;
         let before = INSIDE.replace(recovery);
-        // The handler runs in this thread.
-        compiler_fence(Ordering::SeqCst);
+        // AcqRel: the handler runs in this thread, so only the compiler must keep to the order.
+        compiler_fence(Ordering::AcqRel);
         // SAFETY: `work` returns or is ended, and has nothing to undo, by the word of `accessing`.
         let ended = unsafe { context::call_guarded(call::<F>, std::ptr::from_mut(work).cast(), recovery) };
-        compiler_fence(Ordering::SeqCst);
+        compiler_fence(Ordering::AcqRel);
         INSIDE.set(before);
         ended
     }

@@ -17,7 +17,6 @@ use memfold_mm::host::{Host, HostError, Protection, Tables, Twin};
 
 use crate::arena::Arenas;
 use crate::fault::Site;
-use crate::guard::accessing;
 use crate::keep::Keeper;
 use crate::ksm::Ksm;
 use crate::limits::{no_record, page_refused, refused};
@@ -102,24 +101,6 @@ impl LinuxHost {
             tables_are_freed: pagetables::are_freed(),
             held: AtomicU64::new(0),
         }
-    }
-
-    /// Copies bytes into a page that is pinned, from byte `start` of it on.
-    ///
-    /// # Errors
-    /// [`HostError::Emptied`] when the page is not there; some of the bytes may be written.
-    ///
-    /// # Panics
-    /// When the space has no window, or the bytes do not fit into the page.
-    pub fn write_pinned(
-        &self,
-        space: SpaceNo,
-        page: PageNo,
-        start: usize,
-        bytes: &[u8],
-    ) -> Result<(), HostError> {
-        let to = self.page(space, page);
-        accessing(|| to.copy_in(start, bytes)).ok_or(HostError::Emptied)
     }
 
     fn number(&self, space: SpaceNo) -> Option<RecordNo> {

@@ -352,16 +352,6 @@ impl Pages {
         self.drop_pages(span);
     }
 
-    /// Which pages are shown; they are emptied, all in one call (an interruption of the other cores each).
-    pub(crate) fn test_and_clear_young(&self, span: Span) -> u64 {
-        let young = self.look(span).present;
-        if young != 0 {
-            let first = young.trailing_zeros() as usize;
-            self.drop_pages(span.part(first, width(young) - first));
-        }
-        young
-    }
-
     /// Makes the thread that waits for this page get a signal instead. A page that is only shown is
     /// emptied first. False: it has bytes that are nowhere else, or the kernel knows no poison.
     pub(crate) fn poison(&self, page: Span) -> bool {
@@ -398,7 +388,7 @@ pub(crate) enum Shown {
 }
 
 /// How many pages reach from page 0 to the highest set bit.
-fn width(set: u64) -> usize {
+pub(crate) fn width(set: u64) -> usize {
     (u64::BITS - set.leading_zeros()) as usize
 }
 

@@ -9,7 +9,7 @@
 
 use crate::memory::Inner;
 use memfold_linux::{spawn_quiet, thread_cpu_time};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -61,9 +61,12 @@ impl Merger {
         if self.news.load(Ordering::Relaxed) {
             return;
         }
-        // SeqCst, as the two in `sleep`: either the thread sees the news, or we see that it sleeps.
-        self.news.store(true, Ordering::SeqCst);
-        if self.asleep.load(Ordering::SeqCst)
+        // Relaxed: the fence orders it before the load.
+        self.news.store(true, Ordering::Relaxed);
+        // SeqCst, as the one in `may_sleep`: either the thread sees the news, or we see that it sleeps.
+        fence(Ordering::SeqCst);
+        // Relaxed: as above.
+        if self.asleep.load(Ordering::Relaxed)
             && let Some(thread) = self.thread.get()
         {
             thread.unpark();
@@ -79,9 +82,12 @@ impl Merger {
     /// Says that the thread is about to sleep; false when something has happened meanwhile.
     fn may_sleep(&self) -> bool {
         self.thread.get_or_init(thread::current);
+        // Relaxed: the fence orders it before the load.
+        self.asleep.store(true, Ordering::Relaxed);
         // SeqCst: see `note`.
-        self.asleep.store(true, Ordering::SeqCst);
-        let sleeps = !self.news.load(Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        // Relaxed: as above.
+        let sleeps = !self.news.load(Ordering::Relaxed);
         if !sleeps {
             self.woke();
         }

@@ -33,6 +33,8 @@ impl Refusing {
 
 // SAFETY: the system's allocator, or a null pointer, which says that there is no memory.
 unsafe impl GlobalAlloc for Refusing {
+    /// # Safety
+    /// As [`GlobalAlloc::alloc`].
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if Self::refuses() {
             return std::ptr::null_mut();
@@ -41,6 +43,8 @@ unsafe impl GlobalAlloc for Refusing {
         unsafe { System.alloc(layout) }
     }
 
+    /// # Safety
+    /// As [`GlobalAlloc::dealloc`].
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         // SAFETY: the caller's word.
         unsafe { System.dealloc(at, layout) }
@@ -107,6 +111,74 @@ fn right(space: &Space, step: usize, before: u8, after: u8) {
     }
 }
 
+/// One round: what allocations are refused during its steps, and whether any was.
+struct Round {
+    first: u32,
+    count: u32,
+    refused: bool,
+}
+
+impl Round {
+    fn step<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let (result, refused) = refusing(self.first, self.count, work);
+        self.refused |= refused;
+        result
+    }
+
+    /// Two forks, or fewer.
+    fn fork(&mut self, parent: &Space) -> Vec<Space> {
+        let forked = self.step(|| [(); 2].map(|()| parent.fork()));
+        let made = forked.into_iter().filter_map(|fork| match fork {
+            Ok(child) => Some(child),
+            Err(error) => {
+                assert!(matches!(error, Error::Space(_)), "{error}");
+                None
+            }
+        });
+        made.collect()
+    }
+
+    fn run(&mut self, memory: &Memory) {
+        let size = SpaceSize::fixed((PAGES * PAGE_SIZE) as u64);
+        let [parent, other] = [(); 2].map(|()| memory.create(size).expect("room"));
+        self.step(|| store(&parent, 1, 1));
+        right(&parent, 1, 0, 1);
+        store(&parent, 1, 1);
+        let mut children = self.fork(&parent);
+        self.step(|| {
+            for child in &children {
+                // Lent pages move to the pool, and others are copied.
+                touch(child);
+                store(child, 3, 2);
+            }
+            store(&other, 5, 3);
+        });
+        right(&other, 5, 0, 3);
+        for child in &children {
+            right(child, 3, 1, 2);
+            store(child, 3, 2);
+        }
+        self.step(|| {
+            let all = children.iter().chain([&parent]);
+            all.for_each(|space| assert!(space.evict().is_ok(), "what cannot go stays"));
+            store(&parent, 7, 4);
+            children.iter().for_each(touch);
+        });
+        for child in &children {
+            right(child, 3, 1, 2);
+        }
+        right(&parent, 7, 1, 4);
+        assert_eq!(memory.check(), Ok(()));
+        let ended = children.pop();
+        self.step(|| drop(ended));
+        drop(parent);
+        for child in &children {
+            right(child, 3, 1, 2);
+        }
+        assert_eq!(memory.check(), Ok(()));
+    }
+}
+
 fn one_round(delivery: Delivery, first: u32, count: u32) -> bool {
     let memory = Memory::builder()
         .delivery(delivery)
@@ -115,62 +187,13 @@ fn one_round(delivery: Delivery, first: u32, count: u32) -> bool {
         .background(false)
         .build()
         .expect("userfaultfd");
-    let size = SpaceSize::fixed((PAGES * PAGE_SIZE) as u64);
-    let [parent, other] = [(), ()].map(|()| memory.create(size).expect("room"));
-    let mut refused = false;
-    let mut during = |work: &mut dyn FnMut()| refused |= refusing(first, count, work).1;
-
-    during(&mut || store(&parent, 1, 1));
-    right(&parent, 1, 0, 1);
-    store(&parent, 1, 1);
-    let mut forked: [Option<Result<Space, Error>>; 2] = [None, None];
-    during(&mut || forked = [(); 2].map(|()| Some(parent.fork())));
-    let children = forked.into_iter().flatten().filter_map(|fork| match fork {
-        Ok(child) => Some(child),
-        Err(error) => {
-            assert!(matches!(error, Error::Space(_)), "{error}");
-            None
-        }
-    });
-    let children: Vec<_> = children.collect();
-    during(&mut || {
-        for child in &children {
-            // Lent pages move to the pool, and others are copied.
-            touch(child);
-            store(child, 3, 2);
-        }
-        store(&other, 5, 3);
-    });
-    right(&other, 5, 0, 3);
-    for child in &children {
-        right(child, 3, 1, 2);
-        store(child, 3, 2);
-    }
-    let mut evicted = Ok(0);
-    during(&mut || {
-        evicted = parent.evict();
-        for child in &children {
-            let gone = child.evict();
-            evicted = std::mem::replace(&mut evicted, Ok(0)).and(gone);
-        }
-        store(&parent, 7, 4);
-        children.iter().for_each(touch);
-    });
-    assert!(evicted.is_ok(), "what cannot go stays: {evicted:?}");
-    for child in &children {
-        right(child, 3, 1, 2);
-    }
-    right(&parent, 7, 1, 4);
-    assert_eq!(memory.check(), Ok(()));
-    let mut children = children.into_iter();
-    let mut first_child = children.next();
-    during(&mut || drop(first_child.take()));
-    drop(parent);
-    if let Some(last) = children.next() {
-        right(&last, 3, 1, 2);
-    }
-    assert_eq!(memory.check(), Ok(()));
-    refused
+    let mut round = Round {
+        first,
+        count,
+        refused: false,
+    };
+    round.run(&memory);
+    round.refused
 }
 
 /// Goal: as the head says. Method: each allocation of the work refused by itself, and all from every fourth on, for both deliveries.

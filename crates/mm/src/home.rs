@@ -10,56 +10,21 @@
 
 use crate::addr::{FrameNo, PageNo, PoolPage};
 use crate::host::Stored;
-use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use memfold_sync::{Arc, Giving, Mutex, OnceLock, Rank, Reserved, Slots};
+use memfold_sync::atomic::{AtomicU64, Ordering};
+use memfold_sync::{Arc, Giving, Mutex, Rank, Slots};
 
 mod bases;
+mod places;
+
+use places::{Place, Places};
 
 /// Names a home; never 0 in a living space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HomeNo(pub u32);
 
 const CHUNK: u32 = if cfg!(any(loom, shuttle)) { 4 } else { 256 };
-type Chunk = Box<[Place]>;
-type Chunks = [OnceLock<Chunk>];
-
-/// The places of a home: the list is made when the first page is claimed.
-#[derive(Debug, Default)]
-struct Places(OnceLock<Box<Chunks>>);
-
-impl Places {
-    /// The chunk that the page's place is in, if it was made.
-    fn chunk(&self, page: PageNo) -> Option<&Chunk> {
-        self.0.get()?.get((page.0 / CHUNK) as usize)?.get()
-    }
-
-    fn get(&self, page: PageNo) -> Option<&Place> {
-        Some(&self.chunk(page)?[(page.0 % CHUNK) as usize])
-    }
-
-    /// The chunks that were made, with their numbers.
-    fn made(&self) -> impl Iterator<Item = (u32, &Chunk)> {
-        let all = self.0.get().map_or(&[][..], |chunks| chunks);
-        (0..).zip(all).filter_map(|(n, chunk)| Some((n, chunk.get()?)))
-    }
-
-    /// Bytes of all of it.
-    fn bytes(&self) -> u64 {
-        let outer = self.0.get().map_or(0, |chunks| size_of_val(&**chunks));
-        outer as u64 + self.made().count() as u64 * Homes::chunk_bytes()
-    }
-}
-
 /// Where the loose range ends and the homes begin, in pool pages (1 TiB).
 const LOOSE_PAGES: u64 = 1 << 28;
-
-#[derive(Debug)]
-struct Place {
-    /// The frame that stands here, or 0. Changed by compare-exchange, under that frame's lock.
-    frame: AtomicU32,
-    /// The base, or 0. Changed by compare-exchange, under the home's lock (`bases.rs`).
-    base: AtomicU64,
-}
 
 #[derive(Debug)]
 struct HomeState {
@@ -262,10 +227,6 @@ impl Homes {
         self.homes.get(home.0).0.lock().users
     }
 
-    fn chunk_bytes() -> u64 {
-        u64::from(CHUNK) * size_of::<Place>() as u64
-    }
-
     fn at(place: &Place) -> Option<FrameNo> {
         // Acquire: sees the frame as it was when it took the place.
         Some(place.frame.load(Ordering::Acquire))
@@ -297,7 +258,7 @@ impl Homes {
     }
 
     /// Runs `step` on a place, whose record is made if need be; `None` when `charge` refuses room for it, or the system has
-    /// no memory. Memory is got first, charged, and only then touched.
+    /// no memory.
     fn with_place<R>(
         &self,
         home: HomeNo,
@@ -307,27 +268,7 @@ impl Homes {
     ) -> Option<R> {
         let state = self.homes.get(home.0).0.lock();
         let places = state.places.clone().expect("a home that has users has places");
-        if places.0.get().is_none() {
-            let len = state.pages.div_ceil(CHUNK);
-            let memory = Reserved::new(len as usize)?;
-            if !charge(u64::from(len) * size_of::<OnceLock<Chunk>>() as u64) {
-                return None;
-            }
-            places.0.get_or_init(|| memory.fill(0..len, |_| OnceLock::new()));
-        }
-        let chunk = &places.0.get().expect("made above")[(page.0 / CHUNK) as usize];
-        if chunk.get().is_none() {
-            let memory = Reserved::new(CHUNK as usize)?;
-            if !charge(Self::chunk_bytes()) {
-                return None;
-            }
-            let place = |_| Place {
-                frame: AtomicU32::new(0),
-                base: AtomicU64::new(0),
-            };
-            chunk.get_or_init(|| memory.fill(0..CHUNK, place));
-        }
-        Some(step(&chunk.get().expect("made above")[(page.0 % CHUNK) as usize]))
+        places.make(page, state.pages, charge).map(step)
     }
 
     /// `frame`, whose lock is held, leaves its place, which is empty in the pool by now.

@@ -9,6 +9,7 @@ use memfold_mm::host::HostError;
 use super::{LinuxHost, Window};
 use crate::builder::Builder;
 use crate::fault::{Delivery, FaultSink};
+use crate::guard::accessing;
 use crate::table;
 
 impl LinuxHost {
@@ -50,6 +51,24 @@ impl LinuxHost {
     pub fn locate(&self, addr: usize) -> Option<(SpaceNo, PageNo)> {
         let inside = table::enter(addr)?;
         std::ptr::eq(inside.site(), Arc::as_ptr(&self.site)).then(|| (inside.space(), inside.page(addr).0))
+    }
+
+    /// Copies bytes into a page that is pinned, from byte `start` of it on.
+    ///
+    /// # Errors
+    /// [`HostError::Emptied`] when the page is not there; some of the bytes may be written.
+    ///
+    /// # Panics
+    /// When the space has no window, or the bytes do not fit into the page.
+    pub fn write_pinned(
+        &self,
+        space: SpaceNo,
+        page: PageNo,
+        start: usize,
+        bytes: &[u8],
+    ) -> Result<(), HostError> {
+        let to = self.page(space, page);
+        accessing(|| to.copy_in(start, bytes)).ok_or(HostError::Emptied)
     }
 
     /// Bytes of memory that the pool holds now.

@@ -219,6 +219,7 @@ fn at_any_moment() {
                     }
                     let _ = memory.merge_now().expect("room");
                 }
+                // Relaxed: as above.
                 stop.store(true, Ordering::Relaxed);
             });
             stamp_page(&other, 3, 2);

@@ -5,7 +5,8 @@
 //! takes no part in that: the name may be gone a moment later, which a store tolerates. A base is a cache: the sweep takes
 //! out those that nobody needs (Linux: a shrinker).
 
-use super::{CHUNK, HomeNo, Homes, Place, Places};
+use super::places::{Place, Places};
+use super::{CHUNK, HomeNo, Homes};
 use crate::addr::PageNo;
 use crate::host::Stored;
 use memfold_sync::Arc;

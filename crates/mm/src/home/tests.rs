@@ -112,7 +112,10 @@ fn records_are_charged() {
     // Relaxed: one thread.
     let two = held.load(Ordering::Relaxed);
     assert_eq!(two - one, u64::from(CHUNK) * size_of::<Place>() as u64);
-    assert_eq!(one, two - one + 3 * size_of::<OnceLock<Chunk>>() as u64);
+    assert_eq!(
+        one,
+        two - one + 3 * size_of::<memfold_sync::OnceLock<Box<[Place]>>>() as u64
+    );
     assert_eq!(
         homes.claim(home, PageNo(CHUNK + 1), FrameNo(2), charge),
         Claim::Taken,
@@ -162,7 +165,10 @@ fn the_survey_is_exact() {
     assert_eq!((found.users, found.bases), (2, 1));
     assert_eq!(found.standing, [(at, FrameNo(7))]);
     let records = 2 * u64::from(CHUNK) * size_of::<Place>() as u64;
-    assert_eq!(found.bytes, records + 3 * size_of::<OnceLock<Chunk>>() as u64);
+    assert_eq!(
+        found.bytes,
+        records + 3 * size_of::<memfold_sync::OnceLock<Box<[Place]>>>() as u64
+    );
     assert_eq!(homes.used(), 1);
 }
 
