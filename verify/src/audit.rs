@@ -16,7 +16,7 @@ pub use unchanged::{Before, May, unchanged};
 
 use crate::oracle::Oracle;
 use crate::stores::Built;
-use memfold_mm::addr::{PAGE_SIZE, PageNo, SpaceNo};
+use memfold_host::addr::{PAGE_SIZE, PageNo, SpaceNo};
 use memfold_mm::{Mm, Ownership};
 use memfold_sim::SimHost;
 

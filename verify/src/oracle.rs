@@ -3,9 +3,9 @@
 //!
 //! No pages, no sharing, no budget: short enough to be right at a glance.
 
+use memfold_host::Domain;
+use memfold_host::addr::{PAGE_SIZE, PageNo, SpaceNo};
 use memfold_mm::Merging;
-use memfold_mm::addr::{PAGE_SIZE, PageNo, SpaceNo};
-use memfold_mm::host::Domain;
 use std::collections::BTreeMap;
 
 /// What one space must be.

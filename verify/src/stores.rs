@@ -1,6 +1,6 @@
 //! The stores that the drivers can run with, behind one trait.
 
-use memfold_mm::host::Store;
+use memfold_host::Store;
 use memfold_sim::{Plan, SimStore};
 use memfold_stores::CompressedStore;
 

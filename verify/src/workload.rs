@@ -11,7 +11,7 @@
 //! operations to the first pages, and `young` every second one to the youngest spaces: histories
 //! in which the same page is written, forked, evicted and dropped by several are what finds errors.
 
-use memfold_mm::addr::{PAGE_SIZE, PageBytes};
+use memfold_host::addr::{PAGE_SIZE, PageBytes};
 
 /// One operation. Spaces, pages and pins are picked modulo how many there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use crate::audit::{self, Before, May};
 use crate::oracle::Oracle;
 use crate::stores::Built;
 use crate::workload::{Mix, Op};
-use memfold_mm::addr::{PageNo, Run, SpaceNo};
-use memfold_mm::host::Domain;
+use memfold_host::Domain;
+use memfold_host::addr::{PageNo, Run, SpaceNo};
 use memfold_mm::{Config, FaultError, Giving, Mm, Refuse, Size, SpaceError, UNLIMITED};
 use memfold_sim::{Plan, Rng, SimHost};
 

@@ -4,8 +4,8 @@
 //! every n; then every page is read, stored to, pinned, forked and dropped.
 #![cfg(not(shuttle))]
 
-use memfold_mm::addr::{PAGE_SIZE, PageNo, Run, SpaceNo};
-use memfold_mm::host::{Domain, StoreError};
+use memfold_host::addr::{PAGE_SIZE, PageNo, Run, SpaceNo};
+use memfold_host::{Domain, StoreError};
 use memfold_mm::{Config, FaultError, Merging, Mm, Size, SpaceError};
 use memfold_sim::program::{self, Place};
 use memfold_sim::{SimHost, SimStore};

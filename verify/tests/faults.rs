@@ -6,7 +6,7 @@
 //! failed; then the same operations again without failures.
 #![cfg(not(shuttle))]
 
-use memfold_mm::addr::{PageNo, Run};
+use memfold_host::addr::{PageNo, Run};
 use memfold_mm::{Digest, Refuse};
 use memfold_sim::{Lasting, Plan, SimStore};
 use memfold_verify::script::*;

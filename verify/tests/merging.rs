@@ -2,8 +2,8 @@
 //! are those of `simulation.rs`.
 #![cfg(not(shuttle))]
 
-use memfold_mm::addr::{PAGE_SIZE, PageNo, Run, SpaceNo};
-use memfold_mm::host::Domain;
+use memfold_host::Domain;
+use memfold_host::addr::{PAGE_SIZE, PageNo, Run, SpaceNo};
 use memfold_mm::{Config, Effort, MergeStep, Merging, Mm, Size, UNLIMITED};
 use memfold_sim::program::{self, Place};
 use memfold_sim::{Lasting, Moment, Plan, SimHost, SimStore};

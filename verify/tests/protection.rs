@@ -3,8 +3,8 @@
 //! protection and is stored to; relatives read, store, merge, fork; reclaim evicts. All in the simulator.
 #![cfg(not(shuttle))]
 
-use memfold_mm::addr::{PAGE_SIZE, PageNo, SpaceNo};
-use memfold_mm::host::{Domain, HostError};
+use memfold_host::addr::{PAGE_SIZE, PageNo, SpaceNo};
+use memfold_host::{Domain, HostError};
 use memfold_mm::{Config, FaultError, Merging, Mm, Size};
 use memfold_sim::program::{self, Place};
 use memfold_sim::{SimHost, SimStore};

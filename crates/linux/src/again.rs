@@ -18,7 +18,7 @@ thread_local! {
 
 /// Notes that a fault at this address was resolved. True when that was so too often.
 pub(crate) fn is_stuck(addr: usize) -> bool {
-    let page = addr / memfold_mm::addr::PAGE_SIZE;
+    let page = addr / memfold_host::addr::PAGE_SIZE;
     LAST.with(|last| {
         let (before, times) = last.get();
         let times = if before == page { times + 1 } else { 1 };

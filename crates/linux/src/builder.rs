@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use memfold_mm::addr::PAGE_SIZE;
+use memfold_host::addr::PAGE_SIZE;
 
 use crate::error::OpenError;
 use crate::fault::{Delivery, Site};

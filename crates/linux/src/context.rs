@@ -4,7 +4,7 @@
 //! The one file that knows processor architectures. Called by `sigbus.rs`, `stack.rs` and `guard.rs`.
 
 use libc::c_void;
-use memfold_mm::addr::Access;
+use memfold_host::addr::Access;
 
 /// The interrupted instruction.
 #[derive(Clone, Copy, Debug)]

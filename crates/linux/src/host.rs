@@ -12,8 +12,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use memfold_mm::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
-use memfold_mm::host::{Host, HostError, Protection, Tables, Twin};
+use memfold_host::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
+use memfold_host::{Host, HostError, Protection, Tables, Twin};
 
 use crate::arena::Arenas;
 use crate::fault::Site;

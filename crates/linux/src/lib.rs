@@ -1,4 +1,4 @@
-//! memfold's Linux host: real memory behind the manager's [`Host`](memfold_mm::host::Host) trait.
+//! memfold's Linux host: real memory behind the manager's [`Host`](memfold_host::Host) trait.
 //!
 //! A [`LinuxHost`] is one pool (a memfd), any number of windows onto it, and one userfaultfd through which
 //! their faults reach the [`FaultSink`] that the manager attached. It decides nothing about frames.
@@ -48,7 +48,7 @@ mod windows;
 
 pub use builder::Builder;
 pub use error::OpenError;
-pub use fault::{Delivery, FaultReply, FaultSink, LostReply};
+pub use fault::Delivery;
 pub use fitness::{FAULT_STACK_BYTES, ThreadError, check_thread};
 pub use guest::{GUEST_RANGES, GuestCode, GuestTableFull, register_guest_code};
 pub use host::{LinuxHost, Window};

@@ -3,7 +3,7 @@
 //! For a window it is read from `/proc` after the refusal: by `windows.rs` and `host.rs`, never by a fault. For pages, which faults
 //! work on, the error code must do: no file, no lock, no allocation.
 
-use memfold_mm::host::{HostError, Limit};
+use memfold_host::{HostError, Limit};
 
 use crate::sys::Errno;
 use crate::sys::open::{self, Limit as Resource};

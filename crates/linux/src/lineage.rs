@@ -11,7 +11,7 @@ use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-use memfold_mm::addr::PAGE_SIZE;
+use memfold_host::addr::PAGE_SIZE;
 
 use crate::host::LinuxHost;
 use crate::keep::Kept;

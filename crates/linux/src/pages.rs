@@ -26,8 +26,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use memfold_mm::addr::{PAGE_SIZE, PageBytes};
-use memfold_mm::host::{HostError, Protection};
+use memfold_host::addr::{PAGE_SIZE, PageBytes};
+use memfold_host::{HostError, Protection};
 use memfold_sync::{Mutex, Rank};
 
 use crate::fault::Delivery;

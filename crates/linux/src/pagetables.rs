@@ -8,8 +8,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use memfold_mm::addr::PAGE_SIZE;
-use memfold_mm::host::Tables;
+use memfold_host::Tables;
+use memfold_host::addr::PAGE_SIZE;
 
 use crate::sys;
 

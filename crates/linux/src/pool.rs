@@ -20,8 +20,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use memfold_mm::addr::{PAGE_SIZE, PageBytes, PoolPage};
-use memfold_mm::host::HostError;
+use memfold_host::HostError;
+use memfold_host::addr::{PAGE_SIZE, PageBytes, PoolPage};
 use memfold_sync::{Mutex, Rank};
 
 use crate::keep::{Holder, Kept};

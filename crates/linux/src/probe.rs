@@ -112,7 +112,7 @@ impl Report {
     /// # Errors
     /// The first obstacle, with the setting that mends it.
     pub fn can(&self, delivery: Delivery) -> Result<(), OpenError> {
-        if self.page_size != memfold_mm::addr::PAGE_SIZE {
+        if self.page_size != memfold_host::addr::PAGE_SIZE {
             return Err(OpenError::PageSize {
                 bytes: self.page_size,
             });

@@ -6,8 +6,8 @@
 //! `/proc/self/mem`, for which the kernel answers no fault of a userfaultfd but fails (0.9 us a page with the look at the descriptor).
 //! Either way the answer is [`HostError::Emptied`]. Part of [`Pages`] and [`LinuxHost`].
 
-use memfold_mm::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, SpaceNo};
-use memfold_mm::host::{HostError, SAMPLES, Twin};
+use memfold_host::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, SpaceNo};
+use memfold_host::{HostError, SAMPLES, Twin};
 
 use crate::guard::accessing;
 use crate::host::LinuxHost;

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use memfold_mm::addr::PAGE_SIZE;
+use memfold_host::addr::PAGE_SIZE;
 
 use crate::abi;
 use crate::inject::{Call, refuse};

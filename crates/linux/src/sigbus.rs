@@ -21,13 +21,14 @@ use libc::{c_int, c_void, siginfo_t};
 use crate::again;
 use crate::chain;
 use crate::context::{Interrupted, interrupted};
-use crate::fault::{FaultReply, FaultSink, LostReply, ask};
+use crate::fault::ask;
 use crate::guard;
 use crate::guest;
 use crate::stack;
 use crate::sys::signal::{self, Action};
 use crate::sys::{self, Errno};
 use crate::table::{self, Inside};
+use memfold_host::{FaultReply, FaultSink, LostReply};
 
 /// `si_code`: a fault that somebody else should have resolved.
 const BUS_ADRERR: c_int = 2;

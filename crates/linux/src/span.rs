@@ -8,8 +8,8 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use memfold_mm::addr::{PAGE_SIZE, PageBytes};
-use memfold_mm::host::SAMPLES;
+use memfold_host::SAMPLES;
+use memfold_host::addr::{PAGE_SIZE, PageBytes};
 
 /// Addresses `addr..addr + len` of one of our arenas; may be empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

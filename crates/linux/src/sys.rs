@@ -200,7 +200,13 @@ pub(crate) fn map_stack(len: usize) -> Result<usize, Errno> {
     let prot = libc::PROT_READ | libc::PROT_WRITE;
     let addr = map(len, prot, NOTHING | libc::MAP_STACK, -1, 0)?;
     // SAFETY: memory that has just been mapped and that nobody else knows. Refused: no guard, no harm otherwise.
-    unsafe { libc::mprotect(addr as *mut c_void, memfold_mm::addr::PAGE_SIZE, libc::PROT_NONE) };
+    unsafe {
+        libc::mprotect(
+            addr as *mut c_void,
+            memfold_host::addr::PAGE_SIZE,
+            libc::PROT_NONE,
+        )
+    };
     Ok(addr)
 }
 

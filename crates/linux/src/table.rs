@@ -14,7 +14,7 @@
 
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use memfold_mm::addr::{PAGE_SIZE, PageNo, PoolPage, SpaceNo};
+use memfold_host::addr::{PAGE_SIZE, PageNo, PoolPage, SpaceNo};
 use memfold_sync::{Gate, Mutex, Rank};
 
 use crate::arena::GRANULE;

@@ -14,15 +14,16 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use memfold_mm::addr::Access;
+use memfold_host::addr::Access;
 
 use crate::abi;
 use crate::again;
-use crate::fault::{FaultReply, Site, ask};
+use crate::fault::{Site, ask};
 use crate::keep::{Holder, Kept};
 use crate::limits::page_refused;
 use crate::sys::{self, Errno};
 use crate::table;
+use memfold_host::FaultReply;
 
 /// How many messages are read at once.
 const BATCH: usize = 16;

@@ -9,8 +9,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use memfold_mm::addr::PAGE_SIZE;
-use memfold_mm::host::Protection;
+use memfold_host::Protection;
+use memfold_host::addr::PAGE_SIZE;
 
 use crate::abi;
 use crate::inject::{Call, refuse};

@@ -5,8 +5,8 @@
 
 use std::sync::atomic::Ordering;
 
-use memfold_mm::addr::{PAGE_SIZE, PoolPage};
-use memfold_mm::host::HostError;
+use memfold_host::HostError;
+use memfold_host::addr::{PAGE_SIZE, PoolPage};
 
 use crate::fault::Delivery;
 use crate::host::LinuxHost;

@@ -3,9 +3,10 @@
 mod common;
 
 use common::{World, bounded, run};
-use memfold_linux::{Delivery, FaultReply, LinuxHost};
-use memfold_mm::addr::{PoolPage, SpaceNo};
-use memfold_mm::host::{Host, HostError};
+use memfold_host::FaultReply;
+use memfold_host::addr::{PoolPage, SpaceNo};
+use memfold_host::{Host, HostError};
+use memfold_linux::{Delivery, LinuxHost};
 
 fn mappings() -> usize {
     std::fs::read_to_string("/proc/self/maps")

@@ -3,9 +3,10 @@
 mod common;
 
 use common::{World, bounded, run, stamped};
-use memfold_linux::{Delivery, FaultReply, LinuxHost};
-use memfold_mm::addr::{Access, PAGE_SIZE, PageNo, PoolPage, SpaceNo};
-use memfold_mm::host::{Host, HostError, Protection};
+use memfold_host::FaultReply;
+use memfold_host::addr::{Access, PAGE_SIZE, PageNo, PoolPage, SpaceNo};
+use memfold_host::{Host, HostError, Protection};
+use memfold_linux::{Delivery, LinuxHost};
 
 const A: SpaceNo = SpaceNo(1);
 const B: SpaceNo = SpaceNo(2);

@@ -10,9 +10,10 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use common::{COUNT, View, World, bounded, run};
-use memfold_linux::{Delivery, FaultReply, FaultSink, LinuxHost};
-use memfold_mm::addr::{Access, PAGE_SIZE, PageBytes, PageNo, PoolPage, SpaceNo};
-use memfold_mm::host::{Host, Protection};
+use memfold_host::addr::{Access, PAGE_SIZE, PageBytes, PageNo, PoolPage, SpaceNo};
+use memfold_host::{FaultReply, FaultSink};
+use memfold_host::{Host, Protection};
+use memfold_linux::{Delivery, LinuxHost};
 
 const SPACE: SpaceNo = SpaceNo(3);
 const PAGES: u32 = 64;

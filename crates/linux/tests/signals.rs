@@ -9,9 +9,10 @@ use std::sync::atomic::AtomicI32;
 use child::{End, in_child};
 use common::{COUNT, World, run};
 use libc::{c_int, c_void, siginfo_t};
-use memfold_linux::{Delivery, FaultReply};
-use memfold_mm::addr::{PoolPage, SpaceNo};
-use memfold_mm::host::Host;
+use memfold_host::FaultReply;
+use memfold_host::Host;
+use memfold_host::addr::{PoolPage, SpaceNo};
+use memfold_linux::Delivery;
 
 static CALLS: AtomicI32 = AtomicI32::new(0);
 

@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use child::{End, in_child};
 use common::{COUNT, World, bounded, run, stamped};
-use memfold_linux::{Delivery, FaultReply};
-use memfold_mm::addr::{Access, PAGE_SIZE, PageNo, PoolPage, SpaceNo};
-use memfold_mm::host::{Host, Protection};
+use memfold_host::FaultReply;
+use memfold_host::addr::{Access, PAGE_SIZE, PageNo, PoolPage, SpaceNo};
+use memfold_host::{Host, Protection};
+use memfold_linux::Delivery;
 
 const A: SpaceNo = SpaceNo(1);
 const BOTH: [Delivery; 2] = [Delivery::InThread, Delivery::Thread];

@@ -3,8 +3,8 @@
 use crate::error::Error;
 use crate::memory::{Inner, Memory};
 use crate::warning::Warning;
+use memfold_host::addr::PAGE_SIZE;
 use memfold_linux::{Delivery, LinuxHost};
-use memfold_mm::addr::PAGE_SIZE;
 use memfold_mm::{Config, Merging, Mm, OnLoss, PageTables, UNLIMITED};
 use memfold_stores::CompressedStore;
 use std::sync::Arc;

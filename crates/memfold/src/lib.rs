@@ -55,9 +55,9 @@ mod warning;
 
 pub use build::MemoryBuilder;
 pub use error::{BuildError, Error, Failure, SpaceError};
+pub use memfold_host::Domain;
 pub use memfold_linux as linux;
 pub use memfold_linux::{Delivery, ThreadError, check_thread};
-pub use memfold_mm::host::Domain;
 pub use memfold_mm::{Merging, OnLoss, PageTables};
 pub use memory::Memory;
 pub use pin::Pinned;
@@ -66,7 +66,7 @@ pub use stats::{Counts, MemoryStats, MergeStep, Sharing, SpaceStats, StoreStats,
 pub use warning::Warning;
 
 /// Bytes of one page.
-pub const PAGE_SIZE: usize = memfold_mm::addr::PAGE_SIZE;
+pub const PAGE_SIZE: usize = memfold_host::addr::PAGE_SIZE;
 
 /// The longest space, in bytes.
 pub const MAX_SPACE_BYTES: u64 = memfold_mm::table::MAX_PAGES as u64 * PAGE_SIZE as u64;

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::space::{Space, pages};
-use memfold_mm::addr::Run;
+use memfold_host::addr::Run;
 use std::ops::Range;
 use std::ptr::NonNull;
 

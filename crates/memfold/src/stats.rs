@@ -1,7 +1,7 @@
 //! What a [`Memory`](crate::Memory) holds and did, as plain numbers.
 
 use crate::memory::Inner;
-pub use memfold_mm::host::StoreStats;
+pub use memfold_host::StoreStats;
 pub use memfold_mm::{MergeStep, Sharing, SpaceStats, Stats as Counts, Usage};
 use std::time::Duration;
 

@@ -1,12 +1,11 @@
 //! memfold's manager: every decision about frames, and nothing else.
 //!
 //! No system call, no `unsafe`, no clock, no randomness: what the manager needs of the
-//! machine comes through [`host::Host`], so that the same code runs on real memory and in the
-//! simulator, where every schedule of it can be replayed. Bottom-up: `addr`, `host`, `frame`, `budget`, `lru`, `swap`,
+//! machine comes through [`memfold_host::Host`], so that the same code runs on real memory and in the
+//! simulator, where every schedule of it can be replayed. Bottom-up: `frame`, `budget`, `lru`, `swap`,
 //! `home`, `table`, `rmap`, `window`, `space`, then the operations of [`Mm`].
 #![forbid(unsafe_code)]
 
-pub mod addr;
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod bare;
 mod budget;
@@ -20,7 +19,6 @@ pub mod frame;
 mod freeze;
 mod giving;
 mod home;
-pub mod host;
 pub mod lru;
 mod merge;
 mod migrate;
@@ -39,6 +37,9 @@ mod survey;
 pub mod swap;
 pub mod table;
 mod window;
+
+// Every file below names the seams so.
+use memfold_host::{self as host, addr};
 
 #[cfg(feature = "faults")]
 pub use budget::Refuse;

@@ -11,8 +11,8 @@ use crate::machine::{GEOMETRY, Machine, Shown, Window, most_window_bytes};
 use crate::plan::{Call, Planner};
 use crate::race::{Moment, Race};
 use crate::trace::Trace;
-use memfold_mm::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
-use memfold_mm::host::{Host, HostError, Protection, Tables};
+use memfold_host::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
+use memfold_host::{Host, HostError, Protection, Tables};
 use memfold_sync::{Mutex, MutexGuard, Rank};
 
 #[derive(Debug)]
@@ -393,5 +393,7 @@ fn sample(bytes: &PageBytes) -> u64 {
         })
 }
 
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod defaults;
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;

@@ -1,7 +1,7 @@
 //! memfold's simulated machine: the seams of the manager on arrays.
 //!
 //! [`SimHost`] is a machine whose page tables are maps and whose memory is counted page by page; it holds
-//! the manager to every duty of [`Host`](memfold_mm::host::Host) and panics, in words, when one is
+//! the manager to every duty of [`Host`](memfold_host::Host) and panics, in words, when one is
 //! broken. Programs are [`program`]: loads and stores that miss and come back after a fault.
 //! [`SimStore`] keeps exact copies. Both can fail, and stored bytes rot, by [`Plan`]; everything is a
 //! function of its seed, and the trace hash says whether two runs were the same. There is no child of fork(2) here: its calls

@@ -6,9 +6,8 @@
 
 use crate::host::{SimHost, State};
 use crate::machine::{Miss, Shown};
-use memfold_mm::addr::{PAGE_SIZE, PageBytes, PageNo, Run, SpaceNo};
-use memfold_mm::host::{HostError, Store};
-use memfold_mm::{FaultError, Mm};
+use memfold_host::addr::{PAGE_SIZE, PageBytes, PageNo, Run, SpaceNo};
+use memfold_host::{HostError, Resolve};
 use memfold_sync::thread;
 
 /// Faults of one access after which something is wrong.
@@ -141,43 +140,43 @@ impl SimHost {
 /// A program loads bytes of one page.
 ///
 /// # Errors
-/// [`FaultError`] when a fault could not be resolved.
+/// The manager's, when a fault could not be resolved.
 ///
 /// # Panics
 /// When the access still misses after [`PATIENCE`] resolved faults.
-pub fn load<S: Store>(
-    mm: &Mm<SimHost, S>,
+pub fn load<M: Resolve<Host = SimHost>>(
+    mm: &M,
     space: SpaceNo,
     at: Place,
     out: &mut [u8],
-) -> Result<(), FaultError> {
+) -> Result<(), M::Error> {
     patiently(mm, space, || mm.host().load(space, at, out))
 }
 
 /// A program stores bytes to one page.
 ///
 /// # Errors
-/// [`FaultError`] when a fault could not be resolved; nothing was stored.
+/// The manager's, when a fault could not be resolved; nothing was stored.
 ///
 /// # Panics
 /// When the access still misses after [`PATIENCE`] resolved faults.
-pub fn store<S: Store>(
-    mm: &Mm<SimHost, S>,
+pub fn store<M: Resolve<Host = SimHost>>(
+    mm: &M,
     space: SpaceNo,
     at: Place,
     data: &[u8],
-) -> Result<(), FaultError> {
+) -> Result<(), M::Error> {
     patiently(mm, space, || mm.host().store(space, at, data))
 }
 
-fn patiently<S: Store>(
-    mm: &Mm<SimHost, S>,
+fn patiently<M: Resolve>(
+    mm: &M,
     space: SpaceNo,
     mut access: impl FnMut() -> Result<(), Miss>,
-) -> Result<(), FaultError> {
+) -> Result<(), M::Error> {
     for _ in 0..PATIENCE {
         let Err(miss) = access() else { return Ok(()) };
-        mm.fault(space, miss.page, miss.access)?;
+        mm.resolve(space, miss.page, miss.access)?;
         // Elsewhere a no-op; under a checker it lets whoever took the page away get on.
         if cfg!(any(loom, shuttle)) {
             thread::yield_now();
@@ -189,8 +188,8 @@ fn patiently<S: Store>(
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
-    use memfold_mm::addr::{Access, PoolPage};
-    use memfold_mm::host::Host;
+    use memfold_host::Host;
+    use memfold_host::addr::{Access, PoolPage};
 
     /// Goal: a byte's place, at the edges of pages.
     #[test]

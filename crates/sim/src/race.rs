@@ -2,7 +2,7 @@
 
 use crate::host::SimHost;
 use crate::machine::Machine;
-use memfold_mm::addr::{PageNo, SpaceNo};
+use memfold_host::addr::{PageNo, SpaceNo};
 
 /// When a second thread of a space comes in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@
 
 use crate::plan::{Call, Plan, Planner};
 use crate::rng::mix;
-use memfold_mm::addr::{PAGE_SIZE, PageBytes};
-use memfold_mm::host::{Cost, Domain, Ledger, Store, StoreError, StoreStats, Stored};
+use memfold_host::addr::{PAGE_SIZE, PageBytes};
+use memfold_host::{Cost, Domain, Ledger, Store, StoreError, StoreStats, Stored};
 use memfold_sync::{Mutex, Rank};
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -265,7 +265,6 @@ impl Store for SimStore {
 mod tests {
     use super::*;
     use crate::plan::Lasting;
-    use memfold_mm::UNLIMITED;
     use memfold_sync::atomic::{AtomicU64, Ordering};
 
     struct Account(AtomicU64, u64);
@@ -302,7 +301,7 @@ mod tests {
     /// Goal: rotten bytes are noticed, refusals follow the plan, and both end.
     #[test]
     fn rot_and_refusals() {
-        let (store, account) = (SimStore::new(1), Account(AtomicU64::new(0), UNLIMITED));
+        let (store, account) = (SimStore::new(1), Account(AtomicU64::new(0), u64::MAX / 2));
         let page = [3; PAGE_SIZE];
         store.rot(1);
         let ids = [(); 3].map(|()| store.put(Domain(0), &page, None, &account).unwrap());
@@ -318,7 +317,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "is not stored")]
     fn freed_twice() {
-        let (store, account) = (SimStore::new(1), Account(AtomicU64::new(0), UNLIMITED));
+        let (store, account) = (SimStore::new(1), Account(AtomicU64::new(0), u64::MAX / 2));
         let id = store.put(Domain(0), &[0; PAGE_SIZE], None, &account).unwrap();
         store.free(id, &account);
         store.free(id, &account);

@@ -3,8 +3,8 @@
 //! `cargo run --release -p memfold-stores --example measure`. Each line: one sort, put on a new store that holds
 //! its templates; bytes are the growth of what is charged, tables and all, over the number of pages.
 
-use memfold_mm::addr::PageBytes;
-use memfold_mm::host::{Domain, Store, Stored};
+use memfold_host::addr::PageBytes;
+use memfold_host::{Domain, Store, Stored};
 use memfold_stores::CompressedStore;
 use memfold_stores::conformance::Account;
 use memfold_stores::conformance::pages::{Rng, blank, changed, filled, noise, text};

@@ -2,7 +2,7 @@
 //! Method: resident bytes of this process, which runs nothing else, before, while and after the store holds 40 MiB.
 #![cfg(target_os = "linux")]
 
-use memfold_mm::host::{Domain, Store};
+use memfold_host::{Domain, Store};
 use memfold_stores::CompressedStore;
 use memfold_stores::conformance::Account;
 use memfold_stores::conformance::pages::{changed, noise, text};

@@ -6,7 +6,7 @@
 
 use crate::oracle::Oracle;
 use crate::stores::Built;
-use memfold_mm::addr::{Run, SpaceNo};
+use memfold_host::addr::{Run, SpaceNo};
 use memfold_mm::table::FAN;
 use memfold_mm::{Digest, Mm, Ownership, SpaceDigest};
 use memfold_sim::SimHost;
@@ -121,8 +121,8 @@ fn told(digest: &Digest, oracle: &Oracle, may: May) -> BTreeMap<u32, SpaceDigest
 #[cfg(all(test, not(shuttle)))]
 mod tests {
     use super::*;
-    use memfold_mm::addr::PageNo;
-    use memfold_mm::host::Domain;
+    use memfold_host::Domain;
+    use memfold_host::addr::PageNo;
     use memfold_mm::{Merging, PageDigest};
 
     const S: SpaceNo = SpaceNo(3);

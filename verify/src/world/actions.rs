@@ -6,7 +6,7 @@ use super::lives::Unused;
 use crate::audit::May;
 use crate::stores::Built;
 use crate::workload::{Op, Spot, pattern};
-use memfold_mm::addr::{PAGE_SIZE, PageNo, Run, SpaceNo};
+use memfold_host::addr::{PAGE_SIZE, PageNo, Run, SpaceNo};
 use memfold_mm::{Effort, FaultError, SpaceError};
 use memfold_sim::program::{self, Place};
 use memfold_sim::{Miss, Moment};

@@ -7,8 +7,8 @@ use super::{Live, World};
 use crate::audit::May;
 use crate::stores::Built;
 use crate::workload::Spot;
-use memfold_mm::addr::SpaceNo;
-use memfold_mm::host::Domain;
+use memfold_host::Domain;
+use memfold_host::addr::SpaceNo;
 use memfold_mm::{Merging, Size, SpaceError};
 use memfold_sim::Plan;
 

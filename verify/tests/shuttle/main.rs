@@ -9,8 +9,8 @@ mod merging;
 mod pressure;
 mod twins;
 
-use memfold_mm::addr::{Access, PageNo, Run, SpaceNo};
-use memfold_mm::host::Domain;
+use memfold_host::Domain;
+use memfold_host::addr::{Access, PageNo, Run, SpaceNo};
 use memfold_mm::{Config, Merging, Mm, Size, UNLIMITED};
 use memfold_sim::program::{self, Place};
 use memfold_sim::{SimHost, SimStore};

@@ -2,8 +2,8 @@
 //! another merger, unmerging. Method: as `main.rs`; siblings that wrote the same bytes each for itself.
 
 use super::{ALL, Manager, evict, explore, get, put, reads, task};
-use memfold_mm::addr::SpaceNo;
-use memfold_mm::host::Domain;
+use memfold_host::Domain;
+use memfold_host::addr::SpaceNo;
 use memfold_mm::{MergeStep, Merging, Size};
 
 /// Two siblings that read 10, 11, 12 in pages that are not shared, and take part in merging.

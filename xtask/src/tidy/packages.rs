@@ -63,25 +63,36 @@ const fn may(
 }
 
 /// The direction of the house; a package that is not listed is an error.
-const DIRECTIONS: [May; 14] = [
+const DIRECTIONS: [May; 15] = [
+    may("memfold-host", &[], &[]),
     may("memfold-sync", &[], &[]),
-    may("memfold-mm", &["memfold-sync"], &["memfold-sim"]),
+    may("memfold-mm", &["memfold-host", "memfold-sync"], &["memfold-sim"]),
     may(
         "memfold-linux",
-        &["memfold-mm", "memfold-sync"],
-        &["memfold-sim", "memfold-stores"],
+        &["memfold-host", "memfold-sync"],
+        &["memfold-mm", "memfold-sim", "memfold-stores"],
     ),
-    may("memfold-sim", &["memfold-mm", "memfold-sync"], &[]),
-    may("memfold-stores", &["memfold-mm", "memfold-sync"], &[]),
+    may("memfold-sim", &["memfold-host", "memfold-sync"], &[]),
+    may("memfold-stores", &["memfold-host", "memfold-sync"], &[]),
     may(
         "memfold",
-        &["memfold-mm", "memfold-sync", "memfold-linux", "memfold-stores"],
+        &[
+            "memfold-host",
+            "memfold-mm",
+            "memfold-sync",
+            "memfold-linux",
+            "memfold-stores",
+        ],
         &["memfold-sim"],
     ),
     may("memfold-wasmtime", &["memfold"], &[]),
     // The same sources once more, on loom: nothing of the product's own may depend on them.
     may("memfold-sync-explored", &[], &[]),
-    may("memfold-mm-explored", &["memfold-sync-explored"], &[]),
+    may(
+        "memfold-mm-explored",
+        &["memfold-host", "memfold-sync-explored"],
+        &[],
+    ),
     may(
         "memfold-explain",
         &["memfold-mm-explored", "memfold-sync-explored"],
@@ -101,6 +112,7 @@ const DIRECTIONS: [May; 14] = [
     may(
         "memfold-verify",
         &[
+            "memfold-host",
             "memfold-mm",
             "memfold-sim",
             "memfold-sync",
@@ -120,7 +132,7 @@ const DIRECTIONS: [May; 14] = [
 
 /// What no package below the hosts may pull in, whoever wrote it.
 const MACHINE: [&str; 7] = ["libc", "rustix", "nix", "log", "rand", "parking_lot", "tokio"];
-const PURE: [&str; 2] = ["memfold-mm", "memfold-sim"];
+const PURE: [&str; 3] = ["memfold-host", "memfold-mm", "memfold-sim"];
 
 /// The rule: dependencies of ours point downwards.
 pub(super) fn directions(root: &Path, packages: &[Package]) -> Vec<Finding> {

@@ -3,14 +3,15 @@
 use std::ptr::NonNull;
 use std::sync::{Arc, Weak};
 
-use memfold_mm::addr::{PageNo, SpaceNo};
-use memfold_mm::host::HostError;
+use memfold_host::HostError;
+use memfold_host::addr::{PageNo, SpaceNo};
 
 use super::{LinuxHost, Window};
 use crate::builder::Builder;
-use crate::fault::{Delivery, FaultSink};
+use crate::fault::Delivery;
 use crate::guard::accessing;
 use crate::table;
+use memfold_host::FaultSink;
 
 impl LinuxHost {
     /// A host with in-thread delivery and no guard, to be changed.

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use memfold_mm::addr::{PAGE_SIZE, PoolPage};
+use memfold_host::addr::{PAGE_SIZE, PoolPage};
 
 use super::{PIECE_BYTES, PIECE_PAGES, Pool, TABLES, offset};
 use crate::pagetables::TABLE_PAGES;

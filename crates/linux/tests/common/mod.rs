@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::time::Duration;
 
-use memfold_linux::{Builder, Delivery, FaultReply, FaultSink, LinuxHost, LostReply};
-use memfold_mm::addr::{Access, PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
-use memfold_mm::host::{Host, Protection};
+use memfold_host::addr::{Access, PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
+use memfold_host::{FaultReply, FaultSink, LostReply};
+use memfold_host::{Host, Protection};
+use memfold_linux::{Builder, Delivery, LinuxHost};
 
 // Relaxed: counters, flags, and words that one thread writes; locks and joins order the rest.
 pub const COUNT: Ordering = Ordering::Relaxed;

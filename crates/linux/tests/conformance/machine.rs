@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use memfold_linux::{Delivery, FaultReply, FaultSink, LinuxHost, LostReply};
-use memfold_mm::addr::{Access, PAGE_SIZE, PageNo, Run, SpaceNo};
-use memfold_mm::host::{Host, Store};
+use memfold_host::addr::{Access, PAGE_SIZE, PageNo, Run, SpaceNo};
+use memfold_host::{FaultReply, FaultSink, LostReply};
+use memfold_host::{Host, Store};
+use memfold_linux::{Delivery, LinuxHost};
 use memfold_mm::{Config, FaultError, Mm};
 use memfold_sim::SimHost;
 use memfold_sim::program::{self, Place};

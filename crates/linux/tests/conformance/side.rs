@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use memfold_host::addr::{Access, PAGE_SIZE, PageNo, Run, SpaceNo};
+use memfold_host::{Domain, Store};
 use memfold_linux::inject::{Call, arm, disarm};
 use memfold_linux::{Delivery, LinuxHost};
-use memfold_mm::addr::{Access, PAGE_SIZE, PageNo, Run, SpaceNo};
-use memfold_mm::host::{Domain, Store};
 use memfold_mm::{Config, Digest, Effort, Merging, Mm, Ownership, Size, SpaceError, UNLIMITED, Usage};
 use memfold_sim::{Rng, SimHost, SimStore};
 use memfold_stores::CompressedStore;

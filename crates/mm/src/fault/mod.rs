@@ -23,7 +23,7 @@ mod write;
 use crate::addr::{Access, FrameNo, PageNo, Run, SpaceNo};
 use crate::budget::{Charge, Class, Need};
 use crate::frame::{Locked, Owner, Residence};
-use crate::host::{Host, HostError, Store};
+use crate::host::{Host, HostError, Resolve, Store};
 use crate::lru::List;
 use crate::mm::{Mm, PAGE, Stop};
 use crate::space::{FaultError, SpaceState};
@@ -52,6 +52,20 @@ struct At<'a> {
 impl At<'_> {
     fn is_stood_in(&self, page: PageNo) -> bool {
         self.stood_in >> slot_of(page, 0) & 1 == 1
+    }
+}
+
+/// For programs of the simulated machine, which do not know whose door they knock at.
+impl<H: Host, S: Store> Resolve for Mm<H, S> {
+    type Host = H;
+    type Error = FaultError;
+
+    fn host(&self) -> &H {
+        &self.host
+    }
+
+    fn resolve(&self, space: SpaceNo, page: PageNo, access: Access) -> Result<(), FaultError> {
+        self.fault(space, page, access)
     }
 }
 

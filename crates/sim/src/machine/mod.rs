@@ -12,7 +12,7 @@ pub(crate) use pool::Pool;
 pub(crate) use tables::{GEOMETRY, most_window_bytes};
 pub(crate) use window::{Shown, Window};
 
-use memfold_mm::addr::{Access, PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
+use memfold_host::addr::{Access, PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
 use std::collections::BTreeMap;
 use tables::Tables;
 
@@ -313,7 +313,7 @@ impl Machine {
         window.entered = true;
         let shown = window.page_mut(page);
         if matches!(shown, Shown::Zero { protected: false }) {
-            *shown = Shown::private(&[0; memfold_mm::addr::PAGE_SIZE], true);
+            *shown = Shown::private(&[0; memfold_host::addr::PAGE_SIZE], true);
             self.private += 1;
             let pages = self.private + self.standby + self.pool.pages();
             self.peak_bytes = self

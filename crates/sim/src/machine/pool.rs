@@ -1,6 +1,6 @@
 //! The pool: one long sparse array of pages. A page is free until it is written, and immutable from then on.
 
-use memfold_mm::addr::{PageBytes, PoolPage};
+use memfold_host::addr::{PageBytes, PoolPage};
 use std::collections::BTreeMap;
 
 /// The pages that hold something, and how long the pool is.

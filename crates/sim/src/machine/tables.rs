@@ -4,8 +4,8 @@
 //! upper table more for each 64 accessible pages. An upper table is made when the first window needs it, and goes when no
 //! window is left in its block.
 
-use memfold_mm::addr::{PageNo, SpaceNo};
-use memfold_mm::host::Tables as Geometry;
+use memfold_host::Tables as Geometry;
+use memfold_host::addr::{PageNo, SpaceNo};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the manager is told of them.

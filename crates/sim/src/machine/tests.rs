@@ -1,7 +1,7 @@
 //! Goal: the machine says no to what the manager must never ask. Method: one broken duty a test.
 
 use super::*;
-use memfold_mm::addr::PAGE_SIZE;
+use memfold_host::addr::PAGE_SIZE;
 
 const S: SpaceNo = SpaceNo(1);
 const P: PageNo = PageNo(2);

@@ -8,7 +8,7 @@
 //! `show_standby` leads from all but Private to Standby; `drop_pages` leads back to Empty from everywhere. Pages that the (simulated) kernel holds by a pin must
 //! stay private and writable until it lets go.
 
-use memfold_mm::addr::{PageBytes, PageNo, PoolPage};
+use memfold_host::addr::{PageBytes, PageNo, PoolPage};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What one page of a window shows.

@@ -2,7 +2,7 @@
 //!
 //! Pure functions; called by `codec` and, before anything else, by `put`.
 
-use memfold_mm::addr::PageBytes;
+use memfold_host::addr::PageBytes;
 
 /// The word, when the page is that word of 8 bytes repeated (little endian).
 pub(crate) fn word_of(page: &PageBytes) -> Option<u64> {

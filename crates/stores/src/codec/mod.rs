@@ -12,7 +12,7 @@ pub(crate) mod runs;
 mod tests;
 
 use lz4_flex::block::{self, CompressTable};
-use memfold_mm::addr::{PAGE_SIZE, PageBytes};
+use memfold_host::addr::{PAGE_SIZE, PageBytes};
 
 /// A body at most this long is taken without trying the slower encodings.
 const SHORT: usize = 256;

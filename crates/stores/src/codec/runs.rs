@@ -13,7 +13,7 @@
 //! Changes are sought word by word and trimmed to the byte; two changes at most [`JOIN`] bytes apart are
 //! one run, as a token costs two bytes. An empty body means equal pages. Pure functions, called by `codec`.
 
-use memfold_mm::addr::{PAGE_SIZE, PageBytes};
+use memfold_host::addr::{PAGE_SIZE, PageBytes};
 
 /// Unchanged bytes that are cheaper to repeat than to skip.
 const JOIN: usize = 2;

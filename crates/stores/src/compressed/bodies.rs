@@ -5,7 +5,7 @@
 
 use super::shelf::{HEADER, Header};
 use crate::codec::{Kind, Workbench, decode, decode_delta, encode};
-use memfold_mm::addr::{PAGE_SIZE, PageBytes};
+use memfold_host::addr::{PAGE_SIZE, PageBytes};
 
 /// Reads the bytes as a header, as bodies of every kind, and as a page and its base.
 ///

@@ -23,8 +23,8 @@ mod shelf;
 mod tests;
 
 use crate::codec::{self, Found, fill};
-use memfold_mm::addr::PageBytes;
-use memfold_mm::host::{Cost, Domain, Ledger, Store, StoreError, StoreStats, Stored};
+use memfold_host::addr::PageBytes;
+use memfold_host::{Cost, Domain, Ledger, Store, StoreError, StoreStats, Stored};
 use memfold_sync::{Mutex, Rank};
 use name::Name;
 use scratch::{Pool, Scratch};
@@ -50,7 +50,7 @@ use twox_hash::XxHash3_64;
 /// Thread-safe; no call waits for another's compression. Needs less than 8 KiB of stack.
 ///
 /// ```
-/// use memfold_mm::host::{Domain, Store};
+/// use memfold_host::{Domain, Store};
 /// use memfold_stores::{CompressedStore, conformance::Account};
 ///
 /// let (store, account) = (CompressedStore::new(), Account::limited(2 << 20));
@@ -60,7 +60,7 @@ use twox_hash::XxHash3_64;
 /// store.get(id, &mut back)?;
 /// assert_eq!(back, page);
 /// store.free(id, &account);
-/// # Ok::<(), memfold_mm::host::StoreError>(())
+/// # Ok::<(), memfold_host::StoreError>(())
 /// ```
 pub struct CompressedStore {
     /// Immutable; keys the checksums, so that nobody can aim at one chain of the index.

@@ -8,7 +8,7 @@
 //!
 //! Plain arithmetic, nothing shared; called by `compressed`.
 
-use memfold_mm::host::Stored;
+use memfold_host::Stored;
 use std::num::NonZeroU64;
 
 const INLINE: u64 = 1 << 63;

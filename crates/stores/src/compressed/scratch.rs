@@ -7,8 +7,8 @@
 
 use super::shelf::Header;
 use crate::codec::{self, Workbench};
-use memfold_mm::addr::{PAGE_SIZE, PageBytes};
-use memfold_mm::host::Domain;
+use memfold_host::Domain;
+use memfold_host::addr::{PAGE_SIZE, PageBytes};
 use memfold_sync::{Mutex, Rank};
 
 /// Rooms kept for the next calls.

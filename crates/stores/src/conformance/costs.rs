@@ -5,8 +5,8 @@
 
 use super::pages::{changed, noise, text};
 use super::{Account, assert_empty};
-use memfold_mm::addr::{PAGE_SIZE, PageBytes};
-use memfold_mm::host::{Domain, PUT_MOST, Store, Stored};
+use memfold_host::addr::{PAGE_SIZE, PageBytes};
+use memfold_host::{Domain, PUT_MOST, Store, Stored};
 
 /// Pages of each sort: enough for whole pages of memory of each.
 const MANY: u64 = 400;

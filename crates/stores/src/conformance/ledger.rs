@@ -2,7 +2,7 @@
 //!
 //! All state is in atomics of its own; it takes no lock, so it may be called under any.
 
-use memfold_mm::host::Ledger;
+use memfold_host::Ledger;
 use memfold_sync::atomic::{AtomicU64, Ordering};
 
 /// An account with a limit, which can also be told to refuse.

@@ -10,8 +10,8 @@ pub mod pages;
 
 pub use costs::{bases_are_known_to_be_needed, costs_add_up};
 pub use ledger::Account;
-use memfold_mm::addr::{PAGE_SIZE, PageBytes};
-use memfold_mm::host::{Domain, Store, StoreError, StoreStats, Stored};
+use memfold_host::addr::{PAGE_SIZE, PageBytes};
+use memfold_host::{Domain, Store, StoreError, StoreStats, Stored};
 use pages::{Rng, blank, changed, filled, noise, text};
 
 /// Runs every rule, each on a new store; `steps` (at least 100) is the length of the random histories.

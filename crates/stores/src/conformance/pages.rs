@@ -2,7 +2,7 @@
 //!
 //! Plain functions, thread-safe, nothing shared; used by the conformance suite, tests and benchmarks.
 
-use memfold_mm::addr::{PAGE_SIZE, PageBytes};
+use memfold_host::addr::{PAGE_SIZE, PageBytes};
 
 /// A small generator of pseudo-random numbers (xorshift64*); not for secrets.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@
 //! [`Arena::push_frame`] cannot fail. All of it is under the store's lock, as part of the `Shelf`; called by
 //! the shelf's other files only.
 
-use memfold_mm::host::{Ledger, StoreError};
+use memfold_host::{Ledger, StoreError};
 use memmap2::MmapMut;
 
 /// Bytes of a frame.

@@ -6,7 +6,7 @@
 
 use super::arena::Tenant;
 use super::object::HEADER;
-use memfold_mm::addr::PAGE_SIZE;
+use memfold_host::addr::PAGE_SIZE;
 
 /// How many classes there are.
 pub(crate) const CLASSES: u8 = SIZES.len() as u8;

@@ -9,7 +9,7 @@ use super::Shelf;
 use super::arena::{FRAME, Tenant};
 use super::class::CLASSES;
 use super::object::{COUNT_MAX, Header};
-use memfold_mm::host::Domain;
+use memfold_host::Domain;
 
 /// Heads of chains in a frame, and the fewest that a table has.
 const HEADS: u32 = (FRAME / 4) as u32;

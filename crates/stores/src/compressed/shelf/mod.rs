@@ -25,7 +25,7 @@ use arena::Arena;
 use class::{CLASSES, Place, SLOT_BITS};
 use ids::Ids;
 use index::Index;
-use memfold_mm::host::{Cost, Domain, Ledger, StoreError, StoreStats};
+use memfold_host::{Cost, Domain, Ledger, StoreError, StoreStats};
 use object::COUNT_MAX;
 
 pub(super) use object::{HEADER, Header};

@@ -5,7 +5,7 @@
 //! memory has gone bad. Called by the shelf, under the store's lock.
 
 use crate::codec::Kind;
-use memfold_mm::addr::PAGE_SIZE;
+use memfold_host::addr::PAGE_SIZE;
 
 /// Bytes of a header.
 pub(crate) const HEADER: usize = 28;

@@ -122,3 +122,22 @@ pub struct StoreStats {
     /// Bytes charged: encoded pages, the room lost around them, and the store's own tables.
     pub held_bytes: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Cost;
+
+    /// Goal: a page that others share adds nothing.
+    #[test]
+    fn shared_pages_add_nothing() {
+        let alone = Cost {
+            bytes: 7,
+            ..Cost::default()
+        };
+        let shared = Cost {
+            shared: true,
+            ..alone
+        };
+        assert_eq!((alone.adds(), shared.adds()), (7, 0));
+    }
+}

@@ -1,6 +1,4 @@
-//! The two seams of the manager: [`Host`], the machine whose page tables it
-//! fills (real memory, or arrays in the simulator), and [`Store`], where the
-//! bytes of cold pages go.
+//! [`Host`]: the machine whose page tables the manager fills, real memory or arrays in the simulator.
 //!
 //! The host's translations are a cache of the manager's tables: the manager
 //! fills, protects and drops them, and never asks the host what is true.
@@ -14,12 +12,7 @@
 //! page `home + p` (read-only), or hold a *private* page of its own, or be
 //! empty, in which case an access is a fault that comes back to the manager.
 
-mod refused;
-mod store;
-
-pub use refused::*;
-pub use store::*;
-
+use crate::HostError;
 use crate::addr::{PageBytes, PageNo, PoolPage, Run, SpaceNo};
 
 /// Whether a private page may be written without a fault.
@@ -52,8 +45,8 @@ fn samples(page: &PageBytes) -> [u64; 2] {
 /// The machine's page tables under windows, as far as a budget is concerned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
-    /// Pages of a window that one table is for: the first `pages`, the next, and so on. A multiple of the manager's
-    /// [`FAN`](crate::table::FAN); of no meaning when `bytes` is 0.
+    /// Pages of a window that one table is for: the first `pages`, the next, and so on. A multiple of
+    /// the fan-out of the manager's own tables (16); of no meaning when `bytes` is 0.
     pub pages: u32,
     /// Bytes of one table. 0: the machine has none that count.
     pub bytes: u64,
@@ -282,6 +275,3 @@ pub trait Host: Send + Sync {
     /// asked or they were dropped (bit `n`: page `n`); they are hidden, so that the next use shows. At most 64 pages.
     fn test_and_clear_young(&self, space: SpaceNo, run: Run) -> u64;
 }
-
-#[cfg(all(test, not(any(loom, shuttle))))]
-mod tests;
