@@ -57,6 +57,7 @@ fn the_report_has_its_fields() {
         for name in faults {
             assert!(report["faults"][name].is_number(), "{name}: {report}");
         }
+        assert!(report["warnings"].is_array(), "{report}");
         for name in ["compile", "warm", "fork", "calls"] {
             assert!(report["phase_seconds"][name].is_number(), "{name}: {report}");
         }

@@ -37,12 +37,22 @@ pub enum HostError {
         /// What is in the way.
         limit: Limit,
     },
+    /// A call on pages, on the pool or for a record was refused.
+    #[error("{call} was refused (error {code}): {limit}")]
+    Call {
+        /// The system call, or what was asked for.
+        call: &'static str,
+        /// Its error code.
+        code: i32,
+        /// What is in the way, as far as the error code says.
+        limit: Limit,
+    },
     /// The operating system refused; the number is its error code.
     #[error("the operating system refused (error {0})")]
     Os(i32),
 }
 
-/// The limit of a process or machine that is in the way of a window, as found when it was refused.
+/// The limit of a process or machine that is in the way, as found when something was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limit {
@@ -54,8 +64,18 @@ pub enum Limit {
     Data(u64),
     /// Bytes of locked memory (`RLIMIT_MEMLOCK`).
     Locked(u64),
-    /// None of these.
+    /// Bytes of a file (`RLIMIT_FSIZE`): the pool is one.
+    FileSize(u64),
+    /// Memory of the machine, or of the process's control group.
+    Memory,
+    /// Memory that the machine may promise (`vm.overcommit_memory` is 2).
+    Promises,
+    /// Somebody who decides which calls a process may make.
+    Filter,
+    /// None that a window needs: looked for and not found.
     Other,
+    /// The error code names none.
+    Unknown,
 }
 
 impl fmt::Display for Limit {
@@ -76,6 +96,26 @@ impl fmt::Display for Limit {
             Self::Locked(bytes) => write!(
                 f,
                 "the process locks its memory (mlockall); raise the limit (ulimit -l, RLIMIT_MEMLOCK), which is {bytes} bytes"
+            ),
+            Self::FileSize(bytes) => write!(
+                f,
+                "raise the file-size limit (ulimit -f, RLIMIT_FSIZE), which is {bytes} bytes, or reserve less for spaces"
+            ),
+            Self::Memory => write!(
+                f,
+                "the machine, or the process's control group (memory.max), has no memory left; lower the budget, or give it more"
+            ),
+            Self::Promises => write!(
+                f,
+                "the machine may promise no more memory; raise vm.overcommit_ratio or set vm.overcommit_memory=0, or lower the budget"
+            ),
+            Self::Filter => write!(
+                f,
+                "a filter of system calls (seccomp) or a security module is in the way; let the process make this call"
+            ),
+            Self::Unknown => write!(
+                f,
+                "that is nothing which memfold expects of a kernel; please report it with the kernel's version"
             ),
             Self::Other => write!(
                 f,

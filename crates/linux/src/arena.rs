@@ -87,9 +87,10 @@ impl Arenas {
     pub(crate) fn put(&self, slot: Span) -> u64 {
         let mut free = self.free.lock();
         free.add(slot.addr(), slot.len());
-        let blocks = free.uppers.blocks(slot.addr()..slot.addr() + slot.len());
         // The addresses are free and nobody can take them while the lock is held.
-        blocks.into_iter().map(|block| free.give_up(block)).sum()
+        Block::around(slot.addr()..slot.addr() + slot.len())
+            .map(|block| free.give_up(block))
+            .sum()
     }
 }
 
@@ -141,14 +142,19 @@ impl Free {
     /// Gives up the upper page table of a block, if all of its addresses that are ours are free; how many bytes that are. Where
     /// they are in pieces, the kernel may keep one table for a block of the higher kind: these few are charged from the start.
     fn give_up(&mut self, block: Block) -> u64 {
-        let addrs = block.addrs();
-        let ours = self.arenas.iter();
-        let ours = ours.map(|&(at, len)| at.max(addrs.start)..(at + len).min(addrs.end));
-        let ours: Vec<_> = ours.filter(|piece| !piece.is_empty()).collect();
-        if ours.iter().any(|piece| !self.is_free(piece)) {
+        if !self.uppers.has(block) {
             return 0;
         }
-        for piece in ours {
+        let addrs = block.addrs();
+        let ours = || {
+            let pieces = self.arenas.iter();
+            let pieces = pieces.map(|&(at, len)| at.max(addrs.start)..(at + len).min(addrs.end));
+            pieces.filter(|piece| !piece.is_empty())
+        };
+        if ours().any(|piece| !self.is_free(&piece)) {
+            return 0;
+        }
+        for piece in ours() {
             let piece = slot(piece.start, piece.len());
             if sys::seal(piece).is_err() {
                 return 0;
@@ -161,6 +167,7 @@ impl Free {
 
     /// One more arena, of at least `least` bytes.
     fn reserve(&mut self, least: usize) -> Result<(), Errno> {
+        self.arenas.try_reserve(1).map_err(|_| Errno(libc::ENOMEM))?;
         let held: usize = self.arenas.iter().map(|&(_, len)| len).sum();
         let mut align = BLOCK;
         let mut want = held.clamp(FIRST, LARGEST).max(least).next_multiple_of(align);

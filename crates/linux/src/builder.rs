@@ -103,16 +103,30 @@ impl Builder {
             Delivery::Thread => Arc::new(opening::open_fence(mode, &holder)?),
         };
         let pagemap = Pagemap::open(&holder).map_err(|Errno(errno)| OpenError::NoPagemapScan { errno })?;
+        let memory = match self.delivery {
+            Delivery::InThread => None,
+            Delivery::Thread => {
+                let opened = sys::open::memory().and_then(|fd| Kept::new(fd, &holder));
+                Some(opened.map_err(refused("/proc/self/mem"))?)
+            }
+        };
         let pool =
             Pool::new(&holder, fence, self.core_dumps, self.direct_tables).map_err(|errno| match errno {
                 Errno(libc::EOPNOTSUPP) => OpenError::HugePool,
+                Errno(libc::EFBIG) => OpenError::FileLimit {
+                    bytes: sys::open::limit(sys::open::Limit::FileSize).unwrap_or(u64::MAX),
+                },
                 errno => refused("a memory file")(errno),
             })?;
         sigbus::install().map_err(refused("the SIGBUS handler"))?;
-        let site = Arc::new(Site::new(Pages::new(uffd, pagemap, self.delivery), self.delivery));
+        let site = Arc::new(Site::new(
+            Pages::new(uffd, pagemap, memory, self.delivery),
+            self.delivery,
+        ));
         let pages = &site.pages;
         let [fence, file] = pool.kept();
         let mut numbers = Vec::from([pages.uffd().kept(), pages.pagemap().kept(), file].map(Kept::number));
+        numbers.extend(pages.memory().map(Kept::number));
         if self.delivery == Delivery::Thread {
             numbers.push(fence.number());
         }

@@ -1,6 +1,7 @@
-//! What the machine was doing when a signal came: where its program stood, and whether it stored.
+//! What the machine was doing when a signal came: where its program stood, and whether it stored; calls on other stacks, and
+//! calls that a signal can end.
 //!
-//! The one file that knows processor architectures. Called by `sigbus.rs` only, inside the handler.
+//! The one file that knows processor architectures. Called by `sigbus.rs`, `stack.rs` and `guard.rs`.
 
 use libc::c_void;
 use memfold_host::addr::Access;
@@ -118,5 +119,126 @@ pub(crate) unsafe fn call_on(top: usize, body: extern "C" fn(*mut c_void), argum
             out("x20") _,
             clobber_abi("C"),
         );
+    }
+}
+
+/// Where a thread goes on when a signal ends what [`call_guarded`] called.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(crate) struct Recovery {
+    stack: usize,
+    pc: usize,
+}
+
+/// Calls `body`; `recovery` says meanwhile where to go on if it is to be ended. Whether it was.
+///
+/// # Safety
+/// `body` returns or is ended by [`recover`], and leaves nothing undone then.
+#[cfg(target_arch = "x86_64")]
+pub(crate) unsafe fn call_guarded(
+    body: extern "C" fn(*mut c_void),
+    argument: *mut c_void,
+    recovery: *mut Recovery,
+) -> bool {
+    let ended: u64;
+    // SAFETY: by the caller's contract; both ways out restore the registers that the compiler does not let us name, and
+    // all others are given up.
+    unsafe {
+        std::arch::asm!(
+            "push rbp",
+            "push rbx",
+            "lea rax, [rip + 2f]",
+            "mov [rsi], rsp",
+            "mov [rsi + 8], rax",
+            "call rdx",
+            "xor eax, eax",
+            "jmp 3f",
+            "2:",
+            "mov eax, 1",
+            "3:",
+            "pop rbx",
+            "pop rbp",
+            in("rdi") argument,
+            in("rsi") recovery,
+            in("rdx") body,
+            lateout("rax") ended,
+            out("r12") _,
+            out("r13") _,
+            out("r14") _,
+            out("r15") _,
+            clobber_abi("C"),
+        );
+    }
+    ended != 0
+}
+
+/// Calls `body`; `recovery` says meanwhile where to go on if it is to be ended. Whether it was.
+///
+/// # Safety
+/// `body` returns or is ended by [`recover`], and leaves nothing undone then.
+#[cfg(target_arch = "aarch64")]
+pub(crate) unsafe fn call_guarded(
+    body: extern "C" fn(*mut c_void),
+    argument: *mut c_void,
+    recovery: *mut Recovery,
+) -> bool {
+    let ended: u64;
+    // SAFETY: by the caller's contract; both ways out restore the registers that the compiler does not let us name, and
+    // all others are given up.
+    unsafe {
+        std::arch::asm!(
+            "stp x29, x19, [sp, #-16]!",
+            "mov x9, sp",
+            "adr x10, 2f",
+            "stp x9, x10, [x1]",
+            "blr x2",
+            "mov x0, #0",
+            "b 3f",
+            "2:",
+            "mov x0, #1",
+            "3:",
+            "ldp x29, x19, [sp], #16",
+            inlateout("x0") argument => ended,
+            in("x1") recovery,
+            in("x2") body,
+            out("x20") _,
+            out("x21") _,
+            out("x22") _,
+            out("x23") _,
+            out("x24") _,
+            out("x25") _,
+            out("x26") _,
+            out("x27") _,
+            out("x28") _,
+            out("v8") _,
+            out("v9") _,
+            out("v10") _,
+            out("v11") _,
+            out("v12") _,
+            out("v13") _,
+            out("v14") _,
+            out("v15") _,
+            clobber_abi("C"),
+        );
+    }
+    ended != 0
+}
+
+/// Ends what [`call_guarded`] called: the thread goes on behind it when the handler returns.
+///
+/// # Safety
+/// `context` is the third argument of a handler that is running, of a fault inside that call.
+pub(crate) unsafe fn recover(context: *mut c_void, recovery: &Recovery) {
+    // SAFETY: the kernel passes a `ucontext_t`, by the caller's word.
+    let machine = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext };
+    #[cfg(target_arch = "x86_64")]
+    {
+        machine.gregs[libc::REG_RSP as usize] = recovery.stack as i64;
+        machine.gregs[libc::REG_RIP as usize] = recovery.pc as i64;
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        machine.sp = recovery.stack as u64;
+        machine.pc = recovery.pc as u64;
     }
 }

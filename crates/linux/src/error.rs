@@ -68,6 +68,15 @@ pub enum OpenError {
          echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled"
     )]
     HugePool,
+    /// Files of the process may not be as long as the pool, which is one (in memory, and sparse).
+    #[error(
+        "the file-size limit of the process is in the way (ulimit -f, RLIMIT_FSIZE, which is {bytes} bytes): raise it above 1 TiB, \
+         since memory is kept in a long sparse file"
+    )]
+    FileLimit {
+        /// The limit.
+        bytes: u64,
+    },
     /// Something every Linux gives, refused: out of memory or descriptors.
     #[error("{what} was refused (error {errno}); see RLIMIT_NOFILE, RLIMIT_AS and the machine's free memory")]
     Resources {

@@ -19,7 +19,7 @@ use crate::arena::Arenas;
 use crate::fault::Site;
 use crate::keep::Keeper;
 use crate::ksm::Ksm;
-use crate::limits::refused;
+use crate::limits::{no_record, page_refused, refused};
 use crate::lineage::{Lineage, Own};
 use crate::pages::Shown;
 use crate::pagetables::{self, TABLE_PAGES};
@@ -103,14 +103,6 @@ impl LinuxHost {
         }
     }
 
-    /// Copies bytes into a page that is pinned, from byte `start` of it on.
-    ///
-    /// # Panics
-    /// When the space has no window, or the bytes do not fit into the page.
-    pub fn write_pinned(&self, space: SpaceNo, page: PageNo, start: usize, bytes: &[u8]) {
-        self.page(space, page).copy_in(start, bytes);
-    }
-
     fn number(&self, space: SpaceNo) -> Option<RecordNo> {
         let place = self.windows.get(space.0 as usize)?;
         // Acquire: pairs with `open`; the record is this window's.
@@ -156,7 +148,7 @@ impl Host for LinuxHost {
         if space.0 as usize >= Sparse::<AtomicU32>::PLACES {
             return Err(HostError::NoMemory);
         }
-        let place = self.windows.make(space.0 as usize);
+        let place = self.windows.make(space.0 as usize).ok_or_else(no_record)?;
         // Relaxed: only this call and `close` write the place, and they do not overlap.
         assert!(
             place.load(Ordering::Relaxed) == 0,
@@ -182,7 +174,7 @@ impl Host for LinuxHost {
         };
         let Some(number) = table::open(&opening) else {
             self.abandon(slot);
-            return Err(HostError::NoMemory);
+            return Err(no_record());
         };
         // Release: publishes the record to the space's users.
         place.store(number.to_number() + 1, Ordering::Release);
@@ -196,8 +188,9 @@ impl Host for LinuxHost {
         let Some(number) = self.number(space) else {
             panic!("space {space} has no window")
         };
+        let place = self.windows.get(space.0 as usize).expect("`open` made it");
         // Relaxed: only this call and `open` write the place, and they do not overlap.
-        self.windows.make(space.0 as usize).store(0, Ordering::Relaxed);
+        place.store(0, Ordering::Relaxed);
         let gone = pagetables::window_bytes() + self.close_number(number);
         // Relaxed: a number on its own.
         self.held.fetch_sub(gone, Ordering::Relaxed);
@@ -306,7 +299,8 @@ impl Host for LinuxHost {
     fn protect(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
         if self.ksm.opted_in() {
             // The process may have opted out and in again meanwhile.
-            sys::unmergeable(self.record(space).slot())?;
+            let slot = self.record(space).slot();
+            sys::unmergeable(slot).map_err(page_refused("madvise(MADV_UNMERGEABLE)"))?;
         }
         self.site.pages.protect(self.span(space, run), Stores::Fault)
     }
@@ -320,16 +314,13 @@ impl Host for LinuxHost {
     }
 
     fn read_private(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
-        // A plain copy: the page is private and protected, so it is there (or swapped in by the kernel),
-        // nobody stores to it, and the copy raises no fault of ours. A system call would cost more than the
-        // copy.
-        self.page(space, page).copy_out(out);
-        Ok(())
+        // The page is private and protected, so it is there (or swapped in by the kernel) unless the program has emptied it,
+        // and nobody stores to it.
+        self.site.pages.read(self.page(space, page), out)
     }
 
     fn glance(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
-        self.look(space, page, Wanted::All).copy_out(out);
-        Ok(())
+        self.site.pages.read(self.look(space, page, Wanted::All), out)
     }
 
     fn resembles(&self, space: SpaceNo, page: PageNo, of: Twin) -> bool {
@@ -337,7 +328,8 @@ impl Host for LinuxHost {
     }
 
     fn resembles_zeros(&self, space: SpaceNo, page: PageNo) -> bool {
-        self.look(space, page, Wanted::Samples).samples() == [0; 2]
+        let samples = self.site.pages.samples(self.look(space, page, Wanted::Samples));
+        samples == Ok([0; 2])
     }
 
     fn is_twin(&self, space: SpaceNo, page: PageNo, of: Twin) -> Result<bool, HostError> {
@@ -350,7 +342,7 @@ impl Host for LinuxHost {
         if !self.site.pages.is_protected(span) {
             return Err(HostError::Unprotected);
         }
-        self.pool.write_span(span, to)
+        self.span_to_pool(span, to)
     }
 
     fn pool_write(&self, at: PoolPage, bytes: &PageBytes) -> Result<(), HostError> {

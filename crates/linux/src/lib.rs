@@ -7,8 +7,8 @@
 //! stands in `sys.rs` and its children, memory is named by `Span`s only. From the bottom up:
 //! `abi` (the kernel's structures), `inject` (faults on purpose), `span`, `sys`, `scan` and `uffd` (what
 //! the kernel's page table holds, and how it is changed), `pages` and `look` (the steps of the trait), `sparse`,
-//! `pool`, `arena`, `keep` (descriptors that stay), `ksm` (the kernel's merging), `lineage` (parents and children of `fork(2)`), `table` (address to window), `fault` (the sink), `context`, `stack` (for handlers), `again` (faults that come again), `guest`, `chain`, `sigbus`, `fitness` (of a thread),
-//! `thread` (how faults arrive), `twins` (pages compared in place), `windows`, `opening`, `group` (control groups), `probe`, `error`, and `builder` and `host`, which join them.
+//! `pool`, `arena`, `keep` (descriptors that stay), `ksm` (the kernel's merging), `lineage` (parents and children of `fork(2)`), `table` (address to window), `fault` (the sink), `context`, `stack` (for handlers), `again` (faults that come again), `guest`, `guard` (reads that a fault ends), `chain`, `sigbus`, `fitness` (of a thread),
+//! `thread` (how faults arrive), `reading` (windows, by the host), `windows`, `opening`, `group` (control groups), `probe`, `error`, and `builder` and `host`, which join them.
 
 mod abi;
 mod again;
@@ -20,6 +20,7 @@ mod error;
 mod fault;
 mod fitness;
 mod group;
+mod guard;
 mod guest;
 mod host;
 pub mod inject;
@@ -33,6 +34,7 @@ mod pages;
 mod pagetables;
 mod pool;
 mod probe;
+mod reading;
 mod scan;
 mod sigbus;
 mod span;
@@ -41,7 +43,6 @@ mod stack;
 mod sys;
 mod table;
 mod thread;
-mod twins;
 mod uffd;
 mod windows;
 

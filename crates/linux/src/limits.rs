@@ -1,5 +1,7 @@
-//! Which limit was in the way when the kernel refused a window: read from `/proc` after the refusal, so that an error can name
-//! what has to be raised. Called by `windows.rs` and `host.rs`, never by a fault.
+//! Which limit was in the way when the kernel refused something, so that an error can name what has to be raised.
+//!
+//! For a window it is read from `/proc` after the refusal: by `windows.rs` and `host.rs`, never by a fault. For pages, which faults
+//! work on, the error code must do: no file, no lock, no allocation.
 
 use memfold_host::{HostError, Limit};
 
@@ -10,13 +12,41 @@ use crate::sys::open::{self, Limit as Resource};
 pub(crate) fn refused(call: &'static str, bytes: usize) -> impl Fn(Errno) -> HostError {
     move |errno| {
         let limit = match errno.0 {
-            libc::EBADF => return errno.into(),
+            // No descriptor but ours is ever named, so the program has closed it.
+            libc::EBADF => return HostError::Closed,
             libc::ENOMEM | libc::EAGAIN => in_the_way(bytes as u64).unwrap_or(Limit::Other),
+            libc::EFBIG => file_size(),
             _ => Limit::Other,
         };
         let code = errno.0;
         HostError::Window { call, code, limit }
     }
+}
+
+/// The error of a call on pages or the pool.
+pub(crate) fn page_refused(call: &'static str) -> impl Fn(Errno) -> HostError {
+    move |Errno(code)| {
+        let limit = match code {
+            // As above.
+            libc::EBADF => return HostError::Closed,
+            libc::ENOMEM | libc::EDQUOT => Limit::Memory,
+            // What a memory file says where the kernel counts what it promises.
+            libc::ENOSPC => Limit::Promises,
+            libc::EFBIG => file_size(),
+            libc::EPERM | libc::EACCES | libc::ENOSYS => Limit::Filter,
+            _ => Limit::Unknown,
+        };
+        HostError::Call { call, code, limit }
+    }
+}
+
+/// The error of a record for which the allocator has no memory.
+pub(crate) fn no_record() -> HostError {
+    page_refused("memory for a record")(Errno(libc::ENOMEM))
+}
+
+fn file_size() -> Limit {
+    Limit::FileSize(open::limit(Resource::FileSize).unwrap_or(u64::MAX))
 }
 
 fn in_the_way(bytes: u64) -> Option<Limit> {

@@ -107,7 +107,7 @@ impl LinuxHost {
             let pages = &self.site.pages;
             let [fence, file] = self.pool.kept();
             let kept = [pages.uffd().kept(), pages.pagemap().kept(), fence, file];
-            kept.into_iter().for_each(Kept::renounce);
+            kept.into_iter().chain(pages.memory()).for_each(Kept::renounce);
         }
     }
 }

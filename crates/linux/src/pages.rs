@@ -31,6 +31,8 @@ use memfold_host::{HostError, Protection};
 use memfold_sync::{Mutex, Rank};
 
 use crate::fault::Delivery;
+use crate::keep::Kept;
+use crate::limits::page_refused;
 use crate::scan::{Pagemap, SCAN_PAGES, mask};
 use crate::span::Span;
 use crate::sys::{self, Errno};
@@ -38,6 +40,11 @@ use crate::uffd::{Progress, Stores, Uffd, insist};
 
 /// How often a step starts anew on one page because the page changed by itself.
 const ROUNDS: u32 = 16;
+
+/// The calls that errors name.
+const CONTINUE: &str = "userfaultfd's UFFDIO_CONTINUE";
+const COPY: &str = "userfaultfd's UFFDIO_COPY";
+const POPULATE: &str = "madvise(MADV_POPULATE_WRITE)";
 
 /// Zeros to fill pages with; never written, so the kernel keeps one page for all of them.
 static ZEROS: [u8; SCAN_PAGES * PAGE_SIZE] = [0; SCAN_PAGES * PAGE_SIZE];
@@ -57,6 +64,8 @@ pub(crate) struct Pages {
     // Immutable after build; each is guarded by the kernel.
     uffd: Arc<Uffd>,
     pub(crate) pagemap: Pagemap,
+    /// The process's memory as a file, where windows are not to be read in place (`reading.rs`).
+    memory: Option<Kept>,
     how: Break,
     // Atomic; set once:
     poison_used: AtomicBool,
@@ -64,7 +73,7 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    pub(crate) fn new(uffd: Arc<Uffd>, pagemap: Pagemap, delivery: Delivery) -> Self {
+    pub(crate) fn new(uffd: Arc<Uffd>, pagemap: Pagemap, memory: Option<Kept>, delivery: Delivery) -> Self {
         let how = match delivery {
             Delivery::InThread => Break::InPlace,
             Delivery::Thread => Break::ByRefill,
@@ -73,6 +82,7 @@ impl Pages {
         Self {
             uffd,
             pagemap,
+            memory,
             how,
             poison_used: AtomicBool::new(false),
             unpoisoned,
@@ -85,6 +95,10 @@ impl Pages {
 
     pub(crate) fn pagemap(&self) -> &Pagemap {
         &self.pagemap
+    }
+
+    pub(crate) fn memory(&self) -> Option<&Kept> {
+        self.memory.as_ref()
     }
 
     /// Shows the pool pages of `span`, stepping over pages that are there. An error means the first
@@ -101,7 +115,7 @@ impl Pages {
                     }
                     rest.skip(1)
                 }
-                Progress::Refused(errno) if rest == span => return Err(errno.into()),
+                Progress::Refused(errno) if rest == span => return Err(page_refused(CONTINUE)(errno)),
                 Progress::Refused(_) => return Ok(()),
             };
         }
@@ -139,7 +153,7 @@ impl Pages {
             // A store must not be lost: then what could be shown stays, the rest is left to its own fault.
             Some(errno) if stored == 0 => {
                 self.drop_pages(span);
-                Err(errno.into())
+                Err(page_refused("userfaultfd's UFFDIO_ZEROPAGE")(errno))
             }
             _ => Ok(stored),
         }
@@ -231,10 +245,10 @@ impl Pages {
             match self.uffd.copy(page, source, stores) {
                 Progress::All | Progress::Part(_) => return Ok(()),
                 Progress::Exists => self.drop_pages(page),
-                Progress::Refused(errno) => return Err(errno.into()),
+                Progress::Refused(errno) => return Err(page_refused(COPY)(errno)),
             }
         }
-        Err(HostError::Os(libc::EEXIST))
+        Err(page_refused(COPY)(Errno(libc::EEXIST)))
     }
 
     /// Gives empty or zero-shown pages private, writable, zeroed memory.
@@ -246,11 +260,11 @@ impl Pages {
                 Progress::All => piece.pages(),
                 Progress::Part(pages) => pages,
                 Progress::Exists => self.own_zeros(piece)?,
-                Progress::Refused(errno) => return Err(errno.into()),
+                Progress::Refused(errno) => return Err(page_refused(COPY)(errno)),
             };
             tries = if done == 0 { tries + 1 } else { 0 };
             if tries > ROUNDS {
-                return Err(HostError::Os(libc::EEXIST));
+                return Err(page_refused(COPY)(Errno(libc::EEXIST)));
             }
             rest = rest.skip(done);
         }
@@ -284,7 +298,7 @@ impl Pages {
             Ok(()) => Ok(shown.pages()),
             // One of them has become empty meanwhile.
             Err(Errno(libc::EFAULT)) => Ok(0),
-            Err(errno) => Err(errno.into()),
+            Err(errno) => Err(page_refused(POPULATE)(errno)),
         }
     }
 
@@ -298,7 +312,7 @@ impl Pages {
             match self.uffd.copy(page, source, Stores::Pass) {
                 Progress::All | Progress::Part(_) => return Ok(()),
                 Progress::Exists => {}
-                Progress::Refused(errno) => return Err(errno.into()),
+                Progress::Refused(errno) => return Err(page_refused(COPY)(errno)),
             }
             insist("unprotecting a shown page", || {
                 self.uffd.protect(page, Stores::Pass)
@@ -312,15 +326,17 @@ impl Pages {
                 self.uffd.protect(page, Stores::Fault)
             });
             if errno != Errno(libc::EFAULT) && self.look(page).pool != 0 {
-                return Err(errno.into());
+                return Err(page_refused(POPULATE)(errno));
             }
         }
-        Err(HostError::Os(libc::EAGAIN))
+        Err(page_refused(POPULATE)(Errno(libc::EAGAIN)))
     }
 
     /// Makes stores to private pages faults, or lets them through.
     pub(crate) fn protect(&self, span: Span, stores: Stores) -> Result<(), HostError> {
-        self.uffd.protect(span, stores).map_err(HostError::from)
+        self.uffd
+            .protect(span, stores)
+            .map_err(page_refused("userfaultfd's UFFDIO_WRITEPROTECT"))
     }
 
     /// Empties the pages.
@@ -334,16 +350,6 @@ impl Pages {
         self.drop_pages(span);
         insist("clearing markers", || self.uffd.protect(span, Stores::Pass));
         self.drop_pages(span);
-    }
-
-    /// Which pages are shown; they are emptied, all in one call (an interruption of the other cores each).
-    pub(crate) fn test_and_clear_young(&self, span: Span) -> u64 {
-        let young = self.look(span).present;
-        if young != 0 {
-            let first = young.trailing_zeros() as usize;
-            self.drop_pages(span.part(first, width(young) - first));
-        }
-        young
     }
 
     /// Makes the thread that waits for this page get a signal instead. A page that is only shown is
@@ -382,7 +388,7 @@ pub(crate) enum Shown {
 }
 
 /// How many pages reach from page 0 to the highest set bit.
-fn width(set: u64) -> usize {
+pub(crate) fn width(set: u64) -> usize {
     (u64::BITS - set.leading_zeros()) as usize
 }
 

@@ -66,13 +66,9 @@ impl Uppers {
         new * TABLE_BYTES
     }
 
-    /// The blocks with a table that reach into these addresses.
-    pub(crate) fn blocks(&self, addrs: Range<usize>) -> Vec<Block> {
-        let all = LEVELS.iter().flat_map(|&bits| {
-            let first = addrs.start >> bits;
-            (first..=(addrs.end - 1) >> bits).map(move |block| Block { bits, block })
-        });
-        all.filter(|b| self.0.contains(&(b.bits, b.block))).collect()
+    /// Whether the block has a table.
+    pub(crate) fn has(&self, block: Block) -> bool {
+        self.0.contains(&(block.bits, block.block))
     }
 
     /// All addresses of the block were sealed in one call; bytes that this gave back.
@@ -89,6 +85,14 @@ pub(crate) struct Block {
 }
 
 impl Block {
+    /// The blocks that reach into these addresses.
+    pub(crate) fn around(addrs: Range<usize>) -> impl Iterator<Item = Self> {
+        LEVELS.into_iter().flat_map(move |bits| {
+            let first = addrs.start >> bits;
+            (first..=(addrs.end - 1) >> bits).map(move |block| Self { bits, block })
+        })
+    }
+
     pub(crate) fn addrs(self) -> Range<usize> {
         self.block << self.bits..(self.block + 1) << self.bits
     }
@@ -114,7 +118,7 @@ mod tests {
         assert_eq!(uppers.cover(at..at + 4096), 2 * TABLE_BYTES, "one of each level");
         assert_eq!(uppers.cover(at + (64 << 20)..at + (65 << 20)), 0);
         assert_eq!(uppers.cover(at + GIB - 4096..at + GIB + 4096), TABLE_BYTES);
-        let blocks = uppers.blocks(at..at + 4096);
+        let blocks: Vec<_> = Block::around(at..at + 4096).collect();
         assert_eq!(blocks.len(), 2);
         assert_eq!(blocks[0].addrs(), at..at + GIB);
         assert_eq!(blocks[1].addrs(), 0..512 * GIB);
@@ -122,7 +126,7 @@ mod tests {
             (uppers.forget(blocks[0]), uppers.forget(blocks[0])),
             (TABLE_BYTES, 0)
         );
-        assert_eq!(uppers.blocks(at..at + 4096), [blocks[1]]);
+        assert_eq!([0, 1].map(|n| uppers.has(blocks[n])), [false, true]);
     }
 
     #[test]

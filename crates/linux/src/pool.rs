@@ -11,19 +11,21 @@
 //! A process that locks or populates all its memory (`mlockall`) must not fill the holes of the file through a direct
 //! mapping: so that is fenced by a userfaultfd, by which touching a hole is an error. And the pool is made of single
 //! pages, whatever the machine's setting about huge ones: where a page written by position turns out to hold more than a
-//! page (tried when the pool is made), pages are written into the direct mappings, which never get huge ones.
+//! page (tried when the pool is made; who compares the account with the kernel's count later may also say so), pages are written into the
+//! direct mappings, which never get huge ones.
 
 mod direct;
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use memfold_host::HostError;
 use memfold_host::addr::{PAGE_SIZE, PageBytes, PoolPage};
 use memfold_sync::{Mutex, Rank};
 
 use crate::keep::{Holder, Kept};
+use crate::limits::{no_record, page_refused};
 use crate::span::{self, Span};
 use crate::sparse::Sparse;
 use crate::sys::{self, Errno};
@@ -51,8 +53,9 @@ pub(crate) struct Pool {
     fd: Kept,
     /// Turns holes of direct mappings into errors.
     fence: Arc<Uffd>,
+    // Atomic: set once, by `new` or when the pool turns out to hold more than was written.
+    by_mapping: AtomicBool,
     // Immutable after `new`:
-    by_mapping: bool,
     dumped: bool,
     // Atomic; only grows, under `changing`.
     pages: AtomicU64,
@@ -68,6 +71,19 @@ fn offset(page: PoolPage) -> u64 {
     page.0 * PAGE_SIZE as u64
 }
 
+/// The error of a call that reads memory of ours: a page of a window may not be there.
+fn unreadable(call: &'static str) -> impl Fn(Errno) -> HostError {
+    move |errno| match errno.0 {
+        libc::EFAULT => HostError::Emptied,
+        _ => page_refused(call)(errno),
+    }
+}
+
+/// The error of a write of which less was taken than a page: there was no memory for the next.
+fn cut_short() -> HostError {
+    page_refused("pwrite")(Errno(libc::ENOMEM))
+}
+
 impl Pool {
     /// An empty pool; `dumped`: its pages are part of core dumps; `most_tables`: how many page tables its direct mappings
     /// may fill.
@@ -77,10 +93,10 @@ impl Pool {
         dumped: bool,
         most_tables: u32,
     ) -> Result<Self, Errno> {
-        let mut pool = Self {
+        let pool = Self {
             fd: Kept::new(sys::open::memfd()?, holder)?,
             fence,
-            by_mapping: false,
+            by_mapping: AtomicBool::new(false),
             dumped,
             pages: AtomicU64::new(0),
             direct: Sparse::new(),
@@ -88,18 +104,21 @@ impl Pool {
             most_tables,
             changing: Mutex::new(Rank::Host, ()),
         };
-        pool.by_mapping = !pool.holds_what_is_written()?;
-        if pool.by_mapping && !pool.holds_what_is_written()? {
-            return Err(Errno(libc::EOPNOTSUPP));
+        if pool.holds_what_is_written()? {
+            return Ok(pool);
         }
-        Ok(pool)
+        pool.write_by_mappings();
+        if pool.holds_what_is_written()? {
+            Ok(pool)
+        } else {
+            Err(Errno(libc::EOPNOTSUPP))
+        }
     }
 
     /// Writes a page, where there would be room for a huge one, and asks the kernel what the file holds now.
     fn holds_what_is_written(&self) -> Result<bool, Errno> {
         let trial = |error| match error {
-            HostError::NoMemory => Errno(libc::ENOMEM),
-            HostError::Os(code) => Errno(code),
+            HostError::Call { code, .. } => Errno(code),
             _ => Errno(libc::EIO),
         };
         self.reserve(TRIAL_PAGES).map_err(trial)?;
@@ -111,12 +130,28 @@ impl Pool {
 
     /// Whether pages are written through mappings, because the file would get huge ones otherwise.
     pub(crate) fn is_by_mapping(&self) -> bool {
-        self.by_mapping
+        // Relaxed: either way is right at any time.
+        self.by_mapping.load(Ordering::Relaxed)
+    }
+
+    /// From now on pages are written through mappings.
+    pub(crate) fn write_by_mappings(&self) {
+        // Relaxed: as above.
+        self.by_mapping.store(true, Ordering::Relaxed);
     }
 
     /// The file, which is ours at this moment: what is written is never somebody else's. One `fstat`.
     pub(crate) fn fd(&self) -> Result<BorrowedFd<'_>, Errno> {
         self.fd.checked()
+    }
+
+    /// Makes a call on the file, whose error names it.
+    fn call<'a, R>(
+        &'a self,
+        call: &'static str,
+        make: impl FnOnce(BorrowedFd<'a>) -> Result<R, Errno>,
+    ) -> Result<R, HostError> {
+        self.fd().and_then(make).map_err(page_refused(call))
     }
 
     /// Its descriptors: the fence's (which may be the host's as well) and the file's.
@@ -138,9 +173,9 @@ impl Pool {
         // Relaxed: changed only under the lock that is held.
         let old = self.pages.load(Ordering::Relaxed);
         if pages > old {
-            sys::truncate(self.fd()?, pages * PAGE_SIZE as u64)?;
+            self.call("ftruncate", |fd| sys::truncate(fd, pages * PAGE_SIZE as u64))?;
             for piece in old / PIECE_PAGES..=(pages - 1) / PIECE_PAGES {
-                self.direct.make(piece as usize);
+                self.direct.make(piece as usize).ok_or_else(no_record)?;
             }
             // Release: publishes the longer file and the table's places.
             self.pages.store(pages, Ordering::Release);
@@ -149,20 +184,21 @@ impl Pool {
     }
 
     pub(crate) fn write(&self, at: PoolPage, bytes: &PageBytes) -> Result<(), HostError> {
-        if self.by_mapping && self.write_by_mapping(bytes.as_ptr() as usize, 1, at)?.is_some() {
+        if self.is_by_mapping() && self.write_by_mapping(bytes.as_ptr() as usize, 1, at)?.is_some() {
             return Ok(());
         }
-        match sys::write_at(self.fd()?, bytes, offset(at))? {
+        match self.call("pwrite", |fd| sys::write_at(fd, bytes, offset(at)))? {
             PAGE_SIZE => Ok(()),
-            _ => Err(HostError::NoMemory),
+            _ => Err(cut_short()),
         }
     }
 
-    /// Writes the memory of `from`, which is readable without a fault, to the pages from `to` on.
+    /// Writes the memory of `from`, which is readable without waiting, to the pages from `to` on.
     pub(crate) fn write_span(&self, from: Span, to: PoolPage) -> Result<(), HostError> {
         let (mut rest, mut at) = (from, to);
+        let by_mapping = self.is_by_mapping();
         while !rest.is_empty() {
-            let mapped = if self.by_mapping {
+            let mapped = if by_mapping {
                 self.write_by_mapping(rest.addr(), rest.pages(), at)?
             } else {
                 None
@@ -170,13 +206,14 @@ impl Pool {
             // A short write stands at a page border, or the machine has no memory for the next page.
             let pages = match mapped {
                 Some(pages) => pages,
-                None if self.by_mapping => {
-                    sys::write_span_at(self.fd()?, rest.head(1), offset(at))? / PAGE_SIZE
+                None => {
+                    let now = if by_mapping { rest.head(1) } else { rest };
+                    let write = |fd| sys::write_span_at(fd, now, offset(at));
+                    self.fd().and_then(write).map_err(unreadable("pwrite"))? / PAGE_SIZE
                 }
-                None => sys::write_span_at(self.fd()?, rest, offset(at))? / PAGE_SIZE,
             };
             if pages == 0 {
-                return Err(HostError::NoMemory);
+                return Err(cut_short());
             }
             (rest, at) = (rest.skip(pages), PoolPage(at.0 + pages as u64));
         }
@@ -188,7 +225,7 @@ impl Pool {
     fn write_by_mapping(&self, from: usize, pages: usize, to: PoolPage) -> Result<Option<usize>, HostError> {
         let here = (PIECE_PAGES - to.0 % PIECE_PAGES).min(pages as u64) as usize;
         let Some(target) = self.direct(to) else {
-            return Err(HostError::NoMemory);
+            return Err(page_refused("mmap of the pool")(Errno(libc::ENOMEM)));
         };
         // SAFETY: pages of a direct mapping, which lives while somebody writes a page of it (see the header).
         let target = unsafe { Span::new(target, here * PAGE_SIZE) };
@@ -196,14 +233,14 @@ impl Pool {
             Progress::All => Ok(Some(here)),
             Progress::Part(done) => Ok(Some(done)),
             Progress::Exists => Ok(None),
-            Progress::Refused(errno) => Err(errno.into()),
+            Progress::Refused(errno) => Err(unreadable("userfaultfd's UFFDIO_COPY")(errno)),
         }
     }
 
     pub(crate) fn read(&self, at: PoolPage, out: &mut PageBytes) -> Result<(), HostError> {
-        match sys::read_at(self.fd()?, out, offset(at))? {
+        match self.call("pread", |fd| sys::read_at(fd, out, offset(at)))? {
             PAGE_SIZE => Ok(()),
-            _ => Err(HostError::Os(libc::EIO)),
+            _ => Err(page_refused("pread")(Errno(libc::EIO))),
         }
     }
 
@@ -239,7 +276,7 @@ impl Pool {
 
     /// Bytes of memory that the pool holds.
     pub(crate) fn held(&self) -> Result<u64, HostError> {
-        Ok(sys::held(self.fd()?)?)
+        self.call("fstat", sys::held)
     }
 }
 

@@ -7,7 +7,7 @@
 //! touch a window while we hold locks. The error code is kept. It is entered by an
 //! instruction that touched a window, so the interrupted code holds no lock of ours, and it takes what
 //! locks it needs like any other caller. The window is found without a lock (`table.rs`); a signal that is
-//! not ours goes to the previous handler (`chain.rs`).
+//! not ours goes to the previous handler (`chain.rs`). A fault of the host's own access to a window ends that access (`guard.rs`).
 //!
 //! A fault that failed: of guest code, it goes on to the SIGSEGV handler, whose runtime makes a trap of it.
 //! Of other code (a runtime's own `memory.copy`), which nobody could stop in the middle, the sink says what becomes of it:
@@ -22,6 +22,7 @@ use crate::again;
 use crate::chain;
 use crate::context::{Interrupted, interrupted};
 use crate::fault::ask;
+use crate::guard;
 use crate::guest;
 use crate::stack;
 use crate::sys::signal::{self, Action};
@@ -62,6 +63,10 @@ unsafe extern "C" fn on_sigbus(_: c_int, info: *mut siginfo_t, context: *mut c_v
         // SAFETY: the kernel calls this with a signal's information and machine state.
         let (code, addr, machine) =
             unsafe { ((*info).si_code, (*info).si_addr() as usize, interrupted(context)) };
+        // SAFETY: the machine state of this handler.
+        if unsafe { ends_access(code, addr, context) } {
+            return;
+        }
         let mut verdict = Verdict::NotOurs;
         let mut work = || verdict = decide(code, addr, machine);
         // SAFETY: the machine state of this handler.
@@ -83,6 +88,28 @@ unsafe extern "C" fn on_sigbus(_: c_int, info: *mut siginfo_t, context: *mut c_v
             _ => unsafe { chain::previous(info, context) },
         }
     });
+}
+
+/// Ends the host's own access to a window, if the fault is one of that.
+///
+/// # Safety
+/// The machine state is that of the handler that is running.
+unsafe fn ends_access(code: c_int, addr: usize, context: *mut c_void) -> bool {
+    if !guard::is_inside() {
+        return false;
+    }
+    let ours = |inside: Inside| code == BUS_ADRERR || is_poison(code, &inside);
+    let ends = table::enter(addr).is_some_and(ours);
+    if ends {
+        // SAFETY: the caller's word; this thread's access has faulted.
+        unsafe { guard::end(context) };
+    }
+    ends
+}
+
+/// Whether a fault is one of a page that we have poisoned; otherwise the machine itself may have lost it.
+fn is_poison(code: c_int, inside: &Inside) -> bool {
+    code == BUS_MCEERR_AR && inside.site().pages.poison_used()
 }
 
 /// What becomes of a signal.
@@ -107,7 +134,7 @@ fn decide(code: c_int, addr: usize, machine: Interrupted) -> Verdict {
         return Verdict::NotOurs;
     };
     sink = inside.site().sink();
-    if code == BUS_MCEERR_AR && !inside.site().pages.poison_used() {
+    if code == BUS_MCEERR_AR && !is_poison(code, &inside) {
         // The machine itself has lost the page.
         return Verdict::NotOurs;
     }

@@ -5,6 +5,8 @@
 
 use std::sync::OnceLock;
 
+use memfold_sync::boxed;
+
 /// How many values are made together.
 pub(crate) const LEAF: usize = 1024;
 const LEAVES: usize = 1024;
@@ -30,10 +32,15 @@ impl<T: Default> Sparse<T> {
         self.leaves.get(at / LEAF)?.get().map(|leaf| &leaf[at % LEAF])
     }
 
-    /// The value at `at`; makes its stretch at first use.
-    pub(crate) fn make(&self, at: usize) -> &T {
-        let leaf = self.leaves[at / LEAF].get_or_init(|| (0..LEAF).map(|_| T::default()).collect());
-        &leaf[at % LEAF]
+    /// The value at `at`; makes its stretch at first use. `None` when the system has no memory for that.
+    pub(crate) fn make(&self, at: usize) -> Option<&T> {
+        let leaf = &self.leaves[at / LEAF];
+        if leaf.get().is_none() {
+            // Another thread may be faster: then this one goes.
+            let made = boxed(0..LEAF, |_| T::default())?;
+            leaf.get_or_init(|| made);
+        }
+        self.get(at)
     }
 
     /// All values of the stretches that were made.

@@ -13,7 +13,6 @@ pub(crate) mod tables;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::{c_int, c_void};
-use memfold_host::HostError;
 
 use crate::inject::{Call, refuse};
 use crate::span::Span;
@@ -26,17 +25,6 @@ impl Errno {
     /// The calling thread's last error code.
     pub(crate) fn last() -> Self {
         Self(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
-    }
-}
-
-impl From<Errno> for HostError {
-    fn from(errno: Errno) -> Self {
-        match errno.0 {
-            libc::ENOMEM | libc::ENOSPC | libc::EDQUOT => Self::NoMemory,
-            // No descriptor but ours is ever named, so the program has closed it.
-            libc::EBADF => Self::Closed,
-            code => Self::Os(code),
-        }
     }
 }
 
@@ -109,6 +97,20 @@ pub(crate) fn read_at(fd: BorrowedFd<'_>, out: &mut [u8], at: u64) -> Result<usi
             out.as_mut_ptr().cast(),
             out.len(),
             at.cast_signed(),
+        ) as i64
+    })
+    .map(|n| n as usize)
+}
+
+/// Reads memory of this process through its file; how many bytes came. What a userfaultfd would have to fill is an error.
+pub(crate) fn read_memory(memory: BorrowedFd<'_>, out: &mut [u8], addr: usize) -> Result<usize, Errno> {
+    // SAFETY: the kernel writes at most `out.len()` bytes into a live, exclusive slice.
+    restarted(|| unsafe {
+        libc::pread(
+            memory.as_raw_fd(),
+            out.as_mut_ptr().cast(),
+            out.len(),
+            addr as libc::off_t,
         ) as i64
     })
     .map(|n| n as usize)

@@ -101,16 +101,23 @@ fn free_records() -> &'static Mutex<Vec<u32>> {
     unsafe { &(*current).numbers }
 }
 
-/// The number of a record that nobody uses.
+/// The number of a record that nobody uses, and which is there. `None`: there is none left, or no memory for one.
 fn free_number() -> Option<u32> {
-    let free = free_records().lock().pop();
-    free.or_else(|| {
-        // Relaxed: as above.
-        let made = MADE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |made| {
-            (made < Sparse::<Record>::PLACES).then_some(made + 1)
-        });
-        Some(u32::try_from(made.ok()?).expect("fewer records than that"))
-    })
+    let mut free = free_records().lock();
+    if let Some(number) = free.pop() {
+        return Some(number);
+    }
+    // Relaxed: as above.
+    let made = MADE.load(Ordering::Relaxed);
+    // So that giving back cannot fail; others' numbers among them do no harm. The lock makes this the only thread here.
+    free.try_reserve(made + 1).ok()?;
+    if made >= Sparse::<Record>::PLACES {
+        return None;
+    }
+    RECORDS.make(made)?;
+    // Relaxed: as above.
+    MADE.store(made + 1, Ordering::Relaxed);
+    Some(u32::try_from(made).expect("fewer records than that"))
 }
 
 /// What a new window is.
@@ -127,10 +134,10 @@ pub(crate) struct Opening {
     pub(crate) site: *const Site,
 }
 
-/// Makes a window known. `None`: there are more windows than records.
+/// Makes a window known. `None`: there are more windows than records, or no memory for one.
 pub(crate) fn open(opening: &Opening) -> Option<RecordNo> {
     let number = free_number()?;
-    let record = RECORDS.make(number as usize);
+    let record = RecordNo(number).record();
     let Opening {
         slot,
         home,

@@ -14,13 +14,13 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use memfold_host::HostError;
 use memfold_host::addr::Access;
 
 use crate::abi;
 use crate::again;
 use crate::fault::{Site, ask};
 use crate::keep::{Holder, Kept};
+use crate::limits::page_refused;
 use crate::sys::{self, Errno};
 use crate::table;
 use memfold_host::FaultReply;
@@ -122,7 +122,7 @@ fn serve(site: &Site, bell: &Bell) {
             Ok(count) => count,
             Err(errno) => {
                 // Only where it has no table of its own, and the program has closed the descriptor. Threads wait for us.
-                eprintln!("faults cannot be read any more: {}", HostError::from(errno));
+                eprintln!("faults cannot be read any more: {}", page_refused("read")(errno));
                 std::process::abort();
             }
         };

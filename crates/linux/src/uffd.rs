@@ -9,12 +9,13 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use memfold_host::Protection;
 use memfold_host::addr::PAGE_SIZE;
-use memfold_host::{HostError, Protection};
 
 use crate::abi;
 use crate::inject::{Call, refuse};
 use crate::keep::{Holder, Kept};
+use crate::limits::page_refused;
 use crate::span::Span;
 use crate::sys::{self, Errno};
 
@@ -247,6 +248,6 @@ pub(crate) fn insist(what: &str, mut step: impl FnMut() -> Result<(), Errno>) {
         }
         sys::yield_now();
     }
-    let error = HostError::from(last);
+    let error = page_refused("the system call")(last);
     panic!("{what}: refused 64 times ({error}); going on would lose data");
 }

@@ -124,7 +124,18 @@ fn check(world: &World, view: View, step: &str) {
     assert_eq!(bytes, stamped(36_000), "{step}: the pool's page is untouched");
 }
 
-/// Goal: each refusal is survived. Method: for each method, system call and delivery, refuse the first,
+/// Whether an error names the call that was refused, with its code and what to do.
+fn names(error: HostError, errno: i32) -> bool {
+    let text = error.to_string();
+    let right =
+        |call: &str, code| code == errno && text.starts_with(&format!("{call} was refused (error {code}): "));
+    match error {
+        HostError::Window { call, code, .. } | HostError::Call { call, code, .. } => right(call, code),
+        _ => false,
+    }
+}
+
+/// Goal: each refusal is survived, and told. Method: for each method, system call and delivery, refuse the first,
 /// second, ... use once, until the method no longer gets that far.
 #[test]
 fn each_call_refused_once() {
@@ -146,6 +157,10 @@ fn each_call_refused_once() {
                         if !reached {
                             assert_eq!(outcome, Ok(()), "{what}");
                         }
+                        assert!(
+                            outcome.is_err_and(|error| names(error, errno)) || outcome.is_ok(),
+                            "{what}"
+                        );
                         step(&world.host).unwrap_or_else(|error| panic!("{what}; again: {error}"));
                         if name == "copy_from_pool, empty" {
                             assert_eq!(view.get(33, 1), 5001, "{what}");

@@ -81,7 +81,8 @@ impl MemoryBuilder {
         self
     }
 
-    /// Whether a thread of memfold's reclaims ahead of need. It does by default, when there is a budget.
+    /// Whether a thread of memfold's reclaims ahead of need. It does by default, when there is a budget. It sleeps, without a clock,
+    /// until a fault or an operation finds the budget low.
     #[must_use]
     pub fn background(mut self, background: bool) -> Self {
         self.background = background;
@@ -132,7 +133,7 @@ impl MemoryBuilder {
         self
     }
 
-    /// Builds it. What works but may go wrong later is in [`Memory::warnings`].
+    /// Builds it. What works but may go wrong later is in [`Memory::warnings`], and is said as events of `tracing`.
     ///
     /// # Errors
     /// [`Error::Machine`] when this process may not use userfaultfd, with the setting that mends it;
@@ -153,6 +154,7 @@ impl MemoryBuilder {
         };
         let mm = Mm::new(host, CompressedStore::new(), config)?;
         let warnings = Warning::about(self.budget_bytes, self.delivery);
+        warnings.iter().for_each(Warning::log);
         let inner = Arc::new(Inner::new(mm, self.merging, self.on_loss, warnings));
         inner.join(self.background && self.budget_bytes != UNLIMITED);
         if self.merge_share > 0.0 {

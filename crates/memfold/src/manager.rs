@@ -33,8 +33,8 @@ impl Manager {
     }
 
     /// Frees tables that are not in use, if nobody is inside: when the budget is low all of them, else what is more than a
-    /// few. A part at a time, so that nobody waits long. Not for signal handlers.
-    pub fn give_back(&self) {
+    /// few. A part at a time, so that nobody waits long; true when there are more. Not for signal handlers.
+    pub fn give_back(&self) -> bool {
         let giving = {
             let mm = self.enter();
             let giving = if mm.wants_reclaim() {
@@ -44,10 +44,10 @@ impl Manager {
             };
             mm.has_spare_tables(giving).then_some(giving)
         };
-        if let Some(giving) = giving
-            && let Ok(mut alone) = self.0.try_write()
-        {
+        let Some(giving) = giving else { return false };
+        if let Ok(mut alone) = self.0.try_write() {
             alone.give_back_tables(giving);
         }
+        self.enter().has_spare_tables(giving)
     }
 }

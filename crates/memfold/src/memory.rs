@@ -7,7 +7,7 @@
 use crate::build::MemoryBuilder;
 use crate::error::Error;
 use crate::manager::{Entered, Manager};
-use crate::merger::{Merger, STEP_PAGES};
+use crate::merger::{Found, Merger, STEP_PAGES};
 use crate::reclaimer::Reclaimer;
 use crate::space::{Space, SpaceSize};
 use crate::stats::MemoryStats;
@@ -29,8 +29,14 @@ pub(crate) struct Inner {
     merger: OnceLock<Merger>,
     merging: Merging,
     on_loss: OnLoss,
+    /// Found at building.
     warnings: Vec<Warning>,
+    /// Found since; once.
+    huge: OnceLock<Warning>,
 }
+
+/// Bytes of the pool that the kernel may count beyond the account: pages that are moving, as two numbers are read one after the other.
+const POOL_SLACK: u64 = 2 << 20;
 
 impl Inner {
     pub fn new(
@@ -46,6 +52,7 @@ impl Inner {
             merging,
             on_loss,
             warnings,
+            huge: OnceLock::new(),
         }
     }
 
@@ -74,12 +81,49 @@ impl Inner {
         }
     }
 
-    /// Frees tables that are not in use, when nobody is in the manager.
-    pub fn give_back(&self) {
-        self.mm.give_back();
+    /// A space has ended, or could not: frees tables that are not in use, when nobody is in the manager. What could not be done now
+    /// the reclaimer does later.
+    pub fn ended(&self) {
+        let left = self.mm.give_back() || self.mm.enter().doomed() != 0;
+        if let Some(reclaimer) = self.reclaimer.get().filter(|_| left) {
+            reclaimer.wake();
+        }
     }
 
-    /// Looks after what the machine may have done to windows: now and then, from the background threads.
+    /// Something was done that may have used memory, or made pages equal: wakes who sleeps until then, and has work now. A few
+    /// loads; async-signal-safe.
+    pub fn done(&self, mm: &Mm<LinuxHost, CompressedStore>) {
+        if let Some(reclaimer) = self.reclaimer.get().filter(|_| mm.wants_reclaim()) {
+            reclaimer.wake();
+        }
+        if let Some(merger) = self.merger.get() {
+            merger.note();
+        }
+    }
+
+    /// The merger, if there is one.
+    pub fn merger(&self) -> Option<&Merger> {
+        self.merger.get()
+    }
+
+    /// Bytes of the pool as the kernel counts them. Where that is more than what is charged, the machine makes huge pages since the
+    /// memory was built: that is said, once.
+    pub fn pool_bytes(&self, mm: &Mm<LinuxHost, CompressedStore>) -> u64 {
+        let before = mm.usage().pool;
+        let held = mm.host().pool_bytes().unwrap_or(0);
+        let charged = before.max(mm.usage().pool);
+        if held > charged + POOL_SLACK && self.huge.get().is_none() {
+            mm.host().keep_pages_single();
+            let warning = Warning::HugePool { held, charged };
+            if self.huge.set(warning).is_ok() {
+                warning.log();
+            }
+        }
+        held
+    }
+
+    /// Looks after what the machine may have done to windows. Nobody does so by the clock: the background threads when they work,
+    /// evictions that were asked for, checks; and each opening of a window asks by itself.
     pub fn watch(&self) {
         let mm = self.mm.enter();
         if mm.host().watch_ksm() {
@@ -93,6 +137,7 @@ impl Inner {
         if mm.host().suspects_ksm() {
             mm.audit();
         }
+        self.done(&mm);
     }
 
     /// Lets faults arrive, and starts the reclaimer if it is wanted.
@@ -111,16 +156,27 @@ impl Inner {
         }
     }
 
-    /// The merger's work: one step. Whether there is anything to merge at all.
-    pub fn merge_step(&self) -> bool {
+    /// The merger's work: one step.
+    pub fn merge_step(&self) -> Found {
         self.watch();
         let merger = self.merger.get();
         let _working = merger.map(Merger::pause);
-        let step = self.mm.enter().merge(STEP_PAGES, Effort::Steady);
+        let mm = self.mm.enter();
+        let unsettled = || {
+            let now = mm.stats();
+            now.merge_resting + now.merge_changed + now.merge_busy
+        };
+        let before = unsettled();
+        let step = mm.merge(STEP_PAGES, Effort::Steady);
+        let found = Found {
+            round_over: step.round_over,
+            busy: step.merged + step.zeroed != 0 || unsettled() != before,
+        };
+        drop(mm);
         if let Some(merger) = merger {
             merger.note_cpu();
         }
-        step.scanned != 0 || !step.round_over
+        found
     }
 
     /// Processor time that the merger has used.
@@ -130,8 +186,9 @@ impl Inner {
 }
 
 impl Inner {
-    /// The reclaimer's work: until the budget is at its high watermark, or nothing more can go.
-    pub fn reclaim_ahead(&self) {
+    /// The reclaimer's work: until the budget is at its high watermark, or nothing more can go. True when something is left that may
+    /// be possible a moment later.
+    pub fn reclaim_ahead(&self) -> bool {
         self.watch();
         let reclaimer = self.reclaimer.get();
         let _working = reclaimer.map(Reclaimer::pause);
@@ -144,7 +201,7 @@ impl Inner {
         if self.mm.enter().wants_reclaim() {
             while self.mm.enter().reclaim_in_background() {}
         }
-        self.give_back();
+        self.mm.give_back() || self.mm.enter().doomed() != 0
     }
 }
 
@@ -162,9 +219,7 @@ impl FaultSink for Inner {
             Ok(()) => FaultReply::Resolved,
             Err(_) => FaultReply::Failed,
         };
-        if let Some(reclaimer) = self.reclaimer.get().filter(|_| mm.wants_reclaim()) {
-            reclaimer.wake();
-        }
+        self.done(&mm);
         reply
     }
 
@@ -200,10 +255,14 @@ impl Memory {
         MemoryBuilder::default()
     }
 
-    /// What was found at building that may go wrong later: for a log, or for people.
+    /// What may go wrong later: what was found at building, and what was found since or is found now. For people; each was also
+    /// an event of `tracing` (target `memfold`) when it was found.
     #[must_use]
-    pub fn warnings(&self) -> &[Warning] {
-        &self.0.warnings
+    pub fn warnings(&self) -> Vec<Warning> {
+        if let Ok(mm) = self.0.mm() {
+            self.0.pool_bytes(&mm);
+        }
+        self.0.warnings.iter().chain(self.0.huge.get()).copied().collect()
     }
 
     /// A new space of zeros. Its pages are never shared with those of other spaces but its forks.

@@ -1,22 +1,25 @@
 //! The background merger: a thread that looks for equal pages with a share of one core.
 //!
 //! It works in small steps, reads its own processor time after each, and sleeps until what it has used is its share of the time
-//! that has passed. Time that it did not use (there was nothing to merge) is forgotten beyond a little, so that
-//! it does not catch up in one burst. It holds the manager only weakly while it sleeps.
+//! that has passed. Time that it did not use is forgotten beyond a little, so that
+//! it does not catch up in one burst. After a few rounds in which nothing was merged and no page was new or had changed it sleeps
+//! without a clock, until a fault or an operation of the memory says that something has happened ([`Merger::note`]): a load
+//! for who takes the fault, and a system call only when the thread sleeps. (Stores that take no fault do not wake it; the next
+//! fault does.) It holds the manager only weakly while it sleeps; the manager's end wakes it, and ends it.
 
 use crate::memory::Inner;
 use memfold_linux::{spawn_quiet, thread_cpu_time};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
-use std::thread;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 /// Pages of one step: some tenths of a millisecond.
 pub(crate) const STEP_PAGES: u64 = 128;
-/// How long the thread sleeps at a time at the most: bounds how long it outlives its manager.
-const NAP: Duration = Duration::from_millis(100);
 /// Time not used that is not forgotten.
 const CREDIT: Duration = Duration::from_millis(20);
+/// So many rounds without anything to do, and it sleeps.
+const QUIET: u32 = 3;
 
 #[derive(Debug)]
 pub(crate) struct Merger {
@@ -24,6 +27,21 @@ pub(crate) struct Merger {
     cpu: AtomicU64,
     /// Held while the thread works; never by a fault.
     working: Mutex<()>,
+    /// Something has happened since the thread last looked.
+    news: AtomicBool,
+    /// The thread sleeps until something happens, or is about to.
+    asleep: AtomicBool,
+    /// Set by the thread itself, before it sleeps.
+    thread: OnceLock<Thread>,
+}
+
+/// What a step of the merger found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// A round is over.
+    pub round_over: bool,
+    /// Pages were merged, or such were seen as may be merged later.
+    pub busy: bool,
 }
 
 impl Merger {
@@ -31,7 +49,54 @@ impl Merger {
         Self {
             cpu: AtomicU64::new(0),
             working: Mutex::new(()),
+            news: AtomicBool::new(true),
+            asleep: AtomicBool::new(false),
+            thread: OnceLock::new(),
         }
+    }
+
+    /// Something has happened that may have made pages equal. Async-signal-safe.
+    pub fn note(&self) {
+        // Relaxed: who has set it sees to the rest.
+        if self.news.load(Ordering::Relaxed) {
+            return;
+        }
+        // Relaxed: the fence orders it before the load.
+        self.news.store(true, Ordering::Relaxed);
+        // SeqCst, as the one in `may_sleep`: either the thread sees the news, or we see that it sleeps.
+        fence(Ordering::SeqCst);
+        // Relaxed: as above.
+        if self.asleep.load(Ordering::Relaxed)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
+    }
+
+    /// Whether something has happened since this was last asked.
+    fn take_news(&self) -> bool {
+        // Relaxed: a hint; `sleep` looks again.
+        self.news.swap(false, Ordering::Relaxed)
+    }
+
+    /// Says that the thread is about to sleep; false when something has happened meanwhile.
+    fn may_sleep(&self) -> bool {
+        self.thread.get_or_init(thread::current);
+        // Relaxed: the fence orders it before the load.
+        self.asleep.store(true, Ordering::Relaxed);
+        // SeqCst: see `note`.
+        fence(Ordering::SeqCst);
+        // Relaxed: as above.
+        let sleeps = !self.news.load(Ordering::Relaxed);
+        if !sleeps {
+            self.woke();
+        }
+        sleeps
+    }
+
+    fn woke(&self) {
+        // Relaxed: at worst one unpark too many.
+        self.asleep.store(false, Ordering::Relaxed);
     }
 
     /// Starts the thread; without one (the system refuses) nothing is merged in the background.
@@ -76,6 +141,14 @@ impl Allowance {
     }
 }
 
+impl Drop for Merger {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+}
+
 /// Ends with the manager.
 fn run(weak: &Weak<Inner>, share: f64) {
     let begin = Instant::now();
@@ -84,23 +157,58 @@ fn run(weak: &Weak<Inner>, share: f64) {
         share,
         even: Duration::ZERO,
     };
+    // Rounds in a row in which nothing was to be done, and whether that is true of this one so far.
+    let (mut quiet, mut calm) = (0, true);
     loop {
         let Some(inner) = weak.upgrade() else { return };
-        let busy = inner.merge_step();
+        let news = inner.merger().is_some_and(Merger::take_news);
+        let found = inner.merge_step();
+        calm &= !news && !found.busy;
+        if !calm {
+            quiet = 0;
+        }
+        if found.round_over {
+            quiet += u32::from(calm);
+            calm = true;
+        }
+        let sleeps = quiet >= QUIET && inner.merger().is_some_and(Merger::may_sleep);
         drop(inner);
+        if sleeps && !sleep(weak) {
+            return;
+        }
         let now = thread_cpu_time();
         let due = allowance.sleep(now - used, begin.elapsed());
         used = now;
-        let mut rest = if busy { due } else { due.max(NAP) };
-        while !rest.is_zero() {
-            let nap = rest.min(NAP);
-            thread::sleep(nap);
-            rest -= nap;
-            if weak.strong_count() == 0 {
-                return;
-            }
+        if !rest(weak, due) {
+            return;
         }
     }
+}
+
+/// Sleeps until something happens; false when that is the manager's end.
+fn sleep(weak: &Weak<Inner>) -> bool {
+    if weak.strong_count() == 0 {
+        return false;
+    }
+    thread::park();
+    let Some(inner) = weak.upgrade() else { return false };
+    if let Some(merger) = inner.merger() {
+        merger.woke();
+    }
+    true
+}
+
+/// Sleeps for so long; false when the manager ends meanwhile, which wakes the thread.
+fn rest(weak: &Weak<Inner>, due: Duration) -> bool {
+    let begin = Instant::now();
+    // Ends with the time. Somebody's unpark may come in between.
+    while let Some(left) = due.checked_sub(begin.elapsed()).filter(|left| !left.is_zero()) {
+        if weak.strong_count() == 0 {
+            return false;
+        }
+        thread::park_timeout(left);
+    }
+    true
 }
 
 #[cfg(test)]

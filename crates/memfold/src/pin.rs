@@ -24,6 +24,7 @@ impl<'a> Pinned<'a> {
         let run = pages(&range);
         if let Some(run) = run {
             mm.pin(space.no(), run)?;
+            space.inner().done(&mm);
         }
         Ok(Self {
             space,

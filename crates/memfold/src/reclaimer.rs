@@ -1,7 +1,9 @@
 //! The background reclaimer: a thread that reclaims ahead of need, between the budget's watermarks.
 //!
-//! Woken by faults that find the budget low (from signal handlers: a flag and an unpark, nothing else). It
-//! holds the manager only weakly while it waits, so that the last handle ends it.
+//! It sleeps until somebody has work for it, without a clock: a fault or an operation that finds the budget low (from signal handlers: a
+//! flag and an unpark, which is a system call only when the thread sleeps), a space that could not end, tables that nobody uses and
+//! that could not be freed at that moment. Only these last two make it come back by itself, at longer and longer intervals, while they
+//! last. It holds the manager only weakly while it waits; the manager's end wakes it, and ends it.
 
 use crate::memory::Inner;
 use memfold_linux::spawn_quiet;
@@ -10,8 +12,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-/// How long the thread sleeps when nobody wakes it: bounds how long it outlives its manager.
-const NAP: Duration = Duration::from_millis(100);
+/// How soon the thread comes back for what it could not do, at first and at last.
+const SOON: Duration = Duration::from_millis(100);
+const LATE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) struct Reclaimer {
@@ -54,10 +57,23 @@ impl Reclaimer {
     }
 }
 
+impl Drop for Reclaimer {
+    fn drop(&mut self) {
+        if let Some(thread) = &self.thread {
+            thread.unpark();
+        }
+    }
+}
+
 fn run(inner: &Weak<Inner>) {
+    let mut left = None;
     loop {
-        thread::park_timeout(NAP);
+        match left {
+            None => thread::park(),
+            Some(nap) => thread::park_timeout(nap),
+        }
         let Some(inner) = inner.upgrade() else { return };
-        inner.reclaim_ahead();
+        let more = inner.reclaim_ahead();
+        left = more.then(|| left.map_or(SOON, |nap: Duration| (nap * 2).min(LATE)));
     }
 }

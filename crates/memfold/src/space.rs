@@ -140,7 +140,7 @@ impl Space {
     pub fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         let mm = self.inner.mm()?;
         self.check_range(offset, out.len() as u64)?;
-        let mut bytes = Box::new([0; PAGE_SIZE]);
+        let mut bytes = [0; PAGE_SIZE];
         let mut at = offset as usize;
         let mut rest = out;
         while !rest.is_empty() {
@@ -157,7 +157,7 @@ impl Space {
     /// Copies bytes in.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`], with nothing written; [`Error::Fault`] when there is no room for a page: those
+    /// [`Error::OutOfRange`], with nothing written; [`Error::Fault`] when there is no room for a page, or it is lost: those
     /// before it are written.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         let mm = self.inner.mm()?;
@@ -169,11 +169,17 @@ impl Space {
             let (now, later) = rest.split_at(rest.len().min(PAGE_SIZE - start));
             let page = Run::one(PageNo((at / PAGE_SIZE) as u32));
             mm.pin(self.no, page)?;
-            mm.host().write_pinned(self.no, page.first, start, now);
+            let written = mm.host().write_pinned(self.no, page.first, start, now);
             mm.unpin(self.no, page);
+            if let Err(source) = written {
+                mm.lost(self.no, page.first);
+                let (space, page) = (self.no, page.first);
+                return Err(Failure::Host { space, page, source }.into());
+            }
             at += now.len();
             rest = later;
         }
+        self.inner.done(&mm);
         Ok(())
     }
 
@@ -216,7 +222,10 @@ impl Space {
     pub fn evict_range(&self, range: Range<u64>) -> Result<u64, Error> {
         let mm = self.inner.mm()?;
         let Some(run) = self.run(range)? else { return Ok(0) };
-        Ok(mm.evict(self.no, run)?)
+        let evicted = mm.evict(self.no, run)?;
+        drop(mm);
+        self.inner.watch();
+        Ok(evicted)
     }
 
     /// Says whether this space takes part in merging: whether its pages may become one with equal pages, at the same place,
@@ -230,7 +239,10 @@ impl Space {
     /// # Errors
     /// [`Error::Space`].
     pub fn set_merging(&self, merging: Merging) -> Result<(), Error> {
-        Ok(self.inner.mm()?.set_merging(self.no, merging)?)
+        let mm = self.inner.mm()?;
+        mm.set_merging(self.no, merging)?;
+        self.inner.done(&mm);
+        Ok(())
     }
 
     /// Looks at every page of this space and its relatives that take part, now, and merges what is equal.
@@ -337,6 +349,6 @@ impl Drop for Space {
             Err(_) => mm.drop_later(self.no),
         }
         drop(mm);
-        self.inner.give_back();
+        self.inner.ended();
     }
 }

@@ -30,7 +30,7 @@ impl MemoryStats {
             usage: mm.usage(),
             store: mm.store_stats(),
             counts: mm.stats(),
-            pool_bytes: mm.host().pool_bytes().unwrap_or(0),
+            pool_bytes: inner.pool_bytes(&mm),
             merge_cpu: inner.merge_cpu(),
         }
     }

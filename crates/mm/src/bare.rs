@@ -78,6 +78,12 @@ impl Bare {
         assert!(was.is_some(), "a program stored to a page that is not its own");
     }
 
+    /// The program empties a page that it has.
+    pub(crate) fn empty(&self, space: SpaceNo, page: u32) {
+        let gone = self.0.lock().private.remove(&(space, PageNo(page)));
+        assert!(gone.is_some(), "there was nothing");
+    }
+
     /// Something beside us takes the protection of a page away.
     pub(crate) fn expose(&self, space: SpaceNo, page: u32) {
         self.0.lock().exposed.insert((space, PageNo(page)));
@@ -203,11 +209,23 @@ impl Host for Bare {
     }
 
     fn read_private(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
-        read_out(self.0.lock().private.get(&(space, page)).map(|b| &**b), out)
+        *out = **self
+            .0
+            .lock()
+            .private
+            .get(&(space, page))
+            .ok_or(HostError::Emptied)?;
+        Ok(())
     }
 
     fn copy_to_pool(&self, space: SpaceNo, run: Run, to: PoolPage) -> Result<(), HostError> {
         let mut inside = self.0.lock();
+        if run
+            .pages()
+            .any(|page| !inside.private.contains_key(&(space, page)))
+        {
+            return Err(HostError::Emptied);
+        }
         for (n, page) in (0..).zip(run.pages()) {
             let value = inside.private[&(space, page)].clone();
             inside.pool.insert(to.plus(n), value);

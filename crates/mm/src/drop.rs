@@ -8,7 +8,7 @@
 
 use crate::addr::{PageNo, SpaceNo};
 use crate::frame::{Locked, Owner, Residence};
-use crate::host::{Host, Store};
+use crate::host::{Host, HostError, Store};
 use crate::mm::{Mm, SpaceError, Stop};
 use crate::rmap::Sweep;
 use crate::space::SpaceState;
@@ -105,7 +105,12 @@ impl<H: Host, S: Store> Mm<H, S> {
                     && matches!(locked.frame.word.load().owner, Owner::Shared(_))
                     && (found.shared || locked.frame.count.load().maps > 1);
                 if same && lent {
-                    self.give_away_frame(no, st, leaf, PageNo(page), locked)?;
+                    match self.give_away_frame(no, st, leaf, PageNo(page), locked) {
+                        Err(Stop::Host(HostError::Emptied)) => {
+                            return Err(self.move_as_zeros(no, PageNo(page), frame));
+                        }
+                        given => given?,
+                    }
                 }
             }
             page += 1;

@@ -88,7 +88,8 @@ impl<H: Host, S: Store> Mm<H, S> {
             };
             match self.spaces.alloc(charge) {
                 Some(no) => Ok(Some(SpaceNo(no))),
-                None if refused.get() => Err(Stop::NoRoom),
+                // Refused by the budget, or by the system.
+                None if refused.get() || self.spaces.used() < self.most_spaces => Err(Stop::NoRoom),
                 None => Ok(None),
             }
         });
@@ -102,9 +103,8 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     pub(crate) fn leave_home(&self, home: HomeNo) {
-        if let Some((bases, bytes)) = self.homes.leave(home) {
-            let ledger = self.budget.ledger(Need::Reclaim);
-            bases.into_iter().for_each(|base| self.store.free(base, &ledger));
+        let ledger = self.budget.ledger(Need::Reclaim);
+        if let Some(bytes) = self.homes.leave(home, |base| self.store.free(base, &ledger)) {
             self.budget.refund(crate::budget::Class::Tables, bytes);
         }
     }
@@ -136,11 +136,12 @@ impl<H: Host, S: Store> Mm<H, S> {
         if !st.alive {
             return Err(Stop::Fault(crate::space::FaultError::NoSuchSpace(parent)));
         }
+        self.take_note(parent, &mut st);
         if let Some(failure) = st.failure {
             return Err(Stop::Fault(failure));
         }
+        let dirty = self.dirty_leaves(&st)?;
         let mut window = self.open_window(child, st.home, st.reserve, st.len)?;
-        let dirty = self.dirty_leaves(&st);
         if let Err(e) = self.protect_dirty(parent, &st, &dirty) {
             self.close_window(child, &mut window);
             return Err(e.into());
@@ -177,12 +178,16 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// The leaves with exclusive frames, in page order.
-    fn dirty_leaves(&self, st: &SpaceState) -> Vec<TableNo> {
+    fn dirty_leaves(&self, st: &SpaceState) -> Result<Vec<TableNo>, Stop> {
         let first = Some(st.dirty_head).filter(|&no| no != 0).map(TableNo);
         let next = |&leaf: &TableNo| Some(self.next_dirty(leaf)).filter(|&next| next != 0).map(TableNo);
-        let mut leaves: Vec<TableNo> = std::iter::successors(first, next).collect();
+        let mut leaves = Vec::new();
+        for leaf in std::iter::successors(first, next) {
+            leaves.try_reserve(1).map_err(|_| Stop::NoRoom)?;
+            leaves.push(leaf);
+        }
         leaves.sort_unstable_by_key(|&leaf| self.table(leaf).first_page());
-        leaves
+        Ok(leaves)
     }
 
     /// The exclusive frame of a slot. A hint, until the frame is locked.
@@ -213,13 +218,15 @@ impl<H: Host, S: Store> Mm<H, S> {
                 let Some(frame) = self.exclusive_at(at).filter(|_| !Self::is_pinned(st, page)) else {
                     continue;
                 };
-                let follows = page == end && run.len() < RUN;
+                // Where the system has no memory for a longer run, a shorter one will do.
+                let follows = page == end && run.len() < RUN && run.try_reserve(1).is_ok();
                 let next = follows.then(|| Locked::attempt(frame, self.frame(frame)));
                 let locked = match next.flatten() {
                     Some(locked) => locked,
                     None => {
                         // No frame lock is held while this one is waited for.
                         self.protect_run(no, end, &mut run)?;
+                        run.try_reserve(1).map_err(|_| HostError::NoMemory)?;
                         self.lock_frame(frame)
                     }
                 };

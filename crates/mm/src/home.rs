@@ -10,37 +10,29 @@
 
 use crate::addr::{FrameNo, PageNo, PoolPage};
 use crate::host::Stored;
-use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use memfold_sync::{Arc, Giving, Mutex, OnceLock, Rank, Slots};
+use memfold_sync::atomic::{AtomicU64, Ordering};
+use memfold_sync::{Arc, Giving, Mutex, Rank, Slots};
 
 mod bases;
+mod places;
+
+use places::{Place, Places};
 
 /// Names a home; never 0 in a living space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HomeNo(pub u32);
 
 const CHUNK: u32 = if cfg!(any(loom, shuttle)) { 4 } else { 256 };
-type Chunk = Box<[Place]>;
-type Chunks = Box<[OnceLock<Chunk>]>;
-
 /// Where the loose range ends and the homes begin, in pool pages (1 TiB).
 const LOOSE_PAGES: u64 = 1 << 28;
-
-#[derive(Debug)]
-struct Place {
-    /// The frame that stands here, or 0. Changed by compare-exchange, under that frame's lock.
-    frame: AtomicU32,
-    /// The base, or 0. Changed by compare-exchange, under the home's lock (`bases.rs`).
-    base: AtomicU64,
-}
 
 #[derive(Debug)]
 struct HomeState {
     first: PoolPage,
     pages: u32,
     users: u32,
-    /// Made when the first page is claimed; dropped with the last user.
-    places: Option<Arc<Chunks>>,
+    /// Made with the home; dropped with the last user.
+    places: Option<Arc<Places>>,
 }
 
 /// One home.
@@ -50,16 +42,38 @@ pub(crate) struct Home(Mutex<HomeState>);
 #[derive(Debug)]
 struct Ranges {
     next: u64,
+    /// Ranges of no home; with room for those of all homes.
     free: Vec<(u32, PoolPage)>,
+    /// Homes that have a range.
+    homes: usize,
     loose_next: u64,
     loose_free: Vec<u64>,
+}
+
+impl Ranges {
+    /// A range of so many pages for one home more. `None` when the system has no memory for giving it back, which cannot fail.
+    fn take(&mut self, pages: u32) -> Option<PoolPage> {
+        self.free.try_reserve(self.homes + 1).ok()?;
+        self.homes += 1;
+        if let Some(at) = self.free.iter().position(|&(free, _)| free == pages) {
+            return Some(self.free.swap_remove(at).1);
+        }
+        let first = PoolPage(self.next);
+        self.next += u64::from(pages);
+        Some(first)
+    }
+
+    fn give_back(&mut self, pages: u32, first: PoolPage) {
+        self.homes -= 1;
+        self.free.push((pages, first));
+    }
 }
 
 /// A home as it was at one moment; to be used while it surely lives.
 #[derive(Debug)]
 pub(crate) struct View {
     first: PoolPage,
-    places: Option<Arc<Chunks>>,
+    places: Option<Arc<Places>>,
 }
 
 impl View {
@@ -70,8 +84,7 @@ impl View {
 
     /// Which frame stands at the page's place now (or none, if the home had no places then).
     pub fn occupant(&self, page: PageNo) -> Option<FrameNo> {
-        let chunk = self.places.as_ref()?[(page.0 / CHUNK) as usize].get()?;
-        Homes::at(&chunk[(page.0 % CHUNK) as usize])
+        Homes::at(self.places.as_ref()?.get(page)?)
     }
 }
 
@@ -83,7 +96,7 @@ pub(crate) enum Claim {
     Taken,
     /// Another version of the page stands there.
     Occupied,
-    /// Nobody may stand there: the budget has no room for the record.
+    /// Nobody may stand there: the budget, or the system, has no room for the record.
     NoRoom,
 }
 
@@ -127,6 +140,7 @@ impl Homes {
         let ranges = Ranges {
             next: LOOSE_PAGES,
             free: Vec::new(),
+            homes: 0,
             loose_next: 0,
             loose_free: Vec::new(),
         };
@@ -142,18 +156,15 @@ impl Homes {
         self.homes.base_bytes()
     }
 
-    /// A home of `pages` pages with one user, and how long the pool must be for it.
+    /// A home of `pages` pages with one user, and how long the pool must be for it. `None` when `charge` refuses room for its
+    /// record, or the system has no memory.
     pub fn create(&self, pages: u32, charge: impl FnOnce(u64) -> bool) -> Option<(HomeNo, u64)> {
         let no = self.homes.alloc(charge)?;
         let mut ranges = self.ranges.lock();
-        let reused = ranges.free.iter().position(|&(free, _)| free == pages);
-        let first = match reused {
-            Some(at) => ranges.free.swap_remove(at).1,
-            None => {
-                let first = PoolPage(ranges.next);
-                ranges.next += u64::from(pages);
-                first
-            }
+        let Some(first) = ranges.take(pages) else {
+            drop(ranges);
+            self.homes.free(no);
+            return None;
         };
         let end = ranges.next;
         drop(ranges);
@@ -161,7 +172,7 @@ impl Homes {
             first,
             pages,
             users: 1,
-            places: None,
+            places: Some(Arc::default()),
         };
         Some((HomeNo(no), end))
     }
@@ -184,8 +195,8 @@ impl Homes {
         self.homes.get(home.0).0.lock().users += 1;
     }
 
-    /// A user less. The last one gets the bases, and how many bytes the places held, to give both back.
-    pub fn leave(&self, home: HomeNo) -> Option<(Vec<Stored>, u64)> {
+    /// A user less. With the last one `free` gets the bases; the answer is how many bytes the places held, to be given back.
+    pub fn leave(&self, home: HomeNo, mut free: impl FnMut(Stored)) -> Option<u64> {
         let mut state = self.homes.get(home.0).0.lock();
         state.users -= 1;
         if state.users != 0 {
@@ -194,36 +205,26 @@ impl Homes {
         let places = state.places.take();
         let (pages, first) = (state.pages, state.first);
         drop(state);
-        let left = places.map_or((Vec::new(), 0), |places| {
-            let chunks: Vec<_> = places.iter().filter_map(OnceLock::get).collect();
-            let all = || chunks.iter().flat_map(|c| c.iter());
-            assert!(
-                all().all(|p| Self::at(p).is_none()),
-                "a home was given up while frames stood in it"
-            );
-            let bases: Vec<_> = all().filter_map(Self::base_at).collect();
-            self.forget_bases(bases.len());
-            (
-                bases,
-                Self::outer_bytes(&places) + chunks.len() as u64 * Self::chunk_bytes(),
-            )
+        let places = places.expect("a home that has users has places");
+        let all = || places.made().flat_map(|(_, chunk)| chunk.iter());
+        assert!(
+            all().all(|p| Self::at(p).is_none()),
+            "a home was given up while frames stood in it"
+        );
+        let mut bases = 0;
+        all().filter_map(Self::base_at).for_each(|base| {
+            bases += 1;
+            free(base);
         });
-        self.ranges.lock().free.push((pages, first));
+        self.forget_bases(bases);
+        self.ranges.lock().give_back(pages, first);
         self.homes.free(home.0);
-        Some(left)
+        Some(places.bytes())
     }
 
     /// How many spaces stand in the home.
     pub fn users(&self, home: HomeNo) -> u32 {
         self.homes.get(home.0).0.lock().users
-    }
-
-    fn outer_bytes(places: &Chunks) -> u64 {
-        (places.len() * size_of::<OnceLock<Chunk>>()) as u64
-    }
-
-    fn chunk_bytes() -> u64 {
-        u64::from(CHUNK) * size_of::<Place>() as u64
     }
 
     fn at(place: &Place) -> Option<FrameNo> {
@@ -236,11 +237,11 @@ impl Homes {
     /// Which frame stands at the page's place.
     pub fn occupant(&self, home: HomeNo, page: PageNo) -> Option<FrameNo> {
         let places = self.homes.get(home.0).0.lock().places.clone()?;
-        Self::at(&places[(page.0 / CHUNK) as usize].get()?[(page.0 % CHUNK) as usize])
+        Self::at(places.get(page)?)
     }
 
-    /// `frame`, whose lock is held, takes the page's place, unless another stands there or `charge` refuses room for
-    /// the record.
+    /// `frame`, whose lock is held, takes the page's place, unless another stands there or there is no room for
+    /// the record: `charge` refuses it, or the system has no memory.
     pub fn claim(&self, home: HomeNo, page: PageNo, frame: FrameNo, charge: impl Fn(u64) -> bool) -> Claim {
         let taken = self.with_place(home, page, charge, |place| {
             // Release: publishes the frame. That the one before it is gone is seen by the home's lock: see `vacate`.
@@ -256,7 +257,8 @@ impl Homes {
         }
     }
 
-    /// Runs `step` on a place, whose record is made if need be; `None` when `charge` refuses room for it.
+    /// Runs `step` on a place, whose record is made if need be; `None` when `charge` refuses room for it, or the system has
+    /// no memory.
     fn with_place<R>(
         &self,
         home: HomeNo,
@@ -264,29 +266,9 @@ impl Homes {
         charge: impl Fn(u64) -> bool,
         step: impl FnOnce(&Place) -> R,
     ) -> Option<R> {
-        let mut state = self.homes.get(home.0).0.lock();
-        if state.places.is_none() {
-            let outer: Chunks = (0..state.pages.div_ceil(CHUNK))
-                .map(|_| OnceLock::new())
-                .collect();
-            if !charge(Self::outer_bytes(&outer)) {
-                return None;
-            }
-            state.places = Some(Arc::new(outer));
-        }
-        let places = state.places.clone().expect("made above");
-        let chunk = &places[(page.0 / CHUNK) as usize];
-        if chunk.get().is_none() {
-            if !charge(Self::chunk_bytes()) {
-                return None;
-            }
-            let place = |_| Place {
-                frame: AtomicU32::new(0),
-                base: AtomicU64::new(0),
-            };
-            chunk.get_or_init(|| (0..CHUNK).map(place).collect());
-        }
-        Some(step(&chunk.get().expect("made above")[(page.0 % CHUNK) as usize]))
+        let state = self.homes.get(home.0).0.lock();
+        let places = state.places.clone().expect("a home that has users has places");
+        places.make(page, state.pages, charge).map(step)
     }
 
     /// `frame`, whose lock is held, leaves its place, which is empty in the pool by now.
@@ -299,23 +281,28 @@ impl Homes {
             .places
             .clone()
             .expect("a frame stands in this home");
-        let chunk = places[(page.0 / CHUNK) as usize]
-            .get()
-            .expect("a frame stands in this part of the home");
+        let place = places.get(page).expect("a frame stands in this part of the home");
         // Relaxed: whoever takes the place next has had the home's lock after us, so it sees the place emptied.
-        let was = chunk[(page.0 % CHUNK) as usize].frame.swap(0, Ordering::Relaxed);
+        let was = place.frame.swap(0, Ordering::Relaxed);
         assert_eq!(was, frame.0, "frame {frame} left a place where frame {was} stood");
     }
 
-    /// A place in the loose range, and how long the pool must be for it.
-    pub fn claim_loose(&self) -> (PoolPage, u64) {
+    /// A place in the loose range, and how long the pool must be for it; `None` when the system has no memory for giving it
+    /// back.
+    pub fn claim_loose(&self) -> Option<(PoolPage, u64)> {
         let mut ranges = self.ranges.lock();
-        let at = ranges.loose_free.pop().unwrap_or_else(|| {
-            ranges.loose_next += 1;
-            ranges.loose_next - 1
-        });
+        let at = match ranges.loose_free.pop() {
+            Some(at) => at,
+            None => {
+                // All of them may be free at a time.
+                let more = (ranges.loose_next as usize + 1).saturating_sub(ranges.loose_free.len());
+                ranges.loose_free.try_reserve(more).ok()?;
+                ranges.loose_next += 1;
+                ranges.loose_next - 1
+            }
+        };
         assert!(at < LOOSE_PAGES, "the loose range is full");
-        (PoolPage(at), at + 1)
+        Some((PoolPage(at), at + 1))
     }
 
     /// Loose places that are taken.
@@ -353,13 +340,10 @@ impl Homes {
             let places = state.places.clone().filter(|_| state.users != 0);
             drop(state);
             if let Some(places) = places {
-                found.bytes = Self::outer_bytes(&places);
-                for (n, chunk) in places.iter().enumerate() {
-                    let Some(chunk) = chunk.get() else { continue };
-                    found.bytes += Self::chunk_bytes();
+                found.bytes = places.bytes();
+                for (n, chunk) in places.made() {
                     found.bases += chunk.iter().filter_map(Self::base_at).count() as u64;
-                    let first = n as u32 * CHUNK;
-                    let standing = (first..)
+                    let standing = (n * CHUNK..)
                         .zip(chunk.iter())
                         .filter_map(|(page, place)| Some((PageNo(page), Self::at(place)?)));
                     found.standing.extend(standing);

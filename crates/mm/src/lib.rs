@@ -12,6 +12,7 @@ mod budget;
 mod check;
 mod digest;
 mod drop;
+mod emptied;
 mod fault;
 mod fork;
 pub mod frame;

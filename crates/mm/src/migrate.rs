@@ -75,7 +75,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             Claim::Taken => Ok(place(self.homes.first(home).plus(page.0), Residence::Home(home))),
             Claim::NoRoom if no_record == NoRecord::Stop => Err(Stop::NoRoom),
             Claim::Occupied | Claim::NoRoom => {
-                let (to, pages) = self.homes.claim_loose();
+                let (to, pages) = self.homes.claim_loose().ok_or(Stop::NoRoom)?;
                 let place = place(to, Residence::Loose(to));
                 self.host.reserve_pool(pages)?;
                 Ok(place)
@@ -94,7 +94,8 @@ impl<H: Host, S: Store> Mm<H, S> {
         no_record: NoRecord,
     ) -> Result<(), Stop> {
         let place = self.place_for(home, page, locked.no, no_record)?;
-        self.host.copy_to_pool(no, Run::one(page), place.to)?;
+        let copied = self.host.copy_to_pool(no, Run::one(page), place.to);
+        copied.inspect_err(|&error| self.hear_of_emptied(locked, page, error))?;
         place.keep(locked);
         self.spaces.get(no.0).unlend();
         Ok(())

@@ -21,7 +21,7 @@ use crate::swap::Swap;
 use crate::table::{Table, TableNo};
 use crate::window::Hand;
 use memfold_sync::atomic::{AtomicU32, Ordering};
-use memfold_sync::{Mutex, Rank, Slots};
+use memfold_sync::{Mutex, Rank, Slots, boxed};
 
 /// Bytes of a page, as budgets count.
 pub(crate) const PAGE: u64 = PAGE_SIZE as u64;
@@ -305,10 +305,13 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.clock.load(Ordering::Relaxed)
     }
 
-    /// Lends a page buffer to `step`; nothing is allocated while few are out.
+    /// Lends a page buffer to `step`; nothing is allocated while few are out. It is on the stack where the system has no memory.
     pub(crate) fn with_scratch<R>(&self, step: impl FnOnce(&mut PageBytes) -> R) -> R {
         let taken = self.scratch.lock().pop();
-        let mut page = taken.unwrap_or_else(|| Box::new([0; PAGE_SIZE]));
+        let fresh = || <Box<PageBytes>>::try_from(boxed(0..PAGE_SIZE, |_| 0)?).ok();
+        let Some(mut page) = taken.or_else(fresh) else {
+            return on_stack(step);
+        };
         let result = step(&mut page);
         let mut kept = self.scratch.lock();
         if kept.len() < SCRATCH {
@@ -359,6 +362,12 @@ impl<H: Host, S: Store> Mm<H, S> {
             Stop::Fault(e) => e,
         }
     }
+}
+
+/// Apart, so that only who needs the page has it on the stack.
+#[inline(never)]
+fn on_stack<R>(step: impl FnOnce(&mut PageBytes) -> R) -> R {
+    step(&mut [0; PAGE_SIZE])
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

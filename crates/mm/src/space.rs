@@ -125,6 +125,8 @@ pub(crate) struct SpaceSlot {
     merging: AtomicU32,
     /// What becomes of accesses that cannot be served: changed under the space lock, read without.
     on_loss: AtomicU32,
+    /// A page that the program has emptied, plus one, until that is the failure in the state; 0: none (`emptied.rs`).
+    emptied: AtomicU32,
     /// Pages of this space that became one with another, or zeros. A number for people.
     merged: AtomicU64,
 }
@@ -152,6 +154,7 @@ impl SpaceSlot {
             domain: AtomicU32::new(0),
             merging: AtomicU32::new(0),
             on_loss: AtomicU32::new(0),
+            emptied: AtomicU32::new(0),
             merged: AtomicU64::new(0),
         }
     }
@@ -164,6 +167,8 @@ impl SpaceSlot {
         self.domain.store(domain.0, Ordering::Relaxed);
         // Relaxed: as above.
         self.merged.store(0, Ordering::Relaxed);
+        // Relaxed: as above.
+        self.emptied.store(0, Ordering::Relaxed);
         self.set_merging(Merging::Off);
         self.set_on_loss(OnLoss::Signal);
     }
@@ -180,6 +185,24 @@ impl SpaceSlot {
             1 => OnLoss::Abort,
             _ => OnLoss::Sink,
         }
+    }
+
+    /// Leaves a note, unless there is one: for who has a frame of the space locked but not the space.
+    pub fn note_emptied(&self, page: PageNo) {
+        let none = |now| (now == 0).then_some(page.0 + 1);
+        // Relaxed: a number on its own; who is to see it comes to the frame's lock first, or sees it later.
+        let _ = (self.emptied).fetch_update(Ordering::Relaxed, Ordering::Relaxed, none);
+    }
+
+    /// Takes the note. Under the space lock; a load when there is none.
+    pub fn take_emptied(&self) -> Option<PageNo> {
+        // Relaxed: as above.
+        if self.emptied.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        // Relaxed: as above.
+        let noted = self.emptied.swap(0, Ordering::Relaxed);
+        noted.checked_sub(1).map(PageNo)
     }
 
     pub fn set_merging(&self, merging: Merging) {

@@ -20,6 +20,7 @@ use crate::mm::{Mm, Stop};
 use crate::space::SpaceState;
 use crate::table::{Entry, FAN};
 use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use memfold_sync::boxed;
 
 /// Places for spaces that the hand passes over in a step that others wait for less than for pages.
 const PLACES: u32 = 16;
@@ -36,10 +37,10 @@ pub(crate) struct WindowTables {
 }
 
 impl WindowTables {
-    fn new(tables: u32) -> Self {
-        Self {
-            words: (0..tables.div_ceil(64)).map(|_| [0; 2]).collect(),
-        }
+    /// A record of so many; `None` when the system has no memory for it.
+    fn new(tables: u32) -> Option<Self> {
+        let words = boxed(0..tables.div_ceil(64), |_| [0; 2])?;
+        Some(Self { words })
     }
 
     /// Tables that are charged.
@@ -113,7 +114,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     ) -> Result<WindowTables, Stop> {
         let tables = match self.host.page_tables() {
             tables if tables.bytes == 0 => WindowTables::default(),
-            tables => WindowTables::new(reserve.div_ceil(tables.pages)),
+            tables => WindowTables::new(reserve.div_ceil(tables.pages)).ok_or(Stop::NoRoom)?,
         };
         let own = tables.own_bytes();
         let most = own + self.host.most_window_bytes(len);

@@ -4,8 +4,9 @@
 //! manager runs on; nothing in `mm` or `sim` names `std::sync`. On top of it stand the
 //! ranked lock ([`Mutex`], whose order is the table in `rank.rs`), the fixed
 //! arrays with a free list ([`Slots`]) and the [`Witness`], a piece of plain data that
-//! lets a checker see whether a lock or a publishing store does its work; [`Gate`] stands before what fault handlers look up.
-//! Built bottom-up: `imp`, `rank`, `lock`, `witness`, `slots`, `gate`.
+//! lets a checker see whether a lock or a publishing store does its work; [`Gate`] stands before what fault handlers look up;
+//! [`Reserved`] is memory that the system may refuse.
+//! Built bottom-up: `imp`, `rank`, `lock`, `witness`, `reserved`, `slots`, `gate`.
 #![deny(unsafe_code)]
 
 mod gate;
@@ -16,6 +17,7 @@ pub mod model;
 #[cfg(all(test, loom))]
 mod races;
 mod rank;
+mod reserved;
 mod slots;
 #[cfg(loom)]
 pub mod trace;
@@ -27,6 +29,7 @@ pub use gate::{Gate, Inside};
 pub use imp::{Arc, atomic, thread};
 pub use lock::{Mutex, MutexGuard};
 pub use rank::Rank;
+pub use reserved::{Reserved, boxed};
 pub use slots::{Giving, Slots};
 /// Written once, then read by anybody; std's own also under the checkers.
 pub use std::sync::OnceLock;

@@ -15,6 +15,7 @@
 use crate::imp::atomic::{AtomicU32, Ordering};
 use crate::lock::Mutex;
 use crate::rank::Rank;
+use crate::reserved::{Reserved, boxed};
 use std::sync::OnceLock;
 
 /// Items per chunk: a chunk is the step by which memory grows and shrinks.
@@ -169,7 +170,7 @@ impl<T> Slots<T> {
     }
 
     /// Takes a free item. When the array must grow, `charge` is asked for
-    /// [`chunk_bytes`](Self::chunk_bytes) first; `None` when it refuses, or at capacity.
+    /// [`chunk_bytes`](Self::chunk_bytes) first; `None` when it refuses, or the system has no memory, or at capacity.
     pub fn alloc(&self, charge: impl FnOnce(u64) -> bool) -> Option<u32> {
         let mut free = self.free.lock();
         let chunk = match (free.first(Sort::Part), free.first(Sort::Whole)) {
@@ -198,18 +199,23 @@ impl<T> Slots<T> {
     fn grow(&self, free: &mut FreeLists, charge: impl FnOnce(u64) -> bool) -> Option<u32> {
         let hole = free.first(Sort::Hole);
         let new = free.rooms.len() as u32;
-        if hole.is_none() && new == free.most || !charge(Self::chunk_bytes()) {
+        if hole.is_none() && new == free.most {
             return None;
         }
         let chunk = hole.unwrap_or(new);
+        // All memory first, since the system may have none; nothing of it is touched before it is charged.
+        let memory = Reserved::new(CHUNK as usize)?;
+        free.rooms.try_reserve(1).ok()?;
+        let group = self.group(chunk)?;
+        if !charge(Self::chunk_bytes()) {
+            return None;
+        }
         let (first, last) = (chunk * CHUNK, chunk * CHUNK + CHUNK - 1);
         let cell = |number: u32| Cell {
             next: AtomicU32::new(if number == last { 0 } else { number + 1 }),
             item: (self.make)(),
         };
-        let group = self.groups[(chunk / GROUP) as usize]
-            .get_or_init(|| (0..GROUP).map(|_| OnceLock::new()).collect());
-        group[(chunk % GROUP) as usize].get_or_init(|| (first..=last).map(cell).collect());
+        group[(chunk % GROUP) as usize].get_or_init(|| memory.fill(first..=last, cell));
         let room = Room {
             head: first.max(1),
             count: FreeLists::items(chunk),
@@ -226,6 +232,17 @@ impl<T> Slots<T> {
         free.put(chunk, Sort::Whole);
         free.whole += 1;
         Some(chunk)
+    }
+
+    /// The group that the chunk is in, which is made if it is not there; `None` when the system has no memory. The free
+    /// lists' lock is held.
+    fn group(&self, chunk: u32) -> Option<&[Chunk<T>]> {
+        let group = &self.groups[(chunk / GROUP) as usize];
+        if group.get().is_none() {
+            let made = boxed(0..GROUP, |_| OnceLock::new())?;
+            group.get_or_init(|| made);
+        }
+        group.get().map(|group| &**group)
     }
 
     /// Gives an item back. The caller names it no more.

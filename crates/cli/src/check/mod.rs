@@ -68,7 +68,7 @@ struct Findings {
 /// Looks, tries, and prints what was found.
 pub(crate) fn check(options: &CheckOptions) -> Result<Exit, Error> {
     let mut lines = machine::lines();
-    lines.push(trial::line());
+    lines.extend(trial::lines());
     let worst = lines.iter().map(|line| line.verdict).max();
     let findings = Findings {
         verdict: worst.unwrap_or(Verdict::Ok),

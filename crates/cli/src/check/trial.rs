@@ -50,10 +50,20 @@ const PROGRAM: &[u8] = b"\
     \x25\x01\x01\x7f\x03\x40\x20\0A\x01k\x21\0\x20\x01A\x1fl\x20\0A\x80\x20l\x28\x02\0\
     j\x21\x01\x20\0\x0d\0\x0b\x20\x01\x0b";
 
-/// The line of the report.
-pub(super) fn line() -> Line {
+/// The lines of the report: how it went, and what the memory warned of.
+pub(super) fn lines() -> Vec<Line> {
     let begin = Instant::now();
-    match run() {
+    let memory = Memory::builder().budget_bytes(BUDGET).build();
+    let warnings = memory.as_ref().map(Memory::warnings).unwrap_or_default();
+    let outcome = memory.map_err(Failure::from).and_then(|memory| run(&memory));
+    let warned = warnings
+        .into_iter()
+        .map(|warning| Line::warning("trial", "warned", warning.to_string()));
+    warned.chain([line(begin, outcome)]).collect()
+}
+
+fn line(begin: Instant, outcome: Result<(), Failure>) -> Line {
+    match outcome {
         Ok(()) => {
             let found = format!(
                 "{FORKS} forks changed, evicted and read back in {} KiB: all right, {:.0} ms",
@@ -86,13 +96,12 @@ struct Guest {
     instance: ForkInstance<()>,
 }
 
-fn run() -> Result<(), Failure> {
-    let memory = Memory::builder().budget_bytes(BUDGET).build()?;
+fn run(memory: &Memory) -> Result<(), Failure> {
     let mut config = Config::new();
-    memfold_wasmtime::configure(&mut config, &memory);
+    memfold_wasmtime::configure(&mut config, memory);
     let engine = Engine::new(&config).map_err(Error::Instantiate)?;
     let prepared = memfold_wasmtime::prepare(PROGRAM).map_err(|error| Failure::Wrong(error.to_string()))?;
-    let template = Template::new(&memory, &Linker::new(&engine), &prepared)?;
+    let template = Template::new(memory, &Linker::new(&engine), &prepared)?;
 
     let mut store = Store::new(&engine, ());
     let instance = template.instantiate(&mut store)?;
@@ -112,7 +121,7 @@ fn run() -> Result<(), Failure> {
         fork.expect("a fork", *seed)?;
     }
     parent.expect("the parent", 1)?;
-    judge(&memory)
+    judge(memory)
 }
 
 impl Guest {
@@ -184,6 +193,7 @@ mod tests {
 
     #[test]
     fn the_trial_passes() {
-        run().unwrap();
+        let memory = Memory::builder().budget_bytes(BUDGET).build().unwrap();
+        run(&memory).unwrap();
     }
 }

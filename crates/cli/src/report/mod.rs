@@ -54,6 +54,8 @@ pub(crate) struct Report {
     pub(crate) seconds: f64,
     /// Seconds by phase.
     pub(crate) phase_seconds: Seconds,
+    /// What may go wrong later, as `Memory::warnings` says it. People saw it on stderr.
+    pub(crate) warnings: Vec<String>,
     /// The first failures.
     pub(crate) failures: Vec<Failed>,
 }

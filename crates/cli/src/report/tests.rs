@@ -47,6 +47,7 @@ fn report() -> Report {
         },
         seconds: 2.0,
         phase_seconds: Seconds::default(),
+        warnings: Vec::new(),
         failures: Vec::new(),
     }
 }

@@ -51,6 +51,8 @@ pub(crate) fn run(options: &RunOptions) -> Result<Exit, Error> {
     let draft = Draft::new(options)?;
     let interrupt = Interrupt::watch(draft.engine())?;
     let program = draft.compile(options)?;
+    let mut warned = Vec::new();
+    warn(&program, &mut warned);
     interrupt.in_order();
     let mut run = Run {
         options,
@@ -63,7 +65,11 @@ pub(crate) fn run(options: &RunOptions) -> Result<Exit, Error> {
     run.call(&program, &interrupt, &mut progress)?;
     run.stock.look();
     progress.end();
-    let report = run.report(&program, &interrupt, &progress);
+    warn(&program, &mut warned);
+    let report = Report {
+        warnings: warned,
+        ..run.report(&program, &interrupt, &progress)
+    };
     output::print(&match options.output() {
         Output::Text => report.text(),
         Output::Json => report.json() + "\n",
@@ -154,6 +160,7 @@ impl Run<'_> {
             times: self.times(),
             seconds: progress.total_seconds(),
             phase_seconds: progress.seconds(),
+            warnings: Vec::new(),
             failures: self.failures(),
         }
     }
@@ -190,6 +197,20 @@ impl Run<'_> {
     fn failures(&self) -> Vec<Failed> {
         let all = self.crowd.failures.iter().chain(&self.tally.failures);
         all.take(REPORTED).cloned().collect()
+    }
+}
+
+/// Says each warning of the memory once, a line on stderr.
+fn warn(program: &Program, warned: &mut Vec<String>) {
+    let all = program
+        .memory()
+        .map(memfold::Memory::warnings)
+        .unwrap_or_default();
+    for warning in all.iter().map(ToString::to_string) {
+        if !warned.contains(&warning) {
+            output::complain(&format_args!("warning: {warning}"));
+            warned.push(warning);
+        }
     }
 }
 

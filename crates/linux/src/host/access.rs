@@ -9,6 +9,7 @@ use memfold_host::addr::{PageNo, SpaceNo};
 use super::{LinuxHost, Window};
 use crate::builder::Builder;
 use crate::fault::Delivery;
+use crate::guard::accessing;
 use crate::table;
 use memfold_host::FaultSink;
 
@@ -53,11 +54,35 @@ impl LinuxHost {
         std::ptr::eq(inside.site(), Arc::as_ptr(&self.site)).then(|| (inside.space(), inside.page(addr).0))
     }
 
+    /// Copies bytes into a page that is pinned, from byte `start` of it on.
+    ///
+    /// # Errors
+    /// [`HostError::Emptied`] when the page is not there; some of the bytes may be written.
+    ///
+    /// # Panics
+    /// When the space has no window, or the bytes do not fit into the page.
+    pub fn write_pinned(
+        &self,
+        space: SpaceNo,
+        page: PageNo,
+        start: usize,
+        bytes: &[u8],
+    ) -> Result<(), HostError> {
+        let to = self.page(space, page);
+        accessing(|| to.copy_in(start, bytes)).ok_or(HostError::Emptied)
+    }
+
     /// Bytes of memory that the pool holds now.
     ///
     /// # Errors
     /// When the machine cannot say.
     pub fn pool_bytes(&self) -> Result<u64, HostError> {
         self.pool.held()
+    }
+
+    /// The pool was found to hold more than what was written to it, since the machine has begun to make huge pages in files: from
+    /// now on pages are written so that they stay single, which takes a little longer. Any thread; never in a fault.
+    pub fn keep_pages_single(&self) {
+        self.pool.write_by_mappings();
     }
 }

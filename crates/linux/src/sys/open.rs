@@ -58,6 +58,13 @@ pub(crate) fn pagemap() -> Result<OwnedFd, Errno> {
         .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::ENOENT)))
 }
 
+/// The process's own memory, to be read.
+pub(crate) fn memory() -> Result<OwnedFd, Errno> {
+    File::open("/proc/self/mem")
+        .map(OwnedFd::from)
+        .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::ENOENT)))
+}
+
 /// A bell: the end to listen at, and the end to ring, which makes the other readable for good.
 pub(crate) fn bell() -> Result<(OwnedFd, OwnedFd), Errno> {
     let mut ends = [0; 2];

@@ -177,6 +177,6 @@ impl Machine for LinuxHost {
     }
 
     fn kernel_store(&self, space: SpaceNo, page: PageNo, at: usize, data: &[u8]) {
-        self.write_pinned(space, page, at, data);
+        self.write_pinned(space, page, at, data).expect("it is pinned");
     }
 }

@@ -6,8 +6,10 @@
 mod child;
 mod cost;
 mod descriptors;
+mod emptied;
 mod filter;
 mod forks;
+mod idle;
 mod ksm;
 mod limits;
 mod memory;

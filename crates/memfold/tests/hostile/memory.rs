@@ -6,6 +6,7 @@ use crate::settings::{Group, Setting};
 use crate::stamps::{DELIVERIES, PAGES, builder, stamped, whole};
 use memfold::{Delivery, Memory, PAGE_SIZE, Space, SpaceSize, Warning};
 use std::fs;
+use std::sync::{Arc, Mutex};
 
 const MIB: u64 = 1 << 20;
 
@@ -40,6 +41,15 @@ fn use_pool(memory: &Memory) -> Vec<Space> {
         all.extend([parent, frozen, child]);
     }
     all
+}
+
+/// A space of which one page in each 2 MiB is in the pool.
+fn scattered(memory: &Memory) -> Space {
+    let space = memory.create(SpaceSize::fixed(16 * MIB)).expect("room");
+    for at in (MIB..16 * MIB).step_by(2 << 20) {
+        space.write(at, b"some").expect("room");
+    }
+    space.freeze().expect("room")
 }
 
 /// That the pool holds what is charged for it.
@@ -90,6 +100,88 @@ fn huge_within_size() {
 #[test]
 fn huge_forced() {
     huge("force", "memory::huge_forced");
+}
+
+/// Goal: where the machine begins to make huge pages when the memory is there already, that is noticed, and said once, and it goes no
+/// further. Method: the setting is changed in between; the kernel's count, and the events.
+#[test]
+fn huge_later() {
+    let file = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+    let Some(_setting) = Setting::change(file, "never") else {
+        return;
+    };
+    isolated("memory::huge_later", || {
+        for delivery in DELIVERIES {
+            fs::write(file, "never").expect("its parent may");
+            let memory = builder(delivery).budget_bytes(64 * MIB).background(false);
+            let memory = memory.build().expect("userfaultfd");
+            let all = use_pool(&memory);
+            let [_here, _there] = [(); 2].map(|()| scattered(&memory));
+            pool_is_as_charged(&memory);
+            assert_eq!(memory.warnings(), []);
+            fs::write(file, "always").expect("its parent may");
+            let [_more, _still_more] = [(); 2].map(|()| scattered(&memory));
+            let events = events(|| {
+                let _ = (memory.stats(), memory.stats());
+            });
+            let warnings = memory.warnings();
+            let [Warning::HugePool { held, charged }] = warnings[..] else {
+                panic!("{warnings:?}, {:?}", memory.stats());
+            };
+            assert!(held > charged + MIB, "{held} of {charged}");
+            assert_eq!(events, [warnings[0].to_string()]);
+            let [_at_last, _no_more] = [(); 2].map(|()| scattered(&memory));
+            let stats = memory.stats();
+            assert_eq!(stats.pool_bytes - stats.usage.pool, held - charged, "{stats:?}");
+            for (n, space) in all.iter().enumerate() {
+                whole(&memory, space, n as u64 / 3 + 1);
+            }
+        }
+    });
+}
+
+/// The texts of the warnings that are events while `body` runs in this thread.
+fn events(body: impl FnOnce()) -> Vec<String> {
+    let seen = Seen::default();
+    let all = Arc::clone(&seen.0);
+    tracing::subscriber::with_default(seen, body);
+    let all = all.lock().expect("nobody panics");
+    all.clone()
+}
+
+/// Notes the messages of warnings of memfold's.
+#[derive(Default)]
+struct Seen(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Seen {
+    fn enabled(&self, about: &tracing::Metadata<'_>) -> bool {
+        about.target() == "memfold"
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        assert_eq!(*event.metadata().level(), tracing::Level::WARN);
+        event.record(&mut Noting(&self.0));
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+struct Noting<'a>(&'a Mutex<Vec<String>>);
+
+impl tracing::field::Visit for Noting<'_> {
+    fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        self.0.lock().expect("nobody panics").push(format!("{value:?}"));
+    }
 }
 
 /// Goal: a process that locks its memory holds what is charged, no whole pool and no whole windows; and nothing hangs. Method: lock
@@ -173,8 +265,7 @@ fn a_small_group() {
     let Some(group) = Group::of(64 * MIB) else { return };
     let ended = in_child("memory::a_small_group", || {
         Group::enter();
-        let warnings =
-            |builder: memfold::MemoryBuilder| builder.build().expect("userfaultfd").warnings().to_vec();
+        let warnings = |builder: memfold::MemoryBuilder| builder.build().expect("userfaultfd").warnings();
         let budget = 128 * MIB;
         let expected = Warning::GroupLimit {
             limit: 64 * MIB,
@@ -185,7 +276,11 @@ fn a_small_group() {
             [expected]
         );
         assert!(expected.to_string().contains("lower the budget"));
-        assert_eq!(warnings(builder(Delivery::InThread)).len(), 1);
+        let said = events(|| assert_eq!(warnings(builder(Delivery::InThread)).len(), 1));
+        assert!(
+            said.len() == 1 && said[0].contains("lower the budget"),
+            "{said:?}"
+        );
         assert_eq!(warnings(builder(Delivery::InThread).budget_bytes(32 * MIB)), []);
         assert_eq!(memfold::linux::probe().group_limit, Some(64 * MIB));
     });
@@ -213,10 +308,31 @@ fn a_file_limit() {
             reserve: 256 * MIB,
         };
         let made: Vec<_> = (0..6).map(|_| memory.create(size)).collect();
-        println!("{:?}", made.iter().find_map(|space| space.as_ref().err()));
+        let error = made.iter().find_map(|space| space.as_ref().err());
+        let error = error.expect("six quarters").to_string();
+        assert!(error.contains("ftruncate was refused (error 27)"), "{error}");
+        assert!(
+            error.contains("file-size limit (ulimit -f, RLIMIT_FSIZE)"),
+            "{error}"
+        );
         let fine = made.iter().filter(|space| space.is_ok()).count();
         assert!((2..=4).contains(&fine), "{fine} spaces of a quarter");
         assert_eq!(memory.check(), Ok(()));
+        let limit = libc::rlimit {
+            rlim_cur: 1 << 20,
+            rlim_max: 1 << 20,
+        };
+        // SAFETY: as above.
+        let set = unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) };
+        assert_eq!(set, 0);
+        let error = Memory::builder()
+            .build()
+            .expect_err("no room for a pool")
+            .to_string();
+        assert!(
+            error.contains("ulimit -f, RLIMIT_FSIZE, which is 1048576 bytes"),
+            "{error}"
+        );
     });
 }
 

@@ -261,13 +261,13 @@ fn background_threads_block_signals() {
 fn unfit_threads_are_told() {
     isolated("signals::unfit_threads_are_told", || {
         let memory = Memory::builder().build().expect("userfaultfd");
-        assert_eq!((memory.warnings(), check_thread()), (&[][..], Ok(())));
+        assert_eq!((memory.warnings(), check_thread()), (vec![], Ok(())));
         set(libc::SIGBUS, keeps, 0);
         assert_eq!(check_thread(), Err(ThreadError::Replaced));
         let again = Memory::builder().build().expect("userfaultfd");
         assert_eq!(
             (again.warnings(), check_thread()),
-            (&[][..], Ok(())),
+            (vec![], Ok(())),
             "chained again"
         );
         let space = stamped(&memory, 1);

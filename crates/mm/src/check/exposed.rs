@@ -83,7 +83,8 @@ impl<H: Host, S: Store> Mm<H, S> {
         if reader != owner && self.exposed(locked).is_some() {
             return Err(HostError::Unprotected);
         }
-        self.host.read_private(owner, page, out)
+        let read = self.host.read_private(owner, page, out);
+        read.inspect_err(|&error| self.hear_of_emptied(locked, page, error))
     }
 
     /// For `world`.

@@ -113,6 +113,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// now on, and what its stores left in standby pages (see [`sink`](Self::sink)) is gone.
     pub fn take_failure(&self, space: SpaceNo) -> Option<FaultError> {
         let mut st = self.spaces.peek(space.0)?.lock();
+        self.take_note(space, &mut st);
         let failure = st.failure.take()?;
         self.return_all_standby(space, &mut st);
         Some(failure)
@@ -120,7 +121,9 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// Whether a fault of this space could not be resolved and nobody has [taken](Self::take_failure) that yet.
     pub fn failure(&self, space: SpaceNo) -> Option<FaultError> {
-        self.spaces.peek(space.0)?.lock().failure
+        let mut st = self.spaces.peek(space.0)?.lock();
+        self.take_note(space, &mut st);
+        st.failure
     }
 
     pub(crate) fn fault_once(&self, no: SpaceNo, page: PageNo, access: Access) -> Result<(), Stop> {
@@ -150,6 +153,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                 len: st.len,
             }));
         }
+        self.take_note(no, st);
         if let Some(failure) = st.failure {
             return Err(Stop::Fault(failure));
         }

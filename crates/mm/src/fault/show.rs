@@ -102,7 +102,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         });
         let (run, charged) = self.charge_promotion(home, page, run, &held)?;
         match self.promote_run(home, run, &mut held, owner) {
-            Err(Stop::Host(HostError::Unprotected)) if run.len > 1 => {
+            Err(Stop::Host(HostError::Unprotected | HostError::Emptied)) if run.len > 1 => {
                 drop(charged);
                 self.promote_alone(home, page, no, &mut held, owner)
             }
@@ -171,6 +171,9 @@ impl<H: Host, S: Store> Mm<H, S> {
         if let Err(e) = self.host.copy_to_pool(owner, run, to) {
             self.host.pool_free(to, run.len);
             self.unclaim(home, run, held);
+            if let (1, Some(locked)) = (run.len, &held[usize::from(slot_of(run.first, 0))]) {
+                self.hear_of_emptied(locked, run.first, e);
+            }
             return Err(e.into());
         }
         self.host.drop_pages(owner, run);

@@ -5,7 +5,8 @@
 //! takes no part in that: the name may be gone a moment later, which a store tolerates. A base is a cache: the sweep takes
 //! out those that nobody needs (Linux: a shrinker).
 
-use super::{CHUNK, Chunks, HomeNo, Homes, Place};
+use super::places::{Place, Places};
+use super::{CHUNK, HomeNo, Homes};
 use crate::addr::PageNo;
 use crate::host::Stored;
 use memfold_sync::Arc;
@@ -24,7 +25,7 @@ impl Homes {
     /// The base of the page's place.
     pub fn base(&self, home: HomeNo, page: PageNo) -> Option<Stored> {
         let places = self.homes.get(home.0).0.lock().places.clone()?;
-        Self::base_at(&places[(page.0 / CHUNK) as usize].get()?[(page.0 % CHUNK) as usize])
+        Self::base_at(places.get(page)?)
     }
 
     /// Records a base in place of `old`, which the caller frees then. False when another stands there, or there is no
@@ -61,9 +62,8 @@ impl Homes {
     /// Takes out a base, which the caller frees then; false when another stands there by now.
     fn take_base(&self, home: HomeNo, page: PageNo, base: Stored) -> bool {
         let state = self.homes.get(home.0).0.lock();
-        let Some(places) = &state.places else { return false };
-        let chunk = places.get((page.0 / CHUNK) as usize).and_then(|c| c.get());
-        let took = chunk.is_some_and(|c| Self::exchange(&c[(page.0 % CHUNK) as usize], Some(base), 0));
+        let place = state.places.as_ref().and_then(|places| places.get(page));
+        let took = place.is_some_and(|place| Self::exchange(place, Some(base), 0));
         drop(state);
         if took {
             self.forget_bases(1);
@@ -114,12 +114,11 @@ impl Homes {
         idle: &impl Fn(Stored) -> bool,
         free: &mut impl FnMut(Stored),
     ) -> Option<u32> {
-        let (places, users): (Arc<Chunks>, u32) = {
+        let (places, users): (Arc<Places>, u32) = {
             let state = self.homes.peek(home.0)?.0.lock();
             (state.places.clone()?, state.users)
         };
-        let mut made = (0..).zip(places.iter()).skip(from as usize);
-        let (n, chunk) = made.find_map(|(n, chunk)| Some((n, chunk.get()?)))?;
+        let (n, chunk) = places.made().find(|&(n, _)| n >= from)?;
         for (page, place) in (n * CHUNK..).map(PageNo).zip(chunk.iter()) {
             let Some(base) = Self::base_at(place) else {
                 continue;

@@ -171,7 +171,8 @@ fn the_last_user_gets_the_bases() {
             let got = got.clone();
             part(&scene, move |s: &Scene| {
                 base.into_iter().for_each(|base| assert!(s.offer(base)));
-                if let Some((bases, _)) = s.homes.leave(s.home) {
+                let mut bases = Vec::new();
+                if s.homes.leave(s.home, |base| bases.push(base)).is_some() {
                     bases.iter().for_each(|b| s.things[b.0.get() as usize].write());
                     got.with(|got| got.push(bases));
                 }
@@ -227,7 +228,9 @@ fn a_home_ends_while_it_is_swept() {
             let leaves = {
                 let freed = freed.clone();
                 part(&scene, move |s: &Scene| {
-                    let (bases, _) = s.homes.leave(s.home).expect("the last one");
+                    let mut bases = Vec::new();
+                    let left = s.homes.leave(s.home, |base| bases.push(base));
+                    left.expect("the last one");
                     bases.iter().for_each(|b| s.things[b.0.get() as usize].write());
                     freed.with(|freed| *freed += bases.len());
                 })

@@ -223,6 +223,9 @@ impl<H: Host, S: Store> Mm<H, S> {
             }
             Err(stop) => {
                 self.swap.cancel(slot);
+                if let Stop::Host(error) = stop {
+                    self.hear_of_emptied(&v.locked, v.page, error);
+                }
                 Err(stop)
             }
         }

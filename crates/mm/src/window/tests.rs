@@ -37,7 +37,7 @@ fn freed(mm: &World) -> Vec<Run> {
 /// Goal: bits are found again, over the borders of words.
 #[test]
 fn bits() {
-    let mut tables = WindowTables::new(200);
+    let mut tables = WindowTables::new(200).expect("memory");
     assert_eq!(
         (tables.own_bytes(), tables.made(), tables.next_made(0)),
         (64, 0, None)

@@ -22,7 +22,9 @@ const FAIR: usize = PAGE_SIZE / 4;
 const WORTH: usize = PAGE_SIZE - PAGE_SIZE / 16;
 /// Runs longer than this lose against LZ4 with the base as dictionary, so they are given up early.
 const RUNS_MAX: usize = 2048;
-/// What `lz4_flex` wants as output room for one page.
+/// Bytes of the largest table that `lz4_flex` may want for two pages.
+const LZ4_TABLE: usize = 16 << 10;
+/// What it wants as output room for one page.
 const LZ4_ROOM: usize = block::get_maximum_output_size(PAGE_SIZE);
 
 /// How a body is encoded. The numbers are what an object's header says; 0 and 7 are illegal.
@@ -72,19 +74,37 @@ pub(crate) struct Workbench {
 }
 
 impl Workbench {
-    /// About 17 KiB of room.
-    pub(crate) fn new() -> Self {
-        Self {
-            table: CompressTable::small(),
-            best: vec![0; LZ4_ROOM],
-            next: vec![0; LZ4_ROOM],
-        }
+    /// About 17 KiB of room; `None` when the system has no memory for it.
+    pub(crate) fn new() -> Option<Self> {
+        Some(Self {
+            best: zeros(LZ4_ROOM)?,
+            next: zeros(LZ4_ROOM)?,
+            table: has_table().then(CompressTable::small)?,
+        })
     }
 
     /// The body that the last [`encode`] on this bench found.
     pub(crate) fn body(&self, found: Found) -> &[u8] {
         &self.best[..found.len]
     }
+}
+
+/// So many zeros; `None` when the system has no memory for them.
+pub(crate) fn zeros(len: usize) -> Option<Vec<u8>> {
+    let mut zeros = Vec::new();
+    zeros.try_reserve_exact(len).ok()?;
+    zeros.resize(len, 0);
+    Some(zeros)
+}
+
+/// Whether the system has memory for a table of LZ4, which the library demands of it and would end the process for: asked
+/// for and given back just before.
+fn has_table() -> bool {
+    let mut room = Vec::<u8>::new();
+    let got = room.try_reserve_exact(LZ4_TABLE).is_ok();
+    // Otherwise the compiler would see that nobody uses it.
+    std::hint::black_box(&mut room);
+    got
 }
 
 /// What [`encode`] settled on.
@@ -117,7 +137,7 @@ pub(crate) fn encode(page: &PageBytes, base: Option<&PageBytes>, bench: &mut Wor
             runs::encode(page, &ZEROS, &mut out[..SHORT])
         });
     }
-    if let Some(base) = base.filter(|_| longer(best, SHORT)) {
+    if let Some(base) = base.filter(|_| longer(best, SHORT) && has_table()) {
         bench.offer(&mut best, Kind::Dict, |out, _| {
             block::compress_into_with_dict(page, out, base).ok()
         });

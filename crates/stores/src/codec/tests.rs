@@ -6,7 +6,7 @@ use crate::conformance::pages::{Rng, changed, noise, text};
 use proptest::prelude::*;
 
 fn round_trip(page: &PageBytes, base: Option<&PageBytes>) -> Found {
-    let mut bench = Workbench::new();
+    let mut bench = Workbench::new().expect("memory");
     let found = encode(page, base, &mut bench);
     let (mut out, mut room) = (noise(99), noise(98));
     match base {

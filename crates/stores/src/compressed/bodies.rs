@@ -49,7 +49,7 @@ fn page_of(bytes: &[u8], add: u8) -> PageBytes {
 }
 
 fn comes_back(page: &PageBytes, base: Option<&PageBytes>) {
-    let mut bench = Workbench::new();
+    let mut bench = Workbench::new().expect("memory");
     let found = encode(page, base, &mut bench);
     let (mut room, mut out) = ([0; PAGE_SIZE], [0x77; PAGE_SIZE]);
     let body = bench.body(found);

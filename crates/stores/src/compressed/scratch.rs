@@ -1,7 +1,8 @@
 //! Page-sized room for calls under way, kept off the stack.
 //!
 //! A call takes a [`Scratch`] from the pool and gives it back; two are kept, and when more threads are in
-//! the store at once, the others' come from the heap and go back to it. The pool's lock is held only to
+//! the store at once, the others' come from the heap and go back to it. Where the heap has nothing left they wait for one of the two:
+//! who has one waits for nobody. The pool's lock is held only to
 //! move a room in or out. Called by `compressed`, never with the shelf locked.
 
 use super::shelf::Header;
@@ -34,18 +35,19 @@ pub(super) struct Copied {
 }
 
 impl Scratch {
-    fn new() -> Self {
+    /// `None` when the system has no memory for it.
+    fn new() -> Option<Self> {
         let copied = Copied {
             plan: None,
-            body: vec![0; PAGE_SIZE],
-            base_body: vec![0; PAGE_SIZE],
+            body: codec::zeros(PAGE_SIZE)?,
+            base_body: codec::zeros(PAGE_SIZE)?,
         };
-        Self {
+        Some(Self {
             copied,
-            page: blank(),
-            bench: Workbench::new(),
-            room: blank(),
-        }
+            page: blank()?,
+            bench: Workbench::new()?,
+            room: blank()?,
+        })
     }
 
     /// Decodes what was copied into [`Scratch::page`]; `None` when it is malformed.
@@ -77,11 +79,8 @@ impl Copied {
     }
 }
 
-fn blank() -> Box<PageBytes> {
-    vec![0; PAGE_SIZE]
-        .into_boxed_slice()
-        .try_into()
-        .expect("one page long")
+fn blank() -> Option<Box<PageBytes>> {
+    codec::zeros(PAGE_SIZE)?.into_boxed_slice().try_into().ok()
 }
 
 /// The rooms that nobody uses.
@@ -92,16 +91,27 @@ pub(super) struct Pool {
 impl Pool {
     /// A pool with its rooms built.
     pub(super) fn new() -> Self {
-        let free = (0..KEPT).map(|_| Scratch::new()).collect();
+        let built = (0..KEPT).map(|_| Scratch::new().expect("memory for the first rooms"));
+        let free = built.collect();
         Self {
             free: Mutex::new(Rank::Store, free),
         }
     }
 
+    fn take(&self) -> Scratch {
+        // Ends: a kept room that is in use comes back.
+        loop {
+            let taken = self.free.lock().pop();
+            if let Some(scratch) = taken.or_else(Scratch::new) {
+                return scratch;
+            }
+            memfold_sync::thread::yield_now();
+        }
+    }
+
     /// Runs `work` with a room.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
-        let taken = self.free.lock().pop();
-        let mut scratch = taken.unwrap_or_else(Scratch::new);
+        let mut scratch = self.take();
         let result = work(&mut scratch);
         let mut free = self.free.lock();
         if free.len() < KEPT {

@@ -32,6 +32,9 @@ const TABLE_BYTES: usize = 54;
 /// What a frame is charged.
 pub(crate) const FRAME_COST: u64 = (FRAME + TABLE_BYTES) as u64;
 
+/// The system's error code for a lack of memory.
+pub(super) const NO_MEMORY: i32 = 12;
+
 /// A byte array in the arena, by number.
 pub(crate) type Tenant = u8;
 
@@ -81,6 +84,9 @@ impl Arena {
     /// `Full` when the ledger refuses, `Device` when the system does; nothing has changed then.
     pub(crate) fn reserve(&mut self, count: usize, ledger: &dyn Ledger) -> Result<(), StoreError> {
         let wanted = self.owners.len() + count;
+        if count != 0 && !self.has_tables(count) {
+            return Err(StoreError::Device(NO_MEMORY));
+        }
         if wanted <= self.paid {
             return Ok(());
         }
@@ -102,6 +108,14 @@ impl Arena {
         }
         self.paid = wanted;
         Ok(())
+    }
+
+    /// Makes room in the tables for frames of any tenant, so that pushing them cannot fail.
+    fn has_tables(&mut self, count: usize) -> bool {
+        let tenants = &mut self.tenants;
+        self.owners.try_reserve(count).is_ok()
+            && self.chunks.try_reserve(count).is_ok()
+            && tenants.iter_mut().all(|list| list.try_reserve(count).is_ok())
     }
 
     /// Gives the tenant one more frame, at its end. Its bytes are what they happen to be.

@@ -41,6 +41,11 @@ impl Ids {
         usize::from(self.lowest_with_room().is_none())
     }
 
+    /// Makes room in the tables for what [`Ids::frames_to_add`] says; false when the system has no memory.
+    pub(crate) fn has_tables(&mut self) -> bool {
+        self.blocks.try_reserve(1).is_ok() && self.room.try_reserve(1).is_ok()
+    }
+
     /// Names a place. What [`Ids::frames_to_add`] said is reserved.
     pub(crate) fn add(&mut self, arena: &mut Arena, place: Place) -> u32 {
         let at = self.lowest_with_room().unwrap_or_else(|| self.add_block(arena));

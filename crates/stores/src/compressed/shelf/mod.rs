@@ -196,6 +196,9 @@ impl Shelf {
         if place.slot >> SLOT_BITS != 0 {
             return Err(StoreError::Full);
         }
+        if !self.ids.has_tables() {
+            return Err(StoreError::Device(arena::NO_MEMORY));
+        }
         let table_frames = self.ids.frames_to_add() + self.index.frames_to_link();
         self.arena.reserve(body_frames + table_frames, ledger)?;
 

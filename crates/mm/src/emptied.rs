@@ -1,0 +1,53 @@
+//! Pages that a program has emptied behind the manager's back, found when the host reads them (`HostError::Emptied`).
+//!
+//! Their bytes are lost, and everybody who maps the frame must hear of it. Whoever finds out holds the frame's lock, may hold
+//! some space's or none, and waits for no space: so it leaves a note with each space (an atomic, `SpaceSlot`), which becomes
+//! the space's failure at its next fault, fork or question. The page stays empty: who touches it gets no zeros but a failure. Only when
+//! its space ends, so that the frame must move, it moves as zeros.
+
+use crate::addr::{FrameNo, PAGE_SIZE, PageNo, SpaceNo};
+use crate::frame::{Locked, Residence};
+use crate::host::{Host, HostError, Protection, Store};
+use crate::mm::{Mm, Stop};
+use crate::space::{FaultError, SpaceState};
+
+impl<H: Host, S: Store> Mm<H, S> {
+    /// If that is why the host could not read this private page, tells all who map the frame.
+    pub(crate) fn hear_of_emptied(&self, locked: &Locked<'_>, page: PageNo, error: HostError) {
+        if error != HostError::Emptied {
+            return;
+        }
+        // Reclaim does not try it again.
+        locked.frame.mark_incompressible(true);
+        self.rmap_walk(locked, usize::MAX, &mut |space| {
+            self.spaces.get(space.0).note_emptied(page);
+        });
+    }
+
+    /// Makes a note that was left with the space its failure. The space's lock is held.
+    pub(crate) fn take_note(&self, space: SpaceNo, st: &mut SpaceState) {
+        if let Some(page) = self.spaces.get(space.0).take_emptied() {
+            let source = HostError::Emptied;
+            st.failure.get_or_insert(FaultError::Host { space, page, source });
+        }
+    }
+
+    /// A page of a space that is ending could not be moved away, since it is empty: all who map it have been told, so it is given
+    /// zeros, and can be moved.
+    pub(crate) fn move_as_zeros(&self, owner: SpaceNo, page: PageNo, frame: FrameNo) -> Stop {
+        let locked = self.lock_frame(frame);
+        if locked.residence != Residence::Private(owner) {
+            return Stop::Again;
+        }
+        match self
+            .host
+            .fill(owner, page, &[0; PAGE_SIZE], Protection::Protected)
+        {
+            Ok(()) => Stop::Again,
+            Err(refused) => Stop::Host(refused),
+        }
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

@@ -1,0 +1,75 @@
+//! The places of one home: one for each page, made in chunks when a page of theirs is first claimed.
+//!
+//! Chunks never move and are not freed before the whole, so readers need no lock; they are made under the home's lock. Memory for
+//! them is got first, charged, and only then touched, since the system may have none.
+
+use super::{CHUNK, PageNo};
+use memfold_sync::atomic::{AtomicU32, AtomicU64};
+use memfold_sync::{OnceLock, Reserved};
+
+type Chunk = Box<[Place]>;
+
+#[derive(Debug)]
+pub(super) struct Place {
+    /// The frame that stands here, or 0. Changed by compare-exchange, under that frame's lock.
+    pub frame: AtomicU32,
+    /// The base, or 0. Changed by compare-exchange, under the home's lock (`bases.rs`).
+    pub base: AtomicU64,
+}
+
+/// See the head of the file.
+#[derive(Debug, Default)]
+pub(super) struct Places(OnceLock<Box<[OnceLock<Chunk>]>>);
+
+impl Places {
+    /// The page's place, if it was made.
+    pub fn get(&self, page: PageNo) -> Option<&Place> {
+        let chunk = self.0.get()?.get((page.0 / CHUNK) as usize)?.get()?;
+        Some(&chunk[(page.0 % CHUNK) as usize])
+    }
+
+    /// The page's place, in a home of `pages` pages, which is made if need be; `None` when `charge` refuses room for it, or the
+    /// system has no memory. The home's lock is held.
+    pub fn make(&self, page: PageNo, pages: u32, charge: impl Fn(u64) -> bool) -> Option<&Place> {
+        let chunks = match self.0.get() {
+            Some(chunks) => chunks,
+            None => {
+                let len = pages.div_ceil(CHUNK);
+                let memory = Reserved::new(len as usize)?;
+                if !charge(u64::from(len) * size_of::<OnceLock<Chunk>>() as u64) {
+                    return None;
+                }
+                self.0.get_or_init(|| memory.fill(0..len, |_| OnceLock::new()))
+            }
+        };
+        let chunk = &chunks[(page.0 / CHUNK) as usize];
+        if chunk.get().is_none() {
+            let memory = Reserved::new(CHUNK as usize)?;
+            if !charge(Self::chunk_bytes()) {
+                return None;
+            }
+            let place = |_| Place {
+                frame: AtomicU32::new(0),
+                base: AtomicU64::new(0),
+            };
+            chunk.get_or_init(|| memory.fill(0..CHUNK, place));
+        }
+        self.get(page)
+    }
+
+    /// The chunks that were made, with their numbers.
+    pub fn made(&self) -> impl Iterator<Item = (u32, &Chunk)> {
+        let all = self.0.get().map_or(&[][..], |chunks| chunks);
+        (0..).zip(all).filter_map(|(n, chunk)| Some((n, chunk.get()?)))
+    }
+
+    /// Bytes of all of it.
+    pub fn bytes(&self) -> u64 {
+        let outer = self.0.get().map_or(0, |chunks| size_of_val(&**chunks));
+        outer as u64 + self.made().count() as u64 * Self::chunk_bytes()
+    }
+
+    pub fn chunk_bytes() -> u64 {
+        u64::from(CHUNK) * size_of::<Place>() as u64
+    }
+}
