@@ -29,8 +29,11 @@ pub(crate) struct Options {
     /// How often each copy is called
     #[arg(long, default_value_t = 20)]
     calls: u32,
-    /// Only these programs
-    #[arg(long, value_delimiter = ',', default_value = "lua,sqlite,quickjs")]
+    /// Lua, SQLite and QuickJS, not only Lua
+    #[arg(long, conflicts_with = "programs")]
+    all: bool,
+    /// These programs [default: lua; all three with --merge]
+    #[arg(long, value_delimiter = ',')]
     programs: Vec<String>,
     /// Show merging instead: copies that were warmed up one by one, without a budget
     #[arg(long)]
@@ -42,21 +45,36 @@ impl Options {
         let usual = if self.merge { merging::CLONES } else { 500 };
         self.clones.unwrap_or(usual)
     }
+
+    /// The first alone unless more is asked for: who looks for the first time sees a result soon.
+    fn programs(&self) -> Vec<String> {
+        let usual = match self.all || self.merge {
+            true => &PROGRAMS[..],
+            false => &PROGRAMS[..1],
+        };
+        match self.programs.is_empty() {
+            true => usual.iter().map(|&name| name.to_owned()).collect(),
+            false => self.programs.clone(),
+        }
+    }
 }
 
+/// What is shown, in this order.
+const PROGRAMS: [&str; 3] = ["lua", "sqlite", "quickjs"];
 /// The budget is the peak without one, divided by this.
 const BUDGET_DIVISOR: u64 = 4;
 /// Runs the demonstration; an error when any check fails.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let begin = Instant::now();
-    programs::build(&shell::root()).context("building the Wasm programs")?;
+    let programs = options.programs();
+    programs::build(&shell::root(), &programs).context("building the Wasm programs")?;
     shell::run(Build::Plain.cargo(&["build", "--release", "--quiet", "-p", "memfold-cli"]))?;
     let stage = Stage::new(options)?;
     if options.merge {
-        return merging::play(&stage);
+        return merging::play(&stage, &programs);
     }
     let mut rows = Vec::new();
-    for program in &options.programs {
+    for program in &programs {
         println!("{program}");
         rows.push(
             stage
@@ -67,6 +85,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     println!("\n{}", report::table(&rows));
     println!("{}", report::LEGEND);
     println!("total: {}", table::time(begin.elapsed()));
+    if programs.len() < PROGRAMS.len() && options.programs.is_empty() {
+        println!("SQLite and QuickJS too: cargo xtask demo --all");
+    }
     let red = rows.iter().filter(|row| !row.failures().is_empty()).count();
     ensure!(red == 0, "{red} of {} programs did not pass", rows.len());
     Ok(())

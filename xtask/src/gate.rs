@@ -87,7 +87,7 @@ impl Step {
             Step::Fmt => shell::run(Build::Plain.cargo(&["fmt", "--all", "--check"])),
             Step::Tidy => tidy::run(&shell::root()),
             Step::Clippy => clippy(),
-            Step::Programs => programs::build(&shell::root()).context("building the Wasm programs"),
+            Step::Programs => programs::build(&shell::root(), &[]).context("building the Wasm programs"),
             Step::Unit => shell::run(with(Build::Plain.cargo(&["test"]), &["--workspace"], args)),
             Step::Loom => explore(loom, args),
             Step::Shuttle => explore(shuttle, args),

@@ -69,7 +69,7 @@ enum Task {
     },
     /// Step: documentation builds without a warning
     Docs,
-    /// 500 copies of lua, sqlite and quickjs inside a quarter of the memory they would take; or --merge
+    /// 500 copies of Lua inside a quarter of the memory they would take; --all: SQLite and QuickJS too; or --merge
     Demo(demo::Options),
     /// Benchmarks (`cargo bench` of the benchmark package)
     Bench {

@@ -137,13 +137,21 @@ const TOUCH: Program = Program {
     ],
 };
 
-/// Builds every program that is not up to date into `<root>/target/programs`,
+/// Builds the programs of these names (all, when there are none) that are not up to date into `<root>/target/programs`,
 /// and prints a line for each.
 ///
 /// # Errors
-/// A message for people: a tool is missing and cannot be installed, a source
+/// A message for people: a name is unknown, a tool is missing and cannot be installed, a source
 /// cannot be fetched, or a program does not compile.
-pub fn build(root: &Path) -> Result<()> {
+pub fn build(root: &Path, names: &[String]) -> Result<()> {
+    let is_wanted = |program: &&Program| names.is_empty() || names.iter().any(|name| name == program.name);
+    let wanted: Vec<&Program> = PROGRAMS.iter().filter(is_wanted).collect();
+    let unknown = names
+        .iter()
+        .find(|&name| wanted.iter().all(|program| program.name != name));
+    if let Some(name) = unknown {
+        bail!("there is no program `{name}`; there are sqlite, quickjs, lua, hello, touch");
+    }
     let out = root.join("target/programs");
     fs::create_dir_all(out.join("partial")).with_context(|| format!("cannot create {}", out.display()))?;
     let compiler = toolchain()?;
@@ -158,10 +166,10 @@ pub fn build(root: &Path) -> Result<()> {
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism()
         .map_or(1, usize::from)
-        .min(PROGRAMS.len());
+        .min(wanted.len());
     let work = || -> Result<()> {
         // Ends: every turn takes one of the few programs. Relaxed: only the number counts.
-        while let Some(program) = PROGRAMS.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(program) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
             job.build(program)?;
         }
         Ok(())
