@@ -70,7 +70,7 @@ impl View {
 
     /// Which frame stands at the page's place now (or none, if the home had no places then).
     pub fn occupant(&self, page: PageNo) -> Option<FrameNo> {
-        let chunk = self.places.as_ref()?[(page.0 / CHUNK) as usize].get()?;
+        let chunk = self.places.as_ref()?.get((page.0 / CHUNK) as usize)?.get()?;
         Homes::at(&chunk[(page.0 % CHUNK) as usize])
     }
 }

@@ -98,6 +98,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         links.set_next(0);
         links.set_prev(0);
         locked.frame.memo.forget();
+        locked.frame.shown.begin();
         locked.frame.count.begin();
         locked.frame.word.set(owner);
     }
