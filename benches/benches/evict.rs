@@ -95,6 +95,7 @@ impl Evicted {
 /// Runs `step` again and again, with a pause after each, until `end` says so; how long each took.
 fn timed(end: &AtomicBool, mut step: impl FnMut(usize)) -> Vec<Duration> {
     let mut times = Vec::new();
+    // Relaxed: only says when to stop.
     while !end.load(Ordering::Relaxed) || times.is_empty() {
         let begin = Instant::now();
         step(times.len());
@@ -124,6 +125,7 @@ fn shape(clones: usize, shown: usize) -> Result<(), Error> {
             })
         });
         let busy = family.evict();
+        // Relaxed: as above.
         end.store(true, Ordering::Relaxed);
         (
             busy,

@@ -178,11 +178,33 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// The leaves with exclusive frames, in page order.
     fn dirty_leaves(&self, st: &SpaceState) -> Vec<TableNo> {
+        self.some_dirty_leaves(st, usize::MAX).0
+    }
+
+    /// The first `most` leaves with exclusive frames, in page order; and the one after them on the list, or 0.
+    fn some_dirty_leaves(&self, st: &SpaceState, most: usize) -> (Vec<TableNo>, u32) {
         let first = Some(st.dirty_head).filter(|&no| no != 0).map(TableNo);
         let next = |&leaf: &TableNo| Some(self.next_dirty(leaf)).filter(|&next| next != 0).map(TableNo);
-        let mut leaves: Vec<TableNo> = std::iter::successors(first, next).collect();
+        let mut leaves: Vec<TableNo> = std::iter::successors(first, next).take(most).collect();
+        let rest = leaves.last().map_or(0, |&leaf| self.next_dirty(leaf));
         leaves.sort_unstable_by_key(|&leaf| self.table(leaf).first_page());
-        leaves
+        (leaves, rest)
+    }
+
+    /// Shares some of what the space wrote since its last fork, as the next fork would, for `most` leaves of tables; true when
+    /// there is more. A space with pinned pages is left alone: they are shared for the moment of a fork only.
+    pub(crate) fn share_some(&self, no: SpaceNo, most: usize) -> Result<bool, Stop> {
+        let Ok(mut st) = self.lock_space(no) else {
+            return Ok(false);
+        };
+        if !st.pins.is_empty() || st.failure.is_some() {
+            return Ok(false);
+        }
+        let (dirty, rest) = self.some_dirty_leaves(&st, most);
+        self.protect_dirty(no, &st, &dirty)?;
+        self.share_dirty(no, &mut st, &dirty);
+        st.dirty_head = rest;
+        Ok(rest != 0)
     }
 
     /// The exclusive frame of a slot. A hint, until the frame is locked.

@@ -65,6 +65,11 @@ impl<'a, H: Host, S: Store> Sweep<'a, H, S> {
         self.len = 0;
     }
 
+    /// Private pages that were freed while their window is open still.
+    pub fn private_pages(&self) -> u64 {
+        self.private_bytes / PAGE
+    }
+
     /// The window is closed: its private pages are held no more.
     pub fn finish_private(&mut self) {
         self.mm

@@ -68,13 +68,13 @@ impl Shown {
     pub fn next_turn(&self) -> u32 {
         let word = self.get();
         let turn = word & TURN;
-        self.set(word & !TURN | (turn + 1) % TURNS);
+        self.set((word & !TURN) | ((turn + 1) % TURNS));
         turn
     }
 
     /// The first have had their turn again.
     pub fn first_turn(&self) {
-        self.set(self.get() & !TURN | 1);
+        self.set((self.get() & !TURN) | 1);
     }
 
     /// It was used for certain: from now on it may be excused as often as before.
@@ -85,7 +85,7 @@ impl Shown {
     /// A window still shows it: whether it stays for that once more.
     pub fn excuse(&self) -> bool {
         let word = self.get();
-        let may = word & EXCUSED < EXCUSES * EXCUSE;
+        let may = (word & EXCUSED) < EXCUSES * EXCUSE;
         if may {
             self.set(word + EXCUSE);
         }
