@@ -106,6 +106,11 @@ impl<H: Host, S: Store> Mm<H, S> {
         let (mut rest, mut evicted) = (&mut taken[..], 0);
         // Ends: a part has one place at the least.
         while !rest.is_empty() {
+            if evicted >= BATCH as u32 {
+                // Whoever asked for a batch does not pay for more calls.
+                rest.iter_mut().for_each(|no| self.put_on(no, List::Inactive));
+                break;
+            }
             let (part, later) = rest.split_at_mut(self.bearable(rest, spaces));
             evicted += self.evict_isolated(part, &mut victims, Why::Pressure);
             rest = later;
