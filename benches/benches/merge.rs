@@ -7,46 +7,12 @@
 //! changed by root alone, without whom only our side is measured.
 
 use memfold::{Memory, Merging, PAGE_SIZE, SpaceSize};
-use memfold_benches::is_smoke_test;
+use memfold_benches::{is_smoke_test, text};
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 const KSM: &str = "/sys/kernel/mm/ksm";
-
-/// A page of words, another one for each number.
-fn text(number: u64, page: &mut [u8]) {
-    const WORDS: [&[u8]; 16] = [
-        b"the ",
-        b"memory ",
-        b"of ",
-        b"a ",
-        b"page ",
-        b"is ",
-        b"shared ",
-        b"between ",
-        b"spaces ",
-        b"and ",
-        b"written ",
-        b"once ",
-        b"in ",
-        b"time ",
-        b"kept ",
-        b"cold\n",
-    ];
-    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut at = 0;
-    while at < page.len() {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        let word = WORDS[(state >> 20) as usize % WORDS.len()];
-        let len = word.len().min(page.len() - at);
-        page[at..at + len].copy_from_slice(&word[..len]);
-        at += len;
-    }
-    page[..8].copy_from_slice(&number.to_le_bytes());
-}
 
 /// Fills a memory with text.
 fn fill(base: *mut u8, bytes: usize) {

@@ -279,10 +279,15 @@ pub(crate) fn world() -> World {
 
 /// An empty manager with a budget.
 pub(crate) fn limited(limit_bytes: u64) -> World {
+    roomy(limit_bytes, 16)
+}
+
+/// The same for so many spaces.
+pub(crate) fn roomy(limit_bytes: u64, spaces: u32) -> World {
     let config = Config {
         limit_bytes,
         machine_bytes: 64 << 20,
-        spaces: 16,
+        spaces,
         store_bytes: 0,
         page_tables: PageTables::Counted,
     };

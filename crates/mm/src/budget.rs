@@ -237,6 +237,11 @@ impl Budget {
         self.limit == UNLIMITED || self.free() >= self.reserve
     }
 
+    /// Bytes of the last part, which is for reclaim and for what comes back.
+    pub(crate) fn reserve(&self) -> u64 {
+        self.reserve
+    }
+
     /// The most that may be held.
     #[must_use]
     pub fn limit(&self) -> u64 {

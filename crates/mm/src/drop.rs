@@ -4,18 +4,36 @@
 //! room that is set aside where the budget has none; that fails only when the machine refuses. Then the space lives on,
 //! and can be left to `drop_later`: it is tried again when reclaim runs in the background or a space is made. The rest cannot fail:
 //! the root is dropped, what nobody else names is freed, pool pages in runs, and the window is closed, with which its
-//! private pages go. Under the space lock; the queue of spaces to be dropped has a lock of its own, held for a push or a pop.
+//! private pages go. The space lock is held for a piece at a time, and for the end not at all: what there is to free is taken out
+//! of the state of a space that is dead from then on, so that who finds it by its number (the merger, the hand that gives page tables
+//! back) is told so at once, however large it was. Others meet the end at the frames and tables that they share with the
+//! space, one at a time. The queue of spaces to be dropped has a lock of its own, held for a push or a pop.
 
-use crate::addr::{PageNo, SpaceNo};
+use crate::addr::{PageNo, Run, SpaceNo};
 use crate::frame::{Locked, Owner, Residence};
+use crate::home::HomeNo;
 use crate::host::{Host, HostError, Store};
 use crate::mm::{Mm, SpaceError, Stop};
 use crate::rmap::Sweep;
 use crate::space::SpaceState;
 use crate::table::{Entry, FAN, TableNo};
+use crate::window::WindowTables;
 
-/// Pages that are given away while the space's lock is held.
+/// Pages that are given away, or pins that end, while the space's lock is held.
 const PIECE: u32 = 1024;
+
+/// What is left of a space that is dead: to be freed without its lock, by who took it.
+#[must_use = "somebody frees it"]
+struct Remains {
+    root: Option<TableNo>,
+    window: WindowTables,
+    home: HomeNo,
+    len: u32,
+}
+
+/// Pages that are emptied in one call, where many of a window are private: the machine lets nobody change a mapping of the process
+/// while it frees them.
+const EMPTIED: u32 = 2048;
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// Ends a space: its window, its tables, what nobody else shares. No thread is inside its window.
@@ -25,6 +43,9 @@ impl<H: Host, S: Store> Mm<H, S> {
     pub fn drop_space(&self, space: SpaceNo) -> Result<(), SpaceError> {
         let mut next = PageNo(0);
         let done = self.retry(|| {
+            if let Some(slot) = self.spaces.peek(space.0) {
+                slot.let_others();
+            }
             let mut st = match self.lock_space(space) {
                 Ok(st) => st,
                 Err(_) => return Err(Stop::Fault(crate::space::FaultError::NoSuchSpace(space))),
@@ -34,10 +55,13 @@ impl<H: Host, S: Store> Mm<H, S> {
                 // Piece by piece: others may wait for the lock.
                 return Err(Stop::Again);
             }
-            self.tear_down(space, &mut st);
-            Ok(())
+            if !self.unpin_piece(&mut st) {
+                return Err(Stop::Again);
+            }
+            Ok(Self::die(&mut st))
         });
-        done.map_err(|stop| self.space_error(stop, space, PageNo(0)))?;
+        let remains = done.map_err(|stop| self.space_error(stop, space, PageNo(0)))?;
+        self.free_remains(space, remains);
         self.spaces.free(space.0);
         Ok(())
     }
@@ -68,24 +92,60 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
     }
 
+    /// Ends a space that nobody knows yet and that has no pins, under its lock.
     pub(crate) fn tear_down(&self, no: SpaceNo, st: &mut SpaceState) {
-        st.alive = false;
-        // Pins that were left end with the space: each holds a reference, and with it the frame.
-        while let Some((&page, _)) = st.pins.last_key_value() {
+        let remains = Self::die(st);
+        self.free_remains(no, remains);
+    }
+
+    /// Pins that were left end with the space: each holds a reference, and with it the frame. True when none is left.
+    fn unpin_piece(&self, st: &mut SpaceState) -> bool {
+        for _ in 0..PIECE {
+            let Some((&page, _)) = st.pins.last_key_value() else {
+                return true;
+            };
             self.unpin_page(st, page);
         }
+        st.pins.is_empty()
+    }
+
+    /// The space is dead from now on.
+    fn die(st: &mut SpaceState) -> Remains {
+        assert!(st.pins.is_empty(), "a space with pins was ended");
+        st.alive = false;
         st.dirty_head = 0;
+        st.failure = None;
+        Remains {
+            root: st.root.take(),
+            window: std::mem::take(&mut st.window),
+            home: st.home,
+            len: st.len,
+        }
+    }
+
+    fn free_remains(&self, no: SpaceNo, mut remains: Remains) {
         let mut sweep = Sweep::new(self);
-        if let Some(root) = st.root.take() {
+        if let Some(root) = remains.root.take() {
             self.drop_root(no, root, &mut sweep);
         }
         sweep.finish_pool();
         self.forget_standby(no);
-        self.close_window(no, &mut st.window);
+        if sweep.private_pages() > EMPTIED.into() {
+            self.empty_window(no, remains.len);
+        }
+        self.close_window(no, &mut remains.window);
         sweep.finish_private();
-        self.leave_home(st.home);
-        st.failure = None;
+        self.leave_home(remains.home);
         self.stalled.something_changed();
+    }
+
+    /// Frees the private pages of a window that is about to be closed, in pieces, so that closing it is short.
+    fn empty_window(&self, no: SpaceNo, len: u32) {
+        for first in (0..len).step_by(EMPTIED as usize) {
+            let len = EMPTIED.min(len - first);
+            let first = PageNo(first);
+            self.host.drop_pages(no, Run { first, len });
+        }
     }
 
     /// Moves the frames of a piece that others share out of this space's window; where the next piece begins.

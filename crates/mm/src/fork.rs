@@ -179,15 +179,37 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// The leaves with exclusive frames, in page order.
     fn dirty_leaves(&self, st: &SpaceState) -> Result<Vec<TableNo>, Stop> {
+        Ok(self.some_dirty_leaves(st, usize::MAX)?.0)
+    }
+
+    /// The first `most` leaves with exclusive frames, in page order; and the one after them on the list, or 0.
+    fn some_dirty_leaves(&self, st: &SpaceState, most: usize) -> Result<(Vec<TableNo>, u32), Stop> {
         let first = Some(st.dirty_head).filter(|&no| no != 0).map(TableNo);
         let next = |&leaf: &TableNo| Some(self.next_dirty(leaf)).filter(|&next| next != 0).map(TableNo);
         let mut leaves = Vec::new();
-        for leaf in std::iter::successors(first, next) {
+        for leaf in std::iter::successors(first, next).take(most) {
             leaves.try_reserve(1).map_err(|_| Stop::NoRoom)?;
             leaves.push(leaf);
         }
+        let rest = leaves.last().map_or(0, |&leaf| self.next_dirty(leaf));
         leaves.sort_unstable_by_key(|&leaf| self.table(leaf).first_page());
-        Ok(leaves)
+        Ok((leaves, rest))
+    }
+
+    /// Shares some of what the space wrote since its last fork, as the next fork would, for `most` leaves of tables; true when
+    /// there is more. A space with pinned pages is left alone: they are shared for the moment of a fork only.
+    pub(crate) fn share_some(&self, no: SpaceNo, most: usize) -> Result<bool, Stop> {
+        let Ok(mut st) = self.lock_space(no) else {
+            return Ok(false);
+        };
+        if !st.pins.is_empty() || st.failure.is_some() {
+            return Ok(false);
+        }
+        let (dirty, rest) = self.some_dirty_leaves(&st, most)?;
+        self.protect_dirty(no, &st, &dirty)?;
+        self.share_dirty(no, &mut st, &dirty);
+        st.dirty_head = rest;
+        Ok(rest != 0)
     }
 
     /// The exclusive frame of a slot. A hint, until the frame is locked.

@@ -1,7 +1,8 @@
 //! Freezing: a copy of a space that never runs and forks cheaply; and reading a page without showing it.
 //!
 //! A fork shares what its parent wrote only page by page, as the fork reads it. `freeze` does that
-//! once for all pages: they move to their places in the pool, where every fork can show them. Where another version
+//! once for all pages: they move to their places in the pool, where every fork can show them. All of it, the protection of what
+//! was written included, is done piece by piece, so that the space's threads are not kept waiting for the whole. Where another version
 //! stands at a page's place (the space is itself a fork that went its own way), the frozen copy gets a
 //! home of its own and all of its pages are copied there: in time and memory proportional to its size, once.
 
@@ -26,6 +27,8 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// # Errors
     /// [`SpaceError`]; the space is as it was, and there is no copy.
     pub fn freeze(&self, space: SpaceNo) -> Result<SpaceNo, SpaceError> {
+        self.share_ahead(space)
+            .map_err(|stop| self.space_error(stop, space, PageNo(0)))?;
         let copy = self.fork(space)?;
         match self.settle(space) {
             Ok(true) => Ok(copy),
@@ -41,6 +44,19 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
     }
 
+    /// Leaves the fork that follows little to protect while it holds the space's lock.
+    fn share_ahead(&self, no: SpaceNo) -> Result<(), Stop> {
+        let pages = self.lock_space(no).map_or(0, |st| st.len);
+        // Ends: as many pieces as the space has, at the most; what its threads write meanwhile is left to the fork.
+        for _ in 0..pages.div_ceil(PIECE) {
+            if !self.share_some(no, PIECE as usize / FAN)? {
+                break;
+            }
+            self.spaces.get(no.0).let_others();
+        }
+        Ok(())
+    }
+
     /// Moves all lent pages of the space to their places; false when one is taken by another version. Piece by piece: the space's
     /// threads are not kept waiting for the whole of it.
     fn settle(&self, no: SpaceNo) -> Result<bool, Stop> {
@@ -50,6 +66,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             let (piece, after) = self.retry(|| self.settle_piece(no, first))?;
             settled &= piece;
             next = after;
+            self.spaces.get(no.0).let_others();
         }
         Ok(settled)
     }

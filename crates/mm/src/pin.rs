@@ -2,7 +2,8 @@
 //!
 //! A pinned page is an exclusive, writable private page of its space. It is not evicted, shared or
 //! moved until it is unpinned; a fork copies it for the child. A pin counts on the frame (so that reclaim sees it
-//! under the frame lock) and in the space (so that fork finds it).
+//! under the frame lock) and in the space (so that fork finds it). The space lock is held for one page while pinning, and for a
+//! piece of the run while unpinning: faults of the space come in between.
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
 use crate::frame::count::MOST_PINS;
@@ -11,6 +12,9 @@ use crate::host::{Host, Store};
 use crate::mm::{Mm, Stop};
 use crate::space::{FaultError, SpaceState};
 use crate::table::Entry;
+
+/// Pages that are unpinned while the space's lock is held.
+const PIECE: u32 = if cfg!(any(loom, shuttle)) { 2 } else { 1024 };
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// Brings the pages in, makes them this space's own and keeps them there until `unpin`. Pins nest.
@@ -69,11 +73,16 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// # Panics
     /// When a page of the run is not pinned.
     pub fn unpin(&self, space: SpaceNo, run: Run) {
-        let Ok(mut st) = self.lock_space(space) else {
-            return;
-        };
-        for page in run.pages() {
-            self.unpin_page(&mut st, page);
+        let mut pages = run.pages();
+        // Ends: each turn takes a piece off the run.
+        for _ in 0..run.len.div_ceil(PIECE) {
+            let Ok(mut st) = self.lock_space(space) else {
+                return;
+            };
+            let piece = pages.by_ref().take(PIECE as usize);
+            piece.for_each(|page| self.unpin_page(&mut st, page));
+            drop(st);
+            self.spaces.get(space.0).let_others();
         }
         self.stalled.something_changed();
     }

@@ -65,6 +65,11 @@ impl<'a, H: Host, S: Store> Sweep<'a, H, S> {
         self.len = 0;
     }
 
+    /// Private pages that were freed while their window is open still.
+    pub fn private_pages(&self) -> u64 {
+        self.private_bytes / PAGE
+    }
+
     /// The window is closed: its private pages are held no more.
     pub fn finish_private(&mut self) {
         self.mm
@@ -98,6 +103,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         links.set_next(0);
         links.set_prev(0);
         locked.frame.memo.forget();
+        locked.frame.shown.begin();
         locked.frame.count.begin();
         locked.frame.word.set(owner);
     }

@@ -91,6 +91,9 @@ pub enum OnLoss {
     Sink,
 }
 
+/// Times that who works in pieces yields to others: about as long as it takes to wake somebody.
+const PATIENCE: u32 = 512;
+
 /// Under the space lock.
 #[derive(Debug)]
 pub(crate) struct SpaceState {
@@ -115,6 +118,8 @@ pub(crate) struct SpaceState {
 #[derive(Debug)]
 pub(crate) struct SpaceSlot {
     state: Mutex<SpaceState>,
+    /// Threads that are about to have the lock: a hint for who works in pieces.
+    waiting: AtomicU32,
     /// Guarded by the root table's lock.
     pub root_links: ChainLinks,
     lent: AtomicU32,
@@ -148,6 +153,7 @@ impl SpaceSlot {
         };
         Self {
             state: Mutex::new(Rank::Space, state),
+            waiting: AtomicU32::new(0),
             root_links: ChainLinks::new(),
             lent: AtomicU32::new(0),
             home: AtomicU32::new(0),
@@ -242,7 +248,27 @@ impl SpaceSlot {
     }
 
     pub fn lock(&self) -> MutexGuard<'_, SpaceState> {
-        self.state.lock()
+        if cfg!(any(loom, shuttle)) {
+            return self.state.lock();
+        }
+        // Relaxed: a hint.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let state = self.state.lock();
+        // Relaxed: a hint.
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        state
+    }
+
+    /// Between two pieces of long work: lets those who wait for the lock have it. A lock is not fair by itself: who lets it go and
+    /// takes it again at once is faster than whoever has to be woken first. Bounded; the lock is not held.
+    pub fn let_others(&self) {
+        for _ in 0..PATIENCE {
+            // Relaxed: a hint.
+            if self.waiting.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            memfold_sync::thread::yield_now();
+        }
     }
 
     /// The lock if it is free: for reclaim, which waits for no space.

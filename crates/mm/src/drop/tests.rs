@@ -1,8 +1,9 @@
 //! Which pages a dying space gives away, and where to.
 
 use crate::addr::SpaceNo;
-use crate::bare::{Call, World, read, sound, space, value, world, write};
-use crate::mm::{PAGE, SpaceError};
+use crate::bare::{Bare, Call, Shelf, World, read, run, sound, space, value, world, write};
+use crate::merge::{Effort, Merging};
+use crate::mm::{Mm, PAGE, SpaceError};
 
 /// Ends a space; how many of its pages moved to the pool.
 fn end(mm: &World, space: SpaceNo) -> u64 {
@@ -103,4 +104,65 @@ fn pool_pages_go_in_runs() {
     );
     sound(&mm);
     assert_eq!(mm.usage().pool, 0);
+}
+
+/// Goal: who finds a space by its number while it ends is told at once that it is dead: nobody waits for its lock. Method: the two
+/// halves of the end, and in between whatever looks for spaces.
+#[test]
+fn nobody_waits_for_a_space_that_ends() {
+    let mm = world();
+    let a = space(&mm, 100);
+    write(&mm, a, 0..100, 1);
+    let b = mm.fork(a).expect("room");
+    write(&mm, b, 3..40, 2);
+    mm.set_merging(b, Merging::On).expect("it lives");
+    let remains = Mm::<Bare, Shelf>::die(&mut mm.lock_space(b).expect("it lives"));
+    assert!(mm.spaces.get(b.0).try_lock().is_some());
+    let no = Err(SpaceError::NoSuchSpace(b));
+    assert_eq!(mm.len(b), no);
+    assert!(mm.fork(b).is_err());
+    assert!(mm.merge(1000, Effort::Everything).round_over);
+    assert_eq!(mm.reclaim(0), 0);
+    assert_eq!(value(&mm, a, 3), 1);
+    mm.free_remains(b, remains);
+    mm.spaces.free(b.0);
+    sound(&mm);
+    assert_eq!(end(&mm, a), 0);
+    assert_eq!((mm.usage().private, mm.usage().pool), (0, 0));
+}
+
+/// Goal: the private pages of a large window are freed in pieces before it is closed; those of a small one with it.
+#[test]
+fn large_windows_are_emptied_in_pieces() {
+    let mm = world();
+    let a = space(&mm, 5000);
+    write(&mm, a, 0..2100, 1);
+    write(&mm, a, 4990..5000, 1);
+    mm.host.calls();
+    mm.drop_space(a).expect("nobody shares");
+    let empty = |first, len| Call::Drop(a, run(first, len));
+    let pieces = [
+        empty(0, 2048),
+        empty(2048, 2048),
+        empty(4096, 904),
+        Call::Close(a),
+    ];
+    assert_eq!(mm.host.calls(), pieces);
+    let b = space(&mm, 5000);
+    write(&mm, b, 0..100, 1);
+    mm.host.calls();
+    mm.drop_space(b).expect("nobody shares");
+    assert_eq!(mm.host.calls(), [Call::Close(b)]);
+    sound(&mm);
+}
+
+/// Goal: pins that were left end with their space, however many.
+#[test]
+fn pins_end_with_their_space() {
+    let mm = world();
+    let a = space(&mm, 3000);
+    mm.pin(a, run(100, 2500)).expect("room");
+    mm.pin(a, run(100, 1)).expect("room");
+    assert_eq!(end(&mm, a), 0);
+    assert_eq!((mm.usage().private, mm.stats().unevictable_frames), (0, 0));
 }

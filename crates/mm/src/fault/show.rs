@@ -43,6 +43,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                     near.residence == Residence::Home(home) && !at.is_stood_in(self.page_of(near_slot(near)))
                 });
                 self.host.show(at.no, run)?;
+                held.iter().flatten().for_each(|near| near.frame.shown.show());
                 self.counters.shown.one();
                 Ok(Next::Done)
             }

@@ -12,6 +12,7 @@
 //! mappers. Flags and list links are atomics: flags are hints, links belong to the LRU lock.
 
 pub mod count;
+pub(crate) mod shown;
 pub mod word;
 
 pub use count::{Count, Counts, Put};
@@ -20,8 +21,9 @@ pub use word::{MappingWord, Owner, Snapshot};
 use crate::addr::{FrameNo, PoolPage, SpaceNo};
 use crate::home::HomeNo;
 use crate::swap::SwapRef;
-use memfold_sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use memfold_sync::atomic::{AtomicBool, Ordering};
 use memfold_sync::{Mutex, MutexGuard, Rank};
+use shown::Shown;
 
 /// Where the bytes of a frame are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +37,6 @@ pub enum Residence {
     /// A pool page of the loose range, immutable: it can be copied, not shown.
     Loose(PoolPage),
 }
-
-/// Turns in which the mappers of a frame are asked: bounds how far a walk has to go.
-const TURNS: u32 = 64;
 
 /// Under the frame lock.
 #[derive(Debug)]
@@ -58,8 +57,8 @@ pub struct Frame {
     state: Mutex<FrameState>,
     referenced: AtomicBool,
     incompressible: AtomicBool,
-    /// Which of its mappers are asked next whether they use it, in turns of a few: under the frame lock.
-    turn: AtomicU32,
+    /// Hints about the windows that show it: under the frame lock.
+    pub(crate) shown: Shown,
     /// What the merge scanner found here last: a hint.
     pub(crate) memo: crate::merge::Memo,
     /// Which list the frame is on, and its neighbours there: under the LRU lock.
@@ -82,7 +81,7 @@ impl Frame {
             ),
             referenced: AtomicBool::new(false),
             incompressible: AtomicBool::new(false),
-            turn: AtomicU32::new(0),
+            shown: Shown::new(),
             memo: crate::merge::Memo::default(),
             links: crate::lru::Links::new(),
         }
@@ -104,18 +103,6 @@ impl Frame {
     pub(crate) fn is_incompressible(&self) -> bool {
         // Relaxed: under the frame lock.
         self.incompressible.load(Ordering::Relaxed)
-    }
-
-    /// Whose turn it is to be asked whether they use the frame; the next ones have the next turn. Under the frame lock.
-    pub(crate) fn next_turn(&self) -> u32 {
-        // Relaxed: under the frame lock.
-        self.turn.fetch_add(1, Ordering::Relaxed) % TURNS
-    }
-
-    /// The first have had their turn again. Under the frame lock.
-    pub(crate) fn first_turn(&self) {
-        // Relaxed: under the frame lock.
-        self.turn.store(1, Ordering::Relaxed);
     }
 
     /// Whether the frame was used since this was last asked.

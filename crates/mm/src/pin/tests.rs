@@ -116,3 +116,17 @@ fn pinned_pages_are_set_aside() {
     assert_eq!(mm.reclaim(100), 3);
     sound(&mm);
 }
+
+/// Goal: a long run is unpinned as it was pinned, whatever the pieces.
+#[test]
+fn long_runs_are_unpinned() {
+    let mm = world();
+    let a = space(&mm, 3000);
+    mm.pin(a, run(1, 2600)).expect("room");
+    mm.pin(a, run(2000, 100)).expect("room");
+    mm.unpin(a, run(1, 2600));
+    assert_eq!(mm.space_stats(a).expect("it lives").pinned, 100);
+    mm.unpin(a, run(2000, 100));
+    assert_eq!(mm.space_stats(a).expect("it lives").pinned, 0);
+    sound(&mm);
+}

@@ -4,10 +4,11 @@
 //! does with a page that it already sees is not known to us, so ageing makes the next use a fault: a private page that
 //! leaves the active list is protected (a store takes it back), a shared frame is hidden in a
 //! few of the windows that show it, others each time (a load shows it again). Every question is asked under the frame lock; a frame whose
-//! lock is taken counts as used.
+//! lock is taken counts as used. That a window still shows a frame is a weak sign, and counts a few times in a row
+//! (`frame/shown.rs`).
 
 use super::evict::Why;
-use super::{BATCH, Batch};
+use super::{BATCH, Batch, Look};
 use crate::addr::{PageNo, Run, SpaceNo};
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, Store};
@@ -19,24 +20,30 @@ const ASKED: u32 = 4;
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// Whether the frame was used since this was last asked.
-    pub(crate) fn page_referenced(&self, locked: &Locked<'_>) -> bool {
+    pub(crate) fn page_referenced(&self, locked: &Locked<'_>, look: Look) -> bool {
+        let shown = &locked.frame.shown;
         if locked.frame.test_and_clear_referenced() {
+            shown.used();
             return true;
+        }
+        if look == Look::Hasty {
+            return false;
         }
         let (Residence::Home(_), Owner::Shared(at)) = (locked.residence, locked.frame.word.load().owner)
         else {
             return false;
         };
         let run = Run::one(self.page_of(at));
-        let turn = locked.frame.next_turn();
-        match self.ask_windows(locked, run, turn) {
+        let turn = shown.next_turn();
+        let still = match self.ask_windows(locked, run, turn) {
             // It has fewer mappers: from the first on.
             None if turn != 0 => {
-                locked.frame.first_turn();
+                shown.first_turn();
                 self.ask_windows(locked, run, 0) == Some(true)
             }
             answer => answer == Some(true),
-        }
+        };
+        still && shown.excuse()
     }
 
     /// Asks the windows whose turn it is, in the order of the reverse map, whether one has used the page; `None` when there are not
@@ -47,14 +54,19 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.rmap_walk(locked, (skip + ASKED) as usize, &mut |space| {
             seen += 1;
             if seen > skip && used != Some(true) {
-                used = Some(self.host.test_and_clear_young(space, run) != 0);
+                let young = self.host.test_and_clear_young(space, run) != 0;
+                if young {
+                    locked.frame.shown.hide();
+                }
+                used = Some(young);
             }
         });
         used
     }
 
-    /// Moves one batch from the tail of the active list: used frames to its head, the others to probation.
-    pub(crate) fn shrink_active(&self) {
+    /// Moves one batch from the tail of the active list: used frames to its head, the others to probation; returns how many are
+    /// on probation now.
+    pub(crate) fn shrink_active(&self, look: Look) -> u32 {
         let mut batch: Batch = [const { None }; BATCH];
         self.lru.isolate_tail(&self.frames, List::Active, &mut batch);
         let mut watched: [Option<(SpaceNo, PageNo, Locked<'_>)>; BATCH] = [const { None }; BATCH];
@@ -62,7 +74,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         for isolated in &mut batch {
             let Some(Isolated(no)) = isolated else { continue };
             let locked = Locked::attempt(*no, self.frame(*no));
-            let used = locked.as_ref().is_none_or(|l| self.page_referenced(l));
+            let used = locked.as_ref().is_none_or(|l| self.page_referenced(l, look));
             if used {
                 self.put_on(isolated, List::Active);
                 continue;
@@ -77,12 +89,15 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         self.watch(&mut watched[..len]);
         drop(watched);
+        let mut idle = 0;
         for isolated in &mut batch {
             if isolated.is_some() {
                 self.counters.deactivated.one();
                 self.put_on(isolated, List::Inactive);
+                idle += 1;
             }
         }
+        idle
     }
 
     /// Protects private pages in runs, so that a store to one of them is noticed. Pinned ones are let be.
@@ -131,18 +146,25 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Evicts one batch from the tail of the inactive list, used frames go to the active list; returns how many went.
-    pub(crate) fn shrink_inactive(&self) -> u32 {
+    pub(crate) fn shrink_inactive(&self, look: Look) -> u32 {
         let mut batch: Batch = [const { None }; BATCH];
         self.lru.isolate_tail(&self.frames, List::Inactive, &mut batch);
-        self.gather(&mut batch);
-        for isolated in &mut batch {
+        let neighbours = self.gather(&mut batch);
+        self.keep_used(&mut batch, look);
+        let went = self.evict_batch(&mut batch, Why::Pressure);
+        went + neighbours.map_or(0, |found| self.evict_neighbours(found, look))
+    }
+
+    /// Puts those of the frames that were used on the active list.
+    pub(super) fn keep_used(&self, batch: &mut [Option<Isolated>], look: Look) {
+        for isolated in batch {
             let Some(Isolated(no)) = isolated else { continue };
-            let used = Locked::attempt(*no, self.frame(*no)).is_none_or(|l| self.page_referenced(&l));
+            let locked = Locked::attempt(*no, self.frame(*no));
+            let used = locked.is_none_or(|l| self.page_referenced(&l, look));
             if used {
                 self.counters.activated.one();
                 self.put_on(isolated, List::Active);
             }
         }
-        self.evict_batch(&mut batch, Why::Pressure)
     }
 }

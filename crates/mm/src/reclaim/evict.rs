@@ -6,10 +6,11 @@
 //! each call interrupts every other running thread. What cannot be stored stays as it is.
 //!
 //! An eviction lowers the total: a victim that costs a page or more in the store, with what was put beside it (`beside.rs`),
-//! is undone. The batch goes in parts, so that the reserve never lends more than [`RISE_MOST`](super::RISE_MOST) to it.
+//! is undone. The batch goes in parts, so that the reserve lends it a small part at a time ([`RISE_MOST`](super::RISE_MOST) of the
+//! least one).
 
 use super::beside::{Kept, WORTH};
-use super::{BATCH, Batch, FLUSH};
+use super::{BATCH, Batch};
 use crate::addr::{PageNo, PoolPage, Run, SpaceNo};
 use crate::budget::{Class, Need, StoreLedger};
 use crate::frame::{Locked, Owner, Residence};
@@ -58,12 +59,20 @@ pub(super) struct Victim<'a> {
     kept: Option<Kept>,
 }
 
-type Victims<'a> = [Option<Victim<'a>>; BATCH];
-
 impl<H: Host, S: Store> Mm<H, S> {
     /// Evicts what it can of the batch and puts the rest back; returns how many went.
     pub(crate) fn evict_batch(&self, batch: &mut Batch, why: Why) -> u32 {
-        let mut victims: Victims<'_> = [const { None }; BATCH];
+        let mut victims = [const { None }; BATCH];
+        self.evict_isolated(batch, &mut victims, why)
+    }
+
+    /// The same for as many frames as there is room for victims.
+    pub(super) fn evict_isolated<'s>(
+        &'s self,
+        batch: &mut [Option<Isolated>],
+        victims: &mut [Option<Victim<'s>>],
+        why: Why,
+    ) -> u32 {
         let mut len = 0;
         for isolated in batch.iter_mut() {
             let Some(Isolated(no)) = *isolated else { continue };
@@ -156,8 +165,11 @@ impl<H: Host, S: Store> Mm<H, S> {
                 self.hide(run);
                 true
             });
-            for victim in part[..len].iter_mut().flatten() {
-                self.commit(victim, why);
+            for victim in &mut part[..len] {
+                if let Some(mut gone) = victim.take() {
+                    // Whoever waits for the frame goes on here.
+                    self.commit(&mut gone, why);
+                }
             }
             evicted += len as u32;
             rest = later;
@@ -167,13 +179,13 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// Stores victims until they have raised the total as far as they may before some of them go; how many were looked at.
     fn store_some(&self, victims: &mut [Option<Victim<'_>>], why: Why) -> usize {
-        let ledger = self.budget.ledger(Need::Reclaim);
+        let (ledger, most) = (self.budget.ledger(Need::Reclaim), self.flush_bytes());
         for (n, victim) in victims.iter_mut().enumerate() {
             let Some(v) = victim else { continue };
             if self.store_victim(v, why, &ledger).is_err() {
                 self.counters.evictions_failed.one();
                 *victim = None;
-            } else if ledger.raised() >= FLUSH {
+            } else if ledger.raised() >= most {
                 return n + 1;
             }
         }

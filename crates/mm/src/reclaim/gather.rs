@@ -1,11 +1,15 @@
 //! Pages of large families go with their neighbours.
 //!
-//! Freeing a pool page costs the machine a look at every window of its home, however many pages go in one call: 0.1 to 1.3
-//! milliseconds for one page under 1,000 to 10,000 windows, and hardly more for 32 of them. So where a batch holds a
-//! page of a home with many spaces, the pages around it that are on probation as well take the place of the other pages
-//! of such homes, which wait for a batch of their own. Hints throughout: who is taken is looked at again under its lock.
+//! Freeing a pool page costs the machine a look at every window of its home, however many pages go in one call: 0.125
+//! microseconds for each window, and about as much again for each page in each window that really shows it. So where a batch holds a
+//! page of a home with many spaces, the pages around it that are on probation as well go in one call, the more of them the
+//! more spaces there are, and the other pages of such homes wait for a batch of their own. All frames of a call are locked
+//! meanwhile, so what it is expected to cost is bounded: pages that everybody shows go few at a time. Hints throughout: who is taken is
+//! looked at again under its lock. The lists of frames and victims are on the heap, one of each for a call, since a fault has little
+//! stack; where the machine refuses them, the pages stay until the next round.
 
-use super::{BATCH, Batch};
+use super::evict::Why;
+use super::{BATCH, Batch, Look};
 use crate::addr::{PageNo, Run};
 use crate::frame::{Locked, Owner, Residence};
 use crate::home::HomeNo;
@@ -16,63 +20,126 @@ use crate::mm::Mm;
 /// Spaces of a home from which on a page goes with its neighbours.
 const FAMILY: u32 = if cfg!(any(loom, shuttle)) { 3 } else { 16 };
 
+/// Spaces for each page of a run: then the look at every window costs about two microseconds a page.
+const SPACES: u32 = 16;
+
+/// The longest run, in pages: a power of two, as all runs are.
+const LONGEST: u32 = if cfg!(any(loom, shuttle)) { 4 } else { 256 };
+
+/// What one call may change beside the pool: entries of leaves, and pages shown in windows. About 0.1 microseconds each.
+const CHANGES: u32 = 1 << 15;
+
+/// Pages of a large family that may go in one call, in their order.
+pub(super) struct Neighbours {
+    taken: Vec<Option<Isolated>>,
+    /// Spaces of their home.
+    spaces: u32,
+}
+
+/// How many pages of a home of so many spaces go together.
+fn run_len(spaces: u32) -> u32 {
+    let least = (BATCH as u32).min(LONGEST);
+    (spaces / SPACES).next_power_of_two().clamp(least, LONGEST)
+}
+
+fn list<T>(len: usize) -> Option<Vec<Option<T>>> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(len).ok()?;
+    list.resize_with(len, || None);
+    Some(list)
+}
+
 impl<H: Host, S: Store> Mm<H, S> {
-    /// Makes room in a batch of frames on probation for the neighbours of the first one that a large family shares.
-    pub(super) fn gather(&self, batch: &mut Batch) {
-        let mut found: Option<(HomeNo, Run)> = None;
-        for isolated in batch.iter_mut() {
-            let Some(Isolated(no)) = *isolated else { continue };
-            let Some((home, page)) = self.family_of(&Isolated(no)) else {
+    /// Takes the pages of large families out of a batch of frames on probation: the first one and its neighbours are to be
+    /// evicted together, the others are on probation still and the next to be looked at.
+    pub(super) fn gather(&self, batch: &mut Batch) -> Option<Neighbours> {
+        let mut found: Option<(HomeNo, PageNo, u32)> = None;
+        // From the youngest on, so that the oldest is found at last and the others keep their order.
+        for isolated in batch.iter_mut().rev() {
+            let Some(family) = isolated.as_ref().and_then(|no| self.family_of(no)) else {
                 continue;
             };
-            let around = Run {
-                first: PageNo(page.0 - page.0 % BATCH as u32),
-                len: BATCH as u32,
-            };
-            if *found.get_or_insert((home, around)) != (home, around) {
-                self.put_on(isolated, List::Inactive);
+            found = Some(family);
+            if let Some(isolated) = isolated.take() {
+                let no = self.lru.putback_tail(&self.frames, isolated, List::Inactive);
+                self.put_frame(no);
             }
         }
-        if let Some((home, around)) = found {
-            self.take_neighbours(home, around, batch);
-        }
+        let (home, page, spaces) = found?;
+        let len = run_len(spaces);
+        let first = PageNo(page.0 - page.0 % len);
+        Some(Neighbours {
+            taken: self.take_neighbours(home, Run { first, len })?,
+            spaces,
+        })
     }
 
-    /// The home and the page of a frame that stands at its place in the home of a large family.
-    fn family_of(&self, isolated: &Isolated) -> Option<(HomeNo, PageNo)> {
+    /// The home, the page and the number of relatives of a frame that stands at its place in the home of a large family.
+    fn family_of(&self, isolated: &Isolated) -> Option<(HomeNo, PageNo, u32)> {
         let locked = Locked::attempt(isolated.0, self.frame(isolated.0))?;
         let (Residence::Home(home), Owner::Shared(at)) = (locked.residence, locked.frame.word.load().owner)
         else {
             return None;
         };
-        (self.homes.users(home) >= FAMILY).then(|| (home, self.page_of(at)))
+        let spaces = self.homes.users(home);
+        (spaces >= FAMILY).then(|| (home, self.page_of(at), spaces))
     }
 
-    fn take_neighbours(&self, home: HomeNo, around: Run, batch: &mut Batch) {
+    fn take_neighbours(&self, home: HomeNo, around: Run) -> Option<Vec<Option<Isolated>>> {
+        let mut taken = list(around.len as usize)?;
         let view = self.homes.view(home);
-        let mut room = batch.iter_mut().filter(|place| place.is_none());
-        for no in around.pages().filter_map(|page| view.occupant(page)) {
-            // Also passes over those that are in the batch: they are on no list.
-            let Some(isolated) = self.lru.isolate_from(&self.frames, no, List::Inactive) else {
-                continue;
-            };
-            match room.next() {
-                Some(place) => *place = Some(isolated),
-                None => {
-                    self.put_on(&mut Some(isolated), List::Inactive);
-                    return;
-                }
-            }
+        for (place, page) in taken.iter_mut().zip(around.pages()) {
+            let occupant = view.occupant(page);
+            *place = occupant.and_then(|no| self.lru.isolate_from(&self.frames, no, List::Inactive));
         }
+        Some(taken)
+    }
+
+    /// Evicts those of the pages that were not used, in as few calls as are bearable; returns how many went.
+    pub(super) fn evict_neighbours(&self, found: Neighbours, look: Look) -> u32 {
+        let Neighbours { mut taken, spaces } = found;
+        self.keep_used(&mut taken, look);
+        let Some(mut victims) = list(taken.len()) else {
+            taken.iter_mut().for_each(|no| self.put_on(no, List::Inactive));
+            return 0;
+        };
+        let (mut rest, mut evicted) = (&mut taken[..], 0);
+        // Ends: a part has one place at the least.
+        while !rest.is_empty() {
+            if evicted >= BATCH as u32 {
+                // Whoever asked for a batch does not pay for more calls.
+                rest.iter_mut().for_each(|no| self.put_on(no, List::Inactive));
+                break;
+            }
+            let (part, later) = rest.split_at_mut(self.bearable(rest, spaces));
+            evicted += self.evict_isolated(part, &mut victims, Why::Pressure);
+            rest = later;
+        }
+        evicted
+    }
+
+    /// How many of the pages change no more than one call may, and twice as many as there are windows; the first in any case.
+    fn bearable(&self, pages: &[Option<Isolated>], spaces: u32) -> usize {
+        let most = CHANGES.max(spaces.saturating_mul(2));
+        let mut changes = 0_u32;
+        let more = |isolated: &Option<Isolated>| {
+            let Some(Isolated(no)) = isolated else { return true };
+            let frame = self.frame(*no);
+            let each = frame.count.load().maps + frame.shown.windows().min(spaces);
+            changes = changes.saturating_add(each);
+            changes <= most
+        };
+        pages.iter().map(more).take_while(|&fits| fits).count().max(1)
     }
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
-    use crate::bare::{Call, read, resident, sound, space, world, write};
-    use crate::mm::Mm;
+    use super::*;
+    use crate::addr::SpaceNo;
+    use crate::bare::{Bare, Call, Shelf, World, read, resident, roomy, sound, space, write};
 
-    fn freed(mm: &Mm<crate::bare::Bare, crate::bare::Shelf>) -> Vec<u32> {
+    fn freed(mm: &Mm<Bare, Shelf>) -> Vec<u32> {
         let calls = mm.host.calls();
         let lens = calls.iter().filter_map(|call| match call {
             Call::Free(_, len) => Some(*len),
@@ -81,9 +148,9 @@ mod tests {
         lens.collect()
     }
 
-    /// The lengths of the runs in which the 128 pages go that so many forks share, which came far from each other.
-    fn runs(forks: usize) -> Vec<u32> {
-        let mm = world();
+    /// 128 pages in the pool that so many forks share, which came far from each other, and that nobody has used since.
+    fn family(forks: usize) -> (World, SpaceNo, Vec<SpaceNo>) {
+        let mm = roomy(64 << 20, forks as u32 + 1);
         let a = space(&mm, 256);
         // No two neighbours follow each other on the list.
         let scattered = || (0..128).map(|n| n * 37 % 128);
@@ -100,6 +167,12 @@ mod tests {
         }
         mm.host.set_young(false);
         mm.host.calls();
+        (mm, a, forks)
+    }
+
+    /// The lengths of the runs in which they go.
+    fn runs(forks: usize) -> Vec<u32> {
+        let (mm, a, forks) = family(forks);
         assert_eq!(mm.reclaim(128), 128);
         let runs = freed(&mm);
         assert_eq!((runs.iter().sum(), resident(&mm, a)), (128, vec![]));
@@ -114,5 +187,27 @@ mod tests {
     fn neighbours_go_in_one_call() {
         assert!(runs(4).len() > 64);
         assert_eq!(runs(15), [32; 4]);
+    }
+
+    /// Goal: the more spaces there are, the more pages go in one call, within bounds.
+    #[test]
+    fn runs_are_as_long_as_families_are_large() {
+        assert_eq!(runs(1023), [64; 2]);
+        let lens = [FAMILY, 600, 1_000, 3_000, 10_000, u32::MAX].map(run_len);
+        assert_eq!(lens, [32, 64, 64, 256, 256, 256]);
+    }
+
+    /// Goal: one call does not change windows without a bound. Method: 128 pages, each of which many windows show.
+    #[test]
+    fn what_many_show_goes_few_at_a_time() {
+        let (mm, _, _) = family(1023);
+        for no in mm.frames.numbers() {
+            (0..1023).for_each(|_| mm.frames.get(no).shown.show());
+        }
+        assert_eq!(mm.reclaim(128), 128);
+        let runs = freed(&mm);
+        assert!(runs.iter().all(|&len| len <= CHANGES / 1024), "{runs:?}");
+        assert_eq!(runs.iter().sum::<u32>(), 128);
+        sound(&mm);
     }
 }

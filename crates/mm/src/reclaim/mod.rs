@@ -3,7 +3,8 @@
 //! Two lists and a second chance, as in Linux: `age.rs` moves what was not used from the active to the inactive
 //! list and asks whether frames were used; `evict.rs` moves the bytes of a batch of frames to the store, `beside.rs` says
 //! near to which bytes they are stored there, and frees those again that nobody needs; `gather.rs` lets the pages of large
-//! families go with their neighbours. A frame found busy counts as used. Reclaim takes no space lock and waits for no frame lock, so it may run in a
+//! families go with their neighbours. Where many frames in a row seem to be used, the signs that are weak count no more
+//! ([`Look`]), so that the search ends. A frame found busy counts as used. Reclaim takes no space lock and waits for no frame lock, so it may run in a
 //! fault, with that fault's space locked or not, in the background, or from a test: in bounded steps.
 
 mod age;
@@ -24,10 +25,13 @@ pub(crate) const BATCH: usize = if cfg!(any(loom, shuttle)) { 2 } else { 32 };
 /// A batch of frames taken off their list.
 pub(crate) type Batch = [Option<Isolated>; BATCH];
 
-/// Bytes charged for stored pages after which those pages go before more are stored.
+/// Bytes charged for stored pages after which those pages go before more are stored, in the smallest budget.
 const FLUSH: u64 = 32 << 10;
 
-/// The most by which a thread that reclaims raises the total before it lowers it, in bytes of the reserve: stored pages up to
+/// The part of the reserve that may be charged so in larger ones.
+const FLUSH_PART: u64 = 8;
+
+/// The most by which a thread that reclaims raises the total before it lowers it, in bytes of the least reserve: stored pages up to
 /// the mark, the one that passes it, and room for more swap slots. Bases are not in it: they are not charged to the reserve.
 pub(crate) const RISE_MOST: u64 = FLUSH + PUT_MOST + Swap::GROWTH_BYTES;
 
@@ -37,9 +41,24 @@ const _: () = assert!(
     "reclaim needs more than its half of the reserve"
 );
 
+/// Batches of the active list that a round ages, at the most, until as many frames are on probation: long runs are found there.
+const AGED: usize = if cfg!(any(loom, shuttle)) { 1 } else { 8 };
+
 /// Rounds without a page freed after which reclaim gives up, at the least; more when the lists are longer, so that
 /// every frame is looked at twice: once to forget that it was used, once to go.
 const FRUITLESS: u32 = 16;
+
+/// The most rounds without a page freed after which only certain signs of use count.
+const THOROUGH_MOST: u32 = 32;
+
+/// How closely it is looked whether a frame was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Windows are asked as well, and one that still shows the frame excuses it.
+    Thorough,
+    /// Only use that is known for certain counts.
+    Hasty,
+}
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// Tries to move at least `pages` frames to the store; returns how many went. Bounded: ends after that many, or after
@@ -53,18 +72,28 @@ impl<H: Host, S: Store> Mm<H, S> {
         let (mut freed, mut bases) = (0, 0);
         let mut fruitless = 0;
         let listed = self.lru.len(List::Active) + self.lru.len(List::Inactive);
-        let patience = FRUITLESS.max(listed / BATCH as u32 * 3);
+        let rounds = listed / BATCH as u32;
+        let thorough = rounds.clamp(FRUITLESS, THOROUGH_MOST);
+        let patience = thorough + FRUITLESS.max(rounds * 3);
+        let mut look = Look::Thorough;
         while freed < pages && fruitless < patience {
             if self.lru.is_empty() {
                 break;
             }
-            if self.lru.len(List::Inactive) <= self.lru.len(List::Active) {
-                self.shrink_active();
+            // Ends: a few batches at the most.
+            for _ in 0..AGED {
+                let few = self.lru.len(List::Inactive) <= self.lru.len(List::Active);
+                if !few || self.shrink_active(look) == 0 {
+                    break;
+                }
             }
-            let now = self.shrink_inactive();
+            let now = self.shrink_inactive(look);
             freed += now;
             bases += self.shrink_bases().0;
             fruitless = if now == 0 { fruitless + 1 } else { 0 };
+            if fruitless == thorough {
+                look = Look::Hasty;
+            }
         }
         (freed, bases)
     }
@@ -169,6 +198,11 @@ impl<H: Host, S: Store> Mm<H, S> {
             }
             done += step(&mut batch);
         }
+    }
+
+    /// Bytes charged for stored pages after which those pages go before more are stored: long runs need long parts.
+    fn flush_bytes(&self) -> u64 {
+        FLUSH.max(self.budget.reserve() / FLUSH_PART)
     }
 
     /// Bytes that a normal need could take now; a hint.
