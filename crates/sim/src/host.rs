@@ -24,6 +24,8 @@ pub(crate) struct State {
     /// Private pages whose protection something beside the manager took away.
     pub lost: Vec<(SpaceNo, PageNo)>,
     at_rest: u32,
+    /// A child of `fork(2)` runs, with a copy of everything that the program knows.
+    copied: bool,
     keeps_tables: bool,
 }
 
@@ -44,6 +46,7 @@ impl SimHost {
             races: Vec::new(),
             lost: Vec::new(),
             at_rest: 0,
+            copied: false,
             keeps_tables: false,
         };
         Self {
@@ -58,6 +61,7 @@ impl SimHost {
     /// Counts a call of one page or none; `Err` when the plan refuses it.
     fn enter(&self, call: Call, words: &[u64]) -> Result<MutexGuard<'_, State>, HostError> {
         let mut state = self.lock();
+        state.is_the_parents();
         if state.at_rest != 0 {
             return Ok(state);
         }
@@ -96,8 +100,16 @@ impl SimHost {
 
 impl State {
     fn note(&mut self, call: u64, words: &[u64]) {
+        self.is_the_parents();
         self.trace.add(&[call]);
         self.trace.add(words);
+    }
+
+    fn is_the_parents(&self) {
+        assert!(
+            !self.copied,
+            "a child of fork(2) asks its parent's machine for something"
+        );
     }
 
     /// The second thread's stores.

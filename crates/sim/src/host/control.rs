@@ -43,6 +43,22 @@ impl SimHost {
         self.lock().machine.memory()
     }
 
+    /// Runs `life` in a child of `fork(2)`: a copy of the program, whose machine is the parent's.
+    ///
+    /// # Panics
+    /// When the child asks the machine for anything.
+    pub fn as_copy<R>(&self, life: impl FnOnce() -> R) -> R {
+        self.lock().copied = true;
+        let result = life();
+        self.lock().copied = false;
+        result
+    }
+
+    /// Whether a child of `fork(2)` is what runs.
+    pub fn is_inherited(&self) -> bool {
+        self.lock().copied
+    }
+
     /// Windows that are open.
     pub fn open_windows(&self) -> usize {
         self.lock().machine.open_windows()
