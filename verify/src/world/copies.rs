@@ -12,7 +12,7 @@ use memfold_sim::{Memory, SimHost};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Operations between two such children.
-pub(super) const EVERY: u64 = 32;
+pub(super) const EVERY: u64 = 64;
 
 /// All that a child could change: the manager's state, the machine's memory, its windows (by the trace of all calls).
 #[derive(Debug, PartialEq)]
