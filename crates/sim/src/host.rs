@@ -10,7 +10,7 @@ mod control;
 use crate::machine::{GEOMETRY, Machine, Shown, Window, most_window_bytes};
 use crate::plan::{Call, Planner};
 use crate::race::{Moment, Race};
-use crate::trace::Trace;
+use crate::trace::{Trace, sample};
 use memfold_host::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
 use memfold_host::{Host, HostError, Protection, Tables};
 use memfold_sync::{Mutex, MutexGuard, Rank};
@@ -103,13 +103,6 @@ impl State {
         self.is_the_parents();
         self.trace.add(&[call]);
         self.trace.add(words);
-    }
-
-    fn is_the_parents(&self) {
-        assert!(
-            !self.copied,
-            "a child of fork(2) asks its parent's machine for something"
-        );
     }
 
     /// The second thread's stores.
@@ -392,17 +385,6 @@ impl Host for SimHost {
         self.lock().trace.add(&[young]);
         young
     }
-}
-
-/// A few words of a page, for the trace.
-fn sample(bytes: &PageBytes) -> u64 {
-    let word = |at: usize| u64::from(bytes[at]);
-    bytes
-        .iter()
-        .step_by(61)
-        .fold(word(0) << 8 | word(PAGE_SIZE - 1), |sum, &b| {
-            sum.rotate_left(7) ^ u64::from(b)
-        })
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

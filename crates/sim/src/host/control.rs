@@ -1,6 +1,6 @@
 //! What tests say to the machine, and ask it, beside the seam: plans, races, counts, rest.
 
-use super::SimHost;
+use super::{SimHost, State};
 use crate::machine::Memory;
 use crate::plan::Plan;
 
@@ -70,5 +70,15 @@ impl SimHost {
         let result = look();
         self.lock().at_rest -= 1;
         result
+    }
+}
+
+impl State {
+    /// Who asks the machine for something is no child of `fork(2)`.
+    pub(super) fn is_the_parents(&self) {
+        assert!(
+            !self.copied,
+            "a child of fork(2) asks its parent's machine for something"
+        );
     }
 }
