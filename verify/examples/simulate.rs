@@ -125,6 +125,8 @@ mod long {
             ("operations_refused", tally.failed),
             ("audits", tally.audits),
             ("drops_left_for_later", tally.left),
+            ("drops_completed_later", tally.late),
+            ("forked_processes", tally.copies),
         ]);
     }
 

@@ -5,6 +5,7 @@
 //! world is *watched* nothing else either, by the digest. Read next: `world/actions.rs`.
 
 mod actions;
+mod copies;
 mod lives;
 
 use crate::audit::{self, Before, May};
@@ -13,7 +14,7 @@ use crate::stores::Built;
 use crate::workload::{Mix, Op};
 use memfold_host::Domain;
 use memfold_host::addr::{PageNo, Run, SpaceNo};
-use memfold_mm::{Config, FaultError, Giving, Mm, Refuse, Size, SpaceError, UNLIMITED};
+use memfold_mm::{Config, Door, FaultError, Giving, Mm, Refuse, Size, SpaceError, UNLIMITED};
 use memfold_sim::{Plan, Rng, SimHost};
 
 /// A space that lives, and its pins.
@@ -36,6 +37,10 @@ pub struct Tally {
     pub refused: u64,
     /// Drops that were refused, and whose spaces were left to end when the machine lets them.
     pub left: u64,
+    /// Of these, such as came to their end while operations went on.
+    pub late: u64,
+    /// Children of `fork(2)` that lived and died between two operations.
+    pub copies: u64,
 }
 
 /// Both sides.
@@ -124,7 +129,7 @@ impl<S: Built> World<S> {
         call: impl FnOnce(&Mm<SimHost, S>) -> Result<R, E>,
     ) -> Result<R, E> {
         let before = self.watched.then(|| Before::of(&self.mm));
-        let answer = call(&self.mm);
+        let answer = call(self.pass().expect("this process made the manager"));
         if let (Err(_), Some(before)) = (&answer, before) {
             audit::unchanged(&self.mm, &self.oracle, &before, may);
             for space in self.oracle.spaces() {
@@ -229,9 +234,15 @@ impl<S: Built> World<S> {
         if self.mix.refusals != 0 {
             self.refuse_charges();
         }
+        let waiting = self.mm.doomed() as u64;
+        let left = self.tally.left;
         if let Err(error) = self.apply(op) {
             self.tally.failed += 1;
             assert!(self.excused(error), "{op:?} failed without a reason: {error}");
+        }
+        self.tally.late += waiting + (self.tally.left - left) - self.mm.doomed() as u64;
+        if self.tally.steps.is_multiple_of(copies::EVERY) {
+            self.fork_process();
         }
         // Nothing is under way: tables that are not in use may go.
         self.mm.give_back_tables(Giving::All);

@@ -54,11 +54,15 @@ fn paths(stats: &Stats) -> [(&'static str, u64); 30] {
 
 #[test]
 fn every_path_is_taken_often() {
-    let (mut sums, mut left) = ([0; 30], 0);
+    let (mut sums, mut all, mut plain) = ([0; 30], Tally::default(), 0);
     for mix in MIXES {
         for (stats, tally) in [run::<SimStore>(&mix, 3), run::<CompressedStore>(&mix, 3)] {
             let counts = paths(&stats);
-            left += tally.left;
+            all.left += tally.left;
+            all.late += tally.late;
+            all.copies += tally.copies;
+            // Plain mixes have them, too.
+            plain += if mix.refusals == 0 { tally.left } else { 0 };
             println!("{:9} {tally:?}\n          {counts:?}", mix.name);
             counts
                 .iter()
@@ -71,7 +75,14 @@ fn every_path_is_taken_often() {
             );
         }
     }
-    assert!(left >= 10, "{left} drops were refused and left for later");
+    assert!(
+        all.left >= 50,
+        "{} drops were refused and left for later",
+        all.left
+    );
+    assert!(plain >= 10, "{plain} of them where nothing else is refused");
+    assert!(all.late >= 50, "{} of them were completed later", all.late);
+    assert!(all.copies >= 400, "{} children of fork(2)", all.copies);
     for ((name, _), sum) in paths(&Stats::default()).iter().zip(sums) {
         // These take two chances at once.
         let rare = ["merge_changed", "merge_refused"].contains(name);

@@ -45,3 +45,9 @@ pub enum Error {
         most: u64,
     },
 }
+
+impl From<memfold_mm::Forked> for Error {
+    fn from(_: memfold_mm::Forked) -> Self {
+        Self::Forked
+    }
+}

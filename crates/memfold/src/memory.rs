@@ -13,10 +13,10 @@ use crate::space::{Space, SpaceSize};
 use crate::stats::MemoryStats;
 use crate::warning::Warning;
 use memfold_host::Domain;
-use memfold_host::addr::{Access, PageNo, SpaceNo};
+use memfold_host::addr::{Access, PageNo, Run, SpaceNo};
 use memfold_host::{FaultReply, FaultSink, LostReply};
 use memfold_linux::{LinuxHost, Own, Window};
-use memfold_mm::{Effort, MergeStep, Merging, Mm, OnLoss, Sharing};
+use memfold_mm::{Door, Effort, Ended, MergeStep, Merging, Mm, OnLoss, Sharing};
 use memfold_stores::CompressedStore;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -59,10 +59,20 @@ impl Inner {
     /// The manager, for every operation: a child of `fork(2)`, in which its locks may be held for ever by threads that
     /// are not there, does not get it.
     pub fn mm(&self) -> Result<Entered<'_>, Error> {
-        if self.mm.is_inherited() {
-            return Err(Error::Forked);
+        Ok(self.pass()?)
+    }
+
+    /// The handle of a space is dropped. In a child of `fork(2)` it is the parent's, which goes on using it.
+    pub fn end_space(&self, space: SpaceNo) {
+        match Door::end_space(self, space) {
+            Ended::Now | Ended::Later(_) => self.ended(),
+            Ended::Inherited => self.renounce(),
         }
-        Ok(self.mm.enter())
+    }
+
+    /// The handle of a pin is dropped; in a child of `fork(2)` the pin is the parent's.
+    pub fn end_pin(&self, space: SpaceNo, run: Run) {
+        Door::end_pin(self, space, run);
     }
 
     /// The window of a living space. A child of `fork(2)` may ask too, and waits for nobody: it may get `None`.
@@ -202,6 +212,20 @@ impl Inner {
             while self.mm.enter().reclaim_in_background() {}
         }
         self.mm.give_back() || self.mm.enter().doomed() != 0
+    }
+}
+
+impl Door for Inner {
+    type Host = LinuxHost;
+    type Store = CompressedStore;
+    type Entered<'a> = Entered<'a>;
+
+    fn is_inherited(&self) -> bool {
+        self.mm.is_inherited()
+    }
+
+    fn enter(&self) -> Entered<'_> {
+        self.mm.enter()
     }
 }
 

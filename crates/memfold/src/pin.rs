@@ -56,9 +56,8 @@ impl<'a> Pinned<'a> {
 
 impl Drop for Pinned<'_> {
     fn drop(&mut self) {
-        // In a child of fork(2) the pins are the parent's.
-        if let (Some(run), Ok(mm)) = (self.run, self.space.inner().mm()) {
-            mm.unpin(self.space.no(), run);
+        if let Some(run) = self.run {
+            self.space.inner().end_pin(self.space.no(), run);
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::stats::{MergeStep, SpaceStats};
 use memfold_host::addr::{PageNo, Run, SpaceNo};
 use memfold_linux::Window;
 use memfold_mm::table::MAX_PAGES;
-use memfold_mm::{Merging, OnLoss, Size, SpaceError};
+use memfold_mm::{Merging, OnLoss, Size};
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -338,17 +338,6 @@ pub(crate) fn pages(range: &Range<u64>) -> Option<Run> {
 
 impl Drop for Space {
     fn drop(&mut self) {
-        // In a child of fork(2) it is the parent's, which goes on using it.
-        let Ok(mm) = self.inner.mm() else {
-            self.inner.renounce();
-            return;
-        };
-        match mm.drop_space(self.no) {
-            Ok(()) | Err(SpaceError::NoSuchSpace(_)) => (),
-            // The machine refused to move a page that forks still share: it is asked again later.
-            Err(_) => mm.drop_later(self.no),
-        }
-        drop(mm);
-        self.inner.ended();
+        self.inner.end_space(self.no);
     }
 }

@@ -258,8 +258,8 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Lets an access of a condemned space go on that host code makes and nobody can stop: it finds a standby page, with the
-    /// page's bytes if they can be had, and a store to it is lost. Does nothing when the space is not condemned: then the
-    /// access is repeated. Nothing of it reaches the space's own pages, or others.
+    /// page's bytes if they can be had, and a store to it is lost. A store to a page of the space's own goes through, as it would
+    /// without a fault. Does nothing when the space is not condemned: then the access is repeated. Nothing of it reaches others.
     ///
     /// # Errors
     /// [`FaultError`] when there is no such page, or when the machine refuses: then the access has failed.
@@ -277,7 +277,8 @@ impl<H: Host, S: Store> Mm<H, S> {
                 Ok(Seen::Absent | Seen::Elsewhere) => (),
                 // Elsewhere by now: look again.
                 Ok(Seen::Here) if self.leave_window(no, &st, page)? => return Err(Stop::Again),
-                // The machine refused to let a store through to the space's own page.
+                // Its own, and protected only to see whether it is used.
+                Ok(Seen::Here) if self.let_through(no, &mut st, page)? => return Ok(()),
                 Ok(Seen::Here) => return Err(Stop::Fault(failure)),
                 Err(Stop::Again) => return Err(Stop::Again),
                 Err(_) => bytes.fill(0),

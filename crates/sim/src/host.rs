@@ -10,7 +10,7 @@ mod control;
 use crate::machine::{GEOMETRY, Machine, Shown, Window, most_window_bytes};
 use crate::plan::{Call, Planner};
 use crate::race::{Moment, Race};
-use crate::trace::Trace;
+use crate::trace::{Trace, sample};
 use memfold_host::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
 use memfold_host::{Host, HostError, Protection, Tables};
 use memfold_sync::{Mutex, MutexGuard, Rank};
@@ -24,6 +24,8 @@ pub(crate) struct State {
     /// Private pages whose protection something beside the manager took away.
     pub lost: Vec<(SpaceNo, PageNo)>,
     at_rest: u32,
+    /// A child of `fork(2)` runs, with a copy of everything that the program knows.
+    copied: bool,
     keeps_tables: bool,
 }
 
@@ -44,6 +46,7 @@ impl SimHost {
             races: Vec::new(),
             lost: Vec::new(),
             at_rest: 0,
+            copied: false,
             keeps_tables: false,
         };
         Self {
@@ -58,6 +61,7 @@ impl SimHost {
     /// Counts a call of one page or none; `Err` when the plan refuses it.
     fn enter(&self, call: Call, words: &[u64]) -> Result<MutexGuard<'_, State>, HostError> {
         let mut state = self.lock();
+        state.is_the_parents();
         if state.at_rest != 0 {
             return Ok(state);
         }
@@ -96,6 +100,7 @@ impl SimHost {
 
 impl State {
     fn note(&mut self, call: u64, words: &[u64]) {
+        self.is_the_parents();
         self.trace.add(&[call]);
         self.trace.add(words);
     }
@@ -380,17 +385,6 @@ impl Host for SimHost {
         self.lock().trace.add(&[young]);
         young
     }
-}
-
-/// A few words of a page, for the trace.
-fn sample(bytes: &PageBytes) -> u64 {
-    let word = |at: usize| u64::from(bytes[at]);
-    bytes
-        .iter()
-        .step_by(61)
-        .fold(word(0) << 8 | word(PAGE_SIZE - 1), |sum, &b| {
-            sum.rotate_left(7) ^ u64::from(b)
-        })
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

@@ -4,8 +4,8 @@
 //! the manager to every duty of [`Host`](memfold_host::Host) and panics, in words, when one is
 //! broken. Programs are [`program`]: loads and stores that miss and come back after a fault.
 //! [`SimStore`] keeps exact copies. Both can fail, and stored bytes rot, by [`Plan`]; everything is a
-//! function of its seed, and the trace hash says whether two runs were the same. There is no child of fork(2) here: its calls
-//! are refused above the manager and in the Linux host, so no manager is asked anything by one. Bottom-up: `rng`, `trace`,
+//! function of its seed, and the trace hash says whether two runs were the same. A child of
+//! `fork(2)` is a copy that must not ask the machine for anything ([`SimHost::as_copy`]). Bottom-up: `rng`, `trace`,
 //! `plan`, `machine/`, `host`, `program`, `store`.
 #![forbid(unsafe_code)]
 

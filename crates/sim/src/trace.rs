@@ -1,6 +1,7 @@
 //! The trace: one number that stands for everything that was done, in order.
 
 use crate::rng::mix;
+use memfold_host::addr::{PAGE_SIZE, PageBytes};
 
 /// A running hash of calls, their arguments and their outcomes.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +28,17 @@ impl Trace {
     pub fn calls(&self) -> u64 {
         self.calls
     }
+}
+
+/// A few words of a page, for the trace.
+pub(crate) fn sample(bytes: &PageBytes) -> u64 {
+    let word = |at: usize| u64::from(bytes[at]);
+    bytes
+        .iter()
+        .step_by(61)
+        .fold(word(0) << 8 | word(PAGE_SIZE - 1), |sum, &b| {
+            sum.rotate_left(7) ^ u64::from(b)
+        })
 }
 
 #[cfg(test)]

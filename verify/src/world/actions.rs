@@ -142,10 +142,16 @@ impl<S: Built> World<S> {
         let beside = (0..20).map(|n| PageNo((miss.page.0 + n) % pages));
         for page in beside {
             if self.mm.sink(space, page).is_err() {
-                // A page of its own, which stores reach; or the machine refuses.
+                // The machine refuses.
                 continue;
             }
             let place = Place { page, offset: 0 };
+            if self.mm.host().stores_go_through(space).contains(&page) {
+                // A page of its own, which stores reach.
+                let same = self.oracle.read(space, page.0 as usize * PAGE_SIZE, 3);
+                assert_eq!(self.mm.host().store(space, place, same), Ok(()));
+                continue;
+            }
             let stored = match page == miss.page {
                 true => access(),
                 false => self.mm.host().store(space, place, &[0xee; 3]),

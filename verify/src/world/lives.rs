@@ -9,7 +9,7 @@ use crate::stores::Built;
 use crate::workload::Spot;
 use memfold_host::Domain;
 use memfold_host::addr::SpaceNo;
-use memfold_mm::{Merging, Size, SpaceError};
+use memfold_mm::{Door, Ended, Merging, Size, SpaceError};
 use memfold_sim::Plan;
 
 /// What becomes of a space that its user drops, when the machine refuses.
@@ -78,24 +78,33 @@ impl<S: Built> World<S> {
             self.unpin_nth(n, 0);
         }
         let no = self.live[n].no;
-        let ended = if unused == Unused::EndsLater && self.mix.refusals != 0 {
-            // Few drops ask the machine for anything, so that of these all are refused that can be.
-            self.ask(|mm| mm.host().under(Plan::ALL, || mm.drop_space(no)))
-        } else {
-            self.ask(|mm| mm.drop_space(no))
+        let ended = match unused {
+            Unused::LivesOn => self.ask(|mm| mm.drop_space(no)),
+            Unused::EndsLater => self.ask(|_| self.leave(no)),
         };
-        if ended.is_err() {
-            match unused {
-                Unused::LivesOn => return ended,
-                Unused::EndsLater => {
-                    self.mm.drop_later(no);
-                    self.tally.left += 1;
-                }
-            }
+        match (ended, unused) {
+            (Ok(()), _) => (),
+            (Err(_), Unused::LivesOn) => return ended,
+            (Err(_), Unused::EndsLater) => self.tally.left += 1,
         }
         self.oracle.drop_space(no);
         self.live.remove(n);
         ended
+    }
+
+    /// Drops the handle of a space, as the library does.
+    fn leave(&self, no: SpaceNo) -> Result<(), SpaceError> {
+        // Few drops ask the machine for anything, so that of these all are refused that can be, unless a scenario says which.
+        let ended = if self.watched && self.mix.refusals == 0 {
+            self.end_space(no)
+        } else {
+            self.mm.host().under(Plan::ALL, || self.end_space(no))
+        };
+        match ended {
+            Ended::Now => Ok(()),
+            Ended::Later(error) => Err(error),
+            Ended::Inherited => panic!("space {no} is this process's own"),
+        }
     }
 
     pub(super) fn grow(&mut self, spot: Spot) -> Result<(), SpaceError> {

@@ -5,6 +5,7 @@
 #[path = "../common/child.rs"]
 mod child;
 mod outside;
+mod still;
 
 use child::{End, in_child};
 use memfold::{Delivery, Failure, Memory, OnLoss, PAGE_SIZE, Space, SpaceSize};

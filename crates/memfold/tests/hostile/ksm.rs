@@ -173,3 +173,41 @@ fn opted_out_and_in_again() {
         old_or_refused(&memory, &first);
     });
 }
+
+/// Whether the kernel may merge the memory at an address, by the flags that it shows.
+fn is_mergeable(addr: usize) -> bool {
+    let all = std::fs::read_to_string("/proc/self/smaps").expect("our mappings");
+    let mut inside = false;
+    for line in all.lines() {
+        let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+        let number = |text| usize::from_str_radix(text, 16).ok();
+        if let Some((Some(from), Some(to))) = range.map(|(from, to)| (number(from), number(to))) {
+            inside = (from..to).contains(&addr);
+        } else if let Some(flags) = line.strip_prefix("VmFlags:").filter(|_| inside) {
+            return flags.split_whitespace().any(|flag| flag == "mg");
+        }
+    }
+    panic!("nothing is mapped at {addr:#x}");
+}
+
+/// Goal: windows of a process that lets the kernel merge its memory are not mergeable, those that were open before neither. Method: what
+/// the kernel shows of each mapping; needs no ksmd, so it says the same each time.
+#[test]
+fn windows_are_kept_out() {
+    if !std::path::Path::new("/sys/kernel/mm/ksm").exists() {
+        return;
+    }
+    isolated("ksm::windows_are_kept_out", || {
+        for delivery in DELIVERIES {
+            opt(false);
+            let memory = builder(delivery).build().expect("userfaultfd");
+            let [parent, child] = family(&memory);
+            opt(true);
+            assert!(is_mergeable(bait()), "the process has opted in");
+            let late = memory.create(SpaceSize::fixed(4096)).expect("room");
+            for space in [&parent, &child, &late] {
+                assert!(!is_mergeable(space.as_ptr().as_ptr() as usize));
+            }
+        }
+    });
+}

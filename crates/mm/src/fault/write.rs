@@ -7,7 +7,7 @@
 //! the private page becomes the new frame's: still one copy, and the others lose nothing.
 
 use super::{At, Next};
-use crate::addr::{FrameNo, Run};
+use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::budget::{Charge, Class, Need};
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Protection, Store};
@@ -15,7 +15,8 @@ use crate::lru::List;
 use crate::migrate::NoRecord;
 use crate::mm::{Mm, PAGE, Stop};
 use crate::rmap::Sweep;
-use crate::table::{Entry, Lookup, OwnLeaf};
+use crate::space::SpaceState;
+use crate::table::{Entry, Lookup, OwnLeaf, first_of};
 
 impl<H: Host, S: Store> Mm<H, S> {
     pub(super) fn unprotect(&self, at: &mut At<'_>, found: &Lookup, frame: FrameNo) -> Result<Next, Stop> {
@@ -35,6 +36,23 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.may_compress(&locked);
         self.counters.unprotected.one();
         Ok(Next::Done)
+    }
+
+    /// Lets stores through to a page that is this space's own, and was protected to see whether it is used: that needs no room.
+    /// False when it is no such page. The space's lock is held.
+    pub(crate) fn let_through(&self, no: SpaceNo, st: &mut SpaceState, page: PageNo) -> Result<bool, Stop> {
+        let found = self.lookup(st, page);
+        let Entry::Frame(frame) = found.entry else {
+            return Ok(false);
+        };
+        let stood_in = self.stood_in(no, first_of(page, 0));
+        let mut at = At {
+            no,
+            st,
+            page,
+            stood_in,
+        };
+        Ok(!found.shared && self.unprotect(&mut at, &found, frame)? == Next::Done)
     }
 
     /// The bytes are about to change: whether they compress is not known any more.

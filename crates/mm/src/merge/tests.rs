@@ -172,3 +172,23 @@ fn sharing_is_counted() {
     assert_eq!(counts(None), (3, 11, 9, 2, 2));
     assert_eq!(counts(Some(Domain(4))), (0, 0, 0, 0, 0));
 }
+
+/// Goal: a step of a round names no frame that an earlier step saw and whose memory went in between. Method: the first of two equal
+/// siblings is seen, then evicted, and the chunks of its frames are freed; then the second one is.
+#[test]
+fn freed_frames_are_not_remembered() {
+    let mut mm = world();
+    let [a, b] = siblings(&mm, 200, 2)[..] else {
+        panic!("two were asked for")
+    };
+    for space in [a, b] {
+        write(&mm, space, 0..200, 7);
+    }
+    // The root, which has no pages, counts as one.
+    assert!(mm.merge(2, Effort::Everything).scanned > 0);
+    assert_eq!(mm.evict(a, run(0, 200)), Ok(200));
+    assert!(mm.give_back_tables(crate::Giving::All) > 0);
+    while !mm.merge(1000, Effort::Everything).round_over {}
+    assert_eq!((value(&mm, a, 70), value(&mm, b, 70)), (7, 7));
+    sound(&mm);
+}

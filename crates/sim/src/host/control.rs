@@ -1,6 +1,6 @@
 //! What tests say to the machine, and ask it, beside the seam: plans, races, counts, rest.
 
-use super::SimHost;
+use super::{SimHost, State};
 use crate::machine::Memory;
 use crate::plan::Plan;
 
@@ -43,6 +43,22 @@ impl SimHost {
         self.lock().machine.memory()
     }
 
+    /// Runs `life` in a child of `fork(2)`: a copy of the program, whose machine is the parent's.
+    ///
+    /// # Panics
+    /// When the child asks the machine for anything.
+    pub fn as_copy<R>(&self, life: impl FnOnce() -> R) -> R {
+        self.lock().copied = true;
+        let result = life();
+        self.lock().copied = false;
+        result
+    }
+
+    /// Whether a child of `fork(2)` is what runs.
+    pub fn is_inherited(&self) -> bool {
+        self.lock().copied
+    }
+
     /// Windows that are open.
     pub fn open_windows(&self) -> usize {
         self.lock().machine.open_windows()
@@ -54,5 +70,15 @@ impl SimHost {
         let result = look();
         self.lock().at_rest -= 1;
         result
+    }
+}
+
+impl State {
+    /// Who asks the machine for something is no child of `fork(2)`.
+    pub(super) fn is_the_parents(&self) {
+        assert!(
+            !self.copied,
+            "a child of fork(2) asks its parent's machine for something"
+        );
     }
 }
