@@ -69,6 +69,8 @@ counters! {
     incompressible,
     /// Stored versions that nothing was a difference to any more, freed because room was needed.
     bases_freed,
+    /// Looks at frames, to see whether they can go.
+    scanned,
     /// Frames moved from the active to the inactive list.
     deactivated,
     /// Frames moved from the inactive to the active list.

@@ -68,7 +68,8 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// on probation now.
     pub(crate) fn shrink_active(&self, look: Look) -> u32 {
         let mut batch: Batch = [const { None }; BATCH];
-        self.lru.isolate_tail(&self.frames, List::Active, &mut batch);
+        let taken = self.lru.isolate_tail(&self.frames, List::Active, &mut batch);
+        self.counters.scanned.add(taken as u64);
         let mut watched: [Option<(SpaceNo, PageNo, Locked<'_>)>; BATCH] = [const { None }; BATCH];
         let mut len = 0;
         for isolated in &mut batch {
@@ -148,7 +149,8 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// Evicts one batch from the tail of the inactive list, used frames go to the active list; returns how many went.
     pub(crate) fn shrink_inactive(&self, look: Look) -> u32 {
         let mut batch: Batch = [const { None }; BATCH];
-        self.lru.isolate_tail(&self.frames, List::Inactive, &mut batch);
+        let taken = self.lru.isolate_tail(&self.frames, List::Inactive, &mut batch);
+        self.counters.scanned.add(taken as u64);
         let neighbours = self.gather(&mut batch);
         self.keep_used(&mut batch, look);
         let went = self.evict_batch(&mut batch, Why::Pressure);
