@@ -40,9 +40,9 @@ pub trait FaultSink: Send + Sync {
     }
 
     /// A fault of this page has failed, with a handler thread: the page is about to be taken away, so that the thread that
-    /// waits gets a signal. Moves what it holds for others elsewhere; false when it holds bytes that are nowhere else.
-    fn vacate(&self, _space: SpaceNo, _page: PageNo) -> bool {
-        false
+    /// waits gets a signal. Moves what it holds for others elsewhere.
+    fn vacate(&self, _space: SpaceNo, _page: PageNo) -> VacateReply {
+        VacateReply::Kept
     }
 
     /// The fault of this page was resolved again and again and comes all the same: somebody else has emptied the page, and its bytes
@@ -59,6 +59,18 @@ pub enum FaultReply {
     /// The page cannot be had. The sink has noted that; guest code is trapped (see
     /// `register_guest_code` of the host), for other code the sink says what becomes of it.
     Failed,
+}
+
+/// Whether a page can be taken away whose fault has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum VacateReply {
+    /// It holds nothing there that is nowhere else: it can.
+    Vacated,
+    /// It is the space's own, and stores to it go through now: the access can be repeated.
+    Open,
+    /// Neither.
+    Kept,
 }
 
 /// What becomes of an access of host code that cannot be served.

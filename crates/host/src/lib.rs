@@ -12,7 +12,7 @@ mod host;
 mod refused;
 mod store;
 
-pub use fault::{FaultReply, FaultSink, LostReply, Resolve};
+pub use fault::{FaultReply, FaultSink, LostReply, Resolve, VacateReply};
 pub use host::{Host, Protection, SAMPLES, Tables, Twin};
 pub use refused::{HostError, Limit};
 pub use store::{Cost, Domain, Ledger, PUT_MOST, Store, StoreError, StoreStats, Stored};

@@ -23,7 +23,7 @@ use crate::keep::{Holder, Kept};
 use crate::limits::page_refused;
 use crate::sys::{self, Errno};
 use crate::table;
-use memfold_host::FaultReply;
+use memfold_host::{FaultReply, VacateReply};
 
 /// How many messages are read at once.
 const BATCH: usize = 16;
@@ -156,9 +156,14 @@ fn resolve(site: &Site, message: &abi::Message) {
         FaultReply::Resolved => {}
         FaultReply::Failed if site.pages.poison(memory) => {}
         FaultReply::Failed => {
-            let vacated = sink.is_some_and(|sink| sink.vacate(inside.space(), page));
+            let reply = sink.map_or(VacateReply::Kept, |sink| sink.vacate(inside.space(), page));
+            let answered = match reply {
+                VacateReply::Vacated => site.pages.poison(memory),
+                VacateReply::Open => true,
+                VacateReply::Kept => false,
+            };
             // Otherwise a thread that touches the page would wait for ever.
-            if !(vacated && site.pages.poison(memory)) {
+            if !answered {
                 sys::abort(
                     "memfold: the kernel neither lets a store through to a page nor takes the page away\n",
                 );

@@ -14,7 +14,7 @@ use crate::stats::MemoryStats;
 use crate::warning::Warning;
 use memfold_host::Domain;
 use memfold_host::addr::{Access, PageNo, Run, SpaceNo};
-use memfold_host::{FaultReply, FaultSink, LostReply};
+use memfold_host::{FaultReply, FaultSink, LostReply, VacateReply};
 use memfold_linux::{LinuxHost, Own, Window};
 use memfold_mm::{Door, Effort, Ended, MergeStep, Merging, Mm, OnLoss, Sharing};
 use memfold_stores::CompressedStore;
@@ -261,8 +261,9 @@ impl FaultSink for Inner {
         }
     }
 
-    fn vacate(&self, space: SpaceNo, page: PageNo) -> bool {
-        self.mm.enter().vacate(space, page) == Ok(true)
+    fn vacate(&self, space: SpaceNo, page: PageNo) -> VacateReply {
+        let mm = self.mm.enter();
+        mm.vacate(space, page).unwrap_or(VacateReply::Kept)
     }
 }
 

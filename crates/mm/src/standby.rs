@@ -21,7 +21,7 @@
 
 use crate::addr::{PageBytes, PageNo, Run, SpaceNo};
 use crate::frame::{Owner, Residence};
-use crate::host::{Host, HostError, Protection, Store};
+use crate::host::{Host, HostError, Protection, Store, VacateReply};
 use crate::mm::{Mm, PAGE, SpaceError, Stop};
 use crate::peek::Seen;
 use crate::space::{FaultError, OnLoss, SpaceSlot, SpaceState};
@@ -288,15 +288,21 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Makes a page of a condemned space one whose window holds nothing that is nowhere else, so that the machine may take it
-    /// away; false when it holds the space's own bytes.
+    /// away. A page of the space's own stays, and stores to it go through, as they would without a fault.
     ///
     /// # Errors
     /// [`FaultError`] when there is no such page, or the machine refuses.
-    pub fn vacate(&self, space: SpaceNo, page: PageNo) -> Result<bool, FaultError> {
+    pub fn vacate(&self, space: SpaceNo, page: PageNo) -> Result<VacateReply, FaultError> {
         let vacated = self.retry(|| {
-            let st = self.lock_page(space, page)?;
+            let mut st = self.lock_page(space, page)?;
             self.return_standby(space, page);
-            self.leave_window(space, &st, page)
+            if self.leave_window(space, &st, page)? {
+                return Ok(VacateReply::Vacated);
+            }
+            Ok(match self.let_through(space, &mut st, page)? {
+                true => VacateReply::Open,
+                false => VacateReply::Kept,
+            })
         });
         vacated.map_err(|stop| self.fault_error(stop, space, page))
     }

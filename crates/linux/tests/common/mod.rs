@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::time::Duration;
 
 use memfold_host::addr::{Access, PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
-use memfold_host::{FaultReply, FaultSink, LostReply};
+use memfold_host::{FaultReply, FaultSink, LostReply, VacateReply};
 use memfold_host::{Host, Protection};
 use memfold_linux::{Builder, Delivery, LinuxHost};
 
@@ -38,9 +38,9 @@ impl FaultSink for Sink {
         LostReply::Repeat
     }
 
-    fn vacate(&self, space: SpaceNo, page: PageNo) -> bool {
+    fn vacate(&self, space: SpaceNo, page: PageNo) -> VacateReply {
         self.host.drop_pages(space, run(page.0, 1));
-        true
+        VacateReply::Vacated
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use memfold_host::addr::{Access, PAGE_SIZE, PageNo, Run, SpaceNo};
-use memfold_host::{FaultReply, FaultSink, LostReply};
+use memfold_host::{FaultReply, FaultSink, LostReply, VacateReply};
 use memfold_host::{Host, Store};
 use memfold_linux::{Delivery, LinuxHost};
 use memfold_mm::{Config, FaultError, Mm};
@@ -117,8 +117,8 @@ impl<S: Store> FaultSink for Sink<S> {
         }
     }
 
-    fn vacate(&self, space: SpaceNo, page: PageNo) -> bool {
-        self.0.vacate(space, page) == Ok(true)
+    fn vacate(&self, space: SpaceNo, page: PageNo) -> VacateReply {
+        self.0.vacate(space, page).unwrap_or(VacateReply::Kept)
     }
 }
 

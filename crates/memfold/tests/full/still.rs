@@ -63,6 +63,15 @@ fn an_endless_copy_is_interrupted() {
     interrupt("still::an_endless_copy_is_interrupted", Delivery::InThread);
 }
 
+/// The same with a handler thread.
+#[test]
+fn an_endless_copy_is_interrupted_by_thread() {
+    interrupt(
+        "still::an_endless_copy_is_interrupted_by_thread",
+        Delivery::Thread,
+    );
+}
+
 /// Processor time of this process so far, of all its threads.
 fn used() -> Duration {
     // SAFETY: zeros are a valid value; the call fills it.

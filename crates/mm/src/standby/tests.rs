@@ -5,7 +5,7 @@ use crate::addr::{Access, PAGE_SIZE, PageNo, SpaceNo};
 use crate::bare::{Call, World, limited, read, run, sound, space, value, write};
 use crate::budget::{Class, Need};
 use crate::frame::Residence;
-use crate::host::Host;
+use crate::host::{Host, VacateReply};
 use crate::mm::{PAGE, SpaceError};
 use crate::space::FaultError;
 
@@ -84,7 +84,7 @@ fn sinks_are_for_condemned_spaces() {
     assert_eq!((mm.standby_pages(), mm.failure(a)), (0, Some(failed)));
     assert_eq!(
         (mm.vacate(a, PageNo(0)), mm.vacate(a, PageNo(7))),
-        (Ok(false), Ok(true))
+        (Ok(VacateReply::Open), Ok(VacateReply::Vacated))
     );
     assert_eq!(value(&mm, a, 0), 1);
     sound(&mm);
