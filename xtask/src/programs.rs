@@ -150,7 +150,8 @@ pub fn build(root: &Path, names: &[String]) -> Result<()> {
         .iter()
         .find(|&name| wanted.iter().all(|program| program.name != name));
     if let Some(name) = unknown {
-        bail!("there is no program `{name}`; there are sqlite, quickjs, lua, hello, touch");
+        let all = PROGRAMS.map(|program| program.name).join(", ");
+        bail!("there is no program `{name}`; there are {all}");
     }
     let out = root.join("target/programs");
     fs::create_dir_all(out.join("partial")).with_context(|| format!("cannot create {}", out.display()))?;

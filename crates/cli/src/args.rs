@@ -2,6 +2,7 @@
 
 use crate::size::{self, Limit, SizeError};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use memfold_explain::options::RaceOptions;
 use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -68,22 +69,6 @@ pub(crate) enum Topic {
     /// it breaks something; then the same as memfold has it, on every interleaving
     #[command(after_help = EXIT_STATUS)]
     Race(RaceOptions),
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct RaceOptions {
-    /// Only this defect
-    #[arg(long, value_name = "NAME")]
-    pub(crate) defect: Option<String>,
-    /// Also words that have nothing to do with that race: tables, swap slots, the budget
-    #[arg(long, conflicts_with_all = ["defect", "list"])]
-    pub(crate) all: bool,
-    /// Only list the defects, with their names
-    #[arg(long, conflicts_with_all = ["defect", "json"])]
-    pub(crate) list: bool,
-    /// Print one JSON object instead of text
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -3,9 +3,9 @@
 //! It runs the manager's sources under a model checker, which the product does not link. It is taken from where `memfold` itself stands; in
 //! a checkout it is built when it is asked for, from the sources that are there.
 
-use crate::args::RaceOptions;
 use crate::error::{Error, Exit};
 use crate::output;
+use memfold_explain::options::RaceOptions;
 use std::convert::Infallible;
 use std::env;
 use std::os::unix::process::CommandExt;
@@ -61,49 +61,14 @@ fn build(root: PathBuf) -> Result<PathBuf, Error> {
 }
 
 fn become_it(program: &Path, options: &RaceOptions) -> Result<Infallible, Error> {
-    let source = Command::new(program).args(words(options)).exec();
+    let source = Command::new(program).args(options.words()).exec();
     Err(Error::system("to start memfold-explain", source))
-}
-
-/// The options as words again.
-fn words(options: &RaceOptions) -> Vec<&str> {
-    let flags = [
-        (options.all, "--all"),
-        (options.list, "--list"),
-        (options.json, "--json"),
-    ];
-    let defect = options.defect.as_deref();
-    let mut words = vec!["race"];
-    words.extend(defect.into_iter().flat_map(|name| ["--defect", name]));
-    words.extend(flags.iter().filter(|(on, _)| *on).map(|(_, word)| word));
-    words
 }
 
 #[cfg(test)]
 mod tests {
-    //! Goal: what was asked for is passed on. Method: options by hand.
+    //! Goal: it can be built where this was built. Method: these very sources.
     use super::*;
-
-    #[test]
-    fn options_are_words_again() {
-        let mut options = RaceOptions {
-            defect: Some("x".to_owned()),
-            all: false,
-            list: false,
-            json: true,
-        };
-        assert_eq!(words(&options), ["race", "--defect", "x", "--json"]);
-        options.defect = None;
-        options.all = true;
-        assert_eq!(words(&options), ["race", "--all", "--json"]);
-        options = RaceOptions {
-            list: true,
-            all: false,
-            json: false,
-            ..options
-        };
-        assert_eq!(words(&options), ["race", "--list"]);
-    }
 
     #[test]
     fn these_sources_are_found() {

@@ -4,9 +4,10 @@
 //! machine cannot do it.
 
 use crate::chapters::{self, Chapter, Extent};
+use crate::options::RaceOptions;
 use crate::report::{Report, tell};
 use crate::text::{Colour, Look, render};
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, ErrorKind, Write};
@@ -34,22 +35,6 @@ struct Words {
 enum Topic {
     /// The race that memfold was born from, and its kin
     Race(RaceOptions),
-}
-
-#[derive(Args, Debug)]
-struct RaceOptions {
-    /// Only this defect
-    #[arg(long, value_name = "NAME")]
-    defect: Option<String>,
-    /// Also words that have nothing to do with that race: tables, swap slots, the budget
-    #[arg(long, conflicts_with_all = ["defect", "list"])]
-    all: bool,
-    /// Only list the defects, with their names
-    #[arg(long, conflicts_with_all = ["defect", "json"])]
-    list: bool,
-    /// Print one JSON object instead of text
-    #[arg(long)]
-    json: bool,
 }
 
 /// Why there is nothing to tell.

@@ -123,10 +123,8 @@ impl Builder {
             Pages::new(uffd, pagemap, memory, self.delivery),
             self.delivery,
         ));
-        let pages = &site.pages;
         let [fence, file] = pool.kept();
-        let mut numbers = Vec::from([pages.uffd().kept(), pages.pagemap().kept(), file].map(Kept::number));
-        numbers.extend(pages.memory().map(Kept::number));
+        let mut numbers: Vec<_> = site.pages.kept().chain([file]).map(Kept::number).collect();
         if self.delivery == Delivery::Thread {
             numbers.push(fence.number());
         }

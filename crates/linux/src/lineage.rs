@@ -104,10 +104,8 @@ impl LinuxHost {
     /// live as long as the child. Nothing otherwise, and nothing the second time.
     pub fn renounce(&self) {
         if self.is_inherited() {
-            let pages = &self.site.pages;
-            let [fence, file] = self.pool.kept();
-            let kept = [pages.uffd().kept(), pages.pagemap().kept(), fence, file];
-            kept.into_iter().chain(pages.memory()).for_each(Kept::renounce);
+            let kept = self.site.pages.kept().chain(self.pool.kept());
+            kept.for_each(Kept::renounce);
         }
     }
 }

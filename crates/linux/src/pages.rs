@@ -65,7 +65,7 @@ pub(crate) struct Pages {
     uffd: Arc<Uffd>,
     pub(crate) pagemap: Pagemap,
     /// The process's memory as a file, where windows are not to be read in place (`reading.rs`).
-    memory: Option<Kept>,
+    pub(crate) memory: Option<Kept>,
     how: Break,
     // Atomic; set once:
     poison_used: AtomicBool,
@@ -93,12 +93,11 @@ impl Pages {
         &self.uffd
     }
 
-    pub(crate) fn pagemap(&self) -> &Pagemap {
-        &self.pagemap
-    }
-
-    pub(crate) fn memory(&self) -> Option<&Kept> {
-        self.memory.as_ref()
+    /// Its descriptors.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = &Kept> {
+        [self.uffd.kept(), self.pagemap.kept()]
+            .into_iter()
+            .chain(&self.memory)
     }
 
     /// Shows the pool pages of `span`, stepping over pages that are there. An error means the first

@@ -25,7 +25,7 @@ const TRIES: u32 = 3;
 impl Pages {
     /// The bytes of a page.
     pub(crate) fn read(&self, page: Span, out: &mut PageBytes) -> Result<(), HostError> {
-        match self.memory() {
+        match &self.memory {
             None => accessing(|| page.copy_out(out)).ok_or(HostError::Emptied),
             Some(memory) => read_by_call(memory, page.addr(), out),
         }
@@ -33,7 +33,7 @@ impl Pages {
 
     /// A word of each half of a page.
     pub(crate) fn samples(&self, page: Span) -> Result<[u64; 2], HostError> {
-        let Some(memory) = self.memory() else {
+        let Some(memory) = &self.memory else {
             return accessing(|| page.samples()).ok_or(HostError::Emptied);
         };
         let mut bytes = [0; STRETCH];
@@ -43,7 +43,7 @@ impl Pages {
 
     /// Whether a page has the bytes of the page at another address, in a window or readable without a fault.
     fn equals(&self, page: Span, other: Other) -> Result<bool, HostError> {
-        let Some(memory) = self.memory() else {
+        let Some(memory) = &self.memory else {
             let other = other.addr();
             return accessing(|| page.equals(other)).ok_or(HostError::Emptied);
         };
@@ -132,7 +132,7 @@ impl LinuxHost {
     /// Copies protected pages of a window to the pool.
     pub(crate) fn span_to_pool(&self, span: Span, to: PoolPage) -> Result<(), HostError> {
         let pages = &self.site.pages;
-        if pages.memory().is_none() {
+        if pages.memory.is_none() {
             // The kernel reads the window, and turns a page that is not there into an error.
             return self.pool.write_span(span, to);
         }

@@ -90,6 +90,15 @@ pub(crate) fn write_span_at(fd: BorrowedFd<'_>, from: Span, at: u64) -> Result<u
 /// Reads at `at`; how many bytes came.
 pub(crate) fn read_at(fd: BorrowedFd<'_>, out: &mut [u8], at: u64) -> Result<usize, Errno> {
     refuse(Call::PoolRead)?;
+    pread(fd, out, at)
+}
+
+/// Reads memory of this process through its file; how many bytes came. What a userfaultfd would have to fill is an error.
+pub(crate) fn read_memory(memory: BorrowedFd<'_>, out: &mut [u8], addr: usize) -> Result<usize, Errno> {
+    pread(memory, out, addr as u64)
+}
+
+fn pread(fd: BorrowedFd<'_>, out: &mut [u8], at: u64) -> Result<usize, Errno> {
     // SAFETY: the kernel writes at most `out.len()` bytes into a live, exclusive slice.
     restarted(|| unsafe {
         libc::pread(
@@ -97,20 +106,6 @@ pub(crate) fn read_at(fd: BorrowedFd<'_>, out: &mut [u8], at: u64) -> Result<usi
             out.as_mut_ptr().cast(),
             out.len(),
             at.cast_signed(),
-        ) as i64
-    })
-    .map(|n| n as usize)
-}
-
-/// Reads memory of this process through its file; how many bytes came. What a userfaultfd would have to fill is an error.
-pub(crate) fn read_memory(memory: BorrowedFd<'_>, out: &mut [u8], addr: usize) -> Result<usize, Errno> {
-    // SAFETY: the kernel writes at most `out.len()` bytes into a live, exclusive slice.
-    restarted(|| unsafe {
-        libc::pread(
-            memory.as_raw_fd(),
-            out.as_mut_ptr().cast(),
-            out.len(),
-            addr as libc::off_t,
         ) as i64
     })
     .map(|n| n as usize)

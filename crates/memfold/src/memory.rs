@@ -94,10 +94,16 @@ impl Inner {
     /// A space has ended, or could not: frees tables that are not in use, when nobody is in the manager. What could not be done now
     /// the reclaimer does later.
     pub fn ended(&self) {
-        let left = self.mm.give_back() || self.mm.enter().doomed() != 0;
+        let left = self.give_back();
         if let Some(reclaimer) = self.reclaimer.get().filter(|_| left) {
             reclaimer.wake();
         }
+    }
+
+    /// Frees tables that are not in use. True when something is left that may be possible a moment later: more tables, or a space
+    /// that could not end.
+    fn give_back(&self) -> bool {
+        self.mm.give_back() || self.mm.enter().doomed() != 0
     }
 
     /// Something was done that may have used memory, or made pages equal: wakes who sleeps until then, and has work now. A few
@@ -211,7 +217,7 @@ impl Inner {
         if self.mm.enter().wants_reclaim() {
             while self.mm.enter().reclaim_in_background() {}
         }
-        self.mm.give_back() || self.mm.enter().doomed() != 0
+        self.give_back()
     }
 }
 

@@ -24,12 +24,13 @@ impl<H: Host, S: Store> Mm<H, S> {
         });
     }
 
-    /// Makes a note that was left with the space its failure. The space's lock is held.
-    pub(crate) fn take_note(&self, space: SpaceNo, st: &mut SpaceState) {
+    /// The space's failure; a note that was left with it becomes one. The space's lock is held.
+    pub(crate) fn failure_of(&self, space: SpaceNo, st: &mut SpaceState) -> Option<FaultError> {
         if let Some(page) = self.spaces.get(space.0).take_emptied() {
             let source = HostError::Emptied;
             st.failure.get_or_insert(FaultError::Host { space, page, source });
         }
+        st.failure
     }
 
     /// A page of a space that is ending could not be moved away, since it is empty: all who map it have been told, so it is given

@@ -136,8 +136,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         if !st.alive {
             return Err(Stop::Fault(crate::space::FaultError::NoSuchSpace(parent)));
         }
-        self.take_note(parent, &mut st);
-        if let Some(failure) = st.failure {
+        if let Some(failure) = self.failure_of(parent, &mut st) {
             return Err(Stop::Fault(failure));
         }
         let dirty = self.dirty_leaves(&st)?;
@@ -202,7 +201,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let Ok(mut st) = self.lock_space(no) else {
             return Ok(false);
         };
-        if !st.pins.is_empty() || st.failure.is_some() {
+        if !st.pins.is_empty() || self.failure_of(no, &mut st).is_some() {
             return Ok(false);
         }
         let (dirty, rest) = self.some_dirty_leaves(&st, most)?;

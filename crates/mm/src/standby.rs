@@ -227,8 +227,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// A load for which there is no room, even after reclaim: it gets the page's bytes all the same.
     pub(crate) fn load_by_standby(&self, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
         let mut st = self.lock_page(no, page)?;
-        self.take_note(no, &mut st);
-        if let Some(failure) = st.failure {
+        if let Some(failure) = self.failure_of(no, &mut st) {
             return Err(Stop::Fault(failure));
         }
         self.with_scratch(|bytes| match self.see(no, &st, page, bytes)? {
@@ -270,8 +269,9 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     fn sink_once(&self, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
         let mut st = self.lock_page(no, page)?;
-        self.take_note(no, &mut st);
-        let Some(failure) = st.failure else { return Ok(()) };
+        let Some(failure) = self.failure_of(no, &mut st) else {
+            return Ok(());
+        };
         self.with_scratch(|bytes| {
             match self.see(no, &st, page, bytes) {
                 Ok(Seen::Absent | Seen::Elsewhere) => (),

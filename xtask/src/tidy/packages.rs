@@ -86,11 +86,17 @@ const DIRECTIONS: [May; 13] = [
         &["memfold-sim"],
     ),
     may("memfold-wasmtime", &["memfold"], &[]),
-    // Built with loom only: nothing of the product may depend on it.
+    // Where loom is asked for; otherwise nothing but its options.
     may("memfold-explain", &["memfold-mm", "memfold-sync"], &[]),
     may(
         "memfold-cli",
-        &["memfold", "memfold-wasmtime", "memfold-mm", "memfold-sim"],
+        &[
+            "memfold",
+            "memfold-wasmtime",
+            "memfold-mm",
+            "memfold-sim",
+            "memfold-explain",
+        ],
         &[],
     ),
     may(

@@ -53,14 +53,16 @@ pub(crate) fn userfaultfd_device(flags: c_int) -> Result<OwnedFd, Errno> {
 
 /// The process's own page table, as the kernel shows it.
 pub(crate) fn pagemap() -> Result<OwnedFd, Errno> {
-    File::open("/proc/self/pagemap")
-        .map(OwnedFd::from)
-        .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::ENOENT)))
+    to_read("/proc/self/pagemap")
 }
 
 /// The process's own memory, to be read.
 pub(crate) fn memory() -> Result<OwnedFd, Errno> {
-    File::open("/proc/self/mem")
+    to_read("/proc/self/mem")
+}
+
+fn to_read(path: &str) -> Result<OwnedFd, Errno> {
+    File::open(path)
         .map(OwnedFd::from)
         .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::ENOENT)))
 }

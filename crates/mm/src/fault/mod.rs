@@ -113,8 +113,8 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// now on, and what its stores left in standby pages (see [`sink`](Self::sink)) is gone.
     pub fn take_failure(&self, space: SpaceNo) -> Option<FaultError> {
         let mut st = self.spaces.peek(space.0)?.lock();
-        self.take_note(space, &mut st);
-        let failure = st.failure.take()?;
+        let failure = self.failure_of(space, &mut st)?;
+        st.failure = None;
         self.return_all_standby(space, &mut st);
         Some(failure)
     }
@@ -122,8 +122,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// Whether a fault of this space could not be resolved and nobody has [taken](Self::take_failure) that yet.
     pub fn failure(&self, space: SpaceNo) -> Option<FaultError> {
         let mut st = self.spaces.peek(space.0)?.lock();
-        self.take_note(space, &mut st);
-        st.failure
+        self.failure_of(space, &mut st)
     }
 
     pub(crate) fn fault_once(&self, no: SpaceNo, page: PageNo, access: Access) -> Result<(), Stop> {
@@ -153,19 +152,12 @@ impl<H: Host, S: Store> Mm<H, S> {
                 len: st.len,
             }));
         }
-        self.take_note(no, st);
-        if let Some(failure) = st.failure {
+        if let Some(failure) = self.failure_of(no, st) {
             return Err(Stop::Fault(failure));
         }
         self.enter_table(st, page, access)?;
         self.return_standby(no, page);
-        let stood_in = self.stood_in(no, first_of(page, 0));
-        let mut at = At {
-            no,
-            st,
-            page,
-            stood_in,
-        };
+        let mut at = self.at(no, st, page);
         let mut access = access;
         loop {
             match self.step(&mut at, access)? {
@@ -174,6 +166,15 @@ impl<H: Host, S: Store> Mm<H, S> {
                 // A copy of its own is what a write would make.
                 Next::Own => access = Access::Write,
             }
+        }
+    }
+
+    fn at<'a>(&self, no: SpaceNo, st: &'a mut SpaceState, page: PageNo) -> At<'a> {
+        At {
+            no,
+            st,
+            page,
+            stood_in: self.stood_in(no, first_of(page, 0)),
         }
     }
 

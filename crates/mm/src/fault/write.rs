@@ -16,7 +16,7 @@ use crate::migrate::NoRecord;
 use crate::mm::{Mm, PAGE, Stop};
 use crate::rmap::Sweep;
 use crate::space::SpaceState;
-use crate::table::{Entry, Lookup, OwnLeaf, first_of};
+use crate::table::{Entry, Lookup, OwnLeaf};
 
 impl<H: Host, S: Store> Mm<H, S> {
     pub(super) fn unprotect(&self, at: &mut At<'_>, found: &Lookup, frame: FrameNo) -> Result<Next, Stop> {
@@ -45,14 +45,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let Entry::Frame(frame) = found.entry else {
             return Ok(false);
         };
-        let stood_in = self.stood_in(no, first_of(page, 0));
-        let mut at = At {
-            no,
-            st,
-            page,
-            stood_in,
-        };
-        Ok(!found.shared && self.unprotect(&mut at, &found, frame)? == Next::Done)
+        Ok(!found.shared && self.unprotect(&mut self.at(no, st, page), &found, frame)? == Next::Done)
     }
 
     /// The bytes are about to change: whether they compress is not known any more.

@@ -16,6 +16,7 @@ use crate::home::HomeNo;
 use crate::host::{Host, Store};
 use crate::lru::{Isolated, List};
 use crate::mm::Mm;
+use memfold_sync::boxed;
 
 /// Spaces of a home from which on a page goes with its neighbours.
 const FAMILY: u32 = if cfg!(any(loom, shuttle)) { 3 } else { 16 };
@@ -31,7 +32,7 @@ const CHANGES: u32 = 1 << 15;
 
 /// Pages of a large family that may go in one call, in their order.
 pub(super) struct Neighbours {
-    taken: Vec<Option<Isolated>>,
+    taken: Box<[Option<Isolated>]>,
     /// Spaces of their home.
     spaces: u32,
 }
@@ -40,13 +41,6 @@ pub(super) struct Neighbours {
 fn run_len(spaces: u32) -> u32 {
     let least = (BATCH as u32).min(LONGEST);
     (spaces / SPACES).next_power_of_two().clamp(least, LONGEST)
-}
-
-fn list<T>(len: usize) -> Option<Vec<Option<T>>> {
-    let mut list = Vec::new();
-    list.try_reserve_exact(len).ok()?;
-    list.resize_with(len, || None);
-    Some(list)
 }
 
 impl<H: Host, S: Store> Mm<H, S> {
@@ -85,21 +79,19 @@ impl<H: Host, S: Store> Mm<H, S> {
         (spaces >= FAMILY).then(|| (home, self.page_of(at), spaces))
     }
 
-    fn take_neighbours(&self, home: HomeNo, around: Run) -> Option<Vec<Option<Isolated>>> {
-        let mut taken = list(around.len as usize)?;
+    fn take_neighbours(&self, home: HomeNo, around: Run) -> Option<Box<[Option<Isolated>]>> {
         let view = self.homes.view(home);
-        for (place, page) in taken.iter_mut().zip(around.pages()) {
-            let occupant = view.occupant(page);
-            *place = occupant.and_then(|no| self.lru.isolate_from(&self.frames, no, List::Inactive));
-        }
-        Some(taken)
+        boxed(0..around.len, |n| {
+            let occupant = view.occupant(around.first.plus(n))?;
+            self.lru.isolate_from(&self.frames, occupant, List::Inactive)
+        })
     }
 
     /// Evicts those of the pages that were not used, in as few calls as are bearable; returns how many went.
     pub(super) fn evict_neighbours(&self, found: Neighbours, look: Look) -> u32 {
         let Neighbours { mut taken, spaces } = found;
         self.keep_used(&mut taken, look);
-        let Some(mut victims) = list(taken.len()) else {
+        let Some(mut victims) = boxed(0..taken.len(), |_| None) else {
             taken.iter_mut().for_each(|no| self.put_on(no, List::Inactive));
             return 0;
         };

@@ -1,7 +1,7 @@
 //! What a host need not write itself: the comparisons that the seam makes of reads, on this host, which keeps them.
 
+use super::tests::refuse;
 use super::*;
-use crate::plan::{Calls, Lasting, Plan, When};
 use memfold_host::Twin;
 
 const A: SpaceNo = SpaceNo(1);
@@ -21,14 +21,6 @@ fn filled(pages: &[(SpaceNo, u32, u8)]) -> SimHost {
     host.pool_write(PoolPage(30), &[1; PAGE_SIZE])
         .expect("never refused");
     host
-}
-
-/// The next call of this kind is refused.
-fn refuse(host: &SimHost, call: Call) {
-    host.set_plan(Plan {
-        calls: Calls::only(call),
-        when: When::Nth(0, Lasting::Once),
-    });
 }
 
 /// Goal: pages resemble each other when their bytes are equal; what cannot be read resembles nothing.

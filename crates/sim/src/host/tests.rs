@@ -13,7 +13,8 @@ fn host() -> SimHost {
     host
 }
 
-fn refuse(host: &SimHost, call: Call) {
+/// The next call of this kind is refused.
+pub(super) fn refuse(host: &SimHost, call: Call) {
     host.set_plan(Plan {
         calls: Calls::only(call),
         when: When::Nth(0, Lasting::Once),
