@@ -1,7 +1,7 @@
 //! memfold's Linux host: real memory behind the manager's [`Host`](memfold_host::Host) trait.
 //!
 //! A [`LinuxHost`] is one pool (a memfd), any number of windows onto it, and one userfaultfd through which
-//! their faults reach the [`FaultSink`] that the manager attached. It decides nothing about frames.
+//! their faults reach the [`FaultSink`](memfold_host::FaultSink) that the manager attached. It decides nothing about frames.
 //!
 //! This crate is one of the two rooms with `unsafe` (the other is the facade's cell): every system call
 //! stands in `sys.rs` and its children, memory is named by `Span`s only. From the bottom up:
