@@ -26,7 +26,7 @@ pub enum Protection {
 
 /// A page that another may be equal to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Twin {
+pub enum PageRef {
     /// The protected private page of this space at the same place.
     Private(SpaceNo),
     /// This pool page, which was written.
@@ -195,7 +195,7 @@ pub trait Host: Send + Sync {
     ///
     /// # Errors
     /// When the machine cannot read it.
-    fn glance(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
+    fn read_racy(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
         self.read_private(space, page, out)
     }
 
@@ -221,35 +221,35 @@ pub trait Host: Send + Sync {
 
     /// Whether a private page, stores to which may go through, probably has the bytes of this other page: a
     /// guess from the [`SAMPLES`].
-    fn resembles(&self, space: SpaceNo, page: PageNo, of: Twin) -> bool {
+    fn sample_equal(&self, space: SpaceNo, page: PageNo, of: PageRef) -> bool {
         let mut bytes = Box::new([0; crate::addr::PAGE_SIZE]);
-        if self.glance(space, page, &mut bytes).is_err() {
+        if self.read_racy(space, page, &mut bytes).is_err() {
             return false;
         }
         let words = samples(&bytes);
         let other = match of {
-            Twin::Pool(at) => self.pool_read(at, &mut bytes),
-            Twin::Private(other) => self.glance(other, page, &mut bytes),
+            PageRef::Pool(at) => self.pool_read(at, &mut bytes),
+            PageRef::Private(other) => self.read_racy(other, page, &mut bytes),
         };
         other.is_ok() && samples(&bytes) == words
     }
 
     /// Whether such a page is probably zeros; the same kind of guess.
-    fn resembles_zeros(&self, space: SpaceNo, page: PageNo) -> bool {
+    fn sample_is_zero(&self, space: SpaceNo, page: PageNo) -> bool {
         let mut bytes = Box::new([0; crate::addr::PAGE_SIZE]);
-        self.glance(space, page, &mut bytes).is_ok() && samples(&bytes) == [0; 2]
+        self.read_racy(space, page, &mut bytes).is_ok() && samples(&bytes) == [0; 2]
     }
 
     /// Whether a protected private page has the bytes of this other page. Compares all of them.
     ///
     /// # Errors
     /// When the machine cannot read one of them.
-    fn is_twin(&self, space: SpaceNo, page: PageNo, of: Twin) -> Result<bool, HostError> {
+    fn pages_equal(&self, space: SpaceNo, page: PageNo, of: PageRef) -> Result<bool, HostError> {
         let mut bytes = Box::new([0; crate::addr::PAGE_SIZE]);
         self.read_private(space, page, &mut bytes)?;
         match of {
-            Twin::Pool(at) => self.pool_equals(at, &bytes),
-            Twin::Private(other) => {
+            PageRef::Pool(at) => self.pool_equals(at, &bytes),
+            PageRef::Private(other) => {
                 let mut others = Box::new([0; crate::addr::PAGE_SIZE]);
                 self.read_private(other, page, &mut others)?;
                 Ok(bytes == others)

@@ -13,6 +13,6 @@ mod refused;
 mod store;
 
 pub use fault::{FaultReply, FaultSink, LostReply, Resolve, VacateReply};
-pub use host::{Host, Protection, SAMPLES, Tables, Twin};
+pub use host::{Host, PageRef, Protection, SAMPLES, Tables};
 pub use refused::{HostError, Limit};
 pub use store::{Cost, Domain, Ledger, PUT_MOST, Store, StoreError, StoreStats, Stored};

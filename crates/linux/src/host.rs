@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use memfold_host::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
-use memfold_host::{Host, HostError, Protection, Tables, Twin};
+use memfold_host::{Host, HostError, PageRef, Protection, Tables};
 
 use crate::arena::Arenas;
 use crate::fault::Site;
@@ -319,20 +319,20 @@ impl Host for LinuxHost {
         self.site.pages.read(self.page(space, page), out)
     }
 
-    fn glance(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
+    fn read_racy(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
         self.site.pages.read(self.look(space, page, Wanted::All), out)
     }
 
-    fn resembles(&self, space: SpaceNo, page: PageNo, of: Twin) -> bool {
+    fn sample_equal(&self, space: SpaceNo, page: PageNo, of: PageRef) -> bool {
         self.looks_like(space, page, of)
     }
 
-    fn resembles_zeros(&self, space: SpaceNo, page: PageNo) -> bool {
+    fn sample_is_zero(&self, space: SpaceNo, page: PageNo) -> bool {
         let samples = self.site.pages.samples(self.look(space, page, Wanted::Samples));
         samples == Ok([0; 2])
     }
 
-    fn is_twin(&self, space: SpaceNo, page: PageNo, of: Twin) -> Result<bool, HostError> {
+    fn pages_equal(&self, space: SpaceNo, page: PageNo, of: PageRef) -> Result<bool, HostError> {
         self.is_equal(space, page, of)
     }
 

@@ -7,7 +7,7 @@
 //! Either way the answer is [`HostError::Emptied`]. Part of [`Pages`] and [`LinuxHost`].
 
 use memfold_host::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, SpaceNo};
-use memfold_host::{HostError, SAMPLES, Twin};
+use memfold_host::{HostError, PageRef, SAMPLES};
 
 use crate::guard::accessing;
 use crate::host::LinuxHost;
@@ -97,7 +97,7 @@ impl LinuxHost {
     }
 
     /// A guess, by a few words.
-    pub(crate) fn looks_like(&self, space: SpaceNo, page: PageNo, of: Twin) -> bool {
+    pub(crate) fn looks_like(&self, space: SpaceNo, page: PageNo, of: PageRef) -> bool {
         let samples = |space| {
             self.site
                 .pages
@@ -106,18 +106,18 @@ impl LinuxHost {
         };
         let Some(words) = samples(space) else { return false };
         match of {
-            Twin::Private(other) => samples(other) == Some(words),
-            Twin::Pool(at) => self.pool.samples(at) == Some(words),
+            PageRef::Private(other) => samples(other) == Some(words),
+            PageRef::Pool(at) => self.pool.samples(at) == Some(words),
         }
     }
 
     /// All bytes.
-    pub(crate) fn is_equal(&self, space: SpaceNo, page: PageNo, of: Twin) -> Result<bool, HostError> {
+    pub(crate) fn is_equal(&self, space: SpaceNo, page: PageNo, of: PageRef) -> Result<bool, HostError> {
         let own = self.look(space, page, Wanted::All);
         let mut bytes;
         let other = match of {
-            Twin::Private(other) => Other::Window(self.look(other, page, Wanted::All)),
-            Twin::Pool(at) => Other::Outside(match self.pool.direct(at) {
+            PageRef::Private(other) => Other::Window(self.look(other, page, Wanted::All)),
+            PageRef::Pool(at) => Other::Outside(match self.pool.direct(at) {
                 Some(direct) => direct,
                 None => {
                     bytes = [0; PAGE_SIZE];

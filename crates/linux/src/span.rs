@@ -103,7 +103,7 @@ impl Span {
     }
 
     /// Copies the first page out, word by word: the page is present, and programs may be storing to it
-    /// (`Host::glance`; not so in `Host::read_private`).
+    /// (`Host::read_racy`; not so in `Host::read_private`).
     pub(crate) fn copy_out(self, out: &mut PageBytes) {
         assert!(!self.is_empty(), "a page to read");
         for (n, to) in out.chunks_exact_mut(8).enumerate() {
@@ -113,7 +113,7 @@ impl Span {
     }
 
     /// Whether the first page has the bytes of the page at address `other`. Both are present, and nobody stores to
-    /// them meanwhile (the contract of `Host::is_twin`).
+    /// them meanwhile (the contract of `Host::pages_equal`).
     pub(crate) fn equals(self, other: usize) -> bool {
         assert!(!self.is_empty(), "a page to compare");
         // ThreadSanitizer does not know that protecting a page orders the stores before it: it is shown atomic reads.

@@ -327,7 +327,7 @@ impl Host for SimHost {
         }
     }
 
-    fn glance(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
+    fn read_racy(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
         let mut state = self.enter(Call::ReadPrivate, &[u64::from(space.0), u64::from(page.0)])?;
         match state.machine.window(space).page(page) {
             Shown::Private { bytes, .. } => *out = **bytes,

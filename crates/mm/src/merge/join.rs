@@ -17,7 +17,7 @@ use crate::addr::{PageNo, PoolPage, Run, SpaceNo};
 use crate::budget::{Class, Need};
 use crate::frame::{Counts, Locked, Owner, Residence};
 use crate::home::{Claim, HomeNo, View};
-use crate::host::{Host, Store, Twin};
+use crate::host::{Host, PageRef, Store};
 use crate::mm::{Mm, PAGE};
 use crate::table::Entry;
 
@@ -191,16 +191,16 @@ impl<H: Host, S: Store> Mm<H, S> {
         let page = candidate.page;
         let twin = match candidate.plan {
             Plan::Zero => None,
-            Plan::Join(_) => Some(Twin::Pool(view.place(page))),
-            Plan::Pair { lender, .. } => Some(Twin::Private(lender)),
+            Plan::Join(_) => Some(PageRef::Pool(view.place(page))),
+            Plan::Pair { lender, .. } => Some(PageRef::Private(lender)),
         };
         let equal = match (candidate.from, twin) {
-            (From::Window(space), Some(twin)) => self.host.is_twin(space, page, twin),
+            (From::Window(space), Some(twin)) => self.host.pages_equal(space, page, twin),
             (From::Window(space), None) => self
                 .host
                 .read_private(space, page, &mut buffers.one)
                 .map(|()| is_zero(&buffers.one)),
-            (From::Loose(at), Some(Twin::Pool(place))) => self
+            (From::Loose(at), Some(PageRef::Pool(place))) => self
                 .host
                 .pool_read(at, &mut buffers.one)
                 .and_then(|()| self.host.pool_equals(place, &buffers.one)),

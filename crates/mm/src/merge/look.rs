@@ -12,7 +12,7 @@ use super::{Effort, MergeStep, Merging};
 use crate::addr::{FrameNo, PAGE_SIZE, PageBytes, PageNo, SpaceNo};
 use crate::frame::{Locked, Owner, Residence};
 use crate::home::{HomeNo, View};
-use crate::host::{Domain, Host, Store, Twin};
+use crate::host::{Domain, Host, PageRef, Store};
 use crate::mm::Mm;
 use crate::space::SpaceState;
 use crate::table::{Entry, FAN, TableNo};
@@ -207,7 +207,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         let bytes = &mut *scanner.buffers.one;
         match from {
-            From::Window(space) => self.host.glance(space, at.page, bytes),
+            From::Window(space) => self.host.read_racy(space, at.page, bytes),
             From::Loose(pool) => self.host.pool_read(pool, bytes),
         }
         .ok()?;
@@ -230,12 +230,12 @@ impl<H: Host, S: Store> Mm<H, S> {
     ) -> Option<Option<Plan<'_>>> {
         let no = visited.no;
         if let Some(keeper) = visited.view.occupant(page) {
-            let place = Twin::Pool(visited.view.place(page));
+            let place = PageRef::Pool(visited.view.place(page));
             let keeper = self.standing(visited, page, keeper)?;
-            let alike = self.host.resembles(no, page, place);
+            let alike = self.host.sample_equal(no, page, place);
             return alike.then_some(Some(Plan::Join(keeper)));
         }
-        if self.host.resembles_zeros(no, page) {
+        if self.host.sample_is_zero(no, page) {
             return None;
         }
         let versions = scanner.seen.of(page);
@@ -246,7 +246,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             }
             Some(&version) => {
                 let plan = self.plan_pair(visited, page, version)?;
-                let alike = self.host.resembles(no, page, Twin::Private(version.space));
+                let alike = self.host.sample_equal(no, page, PageRef::Private(version.space));
                 alike.then_some(Some(plan))
             }
         }
@@ -299,7 +299,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             return;
         };
         let bytes = &mut *scanner.buffers.other;
-        match self.host.glance(lender, page, bytes) {
+        match self.host.read_racy(lender, page, bytes) {
             Ok(()) => first.hash = Some(XxHash3_128::oneshot(bytes)),
             Err(_) => drop(versions.remove(0)),
         }

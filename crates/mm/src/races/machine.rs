@@ -279,7 +279,7 @@ impl Host for Machine {
         Ok(())
     }
 
-    fn glance(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
+    fn read_racy(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
         self.each(space, Run::one(page), |shown| match shown {
             Shown::Private { value, .. } => bytes_of(*value, out),
             other => panic!("looked at {other:?} as a private page"),

@@ -2,11 +2,11 @@
 
 use super::tests::refuse;
 use super::*;
-use memfold_host::Twin;
+use memfold_host::PageRef;
 
 const A: SpaceNo = SpaceNo(1);
 const B: SpaceNo = SpaceNo(2);
-const POOL: Twin = Twin::Pool(PoolPage(30));
+const POOL: PageRef = PageRef::Pool(PoolPage(30));
 
 /// Protected pages with these bytes, and a pool page of ones.
 fn filled(pages: &[(SpaceNo, u32, u8)]) -> SimHost {
@@ -23,15 +23,15 @@ fn filled(pages: &[(SpaceNo, u32, u8)]) -> SimHost {
     host
 }
 
-/// Goal: pages resemble each other when their bytes are equal; what cannot be read resembles nothing.
+/// Goal: samples are equal when the bytes are; what cannot be read is equal to nothing.
 #[test]
 fn guesses() {
     let host = filled(&[(A, 0, 1), (B, 0, 1), (A, 1, 2), (B, 1, 0)]);
-    let like = |page, of| host.resembles(A, PageNo(page), of);
+    let like = |page, of| host.sample_equal(A, PageNo(page), of);
     assert_eq!([like(0, POOL), like(1, POOL)], [true, false]);
-    let sibling = Twin::Private(B);
+    let sibling = PageRef::Private(B);
     assert_eq!([like(0, sibling), like(1, sibling)], [true, false]);
-    let zeros = |space| host.resembles_zeros(space, PageNo(1));
+    let zeros = |space| host.sample_is_zero(space, PageNo(1));
     assert_eq!([zeros(B), zeros(A)], [true, false]);
     for (call, of) in [
         (Call::ReadPrivate, POOL),
@@ -49,13 +49,13 @@ fn guesses() {
 #[test]
 fn proofs() {
     let host = filled(&[(A, 0, 1), (B, 0, 1), (A, 1, 2), (B, 1, 0)]);
-    let twin = |page, of| host.is_twin(A, PageNo(page), of);
-    let sibling = Twin::Private(B);
-    assert_eq!([twin(0, POOL), twin(1, POOL)], [Ok(true), Ok(false)]);
-    assert_eq!([twin(0, sibling), twin(1, sibling)], [Ok(true), Ok(false)]);
+    let equal = |page, of| host.pages_equal(A, PageNo(page), of);
+    let sibling = PageRef::Private(B);
+    assert_eq!([equal(0, POOL), equal(1, POOL)], [Ok(true), Ok(false)]);
+    assert_eq!([equal(0, sibling), equal(1, sibling)], [Ok(true), Ok(false)]);
     for (call, of) in [(Call::ReadPrivate, sibling), (Call::PoolRead, POOL)] {
         refuse(&host, call);
-        assert!(twin(0, of).is_err(), "{call:?} was refused");
+        assert!(equal(0, of).is_err(), "{call:?} was refused");
     }
     let mut bytes = [1; PAGE_SIZE];
     assert_eq!(host.pool_equals(PoolPage(30), &bytes), Ok(true));
