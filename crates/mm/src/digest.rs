@@ -9,8 +9,8 @@
 use crate::addr::{PageNo, SpaceNo};
 use crate::frame::Owner;
 use crate::host::{Domain, Host, Store};
-use crate::merge::Merging;
 use crate::mm::{Mm, PAGE, Stop};
+use crate::space::Merging;
 use crate::swap::SwapRef;
 use crate::table::Entry;
 use std::collections::BTreeMap;

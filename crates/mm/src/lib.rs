@@ -51,10 +51,10 @@ pub use door::{Door, Ended, Forked};
 pub use fork::Size;
 pub use home::HomeNo;
 pub use memfold_sync::Giving;
-pub use merge::{Effort, MergeStep, Merging, Sharing};
+pub use merge::{Effort, MergeStep, Sharing};
 pub use mm::{BuildError, Config, LEAST_LIMIT, Mm, SpaceError};
 #[cfg(all(loom, feature = "explored"))]
 pub use races::rules;
-pub use space::{FaultError, OnLoss};
+pub use space::{FaultError, Merging, OnLoss};
 pub use stats::Stats;
 pub use survey::SpaceStats;

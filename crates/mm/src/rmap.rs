@@ -102,7 +102,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let links = &self.table(at.leaf).slot(at.slot).links;
         links.set_next(0);
         links.set_prev(0);
-        locked.frame.memo.forget();
+        locked.frame.history.forget();
         locked.frame.shown.begin();
         locked.frame.count.begin();
         locked.frame.word.set(owner);

@@ -8,7 +8,6 @@
 use crate::addr::{PageNo, SpaceNo};
 use crate::home::HomeNo;
 use crate::host::{Domain, HostError, StoreError};
-use crate::merge::Merging;
 use crate::table::{ChainLinks, TableNo};
 use crate::window::WindowTables;
 use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -89,6 +88,16 @@ pub enum OnLoss {
     /// It finds a standby page and goes on: loads get the page's bytes, or zeros where they are lost, stores go nowhere, and the
     /// space is condemned until somebody takes its failure. For who asks before believing anything.
     Sink,
+}
+
+/// Whether a space takes part in merging.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Merging {
+    /// Its pages are not compared with anybody's.
+    #[default]
+    Off,
+    /// Its pages may become one with equal pages of siblings that take part as well.
+    On,
 }
 
 /// Times that who works in pieces yields to others: about as long as it takes to wake somebody.

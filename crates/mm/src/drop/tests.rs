@@ -2,8 +2,9 @@
 
 use crate::addr::SpaceNo;
 use crate::bare::{Bare, Call, Shelf, World, read, run, sound, space, value, world, write};
-use crate::merge::{Effort, Merging};
+use crate::merge::Effort;
 use crate::mm::{Mm, PAGE, SpaceError};
+use crate::space::Merging;
 
 /// Ends a space; how many of its pages moved to the pool.
 fn end(mm: &World, space: SpaceNo) -> u64 {

@@ -12,6 +12,7 @@
 //! mappers. Flags and list links are atomics: flags are hints, links belong to the LRU lock.
 
 pub mod count;
+pub(crate) mod history;
 pub(crate) mod shown;
 pub mod word;
 
@@ -21,6 +22,7 @@ pub use word::{MappingWord, Owner, Snapshot};
 use crate::addr::{FrameNo, PoolPage, SpaceNo};
 use crate::home::HomeNo;
 use crate::swap::SwapRef;
+use history::History;
 use memfold_sync::atomic::{AtomicBool, Ordering};
 use memfold_sync::{Mutex, MutexGuard, Rank};
 use shown::Shown;
@@ -60,7 +62,7 @@ pub struct Frame {
     /// Hints about the windows that show it: under the frame lock.
     pub(crate) shown: Shown,
     /// What the merge scanner found here last: a hint.
-    pub(crate) memo: crate::merge::Memo,
+    pub(crate) history: History,
     /// Which list the frame is on, and its neighbours there: under the LRU lock.
     pub(crate) links: crate::lru::Links,
 }
@@ -82,7 +84,7 @@ impl Frame {
             referenced: AtomicBool::new(false),
             incompressible: AtomicBool::new(false),
             shown: Shown::new(),
-            memo: crate::merge::Memo::default(),
+            history: History::default(),
             links: crate::lru::Links::new(),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::bare::{World, frame_at, read, resident, run, sound, space, value, world, write};
-use crate::merge::Merging;
+use crate::space::Merging;
 
 /// How many pages of a space stand at their places of its home.
 fn settled(mm: &World, no: SpaceNo) -> usize {

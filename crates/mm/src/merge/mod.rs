@@ -1,70 +1,45 @@
 //! Same-page merging: siblings that grew up apart come together again (Linux: KSM).
 //!
-//! Spaces of one family have one home, and a window of any of them can show the pool page at `home + page`. So equal
-//! private pages of siblings at the same page become one frame that stands at that place: the place is the stable
-//! node of KSM, found by its number and not by a tree. Opt-in per space; only pages of one domain are compared.
+//! Spaces of one family have one home, and a window of any of them can show the pool page at the
+//! same offset. So equal private pages of siblings at the same page become one frame that stands at
+//! that place: the place is the stable node of KSM, found by its number and not by a tree. Opt-in
+//! per space; only pages of one domain are compared.
 //!
 //! ```text
-//!   scan.rs    which windows of which spaces, in rounds; siblings side by side
-//!   look.rs    which pages of a window have a twin: a guess, by hash or by a look at the place
-//!   join.rs    protect, freeze, compare, hide, convert: the proof, and the step that cannot fail
-//!   memo.rs    what a frame's last scan found
+//!   scanner.rs      what a round remembers: whom it visits, where it is, the pages that it has seen
+//!   prove.rs        protect, freeze, compare: the proof that two pages are one
+//!   commit.rs       place, hide, convert: the step that makes them one and cannot fail
+//!   candidates.rs   which pages of a window may be equal to another, by hash or by their place
+//!   scan.rs         which windows of which spaces, in rounds; siblings side by side
+//!   sharing.rs      what it saves
 //! ```
-//! A merged frame is shared like any other at its place: never written in place, evicted and swapped for all its mappers, and
-//! broken apart by one write fault. Spaces of different homes are never merged in memory, for no window could show the
-//! page in both; their equal pages are stored once when they go to the store.
+//! A merged frame is shared like any other at its place: never written in place, evicted and
+//! swapped for all its mappers, and broken apart by one write fault. Spaces of different homes are
+//! never merged in memory, for no window could show the page in both; their equal pages are stored
+//! once when they go to the store. What the scanner remembers of a frame between two rounds stands
+//! in the frame (`frame/history.rs`).
 
-mod join;
-mod look;
-mod memo;
+mod candidates;
+mod commit;
+mod prove;
 mod scan;
+mod scanner;
 mod sharing;
 
-pub(crate) use memo::Memo;
-pub(crate) use scan::Scanner;
+pub use candidates::{Effort, MergeStep};
+pub(crate) use scanner::Scanner;
 pub use sharing::Sharing;
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
 use crate::frame::Owner;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, SpaceError, Stop};
+use crate::space::Merging;
 use crate::table::Entry;
 
-/// Whether a space takes part.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Merging {
-    /// Its pages are not compared with anybody's.
-    #[default]
-    Off,
-    /// Its pages may become one with equal pages of siblings that take part as well.
-    On,
-}
-
-/// How hard a step tries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effort {
-    /// In the background: pages that are new or that keep changing wait.
-    Steady,
-    /// Now: every page.
-    Everything,
-}
-
-/// What a step did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[must_use]
-pub struct MergeStep {
-    /// Pages looked at.
-    pub scanned: u64,
-    /// Pages that became one with another.
-    pub merged: u64,
-    /// Pages of zeros that hold no memory any more.
-    pub zeroed: u64,
-    /// Whether every space was visited since the round began; the next step begins another.
-    pub round_over: bool,
-}
-
 impl<H: Host, S: Store> Mm<H, S> {
-    /// Says whether the space takes part in merging from now on; its later forks inherit it. What is merged stays so.
+    /// Says whether the space takes part in merging from now on; its later forks inherit it. What
+    /// is merged stays so.
     ///
     /// # Errors
     /// [`SpaceError::NoSuchSpace`].
@@ -83,46 +58,49 @@ impl<H: Host, S: Store> Mm<H, S> {
         Ok(self.spaces.get(space.0).merging())
     }
 
-    /// Goes on where the last step ended, for about `budget_pages` pages or to the end of the round.
+    /// Goes on where the last step ended, for about `budget_pages` pages or to the end of the
+    /// round.
     pub fn merge(&self, budget_pages: u64, effort: Effort) -> MergeStep {
         let kept = self.scanner.lock().take();
-        let Some(mut scanner) = kept.or_else(|| self.new_scanner(None)) else {
+        let Some(mut scanner) = kept.or_else(|| Scanner::begin(self, None)) else {
             return MergeStep {
                 round_over: true,
                 ..MergeStep::default()
             };
         };
-        let step = self.scan(&mut scanner, budget_pages, effort);
+        let step = scanner.run(self, budget_pages, effort);
         let over = if step.round_over {
             Some(scanner)
         } else {
             // Another thread's, which began a round of its own meanwhile.
             self.scanner.lock().replace(scanner)
         };
-        over.into_iter().for_each(|scanner| self.end_scanner(&scanner));
+        over.into_iter().for_each(|scanner| scanner.end(self));
         step
     }
 
     /// One round over all spaces, or over a space and its siblings, now.
     ///
     /// # Errors
-    /// [`SpaceError::NoSuchSpace`]; [`SpaceError::OverBudget`] when there is no room for the list of spaces.
+    /// [`SpaceError::NoSuchSpace`]; [`SpaceError::OverBudget`] when there is no room for the list
+    /// of spaces.
     pub fn merge_round(&self, space: Option<SpaceNo>) -> Result<MergeStep, SpaceError> {
         let home = match space {
             Some(no) => Some(self.lock_space(no)?.home),
             None => None,
         };
-        let made = self.retry(|| self.new_scanner(home).ok_or(Stop::NoRoom));
+        let made = self.retry(|| Scanner::begin(self, home).ok_or(Stop::NoRoom));
         let mut scanner = made.map_err(|_| SpaceError::OverBudget {
             limit: self.budget.limit(),
         })?;
-        let step = self.scan(&mut scanner, u64::MAX, Effort::Everything);
-        self.end_scanner(&scanner);
+        let step = scanner.run(self, u64::MAX, Effort::Everything);
+        scanner.end(self);
         Ok(step)
     }
 
-    /// Gives the space its own copy of every page of the run that it shares, be it by merging or since a fork (a page that was
-    /// in the store meanwhile does not know which); returns how many. Afterwards none of them is shared.
+    /// Gives the space its own copy of every page of the run that it shares, be it by merging or
+    /// since a fork (a page that was in the store meanwhile does not know which); returns how many.
+    /// Afterwards none of them is shared.
     ///
     /// # Errors
     /// [`SpaceError`]; pages before the failing one have their copies.

@@ -28,7 +28,8 @@ impl Sharing {
 }
 
 impl<H: Host, S: Store> Mm<H, S> {
-    /// What the spaces of this domain (or all spaces) share. Takes time in proportion to their size.
+    /// What the spaces of this domain (or all spaces) share. Takes time in proportion to their
+    /// size.
     #[must_use]
     pub fn sharing(&self, domain: Option<Domain>) -> Sharing {
         let mut frames: Vec<u32> = Vec::new();

@@ -51,7 +51,8 @@ fn neighbours_are_merged_together() {
     sound(&mm);
 }
 
-/// Goal: without room for a round there is none, and that is said: the caller does not go on for ever.
+/// Goal: without room for a round there is none, and that is said: the caller does not go on for
+/// ever.
 #[test]
 fn a_round_needs_room() {
     let mm = limited(8 << 20);
@@ -68,8 +69,8 @@ fn a_round_needs_room() {
     sound(&mm);
 }
 
-/// Goal: unmerging copies what is shared, and leaves alone what is not: own pages, own pages in the store, zeros, and
-/// whatever is beyond the end.
+/// Goal: unmerging copies what is shared, and leaves alone what is not: own pages, own pages in the
+/// store, zeros, and whatever is beyond the end.
 #[test]
 fn own_pages_are_not_unmerged() {
     let mm = world();
@@ -99,7 +100,8 @@ fn own_pages_are_not_unmerged() {
     sound(&mm);
 }
 
-/// Goal: a round takes the steps that it is allowed, page by page, and visits each space once: not more, not less.
+/// Goal: a round takes the steps that it is allowed, page by page, and visits each space once: not
+/// more, not less.
 #[test]
 fn rounds_are_cut_into_steps() {
     let mm = world();
@@ -129,7 +131,8 @@ fn rounds_are_cut_into_steps() {
     sound(&mm);
 }
 
-/// Goal: in the background a page rests for a round when it is new, and for more each time that it has changed.
+/// Goal: in the background a page rests for a round when it is new, and for more each time that it
+/// has changed.
 #[test]
 fn changing_pages_rest() {
     let mm = world();
@@ -151,7 +154,8 @@ fn changing_pages_rest() {
     sound(&mm);
 }
 
-/// Goal: what is shared is counted: spaces and pages of the domain, frames once, and those that several share.
+/// Goal: what is shared is counted: spaces and pages of the domain, frames once, and those that
+/// several share.
 #[test]
 fn sharing_is_counted() {
     let mm = world();
@@ -173,8 +177,9 @@ fn sharing_is_counted() {
     assert_eq!(counts(Some(Domain(4))), (0, 0, 0, 0, 0));
 }
 
-/// Goal: a step of a round names no frame that an earlier step saw and whose memory went in between. Method: the first of two equal
-/// siblings is seen, then evicted, and the chunks of its frames are freed; then the second one is.
+/// Goal: a step of a round names no frame that an earlier step saw and whose memory went in
+/// between. Method: the first of two equal siblings is seen, then evicted, and the chunks of its
+/// frames are freed; then the second one is.
 #[test]
 fn freed_frames_are_not_remembered() {
     let mut mm = world();

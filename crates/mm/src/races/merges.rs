@@ -6,7 +6,7 @@ use super::machine::{World, all, check, load, store, world};
 use crate::addr::SpaceNo;
 #[cfg(test)]
 use crate::addr::{PageNo, Run};
-use crate::merge::Merging;
+use crate::space::Merging;
 use memfold_sync::Arc;
 #[cfg(test)]
 use memfold_sync::model::{Outside, holds};

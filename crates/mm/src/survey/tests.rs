@@ -3,8 +3,8 @@
 use super::SpaceStats;
 use crate::addr::SpaceNo;
 use crate::bare::{read, run, space, world, write};
-use crate::merge::Merging;
 use crate::mm::SpaceError;
+use crate::space::Merging;
 
 #[test]
 fn pages_are_counted_by_state() {

@@ -1,8 +1,9 @@
-//! What the scanner remembers of a frame between two rounds, in one 32-bit word.
+//! What the merge scanner remembers of a frame between two rounds, in one 32-bit word.
 //!
-//! A page that changed since the last round is left alone for 1, 2, 4, then 8 rounds (Linux: smart scan); one that
-//! nobody saw before waits a round in the background, so that a page that is merged and broken apart again and again is
-//! merged once. The word is a hint: only the scanner writes it, and a fresh mapping of the frame clears it.
+//! A page that changed since the last round is left alone for 1, 2, 4, then 8 rounds (Linux: smart
+//! scan); one that nobody saw before waits a round in the background, so that a page that is merged
+//! and broken apart again and again is merged once. The word is a hint: only the scanner writes it,
+//! and a fresh mapping of the frame clears it.
 //!
 //! ```text
 //!  31                 8 7       4 3      0
@@ -20,7 +21,7 @@ const MOST_CHANGES: u32 = 4;
 
 /// How a page compares with its last scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Since {
+pub(crate) enum Since {
     /// It was never scanned.
     New,
     /// It is the same.
@@ -29,11 +30,11 @@ pub(super) enum Since {
     Changed,
 }
 
-/// The word.
+/// The word. Without a lock: a hint on its own.
 #[derive(Debug, Default)]
-pub(crate) struct Memo(AtomicU32);
+pub(crate) struct History(AtomicU32);
 
-impl Memo {
+impl History {
     fn load(&self) -> u32 {
         // Relaxed: a hint on its own.
         self.0.load(Ordering::Relaxed)
@@ -50,7 +51,7 @@ impl Memo {
     }
 
     /// Whether the page is left alone this round; the round is counted.
-    pub(super) fn rests(&self) -> bool {
+    pub(crate) fn rests(&self) -> bool {
         let word = self.load();
         let rests = word & ROUNDS != 0;
         if rests {
@@ -60,7 +61,7 @@ impl Memo {
     }
 
     /// Compares with the last scan, and remembers this one.
-    pub(super) fn note(&self, hash: u128) -> Since {
+    pub(crate) fn note(&self, hash: u128) -> Since {
         let part = (hash as u32 | 1) << HASH;
         let word = self.load();
         if word == 0 {
@@ -81,16 +82,17 @@ impl Memo {
 mod tests {
     use super::*;
 
-    /// Goal: a page that changes every time rests for 1, 2, 4, 8, 8 rounds. Method: count the rounds between two looks.
+    /// Goal: a page that changes every time rests for 1, 2, 4, 8, 8 rounds. Method: count the
+    /// rounds between two looks.
     #[test]
     fn changes_make_it_rest() {
-        let memo = Memo::default();
-        assert!(!memo.rests());
-        assert_eq!(memo.note(0), Since::New);
+        let history = History::default();
+        assert!(!history.rests());
+        assert_eq!(history.note(0), Since::New);
         let mut waits = Vec::new();
         for n in 1..6 {
-            assert_eq!(memo.note(n << 4), Since::Changed);
-            waits.push((0..).take_while(|_| memo.rests()).count());
+            assert_eq!(history.note(n << 4), Since::Changed);
+            waits.push((0..).take_while(|_| history.rests()).count());
         }
         assert_eq!(waits, [1, 2, 4, 8, 8]);
     }
@@ -98,21 +100,21 @@ mod tests {
     /// Goal: a page that holds still is looked at every round, and a fresh frame is new.
     #[test]
     fn the_same_is_looked_at() {
-        let memo = Memo::default();
-        assert_eq!(memo.note(77), Since::New);
-        assert_eq!(memo.note(77), Since::Same);
-        assert!(!memo.rests());
-        memo.forget();
-        assert_eq!(memo.note(77), Since::New);
+        let history = History::default();
+        assert_eq!(history.note(77), Since::New);
+        assert_eq!(history.note(77), Since::Same);
+        assert!(!history.rests());
+        history.forget();
+        assert_eq!(history.note(77), Since::New);
     }
 
     /// Goal: no hash is taken for a page that was never seen.
     #[test]
     fn every_hash_is_seen() {
         for hash in [0, 1, 2, u128::MAX] {
-            let memo = Memo::default();
-            assert_eq!(memo.note(hash), Since::New);
-            assert_eq!(memo.note(hash), Since::Same);
+            let history = History::default();
+            assert_eq!(history.note(hash), Since::New);
+            assert_eq!(history.note(hash), Since::Same);
         }
     }
 }

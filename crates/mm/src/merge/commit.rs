@@ -1,0 +1,220 @@
+//! The step that makes proven pages one.
+//!
+//! For a window's proven candidates together, all under their frames' locks, with their counts
+//! frozen:
+//!
+//! ```text
+//!   place     the first of a pair is copied to its place in the pool
+//!   hide      windows show the private pages no more: who touches one waits for the frame's lock
+//!   convert   every leaf that named the frame names the one that stands; cannot fail
+//! ```
+//! A pair for which there is no place or no room is dropped before anything is hidden: its place is
+//! given back ([`Claimed`]), and its counts thaw.
+
+use super::prove::{Candidate, Frozen, Plan, Source, runs};
+use crate::addr::{FrameNo, PageNo, SpaceNo};
+use crate::budget::{Class, Need};
+use crate::frame::{Locked, Owner, Residence};
+use crate::home::{Claim, HomeNo};
+use crate::host::{Host, Store};
+use crate::mm::{Mm, PAGE};
+use crate::table::Entry;
+
+/// A place of the home, charged for and claimed for a frame that does not stand there yet: dropped,
+/// it is given back.
+struct Claimed<'m, H: Host, S: Store> {
+    mm: &'m Mm<H, S>,
+    home: HomeNo,
+    page: PageNo,
+    frame: FrameNo,
+    stands: bool,
+}
+
+impl<'m, H: Host, S: Store> Claimed<'m, H, S> {
+    /// `None` when another frame stands there, or when the budget has no room.
+    fn take(mm: &'m Mm<H, S>, home: HomeNo, page: PageNo, frame: FrameNo) -> Option<Self> {
+        let tables = |bytes| mm.budget.charge(Class::Tables, bytes, Need::Normal);
+        if !mm.budget.charge(Class::Pool, PAGE, Need::Normal) {
+            return None;
+        }
+        if mm.homes.claim(home, page, frame, tables) != Claim::Taken {
+            mm.budget.refund(Class::Pool, PAGE);
+            return None;
+        }
+        Some(Self {
+            mm,
+            home,
+            page,
+            frame,
+            stands: false,
+        })
+    }
+
+    /// The frame stands there from now on.
+    fn stand(mut self) {
+        self.stands = true;
+    }
+}
+
+impl<H: Host, S: Store> Drop for Claimed<'_, H, S> {
+    fn drop(&mut self) {
+        if !self.stands {
+            self.mm.homes.vacate(self.home, self.page, self.frame);
+            self.mm.budget.refund(Class::Pool, PAGE);
+        }
+    }
+}
+
+/// A proven candidate, with the place that the first of a pair moves to.
+struct Placed<'m, H: Host, S: Store> {
+    // The place goes back before the counts thaw: fields are dropped in this order.
+    claimed: Option<Claimed<'m, H, S>>,
+    frozen: Frozen<'m>,
+}
+
+impl<H: Host, S: Store> Placed<'_, H, S> {
+    /// The private page that moves to the place.
+    fn moves(&self) -> Option<(SpaceNo, PageNo)> {
+        let candidate = &self.frozen.candidate;
+        Some((candidate.lender()?, candidate.page))
+    }
+}
+
+/// The commit of the proven candidates of a window.
+pub(super) struct Commit<'m, H, S> {
+    mm: &'m Mm<H, S>,
+    home: HomeNo,
+}
+
+impl<'m, H: Host, S: Store> Commit<'m, H, S> {
+    pub fn new(mm: &'m Mm<H, S>, home: HomeNo) -> Self {
+        Self { mm, home }
+    }
+
+    /// Merges; returns how many pages became one with another, and how many were zeros.
+    pub fn run(self, proven: Vec<Frozen<'m>>) -> (u64, u64) {
+        let placed = self.place_all(proven);
+        let windows = placed.iter().flat_map(|p| p.frozen.candidate.windows());
+        for (space, run) in runs(windows.collect()) {
+            self.mm.host.drop_pages(space, run);
+        }
+        let (mut merged, mut zeroed) = (0, 0);
+        for placed in placed {
+            match self.convert(placed) {
+                Entry::Absent => zeroed += 1,
+                _ => merged += 1,
+            }
+        }
+        self.mm.counters.merged.add(merged);
+        self.mm.counters.merge_zeroed.add(zeroed);
+        (merged, zeroed)
+    }
+
+    /// Copies the siblings' pages to their places, in runs; drops the candidates for which there is
+    /// no room.
+    fn place_all(&self, proven: Vec<Frozen<'m>>) -> Vec<Placed<'m, H, S>> {
+        let mut placed = Vec::with_capacity(proven.len());
+        for frozen in proven {
+            let claimed = match &frozen.candidate.plan {
+                Plan::Zero | Plan::Join(_) => None,
+                Plan::Pair { keeper, .. } => {
+                    let claimed = Claimed::take(self.mm, self.home, frozen.candidate.page, keeper.no);
+                    if claimed.is_none() {
+                        self.mm.counters.merge_refused.one();
+                        continue;
+                    }
+                    claimed
+                }
+            };
+            placed.push(Placed { claimed, frozen });
+        }
+        for (space, run) in runs(placed.iter().filter_map(Placed::moves).collect()) {
+            let to = self.mm.homes.first(self.home).plus(run.first.0);
+            if self.mm.host.copy_to_pool(space, run, to).is_ok() {
+                continue;
+            }
+            self.mm.host.pool_free(to, run.len);
+            self.mm.counters.merge_refused.one();
+            let refused =
+                |(s, page): (SpaceNo, PageNo)| s == space && run.pages().any(|inside| inside == page);
+            placed.retain(|candidate| !candidate.moves().is_some_and(refused));
+        }
+        placed
+    }
+
+    /// The frame goes, and what named it names the one that stands, or nothing. Cannot fail.
+    /// Returns what is named now.
+    fn convert(&self, placed: Placed<'m, H, S>) -> Entry {
+        let Placed { claimed, frozen } = placed;
+        let Frozen {
+            own,
+            sibling,
+            candidate,
+        } = frozen;
+        let Candidate {
+            mut locked,
+            source,
+            plan,
+            ..
+        } = candidate;
+        let keeper = match plan {
+            Plan::Zero => None,
+            Plan::Join(keeper) => Some(keeper),
+            Plan::Pair { mut keeper, lender } => {
+                self.move_to_place(&mut keeper, lender);
+                claimed.expect("a pair has its place").stand();
+                drop(sibling);
+                Some(keeper)
+            }
+        };
+        let to = keeper.as_ref().map_or(Entry::Absent, |k| Entry::Frame(k.no));
+        self.move_mappers(&locked, keeper.as_ref());
+        match source {
+            Source::Window(space) => {
+                if matches!(locked.frame.word.load().owner, Owner::Shared(_)) {
+                    self.mm.spaces.get(space.0).unlend();
+                }
+                self.mm.budget.refund(Class::Private, PAGE);
+            }
+            Source::Loose(at) => self.mm.free_loose(at),
+        }
+        self.mm.retire(&mut locked);
+        own.thaw_unmapped();
+        let no = locked.no;
+        drop(locked);
+        self.mm.bury(no);
+        to
+    }
+
+    /// The first of a pair stands at its place from now on, shared, never written again.
+    fn move_to_place(&self, keeper: &mut Locked<'_>, lender: SpaceNo) {
+        match keeper.frame.word.load().owner {
+            Owner::Exclusive(at) => keeper.frame.word.set(Owner::Shared(at)),
+            Owner::Shared(_) => self.mm.spaces.get(lender.0).unlend(),
+            Owner::Nobody => panic!("frame {} is mapped by nobody", keeper.no),
+        }
+        keeper.residence = Residence::Home(self.home);
+        self.mm.budget.refund(Class::Private, PAGE);
+        self.mm.counters.promoted.one();
+    }
+
+    /// Every leaf leaves the chain of the frame before it enters the keeper's, and only then says
+    /// so.
+    fn move_mappers(&self, locked: &Locked<'_>, keeper: Option<&Locked<'_>>) {
+        let mm = self.mm;
+        while let Owner::Exclusive(at) | Owner::Shared(at) = locked.frame.word.load().owner {
+            let last = mm.unchain(locked, at);
+            let to = match keeper {
+                Some(keeper) => {
+                    mm.map_also(keeper, at.leaf, at.slot);
+                    Entry::Frame(keeper.no)
+                }
+                None => Entry::Absent,
+            };
+            mm.table(at.leaf).slot(at.slot).entry.store(to);
+            if last {
+                return;
+            }
+        }
+    }
+}
