@@ -6,7 +6,7 @@
 //! per space; only pages of one domain are compared.
 //!
 //! ```text
-//!   scanner.rs      what a round remembers: whom it visits, where it is, the pages that it has seen
+//!   scanner.rs      what a round remembers: whom it visits, where it is, what it has seen
 //!   prove.rs        protect, freeze, compare: the proof that two pages are one
 //!   commit.rs       place, hide, convert: the step that makes them one and cannot fail
 //!   candidates.rs   which pages of a window may be equal to another, by hash or by their place

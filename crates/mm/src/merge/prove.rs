@@ -108,7 +108,8 @@ impl<'m> FrozenCount<'m> {
             pins: 0,
         };
         let count = &locked.frame.count;
-        count.freeze(counts).then_some(Self {
+        // Not with `then_some`: a value made for nothing would thaw what is not frozen.
+        count.freeze(counts).then(|| Self {
             count,
             thaws_as: counts,
         })
