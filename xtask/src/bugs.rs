@@ -17,13 +17,15 @@
 //! (`draw.rs`), so that one which nobody notices any more is known within days.
 
 mod draw;
+mod names;
 
 pub(crate) use draw::short;
 
 use crate::copy::{Checker, Copy, Outcome, options_end};
 use crate::shell::{self, Build};
-use crate::{gate, table};
+use crate::table;
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use names::Programs;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -170,50 +172,22 @@ fn check(copy: &Copy, defect: &Defect) -> Result<()> {
 
 /// Every patch applies, every heading chooses tests that exist.
 fn headings(defects: &[Defect]) -> Result<()> {
-    let mut lists: Vec<(Checker, Vec<String>)> = Vec::new();
+    let mut programs = Programs::default();
     for defect in defects {
         let mut git = shell::clean(Command::new("git"));
         git.args(["apply", "--check"]).arg(defect.patch());
         shell::read(git).context("a defect's patch does not apply any more")?;
         let (cargo, filter) = split(&defect.checker);
-        if !lists.iter().any(|(known, _)| *known == cargo) {
-            let names = tests(&cargo).with_context(|| defect.name.clone())?;
-            lists.push((cargo.clone(), names));
-        }
-        let (_, names) = lists
-            .iter()
-            .find(|(known, _)| *known == cargo)
-            .context("just put there")?;
-        let chosen = names.iter().filter(|name| {
-            filter
-                .as_ref()
-                .is_none_or(|filter| name.contains(filter.as_str()))
-        });
+        let names = programs.tests(&cargo).with_context(|| defect.name.clone())?;
+        let filter = filter.unwrap_or_default();
         ensure!(
-            chosen.count() > 0,
-            "{}: there is no test `{filter:?}`",
+            names.iter().any(|name| name.contains(&filter)),
+            "{}: there is no test `{filter}`",
             defect.name
         );
     }
     println!("{} defects apply, and name tests that exist", defects.len());
     Ok(())
-}
-
-/// The tests that there are under such words, as the gate builds them.
-fn tests(cargo: &Checker) -> Result<Vec<String>> {
-    let mut list = match cargo.build {
-        Build::Plain => {
-            let mut test = Build::Plain.cargo(&["test"]);
-            test.args(&cargo.args);
-            test
-        }
-        Build::Loom => gate::loom(&cargo.args),
-        Build::Shuttle => gate::shuttle(&cargo.args),
-    };
-    list.args(["--", "--list"]);
-    let text = shell::read(list)?;
-    let names = text.lines().filter_map(|line| line.strip_suffix(": test"));
-    Ok(names.map(str::to_owned).collect())
 }
 
 /// The words that choose packages and targets, and the one that chooses tests.

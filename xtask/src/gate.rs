@@ -42,12 +42,12 @@ const STEPS: [Step; 9] = [
     Step::Fmt,
     Step::Tidy,
     Step::Clippy,
+    Step::Docs,
     Step::Programs,
     Step::Unit,
     Step::Loom,
     Step::Shuttle,
     Step::Bugs,
-    Step::Docs,
 ];
 
 /// What a whole run may take on two cores; slower is reported, not refused.
@@ -88,7 +88,7 @@ impl Step {
             Step::Tidy => tidy::run(&shell::root()),
             Step::Clippy => clippy(),
             Step::Programs => programs::build(&shell::root(), &[]).context("building the Wasm programs"),
-            Step::Unit => shell::run(with(Build::Plain.cargo(&["test"]), &["--workspace"], args)),
+            Step::Unit => shell::run(unit(args)),
             Step::Loom => explore(loom, args),
             Step::Shuttle => explore(shuttle, args),
             Step::Bugs => bugs::short(),
@@ -117,6 +117,11 @@ const MODELS: [&str; 8] = [
     "--features",
     "memfold-explain/explored",
 ];
+
+/// All tests, as users build.
+pub(crate) fn unit(args: &[String]) -> Command {
+    with(Build::Plain.cargo(&["test"]), &["--workspace"], args)
+}
 
 /// The race models of the facade and the manager, and whether they are told as they are.
 pub(crate) fn loom(args: &[String]) -> Command {
@@ -153,18 +158,11 @@ fn explore(models: fn(&[String]) -> Command, args: &[String]) -> Result<()> {
     shell::run(models(args))
 }
 
-/// The command-line tool shares its name with the library, so its pages are
-/// made first and the library's take their place.
+/// What clippy has checked already is not checked again: so all packages at once.
 fn docs() -> Result<()> {
-    for selection in [
-        &["-p", "memfold-cli"][..],
-        &["--workspace", "--exclude", "memfold-cli"][..],
-    ] {
-        let mut cargo = Build::Plain.cargo(&["doc", "--no-deps"]);
-        cargo.args(selection).env("RUSTDOCFLAGS", "-D warnings");
-        shell::run(cargo)?;
-    }
-    Ok(())
+    let mut cargo = Build::Plain.cargo(&["doc", "--no-deps", "--workspace"]);
+    cargo.env("RUSTDOCFLAGS", "-D warnings");
+    shell::run(cargo)
 }
 
 /// Adds the caller's words, or the usual ones when there are none.

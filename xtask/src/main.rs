@@ -39,7 +39,7 @@ struct Cli {
 /// One task; those above `Docs` and `Docs` itself are steps of `Test`.
 #[derive(Subcommand)]
 enum Task {
-    /// The whole gate: every step below up to `docs`, in order, stopping at the first failure
+    /// The whole gate: all that is a step below, what fails fastest first, until the first failure
     Test,
     /// Step: formatting is rustfmt's
     Fmt,
