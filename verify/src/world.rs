@@ -67,12 +67,14 @@ impl<S: Built> World<S> {
     pub fn new(seed: u64, mix: &Mix) -> Self {
         let store = S::build(seed ^ 1);
         let store_base = store.stats().held_bytes;
+        let policies = memfold_mm::Replacement::ALL;
         let config = Config {
             limit_bytes: mix.limit_bytes,
             machine_bytes: 64 << 20,
             spaces: mix.spaces,
             store_bytes: S::FIXED_BYTES,
             page_tables: memfold_mm::PageTables::Counted,
+            replacement: policies[Rng::new(seed ^ 4).below(policies.len() as u32) as usize],
         };
         let mm = Mm::new(SimHost::new(seed ^ 2), store, config).expect("the sizes of the mix");
         let mut world = Self {

@@ -28,6 +28,7 @@ impl Scene {
     /// A parent, a child that shares four pages with it, a sibling merged with neither, and a stranger in another domain.
     fn new() -> Self {
         let config = Config {
+            replacement: memfold_mm::Replacement::default(),
             limit_bytes: 2 << 20,
             machine_bytes: 64 << 20,
             spaces: 8,

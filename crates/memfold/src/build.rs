@@ -5,7 +5,7 @@ use crate::memory::{Inner, Memory};
 use crate::warning::Warning;
 use memfold_host::addr::PAGE_SIZE;
 use memfold_linux::{Delivery, LinuxHost};
-use memfold_mm::{Config, Merging, Mm, OnLoss, PageTables, UNLIMITED};
+use memfold_mm::{Config, Merging, Mm, OnLoss, PageTables, Replacement, UNLIMITED};
 use memfold_stores::CompressedStore;
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ pub struct MemoryBuilder {
     on_loss: OnLoss,
     core_dumps: bool,
     page_tables: PageTables,
+    replacement: Replacement,
 }
 
 impl Default for MemoryBuilder {
@@ -37,6 +38,7 @@ impl Default for MemoryBuilder {
             on_loss: OnLoss::default(),
             core_dumps: false,
             page_tables: PageTables::Counted,
+            replacement: Replacement::default(),
         }
     }
 }
@@ -56,6 +58,15 @@ impl MemoryBuilder {
     #[must_use]
     pub fn page_tables(mut self, page_tables: PageTables) -> Self {
         self.page_tables = page_tables;
+        self
+    }
+
+    /// Which pages go to the store first when the budget is full: two lists, as in Linux, by default. No choice
+    /// loses or leaks anything; it changes how often pages that went come back
+    /// ([`Counts::refaults`](crate::Counts) counts them).
+    #[must_use]
+    pub fn replacement(mut self, replacement: Replacement) -> Self {
+        self.replacement = replacement;
         self
     }
 
@@ -151,6 +162,7 @@ impl MemoryBuilder {
             spaces: self.max_spaces,
             store_bytes: CompressedStore::FIXED_BYTES,
             page_tables: self.page_tables,
+            replacement: self.replacement,
         };
         let mm = Mm::new(host, CompressedStore::new(), config)?;
         let warnings = Warning::about(self.budget_bytes, self.delivery);

@@ -58,7 +58,7 @@ pub use error::{BuildError, Error, Failure, SpaceError};
 pub use memfold_host::Domain;
 pub use memfold_linux as linux;
 pub use memfold_linux::{Delivery, ThreadError, check_thread};
-pub use memfold_mm::{Merging, OnLoss, PageTables};
+pub use memfold_mm::{Merging, OnLoss, PageTables, Replacement};
 pub use memory::Memory;
 pub use pin::Pinned;
 pub use space::{Space, SpaceSize};

@@ -285,6 +285,7 @@ pub(crate) fn limited(limit_bytes: u64) -> World {
 /// The same for so many spaces.
 pub(crate) fn roomy(limit_bytes: u64, spaces: u32) -> World {
     let config = Config {
+        replacement: crate::Replacement::default(),
         limit_bytes,
         machine_bytes: 64 << 20,
         spaces,

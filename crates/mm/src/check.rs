@@ -10,7 +10,6 @@ mod held;
 use crate::addr::{FrameNo, SpaceNo};
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, Store};
-use crate::lru::List;
 use crate::mm::{Mm, PAGE};
 use crate::swap::SwapRef;
 use crate::table::{Entry, FAN, LeafSlot, TableNo};
@@ -244,12 +243,10 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     fn check_lists(&self, scan: &Scan, report: &mut Report) {
         let mut listed = BTreeSet::new();
-        for list in [List::Active, List::Inactive, List::Unevictable] {
-            for no in self.lru.frames(&self.frames, list) {
-                report.demand(listed.insert(no), "a frame is on one list", || {
-                    format!("frame {no}")
-                });
-            }
+        for no in self.replacer.numbers(&self.frames) {
+            report.demand(listed.insert(no), "a frame is on one list", || {
+                format!("frame {no}")
+            });
         }
         let mapped: BTreeSet<FrameNo> = scan.mappers.keys().copied().collect();
         report.demand(listed == mapped, "listed = mapped", || {

@@ -12,9 +12,9 @@ use crate::fork::Size;
 use crate::frame::{Owner, Residence};
 use crate::home::Claim;
 use crate::host::{Host, Store};
-use crate::lru::List;
 use crate::mm::{Mm, PAGE, SpaceError, Stop};
 use crate::peek::Seen;
+use crate::reclaim::Origin;
 use crate::space::SpaceState;
 use crate::table::{Entry, FAN, LeafSlot, slot_of};
 
@@ -194,7 +194,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.map_new(&locked, Owner::Shared(LeafSlot { leaf: leaf.0, slot }));
         self.table(leaf.0).slot(slot).entry.store(Entry::Frame(frame));
         drop(locked);
-        self.lru.add(&self.frames, frame, List::Inactive);
+        self.now_resident(frame, Origin::New);
         charge.keep();
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! No system call, no `unsafe`, no clock, no randomness: what the manager needs of the
 //! machine comes through [`memfold_host::Host`], so that the same code runs on real memory and in the
-//! simulator, where every schedule of it can be replayed. Bottom-up: `frame`, `budget`, `lru`, `swap`,
+//! simulator, where every schedule of it can be replayed. Bottom-up: `frame`, `budget`, `swap`,
 //! `home`, `table`, `rmap`, `window`, `space`, then the operations of [`Mm`].
 #![forbid(unsafe_code)]
 
@@ -20,7 +20,6 @@ pub mod frame;
 mod freeze;
 mod giving;
 mod home;
-pub mod lru;
 mod merge;
 mod migrate;
 mod mm;
@@ -55,6 +54,7 @@ pub use merge::{Effort, MergeStep, Sharing};
 pub use mm::{BuildError, Config, LEAST_LIMIT, Mm, SpaceError};
 #[cfg(all(loom, feature = "explored"))]
 pub use races::rules;
+pub use reclaim::Replacement;
 pub use space::{FaultError, Merging, OnLoss};
 pub use stats::Stats;
 pub use survey::SpaceStats;

@@ -1,7 +1,7 @@
 //! The manager: all arrays, both seams, the statistics.
 //!
 //! `Mm` is built from these parts: arrays of descriptors that never move (`frames`, `tables`,
-//! `spaces`, `swap`, `homes`), the lists, the budget. Its operations live in the files beside this one:
+//! `spaces`, `swap`, `homes`), the replacer, the budget. Its operations live in the files beside this one:
 //! `fault/`, `fork.rs`, `drop.rs`, `pin.rs`, `reclaim/`, `freeze.rs`; `check.rs` holds it to its invariants.
 //! It may be called from any thread and from fault handlers; it starts no thread.
 //! Lock order: `memfold_sync::Rank`.
@@ -11,8 +11,8 @@ use crate::budget::{Budget, Class, Need, PageTables, UNLIMITED, Usage};
 use crate::frame::{Frame, Locked, Put};
 use crate::home::Homes;
 use crate::host::{Host, HostError, Store, StoreError, StoreStats};
-use crate::lru::{List, Lru};
 use crate::merge::Scanner;
+use crate::reclaim::{Replacement, Replacer};
 use crate::space::{FaultError, SpaceSlot};
 use crate::stalled::Stalled;
 use crate::standby::Standby;
@@ -20,7 +20,6 @@ use crate::stats::{Counters, Stats};
 use crate::swap::Swap;
 use crate::table::{Table, TableNo};
 use crate::window::Hand;
-use memfold_sync::atomic::{AtomicU32, Ordering};
 use memfold_sync::{Mutex, Rank, Slots, boxed};
 
 /// Bytes of a page, as budgets count.
@@ -39,6 +38,8 @@ pub struct Config {
     pub store_bytes: u64,
     /// Whether the machine's page tables are part of the limit.
     pub page_tables: PageTables,
+    /// Which pages go first when room is needed.
+    pub replacement: Replacement,
 }
 
 /// The least budget with which anything works.
@@ -129,10 +130,8 @@ pub struct Mm<H, S> {
     pub(crate) spaces: Slots<SpaceSlot>,
     pub(crate) swap: Swap,
     pub(crate) homes: Homes,
-    pub(crate) lru: Lru,
+    pub(crate) replacer: Replacer,
     pub(crate) counters: Counters,
-    /// Counts evictions: the clock of refault distances.
-    pub(crate) clock: AtomicU32,
     pub(crate) most_spaces: u32,
     pub(crate) window_hand: Hand,
     /// The merge round under way in the background.
@@ -178,9 +177,8 @@ impl<H: Host, S: Store> Mm<H, S> {
             spaces: Slots::new(config.spaces, SpaceSlot::new),
             swap: Swap::new(slots.min(1 << 31) as u32),
             homes: Homes::new(config.spaces),
-            lru: Lru::new(),
+            replacer: Replacer::new(config.replacement),
             counters: Counters::default(),
-            clock: AtomicU32::new(0),
             most_spaces: config.spaces,
             window_hand: Hand::default(),
             scanner: Mutex::new(Rank::Slots, None),
@@ -236,9 +234,10 @@ impl<H: Host, S: Store> Mm<H, S> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let mut stats = self.counters.read();
-        stats.active_frames = self.lru.len(List::Active);
-        stats.inactive_frames = self.lru.len(List::Inactive);
-        stats.unevictable_frames = self.lru.len(List::Unevictable);
+        let census = self.replacer.census();
+        stats.active_frames = census.proven;
+        stats.inactive_frames = census.candidates;
+        stats.unevictable_frames = self.replacer.unevictable();
         stats
     }
 
@@ -295,14 +294,8 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// The last reference is gone: the descriptor may be reused.
     pub(crate) fn bury(&self, no: FrameNo) {
-        self.lru.forget(&self.frames, no);
+        self.replacer.forget(&self.frames, no);
         self.frames.free(no.0);
-    }
-
-    /// The eviction clock.
-    pub(crate) fn clock(&self) -> u32 {
-        // Relaxed: policy only.
-        self.clock.load(Ordering::Relaxed)
     }
 
     /// Lends a page buffer to `step`; nothing is allocated while few are out. It is on the stack where the system has no memory.

@@ -63,7 +63,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             let most = MOST_PINS;
             return Err(Stop::Fault(FaultError::TooManyPins { space, page, most }));
         }
-        self.lru.set_aside(&self.frames, no);
+        self.replacer.set_aside(&self.frames, no);
         *st.pins.entry(page).or_insert(0) += 1;
         Ok(())
     }
@@ -101,7 +101,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let put = locked.frame.count.unpin();
         assert_eq!(put, Put::Held, "a pinned page was unmapped");
         if last {
-            self.lru.bring_back(&self.frames, no);
+            self.replacer.bring_back(&self.frames, no);
         }
     }
 }

@@ -33,7 +33,7 @@ pub mod rules {
         vec![
             freeze_rule(),
             get_rule(),
-            crate::lru::races::putback_rule(),
+            crate::reclaim::replacer::races::putback_rule(),
             pin_rule(),
         ]
     }

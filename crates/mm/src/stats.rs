@@ -9,9 +9,9 @@ macro_rules! counters {
         #[non_exhaustive]
         pub struct Stats {
             $($(#[$doc])* pub $name: u64,)*
-            /// Frames on the active list now.
+            /// Frames that proved useful, by the replacement policy, now (Linux: the active list).
             pub active_frames: u32,
-            /// Frames on the inactive list now.
+            /// Frames on probation, by the replacement policy, now (Linux: the inactive list).
             pub inactive_frames: u32,
             /// Frames that cannot go as they are, now: pinned, or such as would hold as much in the store.
             pub unevictable_frames: u32,
@@ -71,9 +71,9 @@ counters! {
     bases_freed,
     /// Looks at frames, to see whether they can go.
     scanned,
-    /// Frames moved from the active to the inactive list.
+    /// Frames that proved useful once, found idle, and put on probation.
     deactivated,
-    /// Frames moved from the inactive to the active list.
+    /// Frames that were to go, and were found to be used.
     activated,
     /// Pages that the merge scanner looked at.
     merge_scanned,

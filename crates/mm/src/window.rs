@@ -205,7 +205,11 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         // Relaxed: a hint.
         let entered = self.window_hand.entered.load(Ordering::Relaxed);
-        let seen = [self.clock().into(), entered.into(), self.budget.usage().private];
+        let seen = [
+            self.replacer.clock().into(),
+            entered.into(),
+            self.budget.usage().private,
+        ];
         let seen = seen.iter().fold(1, |sum: u64, part| sum.rotate_left(21) ^ part);
         // Relaxed: a hint.
         if self.window_hand.barren.load(Ordering::Relaxed) == seen {

@@ -28,8 +28,8 @@ pub enum Rank {
     SwapSlot,
     /// A home: who stands where in its pool range.
     Home,
-    /// The active and inactive lists.
-    Lru,
+    /// The queues of the replacement policy, and the frames that cannot go.
+    Queues,
     /// The free list of a [`Slots`](crate::Slots) array.
     Slots,
     /// Inside a store.
@@ -52,7 +52,7 @@ impl Rank {
         Self::Table5,
         Self::SwapSlot,
         Self::Home,
-        Self::Lru,
+        Self::Queues,
         Self::Slots,
         Self::Store,
         Self::Host,

@@ -152,6 +152,7 @@ impl<H: Machine, S: Store + 'static> Side<H, S> {
     fn new(store: S, seed: u64, delivery: Delivery) -> Self {
         let tight = seed % 3 == 2;
         let config = Config {
+            replacement: memfold_mm::Replacement::default(),
             limit_bytes: if tight { 7 << 18 } else { UNLIMITED },
             machine_bytes: 64 << 20,
             spaces: SPACES as u32 + 2,

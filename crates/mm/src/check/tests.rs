@@ -169,7 +169,7 @@ fn slots() {
 #[test]
 fn sums() {
     broken("listed = mapped", |mm, _, frame| {
-        let _ = mm.lru.isolate(&mm.frames, frame).expect("it is listed");
+        let _ = mm.replacer.isolate(&mm.frames, frame).expect("it is listed");
     });
     for (class, invariant) in [
         (Class::Private, "charged private = private pages"),

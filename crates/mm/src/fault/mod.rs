@@ -24,8 +24,8 @@ use crate::addr::{Access, FrameNo, PageNo, Run, SpaceNo};
 use crate::budget::{Charge, Class, Need};
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Resolve, Store};
-use crate::lru::List;
 use crate::mm::{Mm, PAGE, Stop};
+use crate::reclaim::Origin;
 use crate::space::{FaultError, SpaceState};
 use crate::table::{Entry, LeafSlot, Lookup, OwnLeaf, TableNo, first_of, slot_of};
 
@@ -241,7 +241,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Gives an own leaf's empty slot a fresh frame whose bytes are a private page of this space.
-    fn install_private(&self, at: &mut At<'_>, leaf: OwnLeaf, page: PageNo, frame: FrameNo, list: List) {
+    fn install_private(&self, at: &mut At<'_>, leaf: OwnLeaf, page: PageNo, frame: FrameNo, origin: Origin) {
         let slot = Self::leaf_slot(leaf.0, page);
         let mut locked = self.lock_frame(frame);
         locked.residence = Residence::Private(at.no);
@@ -252,7 +252,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             .entry
             .store(Entry::Frame(frame));
         self.mark_dirty(at.st, leaf);
-        self.lru.add(&self.frames, frame, list);
+        self.now_resident(frame, origin);
     }
 
     /// The longest run of pages around `page` in its leaf for which `take` says yes, asked outwards from it.

@@ -9,8 +9,8 @@ use super::{At, Next};
 use crate::addr::{PageNo, Run};
 use crate::budget::{Charge, Class, Need};
 use crate::host::{Host, Store};
-use crate::lru::List;
 use crate::mm::{Mm, PAGE, Stop};
+use crate::reclaim::Origin;
 use crate::table::{Entry, FAN, Lookup, OwnLeaf, first_of};
 
 impl<H: Host, S: Store> Mm<H, S> {
@@ -57,7 +57,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             self.host.drop_pages(at.no, Run::one(page));
             Stop::Fault(self.fault_error(stop, at.no, page))
         })?;
-        self.install_private(at, leaf, page, frame, List::Inactive);
+        self.install_private(at, leaf, page, frame, Origin::New);
         charge.keep_part(PAGE);
         self.counters.new_pages.one();
         Ok(())
@@ -86,7 +86,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         for (page, frame) in run.pages().zip(frames) {
             let frame = frame.expect("one for each page");
-            self.install_private(at, leaf, page, frame, List::Inactive);
+            self.install_private(at, leaf, page, frame, Origin::New);
         }
         first.keep();
         more.into_iter().for_each(Charge::keep);

@@ -4,8 +4,7 @@
 //! (a shared table, or several entries that name the slot) the bytes go to the page's place in the pool and the
 //! frame caches the slot: every other sharer finds it there, through the slot, the only
 //! gate between the store and a table. Where another version stands at that place, the reader gets
-//! its own copy. A page that comes back soon after it went goes to the active list: the
-//! refault distance is the number of evictions since, compared with what the lists hold.
+//! its own copy. The replacer is told when a page that comes back had gone.
 
 use super::{At, Next};
 use crate::addr::{FrameNo, PageNo};
@@ -13,8 +12,8 @@ use crate::budget::{Charge, Class, Need};
 use crate::frame::{Locked, Owner, Residence};
 use crate::home::Claim;
 use crate::host::{Host, Protection, Store};
-use crate::lru::List;
 use crate::mm::{Mm, PAGE, Stop};
+use crate::reclaim::Origin;
 use crate::swap::{SwapRef, Swapped};
 use crate::table::{Entry, FAN, Lookup, OwnLeaf, TableNo, first_of};
 
@@ -31,8 +30,13 @@ impl<H: Host, S: Store> Mm<H, S> {
     ) -> Result<Next, Stop> {
         // The entry keeps the slot in use; only this space, whose lock is held, can change it.
         let seen = self.swap.look(slot).expect("an entry names a slot in use");
-        let list = self.list_for(&seen);
-        self.bring_own(at, leaf, at.page, (slot, &seen), list)?;
+        self.bring_own(
+            at,
+            leaf,
+            at.page,
+            (slot, &seen),
+            Origin::Evicted { at: seen.evicted_at },
+        )?;
         charge.keep();
         self.counters.swapped_in.one();
         self.read_ahead(at, leaf, &seen);
@@ -46,7 +50,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         leaf: OwnLeaf,
         page: PageNo,
         (slot, seen): (SwapRef, &Swapped),
-        list: List,
+        origin: Origin,
     ) -> Result<(), Stop> {
         let frame = self.alloc_frame(Need::Refault)?;
         let filled = self.with_scratch(|bytes| -> Result<(), Stop> {
@@ -57,7 +61,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             self.frames.free(frame.0);
             return Err(stop);
         }
-        self.install_private(at, leaf, page, frame, list);
+        self.install_private(at, leaf, page, frame, origin);
         self.swap.put(slot, &self.store, &self.budget);
         Ok(())
     }
@@ -86,7 +90,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                 return;
             };
             if self
-                .bring_own(at, leaf, page, (slot, &seen), List::Inactive)
+                .bring_own(at, leaf, page, (slot, &seen), Origin::New)
                 .is_err()
             {
                 // Whoever needs the page will hear of it.
@@ -104,18 +108,6 @@ impl<H: Host, S: Store> Mm<H, S> {
         match alone {
             Some(seen) if self.store.cost(seen.stored).adds() >= PAGE => Need::Reclaim,
             _ => Need::Refault,
-        }
-    }
-
-    /// Where a page that came back belongs.
-    fn list_for(&self, seen: &Swapped) -> List {
-        let distance = self.clock().wrapping_sub(seen.evicted_at);
-        let held = self.lru.len(List::Active) + self.lru.len(List::Inactive);
-        if distance <= held {
-            self.counters.refaults.one();
-            List::Active
-        } else {
-            List::Inactive
         }
     }
 
@@ -180,8 +172,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             return stop.map_or(Ok(Next::Look), Err);
         }
         drop(locked);
-        let list = self.list_for(seen);
-        self.lru.add(&self.frames, frame, list);
+        self.now_resident(frame, Origin::Evicted { at: seen.evicted_at });
         charge.keep();
         self.counters.swapped_in_shared.one();
         Ok(Next::Look)

@@ -11,9 +11,9 @@ use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::budget::{Charge, Class, Need};
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Protection, Store};
-use crate::lru::List;
 use crate::migrate::NoRecord;
 use crate::mm::{Mm, PAGE, Stop};
+use crate::reclaim::Origin;
 use crate::rmap::Sweep;
 use crate::space::SpaceState;
 use crate::table::{Entry, Lookup, OwnLeaf};
@@ -52,7 +52,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     fn may_compress(&self, locked: &Locked<'_>) {
         if locked.frame.is_incompressible() {
             locked.frame.mark_incompressible(false);
-            self.lru.bring_back(&self.frames, locked.no);
+            self.replacer.bring_back(&self.frames, locked.no);
         }
     }
 
@@ -92,7 +92,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let mut sweep = Sweep::new(self);
         self.unmap(locked, slot, &mut sweep);
         sweep.finish_pool();
-        self.install_private(at, leaf, at.page, new, List::Inactive);
+        self.install_private(at, leaf, at.page, new, Origin::New);
         charge.keep();
         self.counters.copied.one();
         Ok(Next::Done)

@@ -9,10 +9,11 @@
 //! *Exclusive*: one leaf table maps it and its space may write it in place. *Shared*: read-only
 //! to everybody, its bytes never change. Where the bytes are (the residence) and which swap slot
 //! caches them stand under the frame lock, which also guards the mapping word and the chain of
-//! mappers. Flags and list links are atomics: flags are hints, links belong to the LRU lock.
+//! mappers. Flags and list links are atomics: flags are hints, links belong to the lock of the queues.
 
 pub mod count;
 pub(crate) mod history;
+pub(crate) mod links;
 pub(crate) mod shown;
 pub mod word;
 
@@ -63,8 +64,8 @@ pub struct Frame {
     pub(crate) shown: Shown,
     /// What the merge scanner found here last: a hint.
     pub(crate) history: History,
-    /// Which list the frame is on, and its neighbours there: under the LRU lock.
-    pub(crate) links: crate::lru::Links,
+    /// Which queue the frame is on, and its neighbours there: under the lock of the queues.
+    pub(crate) links: links::Links,
 }
 
 impl Frame {
@@ -85,7 +86,7 @@ impl Frame {
             incompressible: AtomicBool::new(false),
             shown: Shown::new(),
             history: History::default(),
-            links: crate::lru::Links::new(),
+            links: links::Links::default(),
         }
     }
 

@@ -47,9 +47,9 @@ fn the_clock_counts_evictions() {
     let mm = world();
     let a = space(&mm, 100);
     write(&mm, a, 0..40, 1);
-    assert_eq!(mm.clock(), 0);
+    assert_eq!(mm.replacer.clock(), 0);
     assert_eq!(mm.evict(a, run(3, 33)), Ok(33));
-    assert_eq!(mm.clock(), 33);
+    assert_eq!(mm.replacer.clock(), 33);
 }
 
 /// Goal: what the manager itself holds is charged at once, and no budget is too small to say so.
@@ -61,6 +61,7 @@ fn tables_are_charged_from_the_start() {
     assert_eq!((usage.total, usage.peak, usage.limit), (base, base, 8 << 20));
     let built = |limit_bytes, store_bytes| {
         let config = Config {
+            replacement: crate::Replacement::default(),
             limit_bytes,
             machine_bytes: 64 << 20,
             spaces: 16,

@@ -407,6 +407,7 @@ pub(super) fn all() -> Run {
 /// An empty manager and a space; its tree has `levels` levels, 1 or 2.
 pub(super) fn world(levels: u32) -> (Arc<World>, SpaceNo) {
     let config = Config {
+        replacement: crate::Replacement::default(),
         limit_bytes: UNLIMITED,
         machine_bytes: 1 << 20,
         spaces: 6,

@@ -2,17 +2,18 @@
 //!
 //! A fault that shows, takes over or unprotects a frame marks it as referenced. What a program
 //! does with a page that it already sees is not known to us, so ageing makes the next use a fault: a private page that
-//! leaves the active list is protected (a store takes it back), a shared frame is hidden in a
+//! was idle is protected (a store takes it back), a shared frame is hidden in a
 //! few of the windows that show it, others each time (a load shows it again). Every question is asked under the frame lock; a frame whose
 //! lock is taken counts as used. That a window still shows a frame is a weak sign, and counts a few times in a row
 //! (`frame/shown.rs`).
 
 use super::evict::Why;
+use super::policy::Finding;
+use super::queue::Isolated;
 use super::{BATCH, Batch, Look};
 use crate::addr::{PageNo, Run, SpaceNo};
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, Store};
-use crate::lru::{Isolated, List};
 use crate::mm::Mm;
 
 /// Windows of a shared frame that are asked at a time, until one says yes.
@@ -64,20 +65,22 @@ impl<H: Host, S: Store> Mm<H, S> {
         used
     }
 
-    /// Moves one batch from the tail of the active list: used frames to its head, the others to probation; returns how many are
-    /// on probation now.
-    pub(crate) fn shrink_active(&self, look: Look) -> u32 {
+    /// Asks of the next batch of frames that the policy wants to know it of whether they are used, and watches the others;
+    /// returns how many those are.
+    pub(crate) fn age(&self, look: Look) -> u32 {
         let mut batch: Batch = [const { None }; BATCH];
-        let taken = self.lru.isolate_tail(&self.frames, List::Active, &mut batch);
+        let taken = self.replacer.isolate_to_age(&self.frames, &mut batch);
         self.counters.scanned.add(taken as u64);
         let mut watched: [Option<(SpaceNo, PageNo, Locked<'_>)>; BATCH] = [const { None }; BATCH];
         let mut len = 0;
         for isolated in &mut batch {
-            let Some(Isolated(no)) = isolated else { continue };
+            let Some(Isolated { no, .. }) = isolated else {
+                continue;
+            };
             let locked = Locked::attempt(*no, self.frame(*no));
             let used = locked.as_ref().is_none_or(|l| self.page_referenced(l, look));
             if used {
-                self.put_on(isolated, List::Active);
+                self.settle_frame(isolated, Finding::Used);
                 continue;
             }
             let locked = locked.expect("an unused frame is locked");
@@ -94,7 +97,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         for isolated in &mut batch {
             if isolated.is_some() {
                 self.counters.deactivated.one();
-                self.put_on(isolated, List::Inactive);
+                self.settle_frame(isolated, Finding::Idle);
                 idle += 1;
             }
         }
@@ -130,26 +133,33 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// Puts a frame back that did not go: not at the tail again at once. The frame lock, where it is free, keeps it
     /// from being unpinned or stored to meanwhile.
     pub(super) fn put_back(&self, isolated: &mut Option<Isolated>) {
-        let Some(Isolated(no)) = isolated else { return };
+        let Some(Isolated { no, .. }) = isolated else {
+            return;
+        };
         let locked = Locked::attempt(*no, self.frame(*no));
         let stays = locked
             .as_ref()
             .is_some_and(|l| l.frame.count.load().pins != 0 || l.frame.is_incompressible());
-        let list = if stays { List::Unevictable } else { List::Active };
-        self.put_on(isolated, list);
-    }
-
-    pub(super) fn put_on(&self, isolated: &mut Option<Isolated>, list: List) {
-        if let Some(isolated) = isolated.take() {
-            let no = self.lru.putback(&self.frames, isolated, list);
+        if !stays {
+            self.settle_frame(isolated, Finding::Stayed);
+        } else if let Some(isolated) = isolated.take() {
+            let no = self.replacer.settle_aside(&self.frames, isolated);
             self.put_frame(no);
         }
     }
 
-    /// Evicts one batch from the tail of the inactive list, used frames go to the active list; returns how many went.
-    pub(crate) fn shrink_inactive(&self, look: Look) -> u32 {
+    /// Puts a frame back under the policy's care.
+    pub(crate) fn settle_frame(&self, isolated: &mut Option<Isolated>, found: Finding) {
+        if let Some(isolated) = isolated.take() {
+            let no = self.replacer.settle(&self.frames, isolated, found);
+            self.put_frame(no);
+        }
+    }
+
+    /// Evicts one batch of those that the policy wants to go, but for the used ones; returns how many went.
+    pub(crate) fn evict_next(&self, look: Look) -> u32 {
         let mut batch: Batch = [const { None }; BATCH];
-        let taken = self.lru.isolate_tail(&self.frames, List::Inactive, &mut batch);
+        let taken = self.replacer.isolate_victims(&self.frames, &mut batch);
         self.counters.scanned.add(taken as u64);
         let neighbours = self.gather(&mut batch);
         self.keep_used(&mut batch, look);
@@ -157,15 +167,17 @@ impl<H: Host, S: Store> Mm<H, S> {
         went + neighbours.map_or(0, |found| self.evict_neighbours(found, look))
     }
 
-    /// Puts those of the frames that were used on the active list.
+    /// Puts those of the frames back that were used.
     pub(super) fn keep_used(&self, batch: &mut [Option<Isolated>], look: Look) {
         for isolated in batch {
-            let Some(Isolated(no)) = isolated else { continue };
+            let Some(Isolated { no, .. }) = isolated else {
+                continue;
+            };
             let locked = Locked::attempt(*no, self.frame(*no));
             let used = locked.is_none_or(|l| self.page_referenced(&l, look));
             if used {
                 self.counters.activated.one();
-                self.put_on(isolated, List::Active);
+                self.settle_frame(isolated, Finding::Used);
             }
         }
     }

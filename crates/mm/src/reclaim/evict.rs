@@ -10,17 +10,16 @@
 //! least one).
 
 use super::beside::{Kept, WORTH};
+use super::queue::Isolated;
 use super::{BATCH, Batch};
 use crate::addr::{PageNo, PoolPage, Run, SpaceNo};
 use crate::budget::{Class, Need, StoreLedger};
 use crate::frame::{Locked, Owner, Residence};
 use crate::home::HomeNo;
 use crate::host::{Host, Store};
-use crate::lru::Isolated;
 use crate::mm::{Mm, PAGE, Stop};
 use crate::swap::SwapRef;
 use crate::table::Entry;
-use memfold_sync::atomic::Ordering;
 
 /// Why frames are evicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +74,9 @@ impl<H: Host, S: Store> Mm<H, S> {
     ) -> u32 {
         let mut len = 0;
         for isolated in batch.iter_mut() {
-            let Some(Isolated(no)) = *isolated else { continue };
+            let Some(Isolated { no, .. }) = *isolated else {
+                continue;
+            };
             match self.victim(Locked::attempt(no, self.frame(no)), why) {
                 Some(victim) => {
                     victims[len] = Some(victim);
@@ -92,7 +93,9 @@ impl<H: Host, S: Store> Mm<H, S> {
         let evicted = self.evict_victims(victims, why);
         victims.iter_mut().for_each(|v| *v = None);
         for isolated in batch.iter_mut() {
-            let Some(Isolated(no)) = *isolated else { continue };
+            let Some(Isolated { no, .. }) = *isolated else {
+                continue;
+            };
             if self.frame(no).word.load().owner == Owner::Nobody {
                 *isolated = None;
                 self.put_frame(no);
@@ -266,8 +269,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     fn commit(&self, v: &mut Victim<'_>, why: Why) {
         let slot = v.slot.expect("the bytes are safe");
         let maps = v.locked.frame.count.load().maps;
-        // Relaxed: policy only.
-        let clock = self.clock.fetch_add(1, Ordering::Relaxed);
+        let clock = self.replacer.evicted();
         match v.kept.take() {
             Some(Kept { stored, cost }) => {
                 assert!(

@@ -9,12 +9,13 @@
 //! stack; where the machine refuses them, the pages stay until the next round.
 
 use super::evict::Why;
+use super::policy::Finding;
+use super::queue::Isolated;
 use super::{BATCH, Batch, Look};
 use crate::addr::{PageNo, Run};
 use crate::frame::{Locked, Owner, Residence};
 use crate::home::HomeNo;
 use crate::host::{Host, Store};
-use crate::lru::{Isolated, List};
 use crate::mm::Mm;
 use memfold_sync::boxed;
 
@@ -54,10 +55,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                 continue;
             };
             found = Some(family);
-            if let Some(isolated) = isolated.take() {
-                let no = self.lru.putback_tail(&self.frames, isolated, List::Inactive);
-                self.put_frame(no);
-            }
+            self.settle_frame(isolated, Finding::Deferred);
         }
         let (home, page, spaces) = found?;
         let len = run_len(spaces);
@@ -70,7 +68,7 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// The home, the page and the number of relatives of a frame that stands at its place in the home of a large family.
     fn family_of(&self, isolated: &Isolated) -> Option<(HomeNo, PageNo, u32)> {
-        let locked = Locked::attempt(isolated.0, self.frame(isolated.0))?;
+        let locked = Locked::attempt(isolated.no, self.frame(isolated.no))?;
         let (Residence::Home(home), Owner::Shared(at)) = (locked.residence, locked.frame.word.load().owner)
         else {
             return None;
@@ -83,7 +81,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let view = self.homes.view(home);
         boxed(0..around.len, |n| {
             let occupant = view.occupant(around.first.plus(n))?;
-            self.lru.isolate_from(&self.frames, occupant, List::Inactive)
+            self.replacer.isolate_candidate(&self.frames, occupant)
         })
     }
 
@@ -92,7 +90,9 @@ impl<H: Host, S: Store> Mm<H, S> {
         let Neighbours { mut taken, spaces } = found;
         self.keep_used(&mut taken, look);
         let Some(mut victims) = boxed(0..taken.len(), |_| None) else {
-            taken.iter_mut().for_each(|no| self.put_on(no, List::Inactive));
+            taken
+                .iter_mut()
+                .for_each(|no| self.settle_frame(no, Finding::Spared));
             return 0;
         };
         let (mut rest, mut evicted) = (&mut taken[..], 0);
@@ -100,7 +100,8 @@ impl<H: Host, S: Store> Mm<H, S> {
         while !rest.is_empty() {
             if evicted >= BATCH as u32 {
                 // Whoever asked for a batch does not pay for more calls.
-                rest.iter_mut().for_each(|no| self.put_on(no, List::Inactive));
+                rest.iter_mut()
+                    .for_each(|no| self.settle_frame(no, Finding::Spared));
                 break;
             }
             let (part, later) = rest.split_at_mut(self.bearable(rest, spaces));
@@ -115,7 +116,9 @@ impl<H: Host, S: Store> Mm<H, S> {
         let most = CHANGES.max(spaces.saturating_mul(2));
         let mut changes = 0_u32;
         let more = |isolated: &Option<Isolated>| {
-            let Some(Isolated(no)) = isolated else { return true };
+            let Some(Isolated { no, .. }) = isolated else {
+                return true;
+            };
             let frame = self.frame(*no);
             let each = frame.count.load().maps + frame.shown.windows().min(spaces);
             changes = changes.saturating_add(each);

@@ -1,7 +1,7 @@
 //! Reclaim: which frames go to the store, and when.
 //!
-//! Two lists and a second chance, as in Linux: `age.rs` moves what was not used from the active to the inactive
-//! list and asks whether frames were used; `evict.rs` moves the bytes of a batch of frames to the store, `beside.rs` says
+//! Which frames are next says a replacement policy (`policy.rs`): `two_lists.rs` or `s3_fifo.rs`, made of queues (`queue.rs`),
+//! behind one lock (`replacer.rs`). `age.rs` asks whether frames were used, and watches the idle; `evict.rs` moves the bytes of a batch of frames to the store, `beside.rs` says
 //! near to which bytes they are stored there, and frees those again that nobody needs; `gather.rs` lets the pages of large
 //! families go with their neighbours. Where many frames in a row seem to be used, the signs that are weak count no more
 //! ([`Look`]), so that the search ends. A frame found busy counts as used. Reclaim takes no space lock and waits for no frame lock, so it may run in a
@@ -11,18 +11,27 @@ mod age;
 mod beside;
 mod evict;
 mod gather;
+pub(crate) mod policy;
+mod queue;
+pub(crate) mod replacer;
+mod s3_fifo;
+mod two_lists;
 
-use crate::addr::{PageNo, Run, SpaceNo};
+pub use policy::Replacement;
+pub(crate) use replacer::{Origin, Replacer};
+
+use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::host::{Host, PUT_MOST, Store};
-use crate::lru::{Isolated, List};
 use crate::mm::{Mm, PAGE, SpaceError};
 use crate::swap::Swap;
 use crate::table::{Entry, FAN};
+use policy::Finding;
+use queue::Isolated;
 
 /// Frames worked on at a time: one change of protection or drop serves many.
 pub(crate) const BATCH: usize = if cfg!(any(loom, shuttle)) { 2 } else { 32 };
 
-/// A batch of frames taken off their list.
+/// A batch of frames taken off their queues.
 pub(crate) type Batch = [Option<Isolated>; BATCH];
 
 /// Bytes charged for stored pages after which those pages go before more are stored, in the smallest budget.
@@ -41,10 +50,10 @@ const _: () = assert!(
     "reclaim needs more than its half of the reserve"
 );
 
-/// Batches of the active list that a round ages, at the most, until as many frames are on probation: long runs are found there.
+/// Batches that a round ages, at the most, until the policy knows of enough frames whether they are used: long runs are found there.
 const AGED: usize = if cfg!(any(loom, shuttle)) { 1 } else { 8 };
 
-/// Rounds without a page freed after which reclaim gives up, at the least; more when the lists are longer, so that
+/// Rounds without a page freed after which reclaim gives up, at the least; more when there are more frames, so that
 /// every frame is looked at twice: once to forget that it was used, once to go.
 const FRUITLESS: u32 = 16;
 
@@ -71,23 +80,21 @@ impl<H: Host, S: Store> Mm<H, S> {
     fn reclaim_counted(&self, pages: u32) -> (u32, u64) {
         let (mut freed, mut bases) = (0, 0);
         let mut fruitless = 0;
-        let listed = self.lru.len(List::Active) + self.lru.len(List::Inactive);
-        let rounds = listed / BATCH as u32;
+        let rounds = self.replacer.census().total() / BATCH as u32;
         let thorough = rounds.clamp(FRUITLESS, THOROUGH_MOST);
         let patience = thorough + FRUITLESS.max(rounds * 3);
         let mut look = Look::Thorough;
         while freed < pages && fruitless < patience {
-            if self.lru.is_empty() {
+            if self.replacer.census().total() == 0 {
                 break;
             }
             // Ends: a few batches at the most.
             for _ in 0..AGED {
-                let few = self.lru.len(List::Inactive) <= self.lru.len(List::Active);
-                if !few || self.shrink_active(look) == 0 {
+                if self.age(look) == 0 {
                     break;
                 }
             }
-            let now = self.shrink_inactive(look);
+            let now = self.evict_next(look);
             freed += now;
             bases += self.shrink_bases().0;
             fruitless = if now == 0 { fruitless + 1 } else { 0 };
@@ -155,10 +162,11 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// [`SpaceError::NoSuchSpace`].
     pub fn advise_cold(&self, space: SpaceNo, run: Run) -> Result<(), SpaceError> {
         self.each_batch(space, run, |batch| {
-            for isolated in batch.iter_mut().filter_map(Option::take) {
-                let _ = self.frame(isolated.0).test_and_clear_referenced();
-                let no = self.lru.putback_tail(&self.frames, isolated, List::Inactive);
-                self.put_frame(no);
+            for isolated in batch {
+                if let Some(Isolated { no, .. }) = isolated {
+                    let _ = self.frame(*no).test_and_clear_referenced();
+                }
+                self.settle_frame(isolated, Finding::Cold);
             }
             0
         })
@@ -183,7 +191,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                 while page < end && len < BATCH {
                     let found = self.lookup(&st, PageNo(page));
                     if let Entry::Frame(no) = found.entry {
-                        batch[len] = self.lru.isolate(&self.frames, no);
+                        batch[len] = self.replacer.isolate(&self.frames, no);
                         len += usize::from(batch[len].is_some());
                     }
                     page = if found.leaf.is_some() {
@@ -203,6 +211,13 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// Bytes charged for stored pages after which those pages go before more are stored: long runs need long parts.
     fn flush_bytes(&self) -> u64 {
         FLUSH.max(self.budget.reserve() / FLUSH_PART)
+    }
+
+    /// A frame is mapped from now on, and may go when room is needed.
+    pub(crate) fn now_resident(&self, no: FrameNo, origin: Origin) {
+        if self.replacer.add(&self.frames, no, origin) {
+            self.counters.refaults.one();
+        }
     }
 
     /// Bytes that a normal need could take now; a hint.

@@ -10,9 +10,9 @@ use crate::frame::shown::EXCUSES;
 
 /// Puts all inactive frames onto the active list.
 fn activate(mm: &World) {
-    for no in mm.lru.frames(&mm.frames, List::Inactive) {
-        let isolated = mm.lru.isolate(&mm.frames, no);
-        mm.put_on(&mut { isolated }, List::Active);
+    for no in mm.replacer.numbers(&mm.frames) {
+        let isolated = mm.replacer.isolate_candidate(&mm.frames, no);
+        mm.settle_frame(&mut { isolated }, Finding::Used);
     }
 }
 
@@ -88,7 +88,7 @@ fn used_frames_stay() {
         mm.frame(frame_at(&mm, a, page).expect("written"))
             .mark_referenced();
     }
-    assert_eq!(mm.shrink_inactive(Look::Thorough), 30);
+    assert_eq!(mm.evict_next(Look::Thorough), 30);
     assert_eq!((mm.stats().activated, mm.stats().active_frames), (2, 2));
     assert_eq!(resident(&mm, a)[8..], [30, 35]);
     assert_eq!(mm.reclaim(1000), 10);
@@ -111,7 +111,7 @@ fn probation_is_protected() {
     activate(&mm);
     mm.frame(frame_at(&mm, a, 1).expect("written")).mark_referenced();
     mm.host.calls();
-    mm.shrink_active(Look::Thorough);
+    mm.age(Look::Thorough);
     let protect = |space, first, len| Call::Protect(space, run(first, len));
     assert_eq!(
         mm.host.calls(),
@@ -293,7 +293,7 @@ fn cold_pages_go_first() {
     write(&mm, a, 0..80, 1);
     mm.frame(frame_at(&mm, a, 70).expect("written")).mark_referenced();
     mm.advise_cold(a, run(50, 30)).expect("it lives");
-    assert_eq!(mm.shrink_inactive(Look::Thorough), 32);
+    assert_eq!(mm.evict_next(Look::Thorough), 32);
     assert_eq!(resident(&mm, a), (0..48).collect::<Vec<_>>());
     assert_eq!(
         mm.advise_cold(SpaceNo(9), run(0, 1)),

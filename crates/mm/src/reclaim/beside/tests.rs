@@ -99,7 +99,7 @@ impl World {
     fn reclaim_one(&self, space: SpaceNo) -> u32 {
         let no = crate::bare::frame_at(self, space, 0).expect("it is in memory");
         let mut batch = [const { None }; super::super::BATCH];
-        batch[0] = self.lru.isolate(&self.frames, no);
+        batch[0] = self.replacer.isolate(&self.frames, no);
         self.evict_batch(&mut batch, super::super::evict::Why::Pressure)
     }
 }

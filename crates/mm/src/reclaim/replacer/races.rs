@@ -1,4 +1,4 @@
-//! Race models of the lists: isolation against the last put, against itself, and putback.
+//! Race models of the queues: isolation against the last put, against itself, and putback.
 //!
 //! Goal: a frame on no list is never freed twice, one on a list never freed, and nobody isolates a frame twice.
 //! Method: the scene frees a frame as the manager does (`forget`, then the free list) and asserts what must
@@ -14,18 +14,18 @@ use memfold_sync::{Arc, trace};
 
 struct Scene {
     frames: Slots<Frame>,
-    lru: Lru,
+    replacer: Replacer,
     numbers: Vec<FrameNo>,
     freed: Outside<Vec<FrameNo>>,
     isolated: Outside<Vec<FrameNo>>,
 }
 
 impl Scene {
-    /// `n` frames, each with one mapping, on the inactive list; the first is at its tail.
+    /// `n` frames, each with one mapping, that are to be victims; the first is the next.
     fn new(n: usize) -> Arc<Self> {
         let mut scene = Self {
             frames: Slots::new(7, Frame::new),
-            lru: Lru::new(),
+            replacer: Replacer::new(Replacement::TwoLists),
             numbers: Vec::new(),
             freed: Outside::default(),
             isolated: Outside::default(),
@@ -33,23 +33,23 @@ impl Scene {
         for _ in 0..n {
             let no = FrameNo(scene.frames.alloc(|_| true).unwrap());
             scene.frames.get(no.0).count.begin();
-            scene.lru.add(&scene.frames, no, List::Inactive);
+            let _ = scene.replacer.add(&scene.frames, no, Origin::New);
             scene.numbers.push(no);
         }
         let scene = Arc::new(scene);
-        scene.lru.lists.call("the lock of the lists");
+        scene.replacer.queues.call("the lock of the queues");
         for no in &scene.numbers {
             let frame = scene.frames.get(no.0);
             crate::frame::count::races::name(&frame.count);
-            trace::name(&frame.links.on, "the frame's list", |list| {
-                ["active", "inactive", "unevictable", "none"][list as usize].to_owned()
+            trace::name(&frame.links.on.0, "the frame's queue", |queue| {
+                ["none", "unevictable", "active", "inactive"][queue as usize].to_owned()
             });
             let frame_or_none = |no: u64| match no {
                 0 => "nothing".to_owned(),
                 no => format!("frame {no}"),
             };
-            trace::name(&frame.links.next, "the link forth", frame_or_none);
-            trace::name(&frame.links.prev, "the link back", frame_or_none);
+            trace::name(&frame.links.next.0, "the link forth", frame_or_none);
+            trace::name(&frame.links.prev.0, "the link back", frame_or_none);
         }
         scene
     }
@@ -59,7 +59,7 @@ impl Scene {
             return;
         }
         trace::note("is the last holder: frees the frame");
-        self.lru.forget(&self.frames, no);
+        self.replacer.forget(&self.frames, no);
         self.freed.with(|freed| {
             assert!(!freed.contains(&no), "frame {no} was freed twice");
             freed.push(no);
@@ -79,24 +79,24 @@ impl Scene {
     }
 
     fn put_back(&self, isolated: Isolated, order: Order) {
-        let no = isolated.0;
+        let no = isolated.no;
         self.isolated.with(|isolated| isolated.retain(|&n| n != no));
         let frame = self.frames.get(no.0);
         match order {
             Order::AddThenPut => {
-                let no = self.lru.putback(&self.frames, isolated, List::Active);
+                let no = self.replacer.settle(&self.frames, isolated, Finding::Used);
                 self.bury(no, frame.count.put());
             }
             Order::PutThenAdd => {
                 self.bury(no, frame.count.put());
-                let _ = self.lru.putback(&self.frames, isolated, List::Active);
+                let _ = self.replacer.settle(&self.frames, isolated, Finding::Used);
             }
         }
     }
 
     /// Takes one frame off its list and puts it back.
     fn age(&self, no: FrameNo, order: Order) {
-        if let Some(isolated) = self.lru.isolate(&self.frames, no) {
+        if let Some(isolated) = self.replacer.isolate(&self.frames, no) {
             self.enter(no);
             self.put_back(isolated, order);
         }
@@ -106,8 +106,11 @@ impl Scene {
     #[cfg(test)]
     fn shrink(&self) {
         let mut batch = [const { None }; 2];
-        self.lru.isolate_tail(&self.frames, List::Inactive, &mut batch);
-        batch.iter().flatten().for_each(|isolated| self.enter(isolated.0));
+        self.replacer.isolate_victims(&self.frames, &mut batch);
+        batch
+            .iter()
+            .flatten()
+            .for_each(|isolated| self.enter(isolated.no));
         for isolated in batch.into_iter().flatten() {
             self.put_back(isolated, Order::AddThenPut);
         }
@@ -115,8 +118,7 @@ impl Scene {
 
     /// Listed are exactly the frames that were not freed.
     fn check(&self) {
-        let mut listed = self.lru.frames(&self.frames, List::Active);
-        listed.extend(self.lru.frames(&self.frames, List::Inactive));
+        let listed = self.replacer.numbers(&self.frames);
         let freed = self.freed.with(|freed| freed.clone());
         for &no in &self.numbers {
             let (listed, freed) = (listed.contains(&no), freed.contains(&no));
@@ -216,7 +218,7 @@ fn an_old_number_gives_no_free_frame() {
             s.freed.with(|freed| freed.retain(|&n| n != again));
             s.frames.get(again.0).count.begin();
             if again == no {
-                s.lru.add(&s.frames, again, List::Inactive);
+                let _ = s.replacer.add(&s.frames, again, Origin::New);
             }
         });
         let age = part(&scene, move |s: &Scene| s.age(no, Order::AddThenPut));

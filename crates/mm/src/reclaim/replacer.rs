@@ -1,0 +1,198 @@
+//! All frames that hold a page, in the order in which the replacement policy would let them go.
+//!
+//! One lock guards the policy's queues, the links inside the frames, and the queue of frames that cannot go: pinned, or such as
+//! would hold as much in the store. Those are the manager's, whatever the policy is: nobody looks for victims among them.
+//! Here is also the clock of refault distances, which counts evictions. Faults, pins and drops report what happened; reclaim
+//! asks what is next. The caller of `settle` drops the isolation's reference *afterwards*, so that a frame whose last holder
+//! it is can be taken off again by `forget`.
+
+use super::policy::{Arrival, Census, Chosen, Finding, Policy, Replacement};
+use super::queue::{Isolated, Queue, Tag};
+use crate::addr::FrameNo;
+use crate::frame::Frame;
+use memfold_sync::atomic::{AtomicU32, Ordering};
+use memfold_sync::{Mutex, Rank, Slots};
+
+/// Where the content of a frame comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// It is new, or nobody has asked for it yet.
+    New,
+    /// From the store, because it was needed; it went when the clock said so.
+    Evicted { at: u32 },
+}
+
+/// Under the lock of the queues.
+#[derive(Debug)]
+struct Queues {
+    policy: Chosen,
+    unevictable: Queue,
+}
+
+impl Queues {
+    /// Takes a frame off whichever queue it is on.
+    fn remove(&mut self, frames: &Slots<Frame>, no: FrameNo) -> Tag {
+        let from = Tag::of(frames.get(no.0));
+        match from {
+            Tag::NONE => (),
+            Tag::UNEVICTABLE => self.unevictable.remove(frames, no),
+            _ => self.policy.removed(frames, no, from),
+        }
+        from
+    }
+}
+
+/// The policy, its queues and its clock.
+#[derive(Debug)]
+pub(crate) struct Replacer {
+    queues: Mutex<Queues>,
+    clock: AtomicU32,
+}
+
+impl Replacer {
+    /// No frames.
+    pub fn new(replacement: Replacement) -> Self {
+        let queues = Queues {
+            policy: Chosen::new(replacement),
+            unevictable: Queue::new(Tag::UNEVICTABLE),
+        };
+        Self {
+            queues: Mutex::new(Rank::Queues, queues),
+            clock: AtomicU32::new(0),
+        }
+    }
+
+    /// A frame, which is on no queue, is mapped; whether its content came back so early that it should not have gone.
+    pub fn add(&self, frames: &Slots<Frame>, no: FrameNo, origin: Origin) -> bool {
+        let policy = &mut self.queues.lock().policy;
+        let (early, how) = match origin {
+            Origin::New => (false, Arrival::New),
+            Origin::Evicted { at } => {
+                let distance = self.clock().wrapping_sub(at);
+                (policy.is_early(distance), Arrival::Returned { distance })
+            }
+        };
+        policy.arrived(frames, no, how);
+        early
+    }
+
+    /// A frame's content went: the time that its slot remembers.
+    pub fn evicted(&self) -> u32 {
+        // Relaxed: policy only.
+        self.clock.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// How many frames' contents went so far.
+    pub fn clock(&self) -> u32 {
+        // Relaxed: policy only.
+        self.clock.load(Ordering::Relaxed)
+    }
+
+    /// Takes the next frames of which it must be known whether they are used; how many.
+    pub fn isolate_to_age(&self, frames: &Slots<Frame>, out: &mut [Option<Isolated>]) -> usize {
+        self.queues.lock().policy.isolate_to_age(frames, out)
+    }
+
+    /// Takes the next victims; how many.
+    pub fn isolate_victims(&self, frames: &Slots<Frame>, out: &mut [Option<Isolated>]) -> usize {
+        self.queues.lock().policy.isolate_victims(frames, out)
+    }
+
+    /// Takes this frame off its queue; `None` when it is on none or dying.
+    pub fn isolate(&self, frames: &Slots<Frame>, no: FrameNo) -> Option<Isolated> {
+        self.isolate_if(frames, no, |_, _| true)
+    }
+
+    /// The same, if it may go before its turn because its neighbours do.
+    pub fn isolate_candidate(&self, frames: &Slots<Frame>, no: FrameNo) -> Option<Isolated> {
+        self.isolate_if(frames, no, |policy, on| {
+            on != Tag::UNEVICTABLE && policy.is_candidate(on)
+        })
+    }
+
+    fn isolate_if(
+        &self,
+        frames: &Slots<Frame>,
+        no: FrameNo,
+        fits: impl FnOnce(&Chosen, Tag) -> bool,
+    ) -> Option<Isolated> {
+        let frame = frames.get(no.0);
+        let mut queues = self.queues.lock();
+        let on = Tag::of(frame);
+        if on == Tag::NONE || !fits(&queues.policy, on) || !frame.count.try_get() {
+            return None;
+        }
+        let from = queues.remove(frames, no);
+        Some(Isolated { no, from })
+    }
+
+    /// Puts an isolated frame back, and says what was found about it.
+    #[must_use]
+    pub fn settle(&self, frames: &Slots<Frame>, isolated: Isolated, found: Finding) -> FrameNo {
+        self.queues.lock().policy.settled(frames, &isolated, found);
+        isolated.no
+    }
+
+    /// The same for a frame that was found not to be able to go as it is. Under the frame lock.
+    #[must_use]
+    pub fn settle_aside(&self, frames: &Slots<Frame>, isolated: Isolated) -> FrameNo {
+        self.queues.lock().unevictable.push_head(frames, isolated.no);
+        isolated.no
+    }
+
+    /// A frame cannot go any more: nobody looks for victims at it. One that is isolated is put where it
+    /// belongs by whoever isolated it. Under the frame lock.
+    pub fn set_aside(&self, frames: &Slots<Frame>, no: FrameNo) {
+        let mut queues = self.queues.lock();
+        if ![Tag::NONE, Tag::UNEVICTABLE].contains(&Tag::of(frames.get(no.0))) {
+            queues.remove(frames, no);
+            queues.unevictable.push_head(frames, no);
+        }
+    }
+
+    /// A frame can go again. Under the frame lock.
+    pub fn bring_back(&self, frames: &Slots<Frame>, no: FrameNo) {
+        let mut queues = self.queues.lock();
+        if Tag::of(frames.get(no.0)) == Tag::UNEVICTABLE {
+            queues.unevictable.remove(frames, no);
+            queues.policy.arrived(frames, no, Arrival::CanGo);
+        }
+    }
+
+    /// Takes a dying frame off whichever queue it is on.
+    pub fn forget(&self, frames: &Slots<Frame>, no: FrameNo) {
+        self.queues.lock().remove(frames, no);
+    }
+
+    /// How many frames the policy has, by what it thinks of them.
+    pub fn census(&self) -> Census {
+        self.queues.lock().policy.census()
+    }
+
+    /// How many frames cannot go as they are.
+    pub fn unevictable(&self) -> u32 {
+        self.queues.lock().unevictable.len()
+    }
+
+    /// All frames, for checks: those of the policy, and those that cannot go.
+    ///
+    /// # Panics
+    /// When a queue is not sound.
+    pub fn numbers(&self, frames: &Slots<Frame>) -> Vec<FrameNo> {
+        let queues = self.queues.lock();
+        let mut all = queues.policy.numbers(frames);
+        assert_eq!(
+            all.len(),
+            queues.policy.census().total() as usize,
+            "the census is wrong"
+        );
+        all.extend(queues.unevictable.numbers(frames));
+        all
+    }
+}
+
+#[cfg(all(loom, any(test, feature = "explored")))]
+pub(crate) mod races;
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
