@@ -1,6 +1,6 @@
 //! Spaces on real memory, one behaviour a test: content, sharing, eviction, pins, growth, errors.
 
-use memfold::{Delivery, Error, Memory, PAGE_SIZE, Space, SpaceSize};
+use memfold::{Delivery, Error, Memory, PAGE_SIZE, Replacement, Space, SpaceSize};
 
 const MIB: u64 = 1 << 20;
 
@@ -122,11 +122,21 @@ fn readers_share() {
     clean(&m);
 }
 
-/// Goal: spaces of four times the budget keep every byte inside it.
+/// Goal: spaces of four times the budget keep every byte inside it, whichever pages go first.
 #[test]
 fn budget_holds() {
+    Replacement::ALL
+        .iter()
+        .for_each(|&policy| budget_holds_with(policy));
+}
+
+fn budget_holds_with(policy: Replacement) {
     let limit = 4 * MIB;
-    let m = memory(limit);
+    let m = Memory::builder()
+        .budget_bytes(limit)
+        .replacement(policy)
+        .build()
+        .expect("userfaultfd works here");
     let all: Vec<Space> = (0..16)
         .map(|_| m.create(SpaceSize::fixed(MIB)).unwrap())
         .collect();
