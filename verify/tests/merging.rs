@@ -11,6 +11,7 @@ use memfold_sim::{Lasting, Moment, Plan, SimHost, SimStore};
 /// A manager, and `n` cold forks of one empty space that take part.
 fn siblings(n: usize, pages: u32) -> (Mm<SimHost, SimStore>, Vec<SpaceNo>) {
     let config = Config {
+        replacement: memfold_mm::Replacement::default(),
         limit_bytes: UNLIMITED,
         machine_bytes: 64 << 20,
         spaces: 64,

@@ -19,6 +19,7 @@ fn place(page: u32) -> Place {
 /// A parent that has lent its pages of 7, its child, and one page to which the parent could then store 8.
 fn family() -> (Mm<SimHost, SimStore>, [SpaceNo; 2]) {
     let config = Config {
+        replacement: memfold_mm::Replacement::default(),
         limit_bytes: 4 << 20,
         machine_bytes: 64 << 20,
         spaces: 8,
