@@ -72,7 +72,7 @@ pub fn full<S: Built>(mm: &Mm<SimHost, S>, oracle: &Oracle, store_base: u64) {
     for space in oracle.spaces() {
         bytes(mm, oracle, space);
     }
-    if let Err(violations) = mm.world() {
+    if let Err(violations) = memfold_mm::check(mm) {
         let all: Vec<String> = violations.iter().map(ToString::to_string).collect();
         panic!("the manager's invariants are broken:\n  {}", all.join("\n  "));
     }
@@ -84,7 +84,7 @@ pub fn full<S: Built>(mm: &Mm<SimHost, S>, oracle: &Oracle, store_base: u64) {
 /// # Panics
 /// When something does not hold.
 pub fn spaces<S: Built>(mm: &Mm<SimHost, S>, oracle: &Oracle) {
-    let digest = mm.digest();
+    let digest = memfold_mm::Digest::of(mm);
     for space in oracle.spaces() {
         let found = digest
             .spaces

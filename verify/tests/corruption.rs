@@ -100,7 +100,7 @@ impl Scene {
 
     fn intact(&self) {
         audit::quick(&self.mm, 0);
-        assert_eq!(self.mm.world(), Ok(()));
+        assert_eq!(memfold_mm::check(&self.mm), Ok(()));
     }
 }
 
@@ -177,9 +177,9 @@ fn a_rotten_page_is_lost_for_its_own_space() {
             scene.mm.evict(space, ALL).expect("it lives");
         }
         scene.intact();
-        let before = scene.mm.digest();
+        let before = memfold_mm::Digest::of(&scene.mm);
         // With each page a base may be put that it is no difference to, and itself as a base for others.
-        if nth >= 3 * before.held.stored_pages {
+        if nth >= 3 * before.totals.stored_pages {
             break;
         }
         let pages = scene

@@ -51,7 +51,7 @@ fn expect(mm: &Mm<SimHost, SimStore>, space: SpaceNo, page: u32, value: u8) {
 }
 
 fn held(mm: &Mm<SimHost, SimStore>) -> u64 {
-    assert_eq!(mm.world(), Ok(()));
+    assert_eq!(memfold_mm::check(mm), Ok(()));
     mm.host().memory().pages()
 }
 
@@ -130,7 +130,9 @@ fn a_page_that_goes_takes_all_its_forks_along() {
     spaces.iter().for_each(|&space| fill(&mm, space, 1, 9));
     let forks = [(); 2].map(|()| mm.fork(spaces[1]).expect("no limit"));
     forks.iter().for_each(|&fork| fill(&mm, fork, 2, 7));
-    let shared = mm.space_stats(spaces[1]).expect("it lives").shared;
+    let shared = memfold_mm::SpaceStats::of(&mm, spaces[1])
+        .expect("it lives")
+        .shared;
     assert_eq!(shared, 1, "its own forks share the page");
     assert_eq!(now(&mm).merged, 2, "the page of the forks, and theirs at page 2");
     forks
@@ -202,7 +204,7 @@ fn unmerged_is_unmerged() {
         len: 8,
     };
     assert_eq!(mm.unmerge(spaces[0], all), Ok(8));
-    let stats = mm.space_stats(spaces[0]).expect("it lives");
+    let stats = memfold_mm::SpaceStats::of(&mm, spaces[0]).expect("it lives");
     assert_eq!((stats.exclusive, stats.shared, stats.swapped), (8, 0, 0));
     for &space in &spaces {
         (0..8).for_each(|page| expect(&mm, space, page, 40 + page as u8));
@@ -224,7 +226,7 @@ fn pinned_pages_stay() {
     spaces[1..].iter().for_each(|&space| expect(&mm, space, 0, 3));
     mm.host().let_go(spaces[0], run);
     mm.unpin(spaces[0], run);
-    assert_eq!(mm.world(), Ok(()));
+    assert_eq!(memfold_mm::check(&mm), Ok(()));
 }
 
 /// Goal: a space that does not take part keeps its pages and lends none.
@@ -234,7 +236,7 @@ fn only_who_takes_part() {
     spaces.iter().for_each(|&space| fill(&mm, space, 0, 3));
     mm.set_merging(spaces[1], Merging::Off).expect("it lives");
     assert_eq!(now(&mm).merged, 2);
-    let stats = mm.space_stats(spaces[1]).expect("it lives");
+    let stats = memfold_mm::SpaceStats::of(&mm, spaces[1]).expect("it lives");
     assert_eq!((stats.exclusive, stats.merged), (1, 0));
     // What a space that does not take part shares with its forks is not compared either.
     let (mm, spaces) = siblings(2, 4);
@@ -242,7 +244,10 @@ fn only_who_takes_part() {
     spaces.iter().for_each(|&space| fill(&mm, space, 0, 3));
     let frozen = mm.freeze(spaces[1]).expect("no limit");
     assert_eq!(now(&mm).merged, 0);
-    assert_eq!(mm.space_stats(frozen).expect("it lives").shared, 1);
+    assert_eq!(
+        memfold_mm::SpaceStats::of(&mm, frozen).expect("it lives").shared,
+        1
+    );
 }
 
 /// Goal: pages of two domains, or of two families, are never one, not even in the store.
@@ -397,7 +402,7 @@ fn what_was_seen_may_be_gone() {
             }
         }
         while !mm.merge(100, Effort::Everything).round_over {}
-        assert_eq!(mm.world(), Ok(()));
+        assert_eq!(memfold_mm::check(&mm), Ok(()));
         for &space in &spaces[1..] {
             (0..32).for_each(|page| expect(&mm, space, page, 60));
         }
@@ -420,7 +425,7 @@ fn every_call_may_be_refused() {
         let step = now(&mm);
         let refused = mm.host().plan_counts().1;
         mm.host().set_plan(Plan::NONE);
-        assert_eq!(mm.world(), Ok(()));
+        assert_eq!(memfold_mm::check(&mm), Ok(()));
         for &space in &spaces {
             (0..6).for_each(|page| expect(&mm, space, page, page as u8));
         }
@@ -452,7 +457,7 @@ fn a_store_after_the_guess_is_kept() {
             mm.host().arm_race(Moment::LookedAt, raced, PageNo(1), 70, 77);
             let _ = mm.merge(1000, effort);
             let happened = mm.host().disarm_races() == 0;
-            assert_eq!(mm.world(), Ok(()));
+            assert_eq!(memfold_mm::check(&mm), Ok(()));
             for &space in &spaces {
                 let mut out = [0; PAGE_SIZE];
                 program::load(&mm, space, at(1), &mut out).expect("no limit");

@@ -37,7 +37,7 @@ fn family() -> (Mm<SimHost, SimStore>, [SpaceNo; 2]) {
         program::store(&mm, parent, place(page), &[7; PAGE_SIZE]).expect("room");
     }
     let child = mm.fork(parent).expect("room");
-    assert_eq!(mm.world(), Ok(()));
+    assert_eq!(memfold_mm::check(&mm), Ok(()));
     mm.host().lose_protection(parent, PageNo(LOST));
     program::store(&mm, parent, place(LOST), &[8]).expect("no fault");
     (mm, [parent, child])
@@ -66,7 +66,7 @@ fn reads(mm: &Mm<SimHost, SimStore>, reader: SpaceNo) {
 #[test]
 fn relatives_are_told() {
     let (mm, [parent, child]) = family();
-    let found = mm.world().unwrap_err();
+    let found = memfold_mm::check(&mm).unwrap_err();
     assert!(
         found
             .iter()
@@ -76,11 +76,11 @@ fn relatives_are_told() {
     reads(&mm, child);
     is_unprotected(program::store(&mm, child, place(LOST), &[1]).unwrap_err(), child);
     is_unprotected(mm.take_failure(child).expect("it was refused"), child);
-    assert_eq!(mm.audit(), 1);
+    assert_eq!(memfold_mm::audit(&mm), 1);
     for space in [parent, child] {
         is_unprotected(mm.take_failure(space).expect("all who map it"), space);
     }
-    assert_eq!(mm.world(), Ok(()));
+    assert_eq!(memfold_mm::check(&mm), Ok(()));
 }
 
 #[test]

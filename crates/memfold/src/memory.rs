@@ -143,7 +143,7 @@ impl Inner {
     pub fn watch(&self) {
         let mm = self.mm.enter();
         if mm.host().watch_ksm() {
-            mm.audit();
+            memfold_mm::audit(&mm);
         }
     }
 
@@ -151,7 +151,7 @@ impl Inner {
     pub fn opened(&self) {
         let mm = self.mm.enter();
         if mm.host().suspects_ksm() {
-            mm.audit();
+            memfold_mm::audit(&mm);
         }
         self.done(&mm);
     }
@@ -353,7 +353,10 @@ impl Memory {
     /// their size. Nothing in a child of `fork(2)`.
     #[must_use]
     pub fn sharing(&self, domain: Option<Domain>) -> Sharing {
-        self.0.mm().map(|mm| mm.sharing(domain)).unwrap_or_default()
+        self.0
+            .mm()
+            .map(|mm| memfold_mm::Sharing::of(&mm, domain))
+            .unwrap_or_default()
     }
 
     /// Checks every invariant of the manager by a full scan; call it when no thread uses any space. The
@@ -366,7 +369,7 @@ impl Memory {
         let mm = self.0.mm().map_err(|forked| vec![forked.to_string()])?;
         let _resting = self.0.reclaimer.get().map(Reclaimer::pause);
         let _merged = self.0.merger.get().map(Merger::pause);
-        let found = mm.world();
+        let found = memfold_mm::check(&mm);
         // What was lost is a failure of the spaces, besides.
         self.0.watch();
         found.map_err(|all| all.iter().map(ToString::to_string).collect())

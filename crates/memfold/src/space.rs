@@ -270,7 +270,7 @@ impl Space {
         let Ok(mm) = self.inner.mm() else {
             return SpaceStats::default();
         };
-        mm.space_stats(self.no).expect("the space lives")
+        memfold_mm::SpaceStats::of(&mm, self.no).expect("the space lives")
     }
 
     /// The first fault of this space that could not be resolved since this was last asked: what the program inside

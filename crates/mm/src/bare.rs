@@ -358,5 +358,5 @@ pub(crate) fn value(mm: &World, space: SpaceNo, page: u32) -> u8 {
 
 /// The invariants hold.
 pub(crate) fn sound(mm: &World) {
-    assert_eq!(mm.world(), Ok(()));
+    assert_eq!(crate::check(mm), Ok(()));
 }

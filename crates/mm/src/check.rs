@@ -1,11 +1,14 @@
-//! `world()`: every invariant that spans rooms, by name, found out by a full scan of all tables.
+//! [`check`]: every invariant that spans rooms, by name, found out by a full scan of all tables.
 //!
 //! Call it when nothing else runs: at the end of a test, between two steps of a simulation, from a
-//! debugger. `check/held.rs` counts what is held, `check/exposed.rs` asks the machine about protection. It takes no lock for long and changes nothing. The scan is naive on purpose: it is the oracle that the
-//! reverse map, the counts and the budget are held to.
+//! debugger. `check/leaks.rs` counts what is given out, `check/exposed.rs` asks the machine about
+//! protection. It takes no lock for long and changes nothing. The scan is naive on purpose: it is
+//! the oracle that the reverse map, the counts and the budget are held to.
 
 mod exposed;
-mod held;
+mod leaks;
+
+pub use exposed::audit;
 
 use crate::addr::{FrameNo, SpaceNo};
 use crate::frame::{Locked, Owner, Residence};
@@ -56,60 +59,75 @@ impl Report {
     }
 }
 
-impl<H: Host, S: Store> Mm<H, S> {
-    /// Checks everything; nothing else may run meanwhile.
-    ///
-    /// # Errors
-    /// All violations that were found.
-    pub fn world(&self) -> Result<(), Vec<Violation>> {
-        let mut scan = Scan::default();
-        let mut report = Report(Vec::new());
-        for no in self.spaces.numbers().map(SpaceNo) {
-            let Ok(st) = self.lock_space(no) else { continue };
+/// Checks every invariant of the manager; nothing else may run meanwhile. In time proportional to
+/// all that it holds.
+///
+/// # Errors
+/// All violations that were found.
+pub fn check<H: Host, S: Store>(mm: &Mm<H, S>) -> Result<(), Vec<Violation>> {
+    let mut check = Check {
+        mm,
+        scan: Scan::default(),
+        report: Report(Vec::new()),
+    };
+    check.scan_spaces();
+    check.check_tables();
+    check.check_frames();
+    check.check_swap();
+    check.check_lists();
+    check.check_budget();
+    check.check_spaces();
+    check.check_domains();
+    check.check_numbers();
+    check.check_homes();
+    check.check_standby();
+    check.check_exposed();
+    check.check_tables_charge();
+    let found = check.report.0;
+    if found.is_empty() { Ok(()) } else { Err(found) }
+}
+
+/// One check of everything: what the scan found, and what does not hold.
+struct Check<'m, H, S> {
+    mm: &'m Mm<H, S>,
+    scan: Scan,
+    report: Report,
+}
+
+impl<H: Host, S: Store> Check<'_, H, S> {
+    fn scan_spaces(&mut self) {
+        let mm = self.mm;
+        for no in mm.spaces.numbers().map(SpaceNo) {
+            let Ok(st) = mm.lock_space(no) else { continue };
             if let Some(root) = st.root {
-                scan.parents.entry(root).or_default().insert((true, no.0));
-                self.scan_table(no, root, &mut scan);
+                self.scan.parents.entry(root).or_default().insert((true, no.0));
+                self.scan_table(no, root);
             }
-        }
-        self.check_tables(&scan, &mut report);
-        self.check_frames(&scan, &mut report);
-        self.check_swap(&scan, &mut report);
-        self.check_lists(&scan, &mut report);
-        self.check_budget(&scan, &mut report);
-        self.check_spaces(&scan, &mut report);
-        self.check_domains(&scan, &mut report);
-        self.check_numbers(&scan, &mut report);
-        self.check_homes(&scan, &mut report);
-        self.check_standby(&mut report);
-        self.check_exposed(scan.mappers.keys(), &mut report);
-        self.check_tables_charge(&mut report);
-        if report.0.is_empty() {
-            Ok(())
-        } else {
-            Err(report.0)
         }
     }
 
-    fn scan_table(&self, space: SpaceNo, no: TableNo, scan: &mut Scan) {
-        let table = self.table(no);
+    fn scan_table(&mut self, space: SpaceNo, no: TableNo) {
+        let table = self.mm.table(no);
+        let scan = &mut self.scan;
         if table.level() == 0 {
             let first = scan.reach.entry(no).or_default().insert(space) && scan.reach[&no].len() == 1;
             if first {
-                self.scan_leaf(no, scan);
+                self.scan_leaf(no);
             }
             return;
         }
         for slot in 0..FAN as u8 {
             if let Entry::Table(child) = table.slot(slot).entry.load() {
-                scan.parents.entry(child).or_default().insert((false, no.0));
-                self.scan_table(space, child, scan);
+                self.scan.parents.entry(child).or_default().insert((false, no.0));
+                self.scan_table(space, child);
             }
         }
     }
 
-    fn scan_leaf(&self, leaf: TableNo, scan: &mut Scan) {
+    fn scan_leaf(&mut self, leaf: TableNo) {
+        let Self { mm, scan, .. } = self;
         for slot in 0..FAN as u8 {
-            match self.table(leaf).slot(slot).entry.load() {
+            match mm.table(leaf).slot(slot).entry.load() {
                 Entry::Frame(frame) => {
                     scan.mappers
                         .entry(frame)
@@ -123,16 +141,17 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
     }
 
-    fn check_tables(&self, scan: &Scan, report: &mut Report) {
+    fn check_tables(&mut self) {
+        let Self { mm, scan, report } = self;
         for (&no, parents) in &scan.parents {
-            let refs = self.table(no).refs();
+            let refs = mm.table(no).refs();
             report.demand(refs as usize == parents.len(), "table refs = parents", || {
                 format!("table {no:?} counts {refs}, the scan found {parents:?}")
             });
         }
         for (&leaf, reached) in &scan.reach {
             let mut walked = BTreeSet::new();
-            self.spaces_of(leaf, &mut |space| {
+            mm.spaces_of(leaf, &mut |space| {
                 walked.insert(space);
                 true
             });
@@ -142,9 +161,10 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
     }
 
-    fn check_frames(&self, scan: &Scan, report: &mut Report) {
+    fn check_frames(&mut self) {
+        let Self { mm, scan, report } = self;
         for (&no, found) in &scan.mappers {
-            let locked = self.lock_frame(no);
+            let locked = mm.lock_frame(no);
             let counts = locked.frame.count.load();
             report.demand(counts.maps as usize == found.len(), "maps = entries", || {
                 format!("frame {no} counts {counts:?}, the scan found {found:?}")
@@ -154,11 +174,11 @@ impl<H: Host, S: Store> Mm<H, S> {
                 "refs = maps + pins",
                 || format!("frame {no}: {counts:?}"),
             );
-            let chained: BTreeSet<LeafSlot> = self.mappers(&locked).collect();
+            let chained: BTreeSet<LeafSlot> = mm.mappers(&locked).collect();
             report.demand(chained == *found, "the reverse map is exact", || {
                 format!("frame {no}: chain says {chained:?}, the scan found {found:?}")
             });
-            let pages: BTreeSet<_> = found.iter().map(|&at| self.page_of(at)).collect();
+            let pages: BTreeSet<_> = found.iter().map(|&at| mm.page_of(at)).collect();
             report.demand(
                 pages.len() == 1,
                 "all mappers of a frame stand for one page",
@@ -173,9 +193,9 @@ impl<H: Host, S: Store> Mm<H, S> {
                     || format!("frame {no}: {found:?} reached by {reach} spaces"),
                 );
             }
-            self.check_residence(&locked, found, scan, report);
+            check_residence(mm, &locked, found, scan, report);
             if let Some(slot) = locked.cached {
-                let names = self.swap.look(slot).and_then(|s| s.frame);
+                let names = mm.swap.look(slot).and_then(|s| s.frame);
                 report.demand(names == Some(no), "frame and slot name each other", || {
                     format!("frame {no} caches slot {slot:?}, which names {names:?}")
                 });
@@ -183,52 +203,16 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
     }
 
-    fn check_residence(
-        &self,
-        locked: &Locked<'_>,
-        found: &BTreeSet<LeafSlot>,
-        scan: &Scan,
-        report: &mut Report,
-    ) {
-        let no = locked.no;
-        let shared = matches!(locked.frame.word.load().owner, Owner::Shared(_));
-        match locked.residence {
-            Residence::Private(space) => {
-                let reached = found.iter().any(|at| scan.reach[&at.leaf].contains(&space));
-                report.demand(reached, "a private page's space maps it", || {
-                    format!("frame {no} lies in space {space}, which does not map it")
-                });
-            }
-            Residence::Home(home) => {
-                let page = self.page_of(*found.first().expect("a frame in the scan has a mapper"));
-                let there = self.homes.occupant(home, page);
-                report.demand(there == Some(no), "a frame stands at its place", || {
-                    format!("frame {no} at page {page}: the home says {there:?}")
-                });
-                report.demand(shared, "a pool frame is shared", || {
-                    format!("frame {no} has one owner")
-                });
-            }
-            Residence::Loose(_) => {
-                report.demand(shared, "a pool frame is shared", || {
-                    format!("frame {no} has one owner")
-                });
-            }
-            Residence::Nowhere => {
-                report.demand(false, "a mapped frame has bytes", || format!("frame {no}"));
-            }
-        }
-    }
-
-    fn check_swap(&self, scan: &Scan, report: &mut Report) {
-        let in_use: BTreeMap<SwapRef, _> = self.swap.in_use().into_iter().collect();
+    fn check_swap(&mut self) {
+        let Self { mm, scan, report } = self;
+        let in_use: BTreeMap<SwapRef, _> = mm.swap.in_use().into_iter().collect();
         for (slot, says) in &in_use {
             let found = scan.swapped.get(slot).copied().unwrap_or(0);
             report.demand(says.count == found, "slot count = entries", || {
                 format!("slot {slot:?} counts {}, the scan found {found}", says.count)
             });
             if let Some(frame) = says.frame {
-                let back = self.lock_frame(frame).cached;
+                let back = mm.lock_frame(frame).cached;
                 report.demand(back == Some(*slot), "slot and frame name each other", || {
                     format!("slot {slot:?} names frame {frame}, which caches {back:?}")
                 });
@@ -241,9 +225,10 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
     }
 
-    fn check_lists(&self, scan: &Scan, report: &mut Report) {
+    fn check_lists(&mut self) {
+        let Self { mm, scan, report } = self;
         let mut listed = BTreeSet::new();
-        for no in self.replacer.numbers(&self.frames) {
+        for no in mm.replacer.numbers(&mm.frames) {
             report.demand(listed.insert(no), "a frame is on one list", || {
                 format!("frame {no}")
             });
@@ -256,15 +241,16 @@ impl<H: Host, S: Store> Mm<H, S> {
         });
     }
 
-    fn check_budget(&self, scan: &Scan, report: &mut Report) {
+    fn check_budget(&mut self) {
+        let Self { mm, scan, report } = self;
         let (mut private, mut pool) = (0, 0);
         for &no in scan.mappers.keys() {
-            match self.lock_frame(no).residence {
+            match mm.lock_frame(no).residence {
                 Residence::Private(_) => private += PAGE,
                 _ => pool += PAGE,
             }
         }
-        let usage = self.budget.usage();
+        let usage = mm.budget.usage();
         report.demand(
             usage.private == private,
             "charged private = private pages",
@@ -274,7 +260,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             format!("charged {}, found {pool}", usage.pool)
         });
         let mut sum = usage.private + usage.pool + usage.stored + usage.tables;
-        if self.budget.counts_page_tables() {
+        if mm.budget.counts_page_tables() {
             sum += usage.page_tables;
         }
         report.demand(sum == usage.total, "total = sum of the classes", || {
@@ -285,31 +271,32 @@ impl<H: Host, S: Store> Mm<H, S> {
         });
     }
 
-    fn check_spaces(&self, scan: &Scan, report: &mut Report) {
+    fn check_spaces(&mut self) {
+        let Self { mm, scan, report } = self;
         let mut lenders: BTreeMap<SpaceNo, u32> = BTreeMap::new();
         for &frame in scan.mappers.keys() {
-            let locked = self.lock_frame(frame);
+            let locked = mm.lock_frame(frame);
             let shared = matches!(locked.frame.word.load().owner, Owner::Shared(_));
             if let (Residence::Private(space), true) = (locked.residence, shared) {
                 *lenders.entry(space).or_default() += 1;
             }
         }
-        for no in self.spaces.numbers().map(SpaceNo) {
-            let Ok(st) = self.lock_space(no) else { continue };
-            let lent = self.spaces.get(no.0).lent();
+        for no in mm.spaces.numbers().map(SpaceNo) {
+            let Ok(st) = mm.lock_space(no) else { continue };
+            let lent = mm.spaces.get(no.0).lent();
             let found = lenders.get(&no).copied().unwrap_or(0);
             report.demand(lent == found, "lent = shared frames in this window", || {
                 format!("space {no} counts {lent}, the scan found {found}")
             });
-            let slot = self.spaces.get(no.0);
+            let slot = mm.spaces.get(no.0);
             let (state, says) = ((st.home, st.domain), (slot.home(), slot.domain()));
             report.demand(state == says, "a space's home and domain are one thing", || {
                 format!("space {no}: {state:?} under its lock, {says:?} without")
             });
             for (&page, &times) in &st.pins {
-                let (pins, own) = match self.lookup(&st, page).entry {
+                let (pins, own) = match mm.lookup(&st, page).entry {
                     Entry::Frame(frame) => {
-                        let frame = self.frame(frame);
+                        let frame = mm.frame(frame);
                         let own = matches!(frame.word.load().owner, Owner::Exclusive(_));
                         (frame.count.load().pins, own)
                     }
@@ -322,6 +309,44 @@ impl<H: Host, S: Store> Mm<H, S> {
                     format!("page {page} of space {no}")
                 });
             }
+        }
+    }
+}
+
+/// Where a mapped frame is.
+fn check_residence<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    locked: &Locked<'_>,
+    found: &BTreeSet<LeafSlot>,
+    scan: &Scan,
+    report: &mut Report,
+) {
+    let no = locked.no;
+    let shared = matches!(locked.frame.word.load().owner, Owner::Shared(_));
+    match locked.residence {
+        Residence::Private(space) => {
+            let reached = found.iter().any(|at| scan.reach[&at.leaf].contains(&space));
+            report.demand(reached, "a private page's space maps it", || {
+                format!("frame {no} lies in space {space}, which does not map it")
+            });
+        }
+        Residence::Home(home) => {
+            let page = mm.page_of(*found.first().expect("a frame in the scan has a mapper"));
+            let there = mm.homes.occupant(home, page);
+            report.demand(there == Some(no), "a frame stands at its place", || {
+                format!("frame {no} at page {page}: the home says {there:?}")
+            });
+            report.demand(shared, "a pool frame is shared", || {
+                format!("frame {no} has one owner")
+            });
+        }
+        Residence::Loose(_) => {
+            report.demand(shared, "a pool frame is shared", || {
+                format!("frame {no} has one owner")
+            });
+        }
+        Residence::Nowhere => {
+            report.demand(false, "a mapped frame has bytes", || format!("frame {no}"));
         }
     }
 }

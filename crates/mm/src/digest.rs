@@ -1,10 +1,12 @@
 //! The digest: what a failed operation must leave as it was.
 //!
-//! Two halves. *What programs can tell*: which spaces there are, their lengths and settings, their pins, which pages were
-//! written, which pages are one and whose they are (the bytes themselves are for the caller to compare). That half also holds when
-//! reclaim ran in between, but for pages that are in the store since. *What is held*: numbers and bytes. Where the bytes of a page are (window, pool), what is protected, shown or
-//! listed where is no part of it: the host's pages and the lists are caches, and so is a frame whose bytes the store has too.
-//! Nor are arrays that grew: they keep what they were given. Call it when nothing else runs.
+//! Two halves. *What programs can tell*: which spaces there are, their lengths and settings, their
+//! pins, which pages were written, which pages are one and whose they are (the bytes themselves are
+//! for the caller to compare). That half also holds when reclaim ran in between, but for pages that
+//! are in the store since. *What is held*: numbers and bytes. Where the bytes of a page are
+//! (window, pool), what is protected, shown or listed where is no part of it: the host's pages and
+//! the lists are caches, and so is a frame whose bytes the store has too. Nor are arrays that grew:
+//! they keep what they were given. Call it when nothing else runs.
 
 use crate::addr::{PageNo, SpaceNo};
 use crate::frame::Owner;
@@ -44,18 +46,20 @@ pub struct PageDigest {
 /// Whose a page is: whether a store may go through to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ownership {
-    /// Its space's own, in its space's window: stores go through, or do so after a fault that copies nothing.
+    /// Its space's own, in its space's window: stores go through, or do so after a fault that
+    /// copies nothing.
     Exclusive,
-    /// Others may see it, or could until now: a store is a fault, and copies unless nobody else is left.
+    /// Others may see it, or could until now: a store is a fault, and copies unless nobody else is
+    /// left.
     Shared,
     /// The store has the bytes, and memory at most a copy that is never stored to.
     Stored,
 }
 
-/// What is held.
+/// What is held, by kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Held {
+pub struct Totals {
     /// Frames whose bytes are nowhere else.
     pub frames: u64,
     /// Tables.
@@ -77,8 +81,8 @@ pub struct Held {
 pub struct Digest {
     /// The spaces that live, by number.
     pub spaces: BTreeMap<u32, SpaceDigest>,
-    /// What is held for them.
-    pub held: Held,
+    /// What is held for them, added up.
+    pub totals: Totals,
 }
 
 /// What makes two pages one.
@@ -88,18 +92,18 @@ enum Content {
     Slot(SwapRef),
 }
 
-impl<H: Host, S: Store> Mm<H, S> {
+impl Digest {
     /// Takes the digest. In time proportional to all spaces.
     #[must_use]
-    pub fn digest(&self) -> Digest {
+    pub fn of<H: Host, S: Store>(mm: &Mm<H, S>) -> Self {
         let mut known: BTreeMap<Content, u32> = BTreeMap::new();
         let mut spaces = BTreeMap::new();
-        for no in self.spaces.numbers().map(SpaceNo) {
-            let Ok(st) = self.lock_space(no) else { continue };
+        for no in mm.spaces.numbers().map(SpaceNo) {
+            let Ok(st) = mm.lock_space(no) else { continue };
             let mut pages = vec![None; st.len as usize];
-            let walked: Result<(), Stop> = self.each_page(&st, |page, _, entry| {
+            let walked: Result<(), Stop> = mm.each_page(&st, |page, _, entry| {
                 let next = known.len() as u32;
-                pages[page.0 as usize] = self.content(entry).map(|(content, ownership)| PageDigest {
+                pages[page.0 as usize] = content(mm, entry).map(|(content, ownership)| PageDigest {
                     content: *known.entry(content).or_insert(next),
                     ownership,
                 });
@@ -110,48 +114,48 @@ impl<H: Host, S: Store> Mm<H, S> {
                 len: st.len,
                 reserve: st.reserve,
                 domain: st.domain,
-                merging: self.spaces.get(no.0).merging(),
+                merging: mm.spaces.get(no.0).merging(),
                 pins: st.pins.iter().map(|(&page, &times)| (page, times)).collect(),
                 pages,
             };
             spaces.insert(no.0, digest);
         }
-        let held = self.held();
-        Digest { spaces, held }
+        let totals = totals(mm);
+        Self { spaces, totals }
     }
+}
 
-    fn content(&self, entry: Entry) -> Option<(Content, Ownership)> {
-        match entry {
-            Entry::Absent | Entry::Table(_) => None,
-            Entry::Swapped(slot) => Some((Content::Slot(slot), Ownership::Stored)),
-            Entry::Frame(no) => {
-                let locked = self.lock_frame(no);
-                // Some sharers may name the frame, others still the slot that it caches.
-                if let Some(slot) = locked.cached {
-                    return Some((Content::Slot(slot), Ownership::Stored));
-                }
-                let ownership = match locked.frame.word.load().owner {
-                    Owner::Exclusive(_) => Ownership::Exclusive,
-                    Owner::Shared(_) | Owner::Nobody => Ownership::Shared,
-                };
-                Some((Content::Frame(no.0), ownership))
+fn content<H: Host, S: Store>(mm: &Mm<H, S>, entry: Entry) -> Option<(Content, Ownership)> {
+    match entry {
+        Entry::Absent | Entry::Table(_) => None,
+        Entry::Swapped(slot) => Some((Content::Slot(slot), Ownership::Stored)),
+        Entry::Frame(no) => {
+            let locked = mm.lock_frame(no);
+            // Some sharers may name the frame, others still the slot that it caches.
+            if let Some(slot) = locked.cached {
+                return Some((Content::Slot(slot), Ownership::Stored));
             }
+            let ownership = match locked.frame.word.load().owner {
+                Owner::Exclusive(_) => Ownership::Exclusive,
+                Owner::Shared(_) | Owner::Nobody => Ownership::Shared,
+            };
+            Some((Content::Frame(no.0), ownership))
         }
     }
+}
 
-    fn held(&self) -> Held {
-        let usage = self.usage();
-        let slots = self.swap.in_use();
-        let cached = slots.iter().filter(|(_, says)| says.frame.is_some()).count() as u64;
-        Held {
-            frames: u64::from(self.frames.used()) - cached,
-            tables: self.tables.used(),
-            slots: self.swap.used(),
-            homes: self.homes.used(),
-            stored_pages: self.store.stats().pages,
-            stored_bytes: usage.stored,
-            page_bytes: usage.private + usage.pool - cached * PAGE,
-        }
+fn totals<H: Host, S: Store>(mm: &Mm<H, S>) -> Totals {
+    let usage = mm.usage();
+    let slots = mm.swap.in_use();
+    let cached = slots.iter().filter(|(_, says)| says.frame.is_some()).count() as u64;
+    Totals {
+        frames: u64::from(mm.frames.used()) - cached,
+        tables: mm.tables.used(),
+        slots: mm.swap.used(),
+        homes: mm.homes.used(),
+        stored_pages: mm.store.stats().pages,
+        stored_bytes: usage.stored,
+        page_bytes: usage.private + usage.pool - cached * PAGE,
     }
 }
 

@@ -36,7 +36,7 @@ impl Before {
     #[must_use]
     pub fn of<S: Built>(mm: &Mm<SimHost, S>) -> Self {
         Self {
-            digest: mm.digest(),
+            digest: memfold_mm::Digest::of(mm),
             reclaims: mm.stats().direct_reclaims,
         }
     }
@@ -47,7 +47,7 @@ impl Before {
 /// # Panics
 /// When something is not.
 pub fn unchanged<S: Built>(mm: &Mm<SimHost, S>, oracle: &Oracle, before: &Before, may: May) {
-    let now = mm.digest();
+    let now = memfold_mm::Digest::of(mm);
     let then = &before.digest;
     for no in now.spaces.keys() {
         assert!(then.spaces.contains_key(no), "a failed operation left space {no}");
@@ -67,7 +67,7 @@ pub fn unchanged<S: Built>(mm: &Mm<SimHost, S>, oracle: &Oracle, before: &Before
     }
     let none_waited = then.spaces.len() == told_then.len();
     if !matches!(may, May::Own(..)) && !reclaimed && none_waited {
-        assert_eq!(now.held, then.held, "a failed operation changed what is held");
+        assert_eq!(now.totals, then.totals, "a failed operation changed what is held");
     }
 }
 

@@ -95,7 +95,7 @@ impl<S: Built> World<S> {
     fn everything(&self) -> Everything {
         let host = self.mm.host();
         Everything {
-            digest: self.mm.digest(),
+            digest: memfold_mm::Digest::of(&self.mm),
             usage: self.mm.usage(),
             stats: self.mm.stats(),
             stored_pages: self.mm.store_stats().pages,

@@ -76,7 +76,7 @@ fn explore_within<const N: usize, C: Copy + Send + 'static>(
 }
 
 fn world(mm: &Manager) {
-    if let Err(violations) = mm.world() {
+    if let Err(violations) = memfold_mm::check(&mm) {
         panic!(
             "{}",
             violations

@@ -111,7 +111,7 @@ pub fn refused(host: &str, seed: u64) {
         let op = next(&mut rng);
         let (call, errno) = CALLS[rng.below(CALLS.len() as u32) as usize];
         let times = [1, 1, 1, 4][rng.below(4) as usize];
-        let before = side.mm.digest();
+        let before = memfold_mm::Digest::of(&side.mm);
         let reclaims = side.mm.stats().direct_reclaims;
         assert!(arm(call, u64::from(rng.below(3)), times, errno));
         let outcome = side.apply(op);
@@ -119,9 +119,9 @@ pub fn refused(host: &str, seed: u64) {
         println!("| seed {seed} step {n}: {op:?} {call:?} {errno} = {outcome:?}");
         if outcome.is_err() && single(op) && side.mm.stats().direct_reclaims == reclaims {
             let lends = matches!(op, Op::Fork { .. } | Op::Freeze { .. });
-            unchanged(before, &side.mm.digest(), lends);
+            unchanged(before, &memfold_mm::Digest::of(&side.mm), lends);
         }
-        assert_eq!(side.mm.world(), Ok(()));
+        assert_eq!(memfold_mm::check(&side.mm), Ok(()));
         side.look();
     }
     side.end();
@@ -378,12 +378,12 @@ impl<H: Machine, S: Store + 'static> Side<H, S> {
                 assert!(page == *expected, "page {n} of space {no}");
             }
         }
-        assert_eq!(self.mm.world(), Ok(()));
+        assert_eq!(memfold_mm::check(&self.mm), Ok(()));
     }
 
     /// What the system is after a step: its digest, its charges, its counters.
     fn result(&self) -> String {
-        let digest = self.mm.digest();
+        let digest = memfold_mm::Digest::of(&self.mm);
         let pages: BTreeMap<u32, String> = digest
             .spaces
             .iter()
@@ -397,7 +397,7 @@ impl<H: Machine, S: Store + 'static> Side<H, S> {
             });
         format!(
             "{hash:016x} {:?} {:?} {:?}",
-            digest.held,
+            digest.totals,
             Usage {
                 page_tables: 0,
                 ..self.mm.usage()
@@ -421,7 +421,7 @@ impl<H: Machine, S: Store + 'static> Side<H, S> {
             self.drop_nth(last)
                 .expect("the youngest shares with nobody who stays");
         }
-        assert_eq!(self.mm.world(), Ok(()));
+        assert_eq!(memfold_mm::check(&self.mm), Ok(()));
         let usage = self.mm.usage();
         assert_eq!(
             (usage.private, usage.pool, usage.stored),

@@ -5,7 +5,7 @@ use super::*;
 use crate::bare::{World, read, run, space, world, write};
 
 fn pages(mm: &World, no: SpaceNo) -> Vec<(usize, u32)> {
-    let digest = mm.digest();
+    let digest = crate::Digest::of(mm);
     let pages = digest.spaces[&no.0].pages.iter().enumerate();
     pages
         .filter_map(|(n, page)| Some((n, (*page)?.content)))
@@ -23,11 +23,11 @@ fn what_forks_share_has_one_number() {
     assert_eq!(alone, [(3, 0), (4, 1), (20, 2)]);
     let b = mm.fork(a).expect("room");
     assert_eq!((pages(&mm, a), pages(&mm, b)), (alone.clone(), alone.clone()));
-    let before = mm.digest();
+    let before = crate::Digest::of(&mm);
     // Promoted, brought in for both, and named by one of them only: all of this is cache.
     read(&mm, b, 3);
     read(&mm, b, 20);
-    assert_eq!(mm.digest(), before);
+    assert_eq!(crate::Digest::of(&mm), before);
     write(&mm, b, 4..5, 2);
     assert_eq!(
         (pages(&mm, a), pages(&mm, b)),
@@ -37,7 +37,7 @@ fn what_forks_share_has_one_number() {
 
 /// Whose the pages are, in page order.
 fn owners(mm: &World, no: SpaceNo) -> Vec<Ownership> {
-    let digest = mm.digest();
+    let digest = crate::Digest::of(mm);
     let pages = digest.spaces[&no.0].pages.iter().flatten();
     pages.map(|page| page.ownership).collect()
 }
@@ -50,7 +50,7 @@ fn whose_a_page_is_is_seen() {
     write(&mm, a, 3..6, 1);
     mm.evict(a, run(5, 1)).expect("it lives");
     assert_eq!(owners(&mm, a), [Exclusive, Exclusive, Stored]);
-    let before = mm.digest();
+    let before = crate::Digest::of(&mm);
     let b = mm.fork(a).expect("room");
     assert_eq!(owners(&mm, a), [Shared, Shared, Stored]);
     assert_eq!(owners(&mm, b), [Shared, Shared, Stored]);
@@ -59,10 +59,11 @@ fn whose_a_page_is_is_seen() {
     read(&mm, b, 5);
     assert_eq!(owners(&mm, a), [Shared, Shared, Stored]);
     assert_eq!(owners(&mm, b), [Exclusive, Shared, Stored]);
-    // Nobody else is left, and nobody has noticed: one digest from before the fork differs by that alone.
+    // Nobody else is left, and nobody has noticed: one digest from before the fork differs by that
+    // alone.
     mm.drop_space(b).expect("room");
     assert_eq!(owners(&mm, a), [Shared, Shared, Stored]);
-    assert_ne!(mm.digest().spaces, before.spaces);
+    assert_ne!(crate::Digest::of(&mm).spaces, before.spaces);
     write(&mm, a, 4..5, 1);
     assert_eq!(owners(&mm, a), [Shared, Exclusive, Stored]);
 }
@@ -72,7 +73,7 @@ fn settings_are_seen() {
     let mm = world();
     let size = crate::Size { len: 8, reserve: 40 };
     let a = mm.create(size, Domain(3)).expect("room");
-    let of = |mm: &World| mm.digest().spaces[&a.0].clone();
+    let of = |mm: &World| crate::Digest::of(mm).spaces[&a.0].clone();
     let fresh = of(&mm);
     let expected = SpaceDigest {
         len: 8,
@@ -93,7 +94,7 @@ fn settings_are_seen() {
     mm.unpin(a, run(2, 1));
     assert_eq!(of(&mm).pins, [(PageNo(2), 1)]);
     mm.drop_space(a).expect("nobody shares");
-    assert!(mm.digest().spaces.is_empty());
+    assert!(crate::Digest::of(&mm).spaces.is_empty());
 }
 
 #[test]
@@ -104,8 +105,8 @@ fn what_is_held_is_counted_once() {
     write(&mm, a, 20..23, 1);
     mm.evict(a, run(20, 2)).expect("it lives");
     let b = mm.fork(a).expect("room");
-    let held = mm.digest().held;
-    let expected = Held {
+    let held = crate::Digest::of(&mm).totals;
+    let expected = Totals {
         frames: 3,
         tables: 3,
         slots: 2,
@@ -117,21 +118,21 @@ fn what_is_held_is_counted_once() {
     assert_eq!(held, expected);
     // The store has these bytes too: the frame is a cache.
     read(&mm, b, 20);
-    assert_eq!((mm.digest().held, mm.usage().pool), (held, PAGE));
+    assert_eq!((crate::Digest::of(&mm).totals, mm.usage().pool), (held, PAGE));
     assert!(
         mm.budget
             .charge(crate::budget::Class::Stored, 9, crate::budget::Need::Normal)
     );
     assert_eq!(
-        mm.digest().held,
-        Held {
+        crate::Digest::of(&mm).totals,
+        Totals {
             stored_bytes: 9,
             ..held
         }
     );
     mm.drop_space(a).expect("room");
     mm.drop_space(b).expect("room");
-    let nothing = Held {
+    let nothing = Totals {
         frames: 0,
         tables: 0,
         slots: 0,
@@ -140,5 +141,5 @@ fn what_is_held_is_counted_once() {
         stored_bytes: 9,
         page_bytes: 0,
     };
-    assert_eq!(mm.digest().held, nothing);
+    assert_eq!(crate::Digest::of(&mm).totals, nothing);
 }

@@ -129,9 +129,9 @@ fn pinned_pages_are_copied() {
         [&Call::Protect(a, run(0, 2)), &Call::Protect(a, run(4, 2))]
     );
     assert_eq!(resident(&mm, b), [0, 1, 2, 3, 4, 5, 20]);
-    let stats = mm.space_stats(a).expect("it lives");
+    let stats = crate::SpaceStats::of(&mm, a).expect("it lives");
     assert_eq!((stats.exclusive, stats.shared, stats.pinned), (3, 4, 3));
-    let stats = mm.space_stats(b).expect("it lives");
+    let stats = crate::SpaceStats::of(&mm, b).expect("it lives");
     assert_eq!((stats.exclusive, stats.shared, stats.pinned), (3, 4, 0));
     mm.host.poke(a, 2, 7);
     assert_eq!([2, 3, 20].map(|page| value(&mm, b, page)), [1, 1, 9]);

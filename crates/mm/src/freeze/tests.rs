@@ -114,7 +114,7 @@ fn pinned_pages_do_not_settle() {
     write(&mm, a, 2..3, 5);
     mm.pin(a, run(2, 1)).expect("room");
     let copy = mm.freeze(a).expect("room");
-    let stats = mm.space_stats(a).expect("it lives");
+    let stats = crate::SpaceStats::of(&mm, a).expect("it lives");
     assert_eq!((stats.exclusive, stats.shared, stats.lent), (1, 1, 0));
     assert_eq!((value(&mm, copy, 0), value(&mm, copy, 2)), (5, 5));
     sound(&mm);

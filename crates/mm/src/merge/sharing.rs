@@ -25,22 +25,20 @@ impl Sharing {
     pub fn saved_pages(&self) -> u64 {
         self.pages - self.frames
     }
-}
 
-impl<H: Host, S: Store> Mm<H, S> {
     /// What the spaces of this domain (or all spaces) share. Takes time in proportion to their
     /// size.
     #[must_use]
-    pub fn sharing(&self, domain: Option<Domain>) -> Sharing {
+    pub fn of<H: Host, S: Store>(mm: &Mm<H, S>, domain: Option<Domain>) -> Self {
         let mut frames: Vec<u32> = Vec::new();
-        let mut sharing = Sharing::default();
-        for no in self.spaces.numbers().map(SpaceNo) {
-            let Ok(st) = self.lock_space(no) else { continue };
+        let mut sharing = Self::default();
+        for no in mm.spaces.numbers().map(SpaceNo) {
+            let Ok(st) = mm.lock_space(no) else { continue };
             if domain.is_some_and(|domain| domain != st.domain) {
                 continue;
             }
             sharing.spaces += 1;
-            let walked: Result<(), Stop> = self.each_page(&st, |_, _, entry| {
+            let walked: Result<(), Stop> = mm.each_page(&st, |_, _, entry| {
                 if let Entry::Frame(frame) = entry {
                     frames.push(frame.0);
                 }

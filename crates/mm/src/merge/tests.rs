@@ -93,7 +93,7 @@ fn own_pages_are_not_unmerged() {
     );
     assert_eq!(mm.stats().unmerged, 3);
     assert_eq!([0, 1, 20].map(|page| value(&mm, b, page)), [7; 3]);
-    let stats = mm.space_stats(a).expect("it lives");
+    let stats = crate::SpaceStats::of(&mm, a).expect("it lives");
     assert_eq!((stats.exclusive, stats.shared), (4, 0));
     assert_eq!(mm.unmerge(a, run(0, 50)), Ok(0));
     assert!(mm.unmerge(SpaceNo(9), run(0, 1)).is_err());
@@ -168,7 +168,7 @@ fn sharing_is_counted() {
     let other = mm.create(size, Domain(9)).expect("room");
     write(&mm, other, 0..3, 3);
     let counts = |domain| {
-        let s = mm.sharing(domain);
+        let s = crate::Sharing::of(&mm, domain);
         (s.spaces, s.pages, s.frames, s.shared_frames, s.saved_pages())
     };
     assert_eq!(counts(Some(Domain(3))), (2, 8, 6, 2, 2));

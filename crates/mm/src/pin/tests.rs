@@ -14,7 +14,7 @@ fn pins_nest() {
     mm.evict(a, run(3, 1)).expect("it lives");
     mm.pin(a, run(2, 3)).expect("room");
     mm.pin(a, run(4, 2)).expect("room");
-    let pinned = |mm: &crate::bare::World| mm.space_stats(a).expect("it lives").pinned;
+    let pinned = |mm: &crate::bare::World| crate::SpaceStats::of(mm, a).expect("it lives").pinned;
     assert_eq!(pinned(&mm), 4);
     assert_eq!(
         mm.lock_space(a).expect("it lives").pins,
@@ -85,9 +85,9 @@ fn pins_have_a_bound() {
     let (page, most) = (PageNo(3), MOST_PINS);
     let refused = Err(FaultError::TooManyPins { space: a, page, most });
     assert_eq!(mm.pin(a, run(2, 3)), refused);
-    assert_eq!(mm.space_stats(a).expect("it lives").pinned, 1);
+    assert_eq!(crate::SpaceStats::of(&mm, a).expect("it lives").pinned, 1);
     (0..MOST_PINS).for_each(|_| mm.unpin(a, run(3, 1)));
-    assert_eq!(mm.space_stats(a).expect("it lives").pinned, 0);
+    assert_eq!(crate::SpaceStats::of(&mm, a).expect("it lives").pinned, 0);
     mm.pin(a, run(3, 1)).expect("again");
     sound(&mm);
 }
@@ -125,8 +125,8 @@ fn long_runs_are_unpinned() {
     mm.pin(a, run(1, 2600)).expect("room");
     mm.pin(a, run(2000, 100)).expect("room");
     mm.unpin(a, run(1, 2600));
-    assert_eq!(mm.space_stats(a).expect("it lives").pinned, 100);
+    assert_eq!(crate::SpaceStats::of(&mm, a).expect("it lives").pinned, 100);
     mm.unpin(a, run(2000, 100));
-    assert_eq!(mm.space_stats(a).expect("it lives").pinned, 0);
+    assert_eq!(crate::SpaceStats::of(&mm, a).expect("it lives").pinned, 0);
     sound(&mm);
 }

@@ -446,7 +446,7 @@ pub(super) fn store(mm: &World, space: SpaceNo, page: u32, value: u64) {
 
 /// Everything is as it must be when nothing runs: the invariants, and what the machine holds.
 pub(super) fn check(mm: &World) {
-    if let Err(violations) = mm.world() {
+    if let Err(violations) = crate::check(&mm) {
         panic!(
             "{}",
             violations

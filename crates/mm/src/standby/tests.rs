@@ -130,13 +130,13 @@ fn loads_need_no_room() {
     mm.evict(a, run(40, 1)).expect("it lives");
     let b = mm.fork(a).expect("room");
     fill_up(&mm);
-    let digest = mm.digest();
+    let digest = crate::Digest::of(&mm);
     for (page, is) in [(40, 4), (1, 1), (60, 0)] {
         read(&mm, b, page);
         assert_eq!(shown(&mm, b, page), Some(is), "page {page}");
     }
     assert_eq!(
-        (mm.digest(), mm.standby_pages(), mm.failure(b)),
+        (crate::Digest::of(&mm), mm.standby_pages(), mm.failure(b)),
         (digest, 3, None)
     );
     sound(&mm);

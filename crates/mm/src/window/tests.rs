@@ -116,10 +116,10 @@ fn no_room_for_a_window() {
     let mm = with_tables(limited(8 << 20));
     let a = space(&mm, 100);
     let held = Charge::take(&mm.budget, Class::Pool, mm.budget.free() - 8, Need::Normal).expect("it is free");
-    let before = mm.digest();
+    let before = crate::Digest::of(&mm);
     let refused = SpaceError::OverBudget { limit: 8 << 20 };
     assert_eq!(mm.fork(a), Err(refused));
-    assert_eq!(mm.digest(), before);
+    assert_eq!(crate::Digest::of(&mm), before);
     drop(held);
     assert!(mm.fork(a).is_ok());
     sound(&mm);
@@ -233,7 +233,7 @@ fn the_check_counts_tables() {
     read(&mm, a, 0);
     sound(&mm);
     mm.lock_space(a).expect("it lives").window.set_made(0, false);
-    let wrong = mm.world().expect_err("one is missing");
+    let wrong = crate::check(&mm).expect_err("one is missing");
     assert_eq!(wrong[0].invariant, "charged page tables = those of windows");
     mm.lock_space(a).expect("it lives").window.set_made(0, true);
     sound(&mm);

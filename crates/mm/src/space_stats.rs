@@ -1,4 +1,5 @@
-//! What one space holds, found out by walking its tables. Under the space lock; other threads may change shared pages meanwhile.
+//! What one space holds, found out by walking its tables. Under the space lock; other threads may
+//! change shared pages meanwhile.
 
 use crate::addr::SpaceNo;
 use crate::frame::{Owner, Residence};
@@ -28,25 +29,25 @@ pub struct SpaceStats {
     pub merged: u64,
 }
 
-impl<H: Host, S: Store> Mm<H, S> {
+impl SpaceStats {
     /// Counts the pages of a space by what they are. Takes time in proportion to its size.
     ///
     /// # Errors
     /// [`SpaceError::NoSuchSpace`].
-    pub fn space_stats(&self, space: SpaceNo) -> Result<SpaceStats, SpaceError> {
-        let st = self.lock_space(space)?;
-        let mut stats = SpaceStats {
+    pub fn of<H: Host, S: Store>(mm: &Mm<H, S>, space: SpaceNo) -> Result<Self, SpaceError> {
+        let st = mm.lock_space(space)?;
+        let mut stats = Self {
             len: st.len,
             pinned: st.pins.len() as u32,
-            merged: self.spaces.get(space.0).merged(),
-            ..SpaceStats::default()
+            merged: mm.spaces.get(space.0).merged(),
+            ..Self::default()
         };
-        let walked: Result<(), Stop> = self.each_page(&st, |page, leaf, entry| {
+        let walked: Result<(), Stop> = mm.each_page(&st, |page, leaf, entry| {
             match entry {
                 Entry::Swapped(_) => stats.swapped += 1,
                 Entry::Frame(no) => {
-                    let locked = self.lock_frame(no);
-                    if self.entry(leaf, page) != entry {
+                    let locked = mm.lock_frame(no);
+                    if mm.entry(leaf, page) != entry {
                         // Evicted meanwhile.
                         stats.swapped += 1;
                     } else if let Owner::Exclusive(_) = locked.frame.word.load().owner {

@@ -1,4 +1,5 @@
-//! Goal: each page is counted as what it is. Method: spaces with a different number of pages in each state.
+//! Goal: each page is counted as what it is. Method: spaces with a different number of pages in
+//! each state.
 
 use super::SpaceStats;
 use crate::addr::SpaceNo;
@@ -14,7 +15,8 @@ fn pages_are_counted_by_state() {
     write(&mm, a, 30..33, 2);
     write(&mm, a, 90..92, 3);
     let b = mm.fork(a).expect("room");
-    // Four frames move to the pool; the parent has 11 of them in its window, less those that it writes to.
+    // Four frames move to the pool; the parent has 11 of them in its window, less those that it
+    // writes to.
     write(&mm, b, 5..7, 4);
     mm.evict(a, run(30, 3)).expect("it lives");
     mm.evict(a, run(91, 1)).expect("it lives");
@@ -31,15 +33,16 @@ fn pages_are_counted_by_state() {
         pinned,
         merged: 0,
     };
-    assert_eq!(mm.space_stats(a), Ok(own(3, 11, 10, 4, 2)));
-    assert_eq!(mm.space_stats(b), Ok(own(2, 9, 0, 4, 0)));
+    assert_eq!(crate::SpaceStats::of(&mm, a), Ok(own(3, 11, 10, 4, 2)));
+    assert_eq!(crate::SpaceStats::of(&mm, b), Ok(own(2, 9, 0, 4, 0)));
     assert_eq!(
-        mm.space_stats(SpaceNo(9)),
+        crate::SpaceStats::of(&mm, SpaceNo(9)),
         Err(SpaceError::NoSuchSpace(SpaceNo(9)))
     );
 }
 
-/// Goal: pages that were merged are counted for the space that gave up its own, and not for the next one with its number.
+/// Goal: pages that were merged are counted for the space that gave up its own, and not for the
+/// next one with its number.
 #[test]
 fn merged_pages_are_counted() {
     let mm = world();
@@ -55,7 +58,7 @@ fn merged_pages_are_counted() {
         (step.scanned, step.merged, step.zeroed, step.round_over),
         (10, 4, 2, true)
     );
-    let merged = |space| mm.space_stats(space).expect("it lives").merged;
+    let merged = |space| crate::SpaceStats::of(&mm, space).expect("it lives").merged;
     assert_eq!(merged(a) + merged(b), 6);
     assert_eq!(
         (
