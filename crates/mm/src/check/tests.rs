@@ -203,7 +203,7 @@ fn sums() {
     });
 }
 
-/// Goal: what was given out and is not in use, of each kind (`check/held.rs`).
+/// Goal: what was given out and is not in use, of each kind (`check/leaks.rs`).
 #[test]
 fn leaks() {
     const LEAK: &str = "every number given out is in use";
