@@ -54,7 +54,7 @@ pub use merge::{Effort, MergeStep, Sharing};
 pub use mm::{BuildError, Config, LEAST_LIMIT, Mm, SpaceError};
 #[cfg(all(loom, feature = "explored"))]
 pub use races::rules;
-pub use reclaim::Replacement;
+pub use reclaim::choice::Replacement;
 pub use space::{FaultError, Merging, OnLoss};
 pub use space_stats::SpaceStats;
 pub use stats::Stats;

@@ -3,6 +3,7 @@
 use crate::addr::{Access, PageNo};
 use crate::bare::{Call, World, frame_at, limited, read, resident, run, sound, space, value, world, write};
 use crate::mm::{PAGE, SpaceError};
+use crate::reclaim::batch::settle;
 use crate::reclaim::policy::Finding;
 use crate::space::FaultError;
 
@@ -167,7 +168,7 @@ fn early_refaults_are_active() {
         let frame = frame_at(&mm, a, 3).expect("back");
         let mut candidate = mm.replacer.isolate_candidate(&mm.frames, frame);
         assert_eq!(candidate.is_none(), active == 1);
-        mm.settle_frame(&mut candidate, Finding::Spared);
+        settle(&mm, &mut candidate, Finding::Spared);
         sound(&mm);
     }
 }

@@ -173,7 +173,7 @@ fn a_climb_meets_two_splits() {
         let _ = mm.frame(no).test_and_clear_referenced();
         mm.host().drop_pages(child, all());
         let evicts = part(&mm, |mm: &World| {
-            let _ = mm.evict_next(crate::reclaim::Look::Thorough);
+            let _ = crate::reclaim::round::Reclaim::new(mm).evict_next();
         });
         let splits = |space| {
             part(&mm, move |mm: &World| {

@@ -7,10 +7,9 @@
 //! lock is taken counts as used. That a window still shows a frame is a weak sign, and counts a few times in a row
 //! (`frame/shown.rs`).
 
-use super::evict::Why;
+use super::batch::{BATCH, Batch, settle};
 use super::policy::Finding;
 use super::queue::Isolated;
-use super::{BATCH, Batch, Look};
 use crate::addr::{PageNo, Run, SpaceNo};
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, Store};
@@ -19,22 +18,37 @@ use crate::mm::Mm;
 /// Windows of a shared frame that are asked at a time, until one says yes.
 const ASKED: u32 = 4;
 
-impl<H: Host, S: Store> Mm<H, S> {
+/// How closely it is looked whether a frame was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Windows are asked as well, and one that still shows the frame excuses it.
+    Thorough,
+    /// Only use that is known for certain counts.
+    Hasty,
+}
+
+/// A look at frames, close or hasty.
+pub(crate) struct Aging<'m, H, S> {
+    pub mm: &'m Mm<H, S>,
+    pub look: Look,
+}
+
+impl<H: Host, S: Store> Aging<'_, H, S> {
     /// Whether the frame was used since this was last asked.
-    pub(crate) fn page_referenced(&self, locked: &Locked<'_>, look: Look) -> bool {
+    pub fn page_referenced(&self, locked: &Locked<'_>) -> bool {
         let shown = &locked.frame.shown;
         if locked.frame.test_and_clear_referenced() {
             shown.used();
             return true;
         }
-        if look == Look::Hasty {
+        if self.look == Look::Hasty {
             return false;
         }
         let (Residence::Home(_), Owner::Shared(at)) = (locked.residence, locked.frame.word.load().owner)
         else {
             return false;
         };
-        let run = Run::one(self.page_of(at));
+        let run = Run::one(self.mm.page_of(at));
         let turn = shown.next_turn();
         let still = match self.ask_windows(locked, run, turn) {
             // It has fewer mappers: from the first on.
@@ -52,10 +66,10 @@ impl<H: Host, S: Store> Mm<H, S> {
     fn ask_windows(&self, locked: &Locked<'_>, run: Run, turn: u32) -> Option<bool> {
         let skip = turn * ASKED;
         let (mut seen, mut used) = (0, None);
-        self.rmap_walk(locked, (skip + ASKED) as usize, &mut |space| {
+        self.mm.rmap_walk(locked, (skip + ASKED) as usize, &mut |space| {
             seen += 1;
             if seen > skip && used != Some(true) {
-                let young = self.host.test_and_clear_young(space, run) != 0;
+                let young = self.mm.host.test_and_clear_young(space, run) != 0;
                 if young {
                     locked.frame.shown.hide();
                 }
@@ -67,27 +81,27 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// Asks of the next batch of frames that the policy wants to know it of whether they are used, and watches the others;
     /// returns how many those are.
-    pub(crate) fn age(&self, look: Look) -> u32 {
+    pub fn next_batch(&self) -> u32 {
         let mut batch: Batch = [const { None }; BATCH];
-        let taken = self.replacer.isolate_to_age(&self.frames, &mut batch);
-        self.counters.scanned.add(taken as u64);
+        let taken = self.mm.replacer.isolate_to_age(&self.mm.frames, &mut batch);
+        self.mm.counters.scanned.add(taken as u64);
         let mut watched: [Option<(SpaceNo, PageNo, Locked<'_>)>; BATCH] = [const { None }; BATCH];
         let mut len = 0;
         for isolated in &mut batch {
             let Some(Isolated { no, .. }) = isolated else {
                 continue;
             };
-            let locked = Locked::attempt(*no, self.frame(*no));
-            let used = locked.as_ref().is_none_or(|l| self.page_referenced(l, look));
+            let locked = Locked::attempt(*no, self.mm.frame(*no));
+            let used = locked.as_ref().is_none_or(|l| self.page_referenced(l));
             if used {
-                self.settle_frame(isolated, Finding::Used);
+                settle(self.mm, isolated, Finding::Used);
                 continue;
             }
             let locked = locked.expect("an unused frame is locked");
             if let (Residence::Private(space), Owner::Exclusive(at)) =
                 (locked.residence, locked.frame.word.load().owner)
             {
-                watched[len] = Some((space, self.page_of(at), locked));
+                watched[len] = Some((space, self.mm.page_of(at), locked));
                 len += 1;
             }
         }
@@ -96,8 +110,8 @@ impl<H: Host, S: Store> Mm<H, S> {
         let mut idle = 0;
         for isolated in &mut batch {
             if isolated.is_some() {
-                self.counters.deactivated.one();
-                self.settle_frame(isolated, Finding::Idle);
+                self.mm.counters.deactivated.one();
+                settle(self.mm, isolated, Finding::Idle);
                 idle += 1;
             }
         }
@@ -126,58 +140,21 @@ impl<H: Host, S: Store> Mm<H, S> {
     fn protect_hint(&self, run: Option<(SpaceNo, Run)>) {
         if let Some((space, run)) = run {
             // A page that stays writable is only less well known.
-            let _ = self.host.protect(space, run);
+            let _ = self.mm.host.protect(space, run);
         }
-    }
-
-    /// Puts a frame back that did not go: not at the tail again at once. The frame lock, where it is free, keeps it
-    /// from being unpinned or stored to meanwhile.
-    pub(super) fn put_back(&self, isolated: &mut Option<Isolated>) {
-        let Some(Isolated { no, .. }) = isolated else {
-            return;
-        };
-        let locked = Locked::attempt(*no, self.frame(*no));
-        let stays = locked
-            .as_ref()
-            .is_some_and(|l| l.frame.count.load().pins != 0 || l.frame.is_incompressible());
-        if !stays {
-            self.settle_frame(isolated, Finding::Stayed);
-        } else if let Some(isolated) = isolated.take() {
-            let no = self.replacer.settle_aside(&self.frames, isolated);
-            self.put_frame(no);
-        }
-    }
-
-    /// Puts a frame back under the policy's care.
-    pub(crate) fn settle_frame(&self, isolated: &mut Option<Isolated>, found: Finding) {
-        if let Some(isolated) = isolated.take() {
-            let no = self.replacer.settle(&self.frames, isolated, found);
-            self.put_frame(no);
-        }
-    }
-
-    /// Evicts one batch of those that the policy wants to go, but for the used ones; returns how many went.
-    pub(crate) fn evict_next(&self, look: Look) -> u32 {
-        let mut batch: Batch = [const { None }; BATCH];
-        let taken = self.replacer.isolate_victims(&self.frames, &mut batch);
-        self.counters.scanned.add(taken as u64);
-        let neighbours = self.gather(&mut batch);
-        self.keep_used(&mut batch, look);
-        let went = self.evict_batch(&mut batch, Why::Pressure);
-        went + neighbours.map_or(0, |found| self.evict_neighbours(found, look))
     }
 
     /// Puts those of the frames back that were used.
-    pub(super) fn keep_used(&self, batch: &mut [Option<Isolated>], look: Look) {
+    pub fn keep_used(&self, batch: &mut [Option<Isolated>]) {
         for isolated in batch {
             let Some(Isolated { no, .. }) = isolated else {
                 continue;
             };
-            let locked = Locked::attempt(*no, self.frame(*no));
-            let used = locked.is_none_or(|l| self.page_referenced(&l, look));
+            let locked = Locked::attempt(*no, self.mm.frame(*no));
+            let used = locked.is_none_or(|l| self.page_referenced(&l));
             if used {
-                self.counters.activated.one();
-                self.settle_frame(isolated, Finding::Used);
+                self.mm.counters.activated.one();
+                settle(self.mm, isolated, Finding::Used);
             }
         }
     }

@@ -7,12 +7,12 @@
 //! more is a cache, which reclaim empties in steps (Linux: a shrinker). Called by `evict.rs` with the victim's
 //! frame lock held, the sweep by `reclaim` with none.
 
-use super::evict::{Place, Victim};
+use super::victim::{Kept, Place, Victim};
 use crate::addr::{PageBytes, PageNo, PoolPage};
 use crate::budget::{Class, Need, StoreLedger};
 use crate::frame::{Locked, Residence};
 use crate::home::HomeNo;
-use crate::host::{Cost, Domain, Host, Store, Stored};
+use crate::host::{Cost, Domain, Host, HostError, Store, Stored};
 use crate::mm::{Mm, PAGE, Stop};
 use crate::swap::Swap;
 
@@ -21,14 +21,6 @@ pub(super) const WORTH: u64 = PAGE - Swap::SLOT_BYTES;
 
 /// A page that costs less by itself says nothing about its base, from which it may differ by being almost empty.
 const TELLING: u64 = PAGE / 8;
-
-/// A victim's bytes in the store.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Kept {
-    pub stored: Stored,
-    /// What they cost there, with what was put beside them.
-    pub cost: u64,
-}
 
 /// Where a victim's page lies, for the store.
 #[derive(Clone, Copy)]
@@ -58,75 +50,54 @@ impl Base {
     }
 }
 
-impl<H: Host, S: Store> Mm<H, S> {
+/// The storing of one victim: where its page lies, and who is charged.
+pub(super) struct Beside<'m, 'l, H, S> {
+    mm: &'m Mm<H, S>,
+    near: Near,
+    ledger: &'l StoreLedger<'l>,
+}
+
+impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
     /// Puts the victim's bytes, and perhaps a base beside them.
-    pub(super) fn store_bytes(
-        &self,
+    pub fn store(
+        mm: &'m Mm<H, S>,
         v: &Victim<'_>,
         bytes: &mut PageBytes,
-        ledger: &StoreLedger<'_>,
+        ledger: &'l StoreLedger<'l>,
     ) -> Result<Kept, Stop> {
-        let near = self.near(v)?;
-        let base = self.base_for(&near, v, bytes);
-        let read = match v.place {
-            Place::Private(space, page) => self.host.read_private(space, page, bytes),
-            Place::Home(home, page) => {
-                let first = self.homes.first(HomeNo(home));
-                self.host.pool_read(first.plus(page.0), bytes)
-            }
-            Place::Loose(at) => self.host.pool_read(PoolPage(at), bytes),
-        };
-        let kept = match read {
-            Ok(()) => self.put_near(&near, bytes, base, ledger),
+        let near = near(mm, v)?;
+        let this = Self { mm, near, ledger };
+        let base = this.base_for(v, bytes);
+        let kept = match read(mm, v, bytes) {
+            Ok(()) => this.put_near(bytes, base),
             Err(refused) => Err(refused.into()),
         };
         if let (Err(_), Base::Fresh(base, _)) = (&kept, base) {
-            self.free_base(base);
+            Bases(mm).free(base);
         }
         kept
     }
 
-    fn near(&self, v: &Victim<'_>) -> Result<Near, Stop> {
-        let (home, domain) = match v.place {
-            Place::Private(space, _) => {
-                let slot = self.spaces.get(space.0);
-                (Some(slot.home()), slot.domain())
-            }
-            Place::Home(home, _) => (Some(HomeNo(home)), self.domain_of(v)?),
-            Place::Loose(_) => (None, self.domain_of(v)?),
-        };
-        let page = v.page;
-        Ok(Near { home, page, domain })
-    }
-
-    /// The domain of whoever maps the frame. A climb may meet no space while all of them are leaving a shared
-    /// table: then the frame stays, for its bytes must not get into another domain.
-    fn domain_of(&self, v: &Victim<'_>) -> Result<Domain, Stop> {
-        let mut domain = None;
-        self.rmap_walk(&v.locked, 1, &mut |space| {
-            domain = Some(self.spaces.get(space.0).domain())
-        });
-        domain.ok_or(Stop::Again)
-    }
-
     /// What the store may take this page as a difference to: the place's base, or else the version that stands at
     /// the place, if there is room for it outside of the reserve.
-    fn base_for(&self, near: &Near, v: &Victim<'_>, bytes: &mut PageBytes) -> Base {
-        let Some(home) = near.home else { return Base::None };
-        if let Some(base) = self.homes.base(home, near.page) {
+    fn base_for(&self, v: &Victim<'_>, bytes: &mut PageBytes) -> Base {
+        let Some(home) = self.near.home else {
+            return Base::None;
+        };
+        if let Some(base) = self.mm.homes.base(home, self.near.page) {
             return Base::Kept(base);
         }
         let private = matches!(v.place, Place::Private(..));
-        if !private || self.homes.users(home) < 2 || !self.read_occupant(home, near.page, bytes) {
+        if !private || self.mm.homes.users(home) < 2 || !self.read_occupant(home, self.near.page, bytes) {
             return Base::None;
         }
-        let luxury = self.budget.ledger(Need::Normal);
-        let Ok(base) = self.store.put(near.domain, bytes, None, &luxury) else {
+        let luxury = self.mm.budget.ledger(Need::Normal);
+        let Ok(base) = self.mm.store.put(self.near.domain, bytes, None, &luxury) else {
             return Base::None;
         };
-        let cost = self.store.cost(base);
+        let cost = self.mm.store.cost(base);
         if cost.bytes >= WORTH {
-            self.free_base(base);
+            Bases(self.mm).free(base);
             return Base::None;
         }
         Base::Fresh(base, cost.adds())
@@ -134,129 +105,165 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// Reads the version of a page that stands at its place in the home, if it is there and nobody uses it.
     fn read_occupant(&self, home: HomeNo, page: PageNo, bytes: &mut PageBytes) -> bool {
-        let Some(no) = self.homes.occupant(home, page) else {
+        let Some(no) = self.mm.homes.occupant(home, page) else {
             return false;
         };
-        let Some(locked) = Locked::attempt(no, self.frame(no)) else {
+        let Some(locked) = Locked::attempt(no, self.mm.frame(no)) else {
             return false;
         };
         // The number may have been reused already, for another page, while its old place is still being emptied.
         let stands_here = locked.residence == Residence::Home(home)
             && self
+                .mm
                 .mappers(&locked)
                 .next()
-                .is_some_and(|at| self.page_of(at) == page)
-            && self.homes.occupant(home, page) == Some(no);
+                .is_some_and(|at| self.mm.page_of(at) == page)
+            && self.mm.homes.occupant(home, page) == Some(no);
         stands_here
             && self
+                .mm
                 .host
-                .pool_read(self.homes.first(home).plus(page.0), bytes)
+                .pool_read(self.mm.homes.first(home).plus(page.0), bytes)
                 .is_ok()
     }
 
     /// Puts the page as a difference to the base, if it is one, and settles what becomes of the base. A fresh one is
     /// freed here only when this succeeds.
-    fn put_near(
-        &self,
-        near: &Near,
-        bytes: &PageBytes,
-        base: Base,
-        ledger: &StoreLedger<'_>,
-    ) -> Result<Kept, Stop> {
-        let mut stored = self.store.put(near.domain, bytes, base.name(), ledger)?;
-        let mut cost = self.store.cost(stored);
+    fn put_near(&self, bytes: &PageBytes, base: Base) -> Result<Kept, Stop> {
+        let mut stored = self
+            .mm
+            .store
+            .put(self.near.domain, bytes, base.name(), self.ledger)?;
+        let mut cost = self.mm.store.cost(stored);
         let (mut beside, mut old) = (0, None);
         match base {
             Base::None => (),
             Base::Kept(base) => old = Some(base),
             Base::Fresh(base, adds) if cost.delta && cost.adds() + adds < WORTH => {
                 beside = adds;
-                self.record(near, None, base);
+                self.record(None, base);
                 old = Some(base);
             }
             Base::Fresh(base, _) => {
                 if cost.delta {
                     // Both together hold too much; the page by itself may not.
-                    self.store.free(stored, ledger);
-                    stored = self.store.put(near.domain, bytes, None, ledger)?;
-                    cost = self.store.cost(stored);
+                    self.mm.store.free(stored, self.ledger);
+                    stored = self.mm.store.put(self.near.domain, bytes, None, self.ledger)?;
+                    cost = self.mm.store.cost(stored);
                 }
-                self.free_base(base);
+                Bases(self.mm).free(base);
             }
         }
         let stale = !cost.delta && !cost.shared && cost.bytes >= TELLING;
         if old.is_none() || stale {
-            beside += self.offer(near, bytes, old, &cost);
+            beside += self.offer(bytes, old, &cost);
         }
         let cost = cost.adds() + beside;
         Ok(Kept { stored, cost })
     }
 
     /// The page that was just put becomes the base of its place, for its siblings. What that adds.
-    fn offer(&self, near: &Near, bytes: &PageBytes, old: Option<Stored>, page: &Cost) -> u64 {
-        let family = near.home.is_some_and(|home| self.homes.users(home) > 1);
+    fn offer(&self, bytes: &PageBytes, old: Option<Stored>, page: &Cost) -> u64 {
+        let family = self.near.home.is_some_and(|home| self.mm.homes.users(home) > 1);
         if !family || page.bytes == 0 || page.bytes >= WORTH {
             return 0;
         }
-        let luxury = self.budget.ledger(Need::Normal);
-        let Ok(base) = self.store.put(near.domain, bytes, None, &luxury) else {
+        let luxury = self.mm.budget.ledger(Need::Normal);
+        let Ok(base) = self.mm.store.put(self.near.domain, bytes, None, &luxury) else {
             return 0;
         };
-        let cost = self.store.cost(base);
+        let cost = self.mm.store.cost(base);
         if cost.bytes >= WORTH || page.adds() + cost.adds() >= WORTH {
-            self.free_base(base);
+            Bases(self.mm).free(base);
             return 0;
         }
-        if self.record(near, old, base) {
-            cost.adds()
-        } else {
-            0
-        }
+        if self.record(old, base) { cost.adds() } else { 0 }
     }
 
     /// Records a base in place of `old`, and frees which of the two is not needed any more.
-    fn record(&self, near: &Near, old: Option<Stored>, base: Stored) -> bool {
-        let tables = |bytes| self.budget.charge(Class::Tables, bytes, Need::Normal);
-        let recorded = near
+    fn record(&self, old: Option<Stored>, base: Stored) -> bool {
+        let tables = |bytes| self.mm.budget.charge(Class::Tables, bytes, Need::Normal);
+        let recorded = self
+            .near
             .home
-            .is_some_and(|home| self.homes.set_base(home, near.page, old, base, tables));
+            .is_some_and(|home| self.mm.homes.set_base(home, self.near.page, old, base, tables));
         if recorded {
-            old.into_iter().for_each(|old| self.free_base(old));
+            old.into_iter().for_each(|old| Bases(self.mm).free(old));
         } else {
-            self.free_base(base);
+            Bases(self.mm).free(base);
         }
         recorded
     }
+}
 
-    fn free_base(&self, base: Stored) {
-        self.store.free(base, &self.budget.ledger(Need::Normal));
+/// The bases, which nothing may be a difference to any more.
+pub(super) struct Bases<'m, H, S>(pub &'m Mm<H, S>);
+
+impl<H: Host, S: Store> Bases<'_, H, S> {
+    fn free(&self, base: Stored) {
+        self.0.store.free(base, &self.0.budget.ledger(Need::Normal));
     }
 
     /// One bounded step of the sweep that frees bases which nothing in the store is a difference to; how many went, and
     /// whether the round is over.
-    pub(super) fn shrink_bases(&self) -> (u64, bool) {
+    pub fn shrink(&self) -> (u64, bool) {
         let mut freed = 0;
-        let idle = |base| !self.store.cost(base).shared;
-        let over = self.homes.sweep_bases(idle, |base| {
-            self.free_base(base);
+        let idle = |base| !self.0.store.cost(base).shared;
+        let over = self.0.homes.sweep_bases(idle, |base| {
+            self.free(base);
             freed += 1;
         });
-        self.counters.bases_freed.add(freed);
+        self.0.counters.bases_freed.add(freed);
         (freed, over)
     }
 
     /// Reclaim's last resort: sweeps until there is room for a page more, or all bases were looked at; whether any went.
-    pub(super) fn shrink_all_bases(&self) -> bool {
-        let (before, mut any) = (self.budget.free(), false);
+    pub fn shrink_all(&self) -> bool {
+        let (before, mut any) = (self.0.budget.free(), false);
         // The first round may have begun in the middle.
         let mut rounds = 0;
-        while rounds < 2 && self.budget.free() < before.saturating_add(PAGE) {
-            let (freed, over) = self.shrink_bases();
+        while rounds < 2 && self.0.budget.free() < before.saturating_add(PAGE) {
+            let (freed, over) = self.shrink();
             any |= freed != 0;
             rounds += u32::from(over);
         }
         any
     }
+}
+
+/// Reads a victim, which is protected or immutable.
+fn read<H: Host, S: Store>(mm: &Mm<H, S>, v: &Victim<'_>, bytes: &mut PageBytes) -> Result<(), HostError> {
+    match v.place {
+        Place::Private(space, page) => mm.host.read_private(space, page, bytes),
+        Place::Home(home, page) => {
+            let first = mm.homes.first(HomeNo(home));
+            mm.host.pool_read(first.plus(page.0), bytes)
+        }
+        Place::Loose(at) => mm.host.pool_read(PoolPage(at), bytes),
+    }
+}
+
+fn near<H: Host, S: Store>(mm: &Mm<H, S>, v: &Victim<'_>) -> Result<Near, Stop> {
+    let (home, domain) = match v.place {
+        Place::Private(space, _) => {
+            let slot = mm.spaces.get(space.0);
+            (Some(slot.home()), slot.domain())
+        }
+        Place::Home(home, _) => (Some(HomeNo(home)), domain_of(mm, v)?),
+        Place::Loose(_) => (None, domain_of(mm, v)?),
+    };
+    let page = v.page;
+    Ok(Near { home, page, domain })
+}
+
+/// The domain of whoever maps the frame. A climb may meet no space while all of them are leaving a shared
+/// table: then the frame stays, for its bytes must not get into another domain.
+fn domain_of<H: Host, S: Store>(mm: &Mm<H, S>, v: &Victim<'_>) -> Result<Domain, Stop> {
+    let mut domain = None;
+    mm.rmap_walk(&v.locked, 1, &mut |space| {
+        domain = Some(mm.spaces.get(space.0).domain())
+    });
+    domain.ok_or(Stop::Again)
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

@@ -8,10 +8,11 @@
 //! looked at again under its lock. The lists of frames and victims are on the heap, one of each for a call, since a fault has little
 //! stack; where the machine refuses them, the pages stay until the next round.
 
-use super::evict::Why;
+use super::age::{Aging, Look};
+use super::batch::{BATCH, Batch, settle};
+use super::evict::{Eviction, Why};
 use super::policy::Finding;
 use super::queue::Isolated;
-use super::{BATCH, Batch, Look};
 use crate::addr::{PageNo, Run};
 use crate::frame::{Locked, Owner, Residence};
 use crate::home::HomeNo;
@@ -32,7 +33,8 @@ const LONGEST: u32 = if cfg!(any(loom, shuttle)) { 4 } else { 256 };
 const CHANGES: u32 = 1 << 15;
 
 /// Pages of a large family that may go in one call, in their order.
-pub(super) struct Neighbours {
+pub(super) struct Neighbours<'m, H, S> {
+    mm: &'m Mm<H, S>,
     taken: Box<[Option<Isolated>]>,
     /// Spaces of their home.
     spaces: u32,
@@ -44,55 +46,41 @@ fn run_len(spaces: u32) -> u32 {
     (spaces / SPACES).next_power_of_two().clamp(least, LONGEST)
 }
 
-impl<H: Host, S: Store> Mm<H, S> {
+impl<'m, H: Host, S: Store> Neighbours<'m, H, S> {
     /// Takes the pages of large families out of a batch of frames on probation: the first one and its neighbours are to be
     /// evicted together, the others are on probation still and the next to be looked at.
-    pub(super) fn gather(&self, batch: &mut Batch) -> Option<Neighbours> {
+    pub fn gather(mm: &'m Mm<H, S>, batch: &mut Batch) -> Option<Self> {
         let mut found: Option<(HomeNo, PageNo, u32)> = None;
         // From the youngest on, so that the oldest is found at last and the others keep their order.
         for isolated in batch.iter_mut().rev() {
-            let Some(family) = isolated.as_ref().and_then(|no| self.family_of(no)) else {
+            let Some(family) = isolated.as_ref().and_then(|no| family_of(mm, no)) else {
                 continue;
             };
             found = Some(family);
-            self.settle_frame(isolated, Finding::Deferred);
+            settle(mm, isolated, Finding::Deferred);
         }
         let (home, page, spaces) = found?;
         let len = run_len(spaces);
         let first = PageNo(page.0 - page.0 % len);
-        Some(Neighbours {
-            taken: self.take_neighbours(home, Run { first, len })?,
-            spaces,
-        })
+        let taken = Self::take(mm, home, Run { first, len })?;
+        Some(Self { mm, taken, spaces })
     }
 
-    /// The home, the page and the number of relatives of a frame that stands at its place in the home of a large family.
-    fn family_of(&self, isolated: &Isolated) -> Option<(HomeNo, PageNo, u32)> {
-        let locked = Locked::attempt(isolated.no, self.frame(isolated.no))?;
-        let (Residence::Home(home), Owner::Shared(at)) = (locked.residence, locked.frame.word.load().owner)
-        else {
-            return None;
-        };
-        let spaces = self.homes.users(home);
-        (spaces >= FAMILY).then(|| (home, self.page_of(at), spaces))
-    }
-
-    fn take_neighbours(&self, home: HomeNo, around: Run) -> Option<Box<[Option<Isolated>]>> {
-        let view = self.homes.view(home);
+    fn take(mm: &Mm<H, S>, home: HomeNo, around: Run) -> Option<Box<[Option<Isolated>]>> {
+        let view = mm.homes.view(home);
         boxed(0..around.len, |n| {
             let occupant = view.occupant(around.first.plus(n))?;
-            self.replacer.isolate_candidate(&self.frames, occupant)
+            mm.replacer.isolate_candidate(&mm.frames, occupant)
         })
     }
 
     /// Evicts those of the pages that were not used, in as few calls as are bearable; returns how many went.
-    pub(super) fn evict_neighbours(&self, found: Neighbours, look: Look) -> u32 {
-        let Neighbours { mut taken, spaces } = found;
-        self.keep_used(&mut taken, look);
+    pub fn evict(mut self, look: Look) -> u32 {
+        let mm = self.mm;
+        let mut taken = std::mem::take(&mut self.taken);
+        Aging { mm, look }.keep_used(&mut taken);
         let Some(mut victims) = boxed(0..taken.len(), |_| None) else {
-            taken
-                .iter_mut()
-                .for_each(|no| self.settle_frame(no, Finding::Spared));
+            taken.iter_mut().for_each(|no| settle(mm, no, Finding::Spared));
             return 0;
         };
         let (mut rest, mut evicted) = (&mut taken[..], 0);
@@ -100,32 +88,43 @@ impl<H: Host, S: Store> Mm<H, S> {
         while !rest.is_empty() {
             if evicted >= BATCH as u32 {
                 // Whoever asked for a batch does not pay for more calls.
-                rest.iter_mut()
-                    .for_each(|no| self.settle_frame(no, Finding::Spared));
+                rest.iter_mut().for_each(|no| settle(mm, no, Finding::Spared));
                 break;
             }
-            let (part, later) = rest.split_at_mut(self.bearable(rest, spaces));
-            evicted += self.evict_isolated(part, &mut victims, Why::Pressure);
+            let (part, later) = rest.split_at_mut(self.bearable(rest));
+            evicted += Eviction::new(mm, Why::Pressure, part, &mut victims).run();
             rest = later;
         }
         evicted
     }
 
     /// How many of the pages change no more than one call may, and twice as many as there are windows; the first in any case.
-    fn bearable(&self, pages: &[Option<Isolated>], spaces: u32) -> usize {
+    fn bearable(&self, pages: &[Option<Isolated>]) -> usize {
+        let spaces = self.spaces;
         let most = CHANGES.max(spaces.saturating_mul(2));
         let mut changes = 0_u32;
         let more = |isolated: &Option<Isolated>| {
             let Some(Isolated { no, .. }) = isolated else {
                 return true;
             };
-            let frame = self.frame(*no);
+            let frame = self.mm.frame(*no);
             let each = frame.count.load().maps + frame.shown.windows().min(spaces);
             changes = changes.saturating_add(each);
             changes <= most
         };
         pages.iter().map(more).take_while(|&fits| fits).count().max(1)
     }
+}
+
+/// The home, the page and the number of relatives of a frame that stands at its place in the home of a large family.
+fn family_of<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &Isolated) -> Option<(HomeNo, PageNo, u32)> {
+    let locked = Locked::attempt(isolated.no, mm.frame(isolated.no))?;
+    let (Residence::Home(home), Owner::Shared(at)) = (locked.residence, locked.frame.word.load().owner)
+    else {
+        return None;
+    };
+    let spaces = mm.homes.users(home);
+    (spaces >= FAMILY).then(|| (home, mm.page_of(at), spaces))
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

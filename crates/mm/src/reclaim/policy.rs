@@ -1,4 +1,4 @@
-//! What a replacement policy is told, what it is asked, and which ones there are.
+//! What a replacement policy is told, and what it is asked.
 //!
 //! A policy orders the frames that could go, and says which are looked at next; it never sees bytes, spaces or locks. It
 //! forgets as much as it likes but a frame: every frame that it was given stands on one of its queues until it is asked for it
@@ -6,8 +6,6 @@
 //! waits, allocates or walks further than what it hands out.
 
 use super::queue::{Isolated, Tag};
-use super::s3_fifo::S3Fifo;
-use super::two_lists::TwoLists;
 use crate::addr::FrameNo;
 use crate::frame::Frame;
 use memfold_sync::Slots;
@@ -89,74 +87,4 @@ pub(crate) trait Policy {
     fn is_early(&self, distance: u32) -> bool {
         distance <= self.census().total()
     }
-}
-
-/// The list of policies: a public name for each, and one that stands for any of them without an indirect call.
-macro_rules! policies {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Which pages go first when room is needed. Cost: the same for all, a few loads and stores under one lock.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        #[non_exhaustive]
-        pub enum Replacement {
-            $($(#[$doc])* $name,)*
-        }
-
-        impl Replacement {
-            /// All there are.
-            pub const ALL: &'static [Self] = &[$(Self::$name),*];
-        }
-
-        /// The policy that was chosen.
-        #[derive(Debug)]
-        pub(super) enum Chosen {
-            $($name($name),)*
-        }
-
-        impl Chosen {
-            pub fn new(replacement: Replacement) -> Self {
-                match replacement {
-                    $(Replacement::$name => Self::$name($name::new()),)*
-                }
-            }
-        }
-
-        impl Policy for Chosen {
-            fn arrived(&mut self, frames: &Slots<Frame>, no: FrameNo, how: Arrival) {
-                match self { $(Self::$name(p) => p.arrived(frames, no, how),)* }
-            }
-            fn settled(&mut self, frames: &Slots<Frame>, isolated: &Isolated, found: Finding) {
-                match self { $(Self::$name(p) => p.settled(frames, isolated, found),)* }
-            }
-            fn removed(&mut self, frames: &Slots<Frame>, no: FrameNo, from: Tag) {
-                match self { $(Self::$name(p) => p.removed(frames, no, from),)* }
-            }
-            fn isolate_to_age(&mut self, frames: &Slots<Frame>, out: &mut [Option<Isolated>]) -> usize {
-                match self { $(Self::$name(p) => p.isolate_to_age(frames, out),)* }
-            }
-            fn isolate_victims(&mut self, frames: &Slots<Frame>, out: &mut [Option<Isolated>]) -> usize {
-                match self { $(Self::$name(p) => p.isolate_victims(frames, out),)* }
-            }
-            fn is_candidate(&self, on: Tag) -> bool {
-                match self { $(Self::$name(p) => p.is_candidate(on),)* }
-            }
-            fn census(&self) -> Census {
-                match self { $(Self::$name(p) => p.census(),)* }
-            }
-            fn numbers(&self, frames: &Slots<Frame>) -> Vec<FrameNo> {
-                match self { $(Self::$name(p) => p.numbers(frames),)* }
-            }
-            fn is_early(&self, distance: u32) -> bool {
-                match self { $(Self::$name(p) => p.is_early(distance),)* }
-            }
-        }
-    };
-}
-
-policies! {
-    /// Two lists and a second chance, as in Linux. Good where what was used lately is used again.
-    #[default]
-    TwoLists,
-    /// Three queues (S3-FIFO): new pages have a tenth of the memory to prove themselves in, so that a pass over many pages
-    /// that are used once, such as a scan or a collection of garbage, pushes out little that is used often.
-    S3Fifo,
 }

@@ -6,7 +6,8 @@
 //! asks what is next. The caller of `settle` drops the isolation's reference *afterwards*, so that a frame whose last holder
 //! it is can be taken off again by `forget`.
 
-use super::policy::{Arrival, Census, Chosen, Finding, Policy, Replacement};
+use super::choice::{Chosen, Replacement};
+use super::policy::{Arrival, Census, Finding, Policy};
 use super::queue::{Isolated, Queue, Tag};
 use crate::addr::FrameNo;
 use crate::frame::Frame;

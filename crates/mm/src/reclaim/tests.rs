@@ -1,9 +1,13 @@
 //! Which frames reclaim takes, how many, and when it gives up.
 
+use super::age::{Aging, Look};
+use super::batch::BATCH;
+use super::round::THOROUGH_MOST;
 use super::*;
-use crate::addr::FrameNo;
+use crate::addr::{FrameNo, PageNo};
 use crate::bare::{
-    Call, World, frame_at, limited, read, resident, roomy, run, sound, space, value, world, write,
+    Bare, Call, Shelf, World, frame_at, limited, read, resident, roomy, run, sound, space, value, world,
+    write,
 };
 use crate::budget::{Charge, Class, Need};
 use crate::frame::shown::EXCUSES;
@@ -12,8 +16,12 @@ use crate::frame::shown::EXCUSES;
 fn activate(mm: &World) {
     for no in mm.replacer.numbers(&mm.frames) {
         let isolated = mm.replacer.isolate_candidate(&mm.frames, no);
-        mm.settle_frame(&mut { isolated }, Finding::Used);
+        settle(mm, &mut { isolated }, Finding::Used);
     }
+}
+
+fn aging(mm: &World, look: Look) -> Aging<'_, Bare, Shelf> {
+    Aging { mm, look }
 }
 
 /// How many frames were looked at and did not go.
@@ -88,7 +96,7 @@ fn used_frames_stay() {
         mm.frame(frame_at(&mm, a, page).expect("written"))
             .mark_referenced();
     }
-    assert_eq!(mm.evict_next(Look::Thorough), 30);
+    assert_eq!(Reclaim::new(&mm).evict_next(), 30);
     assert_eq!((mm.stats().activated, mm.stats().active_frames), (2, 2));
     assert_eq!(resident(&mm, a)[8..], [30, 35]);
     assert_eq!(mm.reclaim(1000), 10);
@@ -111,7 +119,7 @@ fn probation_is_protected() {
     activate(&mm);
     mm.frame(frame_at(&mm, a, 1).expect("written")).mark_referenced();
     mm.host.calls();
-    mm.age(Look::Thorough);
+    aging(&mm, Look::Thorough).next_batch();
     let protect = |space, first, len| Call::Protect(space, run(first, len));
     assert_eq!(
         mm.host.calls(),
@@ -146,7 +154,7 @@ fn windows_are_asked_by_turns() {
     let mut all = std::collections::BTreeSet::new();
     mm.host.set_young(false);
     for turn in [4, 4, 2, 4, 4] {
-        assert!(!mm.page_referenced(&mm.lock_frame(frame), Look::Thorough));
+        assert!(!aging(&mm, Look::Thorough).page_referenced(&mm.lock_frame(frame)));
         let asked = mm.host.calls();
         assert_eq!(asked.len(), turn, "{asked:?}");
         all.extend(asked.iter().map(|call| match call {
@@ -156,13 +164,12 @@ fn windows_are_asked_by_turns() {
     }
     assert_eq!(all.len(), 10, "everybody had a turn");
     mm.host.set_young(true);
-    assert!(mm.page_referenced(&mm.lock_frame(frame), Look::Thorough));
+    assert!(aging(&mm, Look::Thorough).page_referenced(&mm.lock_frame(frame)));
     assert_eq!(mm.host.calls().len(), 1);
     write(&mm, a, 5..6, 1);
-    assert!(!mm.page_referenced(
-        &mm.lock_frame(frame_at(&mm, a, 5).expect("written")),
-        Look::Thorough
-    ));
+    assert!(
+        !aging(&mm, Look::Thorough).page_referenced(&mm.lock_frame(frame_at(&mm, a, 5).expect("written")))
+    );
     assert!(
         mm.host.calls().iter().all(|c| !matches!(c, Call::AskYoung(..))),
         "nobody shares it"
@@ -178,7 +185,7 @@ fn a_window_that_shows_is_a_weak_sign() {
     let fork = mm.fork(a).expect("room");
     read(&mm, fork, 2);
     let frame = frame_at(&mm, a, 2).expect("written");
-    let referenced = |look| mm.page_referenced(&mm.lock_frame(frame), look);
+    let referenced = |look| aging(&mm, look).page_referenced(&mm.lock_frame(frame));
     let signs = || (0..100).take_while(|_| referenced(Look::Thorough)).count() as u32;
     mm.host.set_young(true);
     assert_eq!(signs(), 1 + EXCUSES, "it was read, and is shown");
@@ -223,12 +230,12 @@ fn all_leaves_are_walked() {
     let frame = frame_at(&mm, a, 2).expect("written");
     mm.host.calls();
     assert!(
-        mm.page_referenced(&mm.lock_frame(frame), Look::Thorough),
+        aging(&mm, Look::Thorough).page_referenced(&mm.lock_frame(frame)),
         "it was read"
     );
     assert_eq!(mm.host.calls(), [], "which is known");
     mm.host.set_young(false);
-    assert!(!mm.page_referenced(&mm.lock_frame(frame), Look::Thorough));
+    assert!(!aging(&mm, Look::Thorough).page_referenced(&mm.lock_frame(frame)));
     let ask = |space| Call::AskYoung(space, run(2, 1));
     assert_eq!(mm.host.calls(), [ask(b), ask(a)]);
 }
@@ -293,7 +300,7 @@ fn cold_pages_go_first() {
     write(&mm, a, 0..80, 1);
     mm.frame(frame_at(&mm, a, 70).expect("written")).mark_referenced();
     mm.advise_cold(a, run(50, 30)).expect("it lives");
-    assert_eq!(mm.evict_next(Look::Thorough), 32);
+    assert_eq!(Reclaim::new(&mm).evict_next(), 32);
     assert_eq!(resident(&mm, a), (0..48).collect::<Vec<_>>());
     assert_eq!(
         mm.advise_cold(SpaceNo(9), run(0, 1)),

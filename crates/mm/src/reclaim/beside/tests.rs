@@ -1,6 +1,7 @@
 //! Bases: what is kept beside a page, what it may cost, how it is renewed and when it goes.
 
-use super::super::{FLUSH, RISE_MOST};
+use super::super::batch::BATCH;
+use super::super::evict::{FLUSH, RISE_MOST, Why, evict_batch};
 use super::*;
 use crate::addr::SpaceNo;
 use crate::bare::{Call, World, limited, read, resident, run, sound, space, value, world, write};
@@ -98,9 +99,9 @@ impl World {
     /// Reclaims page 0 of a space alone.
     fn reclaim_one(&self, space: SpaceNo) -> u32 {
         let no = crate::bare::frame_at(self, space, 0).expect("it is in memory");
-        let mut batch = [const { None }; super::super::BATCH];
+        let mut batch = [const { None }; BATCH];
         batch[0] = self.replacer.isolate(&self.frames, no);
-        self.evict_batch(&mut batch, super::super::evict::Why::Pressure)
+        evict_batch(self, &mut batch, Why::Pressure)
     }
 }
 
@@ -138,17 +139,17 @@ fn idle_bases_go() {
         mm.evict(child, run(0, 1)).expect("it lives");
     }
     let bases = || families.map(|(parent, _)| base(&mm, parent, 0).is_some());
-    assert!(!mm.shrink_all_bases(), "both are needed");
+    assert!(!Bases(&mm).shrink_all(), "both are needed");
     assert_eq!(bases(), [true, true]);
     read(&mm, families[1].1, 0);
     assert_eq!(mm.store_stats().pages, 3);
-    assert!(mm.shrink_all_bases());
+    assert!(Bases(&mm).shrink_all());
     assert_eq!((bases(), mm.stats().bases_freed), ([true, false], 1));
     mm.drop_space(families[0].0).expect("it lives");
-    assert!(mm.shrink_all_bases(), "a base serves siblings");
+    assert!(Bases(&mm).shrink_all(), "a base serves siblings");
     assert_eq!((mm.store_stats().pages, mm.stats().bases_freed), (1, 2));
     assert_eq!(value(&mm, families[0].1, 0), 2);
-    assert!(!mm.shrink_all_bases());
+    assert!(!Bases(&mm).shrink_all());
     sound(&mm);
 }
 

@@ -1,0 +1,78 @@
+//! Batches of frames that are off their queues: how they are taken from a space, and how they go back.
+//!
+//! Between the two each has a reference of its own and no lock. The frame goes back to its queue before the reference does, so
+//! that the last holder can still take it off (`replacer.rs`). Called by ageing and eviction, and by the doors of the room.
+
+use super::policy::Finding;
+use super::queue::Isolated;
+use crate::addr::{PageNo, Run, SpaceNo};
+use crate::frame::Locked;
+use crate::host::{Host, Store};
+use crate::mm::{Mm, SpaceError};
+use crate::table::{Entry, FAN};
+
+/// Frames worked on at a time: one change of protection or drop serves many.
+pub(crate) const BATCH: usize = if cfg!(any(loom, shuttle)) { 2 } else { 32 };
+
+/// A batch of frames taken off their queues.
+pub(crate) type Batch = [Option<Isolated>; BATCH];
+
+/// Puts a frame back under the policy's care, and says what was found about it.
+pub(crate) fn settle<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &mut Option<Isolated>, found: Finding) {
+    if let Some(isolated) = isolated.take() {
+        let no = mm.replacer.settle(&mm.frames, isolated, found);
+        mm.put_frame(no);
+    }
+}
+
+/// Puts a frame back that did not go: not as the next again at once. The frame lock, where it is free, keeps it
+/// from being unpinned or stored to meanwhile.
+pub(super) fn put_back<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &mut Option<Isolated>) {
+    let Some(Isolated { no, .. }) = isolated else {
+        return;
+    };
+    let locked = Locked::attempt(*no, mm.frame(*no));
+    let stays = locked
+        .as_ref()
+        .is_some_and(|l| l.frame.count.load().pins != 0 || l.frame.is_incompressible());
+    if !stays {
+        settle(mm, isolated, Finding::Stayed);
+    } else if let Some(isolated) = isolated.take() {
+        let no = mm.replacer.settle_aside(&mm.frames, isolated);
+        mm.put_frame(no);
+    }
+}
+
+/// Isolates the frames that the space maps in a range, batch by batch, without the space lock during `step`.
+pub(super) fn each_batch<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    space: SpaceNo,
+    run: Run,
+    mut step: impl FnMut(&mut Batch),
+) -> Result<(), SpaceError> {
+    let mut page = run.first.0;
+    let mut batch: Batch = [const { None }; BATCH];
+    loop {
+        let mut len = 0;
+        {
+            let st = mm.lock_space(space)?;
+            let end = run.end().0.min(st.len);
+            while page < end && len < BATCH {
+                let found = mm.lookup(&st, PageNo(page));
+                if let Entry::Frame(no) = found.entry {
+                    batch[len] = mm.replacer.isolate(&mm.frames, no);
+                    len += usize::from(batch[len].is_some());
+                }
+                page = if found.leaf.is_some() {
+                    page + 1
+                } else {
+                    (page | (FAN as u32 - 1)) + 1
+                };
+            }
+            if page >= end && len == 0 {
+                return Ok(());
+            }
+        }
+        step(&mut batch);
+    }
+}

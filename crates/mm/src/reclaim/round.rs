@@ -1,0 +1,109 @@
+//! Rounds of reclaim: some frames are aged, a batch goes, some bases go; and when it is time to give up.
+//!
+//! Where many frames in a row seem to be used, the signs that are weak count no more ([`Look`]), so that the search ends. Called
+//! by the doors of the room (`mod.rs`), with no lock held or with a space's.
+
+use super::age::{Aging, Look};
+use super::batch::{BATCH, Batch};
+use super::beside::Bases;
+use super::evict::{Why, evict_batch};
+use super::gather::Neighbours;
+use crate::host::{Host, Store};
+use crate::mm::Mm;
+
+/// Batches that a round ages, at the most, until the policy knows of enough frames whether they are used: long runs are found there.
+const AGED: usize = if cfg!(any(loom, shuttle)) { 1 } else { 8 };
+
+/// Rounds without a page freed after which reclaim gives up, at the least; more when there are more frames, so that
+/// every frame is looked at twice: once to forget that it was used, once to go.
+const FRUITLESS: u32 = 16;
+
+/// The most rounds without a page freed after which only certain signs of use count.
+pub(super) const THOROUGH_MOST: u32 = 32;
+
+/// A run of reclaim by one thread.
+pub(crate) struct Reclaim<'m, H, S> {
+    mm: &'m Mm<H, S>,
+    look: Look,
+    /// Frames that went so far.
+    frames: u32,
+    /// Bases that nobody needed, of which each round looks at some.
+    bases: u64,
+}
+
+impl<'m, H: Host, S: Store> Reclaim<'m, H, S> {
+    pub fn new(mm: &'m Mm<H, S>) -> Self {
+        let (look, frames, bases) = (Look::Thorough, 0, 0);
+        Self {
+            mm,
+            look,
+            frames,
+            bases,
+        }
+    }
+
+    /// Tries to move at least `pages` frames to the store; returns how many went. Bounded: ends after that many, or after
+    /// as many rounds without success as it takes to look at every frame.
+    pub fn run(&mut self, pages: u32) -> u32 {
+        let mut fruitless = 0;
+        let rounds = self.mm.replacer.census().total() / BATCH as u32;
+        let thorough = rounds.clamp(FRUITLESS, THOROUGH_MOST);
+        let patience = thorough + FRUITLESS.max(rounds * 3);
+        while self.frames < pages && fruitless < patience {
+            if self.mm.replacer.census().total() == 0 {
+                break;
+            }
+            // Ends: a few batches at the most.
+            for _ in 0..AGED {
+                if self.aging().next_batch() == 0 {
+                    break;
+                }
+            }
+            let now = self.evict_next();
+            self.frames += now;
+            self.bases += Bases(self.mm).shrink().0;
+            fruitless = if now == 0 { fruitless + 1 } else { 0 };
+            if fruitless == thorough {
+                self.look = Look::Hasty;
+            }
+        }
+        self.frames
+    }
+
+    fn aging(&self) -> Aging<'m, H, S> {
+        let (mm, look) = (self.mm, self.look);
+        Aging { mm, look }
+    }
+
+    /// Evicts one batch of those that the policy wants to go, but for the used ones; returns how many went.
+    pub fn evict_next(&self) -> u32 {
+        let mut batch: Batch = [const { None }; BATCH];
+        let taken = self.mm.replacer.isolate_victims(&self.mm.frames, &mut batch);
+        self.mm.counters.scanned.add(taken as u64);
+        let neighbours = Neighbours::gather(self.mm, &mut batch);
+        self.aging().keep_used(&mut batch);
+        let went = evict_batch(self.mm, &mut batch, Why::Pressure);
+        went + neighbours.map_or(0, |found| found.evict(self.look))
+    }
+
+    /// Frees a batch of frames and page tables that hold none any more, or when none can go the bases that nobody needs; true
+    /// when something went. Where nothing could go and nothing has changed since, it is not tried again.
+    pub fn free_some(mut self) -> bool {
+        let mm = self.mm;
+        let now = mm.stalled.now();
+        if mm.stalled.is_at(now) {
+            return false;
+        }
+        let frames = self.run(BATCH as u32);
+        let tables = mm.shrink_windows(frames);
+        let freed = frames + tables != 0
+            || self.bases != 0
+            || Bases(mm).shrink_all()
+            // Tables have a second chance, too.
+            || (0..2).any(|_| mm.shrink_windows(0) != 0);
+        if !freed {
+            mm.stalled.stall(now);
+        }
+        freed
+    }
+}
