@@ -14,6 +14,7 @@
 //! ```
 
 mod ledger;
+mod page;
 #[cfg(feature = "faults")]
 mod refusals;
 
@@ -24,6 +25,8 @@ use memfold_sync::atomic::{AtomicU64, Ordering};
 pub use refusals::Refuse;
 
 pub(crate) use ledger::StoreLedger;
+pub use page::PageCharge;
+pub(crate) use page::Refund;
 
 /// What bytes are held as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,12 +281,12 @@ impl Budget {
     }
 
     /// Charges for the manager's tables with this need.
-    pub(crate) fn tables(&self, need: Need) -> impl FnOnce(u64) -> bool + '_ {
+    pub(crate) fn tables(&self, need: Need) -> impl Fn(u64) -> bool + '_ {
         move |bytes| self.charge(Class::Tables, bytes, need)
     }
 }
 
-/// Bytes charged for a step that may still fail: refunded when dropped, kept by `keep`.
+/// Bytes charged for a step that may still fail: refunded when dropped, kept by `keep`; frames take their pages of it.
 #[derive(Debug)]
 pub struct Charge<'a> {
     budget: &'a Budget,
@@ -305,10 +308,24 @@ impl<'a> Charge<'a> {
         self.bytes = 0;
     }
 
-    /// Of the bytes, these are held.
-    pub fn keep_part(&mut self, bytes: u64) {
-        assert!(bytes <= self.bytes, "kept more than was charged");
+    /// Takes the other in, which is for bytes of the same class.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn join(&mut self, mut other: Charge<'_>) {
+        assert_eq!(self.class, other.class, "joined charges of two classes");
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
+    /// A part of it, to be kept or refunded by itself.
+    ///
+    /// # Panics
+    /// When it is less than that.
+    pub fn split(&mut self, bytes: u64) -> Self {
+        assert!(bytes <= self.bytes, "split off more than was charged");
         self.bytes -= bytes;
+        let (budget, class) = (self.budget, self.class);
+        Self { budget, class, bytes }
     }
 }
 

@@ -11,6 +11,7 @@ mod leaks;
 pub use exposed::audit;
 
 use crate::addr::{FrameNo, SpaceNo};
+use crate::budget::{Class, PageCharge};
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE};
@@ -323,6 +324,21 @@ fn check_residence<H: Host, S: Store>(
 ) {
     let no = locked.no;
     let shared = matches!(locked.frame.word.load().owner, Owner::Shared(_));
+    let class = match locked.residence {
+        Residence::Private(_) => Class::Private,
+        _ => Class::Pool,
+    };
+    let charged = locked.charge.as_ref().map(PageCharge::class);
+    report.demand(
+        charged == Some(class),
+        "a frame is charged for where its bytes are",
+        || {
+            format!(
+                "frame {no} is charged as {charged:?}, its bytes are {:?}",
+                locked.residence
+            )
+        },
+    );
     match locked.residence {
         Residence::Private(space) => {
             let reached = found.iter().any(|at| scan.reach[&at.leaf].contains(&space));

@@ -167,11 +167,11 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// Gives an absent page of a frozen copy its frame, at its place in the pool.
     fn place_page(&self, no: SpaceNo, page: PageNo, bytes: &PageBytes) -> Result<(), Stop> {
         let mut st = self.spaces.get(no.0).lock();
-        let charge = Charge::take(&self.budget, Class::Pool, PAGE, Need::Normal).ok_or(Stop::NoRoom)?;
+        let mut charge = Charge::take(&self.budget, Class::Pool, PAGE, Need::Normal).ok_or(Stop::NoRoom)?;
         let leaf = self.own_leaf(no, &mut st, page, Need::Normal)?;
         let frame = self.alloc_frame(Need::Normal)?;
         let mut locked = self.lock_frame(frame);
-        let tables = |bytes| self.budget.charge(Class::Tables, bytes, Need::Normal);
+        let tables = self.budget.tables(Need::Normal);
         let placed = match self.homes.claim(st.home, page, frame, tables) {
             Claim::Taken => {
                 let to = self.homes.first(st.home).plus(page.0);
@@ -189,13 +189,13 @@ impl<H: Host, S: Store> Mm<H, S> {
             return Err(stop);
         }
         locked.residence = Residence::Home(st.home);
+        locked.charge = Some(charge.page());
         locked.frame.mark_incompressible(false);
         let slot = slot_of(page, 0);
         self.map_new(&locked, Owner::Shared(LeafSlot { leaf: leaf.0, slot }));
         self.table(leaf.0).slot(slot).entry.store(Entry::Frame(frame));
         drop(locked);
         self.now_resident(frame, Origin::New);
-        charge.keep();
         Ok(())
     }
 

@@ -62,7 +62,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         frame: FrameNo,
         no_record: NoRecord,
     ) -> Result<NewPlace<'_, H, S>, Stop> {
-        let tables = |bytes| self.budget.charge(Class::Tables, bytes, Need::Normal);
+        let tables = self.budget.tables(Need::Normal);
         let place = |to, residence| NewPlace {
             mm: self,
             page,
@@ -109,11 +109,11 @@ impl<H: Host, S: Store> Mm<H, S> {
         page: PageNo,
         mut locked: Locked<'_>,
     ) -> Result<(), Stop> {
-        let charge = Charge::take(&self.budget, Class::Pool, PAGE, Need::Reclaim).ok_or(Stop::NoRoom)?;
+        let mut charge = Charge::take(&self.budget, Class::Pool, PAGE, Need::Reclaim).ok_or(Stop::NoRoom)?;
         self.copy_out(no, home, page, &mut locked, NoRecord::Loose)?;
         self.host.drop_pages(no, Run::one(page));
-        self.budget.refund(Class::Private, PAGE);
-        charge.keep();
+        let before = locked.charge.replace(charge.page());
+        self.budget.refund_page(before);
         self.counters.promoted.one();
         Ok(())
     }
@@ -130,7 +130,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     ) -> Result<(), Stop> {
         self.copy_out(no, home, page, &mut locked, NoRecord::Loose)?;
         self.host.drop_pages(no, Run::one(page));
-        self.budget.reclass(Class::Private, Class::Pool, PAGE);
+        self.budget.reclass_page(&mut locked.charge, Class::Pool);
         self.counters.promoted.one();
         Ok(())
     }

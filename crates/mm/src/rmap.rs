@@ -7,11 +7,11 @@
 //! pool pages go in runs and private pages are refunded when their window is gone.
 
 use crate::addr::{FrameNo, PageNo, PoolPage, SpaceNo};
-use crate::budget::Class;
+use crate::budget::Refund;
 use crate::frame::{Locked, Owner, Put, Residence};
 use crate::home::HomeNo;
 use crate::host::{Host, Store};
-use crate::mm::{Mm, PAGE};
+use crate::mm::Mm;
 use crate::table::{Entry, LeafSlot, TableNo};
 
 const RUN: usize = if cfg!(any(loom, shuttle)) { 2 } else { 64 };
@@ -19,26 +19,28 @@ const RUN: usize = if cfg!(any(loom, shuttle)) { 2 } else { 64 };
 /// What a teardown frees, gathered.
 pub(crate) struct Sweep<'a, H: Host, S: Store> {
     mm: &'a Mm<H, S>,
-    /// Bytes of private pages whose window is about to be closed.
-    private_bytes: u64,
+    /// Private pages whose window is about to be closed.
+    private: Refund,
     /// A run of pool pages, not freed yet: its home, its first page, the frames that stood there.
     home: Option<(HomeNo, PageNo)>,
     stood: [u32; RUN],
     len: usize,
+    pool: Refund,
 }
 
 impl<'a, H: Host, S: Store> Sweep<'a, H, S> {
     pub fn new(mm: &'a Mm<H, S>) -> Self {
         Self {
             mm,
-            private_bytes: 0,
+            private: Refund::default(),
             home: None,
             stood: [0; RUN],
             len: 0,
+            pool: Refund::default(),
         }
     }
 
-    fn push(&mut self, home: HomeNo, page: PageNo, frame: FrameNo) {
+    fn push(&mut self, home: HomeNo, page: PageNo, locked: &mut Locked<'_>) {
         let follows = self
             .home
             .is_some_and(|(h, first)| h == home && first.plus(self.len as u32) == page);
@@ -46,8 +48,9 @@ impl<'a, H: Host, S: Store> Sweep<'a, H, S> {
             self.finish_pool();
             self.home = Some((home, page));
         }
-        self.stood[self.len] = frame.0;
+        self.stood[self.len] = locked.no.0;
         self.len += 1;
+        self.pool.add(locked.charge.take());
     }
 
     /// Frees the pool pages gathered so far.
@@ -61,20 +64,18 @@ impl<'a, H: Host, S: Store> Sweep<'a, H, S> {
         for (n, &frame) in self.stood[..self.len].iter().enumerate() {
             mm.homes.vacate(home, first.plus(n as u32), FrameNo(frame));
         }
-        mm.budget.refund(Class::Pool, self.len as u64 * PAGE);
+        self.pool.pay(&mm.budget);
         self.len = 0;
     }
 
     /// Private pages that were freed while their window is open still.
     pub fn private_pages(&self) -> u64 {
-        self.private_bytes / PAGE
+        self.private.pages()
     }
 
     /// The window is closed: its private pages are held no more.
     pub fn finish_private(&mut self) {
-        self.mm
-            .budget
-            .refund(Class::Private, std::mem::take(&mut self.private_bytes));
+        self.private.pay(&self.mm.budget);
     }
 }
 
@@ -82,7 +83,8 @@ impl<H: Host, S: Store> Drop for Sweep<'_, H, S> {
     fn drop(&mut self) {
         self.finish_pool();
         assert_eq!(
-            self.private_bytes, 0,
+            self.private.pages(),
+            0,
             "private pages were freed while their window is open"
         );
     }
@@ -172,10 +174,13 @@ impl<H: Host, S: Store> Mm<H, S> {
                 if matches!(locked.frame.word.load().owner, Owner::Shared(_)) {
                     self.spaces.get(space.0).unlend();
                 }
-                sweep.private_bytes += PAGE;
+                sweep.private.add(locked.charge.take());
             }
-            Residence::Home(home) => sweep.push(home, page, locked.no),
-            Residence::Loose(at) => self.free_loose(at),
+            Residence::Home(home) => sweep.push(home, page, &mut locked),
+            Residence::Loose(at) => {
+                self.free_loose(at);
+                self.budget.refund_page(locked.charge.take());
+            }
             Residence::Nowhere => panic!("frame {} has mappers but no bytes", locked.no),
         }
         self.retire(&mut locked);
@@ -196,10 +201,10 @@ impl<H: Host, S: Store> Mm<H, S> {
         locked.frame.word.retire();
     }
 
+    /// The loose page is free; its frame's charge is refunded by the caller.
     pub(crate) fn free_loose(&self, at: PoolPage) {
         self.host.pool_free(at, 1);
         self.homes.vacate_loose(at);
-        self.budget.refund(Class::Pool, PAGE);
     }
 
     /// Puts `to` in place of the frame in every leaf that names it; returns how many did. The

@@ -121,7 +121,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let mut charge =
             Charge::take(&self.budget, Class::PageTables, most, Need::Normal).ok_or(Stop::NoRoom)?;
         let made = self.host.open(no, self.homes.first(home), reserve, len)?;
-        charge.keep_part(own + made);
+        charge.split(own + made).keep();
         Ok(tables)
     }
 
@@ -131,7 +131,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let mut charge =
             Charge::take(&self.budget, Class::PageTables, most, Need::Normal).ok_or(Stop::NoRoom)?;
         let made = self.host.resize(no, len)?;
-        charge.keep_part(made);
+        charge.split(made).keep();
         Ok(())
     }
 

@@ -126,7 +126,7 @@ fn a_dropped_charge_is_refunded() {
         });
         let keeps = part(&scene, |s: &Scene| {
             let charge = Charge::take(&s.budget, Class::Private, 30, Need::Normal);
-            charge.expect("there is room").keep_part(10);
+            charge.expect("there is room").split(10).keep();
         });
         race([fails, keeps]);
         let usage = scene.budget.usage();

@@ -85,8 +85,8 @@ fn reserve_is_bounded() {
 fn parts_are_kept() {
     let b = Budget::new(1 << 20);
     let mut charge = Charge::take(&b, Class::Private, 12, Need::Normal).unwrap();
-    charge.keep_part(4);
-    charge.keep_part(5);
+    charge.split(4).keep();
+    charge.split(5).keep();
     drop(charge);
     assert_eq!((b.usage().private, b.usage().total), (9, 9));
     b.reclass(Class::Private, Class::Pool, 2);

@@ -21,7 +21,7 @@ mod swap_in;
 mod write;
 
 use crate::addr::{Access, FrameNo, PageNo, Run, SpaceNo};
-use crate::budget::{Charge, Class, Need};
+use crate::budget::{Charge, Class, Need, PageCharge};
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Resolve, Store};
 use crate::mm::{Mm, PAGE, Stop};
@@ -241,10 +241,19 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Gives an own leaf's empty slot a fresh frame whose bytes are a private page of this space.
-    fn install_private(&self, at: &mut At<'_>, leaf: OwnLeaf, page: PageNo, frame: FrameNo, origin: Origin) {
+    fn install_private(
+        &self,
+        at: &mut At<'_>,
+        leaf: OwnLeaf,
+        page: PageNo,
+        frame: FrameNo,
+        origin: Origin,
+        charge: PageCharge,
+    ) {
         let slot = Self::leaf_slot(leaf.0, page);
         let mut locked = self.lock_frame(frame);
         locked.residence = Residence::Private(at.no);
+        locked.charge = Some(charge);
         locked.frame.mark_incompressible(false);
         self.map_new(&locked, Owner::Exclusive(slot));
         self.table(leaf.0)

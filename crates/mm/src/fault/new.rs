@@ -57,21 +57,26 @@ impl<H: Host, S: Store> Mm<H, S> {
             self.host.drop_pages(at.no, Run::one(page));
             Stop::Fault(self.fault_error(stop, at.no, page))
         })?;
-        self.install_private(at, leaf, page, frame, Origin::New);
-        charge.keep_part(PAGE);
+        self.install_private(at, leaf, page, frame, Origin::New, charge.page());
         self.counters.new_pages.one();
         Ok(())
     }
 
-    pub(super) fn new_pages(&self, at: &mut At<'_>, leaf: OwnLeaf, first: Charge<'_>) -> Result<Next, Stop> {
+    pub(super) fn new_pages(
+        &self,
+        at: &mut At<'_>,
+        leaf: OwnLeaf,
+        mut charge: Charge<'_>,
+    ) -> Result<Next, Stop> {
         let mut run = Run {
             first: at.page,
             len: self.pages_ahead(at, leaf),
         };
         let more = u64::from(run.len - 1) * PAGE;
         let more = Charge::take(&self.budget, Class::Private, more, Need::Normal);
-        if more.is_none() {
-            run.len = 1;
+        match more {
+            Some(more) => charge.join(more),
+            None => run.len = 1,
         }
         let mut frames = [None; FAN];
         for n in 0..run.len as usize {
@@ -86,10 +91,8 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         for (page, frame) in run.pages().zip(frames) {
             let frame = frame.expect("one for each page");
-            self.install_private(at, leaf, page, frame, Origin::New);
+            self.install_private(at, leaf, page, frame, Origin::New, charge.page());
         }
-        first.keep();
-        more.into_iter().for_each(Charge::keep);
         self.counters.new_pages.add(u64::from(run.len));
         Ok(Next::Done)
     }

@@ -8,7 +8,7 @@
 
 use super::{At, Next};
 use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
-use crate::budget::{Charge, Class, Need};
+use crate::budget::{Charge, Class, Need, Refund};
 use crate::frame::{Locked, Owner, Residence};
 use crate::home::{Claim, HomeNo};
 use crate::host::{Host, HostError, Store};
@@ -101,17 +101,12 @@ impl<H: Host, S: Store> Mm<H, S> {
                 && matches!(near.frame.word.load().owner, Owner::Shared(_))
                 && self.claim_place(home, self.page_of(near_slot(near)), near.no) == Claim::Taken
         });
-        let (run, charged) = self.charge_promotion(home, page, run, &held)?;
-        match self.promote_run(home, run, &mut held, owner) {
+        let (run, charge) = self.charge_promotion(home, page, run, &held)?;
+        match self.promote_run(home, run, &mut held, owner, charge) {
             Err(Stop::Host(HostError::Unprotected | HostError::Emptied)) if run.len > 1 => {
-                drop(charged);
                 self.promote_alone(home, page, no, &mut held, owner)
             }
-            done => {
-                done?;
-                charged.keep();
-                Ok(true)
-            }
+            done => done.map(|()| true),
         }
     }
 
@@ -124,21 +119,19 @@ impl<H: Host, S: Store> Mm<H, S> {
         held: &mut LockedRun<'_>,
         owner: SpaceNo,
     ) -> Result<bool, Stop> {
-        let charged = Charge::take(&self.budget, Class::Pool, PAGE, Need::Reclaim).ok_or(Stop::NoRoom)?;
+        let charge = Charge::take(&self.budget, Class::Pool, PAGE, Need::Reclaim).ok_or(Stop::NoRoom)?;
         match self.claim_place(home, page, no) {
             Claim::Taken => (),
             Claim::Occupied => return Ok(false),
             Claim::NoRoom => return Err(Stop::NoRoom),
         }
-        self.promote_run(home, Run::one(page), held, owner)?;
-        charged.keep();
+        self.promote_run(home, Run::one(page), held, owner, charge)?;
         Ok(true)
     }
 
     fn claim_place(&self, home: HomeNo, page: PageNo, frame: FrameNo) -> Claim {
-        self.homes.claim(home, page, frame, |bytes| {
-            self.budget.charge(Class::Tables, bytes, Need::Normal)
-        })
+        self.homes
+            .claim(home, page, frame, self.budget.tables(Need::Normal))
     }
 
     /// Room for the second copies, or, where room is short, for the page's alone; the other places are given back.
@@ -167,6 +160,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         run: Run,
         held: &mut LockedRun<'_>,
         owner: SpaceNo,
+        mut charge: Charge<'_>,
     ) -> Result<(), Stop> {
         let to = self.homes.first(home).plus(run.first.0);
         if let Err(e) = self.host.copy_to_pool(owner, run, to) {
@@ -178,14 +172,16 @@ impl<H: Host, S: Store> Mm<H, S> {
             return Err(e.into());
         }
         self.host.drop_pages(owner, run);
+        let mut refund = Refund::default();
         for page in run.pages() {
             let locked = held[usize::from(slot_of(page, 0))]
                 .as_mut()
                 .expect("the run is locked");
             locked.residence = Residence::Home(home);
+            refund.add(locked.charge.replace(charge.page()));
             self.spaces.get(owner.0).unlend();
         }
-        self.budget.refund(Class::Private, u64::from(run.len) * PAGE);
+        refund.pay(&self.budget);
         self.counters.promoted.add(u64::from(run.len));
         Ok(())
     }

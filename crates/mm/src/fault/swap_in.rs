@@ -36,14 +36,14 @@ impl<H: Host, S: Store> Mm<H, S> {
             at.page,
             (slot, &seen),
             Origin::Evicted { at: seen.evicted_at },
+            charge,
         )?;
-        charge.keep();
         self.counters.swapped_in.one();
         self.read_ahead(at, leaf, &seen);
         Ok(Next::Done)
     }
 
-    /// One page of an own leaf, whose memory is charged, comes back.
+    /// One page of an own leaf comes back.
     fn bring_own(
         &self,
         at: &mut At<'_>,
@@ -51,6 +51,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         page: PageNo,
         (slot, seen): (SwapRef, &Swapped),
         origin: Origin,
+        mut charge: Charge<'_>,
     ) -> Result<(), Stop> {
         let frame = self.alloc_frame(Need::Refault)?;
         let filled = self.with_scratch(|bytes| -> Result<(), Stop> {
@@ -61,7 +62,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             self.frames.free(frame.0);
             return Err(stop);
         }
-        self.install_private(at, leaf, page, frame, origin);
+        self.install_private(at, leaf, page, frame, origin, charge.page());
         self.swap.put(slot, &self.store, &self.budget);
         Ok(())
     }
@@ -90,13 +91,12 @@ impl<H: Host, S: Store> Mm<H, S> {
                 return;
             };
             if self
-                .bring_own(at, leaf, page, (slot, &seen), Origin::New)
+                .bring_own(at, leaf, page, (slot, &seen), Origin::New, charge)
                 .is_err()
             {
                 // Whoever needs the page will hear of it.
                 return;
             }
-            charge.keep();
             self.counters.read_ahead.one();
         }
     }
@@ -151,10 +151,10 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// Brings the bytes to their place in the pool, for all sharers.
     fn bring_in(&self, at: &mut At<'_>, leaf: TableNo, slot: SwapRef, seen: &Swapped) -> Result<Next, Stop> {
-        let charge = self.charge_page(Class::Pool, Need::Refault)?;
+        let mut charge = self.charge_page(Class::Pool, Need::Refault)?;
         let frame = self.alloc_frame(Need::Refault)?;
         let mut locked = self.lock_frame(frame);
-        let tables = |bytes| self.budget.charge(Class::Tables, bytes, Need::Refault);
+        let tables = self.budget.tables(Need::Refault);
         let claimed = self.homes.claim(at.st.home, at.page, frame, tables);
         if claimed != Claim::Taken {
             drop(locked);
@@ -171,9 +171,9 @@ impl<H: Host, S: Store> Mm<H, S> {
             self.frames.free(frame.0);
             return stop.map_or(Ok(Next::Look), Err);
         }
+        locked.charge = Some(charge.page());
         drop(locked);
         self.now_resident(frame, Origin::Evicted { at: seen.evicted_at });
-        charge.keep();
         self.counters.swapped_in_shared.one();
         Ok(Next::Look)
     }

@@ -12,7 +12,7 @@ use crate::budget::{Charge, Class, Need};
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Protection, Store};
 use crate::migrate::NoRecord;
-use crate::mm::{Mm, PAGE, Stop};
+use crate::mm::{Mm, Stop};
 use crate::reclaim::Origin;
 use crate::rmap::Sweep;
 use crate::space::SpaceState;
@@ -61,7 +61,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         at: &mut At<'_>,
         leaf: OwnLeaf,
         frame: FrameNo,
-        charge: Charge<'_>,
+        mut charge: Charge<'_>,
     ) -> Result<Next, Stop> {
         let locked = self.lock_frame(frame);
         if self.entry(leaf.0, at.page) != Entry::Frame(frame) {
@@ -92,8 +92,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let mut sweep = Sweep::new(self);
         self.unmap(locked, slot, &mut sweep);
         sweep.finish_pool();
-        self.install_private(at, leaf, at.page, new, Origin::New);
-        charge.keep();
+        self.install_private(at, leaf, at.page, new, Origin::New, charge.page());
         self.counters.copied.one();
         Ok(Next::Done)
     }
@@ -120,7 +119,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// The bytes are our private page and others share them: the pool gets them, the page stays ours.
     fn displace<'s>(&'s self, at: &mut At<'_>, mut locked: Locked<'s>) -> Result<Locked<'s>, Stop> {
         self.copy_out(at.no, at.st.home, at.page, &mut locked, NoRecord::Stop)?;
-        self.budget.reclass(Class::Private, Class::Pool, PAGE);
+        self.budget.reclass_page(&mut locked.charge, Class::Pool);
         let run = Run::one(at.page);
         if let Err(e) = self.host.unprotect(at.no, run) {
             // The frame is in the pool now, that is no harm; our private page must not stay behind it.

@@ -21,6 +21,7 @@ pub use count::{Count, Counts, Put};
 pub use word::{MappingWord, Owner, Snapshot};
 
 use crate::addr::{FrameNo, PoolPage, SpaceNo};
+use crate::budget::PageCharge;
 use crate::home::HomeNo;
 use crate::swap::SwapRef;
 use history::History;
@@ -48,6 +49,8 @@ pub struct FrameState {
     pub residence: Residence,
     /// The swap slot that still holds the same bytes; its `frame` names this frame.
     pub cached: Option<SwapRef>,
+    /// What its page is charged as; none while it has no bytes.
+    pub charge: Option<PageCharge>,
 }
 
 /// The descriptor.
@@ -80,6 +83,7 @@ impl Frame {
                 FrameState {
                     residence: Residence::Nowhere,
                     cached: None,
+                    charge: None,
                 },
             ),
             referenced: AtomicBool::new(false),

@@ -13,7 +13,7 @@
 
 use super::prove::{Candidate, Frozen, Plan, Source, runs};
 use crate::addr::{FrameNo, PageNo, SpaceNo};
-use crate::budget::{Class, Need};
+use crate::budget::{Charge, Class, Need, PageCharge};
 use crate::frame::{Locked, Owner, Residence};
 use crate::home::{Claim, HomeNo};
 use crate::host::{Host, Store};
@@ -27,18 +27,15 @@ struct Claimed<'m, H: Host, S: Store> {
     home: HomeNo,
     page: PageNo,
     frame: FrameNo,
-    stands: bool,
+    /// Until the frame stands there.
+    charge: Option<Charge<'m>>,
 }
 
 impl<'m, H: Host, S: Store> Claimed<'m, H, S> {
     /// `None` when another frame stands there, or when the budget has no room.
     fn take(mm: &'m Mm<H, S>, home: HomeNo, page: PageNo, frame: FrameNo) -> Option<Self> {
-        let tables = |bytes| mm.budget.charge(Class::Tables, bytes, Need::Normal);
-        if !mm.budget.charge(Class::Pool, PAGE, Need::Normal) {
-            return None;
-        }
-        if mm.homes.claim(home, page, frame, tables) != Claim::Taken {
-            mm.budget.refund(Class::Pool, PAGE);
+        let charge = Charge::take(&mm.budget, Class::Pool, PAGE, Need::Normal)?;
+        if mm.homes.claim(home, page, frame, mm.budget.tables(Need::Normal)) != Claim::Taken {
             return None;
         }
         Some(Self {
@@ -46,21 +43,20 @@ impl<'m, H: Host, S: Store> Claimed<'m, H, S> {
             home,
             page,
             frame,
-            stands: false,
+            charge: Some(charge),
         })
     }
 
     /// The frame stands there from now on.
-    fn stand(mut self) {
-        self.stands = true;
+    fn stand(mut self) -> PageCharge {
+        self.charge.take().expect("it stands once").page()
     }
 }
 
 impl<H: Host, S: Store> Drop for Claimed<'_, H, S> {
     fn drop(&mut self) {
-        if !self.stands {
+        if self.charge.is_some() {
             self.mm.homes.vacate(self.home, self.page, self.frame);
-            self.mm.budget.refund(Class::Pool, PAGE);
         }
     }
 }
@@ -161,8 +157,8 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
             Plan::Zero => None,
             Plan::Join(keeper) => Some(keeper),
             Plan::Pair { mut keeper, lender } => {
-                self.move_to_place(&mut keeper, lender);
-                claimed.expect("a pair has its place").stand();
+                let charge = claimed.expect("a pair has its place").stand();
+                self.move_to_place(&mut keeper, lender, charge);
                 drop(sibling);
                 Some(keeper)
             }
@@ -174,10 +170,10 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
                 if matches!(locked.frame.word.load().owner, Owner::Shared(_)) {
                     self.mm.spaces.get(space.0).unlend();
                 }
-                self.mm.budget.refund(Class::Private, PAGE);
             }
             Source::Loose(at) => self.mm.free_loose(at),
         }
+        self.mm.budget.refund_page(locked.charge.take());
         self.mm.retire(&mut locked);
         own.thaw_unmapped();
         let no = locked.no;
@@ -187,14 +183,14 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
     }
 
     /// The first of a pair stands at its place from now on, shared, never written again.
-    fn move_to_place(&self, keeper: &mut Locked<'_>, lender: SpaceNo) {
+    fn move_to_place(&self, keeper: &mut Locked<'_>, lender: SpaceNo, charge: PageCharge) {
         match keeper.frame.word.load().owner {
             Owner::Exclusive(at) => keeper.frame.word.set(Owner::Shared(at)),
             Owner::Shared(_) => self.mm.spaces.get(lender.0).unlend(),
             Owner::Nobody => panic!("frame {} is mapped by nobody", keeper.no),
         }
         keeper.residence = Residence::Home(self.home);
-        self.mm.budget.refund(Class::Private, PAGE);
+        self.mm.budget.refund_page(keeper.charge.replace(charge));
         self.mm.counters.promoted.one();
     }
 

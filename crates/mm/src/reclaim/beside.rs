@@ -9,7 +9,7 @@
 
 use super::victim::{Kept, Place, Victim};
 use crate::addr::{PageBytes, PageNo, PoolPage};
-use crate::budget::{Class, Need, StoreLedger};
+use crate::budget::{Need, StoreLedger};
 use crate::frame::{Locked, Residence};
 use crate::home::HomeNo;
 use crate::host::{Cost, Domain, Host, HostError, Store, Stored};
@@ -182,7 +182,7 @@ impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
 
     /// Records a base in place of `old`, and frees which of the two is not needed any more.
     fn record(&self, old: Option<Stored>, base: Stored) -> bool {
-        let tables = |bytes| self.mm.budget.charge(Class::Tables, bytes, Need::Normal);
+        let tables = self.mm.budget.tables(Need::Normal);
         let recorded = self
             .near
             .home

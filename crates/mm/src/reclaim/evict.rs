@@ -14,11 +14,11 @@ use super::beside::{Beside, WORTH};
 use super::queue::Isolated;
 use super::victim::{Kept, Place, Victim};
 use crate::addr::{FrameNo, PoolPage, Run};
-use crate::budget::{Class, Need, StoreLedger};
+use crate::budget::{Need, StoreLedger};
 use crate::frame::{Locked, Owner, Residence};
 use crate::home::HomeNo;
 use crate::host::{Host, PUT_MOST, Store};
-use crate::mm::{Mm, PAGE, Stop};
+use crate::mm::{Mm, Stop};
 use crate::swap::Swap;
 use crate::table::Entry;
 
@@ -265,14 +265,13 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
                 if matches!(v.locked.frame.word.load().owner, Owner::Shared(_)) {
                     self.mm.spaces.get(space.0).unlend();
                 }
-                self.mm.budget.refund(Class::Private, PAGE);
             }
             Place::Home(home, page) => {
                 self.mm.homes.vacate(HomeNo(home), page, v.locked.no);
-                self.mm.budget.refund(Class::Pool, PAGE);
             }
             Place::Loose(_) => (),
         }
+        self.mm.budget.refund_page(v.locked.charge.take());
         let replaced = self.mm.replace_all(&mut v.locked, Entry::Swapped(slot));
         assert_eq!(replaced, maps, "frame {}'s chain and count disagree", v.locked.no);
         self.mm.counters.evictions.one();

@@ -6,6 +6,7 @@ use super::*;
 use crate::addr::SpaceNo;
 use crate::bare::{Call, World, limited, read, resident, run, sound, space, value, world, write};
 use crate::budget::Charge;
+use crate::budget::Class;
 
 /// A parent and its fork, whose page 0 stands in the pool with the parent's bytes and is the fork's own.
 fn family(mm: &World) -> (SpaceNo, SpaceNo) {
