@@ -9,7 +9,7 @@
 //! directory of its own and runs only the packages that hold its models.
 
 use crate::shell::{self, Build};
-use crate::{bugs, programs, table, tidy};
+use crate::{bugs, instructions, programs, table, tidy};
 use anyhow::{Context, Result, bail, ensure};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -27,6 +27,8 @@ pub(crate) enum Step {
     Programs,
     /// All tests.
     Unit,
+    /// The manager's instructions.
+    Instructions,
     /// Race models.
     Loom,
     /// Scenarios on random schedules.
@@ -38,13 +40,14 @@ pub(crate) enum Step {
 }
 
 /// All steps, in the order of the gate: what fails fastest stands first.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 11] = [
     Step::Fmt,
     Step::Tidy,
     Step::Clippy,
     Step::Docs,
     Step::Programs,
     Step::Unit,
+    Step::Instructions,
     Step::Loom,
     Step::Shuttle,
     Step::Bugs,
@@ -61,6 +64,7 @@ impl Step {
             Step::Clippy => "clippy",
             Step::Programs => "programs",
             Step::Unit => "unit",
+            Step::Instructions => "instructions",
             Step::Loom => "loom",
             Step::Shuttle => "shuttle",
             Step::Bugs => "bugs --short",
@@ -75,6 +79,9 @@ impl Step {
             Step::Clippy => "is clippy silent?",
             Step::Programs => "do the Wasm programs build?",
             Step::Unit => "do all tests pass?",
+            Step::Instructions => {
+                "does no operation of the manager take more instructions than is committed?"
+            }
             Step::Loom => "do the race models hold on every interleaving within bounds?",
             Step::Shuttle => "do the scenarios hold on random schedules?",
             Step::Bugs => "do the seeded defects still apply, and are a dozen of them caught?",
@@ -89,6 +96,7 @@ impl Step {
             Step::Clippy => clippy(),
             Step::Programs => programs::build(&shell::root(), &[]).context("building the Wasm programs"),
             Step::Unit => shell::run(unit(args)),
+            Step::Instructions => instructions::run(&instructions::Options::default()),
             Step::Loom => explore(loom, args),
             Step::Shuttle => explore(shuttle, args),
             Step::Bugs => bugs::short(),

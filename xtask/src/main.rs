@@ -13,6 +13,7 @@ mod demo;
 mod fuzz;
 mod gate;
 mod hostile;
+mod instructions;
 mod mutants;
 mod programs;
 mod sanitize;
@@ -55,6 +56,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Step: the manager's own instructions for each operation, against what is committed (callgrind)
+    Instructions(instructions::Options),
     /// Step: the race models, explored by loom
     Loom {
         /// Handed to `cargo test` in place of the packages
@@ -113,6 +116,7 @@ fn main() -> ExitCode {
         Task::Clippy => gate::one(gate::Step::Clippy, &[]),
         Task::Programs => gate::one(gate::Step::Programs, &[]),
         Task::Unit { args } => gate::one(gate::Step::Unit, &args),
+        Task::Instructions(options) => instructions::run(&options),
         Task::Loom { args } => gate::one(gate::Step::Loom, &args),
         Task::Shuttle { args } => gate::one(gate::Step::Shuttle, &args),
         Task::Docs => gate::one(gate::Step::Docs, &[]),

@@ -315,7 +315,7 @@ fn toolchain() -> Result<String> {
         return Ok(version);
     }
     println!("  clang: installing {}", PACKAGES.join(" "));
-    install().with_context(|| {
+    install(&PACKAGES).with_context(|| {
         format!(
             "the programs need these packages of Debian 12 or their like: {}",
             PACKAGES.join(" ")
@@ -350,7 +350,7 @@ fn compiler_version() -> Option<String> {
 }
 
 /// Installs the packages, with `sudo` when we are not root.
-fn install() -> Result<()> {
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let is_root = Command::new("id")
         .arg("-u")
         .output()
@@ -372,7 +372,7 @@ fn install() -> Result<()> {
     };
     apt(&["update"])?;
     let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
-    arguments.extend(PACKAGES);
+    arguments.extend(packages);
     apt(&arguments)
 }
 

@@ -1,0 +1,154 @@
+//! `cargo xtask instructions`: the manager's own instructions for each operation, counted by
+//! callgrind and held to what is committed (`verify/instructions.json`).
+//!
+//! A count has no noise, so a step of the gate can ask it on any machine: an operation that takes
+//! 5 % more than was committed is a failure, and what it may cost is a line of the diff. The
+//! program that is counted, and what counts as the manager's own, is `verify/src/bin/instructions.rs`.
+
+use crate::shell::{self, Build};
+use crate::{programs, table};
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// What an operation may take, in hundredths of what is committed.
+const ROOM: u64 = 105;
+
+/// Where the committed counts stand.
+const COMMITTED: &str = "verify/instructions.json";
+
+/// How callgrind is told what counts; the program has the functions.
+const CALLGRIND: [&str; 6] = [
+    "--tool=callgrind",
+    "--quiet",
+    "--collect-atstart=no",
+    "--toggle-collect=*count_from_here*",
+    "--toggle-collect=*not_counted*",
+    "--dump-after=*part_ends*",
+];
+
+/// What the command line says.
+#[derive(clap::Args, Default)]
+pub(crate) struct Options {
+    /// Commit what is counted now
+    #[arg(long)]
+    bless: bool,
+}
+
+/// Instructions for one operation, by its name.
+type Counts = BTreeMap<String, u64>;
+
+/// Counts, compares, and prints a table of both.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let mut version = Command::new("valgrind");
+    version.arg("--version");
+    if !shell::succeeds(version) {
+        println!("installing valgrind");
+        programs::install(&["valgrind"])?;
+    }
+    let build = [
+        "build",
+        "--profile",
+        "counted",
+        "-p",
+        "memfold-verify",
+        "--bin",
+        "instructions",
+    ];
+    shell::run(Build::Plain.cargo(&build))?;
+    let now = count(&shell::target().join("counted"))?;
+    let file = shell::root().join(COMMITTED);
+    if options.bless {
+        let text = serde_json::to_string_pretty(&now)? + "\n";
+        std::fs::write(&file, text).with_context(|| format!("cannot write {COMMITTED}"))?;
+    }
+    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {COMMITTED}"))?;
+    let committed: Counts =
+        serde_json::from_str(&text).with_context(|| format!("{COMMITTED} is not what this writes"))?;
+    print!("{}", table::render(&rows(&committed, &now)));
+    let beyond = beyond(&committed, &now);
+    ensure!(
+        beyond.is_empty(),
+        "more than 5 % above what is committed: {} (`cargo xtask instructions --bless` commits what is counted now)",
+        beyond.join(", ")
+    );
+    Ok(())
+}
+
+/// Runs the program under callgrind; its files are gone afterwards.
+fn count(built: &Path) -> Result<Counts> {
+    let dir = built.join("callgrind");
+    std::fs::create_dir_all(&dir)?;
+    let out = dir.join("out");
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(CALLGRIND).stdin(Stdio::null());
+    valgrind.arg(format!("--callgrind-out-file={}", out.display()));
+    valgrind.arg(built.join("instructions"));
+    let said = shell::read(valgrind)?;
+    let mut counts = Counts::new();
+    for (part, line) in (1..).zip(said.lines()) {
+        let (times, name) = line.split_once(' ').context("a line has a number and a name")?;
+        let file = dir.join(format!("out.{part}"));
+        let text =
+            std::fs::read_to_string(&file).with_context(|| format!("callgrind wrote no part {part}"))?;
+        let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
+        let total: u64 = total.context("a part has its total")?.trim().parse()?;
+        counts.insert(name.to_owned(), total / times.parse::<u64>()?.max(1));
+    }
+    std::fs::remove_dir_all(&dir)?;
+    Ok(counts)
+}
+
+/// The operations that take more than they may, or are on one side only.
+fn beyond<'a>(committed: &'a Counts, now: &'a Counts) -> Vec<&'a str> {
+    let names: std::collections::BTreeSet<_> = committed.keys().chain(now.keys()).collect();
+    let fits = |name: &String| match (committed.get(name), now.get(name)) {
+        (Some(&committed), Some(&now)) => now * 100 <= committed * ROOM,
+        _ => false,
+    };
+    names
+        .into_iter()
+        .filter(|name| !fits(name))
+        .map(String::as_str)
+        .collect()
+}
+
+/// One line for each operation.
+fn rows(committed: &Counts, now: &Counts) -> Vec<Vec<String>> {
+    let mut rows = vec![
+        ["operation", "committed", "now", "ratio"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for (name, now) in now {
+        let was = committed.get(name).copied();
+        let ratio = was.map_or("new".to_owned(), |was| {
+            format!("{:.3}", *now as f64 / was.max(1) as f64)
+        });
+        rows.push(vec![
+            name.clone(),
+            was.unwrap_or(0).to_string(),
+            now.to_string(),
+            ratio,
+        ]);
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    //! Goal: what takes more is named, and so is what nobody committed. Method: by example.
+    use super::*;
+
+    fn counts(of: &[(&str, u64)]) -> Counts {
+        of.iter().map(|&(name, count)| (name.to_owned(), count)).collect()
+    }
+
+    #[test]
+    fn five_in_a_hundred_are_the_room() {
+        let committed = counts(&[("a", 1000), ("b", 1000), ("c", 1000), ("gone", 1)]);
+        let now = counts(&[("a", 1050), ("b", 1051), ("c", 900), ("new", 1)]);
+        assert_eq!(beyond(&committed, &now), ["b", "gone", "new"]);
+    }
+}
