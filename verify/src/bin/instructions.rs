@@ -26,8 +26,8 @@ fn main() {
 mod counted {
     use memfold_host::addr::{Access, PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
     use memfold_host::{
-        Cost, Domain, Host, HostError, Ledger, Protection, Store, StoreError, StoreStats, Stored, Tables,
-        Twin,
+        Cost, Domain, Host, HostError, Ledger, PageRef, Protection, Store, StoreError, StoreStats, Stored,
+        Tables,
     };
     use memfold_mm::{Config, Merging, Mm, PageTables, Size, UNLIMITED};
     use memfold_sim::program::Place;
@@ -134,13 +134,13 @@ mod counted {
             fn writable(space: SpaceNo, run: Run) -> u64;
             fn drop_pages(space: SpaceNo, run: Run);
             fn read_private(space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError>;
-            fn glance(space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError>;
+            fn read_racy(space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError>;
             fn copy_to_pool(space: SpaceNo, run: Run, to: PoolPage) -> Result<(), HostError>;
             fn pool_write(at: PoolPage, bytes: &PageBytes) -> Result<(), HostError>;
             fn pool_read(at: PoolPage, out: &mut PageBytes) -> Result<(), HostError>;
-            fn resembles(space: SpaceNo, page: PageNo, of: Twin) -> bool;
-            fn resembles_zeros(space: SpaceNo, page: PageNo) -> bool;
-            fn is_twin(space: SpaceNo, page: PageNo, of: Twin) -> Result<bool, HostError>;
+            fn sample_equal(space: SpaceNo, page: PageNo, of: PageRef) -> bool;
+            fn sample_is_zero(space: SpaceNo, page: PageNo) -> bool;
+            fn pages_equal(space: SpaceNo, page: PageNo, of: PageRef) -> Result<bool, HostError>;
             fn pool_equals(at: PoolPage, bytes: &PageBytes) -> Result<bool, HostError>;
             fn pool_free(first: PoolPage, len: u32);
             fn test_and_clear_young(space: SpaceNo, run: Run) -> u64;
