@@ -29,7 +29,7 @@ mod counted {
         Cost, Domain, Host, HostError, Ledger, PageRef, Protection, Store, StoreError, StoreStats, Stored,
         Tables,
     };
-    use memfold_mm::{Config, Merging, Mm, PageTables, Size, UNLIMITED};
+    use memfold_mm::{Config, Merging, Mm, PageTables, Replacement, Size, UNLIMITED};
     use memfold_sim::program::Place;
     use memfold_sim::{SimHost, SimStore};
     use std::hint::black_box;
@@ -168,6 +168,7 @@ mod counted {
             spaces: 1024,
             store_bytes: 0,
             page_tables: PageTables::Counted,
+            replacement: Replacement::default(),
         };
         let mm = Mm::new(Beyond(SimHost::new(1)), Beyond(SimStore::new(1)), config).expect("no limit");
         let size = Size {
