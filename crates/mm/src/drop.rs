@@ -1,72 +1,117 @@
 //! Ending a space.
 //!
-//! Frames that forks still share while their bytes lie in this space's window (*lent*) are moved to the pool first, with
-//! room that is set aside where the budget has none; that fails only when the machine refuses. Then the space lives on,
-//! and can be left to `drop_later`: it is tried again when reclaim runs in the background or a space is made. The rest cannot fail:
-//! the root is dropped, what nobody else names is freed, pool pages in runs, and the window is closed, with which its
-//! private pages go. The space lock is held for a piece at a time, and for the end not at all: what there is to free is taken out
-//! of the state of a space that is dead from then on, so that who finds it by its number (the merger, the hand that gives page tables
-//! back) is told so at once, however large it was. Others meet the end at the frames and tables that they share with the
-//! space, one at a time. The queue of spaces to be dropped has a lock of its own, held for a push or a pop.
+//! Frames that forks still share while their bytes lie in this space's window (*lent*) are moved to
+//! the pool first, with room that is set aside where the budget has none; that fails only when the
+//! machine refuses. Then the space lives on, and can be left to `drop_later`: it is tried again
+//! when reclaim runs in the background or a space is made. The rest cannot fail: the root is
+//! dropped, what nobody else names is freed, pool pages in runs, and the window is closed, with
+//! which its private pages go. The space lock is held for a piece at a time, and for the end not at
+//! all: what there is to free is taken out of the state of a space that is dead from then on, so
+//! that who finds it by its number (the merger, the hand that gives page tables back) is told so at
+//! once, however large it was. Others meet the end at the frames and tables that they share with
+//! the space, one at a time. The queue of spaces to be dropped has a lock of its own, held for a
+//! push or a pop.
 
 use crate::addr::{PageNo, Run, SpaceNo};
 use crate::frame::{Locked, Owner, Residence};
 use crate::home::HomeNo;
 use crate::host::{Host, HostError, Store};
 use crate::mm::{Mm, SpaceError, Stop};
+use crate::pin::unpin_page;
 use crate::rmap::Sweep;
-use crate::space::SpaceState;
+use crate::space::{FaultError, PIECE, SpaceState};
 use crate::table::{Entry, FAN, TableNo};
 use crate::window::WindowTables;
+use memfold_sync::MutexGuard;
 
-/// Pages that are given away, or pins that end, while the space's lock is held.
-const PIECE: u32 = 1024;
+/// Pages that are emptied in one call, where many of a window are private: the machine lets nobody
+/// change a mapping of the process while it frees them.
+const EMPTIED: u32 = 2048;
 
 /// What is left of a space that is dead: to be freed without its lock, by who took it.
 #[must_use = "somebody frees it"]
-struct Remains {
+pub(crate) struct Remains {
+    no: SpaceNo,
     root: Option<TableNo>,
     window: WindowTables,
     home: HomeNo,
     len: u32,
 }
 
-/// Pages that are emptied in one call, where many of a window are private: the machine lets nobody change a mapping of the process
-/// while it frees them.
-const EMPTIED: u32 = 2048;
+impl Remains {
+    /// The space is dead from now on.
+    pub fn take(no: SpaceNo, st: &mut SpaceState) -> Self {
+        assert!(st.pins.is_empty(), "a space with pins was ended");
+        st.alive = false;
+        st.dirty_head = 0;
+        st.failure = None;
+        Self {
+            no,
+            root: st.root.take(),
+            window: std::mem::take(&mut st.window),
+            home: st.home,
+            len: st.len,
+        }
+    }
+
+    /// Frees what nobody else names, and closes the window.
+    pub fn free<H: Host, S: Store>(mut self, mm: &Mm<H, S>) {
+        let no = self.no;
+        let mut sweep = Sweep::new(mm);
+        if let Some(root) = self.root.take() {
+            mm.drop_root(no, root, &mut sweep);
+        }
+        sweep.finish_pool();
+        mm.forget_standby(no);
+        if sweep.private_pages() > EMPTIED.into() {
+            self.empty_window(mm);
+        }
+        mm.close_window(no, &mut self.window);
+        sweep.finish_private();
+        mm.leave_home(self.home);
+        mm.stalled.something_changed();
+    }
+
+    /// Frees the private pages of a window that is about to be closed, in pieces, so that closing
+    /// it is short.
+    fn empty_window<H: Host, S: Store>(&self, mm: &Mm<H, S>) {
+        for first in (0..self.len).step_by(EMPTIED as usize) {
+            let len = EMPTIED.min(self.len - first);
+            let first = PageNo(first);
+            mm.host.drop_pages(self.no, Run { first, len });
+        }
+    }
+}
 
 impl<H: Host, S: Store> Mm<H, S> {
-    /// Ends a space: its window, its tables, what nobody else shares. No thread is inside its window.
+    /// Ends a space: its window, its tables, what nobody else shares. No thread is inside its
+    /// window.
     ///
     /// # Errors
-    /// [`SpaceError::NoSuchSpace`]; also when a page that forks of it still share cannot be moved away: then the space lives on.
+    /// [`SpaceError::NoSuchSpace`]; also when a page that forks of it still share cannot be moved
+    /// away: then the space lives on.
     pub fn drop_space(&self, space: SpaceNo) -> Result<(), SpaceError> {
         let mut next = PageNo(0);
         let done = self.retry(|| {
             if let Some(slot) = self.spaces.peek(space.0) {
                 slot.let_others();
             }
-            let mut st = match self.lock_space(space) {
-                Ok(st) => st,
-                Err(_) => return Err(Stop::Fault(crate::space::FaultError::NoSuchSpace(space))),
-            };
-            next = self.give_away(space, &st, next)?;
-            if next.0 < st.len && self.spaces.get(space.0).lent() != 0 {
-                // Piece by piece: others may wait for the lock.
+            let mut ending = Ending::lock(self, space)?;
+            next = ending.give_away(next)?;
+            // Piece by piece: others may wait for the lock.
+            if !ending.is_given_away(next) || !ending.unpin_piece() {
                 return Err(Stop::Again);
             }
-            if !self.unpin_piece(&mut st) {
-                return Err(Stop::Again);
-            }
-            Ok(Self::die(&mut st))
+            Ok(Remains::take(space, &mut ending.st))
         });
         let remains = done.map_err(|stop| self.space_error(stop, space, PageNo(0)))?;
-        self.free_remains(space, remains);
+        remains.free(self);
         self.spaces.free(space.0);
         Ok(())
     }
 
-    /// Ends a space that [`drop_space`](Self::drop_space) could not end, as soon as the machine lets it: nobody will use its number again.
+    /// Ends a space that [`drop_space`](Self::drop_space) could not end, as soon as the machine
+    /// lets it: nobody will use its number again.
     pub fn drop_later(&self, space: SpaceNo) {
         self.doomed.lock().push(space);
     }
@@ -91,83 +136,62 @@ impl<H: Host, S: Store> Mm<H, S> {
             }
         }
     }
+}
 
-    /// Ends a space that nobody knows yet and that has no pins, under its lock.
-    pub(crate) fn tear_down(&self, no: SpaceNo, st: &mut SpaceState) {
-        let remains = Self::die(st);
-        self.free_remains(no, remains);
+/// A space that is about to end, while it lives: its lock.
+struct Ending<'m, H, S> {
+    mm: &'m Mm<H, S>,
+    no: SpaceNo,
+    st: MutexGuard<'m, SpaceState>,
+}
+
+impl<'m, H: Host, S: Store> Ending<'m, H, S> {
+    fn lock(mm: &'m Mm<H, S>, no: SpaceNo) -> Result<Self, Stop> {
+        let no_such = |_| Stop::Fault(FaultError::NoSuchSpace(no));
+        let st = mm.lock_space(no).map_err(no_such)?;
+        Ok(Self { mm, no, st })
     }
 
-    /// Pins that were left end with the space: each holds a reference, and with it the frame. True when none is left.
-    fn unpin_piece(&self, st: &mut SpaceState) -> bool {
+    /// Whether nothing that others share lies in this window any more, with `next` the first page
+    /// that was not looked at.
+    fn is_given_away(&self, next: PageNo) -> bool {
+        next.0 >= self.st.len || self.mm.spaces.get(self.no.0).lent() == 0
+    }
+
+    /// Pins that were left end with the space: each holds a reference, and with it the frame. True
+    /// when none is left.
+    fn unpin_piece(&mut self) -> bool {
         for _ in 0..PIECE {
-            let Some((&page, _)) = st.pins.last_key_value() else {
+            let Some((&page, _)) = self.st.pins.last_key_value() else {
                 return true;
             };
-            self.unpin_page(st, page);
+            unpin_page(self.mm, &mut self.st, page);
         }
-        st.pins.is_empty()
+        self.st.pins.is_empty()
     }
 
-    /// The space is dead from now on.
-    fn die(st: &mut SpaceState) -> Remains {
-        assert!(st.pins.is_empty(), "a space with pins was ended");
-        st.alive = false;
-        st.dirty_head = 0;
-        st.failure = None;
-        Remains {
-            root: st.root.take(),
-            window: std::mem::take(&mut st.window),
-            home: st.home,
-            len: st.len,
-        }
-    }
-
-    fn free_remains(&self, no: SpaceNo, mut remains: Remains) {
-        let mut sweep = Sweep::new(self);
-        if let Some(root) = remains.root.take() {
-            self.drop_root(no, root, &mut sweep);
-        }
-        sweep.finish_pool();
-        self.forget_standby(no);
-        if sweep.private_pages() > EMPTIED.into() {
-            self.empty_window(no, remains.len);
-        }
-        self.close_window(no, &mut remains.window);
-        sweep.finish_private();
-        self.leave_home(remains.home);
-        self.stalled.something_changed();
-    }
-
-    /// Frees the private pages of a window that is about to be closed, in pieces, so that closing it is short.
-    fn empty_window(&self, no: SpaceNo, len: u32) {
-        for first in (0..len).step_by(EMPTIED as usize) {
-            let len = EMPTIED.min(len - first);
-            let first = PageNo(first);
-            self.host.drop_pages(no, Run { first, len });
-        }
-    }
-
-    /// Moves the frames of a piece that others share out of this space's window; where the next piece begins.
-    fn give_away(&self, no: SpaceNo, st: &SpaceState, first: PageNo) -> Result<PageNo, Stop> {
+    /// Moves the frames of a piece that others share out of this space's window; where the next
+    /// piece begins.
+    fn give_away(&self, first: PageNo) -> Result<PageNo, Stop> {
+        let (mm, no, st) = (self.mm, self.no, &self.st);
         let end = first.0.saturating_add(PIECE).min(st.len);
         let mut page = first.0;
-        while page < end && self.spaces.get(no.0).lent() != 0 {
-            let found = self.lookup(st, PageNo(page));
+        while page < end && mm.spaces.get(no.0).lent() != 0 {
+            let found = mm.lookup(st, PageNo(page));
             let Some(leaf) = found.leaf else {
                 page = (page | (FAN as u32 - 1)) + 1;
                 continue;
             };
             if let Entry::Frame(frame) = found.entry {
-                let locked = self.lock_frame(frame);
-                let same = self.entry(leaf, PageNo(page)) == Entry::Frame(frame);
+                let locked = mm.lock_frame(frame);
+                let same = mm.entry(leaf, PageNo(page)) == Entry::Frame(frame);
                 let lent = locked.residence == Residence::Private(no)
                     && matches!(locked.frame.word.load().owner, Owner::Shared(_))
                     && (found.shared || locked.frame.count.load().maps > 1);
                 if same && lent {
-                    match self.give_away_frame(no, st, leaf, PageNo(page), locked) {
+                    match self.give_away_frame(leaf, PageNo(page), locked) {
                         Err(Stop::Host(HostError::Emptied)) => {
-                            return Err(self.move_as_zeros(no, PageNo(page), frame));
+                            return Err(mm.move_as_zeros(no, PageNo(page), frame));
                         }
                         given => given?,
                     }
@@ -178,24 +202,18 @@ impl<H: Host, S: Store> Mm<H, S> {
         Ok(PageNo(page))
     }
 
-    fn give_away_frame(
-        &self,
-        no: SpaceNo,
-        st: &SpaceState,
-        leaf: TableNo,
-        page: PageNo,
-        locked: Locked<'_>,
-    ) -> Result<(), Stop> {
+    fn give_away_frame(&self, leaf: TableNo, page: PageNo, locked: Locked<'_>) -> Result<(), Stop> {
+        let (mm, no, st) = (self.mm, self.no, &self.st);
         let frame = locked.no;
-        match self.promote_around(leaf, page, locked, no, st.home) {
+        match mm.promote_around(leaf, page, locked, no, st.home) {
             Ok(true) => return Ok(()),
             Ok(false) => {
                 // Another version stands at the frame's place.
-                let locked = self.lock_frame(frame);
+                let locked = mm.lock_frame(frame);
                 if locked.residence != Residence::Private(no) {
                     return Ok(());
                 }
-                match self.move_loose(no, st.home, page, locked) {
+                match mm.move_loose(no, st.home, page, locked) {
                     Err(Stop::NoRoom) => (),
                     moved => return moved,
                 }
@@ -203,7 +221,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             Err(Stop::NoRoom) => (),
             Err(stop) => return Err(stop),
         }
-        self.give_away_by_standby(no, st, page)
+        mm.give_away_by_standby(no, st, page)
     }
 }
 

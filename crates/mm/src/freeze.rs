@@ -1,25 +1,25 @@
-//! Freezing: a copy of a space that never runs and forks cheaply; and reading a page without showing it.
+//! Freezing: a copy of a space that never runs and forks cheaply; and reading a page without
+//! showing it.
 //!
 //! A fork shares what its parent wrote only page by page, as the fork reads it. `freeze` does that
-//! once for all pages: they move to their places in the pool, where every fork can show them. All of it, the protection of what
-//! was written included, is done piece by piece, so that the space's threads are not kept waiting for the whole. Where another version
-//! stands at a page's place (the space is itself a fork that went its own way), the frozen copy gets a
-//! home of its own and all of its pages are copied there: in time and memory proportional to its size, once.
+//! once for all pages: they move to their places in the pool, where every fork can show them. All
+//! of it, the protection of what was written included, is done piece by piece, so that the space's
+//! threads are not kept waiting for the whole. Where another version stands at a page's place (the
+//! space is itself a fork that went its own way), the frozen copy gets a home of its own and all of
+//! its pages are copied there: in time and memory proportional to its size, once.
 
 use crate::addr::{PageBytes, PageNo, SpaceNo};
 use crate::budget::{Charge, Class, Need};
-use crate::fork::Size;
+use crate::create::Size;
+use crate::fork::Fork;
 use crate::frame::{Owner, Residence};
 use crate::home::Claim;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE, SpaceError, Stop};
 use crate::peek::Seen;
 use crate::reclaim::Origin;
-use crate::space::SpaceState;
+use crate::space::{PIECE, SpaceState};
 use crate::table::{Entry, FAN, LeafSlot, slot_of};
-
-/// Pages that are moved while the space's lock is held.
-const PIECE: u32 = 1024;
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// A copy of the space whose pages all forks of the copy can share in memory.
@@ -27,74 +27,18 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// # Errors
     /// [`SpaceError`]; the space is as it was, and there is no copy.
     pub fn freeze(&self, space: SpaceNo) -> Result<SpaceNo, SpaceError> {
-        self.share_ahead(space)
-            .map_err(|stop| self.space_error(stop, space, PageNo(0)))?;
-        let copy = self.fork(space)?;
-        match self.settle(space) {
-            Ok(true) => Ok(copy),
-            Ok(false) => {
-                let moved = self.copy_home(copy);
-                self.drop_space(copy)?;
-                moved
-            }
-            Err(stop) => {
-                self.drop_space(copy)?;
-                Err(self.space_error(stop, space, PageNo(0)))
-            }
-        }
-    }
-
-    /// Leaves the fork that follows little to protect while it holds the space's lock.
-    fn share_ahead(&self, no: SpaceNo) -> Result<(), Stop> {
-        let pages = self.lock_space(no).map_or(0, |st| st.len);
-        // Ends: as many pieces as the space has, at the most; what its threads write meanwhile is left to the fork.
-        for _ in 0..pages.div_ceil(PIECE) {
-            if !self.share_some(no, PIECE as usize / FAN)? {
-                break;
-            }
-            self.spaces.get(no.0).let_others();
-        }
-        Ok(())
-    }
-
-    /// Moves all lent pages of the space to their places; false when one is taken by another version. Piece by piece: the space's
-    /// threads are not kept waiting for the whole of it.
-    fn settle(&self, no: SpaceNo) -> Result<bool, Stop> {
-        let mut settled = true;
-        let mut next = Some(PageNo(0));
-        while let Some(first) = next {
-            let (piece, after) = self.retry(|| self.settle_piece(no, first))?;
-            settled &= piece;
-            next = after;
-            self.spaces.get(no.0).let_others();
-        }
-        Ok(settled)
-    }
-
-    /// The same for the pages of one piece; also says where the next one begins.
-    fn settle_piece(&self, no: SpaceNo, first: PageNo) -> Result<(bool, Option<PageNo>), Stop> {
-        let Ok(st) = self.lock_space(no) else {
-            return Ok((true, None));
+        let freeze = Freeze { mm: self, no: space };
+        let refused = |stop| self.space_error(stop, space, PageNo(0));
+        freeze.share_ahead().map_err(refused)?;
+        let copy = Unfinished {
+            mm: self,
+            no: self.fork(space)?,
         };
-        let mut settled = true;
-        let end = PageNo(first.0.saturating_add(PIECE).min(st.len));
-        self.each_page_of(&st, first, end, |page, leaf, entry| {
-            let Entry::Frame(frame) = entry else { return Ok(()) };
-            let locked = self.lock_frame(frame);
-            if self.entry(leaf, page) != entry {
-                return Ok(());
-            }
-            let shared = matches!(locked.frame.word.load().owner, Owner::Shared(_));
-            match locked.residence {
-                Residence::Private(owner) if shared => {
-                    settled &= self.promote_around(leaf, page, locked, owner, st.home)?;
-                }
-                Residence::Loose(_) => settled = false,
-                _ => (),
-            }
-            Ok(())
-        })?;
-        Ok((settled, Some(end).filter(|end| end.0 < st.len)))
+        if freeze.migrate_all().map_err(refused)? {
+            Ok(copy.finish())
+        } else {
+            copy_home(self, copy.no)
+        }
     }
 
     /// Calls `step` with each page that is not absent.
@@ -130,76 +74,8 @@ impl<H: Host, S: Store> Mm<H, S> {
         Ok(())
     }
 
-    /// A space with the same bytes at a home of its own.
-    fn copy_home(&self, from: SpaceNo) -> Result<SpaceNo, SpaceError> {
-        let (size, domain) = {
-            let st = self.lock_space(from)?;
-            (
-                Size {
-                    len: st.len,
-                    reserve: st.reserve,
-                },
-                st.domain,
-            )
-        };
-        let to = self.create(size, domain)?;
-        let (new, old) = (self.spaces.get(to.0), self.spaces.get(from.0));
-        new.set_merging(old.merging());
-        new.set_on_loss(old.on_loss());
-        let mut bytes = Box::new([0; crate::addr::PAGE_SIZE]);
-        for page in (0..size.len).map(PageNo) {
-            let copied = self.retry(|| {
-                let absent = !self.peek_page(from, page, &mut bytes)?;
-                if absent {
-                    Ok(())
-                } else {
-                    self.place_page(to, page, &bytes)
-                }
-            });
-            if let Err(stop) = copied {
-                self.drop_space(to)?;
-                return Err(self.space_error(stop, from, page));
-            }
-        }
-        Ok(to)
-    }
-
-    /// Gives an absent page of a frozen copy its frame, at its place in the pool.
-    fn place_page(&self, no: SpaceNo, page: PageNo, bytes: &PageBytes) -> Result<(), Stop> {
-        let mut st = self.spaces.get(no.0).lock();
-        let mut charge = Charge::take(&self.budget, Class::Pool, PAGE, Need::Normal).ok_or(Stop::NoRoom)?;
-        let leaf = self.own_leaf(no, &mut st, page, Need::Normal)?;
-        let frame = self.alloc_frame(Need::Normal)?;
-        let mut locked = self.lock_frame(frame);
-        let tables = self.budget.tables(Need::Normal);
-        let placed = match self.homes.claim(st.home, page, frame, tables) {
-            Claim::Taken => {
-                let to = self.homes.first(st.home).plus(page.0);
-                self.host.pool_write(to, bytes).map_err(|e| {
-                    self.homes.vacate(st.home, page, frame);
-                    Stop::from(e)
-                })
-            }
-            Claim::NoRoom => Err(Stop::NoRoom),
-            Claim::Occupied => panic!("another frame stands at page {page} of a space that is being made"),
-        };
-        if let Err(stop) = placed {
-            drop(locked);
-            self.frames.free(frame.0);
-            return Err(stop);
-        }
-        locked.residence = Residence::Home(st.home);
-        locked.charge = Some(charge.page());
-        locked.frame.mark_incompressible(false);
-        let slot = slot_of(page, 0);
-        self.map_new(&locked, Owner::Shared(LeafSlot { leaf: leaf.0, slot }));
-        self.table(leaf.0).slot(slot).entry.store(Entry::Frame(frame));
-        drop(locked);
-        self.now_resident(frame, Origin::New);
-        Ok(())
-    }
-
-    /// Reads a page as the space sees it, without showing it. Stores of running threads may or may not be in it.
+    /// Reads a page as the space sees it, without showing it. Stores of running threads may or may
+    /// not be in it.
     ///
     /// # Errors
     /// [`SpaceError`]; `out` is then unspecified.
@@ -242,6 +118,164 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.read_frame(no, &locked, page, out)?;
         Ok(true)
     }
+}
+
+/// A space that is being frozen. Nobody's lock is held between two pieces.
+struct Freeze<'m, H, S> {
+    mm: &'m Mm<H, S>,
+    no: SpaceNo,
+}
+
+impl<H: Host, S: Store> Freeze<'_, H, S> {
+    /// Leaves the fork that follows little to protect while it holds the space's lock.
+    fn share_ahead(&self) -> Result<(), Stop> {
+        let Self { mm, no } = *self;
+        let pages = mm.lock_space(no).map_or(0, |st| st.len);
+        let leaves = (PIECE as usize / FAN).max(1);
+        // Ends: as many pieces as the space has, at the most; what its threads write meanwhile is
+        // left to the fork.
+        for _ in 0..pages.div_ceil(PIECE) {
+            if !Fork::share_ahead(mm, no, leaves)? {
+                break;
+            }
+            mm.spaces.get(no.0).let_others();
+        }
+        Ok(())
+    }
+
+    /// Moves all lent pages of the space to their places; false when one is taken by another
+    /// version. Piece by piece: the space's threads are not kept waiting for the whole of it.
+    fn migrate_all(&self) -> Result<bool, Stop> {
+        let Self { mm, no } = *self;
+        let mut all = true;
+        let mut next = Some(PageNo(0));
+        while let Some(first) = next {
+            let (piece, after) = mm.retry(|| self.migrate_piece(first))?;
+            all &= piece;
+            next = after;
+            mm.spaces.get(no.0).let_others();
+        }
+        Ok(all)
+    }
+
+    /// The same for the pages of one piece; also says where the next one begins.
+    fn migrate_piece(&self, first: PageNo) -> Result<(bool, Option<PageNo>), Stop> {
+        let Self { mm, no } = *self;
+        let Ok(st) = mm.lock_space(no) else {
+            return Ok((true, None));
+        };
+        let mut all = true;
+        let end = PageNo(first.0.saturating_add(PIECE).min(st.len));
+        mm.each_page_of(&st, first, end, |page, leaf, entry| {
+            let Entry::Frame(frame) = entry else { return Ok(()) };
+            let locked = mm.lock_frame(frame);
+            if mm.entry(leaf, page) != entry {
+                return Ok(());
+            }
+            let shared = matches!(locked.frame.word.load().owner, Owner::Shared(_));
+            match locked.residence {
+                Residence::Private(owner) if shared => {
+                    all &= mm.promote_around(leaf, page, locked, owner, st.home)?;
+                }
+                Residence::Loose(_) => all = false,
+                _ => (),
+            }
+            Ok(())
+        })?;
+        Ok((all, Some(end).filter(|end| end.0 < st.len)))
+    }
+}
+
+/// A space that nobody was told of yet; dropped before it is finished, it ends.
+struct Unfinished<'m, H: Host, S: Store> {
+    mm: &'m Mm<H, S>,
+    no: SpaceNo,
+}
+
+impl<H: Host, S: Store> Unfinished<'_, H, S> {
+    fn finish(self) -> SpaceNo {
+        std::mem::ManuallyDrop::new(self).no
+    }
+}
+
+impl<H: Host, S: Store> Drop for Unfinished<'_, H, S> {
+    fn drop(&mut self) {
+        if self.mm.drop_space(self.no).is_err() {
+            self.mm.drop_later(self.no);
+        }
+    }
+}
+
+/// A space with the same bytes at a home of its own.
+fn copy_home<H: Host, S: Store>(mm: &Mm<H, S>, from: SpaceNo) -> Result<SpaceNo, SpaceError> {
+    let (size, domain) = {
+        let st = mm.lock_space(from)?;
+        (
+            Size {
+                len: st.len,
+                reserve: st.reserve,
+            },
+            st.domain,
+        )
+    };
+    let to = Unfinished {
+        mm,
+        no: mm.create(size, domain)?,
+    };
+    let (new, old) = (mm.spaces.get(to.no.0), mm.spaces.get(from.0));
+    new.set_merging(old.merging());
+    new.set_on_loss(old.on_loss());
+    let mut bytes = Box::new([0; crate::addr::PAGE_SIZE]);
+    for page in (0..size.len).map(PageNo) {
+        let copied = mm.retry(|| {
+            if mm.peek_page(from, page, &mut bytes)? {
+                place_page(mm, to.no, page, &bytes)?;
+            }
+            Ok(())
+        });
+        copied.map_err(|stop| mm.space_error(stop, from, page))?;
+    }
+    Ok(to.finish())
+}
+
+/// Gives an absent page of a frozen copy its frame, at its place in the pool.
+fn place_page<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    no: SpaceNo,
+    page: PageNo,
+    bytes: &PageBytes,
+) -> Result<(), Stop> {
+    let mut st = mm.spaces.get(no.0).lock();
+    let mut charge = Charge::take(&mm.budget, Class::Pool, PAGE, Need::Normal).ok_or(Stop::NoRoom)?;
+    let leaf = mm.own_leaf(no, &mut st, page, Need::Normal)?;
+    let frame = mm.alloc_frame(Need::Normal)?;
+    let mut locked = mm.lock_frame(frame);
+    let tables = mm.budget.tables(Need::Normal);
+    let placed = match mm.homes.claim(st.home, page, frame, tables) {
+        Claim::Taken => {
+            let to = mm.homes.first(st.home).plus(page.0);
+            mm.host.pool_write(to, bytes).map_err(|e| {
+                mm.homes.vacate(st.home, page, frame);
+                Stop::from(e)
+            })
+        }
+        Claim::NoRoom => Err(Stop::NoRoom),
+        Claim::Occupied => panic!("another frame stands at page {page} of a space that is being made"),
+    };
+    if let Err(stop) = placed {
+        drop(locked);
+        mm.frames.free(frame.0);
+        return Err(stop);
+    }
+    locked.residence = Residence::Home(st.home);
+    locked.charge = Some(charge.page());
+    locked.frame.mark_incompressible(false);
+    let slot = slot_of(page, 0);
+    mm.map_new(&locked, Owner::Shared(LeafSlot { leaf: leaf.0, slot }));
+    mm.table(leaf.0).slot(slot).entry.store(Entry::Frame(frame));
+    drop(locked);
+    mm.now_resident(frame, Origin::New);
+    Ok(())
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

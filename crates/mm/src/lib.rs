@@ -10,6 +10,7 @@
 mod bare;
 mod budget;
 mod check;
+mod create;
 mod digest;
 mod door;
 mod drop;
@@ -45,9 +46,9 @@ use memfold_host::{self as host, addr};
 pub use budget::Refuse;
 pub use budget::{PageTables, UNLIMITED, Usage};
 pub use check::{Violation, audit, check};
+pub use create::Size;
 pub use digest::{Digest, Ownership, PageDigest, SpaceDigest, Totals};
 pub use door::{Door, Ended, Forked};
-pub use fork::Size;
 pub use home::HomeNo;
 pub use memfold_sync::Giving;
 pub use merge::{Effort, MergeStep, Sharing};

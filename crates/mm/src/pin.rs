@@ -1,70 +1,57 @@
 //! Pins: pages that the kernel is about to read or write, and that must stay where they are.
 //!
 //! A pinned page is an exclusive, writable private page of its space. It is not evicted, shared or
-//! moved until it is unpinned; a fork copies it for the child. A pin counts on the frame (so that reclaim sees it
-//! under the frame lock) and in the space (so that fork finds it). The space lock is held for one page while pinning, and for a
-//! piece of the run while unpinning: faults of the space come in between.
+//! moved until it is unpinned; a fork copies it for the child. A pin counts on the frame (so that
+//! reclaim sees it under the frame lock) and in the space (so that fork finds it). The space lock
+//! is held for one page while pinning, and for a piece of the run while unpinning: faults of the
+//! space come in between.
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
 use crate::frame::count::MOST_PINS;
 use crate::frame::{Owner, Put};
 use crate::host::{Host, Store};
 use crate::mm::{Mm, Stop};
-use crate::space::{FaultError, SpaceState};
+use crate::space::{FaultError, PIECE, SpaceState};
 use crate::table::Entry;
 
-/// Pages that are unpinned while the space's lock is held.
-const PIECE: u32 = if cfg!(any(loom, shuttle)) { 2 } else { 1024 };
+/// A run of which the first pages are pinned; dropped before all are, these are unpinned.
+struct Pinning<'m, H: Host, S: Store> {
+    mm: &'m Mm<H, S>,
+    space: SpaceNo,
+    pinned: Run,
+}
+
+impl<H: Host, S: Store> Drop for Pinning<'_, H, S> {
+    fn drop(&mut self) {
+        if self.pinned.len != 0 {
+            self.mm.unpin(self.space, self.pinned);
+        }
+    }
+}
 
 impl<H: Host, S: Store> Mm<H, S> {
-    /// Brings the pages in, makes them this space's own and keeps them there until `unpin`. Pins nest.
+    /// Brings the pages in, makes them this space's own and keeps them there until `unpin`. Pins
+    /// nest.
     ///
     /// # Errors
-    /// [`FaultError`]; then no page of the run is pinned by this call. Pages before the failing one may have become the
-    /// space's own, as a store to them would have made them.
+    /// [`FaultError`]; then no page of the run is pinned by this call. Pages before the failing one
+    /// may have become the space's own, as a store to them would have made them.
     pub fn pin(&self, space: SpaceNo, run: Run) -> Result<(), FaultError> {
-        for page in run.pages() {
-            if let Err(stop) = self.retry(|| self.pin_page(space, page)) {
-                if page != run.first {
-                    self.unpin(
-                        space,
-                        Run {
-                            first: run.first,
-                            len: page.0 - run.first.0,
-                        },
-                    );
-                }
-                return Err(self.fault_error(stop, space, page));
-            }
-        }
-        Ok(())
-    }
-
-    fn pin_page(&self, space: SpaceNo, page: PageNo) -> Result<(), Stop> {
-        let slot = self
-            .spaces
-            .peek(space.0)
-            .ok_or(Stop::Fault(FaultError::NoSuchSpace(space)))?;
-        let mut st = slot.lock();
-        self.fault_locked(space, &mut st, page, Access::Write)?;
-        let Entry::Frame(no) = self.lookup(&st, page).entry else {
-            return Err(Stop::Again);
+        let mut pinning = Pinning {
+            mm: self,
+            space,
+            pinned: Run {
+                first: run.first,
+                len: 0,
+            },
         };
-        let locked = self.lock_frame(no);
-        let still = self.lookup(&st, page).entry == Entry::Frame(no)
-            && matches!(locked.frame.word.load().owner, Owner::Exclusive(_));
-        if !still {
-            return Err(Stop::Again);
+        for page in run.pages() {
+            self.retry(|| pin_page(self, space, page))
+                .map_err(|stop| self.fault_error(stop, space, page))?;
+            pinning.pinned.len += 1;
         }
-        // Ageing may have protected the page after the fault.
-        self.host.unprotect(space, Run::one(page))?;
-        locked.frame.mark_incompressible(false);
-        if !locked.frame.count.pin() {
-            let most = MOST_PINS;
-            return Err(Stop::Fault(FaultError::TooManyPins { space, page, most }));
-        }
-        self.replacer.set_aside(&self.frames, no);
-        *st.pins.entry(page).or_insert(0) += 1;
+        // The caller has the pins from now on.
+        pinning.pinned.len = 0;
         Ok(())
     }
 
@@ -80,29 +67,58 @@ impl<H: Host, S: Store> Mm<H, S> {
                 return;
             };
             let piece = pages.by_ref().take(PIECE as usize);
-            piece.for_each(|page| self.unpin_page(&mut st, page));
+            piece.for_each(|page| unpin_page(self, &mut st, page));
             drop(st);
             self.spaces.get(space.0).let_others();
         }
         self.stalled.something_changed();
     }
+}
 
-    pub(crate) fn unpin_page(&self, st: &mut SpaceState, page: PageNo) {
-        let times = st.pins.get_mut(&page).expect("the page is not pinned");
-        *times -= 1;
-        let last = *times == 0;
-        if last {
-            st.pins.remove(&page);
-        }
-        let Entry::Frame(no) = self.lookup(st, page).entry else {
-            panic!("a pinned page was evicted")
-        };
-        let locked = self.lock_frame(no);
-        let put = locked.frame.count.unpin();
-        assert_eq!(put, Put::Held, "a pinned page was unmapped");
-        if last {
-            self.replacer.bring_back(&self.frames, no);
-        }
+fn pin_page<H: Host, S: Store>(mm: &Mm<H, S>, space: SpaceNo, page: PageNo) -> Result<(), Stop> {
+    let slot = mm
+        .spaces
+        .peek(space.0)
+        .ok_or(Stop::Fault(FaultError::NoSuchSpace(space)))?;
+    let mut st = slot.lock();
+    mm.fault_locked(space, &mut st, page, Access::Write)?;
+    let Entry::Frame(no) = mm.lookup(&st, page).entry else {
+        return Err(Stop::Again);
+    };
+    let locked = mm.lock_frame(no);
+    let still = mm.lookup(&st, page).entry == Entry::Frame(no)
+        && matches!(locked.frame.word.load().owner, Owner::Exclusive(_));
+    if !still {
+        return Err(Stop::Again);
+    }
+    // Ageing may have protected the page after the fault.
+    mm.host.unprotect(space, Run::one(page))?;
+    locked.frame.mark_incompressible(false);
+    if !locked.frame.count.pin() {
+        let most = MOST_PINS;
+        return Err(Stop::Fault(FaultError::TooManyPins { space, page, most }));
+    }
+    mm.replacer.set_aside(&mm.frames, no);
+    *st.pins.entry(page).or_insert(0) += 1;
+    Ok(())
+}
+
+/// Takes back one pin of a page of the space whose state this is.
+pub(crate) fn unpin_page<H: Host, S: Store>(mm: &Mm<H, S>, st: &mut SpaceState, page: PageNo) {
+    let times = st.pins.get_mut(&page).expect("the page is not pinned");
+    *times -= 1;
+    let last = *times == 0;
+    if last {
+        st.pins.remove(&page);
+    }
+    let Entry::Frame(no) = mm.lookup(st, page).entry else {
+        panic!("a pinned page was evicted")
+    };
+    let locked = mm.lock_frame(no);
+    let put = locked.frame.count.unpin();
+    assert_eq!(put, Put::Held, "a pinned page was unmapped");
+    if last {
+        mm.replacer.bring_back(&mm.frames, no);
     }
 }
 

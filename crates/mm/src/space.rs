@@ -100,6 +100,9 @@ pub enum Merging {
     On,
 }
 
+/// Pages that are done while a space's lock is held, where others may wait for it.
+pub(crate) const PIECE: u32 = if cfg!(any(loom, shuttle)) { 2 } else { 1024 };
+
 /// Times that who works in pieces yields to others: about as long as it takes to wake somebody.
 const PATIENCE: u32 = 512;
 

@@ -1,9 +1,10 @@
 //! Which pages a dying space gives away, and where to.
 
 use crate::addr::SpaceNo;
-use crate::bare::{Bare, Call, Shelf, World, read, run, sound, space, value, world, write};
+use crate::bare::{Call, World, read, run, sound, space, value, world, write};
+use crate::drop::Remains;
 use crate::merge::Effort;
-use crate::mm::{Mm, PAGE, SpaceError};
+use crate::mm::{PAGE, SpaceError};
 use crate::space::Merging;
 
 /// Ends a space; how many of its pages moved to the pool.
@@ -16,7 +17,8 @@ fn end(mm: &World, space: SpaceNo) -> u64 {
     mm.stats().promoted - before
 }
 
-/// Goal: what a fork still shares outlives its writer, across holes and in shared and split tables; nothing else is kept.
+/// Goal: what a fork still shares outlives its writer, across holes and in shared and split tables;
+/// nothing else is kept.
 #[test]
 fn shared_pages_outlive_their_writer() {
     let mm = world();
@@ -27,7 +29,8 @@ fn shared_pages_outlive_their_writer() {
     let b = mm.fork(a).expect("room");
     // This leaf is b's own from now on: its frames have two mappers.
     write(&mm, b, 18..19, 5);
-    // Pages that a has for itself: written after the fork, over a shared one, and where nothing was.
+    // Pages that a has for itself: written after the fork, over a shared one, and where nothing
+    // was.
     write(&mm, a, 64..65, 6);
     write(&mm, a, 21..22, 7);
     assert_eq!(end(&mm, a), 4, "but 64, which moved when it was written");
@@ -55,7 +58,8 @@ fn what_nobody_shares_just_goes() {
     assert_eq!((usage.private, usage.pool), (0, 0));
 }
 
-/// Goal: a page whose place another version has taken goes to the loose range; both versions live on.
+/// Goal: a page whose place another version has taken goes to the loose range; both versions live
+/// on.
 #[test]
 fn a_taken_place_is_no_obstacle() {
     let mm = world();
@@ -107,8 +111,8 @@ fn pool_pages_go_in_runs() {
     assert_eq!(mm.usage().pool, 0);
 }
 
-/// Goal: who finds a space by its number while it ends is told at once that it is dead: nobody waits for its lock. Method: the two
-/// halves of the end, and in between whatever looks for spaces.
+/// Goal: who finds a space by its number while it ends is told at once that it is dead: nobody
+/// waits for its lock. Method: the two halves of the end, and in between whatever looks for spaces.
 #[test]
 fn nobody_waits_for_a_space_that_ends() {
     let mm = world();
@@ -117,7 +121,7 @@ fn nobody_waits_for_a_space_that_ends() {
     let b = mm.fork(a).expect("room");
     write(&mm, b, 3..40, 2);
     mm.set_merging(b, Merging::On).expect("it lives");
-    let remains = Mm::<Bare, Shelf>::die(&mut mm.lock_space(b).expect("it lives"));
+    let remains = Remains::take(b, &mut mm.lock_space(b).expect("it lives"));
     assert!(mm.spaces.get(b.0).try_lock().is_some());
     let no = Err(SpaceError::NoSuchSpace(b));
     assert_eq!(mm.len(b), no);
@@ -125,14 +129,15 @@ fn nobody_waits_for_a_space_that_ends() {
     assert!(mm.merge(1000, Effort::Everything).round_over);
     assert_eq!(mm.reclaim(0), 0);
     assert_eq!(value(&mm, a, 3), 1);
-    mm.free_remains(b, remains);
+    remains.free(&mm);
     mm.spaces.free(b.0);
     sound(&mm);
     assert_eq!(end(&mm, a), 0);
     assert_eq!((mm.usage().private, mm.usage().pool), (0, 0));
 }
 
-/// Goal: the private pages of a large window are freed in pieces before it is closed; those of a small one with it.
+/// Goal: the private pages of a large window are freed in pieces before it is closed; those of a
+/// small one with it.
 #[test]
 fn large_windows_are_emptied_in_pieces() {
     let mm = world();

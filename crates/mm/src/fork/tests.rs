@@ -1,71 +1,11 @@
-//! Sizes of spaces, and what a fork protects and copies.
+//! What a fork protects and copies.
 
 use super::*;
-use crate::bare::{Call, limited, read, resident, run, sound, space, value, world, write};
+use crate::bare::{Call, read, resident, run, sound, space, value, world, write};
 use crate::mm::PAGE;
 
-fn size(len: u32, reserve: u32) -> Size {
-    Size { len, reserve }
-}
-
-/// Goal: impossible sizes are refused, with what is possible; the largest possible one is not.
-#[test]
-fn sizes_have_bounds() {
-    let mm = world();
-    let most = u64::from(MAX_PAGES);
-    let refused = |len, reserve, pages| {
-        let made = mm.create(size(len, reserve), Domain(0));
-        assert_eq!(made, Err(SpaceError::BadSize { pages, most }));
-    };
-    refused(0, 0, 0);
-    refused(0, 8, 8);
-    refused(9, 8, 9);
-    refused(1, MAX_PAGES + 1, most + 1);
-    refused(MAX_PAGES + 1, MAX_PAGES + 1, most + 1);
-    let a = mm.create(size(8, 8), Domain(0)).expect("room");
-    let b = mm.create(size(1, MAX_PAGES), Domain(0)).expect("room");
-    assert_eq!((mm.len(a), mm.len(b)), (Ok(8), Ok(1)));
-    assert_eq!(mm.len(SpaceNo(9)), Err(SpaceError::NoSuchSpace(SpaceNo(9))));
-}
-
-/// Goal: a space grows up to its reserve and never shrinks.
-#[test]
-fn growth_has_bounds() {
-    let mm = world();
-    let a = mm.create(size(8, 20), Domain(0)).expect("room");
-    let bad = |pages| Err(SpaceError::BadSize { pages, most: 20 });
-    assert_eq!((mm.grow(a, 7), mm.len(a)), (bad(7), Ok(8)));
-    assert_eq!((mm.grow(a, 21), mm.len(a)), (bad(21), Ok(8)));
-    assert_eq!((mm.grow(a, 8), mm.len(a)), (Ok(()), Ok(8)));
-    assert_eq!((mm.grow(a, 19), mm.len(a)), (Ok(()), Ok(19)));
-    assert_eq!((mm.grow(a, 20), mm.len(a)), (Ok(()), Ok(20)));
-    assert_eq!(mm.grow(SpaceNo(9), 9), Err(SpaceError::NoSuchSpace(SpaceNo(9))));
-}
-
-/// Goal: too many spaces are told from too little room.
-#[test]
-fn places_run_out() {
-    let mm = world();
-    let mut spaces = Vec::new();
-    let last = loop {
-        match mm.create(size(1, 1), Domain(0)) {
-            Ok(space) => spaces.push(space),
-            Err(e) => break e,
-        }
-    };
-    assert_eq!(last, SpaceError::TooManySpaces(16));
-    assert_eq!(mm.fork(spaces[0]), Err(SpaceError::TooManySpaces(16)));
-    mm.drop_space(spaces[3]).expect("it lives");
-    assert_eq!(mm.fork(spaces[0]), Ok(spaces[3]));
-    let mm = limited(8 << 20);
-    let free = mm.budget.free();
-    assert!(mm.budget.charge(crate::budget::Class::Stored, free, Need::Normal));
-    let over = SpaceError::OverBudget { limit: 8 << 20 };
-    assert_eq!(mm.create(size(1, 1), Domain(0)), Err(over));
-}
-
-/// Goal: a fork protects what was written since the last one, in runs, and nothing else; a run ends at a hole and
-/// goes on over the end of a leaf.
+/// Goal: a fork protects what was written since the last one, in runs, and nothing else; a run ends
+/// at a hole and goes on over the end of a leaf.
 #[test]
 fn new_pages_are_protected_in_runs() {
     let mm = world();
@@ -111,7 +51,8 @@ fn long_runs_are_cut() {
     );
 }
 
-/// Goal: pinned pages are the parent's own before and after, are never protected, and the child has copies (R16).
+/// Goal: pinned pages are the parent's own before and after, are never protected, and the child has
+/// copies (R16).
 #[test]
 fn pinned_pages_are_copied() {
     let mm = world();
@@ -142,7 +83,8 @@ fn pinned_pages_are_copied() {
     sound(&mm);
 }
 
-/// Goal: a family's home ends with its last space: its records are refunded, its bases freed, its range used again.
+/// Goal: a family's home ends with its last space: its records are refunded, its bases freed, its
+/// range used again.
 #[test]
 fn the_last_of_a_family_leaves_nothing() {
     let mm = world();
@@ -195,7 +137,8 @@ fn the_last_of_a_family_leaves_nothing() {
     );
 }
 
-/// Goal: what a space wrote can be shared a few leaves at a time, before the fork; a store takes the page back, a fork finds the rest.
+/// Goal: what a space wrote can be shared a few leaves at a time, before the fork; a store takes
+/// the page back, a fork finds the rest.
 #[test]
 fn pages_are_shared_ahead() {
     let mm = world();
@@ -203,7 +146,7 @@ fn pages_are_shared_ahead() {
     write(&mm, a, 0..100, 1);
     let lent = || mm.spaces.get(a.0).lent();
     // The last written come first: 7 leaves.
-    assert_eq!(mm.share_some(a, 2), Ok(true));
+    assert_eq!(Fork::share_ahead(&mm, a, 2), Ok(true));
     assert_eq!(lent(), 32);
     sound(&mm);
     write(&mm, a, 2..3, 2);
@@ -215,11 +158,11 @@ fn pages_are_shared_ahead() {
     write(&mm, a, 120..121, 3);
     mm.pin(a, run(121, 1)).expect("room");
     assert_eq!(
-        (mm.share_some(a, 9), lent()),
+        (Fork::share_ahead(&mm, a, 9), lent()),
         (Ok(false), 100),
         "while it has a pin"
     );
     mm.unpin(a, run(121, 1));
-    assert_eq!((mm.share_some(a, 9), lent()), (Ok(false), 102));
+    assert_eq!((Fork::share_ahead(&mm, a, 9), lent()), (Ok(false), 102));
     sound(&mm);
 }

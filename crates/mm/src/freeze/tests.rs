@@ -14,7 +14,8 @@ fn settled(mm: &World, no: SpaceNo) -> usize {
     resident(mm, no).iter().filter(|page| at_home(page)).count()
 }
 
-/// Goal: all pages of the frozen copy stand in the pool, with no second copy; what is in the store stays there.
+/// Goal: all pages of the frozen copy stand in the pool, with no second copy; what is in the store
+/// stays there.
 #[test]
 fn all_pages_settle() {
     let mm = world();
@@ -40,7 +41,8 @@ fn all_pages_settle() {
     sound(&mm);
 }
 
-/// A family of two whose second went its own way at page 0, and has that page in its window or in the loose range.
+/// A family of two whose second went its own way at page 0, and has that page in its window or in
+/// the loose range.
 fn diverged(loose: bool) -> (World, SpaceNo, SpaceNo) {
     let mm = world();
     let a = space(&mm, 100);
@@ -61,7 +63,8 @@ fn diverged(loose: bool) -> (World, SpaceNo, SpaceNo) {
     (mm, a, b)
 }
 
-/// Goal: where another version stands at a page's place, the frozen copy gets a home of its own, with all pages and no more.
+/// Goal: where another version stands at a page's place, the frozen copy gets a home of its own,
+/// with all pages and no more.
 #[test]
 fn a_diverged_space_gets_a_home() {
     for loose in [false, true] {

@@ -34,7 +34,8 @@ fn pins_nest() {
     sound(&mm);
 }
 
-/// Goal: a pin that fails midway pins nothing, and a pin of one page that fails takes back nobody else's.
+/// Goal: a pin that fails midway pins nothing, and a pin of one page that fails takes back nobody
+/// else's.
 #[test]
 fn a_failed_pin_leaves_nothing() {
     let mm = world();
@@ -92,7 +93,8 @@ fn pins_have_a_bound() {
     sound(&mm);
 }
 
-/// Goal: pinned pages are on no list that reclaim looks at, and come back to one with their last pin.
+/// Goal: pinned pages are on no list that reclaim looks at, and come back to one with their last
+/// pin.
 #[test]
 fn pinned_pages_are_set_aside() {
     let mm = world();

@@ -1,0 +1,220 @@
+//! Making and growing spaces; `fork.rs` makes copies of them, `drop.rs` ends them.
+//!
+//! A new space takes a number, a home, a window, in this order; each is a value that gives itself
+//! back when it is dropped before the space lives, so that a step that fails leaves nothing behind.
+//! Nobody else knows the number until then, so no lock is held; a space that grows is locked.
+
+use crate::addr::{PageNo, SpaceNo};
+use crate::budget::Need;
+use crate::home::HomeNo;
+use crate::host::{Domain, Host, Store};
+use crate::mm::{Mm, SpaceError, Stop};
+use crate::space::SpaceState;
+use crate::table::{MAX_PAGES, levels_for};
+use crate::window::WindowTables;
+use std::collections::BTreeMap;
+
+/// The size of a new space.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Pages that are accessible, at least 1.
+    pub len: u32,
+    /// Pages of addresses: what the space can grow to.
+    pub reserve: u32,
+}
+
+/// A number for a space that nobody knows yet; dropped before the space lives, it is free again.
+pub(crate) struct NewSpace<'m, H: Host, S: Store> {
+    mm: &'m Mm<H, S>,
+    pub no: SpaceNo,
+    lives: bool,
+}
+
+impl<'m, H: Host, S: Store> NewSpace<'m, H, S> {
+    pub fn take(mm: &'m Mm<H, S>) -> Result<Self, SpaceError> {
+        mm.drop_doomed();
+        let made = mm.retry(|| {
+            let refused = std::cell::Cell::new(false);
+            let charge = |bytes| {
+                let fits = mm.budget.tables(Need::Normal)(bytes);
+                refused.set(!fits);
+                fits
+            };
+            match mm.spaces.alloc(charge) {
+                Some(no) => Ok(Some(no)),
+                // Refused by the budget, or by the system.
+                None if refused.get() || mm.spaces.used() < mm.most_spaces => Err(Stop::NoRoom),
+                None => Ok(None),
+            }
+        });
+        match made {
+            Ok(Some(no)) => Ok(Self {
+                mm,
+                no: SpaceNo(no),
+                lives: false,
+            }),
+            Ok(None) => Err(SpaceError::TooManySpaces(mm.most_spaces)),
+            Err(_) => Err(SpaceError::OverBudget {
+                limit: mm.budget.limit(),
+            }),
+        }
+    }
+
+    /// The space lives: its number is in use.
+    pub fn live(mut self) -> SpaceNo {
+        self.lives = true;
+        self.no
+    }
+}
+
+impl<H: Host, S: Store> Drop for NewSpace<'_, H, S> {
+    fn drop(&mut self) {
+        if !self.lives {
+            self.mm.spaces.free(self.no.0);
+        }
+    }
+}
+
+/// The window of a space that nobody knows yet; dropped before the space has it, it is closed.
+pub(crate) struct NewWindow<'m, H: Host, S: Store> {
+    mm: &'m Mm<H, S>,
+    no: SpaceNo,
+    tables: Option<WindowTables>,
+}
+
+impl<'m, H: Host, S: Store> NewWindow<'m, H, S> {
+    pub fn open(mm: &'m Mm<H, S>, no: SpaceNo, home: HomeNo, reserve: u32, len: u32) -> Result<Self, Stop> {
+        let tables = Some(mm.open_window(no, home, reserve, len)?);
+        Ok(Self { mm, no, tables })
+    }
+
+    /// The space has the window from now on.
+    pub fn give(mut self) -> WindowTables {
+        self.tables.take().expect("a window is given once")
+    }
+}
+
+impl<H: Host, S: Store> Drop for NewWindow<'_, H, S> {
+    fn drop(&mut self) {
+        if let Some(mut tables) = self.tables.take() {
+            self.mm.close_window(self.no, &mut tables);
+        }
+    }
+}
+
+/// A home that was made for a space that nobody knows yet; dropped before that lives, it is gone.
+struct NewHome<'m, H: Host, S: Store> {
+    mm: &'m Mm<H, S>,
+    home: HomeNo,
+    /// Pages of the pool that its place ends before.
+    pool_pages: u64,
+    used: bool,
+}
+
+impl<'m, H: Host, S: Store> NewHome<'m, H, S> {
+    fn take(mm: &'m Mm<H, S>, reserve: u32) -> Result<Self, SpaceError> {
+        let tables = || mm.budget.tables(Need::Normal);
+        let made = mm.retry(|| mm.homes.create(reserve, tables()).ok_or(Stop::NoRoom));
+        let (home, pool_pages) = made.map_err(|_| SpaceError::OverBudget {
+            limit: mm.budget.limit(),
+        })?;
+        Ok(Self {
+            mm,
+            home,
+            pool_pages,
+            used: false,
+        })
+    }
+
+    /// A space uses the home from now on.
+    fn keep(mut self) {
+        self.used = true;
+    }
+}
+
+impl<H: Host, S: Store> Drop for NewHome<'_, H, S> {
+    fn drop(&mut self) {
+        if !self.used {
+            self.mm.leave_home(self.home);
+        }
+    }
+}
+
+impl<H: Host, S: Store> Mm<H, S> {
+    /// A new space of zeros, at a home of its own.
+    ///
+    /// # Errors
+    /// [`SpaceError`]; nothing is left behind.
+    pub fn create(&self, size: Size, domain: Domain) -> Result<SpaceNo, SpaceError> {
+        let most = u64::from(MAX_PAGES);
+        let pages = u64::from(size.reserve.max(size.len));
+        if size.len == 0 || size.len > size.reserve || pages > most {
+            return Err(SpaceError::BadSize { pages, most });
+        }
+        // Each gives itself back when a later one cannot be had: the last one first.
+        let new = NewSpace::take(self)?;
+        let at = NewHome::take(self, size.reserve)?;
+        let opened = self.retry(|| {
+            self.host.reserve_pool(at.pool_pages)?;
+            NewWindow::open(self, new.no, at.home, size.reserve, size.len)
+        });
+        let window = opened.map_err(|stop| self.space_error(stop, new.no, PageNo(0)))?;
+        let slot = self.spaces.get(new.no.0);
+        slot.set_place(at.home, domain);
+        *slot.lock_new() = SpaceState {
+            alive: true,
+            root: None,
+            levels: levels_for(size.reserve),
+            len: size.len,
+            reserve: size.reserve,
+            home: at.home,
+            domain,
+            dirty_head: 0,
+            pins: BTreeMap::new(),
+            window: window.give(),
+            failure: None,
+        };
+        at.keep();
+        Ok(new.live())
+    }
+
+    pub(crate) fn leave_home(&self, home: HomeNo) {
+        let ledger = self.budget.ledger(Need::Reclaim);
+        if let Some(bytes) = self.homes.leave(home, |base| self.store.free(base, &ledger)) {
+            self.budget.refund(crate::budget::Class::Tables, bytes);
+        }
+    }
+
+    /// Makes the first `len` pages accessible.
+    ///
+    /// # Errors
+    /// [`SpaceError`]; the old length stands. A shorter length is [`SpaceError::BadSize`].
+    pub fn grow(&self, space: SpaceNo, len: u32) -> Result<(), SpaceError> {
+        let grown = self.retry(|| {
+            let mut st = match self.lock_space(space) {
+                Ok(st) => st,
+                Err(none) => return Ok(Err(none)),
+            };
+            let (old, most) = (st.len, st.reserve);
+            if len < old || len > most {
+                let (pages, most) = (len.into(), most.into());
+                return Ok(Err(SpaceError::BadSize { pages, most }));
+            }
+            self.grow_window(space, old, len)?;
+            st.len = len;
+            Ok(Ok(()))
+        });
+        grown.unwrap_or_else(|stop| Err(self.space_error(stop, space, PageNo(0))))
+    }
+
+    /// Pages of the space that are accessible.
+    ///
+    /// # Errors
+    /// [`SpaceError::NoSuchSpace`].
+    pub fn len(&self, space: SpaceNo) -> Result<u32, SpaceError> {
+        Ok(self.lock_space(space)?.len)
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
