@@ -8,7 +8,7 @@ use crate::Config;
 use crate::Mm;
 use crate::addr::{Access, PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
 use crate::budget::UNLIMITED;
-use crate::fork::Size;
+use crate::create::Size;
 use crate::host::{Cost, Domain, Host, HostError, Ledger, Protection, Store, StoreError, StoreStats, Stored};
 use memfold_sync::model::Outside;
 use memfold_sync::{Arc, Witness};
