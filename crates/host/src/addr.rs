@@ -70,6 +70,12 @@ impl Run {
         self.first.plus(self.len)
     }
 
+    /// Whether the page is one of them.
+    #[must_use]
+    pub fn has(self, page: PageNo) -> bool {
+        page >= self.first && page < self.end()
+    }
+
     /// The pages, in order.
     pub fn pages(self) -> impl Iterator<Item = PageNo> {
         (self.first.0..self.first.0 + self.len).map(PageNo)

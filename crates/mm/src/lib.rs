@@ -6,8 +6,6 @@
 //! `home`, `table`, `rmap`, `window`, `space`, then the operations of [`Mm`].
 #![forbid(unsafe_code)]
 
-#[cfg(all(test, not(any(loom, shuttle))))]
-mod bare;
 mod budget;
 mod check;
 mod create;
@@ -29,6 +27,8 @@ mod pin;
 #[cfg(all(loom, any(test, feature = "explored")))]
 mod races;
 mod reclaim;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod rig;
 mod rmap;
 mod space;
 mod space_stats;

@@ -5,8 +5,10 @@
 //! broken. Programs are [`program`]: loads and stores that miss and come back after a fault.
 //! [`SimStore`] keeps exact copies. Both can fail, and stored bytes rot, by [`Plan`]; everything is a
 //! function of its seed, and the trace hash says whether two runs were the same. A child of
-//! `fork(2)` is a copy that must not ask the machine for anything ([`SimHost::as_copy`]). Bottom-up: `rng`, `trace`,
-//! `plan`, `machine/`, `host`, `program`, `store`.
+//! `fork(2)` is a copy that must not ask the machine for anything ([`SimHost::as_copy`]). The manager's own unit tests
+//! and race models run here too, on a [plain](SimHost::plain) machine whose [requests](SimHost::requests) they read and in a
+//! store whose [prices](SimStore::priced) they set. Bottom-up: `state`, `rng`, `trace`, `plan`, `requests`, `machine/`, `host`,
+//! `program`, `store`.
 #![forbid(unsafe_code)]
 
 mod host;
@@ -14,7 +16,9 @@ mod machine;
 mod plan;
 pub mod program;
 mod race;
+mod requests;
 mod rng;
+mod state;
 mod store;
 mod trace;
 
@@ -22,5 +26,6 @@ pub use host::SimHost;
 pub use machine::{Memory, Miss};
 pub use plan::{Call, Calls, Lasting, Plan, When};
 pub use race::Moment;
+pub use requests::Request;
 pub use rng::Rng;
-pub use store::SimStore;
+pub use store::{Prices, SimStore};

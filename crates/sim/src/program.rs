@@ -69,7 +69,7 @@ impl SimHost {
         match window.page(page) {
             Shown::Empty => None,
             Shown::Zero { .. } => Some(Box::new([0; PAGE_SIZE])),
-            Shown::Pool => Some(Box::new(*state.machine.pool.read(window.home.plus(page.0)))),
+            Shown::Pool => Some(state.machine.pool.copy(window.home.plus(page.0))),
             Shown::Private { bytes, .. } | Shown::Standby { bytes, .. } => Some(bytes.clone()),
         }
     }
@@ -91,14 +91,27 @@ impl SimHost {
         state.lost.push((space, page));
     }
 
-    /// Whether every page of the run is as the manager protected it.
+    /// Whether every page of the run is there, and as the manager protected it.
     pub(crate) fn vouch(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
         let state = self.lock();
-        let lost = |&(s, page): &(SpaceNo, PageNo)| s == space && run.pages().any(|p| p == page);
-        match state.lost.iter().any(lost) {
+        let in_run = |&(s, page): &(SpaceNo, PageNo)| s == space && run.has(page);
+        if state.emptied.iter().any(in_run) {
+            return Err(HostError::Emptied);
+        }
+        match state.lost.iter().any(in_run) {
             true => Err(HostError::Unprotected),
             false => Ok(()),
         }
+    }
+
+    /// The program empties a private page of its own, as `madvise` does; the manager is not told.
+    ///
+    /// # Panics
+    /// When the page is not private.
+    pub fn empty(&self, space: SpaceNo, page: PageNo) {
+        let mut state = self.lock();
+        state.machine.empty(space, page);
+        state.emptied.push((space, page));
     }
 
     /// The run is about to be pinned while other threads fork: from now on its pages may be found pinned.

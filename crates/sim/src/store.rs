@@ -7,9 +7,10 @@
 
 use crate::plan::{Call, Plan, Planner};
 use crate::rng::mix;
+use crate::state::Guarded;
 use memfold_host::addr::{PAGE_SIZE, PageBytes};
 use memfold_host::{Cost, Domain, Ledger, Store, StoreError, StoreStats, Stored};
-use memfold_sync::{Mutex, Rank};
+use memfold_sync::Rank;
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 
@@ -21,6 +22,23 @@ const RAW: u64 = PAGE_SIZE as u64 + 64;
 const DELTA: (u64, usize) = (96, 128);
 /// A page with more byte values than this, and fewer bytes that repeat the one before, does not compress.
 const NOISY: (usize, usize) = (240, 64);
+
+/// What pages cost, where a test says it and not their bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Prices {
+    /// Bytes for a page by itself.
+    pub plain: u64,
+    /// Bytes for a page that is put near another; `None` where nothing is kept as a difference.
+    pub delta: Option<u64>,
+    /// Whether the ledger is charged.
+    pub charged: bool,
+}
+
+impl Prices {
+    fn of(self, is_delta: bool) -> u64 {
+        self.delta.filter(|_| is_delta).unwrap_or(self.plain)
+    }
+}
 
 #[derive(Debug)]
 struct Copy {
@@ -38,7 +56,27 @@ struct Copy {
 
 impl Copy {
     /// A page, beside a base that may be near.
-    fn new(domain: Domain, page: &PageBytes, base: Option<(u64, &PageBytes)>) -> Self {
+    fn new(
+        domain: Domain,
+        page: &PageBytes,
+        base: Option<(u64, &PageBytes)>,
+        prices: Option<Prices>,
+    ) -> Self {
+        match prices {
+            None => Self::measured(domain, page, base),
+            Some(prices) => {
+                let base = base.filter(|_| prices.delta.is_some()).map(|(id, _)| id);
+                let charge = if prices.charged {
+                    prices.of(base.is_some())
+                } else {
+                    0
+                };
+                Self::kept(domain, page, base, charge)
+            }
+        }
+    }
+
+    fn measured(domain: Domain, page: &PageBytes, base: Option<(u64, &PageBytes)>) -> Self {
         let differ = |base: &PageBytes| base.iter().zip(page).filter(|(a, b)| a != b).count();
         let base = base.filter(|(_, bytes)| differ(bytes) <= DELTA.1);
         let charge = match base {
@@ -46,13 +84,17 @@ impl Copy {
             None if is_noise(page) => RAW,
             None => PACKED,
         };
+        Self::kept(domain, page, base.map(|(id, _)| id), charge)
+    }
+
+    fn kept(domain: Domain, page: &PageBytes, base: Option<u64>, charge: u64) -> Self {
         Self {
             domain,
             bytes: Box::new(*page),
             checksum: checksum(page),
             charge,
             named: true,
-            base: base.map(|(id, _)| id),
+            base,
             needed: 0,
         }
     }
@@ -65,12 +107,17 @@ struct State {
     planner: Planner,
     rotting: Option<u64>,
     at_rest: u32,
+    prices: Option<Prices>,
+    /// What each page was said to be similar to since a test last asked, where it sets prices.
+    near: Vec<Option<u64>>,
+    /// The only merge domain there is, where a test says so.
+    only: Option<Domain>,
 }
 
 /// The store made of copies.
 #[derive(Debug)]
 pub struct SimStore {
-    state: Mutex<State>,
+    state: Guarded<State>,
 }
 
 impl SimStore {
@@ -83,10 +130,44 @@ impl SimStore {
             planner: Planner::new(seed),
             rotting: None,
             at_rest: 0,
+            prices: None,
+            near: Vec::new(),
+            only: None,
         };
         Self {
-            state: Mutex::new(Rank::Store, state),
+            state: Guarded::new(Rank::Store, state),
         }
+    }
+
+    /// An empty store in which a test says what pages cost: a quarter of a page, 100 bytes near another, which nobody is charged
+    /// for.
+    #[must_use]
+    pub fn priced() -> Self {
+        let store = Self::new(0);
+        store.state.lock().prices = Some(Prices {
+            plain: PAGE_SIZE as u64 / 4,
+            delta: Some(100),
+            charged: false,
+        });
+        store
+    }
+
+    /// Changes what pages cost from now on; those that are there cost that much too, but were charged for before.
+    ///
+    /// # Panics
+    /// When the store is not [priced](Self::priced).
+    pub fn price(&self, change: impl FnOnce(&mut Prices)) {
+        change(self.state.lock().prices.as_mut().expect("a store with prices"));
+    }
+
+    /// What each page was said to be similar to, in the order of the calls since this was last asked. Only in a store with prices.
+    pub fn nears(&self) -> Vec<Option<u64>> {
+        std::mem::take(&mut self.state.lock().near)
+    }
+
+    /// From now on a page of another domain is a failure.
+    pub fn expect_only(&self, domain: Domain) {
+        self.state.lock().only = Some(domain);
     }
 
     /// From now on `put` and `get` are refused as the plan says; counts begin at 0.
@@ -162,12 +243,65 @@ impl State {
         }
         let (charge, base) = (copy.charge, copy.base);
         self.copies.remove(&id);
-        let Some(base) = base else { return charge };
+        charge + base.map_or(0, |base| self.needed_less(base))
+    }
+
+    /// One page less differs from this one; what was charged for those that are forgotten now.
+    fn needed_less(&mut self, base: u64) -> u64 {
         self.copies
             .get_mut(&base)
             .expect("a base that is needed is kept")
             .needed -= 1;
-        charge + self.forget(base)
+        self.forget(base)
+    }
+
+    /// A copy that may be kept, with what it differs from, which is needed from now on.
+    fn prepare(
+        &mut self,
+        domain: Domain,
+        page: &PageBytes,
+        near: Option<Stored>,
+    ) -> Result<Copy, StoreError> {
+        let in_place = self.only.is_none_or(|only| only == domain);
+        assert!(in_place, "a page went to the store in another domain");
+        if self.prices.is_some() {
+            self.near.push(near.map(|near| near.0.get()));
+        }
+        let base = near.and_then(|near| self.base(domain, near));
+        let copy = Copy::new(domain, page, base, self.prices);
+        if self.refuses(Call::Put) {
+            return Err(match self.planner.below(2) {
+                0 => StoreError::Full,
+                _ => StoreError::Device(5),
+            });
+        }
+        if let Some(base) = copy.base {
+            self.copies.get_mut(&base).expect("it was found above").needed += 1;
+        }
+        Ok(copy)
+    }
+
+    /// Keeps the copy, which was charged for.
+    fn keep(&mut self, mut copy: Copy) -> Stored {
+        match self.rotting {
+            Some(0) => {
+                copy.bytes[PAGE_SIZE / 2] ^= 0x10;
+                self.rotting = None;
+            }
+            Some(n) => self.rotting = Some(n - 1),
+            None => (),
+        }
+        let id = self.next;
+        self.next += 1;
+        self.copies.insert(id, copy);
+        Stored(NonZeroU64::new(id).expect("names count from 1"))
+    }
+}
+
+/// Gives back what was charged, if anything was.
+fn give_back(ledger: &dyn Ledger, bytes: u64) {
+    if bytes != 0 {
+        ledger.refund(bytes);
     }
 }
 
@@ -179,32 +313,19 @@ impl Store for SimStore {
         near: Option<Stored>,
         ledger: &dyn Ledger,
     ) -> Result<Stored, StoreError> {
+        let copy = self.state.lock().prepare(domain, page, near)?;
+        // Not under the lock: a ledger belongs to the model that is explored, the store does not.
+        let fits = copy.charge == 0 || ledger.charge(copy.charge);
         let mut state = self.state.lock();
-        let mut copy = Copy::new(domain, page, near.and_then(|near| state.base(domain, near)));
-        if state.refuses(Call::Put) {
-            return Err(match state.planner.below(2) {
-                0 => StoreError::Full,
-                _ => StoreError::Device(5),
-            });
-        }
-        if !ledger.charge(copy.charge) {
-            return Err(StoreError::Full);
-        }
-        match state.rotting {
-            Some(0) => {
-                copy.bytes[PAGE_SIZE / 2] ^= 0x10;
-                state.rotting = None;
+        match fits {
+            true => Ok(state.keep(copy)),
+            false => {
+                let refund = copy.base.map_or(0, |base| state.needed_less(base));
+                drop(state);
+                give_back(ledger, refund);
+                Err(StoreError::Full)
             }
-            Some(n) => state.rotting = Some(n - 1),
-            None => (),
         }
-        let id = state.next;
-        state.next += 1;
-        if let Some(base) = copy.base {
-            state.copies.get_mut(&base).expect("it was found above").needed += 1;
-        }
-        state.copies.insert(id, copy);
-        Ok(Stored(NonZeroU64::new(id).expect("names count from 1")))
     }
 
     fn get(&self, id: Stored, out: &mut PageBytes) -> Result<(), StoreError> {
@@ -231,7 +352,7 @@ impl Store for SimStore {
         copy.named = false;
         let refund = state.forget(id.0.get());
         drop(state);
-        ledger.refund(refund);
+        give_back(ledger, refund);
     }
 
     fn cost(&self, id: Stored) -> Cost {
@@ -241,7 +362,9 @@ impl Store for SimStore {
             ..Cost::default()
         };
         state.named(id).map_or(gone, |copy| Cost {
-            bytes: copy.charge,
+            bytes: state
+                .prices
+                .map_or(copy.charge, |prices| prices.of(copy.base.is_some())),
             shared: copy.needed > 0,
             delta: copy.base.is_some(),
         })
@@ -262,64 +385,4 @@ impl Store for SimStore {
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]
-mod tests {
-    use super::*;
-    use crate::plan::Lasting;
-    use memfold_sync::atomic::{AtomicU64, Ordering};
-
-    struct Account(AtomicU64, u64);
-
-    impl Ledger for Account {
-        fn charge(&self, bytes: u64) -> bool {
-            // Relaxed: one thread.
-            let fits = self.0.load(Ordering::Relaxed) + bytes <= self.1;
-            // Relaxed: one thread.
-            self.0.fetch_add(if fits { bytes } else { 0 }, Ordering::Relaxed);
-            fits
-        }
-        fn refund(&self, bytes: u64) {
-            // Relaxed: one thread.
-            self.0.fetch_sub(bytes, Ordering::Relaxed);
-        }
-    }
-
-    /// Goal: what is put comes back, is charged, and is refunded when freed.
-    #[test]
-    fn put_get_free() {
-        let (store, account) = (SimStore::new(1), Account(AtomicU64::new(0), PACKED));
-        let page = [3; PAGE_SIZE];
-        let id = store.put(Domain(0), &page, None, &account).unwrap();
-        assert_eq!(store.put(Domain(0), &page, None, &account), Err(StoreError::Full));
-        let mut out = [0; PAGE_SIZE];
-        store.get(id, &mut out).unwrap();
-        assert_eq!(out, page);
-        assert_eq!(store.stats().held_bytes, PACKED);
-        store.free(id, &account);
-        assert_eq!((store.stats().pages, account.0.into_inner()), (0, 0));
-    }
-
-    /// Goal: rotten bytes are noticed, refusals follow the plan, and both end.
-    #[test]
-    fn rot_and_refusals() {
-        let (store, account) = (SimStore::new(1), Account(AtomicU64::new(0), u64::MAX / 2));
-        let page = [3; PAGE_SIZE];
-        store.rot(1);
-        let ids = [(); 3].map(|()| store.put(Domain(0), &page, None, &account).unwrap());
-        let mut out = [0; PAGE_SIZE];
-        let good = ids.map(|id| store.get(id, &mut out).is_ok());
-        assert_eq!(good, [true, false, true]);
-        store.set_plan(Plan::nth(0, Lasting::Once));
-        assert!(store.put(Domain(0), &page, None, &account).is_err());
-        assert!(store.put(Domain(0), &page, None, &account).is_ok());
-    }
-
-    /// Goal: a name is freed once.
-    #[test]
-    #[should_panic(expected = "is not stored")]
-    fn freed_twice() {
-        let (store, account) = (SimStore::new(1), Account(AtomicU64::new(0), u64::MAX / 2));
-        let id = store.put(Domain(0), &[0; PAGE_SIZE], None, &account).unwrap();
-        store.free(id, &account);
-        store.free(id, &account);
-    }
-}
+mod tests;

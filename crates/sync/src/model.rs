@@ -19,6 +19,8 @@ use crate::{Arc, thread};
 use std::cell::Cell;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+/// The right to work on what stands [`Outside`].
+pub use std::sync::MutexGuard as OutsideGuard;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -372,6 +374,11 @@ impl<T> Outside<T> {
 
     /// Works on it; `step` must not call into the model.
     pub fn with<R>(&self, step: impl FnOnce(&mut T) -> R) -> R {
-        step(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        step(&mut self.lock())
+    }
+
+    /// The same for as long as the guard lives; until then nobody may call into the model.
+    pub fn lock(&self) -> OutsideGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

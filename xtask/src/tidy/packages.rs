@@ -27,6 +27,8 @@ struct Dependency {
     name: String,
     /// `None` for an ordinary one, else `dev` or `build`.
     kind: Option<String>,
+    /// The `cfg(..)` under which it is one.
+    target: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -156,7 +158,9 @@ fn breaches(package: &Package) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for dependency in &package.dependencies {
         let name = dependency.name.as_str();
-        let for_tests = dependency.kind.as_deref() == Some("dev");
+        // The race models are tests, which `memfold-explain` tells too.
+        let for_models = dependency.target.as_deref() == Some("cfg(loom)");
+        let for_tests = for_models || dependency.kind.as_deref() == Some("dev");
         let ours = DIRECTIONS.iter().any(|may| may.name == name);
         let allowed = may.depend_on.contains(&name) || (for_tests && may.test_with.contains(&name));
         if ours && !allowed {
@@ -184,6 +188,7 @@ mod tests {
         let dependencies = dependencies.iter().map(|(name, kind)| Dependency {
             name: (*name).to_owned(),
             kind: kind.map(str::to_owned),
+            target: None,
         });
         Package {
             name: name.to_owned(),

@@ -6,9 +6,9 @@
 use super::*;
 use crate::FaultError;
 use crate::addr::{PageNo, PoolPage};
-use crate::bare::{World, frame_at, read, run, space, world, write};
 use crate::budget::{Class, Need};
 use crate::home::Claim;
+use crate::rig::{World, frame_at, read, run, space, world, write};
 use crate::table::slot_of;
 
 /// A space with pages in all states, pinned ones among them, its fork, and the frame of page 0.
@@ -278,14 +278,14 @@ fn a_round_under_way_is_sound() {
 #[test]
 fn exposed_frames() {
     broken("no window shows a shared frame writable", |mm, [a, _], _| {
-        mm.host().expose(a, 301);
+        mm.host().lose_protection(a, PageNo(301));
     });
     let (mm, [a, b], _) = rich();
     let stranger = space(&mm, 4);
     write(&mm, stranger, 0..4, 1);
     assert_eq!(audit(&mm), 0);
-    mm.host().expose(a, 301);
-    mm.host().expose(stranger, 0);
+    mm.host().lose_protection(a, PageNo(301));
+    mm.host().lose_protection(stranger, PageNo(0));
     assert_eq!(audit(&mm), 1);
     assert_eq!(check(&mm), Ok(()), "protected again");
     for space in [a, b] {

@@ -1,7 +1,7 @@
 //! Sizes of spaces, how they grow, and what is said when there is no place for one.
 
 use super::*;
-use crate::bare::{limited, world};
+use crate::rig::{limited, world};
 
 fn size(len: u32, reserve: u32) -> Size {
     Size { len, reserve }

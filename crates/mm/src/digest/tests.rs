@@ -2,7 +2,7 @@
 //! Method: change one thing at a time, and compare.
 
 use super::*;
-use crate::bare::{World, read, run, space, world, write};
+use crate::rig::{World, read, run, space, world, write};
 
 fn pages(mm: &World, no: SpaceNo) -> Vec<(usize, u32)> {
     let digest = crate::Digest::of(mm);

@@ -1,17 +1,17 @@
 //! Which pages a dying space gives away, and where to.
 
 use crate::addr::SpaceNo;
-use crate::bare::{Call, World, read, run, sound, space, value, world, write};
 use crate::drop::Remains;
 use crate::merge::Effort;
 use crate::mm::{PAGE, SpaceError};
+use crate::rig::{Request, World, read, run, sound, space, value, world, write};
 use crate::space::Merging;
 
 /// Ends a space; how many of its pages moved to the pool.
 fn end(mm: &World, space: SpaceNo) -> u64 {
     let before = mm.stats().promoted;
     mm.drop_space(space).expect("there is room");
-    assert!(mm.host.calls().contains(&Call::Close(space)));
+    assert!(mm.host.requests().contains(&Request::Close(space)));
     assert_eq!(mm.len(space), Err(SpaceError::NoSuchSpace(space)));
     sound(mm);
     mm.stats().promoted - before
@@ -91,11 +91,11 @@ fn pool_pages_go_in_runs() {
     write(&mm, a, 90..170, 1);
     let copy = mm.freeze(a).expect("room");
     mm.drop_space(copy).expect("nobody needs it");
-    mm.host.calls();
+    mm.host.requests();
     let first = mm.homes.first(mm.lock_space(a).expect("it lives").home);
     mm.drop_space(a).expect("nobody shares");
-    let freed = mm.host.calls();
-    let free = |page, len| Call::Free(first.plus(page), len);
+    let freed = mm.host.requests();
+    let free = |page, len| Request::Free(first.plus(page), len);
     // A run has 64 pages at most.
     assert_eq!(
         freed,
@@ -104,7 +104,7 @@ fn pool_pages_go_in_runs() {
             free(9, 1),
             free(90, 64),
             free(154, 16),
-            Call::Close(a)
+            Request::Close(a)
         ]
     );
     sound(&mm);
@@ -144,21 +144,21 @@ fn large_windows_are_emptied_in_pieces() {
     let a = space(&mm, 5000);
     write(&mm, a, 0..2100, 1);
     write(&mm, a, 4990..5000, 1);
-    mm.host.calls();
+    mm.host.requests();
     mm.drop_space(a).expect("nobody shares");
-    let empty = |first, len| Call::Drop(a, run(first, len));
+    let empty = |first, len| Request::Drop(a, run(first, len));
     let pieces = [
         empty(0, 2048),
         empty(2048, 2048),
         empty(4096, 904),
-        Call::Close(a),
+        Request::Close(a),
     ];
-    assert_eq!(mm.host.calls(), pieces);
+    assert_eq!(mm.host.requests(), pieces);
     let b = space(&mm, 5000);
     write(&mm, b, 0..100, 1);
-    mm.host.calls();
+    mm.host.requests();
     mm.drop_space(b).expect("nobody shares");
-    assert_eq!(mm.host.calls(), [Call::Close(b)]);
+    assert_eq!(mm.host.requests(), [Request::Close(b)]);
     sound(&mm);
 }
 

@@ -1,9 +1,9 @@
 //! Goal: what a program has emptied is a failure of all who map it, and nothing waits for it. Method: a machine from which the page is gone.
 
 use crate::addr::{Access, PageNo, SpaceNo};
-use crate::bare::{World, read, resident, run, sound, space, value, world, write};
 use crate::host::HostError;
 use crate::mm::SpaceError;
+use crate::rig::{World, read, resident, run, sound, space, value, world, write};
 use crate::space::FaultError;
 
 /// What the space is told about the page.
@@ -25,7 +25,7 @@ fn an_eviction_passes_over_it() {
     let [a, b] = [(); 2].map(|()| space(&mm, 40));
     write(&mm, a, 0..8, 1);
     write(&mm, b, 0..8, 2);
-    mm.host.empty(a, 3);
+    mm.host.empty(a, PageNo(3));
     assert_eq!((mm.evict(a, run(0, 40)), mm.evict(b, run(0, 40))), (Ok(7), Ok(8)));
     assert_eq!((resident(&mm, a), resident(&mm, b)), (vec![3], vec![]));
     assert_eq!(fault(&mm, a, 5), Err(told(a, 3)), "condemned");
@@ -46,7 +46,7 @@ fn relatives_are_told() {
     write(&mm, a, 0..8, 1);
     let [b, c] = [(); 2].map(|()| mm.fork(a).expect("room"));
     let d = space(&mm, 40);
-    mm.host.empty(a, 3);
+    mm.host.empty(a, PageNo(3));
     read(&mm, b, 4);
     assert_eq!(
         [a, b, c].map(|no| mm.failure(no)),
@@ -78,7 +78,7 @@ fn a_lender_cannot_store_to_it() {
     let a = space(&mm, 40);
     write(&mm, a, 0..8, 1);
     let b = mm.fork(a).expect("room");
-    mm.host.empty(a, 3);
+    mm.host.empty(a, PageNo(3));
     assert_eq!(mm.fault(a, PageNo(3), Access::Write), Err(told(a, 3)));
     assert_eq!(mm.take_failure(b), Some(told(b, 3)));
     sound(&mm);

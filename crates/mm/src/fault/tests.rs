@@ -1,11 +1,12 @@
 //! What a fault makes, shows and brings in besides the page that was asked for.
 
-use crate::addr::{Access, PageNo};
-use crate::bare::{Call, World, frame_at, limited, read, resident, run, sound, space, value, world, write};
+use crate::addr::{Access, PAGE_SIZE, PageNo, SpaceNo};
 use crate::mm::{PAGE, SpaceError};
 use crate::reclaim::batch::settle;
 use crate::reclaim::policy::Finding;
+use crate::rig::{Request, World, frame_at, limited, read, resident, run, sound, space, value, world, write};
 use crate::space::FaultError;
+use memfold_sim::Moment;
 
 /// Goal: writes that go on where earlier ones ended get as many pages ahead as were written before, to the end of the leaf.
 #[test]
@@ -79,7 +80,7 @@ fn neighbours_are_shown() {
     let b = mm.fork(a).expect("room");
     write(&mm, a, 17..18, 2);
     write(&mm, b, 32..33, 2);
-    mm.host.calls();
+    mm.host.requests();
     // What moves to the pool at its place, hidden in the writer's window, and what is shown of it then.
     for (page, moved, shown) in [
         (22, (21, 3), (21, 3)),
@@ -91,7 +92,10 @@ fn neighbours_are_shown() {
     ] {
         read(&mm, b, page);
         let (moved, shown) = (run(moved.0, moved.1), run(shown.0, shown.1));
-        assert_eq!(mm.host.calls(), [Call::Drop(a, moved), Call::Show(b, shown)]);
+        assert_eq!(
+            mm.host.requests(),
+            [Request::Drop(a, moved), Request::Show(b, shown)]
+        );
     }
     assert_eq!(mm.stats().promoted, 11);
     sound(&mm);
@@ -219,20 +223,27 @@ fn zeros_are_shown_around() {
     let mm = limited(8 << 20);
     let a = space(&mm, 25);
     write(&mm, a, 17..18, 1);
-    mm.host.calls();
+    mm.host.requests();
     read(&mm, a, 20);
     read(&mm, a, 3);
-    let zeros = |first, len| Call::ShowZero(a, run(first, len));
-    assert_eq!(mm.host.calls(), [zeros(18, 7), zeros(0, 16)]);
+    let zeros = |first, len| Request::ShowZero(a, run(first, len));
+    assert_eq!(mm.host.requests(), [zeros(18, 7), zeros(0, 16)]);
     let rest = mm.budget.free() - 6 * PAGE;
     assert!(
         mm.budget
             .charge(crate::budget::Class::Stored, rest, crate::budget::Need::Normal)
     );
     read(&mm, a, 20);
-    assert_eq!(mm.host.calls(), [zeros(20, 1)]);
+    assert_eq!(mm.host.requests(), [zeros(20, 1)]);
     assert_eq!(resident(&mm, a), [17], "zeros cost nothing");
     sound(&mm);
+}
+
+fn first_byte(mm: &World, space: SpaceNo, page: u32) -> u8 {
+    let mut bytes = [99; PAGE_SIZE];
+    mm.read_page(space, PageNo(page), &mut bytes)
+        .expect("it can be read");
+    bytes[0]
 }
 
 /// Goal: a page to which another thread stored before it was protected is that space's own from then on.
@@ -240,11 +251,13 @@ fn zeros_are_shown_around() {
 fn a_store_in_between_is_kept() {
     let mm = world();
     let a = space(&mm, 25);
-    mm.host.race(0b1001_0010);
+    for page in [17, 20, 23] {
+        mm.host.arm_race(Moment::ZerosShown, a, PageNo(page), 0, 1);
+    }
     read(&mm, a, 20);
     assert_eq!(resident(&mm, a), [17, 20, 23]);
     assert_eq!(
-        [16, 17, 20, 23, 24].map(|page| value(&mm, a, page)),
+        [16, 17, 20, 23, 24].map(|page| first_byte(&mm, a, page)),
         [0, 1, 1, 1, 0]
     );
     assert_eq!((mm.usage().private, mm.stats().new_pages), (3 * PAGE, 3));
@@ -258,9 +271,9 @@ fn a_late_load_changes_nothing() {
     let a = space(&mm, 25);
     write(&mm, a, 3..5, 1);
     let digest = crate::Digest::of(&mm);
-    mm.host.calls();
+    mm.host.requests();
     read(&mm, a, 3);
-    assert_eq!((mm.host.calls(), mm.stats().promoted), (vec![], 0));
+    assert_eq!((mm.host.requests(), mm.stats().promoted), (vec![], 0));
     assert_eq!(crate::Digest::of(&mm), digest);
     sound(&mm);
 }
@@ -281,11 +294,11 @@ fn promoted_alone_when_room_is_short() {
         mm.budget
             .charge(crate::budget::Class::Stored, rest, crate::budget::Need::Reclaim)
     );
-    mm.host.calls();
+    mm.host.requests();
     read(&mm, b, 1);
     assert_eq!(
-        mm.host.calls(),
-        [Call::Drop(a, run(1, 1)), Call::Show(b, run(1, 1))]
+        mm.host.requests(),
+        [Request::Drop(a, run(1, 1)), Request::Show(b, run(1, 1))]
     );
     assert_eq!(resident(&mm, b), [0, 1, 2, 3, 40]);
     mm.budget.refund(crate::budget::Class::Stored, rest);

@@ -1,8 +1,8 @@
 //! What a fork protects and copies.
 
 use super::*;
-use crate::bare::{Call, read, resident, run, sound, space, value, world, write};
 use crate::mm::PAGE;
+use crate::rig::{Request, poke, read, resident, run, sound, space, value, world, write};
 
 /// Goal: a fork protects what was written since the last one, in runs, and nothing else; a run ends
 /// at a hole and goes on over the end of a leaf.
@@ -13,20 +13,20 @@ fn new_pages_are_protected_in_runs() {
     write(&mm, a, 3..5, 1);
     write(&mm, a, 14..18, 2);
     write(&mm, a, 64..65, 3);
-    mm.host.calls();
+    mm.host.requests();
     let b = mm.fork(a).expect("room");
-    let protect = |space, first, len| Call::Protect(space, run(first, len));
+    let protect = |space, first, len| Request::Protect(space, run(first, len));
     assert_eq!(
-        mm.host.calls(),
+        mm.host.requests(),
         [protect(a, 3, 2), protect(a, 14, 4), protect(a, 64, 1)]
     );
     let c = mm.fork(a).expect("room");
-    assert_eq!(mm.host.calls(), [], "nothing was written since");
+    assert_eq!(mm.host.requests(), [], "nothing was written since");
     write(&mm, a, 15..16, 4);
     write(&mm, a, 65..66, 4);
-    mm.host.calls();
+    mm.host.requests();
     let d = mm.fork(a).expect("room");
-    assert_eq!(mm.host.calls(), [protect(a, 15, 1), protect(a, 65, 1)]);
+    assert_eq!(mm.host.requests(), [protect(a, 15, 1), protect(a, 65, 1)]);
     assert_eq!([b, c, d].map(|s| value(&mm, s, 15)), [2, 2, 4]);
     assert_eq!([b, c, d].map(|s| value(&mm, s, 65)), [0, 0, 4]);
     assert_eq!([b, c, d].map(|s| value(&mm, s, 4)), [1; 3]);
@@ -39,14 +39,14 @@ fn long_runs_are_cut() {
     let mm = world();
     let a = space(&mm, 1100);
     write(&mm, a, 0..1100, 1);
-    mm.host.calls();
+    mm.host.requests();
     mm.fork(a).expect("room");
     let rest = 1100 - RUN as u32;
     assert_eq!(
-        mm.host.calls(),
+        mm.host.requests(),
         [
-            Call::Protect(a, run(0, RUN as u32)),
-            Call::Protect(a, run(RUN as u32, rest))
+            Request::Protect(a, run(0, RUN as u32)),
+            Request::Protect(a, run(RUN as u32, rest))
         ]
     );
 }
@@ -60,23 +60,29 @@ fn pinned_pages_are_copied() {
     write(&mm, a, 0..6, 1);
     mm.pin(a, run(2, 2)).expect("room");
     mm.pin(a, run(20, 1)).expect("room");
-    mm.host.poke(a, 20, 9);
-    mm.host.calls();
+    mm.host.hold(a, run(2, 2));
+    mm.host.hold(a, run(20, 1));
+    poke(&mm, a, 20, 9);
+    mm.host.requests();
     let b = mm.fork(a).expect("room");
-    let calls = mm.host.calls();
-    let protected: Vec<_> = calls.iter().filter(|c| matches!(c, Call::Protect(..))).collect();
+    let calls = mm.host.requests();
+    let protected: Vec<_> = calls
+        .iter()
+        .filter(|c| matches!(c, Request::Protect(..)))
+        .collect();
     assert_eq!(
         protected,
-        [&Call::Protect(a, run(0, 2)), &Call::Protect(a, run(4, 2))]
+        [&Request::Protect(a, run(0, 2)), &Request::Protect(a, run(4, 2))]
     );
     assert_eq!(resident(&mm, b), [0, 1, 2, 3, 4, 5, 20]);
     let stats = crate::SpaceStats::of(&mm, a).expect("it lives");
     assert_eq!((stats.exclusive, stats.shared, stats.pinned), (3, 4, 3));
     let stats = crate::SpaceStats::of(&mm, b).expect("it lives");
     assert_eq!((stats.exclusive, stats.shared, stats.pinned), (3, 4, 0));
-    mm.host.poke(a, 2, 7);
+    poke(&mm, a, 2, 7);
     assert_eq!([2, 3, 20].map(|page| value(&mm, b, page)), [1, 1, 9]);
     sound(&mm);
+    mm.host.let_go(a, run(2, 2));
     mm.unpin(a, run(2, 2));
     let c = mm.fork(a).expect("room");
     assert_eq!([2, 3, 20].map(|page| value(&mm, c, page)), [7, 1, 9]);

@@ -1,7 +1,7 @@
 //! Frozen copies: all pages at their places, or a home of its own; and reading without showing.
 
 use super::*;
-use crate::bare::{World, frame_at, read, resident, run, sound, space, value, world, write};
+use crate::rig::{World, frame_at, read, resident, run, sound, space, value, world, write};
 use crate::space::Merging;
 
 /// How many pages of a space stand at their places of its home.
@@ -92,7 +92,7 @@ fn reading_changes_nothing() {
     let b = mm.fork(a).expect("room");
     read(&mm, b, 2);
     let before = (mm.usage(), mm.stats());
-    mm.host.calls();
+    mm.host.requests();
     for space in [a, b] {
         assert_eq!(
             [0, 1, 2, 3, 39].map(|page| value(&mm, space, page)),
@@ -100,7 +100,7 @@ fn reading_changes_nothing() {
         );
     }
     assert_eq!((mm.usage(), mm.stats()), before);
-    assert_eq!(mm.host.calls(), []);
+    assert_eq!(mm.host.requests(), []);
     let nobody = SpaceNo(9);
     let read = mm.read_page(nobody, PageNo(0), &mut [0; crate::addr::PAGE_SIZE]);
     let lost = crate::space::FaultError::NoSuchSpace(nobody);
@@ -116,6 +116,7 @@ fn pinned_pages_do_not_settle() {
     write(&mm, a, 0..1, 5);
     write(&mm, a, 2..3, 5);
     mm.pin(a, run(2, 1)).expect("room");
+    mm.host.hold(a, run(2, 1));
     let copy = mm.freeze(a).expect("room");
     let stats = crate::SpaceStats::of(&mm, a).expect("it lives");
     assert_eq!((stats.exclusive, stats.shared, stats.lent), (1, 1, 0));

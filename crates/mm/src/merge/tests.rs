@@ -1,9 +1,9 @@
 //! What merging says, and what it leaves alone. (That it changes no byte is shown in `verify`.)
 
 use super::*;
-use crate::bare::{Call, World, limited, resident, run, sound, space, value, world, write};
 use crate::budget::{Class, Need};
 use crate::host::Domain;
+use crate::rig::{Request, World, limited, poke, resident, run, sound, space, value, world, write};
 
 /// A cold space that takes part, and so many forks of it.
 fn siblings(mm: &World, pages: u32, n: usize) -> Vec<SpaceNo> {
@@ -38,13 +38,13 @@ fn neighbours_are_merged_together() {
         write(&mm, space, 3..7, 7);
         write(&mm, space, 9..10, 7);
     }
-    mm.host.calls();
+    mm.host.requests();
     assert_eq!(mm.merge_round(None).expect("room").merged, 5);
-    let calls = mm.host.calls();
+    let calls = mm.host.requests();
     for space in [a, b] {
         for pages in [run(3, 4), run(9, 1)] {
-            assert!(calls.contains(&Call::Protect(space, pages)), "{calls:?}");
-            assert!(calls.contains(&Call::Drop(space, pages)), "{calls:?}");
+            assert!(calls.contains(&Request::Protect(space, pages)), "{calls:?}");
+            assert!(calls.contains(&Request::Drop(space, pages)), "{calls:?}");
         }
     }
     assert_eq!(calls.len(), 8, "{calls:?}");
@@ -143,9 +143,9 @@ fn changing_pages_rest() {
         assert!(step.round_over);
         step.merged
     };
-    mm.host.poke(spaces[0], 1, 1);
+    poke(&mm, spaces[0], 1, 1);
     assert_eq!((round(), mm.stats().merge_resting), (0, 4), "all are new");
-    mm.host.poke(spaces[0], 1, 7);
+    poke(&mm, spaces[0], 1, 7);
     assert_eq!(round(), 1, "page 1 has changed");
     assert_eq!(mm.stats().merge_resting, 5);
     assert_eq!(round(), 0, "it rests");

@@ -1,12 +1,12 @@
 //! What the manager's parts are built of, and how an operation that finds no room is repeated.
 
 use super::*;
-use crate::bare::{limited, run, space, world, write};
+use crate::rig::{limited, run, space, world, write};
 
 /// Goal: as many page buffers are kept as were there from the start, however many were lent at once.
 #[test]
 fn buffers_come_back() {
-    fn nest(mm: &crate::bare::World, deep: usize) {
+    fn nest(mm: &crate::rig::World, deep: usize) {
         if deep != 0 {
             mm.with_scratch(|page| {
                 page.fill(deep as u8);
@@ -68,7 +68,7 @@ fn tables_are_charged_from_the_start() {
             store_bytes,
             page_tables: PageTables::Counted,
         };
-        Mm::new(crate::bare::machine(), crate::bare::shelf(), config).map(|mm| mm.usage().tables)
+        Mm::new(crate::rig::machine(), crate::rig::SimStore::priced(), config).map(|mm| mm.usage().tables)
     };
     let with = |more| built(8 << 20, more);
     assert_eq!(with(1000), Ok(base + 1000));

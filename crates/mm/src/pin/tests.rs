@@ -1,8 +1,8 @@
 //! Pins nest, stay, and leave nothing behind when they fail.
 
 use crate::addr::PageNo;
-use crate::bare::{Call, resident, run, sound, space, value, world, write};
 use crate::frame::count::MOST_PINS;
+use crate::rig::{Request, resident, run, sound, space, value, world, write};
 use crate::space::FaultError;
 
 /// Goal: a page stays as long as it is pinned, however often.
@@ -14,7 +14,7 @@ fn pins_nest() {
     mm.evict(a, run(3, 1)).expect("it lives");
     mm.pin(a, run(2, 3)).expect("room");
     mm.pin(a, run(4, 2)).expect("room");
-    let pinned = |mm: &crate::bare::World| crate::SpaceStats::of(mm, a).expect("it lives").pinned;
+    let pinned = |mm: &crate::rig::World| crate::SpaceStats::of(mm, a).expect("it lives").pinned;
     assert_eq!(pinned(&mm), 4);
     assert_eq!(
         mm.lock_space(a).expect("it lives").pins,
@@ -58,9 +58,9 @@ fn a_pinned_page_is_writable() {
     let mm = world();
     let a = space(&mm, 40);
     write(&mm, a, 5..6, 1);
-    mm.host.calls();
+    mm.host.requests();
     mm.pin(a, run(5, 1)).expect("room");
-    assert!(mm.host.calls().contains(&Call::Unprotect(a, run(5, 1))));
+    assert!(mm.host.requests().contains(&Request::Unprotect(a, run(5, 1))));
     mm.unpin(a, run(5, 1));
 }
 
@@ -100,7 +100,7 @@ fn pinned_pages_are_set_aside() {
     let mm = world();
     let a = space(&mm, 40);
     write(&mm, a, 0..8, 1);
-    let listed = |mm: &crate::bare::World| {
+    let listed = |mm: &crate::rig::World| {
         let stats = mm.stats();
         (
             stats.active_frames + stats.inactive_frames,

@@ -2,7 +2,7 @@
 //!
 //! Goal and method: see `races.rs`.
 
-use super::machine::{World, all, check, load, store, world};
+use super::programs::{World, all, check, load, store, stores, world};
 use crate::addr::{PageNo, Run, SpaceNo};
 use memfold_sync::Arc;
 use memfold_sync::model::{Outside, Part, Preemptions::UpTo, holds, part, race};
@@ -38,7 +38,7 @@ fn expect(mm: &World, pages: &[(SpaceNo, u64)]) {
         mm.drop_space(space).expect("it lives");
     }
     check(mm);
-    assert_eq!(mm.store().pages(), 0, "bytes were left in the store");
+    assert_eq!(mm.store_stats().pages, 0, "bytes were left in the store");
 }
 
 /// Goal: R31, a store on its way to the store is not lost.
@@ -46,8 +46,8 @@ fn expect(mm: &World, pages: &[(SpaceNo, u64)]) {
 fn a_store_meets_eviction() {
     holds("mm: store against evict", UpTo(2), || {
         let (mm, space) = alone();
-        let stores = part(&mm, move |mm: &World| store(mm, space, 0, 2));
-        race([stores, evicts(&mm, space)]);
+        let stored = part(&mm, move |mm: &World| store(mm, space, 0, 2));
+        race([stored, evicts(&mm, space)]);
         expect(&mm, &[(space, 2)]);
     });
 }
@@ -121,8 +121,8 @@ fn a_load_and_a_store_bring_a_page_in() {
             let (mm, parent, child) = shared();
             mm.evict(parent, all()).expect("it lives");
             let loads = part(&mm, move |mm: &World| assert_eq!(load(mm, parent, 0), 1));
-            let stores = part(&mm, move |mm: &World| store(mm, child, 0, 3));
-            race([loads, stores]);
+            let stored = part(&mm, move |mm: &World| store(mm, child, 0, 3));
+            race([loads, stored]);
             expect(&mm, &[(parent, 1), (child, 3)]);
         },
     );
@@ -136,13 +136,10 @@ fn a_pin_meets_eviction() {
         let pins = part(&mm, move |mm: &World| {
             mm.pin(space, Run::one(PageNo(0))).expect("nothing fails here");
             // The device writes.
-            assert!(
-                mm.host().store(space, PageNo(0), 9),
-                "a pinned page is not writable"
-            );
+            assert!(stores(mm, space, 0, 9), "a pinned page is not writable");
         });
         race([pins, evicts(&mm, space)]);
-        assert_eq!(mm.host().held().0, 1, "a pinned page was evicted");
+        assert_eq!(mm.host().memory().private, 1, "a pinned page was evicted");
         mm.unpin(space, Run::one(PageNo(0)));
         expect(&mm, &[(space, 9)]);
     });

@@ -2,7 +2,9 @@
 //!
 //! Goal and method: see `races.rs`.
 
-use super::machine::{World, all, check, load, store, world};
+#[cfg(test)]
+use super::programs::stores;
+use super::programs::{World, all, check, load, store, world};
 use crate::addr::SpaceNo;
 #[cfg(test)]
 use crate::addr::{PageNo, Run};
@@ -39,7 +41,7 @@ fn expect(mm: &World, pages: &[(SpaceNo, u64)]) {
         mm.drop_space(space).expect("it lives");
     }
     check(mm);
-    assert_eq!(mm.store().pages(), 0, "bytes were left in the store");
+    assert_eq!(mm.store_stats().pages, 0, "bytes were left in the store");
 }
 
 /// Goal: R50, a store that comes between two looks is not lost, whichever sibling it is in.
@@ -135,8 +137,7 @@ fn a_pin_meets_merging() {
         let pins = part(&mm, move |mm: &World| {
             let page = Run::one(PageNo(0));
             mm.pin(pair[0], page).expect("no limit");
-            let stored = mm.host().store(pair[0], PageNo(0), 9);
-            assert!(stored, "a pinned page was protected or moved");
+            assert!(stores(mm, pair[0], 0, 9), "a pinned page was protected or moved");
             mm.unpin(pair[0], page);
         });
         race([merges(&mm), pins]);

@@ -2,7 +2,7 @@
 //!
 //! Goal and method: see `races.rs`.
 
-use super::machine::{World, all, check, create, load, store, world};
+use super::programs::{World, all, check, create, load, store, world};
 use crate::addr::{PageNo, SpaceNo};
 use crate::budget::Need;
 use crate::host::Host;
@@ -37,7 +37,7 @@ fn expect(mm: &World, pages: &[(SpaceNo, u64)]) {
         mm.drop_space(space).expect("it lives");
     }
     check(mm);
-    assert_eq!(mm.store().pages(), 0, "bytes were left in the store");
+    assert_eq!(mm.store_stats().pages, 0, "bytes were left in the store");
 }
 
 /// Goal: two threads of one space touch a new page.

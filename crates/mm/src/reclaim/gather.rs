@@ -131,12 +131,12 @@ fn family_of<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &Isolated) -> Option<(H
 mod tests {
     use super::*;
     use crate::addr::SpaceNo;
-    use crate::bare::{Bare, Call, Shelf, World, read, resident, roomy, sound, space, write};
+    use crate::rig::{Request, SimHost, SimStore, World, read, resident, roomy, sound, space, write};
 
-    fn freed(mm: &Mm<Bare, Shelf>) -> Vec<u32> {
-        let calls = mm.host.calls();
+    fn freed(mm: &Mm<SimHost, SimStore>) -> Vec<u32> {
+        let calls = mm.host.requests();
         let lens = calls.iter().filter_map(|call| match call {
-            Call::Free(_, len) => Some(*len),
+            Request::Free(_, len) => Some(*len),
             _ => None,
         });
         lens.collect()
@@ -159,8 +159,8 @@ mod tests {
         for no in mm.frames.numbers() {
             let _ = mm.frames.get(no).test_and_clear_referenced();
         }
-        mm.host.set_young(false);
-        mm.host.calls();
+        mm.host.say_young(false);
+        mm.host.requests();
         (mm, a, forks)
     }
 

@@ -5,12 +5,12 @@ use super::batch::BATCH;
 use super::round::THOROUGH_MOST;
 use super::*;
 use crate::addr::{FrameNo, PageNo};
-use crate::bare::{
-    Bare, Call, Shelf, World, frame_at, limited, read, resident, roomy, run, sound, space, value, world,
-    write,
-};
 use crate::budget::{Charge, Class, Need};
 use crate::frame::shown::EXCUSES;
+use crate::rig::{
+    Request, SimHost, SimStore, World, frame_at, limited, read, resident, roomy, run, saves, saves_nothing,
+    sound, space, value, world, write,
+};
 
 /// Puts all inactive frames onto the active list.
 fn activate(mm: &World) {
@@ -20,7 +20,7 @@ fn activate(mm: &World) {
     }
 }
 
-fn aging(mm: &World, look: Look) -> Aging<'_, Bare, Shelf> {
+fn aging(mm: &World, look: Look) -> Aging<'_, SimHost, SimStore> {
     Aging { mm, look }
 }
 
@@ -72,11 +72,11 @@ fn what_cannot_go_is_set_aside() {
     assert_eq!((mm.reclaim(1), looks(&mm)), (0, 0));
     mm.unpin(a, run(4, 640));
     sound(&mm);
-    mm.store.0.lock().saves_nothing = true;
+    mm.store.price(saves_nothing);
     assert_eq!((mm.reclaim(1), looks(&mm)), (0, 640));
     assert_eq!(mm.stats().unevictable_frames, 640);
     assert_eq!((mm.reclaim(1), looks(&mm)), (0, 640), "nobody looks again");
-    mm.store.0.lock().saves_nothing = false;
+    mm.store.price(saves);
     write(&mm, a, 7..9, 2);
     assert_eq!(mm.stats().unevictable_frames, 638);
     assert_eq!(mm.reclaim(1000), 2);
@@ -118,11 +118,11 @@ fn probation_is_protected() {
     assert!(mm.frame(pinned).test_and_clear_referenced(), "a pin is a use");
     activate(&mm);
     mm.frame(frame_at(&mm, a, 1).expect("written")).mark_referenced();
-    mm.host.calls();
+    mm.host.requests();
     aging(&mm, Look::Thorough).next_batch();
-    let protect = |space, first, len| Call::Protect(space, run(first, len));
+    let protect = |space, first, len| Request::Protect(space, run(first, len));
     assert_eq!(
-        mm.host.calls(),
+        mm.host.requests(),
         [
             protect(a, 0, 1),
             protect(a, 2, 1),
@@ -150,28 +150,31 @@ fn windows_are_asked_by_turns() {
     read(&mm, forks[0], 2);
     let frame = frame_at(&mm, a, 2).expect("written");
     let _ = mm.frame(frame).test_and_clear_referenced();
-    mm.host.calls();
+    mm.host.requests();
     let mut all = std::collections::BTreeSet::new();
-    mm.host.set_young(false);
+    mm.host.say_young(false);
     for turn in [4, 4, 2, 4, 4] {
         assert!(!aging(&mm, Look::Thorough).page_referenced(&mm.lock_frame(frame)));
-        let asked = mm.host.calls();
+        let asked = mm.host.requests();
         assert_eq!(asked.len(), turn, "{asked:?}");
         all.extend(asked.iter().map(|call| match call {
-            Call::AskYoung(space, r) if *r == run(2, 1) => space.0,
+            Request::AskYoung(space, r) if *r == run(2, 1) => space.0,
             other => panic!("{other:?}"),
         }));
     }
     assert_eq!(all.len(), 10, "everybody had a turn");
-    mm.host.set_young(true);
+    mm.host.say_young(true);
     assert!(aging(&mm, Look::Thorough).page_referenced(&mm.lock_frame(frame)));
-    assert_eq!(mm.host.calls().len(), 1);
+    assert_eq!(mm.host.requests().len(), 1);
     write(&mm, a, 5..6, 1);
     assert!(
         !aging(&mm, Look::Thorough).page_referenced(&mm.lock_frame(frame_at(&mm, a, 5).expect("written")))
     );
     assert!(
-        mm.host.calls().iter().all(|c| !matches!(c, Call::AskYoung(..))),
+        mm.host
+            .requests()
+            .iter()
+            .all(|c| !matches!(c, Request::AskYoung(..))),
         "nobody shares it"
     );
 }
@@ -187,7 +190,7 @@ fn a_window_that_shows_is_a_weak_sign() {
     let frame = frame_at(&mm, a, 2).expect("written");
     let referenced = |look| aging(&mm, look).page_referenced(&mm.lock_frame(frame));
     let signs = || (0..100).take_while(|_| referenced(Look::Thorough)).count() as u32;
-    mm.host.set_young(true);
+    mm.host.say_young(true);
     assert_eq!(signs(), 1 + EXCUSES, "it was read, and is shown");
     mm.frame(frame).mark_referenced();
     assert!(referenced(Look::Hasty), "certain use counts in any case");
@@ -207,11 +210,11 @@ fn the_search_for_idle_pages_ends() {
     for no in mm.frames.numbers() {
         let _ = mm.frame(FrameNo(no)).test_and_clear_referenced();
     }
-    mm.host.set_young(true);
-    mm.host.calls();
+    mm.host.say_young(true);
+    mm.host.requests();
     assert_eq!(mm.reclaim(32), 32);
-    let asked = mm.host.calls();
-    let asked = asked.iter().filter(|call| matches!(call, Call::AskYoung(..)));
+    let asked = mm.host.requests();
+    let asked = asked.iter().filter(|call| matches!(call, Request::AskYoung(..)));
     assert!(asked.count() <= 2 * THOROUGH_MOST as usize * BATCH);
     assert_eq!(mm.reclaim(10_000), 4064, "all of them go in the end");
     sound(&mm);
@@ -228,16 +231,16 @@ fn all_leaves_are_walked() {
     write(&mm, b, 9..10, 1);
     read(&mm, b, 2);
     let frame = frame_at(&mm, a, 2).expect("written");
-    mm.host.calls();
+    mm.host.requests();
     assert!(
         aging(&mm, Look::Thorough).page_referenced(&mm.lock_frame(frame)),
         "it was read"
     );
-    assert_eq!(mm.host.calls(), [], "which is known");
-    mm.host.set_young(false);
+    assert_eq!(mm.host.requests(), [], "which is known");
+    mm.host.say_young(false);
     assert!(!aging(&mm, Look::Thorough).page_referenced(&mm.lock_frame(frame)));
-    let ask = |space| Call::AskYoung(space, run(2, 1));
-    assert_eq!(mm.host.calls(), [ask(b), ask(a)]);
+    let ask = |space| Request::AskYoung(space, run(2, 1));
+    assert_eq!(mm.host.requests(), [ask(b), ask(a)]);
 }
 
 /// Goal: what is asked to go goes, no page more and none less, across holes and whole batches.
@@ -268,16 +271,16 @@ fn neighbours_go_together() {
     let a = space(&mm, 64);
     write(&mm, a, 0..5, 1);
     write(&mm, a, 7..9, 1);
-    mm.host.calls();
+    mm.host.requests();
     assert_eq!(mm.evict(a, run(0, 64)), Ok(7));
     let (first, second) = (run(0, 5), run(7, 2));
     assert_eq!(
-        mm.host.calls(),
+        mm.host.requests(),
         [
-            Call::Protect(a, first),
-            Call::Protect(a, second),
-            Call::Drop(a, first),
-            Call::Drop(a, second)
+            Request::Protect(a, first),
+            Request::Protect(a, second),
+            Request::Drop(a, first),
+            Request::Drop(a, second)
         ]
     );
     // The same pages of two spaces, and of a home.
@@ -285,10 +288,10 @@ fn neighbours_go_together() {
     write(&mm, b, 9..11, 1);
     let c = mm.fork(b).expect("room");
     read(&mm, c, 9);
-    mm.host.calls();
+    mm.host.requests();
     assert_eq!(mm.evict(c, run(0, 64)), Ok(2));
     let first = mm.homes.first(mm.lock_space(b).expect("it lives").home);
-    assert_eq!(mm.host.calls(), [Call::Free(first.plus(9), 2)]);
+    assert_eq!(mm.host.requests(), [Request::Free(first.plus(9), 2)]);
     sound(&mm);
 }
 
@@ -357,11 +360,11 @@ fn what_saves_nothing_stays() {
     let mm = world();
     let a = space(&mm, 64);
     write(&mm, a, 0..8, 1);
-    mm.store.0.lock().saves_nothing = true;
+    mm.store.price(saves_nothing);
     assert_eq!(mm.reclaim(8), 0);
     let stats = mm.stats();
     assert_eq!((stats.incompressible, mm.store_stats().pages), (8, 0));
-    mm.store.0.lock().saves_nothing = false;
+    mm.store.price(saves);
     assert_eq!(
         (mm.reclaim(8), mm.stats().incompressible),
         (0, 8),
@@ -369,7 +372,7 @@ fn what_saves_nothing_stays() {
     );
     mm.fault(a, PageNo(3), crate::addr::Access::Write).expect("room");
     assert_eq!(mm.reclaim(8), 1, "it may have changed");
-    mm.store.0.lock().saves_nothing = true;
+    mm.store.price(saves_nothing);
     assert_eq!(mm.evict(a, run(0, 64)), Ok(7));
     assert_eq!(mm.stats().incompressible, 8);
     sound(&mm);
@@ -380,7 +383,7 @@ fn what_saves_nothing_stays() {
 #[test]
 fn versions_are_stored_beside_a_base() {
     let mm = world();
-    let near = |mm: &World| std::mem::take(&mut mm.store.0.lock().near);
+    let near = |mm: &World| mm.store.nears();
     let alone = space(&mm, 16);
     write(&mm, alone, 0..1, 1);
     mm.evict(alone, run(0, 1)).expect("it lives");

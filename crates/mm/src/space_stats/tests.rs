@@ -3,8 +3,8 @@
 
 use super::SpaceStats;
 use crate::addr::SpaceNo;
-use crate::bare::{read, run, space, world, write};
 use crate::mm::SpaceError;
+use crate::rig::{read, run, space, world, write};
 use crate::space::Merging;
 
 #[test]

@@ -2,11 +2,11 @@
 
 use super::FEWEST;
 use crate::addr::{Access, PAGE_SIZE, PageNo, SpaceNo};
-use crate::bare::{Call, World, limited, read, run, sound, space, value, write};
 use crate::budget::{Class, Need};
 use crate::frame::Residence;
-use crate::host::{Host, VacateReply};
+use crate::host::VacateReply;
 use crate::mm::{PAGE, SpaceError};
+use crate::rig::{Request, World, limited, poke, read, run, saves_nothing, sound, space, value, write};
 use crate::space::FaultError;
 
 /// Fills the budget to the last byte, with what cannot be reclaimed.
@@ -15,7 +15,7 @@ fn fill_up(mm: &World) {
     let rest = usage.limit - usage.total;
     assert!(mm.budget.charge(Class::Stored, rest, Need::Reclaim));
     // What compresses would make room.
-    mm.store.0.lock().saves_nothing = true;
+    mm.store.price(saves_nothing);
 }
 
 fn stores(mm: &World, space: SpaceNo, page: u32) -> Result<(), FaultError> {
@@ -24,9 +24,8 @@ fn stores(mm: &World, space: SpaceNo, page: u32) -> Result<(), FaultError> {
 
 /// What the window shows at a page, in the space's own memory or a standby page.
 fn shown(mm: &World, space: SpaceNo, page: u32) -> Option<u8> {
-    let mut bytes = [0; PAGE_SIZE];
-    let read = mm.host.read_private(space, PageNo(page), &mut bytes);
-    read.ok().map(|()| bytes[PAGE_SIZE - 1])
+    let bytes = mm.host.shown(space, PageNo(page))?;
+    Some(bytes[PAGE_SIZE - 1])
 }
 
 /// A parent with pages 0 to 3, a fork that shares them, and no room.
@@ -48,7 +47,7 @@ fn a_lent_page_leaves_before_it_is_stored_to() {
     let before = mm.usage();
     assert_eq!(mm.sink(a, PageNo(2)), Ok(()));
     // The store that is lost.
-    mm.host.poke(a, 2, 9);
+    poke(&mm, a, 2, 9);
     assert_eq!((value(&mm, a, 2), value(&mm, b, 2)), (1, 1));
     let usage = mm.usage();
     assert_eq!((usage.total, usage.peak), (before.total, before.peak));
@@ -78,9 +77,9 @@ fn sinks_are_for_condemned_spaces() {
     fill_up(&mm);
     let failed = stores(&mm, a, 50).expect_err("there is no room");
     // Its own page needs no room, and may be protected because reclaim wants to know whether it is used.
-    mm.host.calls();
+    mm.host.requests();
     assert_eq!(mm.sink(a, PageNo(0)), Ok(()), "its own page");
-    assert_eq!(mm.host.calls(), [Call::Unprotect(a, run(0, 1))]);
+    assert_eq!(mm.host.requests(), [Request::Unprotect(a, run(0, 1))]);
     assert_eq!((mm.standby_pages(), mm.failure(a)), (0, Some(failed)));
     assert_eq!(
         (mm.vacate(a, PageNo(0)), mm.vacate(a, PageNo(7))),
@@ -202,7 +201,7 @@ fn no_room_for_a_record_is_no_other_version() {
     assert_eq!((home(frozen), mm.usage().private), (home(b), 0));
     let stands = Residence::Home(home(a));
     for page in 0..4 {
-        let frame = crate::bare::frame_at(&mm, b, page).expect("in memory");
+        let frame = crate::rig::frame_at(&mm, b, page).expect("in memory");
         assert_eq!(mm.lock_frame(frame).residence, stands);
     }
     sound(&mm);
@@ -222,7 +221,7 @@ fn raw_pages_come_back() {
     let compressed = stores(&mm, a, 0);
     assert!(matches!(compressed, Err(FaultError::OverBudget { .. })));
     assert!(mm.take_failure(a).is_some());
-    mm.store.0.lock().saves_nothing = true;
+    mm.store.price(saves_nothing);
     assert_eq!((stores(&mm, a, 0), value(&mm, a, 0)), (Ok(()), 1));
     sound(&mm);
 }

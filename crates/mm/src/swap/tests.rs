@@ -1,15 +1,15 @@
 //! Slots: counts, the frame that caches them, and generations.
 
 use super::*;
-use crate::bare::shelf;
 use crate::budget::{Need, UNLIMITED};
 use crate::host::Domain;
+use crate::rig::SimStore;
 
 const FRAME: FrameNo = FrameNo(5);
 
 struct Fixture {
     swap: Swap,
-    store: crate::bare::Shelf,
+    store: SimStore,
     budget: Budget,
 }
 
@@ -17,7 +17,7 @@ impl Fixture {
     fn new() -> Self {
         Self {
             swap: Swap::new(64),
-            store: shelf(),
+            store: SimStore::priced(),
             budget: Budget::new(UNLIMITED),
         }
     }

@@ -2,14 +2,18 @@
 
 use super::*;
 use crate::SpaceError;
-use crate::bare::{Call, World, frame_at, limited, read, run, sound, space, world, write};
+use crate::rig::{Request, World, frame_at, limited, read, run, sound, space, world, write};
 
 /// Bytes of a table of the machine, and pages that it is for.
 const TABLE: u64 = 4096;
 const PAGES: u32 = 64;
 
 fn with_tables(mm: World) -> World {
-    mm.host.set_tables(PAGES, TABLE);
+    mm.host.set_tables(crate::host::Tables {
+        pages: PAGES,
+        bytes: TABLE,
+        fixed_bytes: 0,
+    });
     mm
 }
 
@@ -25,10 +29,10 @@ fn tables(mm: &World) -> u64 {
 }
 
 fn freed(mm: &World) -> Vec<Run> {
-    let calls = mm.host.calls().into_iter();
+    let calls = mm.host.requests().into_iter();
     calls
         .filter_map(|call| match call {
-            Call::FreeTable(_, run) => Some(run),
+            Request::FreeTable(_, run) => Some(run),
             _ => None,
         })
         .collect()
@@ -135,7 +139,7 @@ fn evicted_ranges_give_their_table_back() {
     write(&mm, a, 190..200, 1);
     mm.pin(a, run(65, 1)).expect("room");
     assert_eq!(tables(&mm), 4);
-    mm.host.calls();
+    mm.host.requests();
     assert_eq!(mm.evict(a, run(0, 200)), Ok(12));
     assert_eq!(
         freed(&mm),

@@ -3,8 +3,31 @@
 use super::{SimHost, State};
 use crate::machine::Memory;
 use crate::plan::Plan;
+use memfold_host::Tables;
 
 impl SimHost {
+    /// A machine without page tables, which does all that it may leave undone, for tests that look inside the manager.
+    #[must_use]
+    pub fn plain() -> Self {
+        let host = Self::new(0);
+        host.set_tables(Tables::default());
+        host.lock().willing = true;
+        host
+    }
+
+    /// From now on there are such page tables, and nothing else is held for windows.
+    ///
+    /// # Panics
+    /// When a window is open.
+    pub fn set_tables(&self, tables: Tables) {
+        self.lock().machine.set_tables(tables);
+    }
+
+    /// From now on this is the answer to who asks whether pages were shown, whatever was.
+    pub fn say_young(&self, young: bool) {
+        self.lock().says_young = Some(young);
+    }
+
     /// From now on calls are refused as the plan says; counts begin at 0.
     pub fn set_plan(&self, plan: Plan) {
         self.lock().planner.set(plan);

@@ -2,7 +2,8 @@
 
 use super::tests::refuse;
 use super::*;
-use memfold_host::PageRef;
+use memfold_host::addr::{PAGE_SIZE, PoolPage};
+use memfold_host::{Host, PageRef, Protection};
 
 const A: SpaceNo = SpaceNo(1);
 const B: SpaceNo = SpaceNo(2);

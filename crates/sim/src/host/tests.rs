@@ -3,6 +3,8 @@
 use super::*;
 use crate::plan::Plan;
 use crate::plan::{Calls, Lasting, When};
+use memfold_host::Host;
+use memfold_host::addr::{PAGE_SIZE, PoolPage};
 
 const S: SpaceNo = SpaceNo(1);
 

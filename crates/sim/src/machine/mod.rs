@@ -9,9 +9,9 @@ mod tables;
 mod window;
 
 pub(crate) use pool::Pool;
-pub(crate) use tables::{GEOMETRY, most_window_bytes};
 pub(crate) use window::{Shown, Window};
 
+use memfold_host::Tables as Geometry;
 use memfold_host::addr::{Access, PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
 use std::collections::BTreeMap;
 use tables::Tables;
@@ -81,6 +81,25 @@ impl Machine {
     pub fn populate(&mut self, no: SpaceNo, page: PageNo) {
         self.tables.populate(no, page);
         self.note_peak();
+    }
+
+    /// The page tables, as the manager is told of them.
+    pub fn geometry(&self) -> Geometry {
+        self.tables.geometry
+    }
+
+    /// From now on there are such page tables, and nothing is held for windows beside them. Before any window is open.
+    pub fn set_tables(&mut self, geometry: Geometry) {
+        assert!(
+            self.windows.is_empty(),
+            "a machine does not change its page tables"
+        );
+        self.tables = Tables::only(geometry);
+    }
+
+    /// The most that is held for a window of so many pages, beside page tables.
+    pub fn most_window_bytes(&self, pages: u32) -> u64 {
+        self.tables.most_window_bytes(pages)
     }
 
     /// What is held for windows beside pages and their page tables, in bytes.
@@ -209,7 +228,7 @@ impl Machine {
 
     /// Gives a page a private copy of a pool page.
     pub fn copy_from_pool(&mut self, no: SpaceNo, page: PageNo, from: PoolPage) {
-        let bytes = *self.pool.read(from);
+        let bytes = self.pool.copy(from);
         self.populate(no, page);
         let window = self.window_mut(no);
         let own = window.home.plus(page.0) == from;
@@ -221,7 +240,10 @@ impl Machine {
                 panic!("page {page} of space {no} gets a copy of pool page {from}, but it is {other}")
             }
         }
-        *shown = Shown::private(&bytes, true);
+        *shown = Shown::Private {
+            bytes,
+            writable: true,
+        };
         self.private += 1;
         self.note_peak();
     }
@@ -243,8 +265,8 @@ impl Machine {
                 window.page(page)
             )
         };
-        let bytes = **bytes;
-        self.pool.write(to, &bytes);
+        let bytes = bytes.clone();
+        self.pool.put(to, bytes);
         self.note_peak();
     }
 
@@ -263,6 +285,17 @@ impl Machine {
                 *window.page_mut(page) = Shown::Empty;
             }
         }
+    }
+
+    /// A program empties a private page that it has, behind the manager's back.
+    pub fn empty(&mut self, no: SpaceNo, page: PageNo) {
+        let shown = self.window_mut(no).page_mut(page);
+        assert!(
+            matches!(shown, Shown::Private { .. }),
+            "page {page} of space {no} is {shown}"
+        );
+        *shown = Shown::Empty;
+        self.private -= 1;
     }
 
     pub fn drop_page(&mut self, no: SpaceNo, page: PageNo) {

@@ -34,14 +34,31 @@ impl Pool {
     }
 
     pub fn read(&self, at: PoolPage) -> &PageBytes {
+        self.held(at)
+    }
+
+    /// The same, as a copy.
+    pub fn copy(&self, at: PoolPage) -> Box<PageBytes> {
+        self.held(at).clone()
+    }
+
+    #[expect(
+        clippy::borrowed_box,
+        reason = "it is copied from one box to the next, not by the stack"
+    )]
+    fn held(&self, at: PoolPage) -> &Box<PageBytes> {
         self.pages
             .get(&at.0)
             .unwrap_or_else(|| panic!("pool page {at} is read, but holds nothing"))
     }
 
     pub fn write(&mut self, at: PoolPage, bytes: &PageBytes) {
+        self.put(at, Box::new(*bytes));
+    }
+
+    pub fn put(&mut self, at: PoolPage, bytes: Box<PageBytes>) {
         self.check_length(at);
-        let before = self.pages.insert(at.0, Box::new(*bytes));
+        let before = self.pages.insert(at.0, bytes);
         assert!(before.is_none(), "pool page {at} is written while it is in use");
     }
 

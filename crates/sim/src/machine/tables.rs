@@ -8,26 +8,21 @@ use memfold_host::Tables as Geometry;
 use memfold_host::addr::{PageNo, SpaceNo};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the manager is told of them.
-pub(crate) const GEOMETRY: Geometry = Geometry {
+/// The usual tables.
+const USUAL: Geometry = Geometry {
     pages: 32,
     bytes: 320,
     fixed_bytes: 1000,
 };
 
-/// The record of a window.
+/// The usual record of a window.
 const RECORD: u64 = 100;
 
-/// An upper table.
+/// A usual upper table.
 const UPPER: u64 = 192;
 
 /// Pages that one upper table is for, within a block.
 const UPPER_PAGES: u32 = 64;
-
-/// The most that a window of so many accessible pages holds, or that many more of them.
-pub(crate) fn most_window_bytes(pages: u32) -> u64 {
-    RECORD + UPPER * u64::from(pages / UPPER_PAGES + 2)
-}
 
 #[derive(Debug, Default)]
 struct Block {
@@ -36,23 +31,54 @@ struct Block {
 }
 
 /// All page tables.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tables {
+    /// What the manager is told of them.
+    pub geometry: Geometry,
+    /// Bytes of the record of a window, and of an upper table.
+    record: u64,
+    upper: u64,
     /// For each open window, those of its page tables that there are.
     made: BTreeMap<u32, BTreeSet<u32>>,
     blocks: BTreeMap<u32, Block>,
 }
 
+impl Default for Tables {
+    fn default() -> Self {
+        Self {
+            record: RECORD,
+            upper: UPPER,
+            ..Self::only(USUAL)
+        }
+    }
+}
+
 impl Tables {
+    /// Such page tables, and nothing beside them.
+    pub fn only(geometry: Geometry) -> Self {
+        Self {
+            geometry,
+            record: 0,
+            upper: 0,
+            made: BTreeMap::new(),
+            blocks: BTreeMap::new(),
+        }
+    }
+
+    /// The most that a window of so many accessible pages holds, or that many more of them.
+    pub fn most_window_bytes(&self, pages: u32) -> u64 {
+        self.record + self.upper * u64::from(pages / UPPER_PAGES + 2)
+    }
+
     /// Bytes of everything here.
     pub fn bytes(&self) -> u64 {
         let tables: usize = self.made.values().map(BTreeSet::len).sum();
-        GEOMETRY.fixed_bytes + tables as u64 * GEOMETRY.bytes + self.windows_held()
+        self.geometry.fixed_bytes + tables as u64 * self.geometry.bytes + self.windows_held()
     }
 
     pub fn windows_held(&self) -> u64 {
         let uppers: usize = self.blocks.values().map(|block| block.uppers.len()).sum();
-        self.made.len() as u64 * RECORD + uppers as u64 * UPPER
+        self.made.len() as u64 * self.record + uppers as u64 * self.upper
     }
 
     pub fn open(&mut self, no: SpaceNo, len: u32) -> u64 {
@@ -83,12 +109,14 @@ impl Tables {
 
     pub fn populate(&mut self, no: SpaceNo, page: PageNo) {
         let made = self.made.get_mut(&no.0).expect("its window is open");
-        made.insert(page.0 / GEOMETRY.pages);
+        made.extend(page.0.checked_div(self.geometry.pages));
     }
 
     pub fn free(&mut self, no: SpaceNo, page: PageNo) {
         let made = self.made.get_mut(&no.0).expect("its window is open");
         // It may not be there: a step for which it was charged may have failed before.
-        made.remove(&(page.0 / GEOMETRY.pages));
+        if let Some(table) = page.0.checked_div(self.geometry.pages) {
+            made.remove(&table);
+        }
     }
 }

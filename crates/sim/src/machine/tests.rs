@@ -167,7 +167,7 @@ fn memory_is_counted_with_its_peak() {
             private: 0,
             pool: 0,
             standby: 0,
-            table_bytes: GEOMETRY.fixed_bytes,
+            table_bytes: m.geometry().fixed_bytes,
             peak_bytes
         }
     );
@@ -183,20 +183,20 @@ fn page_tables_are_counted() {
     let open = |m: &mut Machine, no| m.open(SpaceNo(no), Window::new(PoolPage(0), 300, 40));
     let (first, second) = (open(&mut m, 4), open(&mut m, 5));
     assert!(
-        first > second && first <= most_window_bytes(40),
+        first > second && first <= m.most_window_bytes(40),
         "{first}, {second}"
     );
     m.fill(SpaceNo(5), PageNo(31), &BYTES, true);
     m.fill(SpaceNo(5), PageNo(30), &BYTES, true);
     m.fill(SpaceNo(5), PageNo(32), &BYTES, true);
     let held = |m: &Machine| m.memory().table_bytes - base;
-    assert_eq!(held(&m), first + second + 2 * GEOMETRY.bytes);
+    assert_eq!(held(&m), first + second + 2 * m.geometry().bytes);
     let grown = m.resize(SpaceNo(5), 65);
-    assert!(grown > 0 && grown <= most_window_bytes(25));
+    assert!(grown > 0 && grown <= m.most_window_bytes(25));
     m.drop_page(SpaceNo(5), PageNo(32));
     assert_eq!(
         held(&m),
-        first + second + grown + 2 * GEOMETRY.bytes,
+        first + second + grown + 2 * m.geometry().bytes,
         "the table stays"
     );
     let run = Run {
@@ -204,7 +204,7 @@ fn page_tables_are_counted() {
         len: 32,
     };
     m.free_table(SpaceNo(5), run);
-    assert_eq!(held(&m), first + second + grown + GEOMETRY.bytes);
+    assert_eq!(held(&m), first + second + grown + m.geometry().bytes);
     assert_eq!(m.windows_held(), first + second + grown);
     let left = m.close(SpaceNo(4));
     assert!(left < first, "its neighbour still uses the upper table");

@@ -4,9 +4,11 @@ use super::super::batch::BATCH;
 use super::super::evict::{FLUSH, RISE_MOST, Why, evict_batch};
 use super::*;
 use crate::addr::SpaceNo;
-use crate::bare::{Call, World, limited, read, resident, run, sound, space, value, world, write};
 use crate::budget::Charge;
 use crate::budget::Class;
+use crate::rig::{
+    Request, World, limited, read, resident, run, saves_nothing, sound, space, value, world, write,
+};
 
 /// A parent and its fork, whose page 0 stands in the pool with the parent's bytes and is the fork's own.
 fn family(mm: &World) -> (SpaceNo, SpaceNo) {
@@ -28,9 +30,9 @@ fn base(mm: &World, space: SpaceNo, page: u32) -> Option<u64> {
 #[test]
 fn noise_leaves_no_base() {
     let mm = limited(8 << 20);
-    mm.store.0.lock().charges = true;
+    mm.store.price(|prices| prices.charged = true);
     let (_, child) = family(&mm);
-    mm.store.0.lock().saves_nothing = true;
+    mm.store.price(saves_nothing);
     let before = mm.usage();
     assert_eq!(mm.reclaim(8), 0);
     assert_eq!((mm.store_stats().pages, mm.usage().stored), (0, 0));
@@ -45,9 +47,9 @@ fn noise_leaves_no_base() {
 #[test]
 fn the_reserve_is_not_for_noise() {
     let mm = limited(8 << 20);
-    mm.store.0.lock().charges = true;
+    mm.store.price(|prices| prices.charged = true);
     let (_, child) = family(&mm);
-    mm.store.0.lock().saves_nothing = true;
+    mm.store.price(saves_nothing);
     let all = mm.budget.free();
     let held = Charge::take(&mm.budget, Class::Pool, all, Need::Normal).expect("it is free");
     assert_eq!(mm.evict(child, run(0, 1)), Ok(0));
@@ -64,7 +66,7 @@ fn the_reserve_is_not_for_noise() {
 #[test]
 fn bases_are_luxury() {
     let mm = limited(8 << 20);
-    mm.store.0.lock().charges = true;
+    mm.store.price(|prices| prices.charged = true);
     let (_, child) = family(&mm);
     let held = Charge::take(&mm.budget, Class::Pool, mm.budget.free(), Need::Normal).expect("it is free");
     assert_eq!(mm.reclaim_one(child), 1);
@@ -80,7 +82,7 @@ fn both_together_are_less_than_a_page() {
     for (plain, goes) in [(WORTH - 1, 1), (WORTH, 0)] {
         let mm = world();
         let (_, child) = family(&mm);
-        mm.store.0.lock().plain = plain;
+        mm.store.price(|prices| prices.plain = plain);
         assert_eq!(mm.reclaim_one(child), goes);
         assert_eq!(
             (mm.store_stats().pages, base(&mm, child, 0)),
@@ -90,7 +92,7 @@ fn both_together_are_less_than_a_page() {
     }
     let mm = world();
     let (_, child) = family(&mm);
-    mm.store.0.lock().plain = WORTH - 101;
+    mm.store.price(|prices| prices.plain = WORTH - 101);
     assert_eq!(mm.reclaim_one(child), 1);
     assert_eq!((mm.store_stats().pages, base(&mm, child, 0)), (2, Some(1)));
     sound(&mm);
@@ -99,7 +101,7 @@ fn both_together_are_less_than_a_page() {
 impl World {
     /// Reclaims page 0 of a space alone.
     fn reclaim_one(&self, space: SpaceNo) -> u32 {
-        let no = crate::bare::frame_at(self, space, 0).expect("it is in memory");
+        let no = crate::rig::frame_at(self, space, 0).expect("it is in memory");
         let mut batch = [const { None }; BATCH];
         batch[0] = self.replacer.isolate(&self.frames, no);
         evict_batch(self, &mut batch, Why::Pressure)
@@ -115,14 +117,14 @@ fn stale_bases_are_renewed() {
     mm.evict(child, run(0, 1)).expect("it lives");
     // The pool's version (1), the fork's (2).
     assert_eq!((base(&mm, child, 0), mm.store_stats().pages), (Some(1), 2));
-    mm.store.0.lock().apart = true;
-    mm.store.0.lock().plain = TELLING - 1;
+    mm.store.price(|prices| prices.delta = None);
+    mm.store.price(|prices| prices.plain = TELLING - 1);
     mm.evict(parent, run(0, 1)).expect("it lives");
     // The parent's version (3).
     assert_eq!((base(&mm, child, 0), mm.store_stats().pages), (Some(1), 3));
     read(&mm, child, 0);
     write(&mm, child, 0..1, 3);
-    mm.store.0.lock().plain = TELLING;
+    mm.store.price(|prices| prices.plain = TELLING);
     mm.evict(child, run(0, 1)).expect("it lives");
     // The fork's new version (4) and the same as a base (5): both old ones are gone.
     assert_eq!((base(&mm, child, 0), mm.store_stats().pages), (Some(5), 3));
@@ -177,19 +179,19 @@ fn bases_are_room() {
 #[test]
 fn a_batch_rises_little() {
     let mm = limited(8 << 20);
-    mm.store.0.lock().charges = true;
-    mm.store.0.lock().plain = 4000;
+    mm.store.price(|prices| prices.charged = true);
+    mm.store.price(|prices| prices.plain = 4000);
     let a = space(&mm, 600);
     write(&mm, a, 0..100, 1);
     let held = Charge::take(&mm.budget, Class::Pool, mm.budget.free(), Need::Normal).expect("it is free");
     let before = mm.usage().total;
-    mm.host.calls();
+    mm.host.requests();
     assert_eq!(mm.reclaim(32), 32);
     let after = mm.usage();
     assert!(after.peak <= before + RISE_MOST, "{after:?}, {before} before");
     assert!(after.total < before + Swap::GROWTH_BYTES);
-    let drops = mm.host.calls().into_iter().filter_map(|call| match call {
-        Call::Drop(_, run) => Some(run.len),
+    let drops = mm.host.requests().into_iter().filter_map(|call| match call {
+        Request::Drop(_, run) => Some(run.len),
         _ => None,
     });
     let part = FLUSH.div_ceil(4000) as u32;

@@ -1,0 +1,136 @@
+//! The manager on the simulated machine, for unit tests that look inside it.
+//!
+//! A test calls the manager's own operations, and looks at what it decided and at what it asked of
+//! the machine ([`SimHost::requests`]), which has no page tables and answers as it is told.
+//! (Behaviour seen from outside is the business of `verify`.) The race models run on the same
+//! machine: `races/programs.rs`.
+
+use crate::addr::{Access, FrameNo, PAGE_SIZE, PageNo, Run, SpaceNo};
+use crate::host::Domain;
+use crate::table::Entry;
+use crate::{Config, Mm, PageTables, Replacement, Size, UNLIMITED};
+use memfold_sim::Prices;
+use memfold_sim::program::Place;
+pub(crate) use memfold_sim::{Request, SimHost, SimStore};
+
+/// The manager on this machine.
+pub(crate) type World = Mm<SimHost, SimStore>;
+
+/// A machine that keeps what it is asked, and whose pages nobody uses unless a test says so.
+pub(crate) fn machine() -> SimHost {
+    let host = SimHost::plain();
+    host.keep_requests();
+    host.say_young(false);
+    host
+}
+
+/// An empty manager without a limit.
+pub(crate) fn world() -> World {
+    limited(UNLIMITED)
+}
+
+/// An empty manager with a budget.
+pub(crate) fn limited(limit_bytes: u64) -> World {
+    roomy(limit_bytes, 16)
+}
+
+/// The same for so many spaces.
+pub(crate) fn roomy(limit_bytes: u64, spaces: u32) -> World {
+    let config = Config {
+        limit_bytes,
+        machine_bytes: 64 << 20,
+        spaces,
+        store_bytes: 0,
+        page_tables: PageTables::Counted,
+        replacement: Replacement::default(),
+    };
+    Mm::new(machine(), SimStore::priced(), config).expect("the limit holds the tables")
+}
+
+/// A space of so many pages.
+pub(crate) fn space(mm: &World, pages: u32) -> SpaceNo {
+    let size = Size {
+        len: pages,
+        reserve: pages,
+    };
+    mm.create(size, Domain(3)).expect("room for a space")
+}
+
+/// A program fills each page of a range, from its end on: so none is made ahead of need, and the last page is the oldest.
+pub(crate) fn write(mm: &World, space: SpaceNo, pages: std::ops::Range<u32>, value: u8) {
+    for page in pages.rev() {
+        mm.fault(space, PageNo(page), Access::Write)
+            .expect("room for a page");
+        poke(mm, space, page, value);
+    }
+}
+
+/// A program stores to a page that is its own, and may be stored to.
+pub(crate) fn poke(mm: &World, space: SpaceNo, page: u32, value: u8) {
+    let at = Place {
+        page: PageNo(page),
+        offset: 0,
+    };
+    let stored = mm.host.store(space, at, &[value; PAGE_SIZE]);
+    assert_eq!(stored, Ok(()), "a program stored to a page that is not its own");
+}
+
+/// A program loads from a page.
+pub(crate) fn read(mm: &World, space: SpaceNo, page: u32) {
+    mm.fault(space, PageNo(page), Access::Read)
+        .expect("room for a page");
+}
+
+/// Pages from `first` on.
+pub(crate) fn run(first: u32, len: u32) -> Run {
+    Run {
+        first: PageNo(first),
+        len,
+    }
+}
+
+/// The frame of a page, if it is in memory.
+pub(crate) fn frame_at(mm: &World, space: SpaceNo, page: u32) -> Option<FrameNo> {
+    let st = mm.lock_space(space).expect("it lives");
+    match mm.lookup(&st, PageNo(page)).entry {
+        Entry::Frame(no) => Some(no),
+        _ => None,
+    }
+}
+
+/// The pages of a space that are in memory.
+pub(crate) fn resident(mm: &World, space: SpaceNo) -> Vec<u32> {
+    let len = mm.len(space).expect("it lives");
+    (0..len)
+        .filter(|&page| frame_at(mm, space, page).is_some())
+        .collect()
+}
+
+/// What all bytes of a page are.
+pub(crate) fn value(mm: &World, space: SpaceNo, page: u32) -> u8 {
+    let mut bytes = [99; PAGE_SIZE];
+    let read = mm.host.at_rest(|| mm.read_page(space, PageNo(page), &mut bytes));
+    read.expect("it can be read");
+    assert!(
+        bytes.iter().all(|&byte| byte == bytes[0]),
+        "page {page} of space {space} is torn"
+    );
+    bytes[0]
+}
+
+/// Nothing that is stored from now on saves anything.
+pub(crate) fn saves_nothing(prices: &mut Prices) {
+    prices.plain = PAGE_SIZE as u64;
+    prices.delta = Some(PAGE_SIZE as u64);
+}
+
+/// It does again, as in the beginning.
+pub(crate) fn saves(prices: &mut Prices) {
+    prices.plain = PAGE_SIZE as u64 / 4;
+    prices.delta = Some(100);
+}
+
+/// The invariants hold.
+pub(crate) fn sound(mm: &World) {
+    assert_eq!(crate::check(mm), Ok(()));
+}

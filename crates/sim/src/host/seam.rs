@@ -1,0 +1,347 @@
+//! The seam itself: each call of the manager, counted, traced and written down, and one step of the machine for each page.
+//! Under the host's lock, page by page.
+
+use super::SimHost;
+use crate::machine::{Shown, Window};
+use crate::plan::Call;
+use crate::race::Moment;
+use crate::requests::Request;
+use crate::trace::sample;
+use memfold_host::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
+use memfold_host::{Host, HostError, Protection, Tables};
+
+/// What the trace calls those that cannot fail.
+const CLOSE: u64 = 100;
+const DROP_PAGES: u64 = 101;
+const POOL_FREE: u64 = 102;
+const YOUNG: u64 = 103;
+const FREE_TABLE: u64 = 104;
+
+impl Host for SimHost {
+    fn reserve_pool(&self, pages: u64) -> Result<(), HostError> {
+        self.enter(Call::ReservePool, &[pages])?
+            .machine
+            .pool
+            .reserve(pages);
+        Ok(())
+    }
+
+    fn open(&self, space: SpaceNo, home: PoolPage, reserve: u32, len: u32) -> Result<u64, HostError> {
+        let words = [u64::from(space.0), home.0, u64::from(reserve), u64::from(len)];
+        let all = Run {
+            first: PageNo(0),
+            len,
+        };
+        self.witnesses.concerns(space, all);
+        let mut state = self.enter(Call::Open, &words)?;
+        Ok(state.machine.open(space, Window::new(home, reserve, len)))
+    }
+
+    fn close(&self, space: SpaceNo) -> u64 {
+        let len = self.lock().machine.window(space).len;
+        let all = Run {
+            first: PageNo(0),
+            len,
+        };
+        self.witnesses.concerns(space, all);
+        let mut state = self.lock();
+        state.note(CLOSE, &[u64::from(space.0)]);
+        state.log.add(Request::Close(space));
+        state.machine.close(space)
+    }
+
+    fn resize(&self, space: SpaceNo, len: u32) -> Result<u64, HostError> {
+        let words = [u64::from(space.0), u64::from(len)];
+        Ok(self.enter(Call::Resize, &words)?.machine.resize(space, len))
+    }
+
+    fn page_tables(&self) -> Tables {
+        self.lock().machine.geometry()
+    }
+
+    fn most_window_bytes(&self, pages: u32) -> u64 {
+        self.lock().machine.most_window_bytes(pages)
+    }
+
+    fn windows_held(&self) -> u64 {
+        self.lock().machine.windows_held()
+    }
+
+    fn free_table(&self, space: SpaceNo, run: Run) -> bool {
+        let mut state = self.lock();
+        let words = [u64::from(space.0), u64::from(run.first.0), u64::from(run.len)];
+        state.note(FREE_TABLE, &words);
+        state.log.add(Request::FreeTable(space, run));
+        if state.keeps_tables {
+            return false;
+        }
+        // Now and then the machine does not, and has hidden some pages all the same.
+        if !state.willing && state.planner.below(16) == 0 {
+            let len = state.planner.below(run.len + 1);
+            run.pages()
+                .take(len as usize)
+                .for_each(|page| state.machine.hide(space, page));
+            return false;
+        }
+        state.machine.free_table(space, run);
+        true
+    }
+
+    fn show(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        let home = self.lock().machine.window(space).home;
+        self.witnesses.concerns_pool(home.plus(run.first.0), run.len);
+        let (_, result) = self.enter_run(Call::Show, space, run, 0);
+        self.lock().log.add(Request::Show(space, run));
+        result?;
+        self.each(run, run.len, |m, page| m.show(space, page));
+        Ok(())
+    }
+
+    fn show_zero(&self, space: SpaceNo, run: Run) -> Result<u64, HostError> {
+        assert!(run.len <= 64, "zeros are shown on {} pages at once", run.len);
+        let (_, result) = self.enter_run(Call::ShowZero, space, run, 0);
+        self.lock().log.add(Request::ShowZero(space, run));
+        result?;
+        self.each(run, run.len, |m, page| {
+            m.populate(space, page);
+            let shown = m.window_mut(space).page_mut(page);
+            match shown {
+                Shown::Empty => *shown = Shown::Zero { protected: false },
+                Shown::Zero { .. } => (),
+                other => panic!("zeros are shown at page {page} of space {space}, but it is {other}"),
+            }
+        });
+        let mut written = 0;
+        for page in run.pages() {
+            let mut state = self.lock();
+            if matches!(
+                state.machine.window(space).page(page),
+                Shown::Zero { protected: false }
+            ) {
+                state.run_races(Moment::ZerosShown, space, page);
+            }
+            let stored = state.machine.window_mut(space).protect_zero(page);
+            written |= u64::from(stored) << (page.0 - run.first.0);
+        }
+        Ok(written)
+    }
+
+    fn fill(
+        &self,
+        space: SpaceNo,
+        page: PageNo,
+        bytes: &PageBytes,
+        protection: Protection,
+    ) -> Result<(), HostError> {
+        let words = [
+            u64::from(space.0),
+            u64::from(page.0),
+            sample(bytes),
+            protection as u64,
+        ];
+        self.witnesses.concerns(space, Run::one(page));
+        let mut state = self.enter(Call::Fill, &words)?;
+        state.emptied.retain(|&at| at != (space, page));
+        state
+            .machine
+            .fill(space, page, bytes, protection == Protection::Writable);
+        Ok(())
+    }
+
+    fn show_standby(
+        &self,
+        space: SpaceNo,
+        page: PageNo,
+        bytes: &PageBytes,
+        protection: Protection,
+    ) -> Result<(), HostError> {
+        let words = [
+            u64::from(space.0),
+            u64::from(page.0),
+            sample(bytes),
+            protection as u64,
+        ];
+        self.witnesses.concerns(space, Run::one(page));
+        let mut state = self.enter(Call::ShowStandby, &words)?;
+        state
+            .machine
+            .show_standby(space, page, bytes, protection == Protection::Writable);
+        Ok(())
+    }
+
+    fn fill_zero(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        let (len, result) = self.enter_run(Call::FillZero, space, run, 0);
+        self.each(run, len, |m, page| m.fill(space, page, &[0; PAGE_SIZE], true));
+        result
+    }
+
+    fn copy_from_pool(&self, space: SpaceNo, page: PageNo, from: PoolPage) -> Result<(), HostError> {
+        let words = [u64::from(space.0), u64::from(page.0), from.0];
+        self.witnesses.concerns_pool(from, 1);
+        self.witnesses.concerns(space, Run::one(page));
+        match self.enter(Call::CopyFromPool, &words) {
+            Ok(mut state) => state.machine.copy_from_pool(space, page, from),
+            Err(e) => {
+                // The page is as it was, or empty.
+                let mut state = self.lock();
+                if state.planner.below(2) == 0 {
+                    state.machine.drop_page(space, page);
+                }
+                return Err(e);
+            }
+        }
+        Ok(())
+    }
+
+    fn protect(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        let (len, result) = self.enter_run(Call::Protect, space, run, 0);
+        self.lock().log.add(Request::Protect(space, run));
+        self.lock().find_lost(space, run);
+        self.each(run, len, |m, page| {
+            // A protection of an empty page needs a place as well.
+            m.populate(space, page);
+            m.window_mut(space).set_writable(page, false);
+        });
+        result
+    }
+
+    fn unprotect(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        let (len, result) = self.enter_run(Call::Unprotect, space, run, 0);
+        self.lock().log.add(Request::Unprotect(space, run));
+        self.each(run, len, |m, page| m.window_mut(space).set_writable(page, true));
+        result
+    }
+
+    fn writable(&self, space: SpaceNo, run: Run) -> u64 {
+        assert!(run.len <= 64, "one bit a page: {run:?}");
+        let state = self.lock();
+        let Some(window) = state.machine.find(space) else {
+            return 0;
+        };
+        let writable =
+            |&(_, page): &(usize, PageNo)| matches!(window.page(page), Shown::Private { writable: true, .. });
+        run.pages()
+            .enumerate()
+            .filter(writable)
+            .map(|(bit, _)| 1 << bit)
+            .sum()
+    }
+
+    fn drop_pages(&self, space: SpaceNo, run: Run) {
+        let words = [u64::from(space.0), u64::from(run.first.0), u64::from(run.len)];
+        self.witnesses.concerns(space, run);
+        {
+            let mut state = self.lock();
+            state.note(DROP_PAGES, &words);
+            state.log.add(Request::Drop(space, run));
+            state.emptied.retain(|&(s, page)| s != space || !run.has(page));
+        }
+        self.each(run, run.len, |m, page| m.drop_page(space, page));
+    }
+
+    fn read_private(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
+        self.witnesses.concerns(space, Run::one(page));
+        let state = self.enter(Call::ReadPrivate, &[u64::from(space.0), u64::from(page.0)])?;
+        let window = state.machine.window(space);
+        // At rest: a test looks, or no program was ever inside. And a fork copies a pinned page for the child
+        // although it is writable: what the kernel stores meanwhile may or may not be in the copy.
+        let unprotected_is_fine = state.at_rest != 0 || !window.entered || window.may_be_pinned(page);
+        match window.page(page) {
+            Shown::Private { bytes, writable } => {
+                assert!(
+                    !writable || unprotected_is_fine,
+                    "page {page} of space {space} is read while stores go through"
+                );
+                *out = **bytes;
+                Ok(())
+            }
+            Shown::Empty if state.emptied.contains(&(space, page)) => Err(HostError::Emptied),
+            other => panic!("page {page} of space {space} is read as private, but it is {other}"),
+        }
+    }
+
+    fn read_racy(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
+        self.witnesses.concerns(space, Run::one(page));
+        let mut state = self.enter(Call::ReadPrivate, &[u64::from(space.0), u64::from(page.0)])?;
+        match state.machine.window(space).page(page) {
+            Shown::Private { bytes, .. } => *out = **bytes,
+            Shown::Empty if state.emptied.contains(&(space, page)) => return Err(HostError::Emptied),
+            other => panic!("page {page} of space {space} is looked at as private, but it is {other}"),
+        }
+        state.run_races(Moment::LookedAt, space, page);
+        Ok(())
+    }
+
+    fn copy_to_pool(&self, space: SpaceNo, run: Run, to: PoolPage) -> Result<(), HostError> {
+        self.vouch(space, run)?;
+        self.witnesses.concerns_pool(to, run.len);
+        let (len, result) = self.enter_run(Call::CopyToPool, space, run, to.0);
+        self.each(run, len, |m, page| {
+            m.copy_to_pool(space, page, to.plus(page.0 - run.first.0))
+        });
+        result
+    }
+
+    fn pool_write(&self, at: PoolPage, bytes: &PageBytes) -> Result<(), HostError> {
+        self.witnesses.concerns_pool(at, 1);
+        self.enter(Call::PoolWrite, &[at.0, sample(bytes)])?
+            .machine
+            .pool_write(at, bytes);
+        Ok(())
+    }
+
+    fn pool_read(&self, at: PoolPage, out: &mut PageBytes) -> Result<(), HostError> {
+        self.witnesses.concerns_pool(at, 1);
+        *out = *self.enter(Call::PoolRead, &[at.0])?.machine.pool.read(at);
+        Ok(())
+    }
+
+    fn pool_free(&self, first: PoolPage, len: u32) {
+        self.witnesses.concerns_pool(first, len);
+        {
+            let mut state = self.lock();
+            state.note(POOL_FREE, &[first.0, u64::from(len)]);
+            state.log.add(Request::Free(first, len));
+        }
+        (0..len).for_each(|n| self.lock().machine.pool_free(first.plus(n)));
+    }
+
+    fn test_and_clear_young(&self, space: SpaceNo, run: Run) -> u64 {
+        assert!(run.len <= 64, "{} pages are asked about at once", run.len);
+        let words = [u64::from(space.0), u64::from(run.first.0), u64::from(run.len)];
+        self.witnesses.concerns(space, run);
+        {
+            let mut state = self.lock();
+            state.note(YOUNG, &words);
+            state.log.add(Request::AskYoung(space, run));
+        }
+        let mut young = 0;
+        self.each(run, run.len, |m, page| {
+            let shown = m.window_mut(space).page_mut(page);
+            match shown {
+                // Who looks at a standby page faults again, and finds another.
+                Shown::Empty | Shown::Standby { .. } => (),
+                Shown::Pool => {
+                    young |= 1 << (page.0 - run.first.0);
+                    *shown = Shown::Empty;
+                }
+                other => {
+                    panic!("page {page} of space {space} is asked whether it was shown, but it is {other}")
+                }
+            }
+        });
+        let mut state = self.lock();
+        let young = match state.says_young {
+            None => young,
+            Some(says) => {
+                if says {
+                    u64::MAX >> (64 - run.len)
+                } else {
+                    0
+                }
+            }
+        };
+        state.trace.add(&[young]);
+        young
+    }
+}
