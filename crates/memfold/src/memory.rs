@@ -249,6 +249,7 @@ impl FaultSink for Inner {
             Ok(()) => FaultReply::Resolved,
             Err(_) => FaultReply::Failed,
         };
+        mm.reclaim_after_fault();
         self.done(&mm);
         reply
     }

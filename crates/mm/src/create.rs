@@ -6,6 +6,7 @@
 
 use crate::addr::{PageNo, SpaceNo};
 use crate::budget::Need;
+use crate::fault::ahead::Ahead;
 use crate::home::HomeNo;
 use crate::host::{Domain, Host, Store};
 use crate::mm::{Mm, SpaceError, Stop};
@@ -172,6 +173,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             dirty_head: 0,
             pins: BTreeMap::new(),
             window: window.give(),
+            ahead: Ahead::new(),
             failure: None,
         };
         at.keep();

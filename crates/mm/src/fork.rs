@@ -126,6 +126,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
             dirty_head: 0,
             pins: BTreeMap::new(),
             window: window.give(),
+            ahead: st.ahead.inherited(),
             failure: None,
         };
         if let Some(root) = st.root {

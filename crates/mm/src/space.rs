@@ -6,6 +6,7 @@
 //! others share while their bytes still are private pages of this space's window.
 
 use crate::addr::{PageNo, SpaceNo};
+use crate::fault::ahead::Ahead;
 use crate::home::HomeNo;
 use crate::host::{Domain, HostError, StoreError};
 use crate::table::{ChainLinks, TableNo};
@@ -122,6 +123,8 @@ pub(crate) struct SpaceState {
     pub pins: BTreeMap<PageNo, u32>,
     /// Which of the machine's page tables are charged.
     pub window: WindowTables,
+    /// Whether pages are brought back before they are asked for.
+    pub ahead: Ahead,
     /// The first fault that could not be resolved, until somebody takes it: the space is condemned.
     pub failure: Option<FaultError>,
 }
@@ -161,6 +164,7 @@ impl SpaceSlot {
             dirty_head: 0,
             pins: BTreeMap::new(),
             window: WindowTables::default(),
+            ahead: Ahead::new(),
             failure: None,
         };
         Self {

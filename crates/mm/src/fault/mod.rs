@@ -15,6 +15,7 @@
 //! load gets the page's bytes from a standby page (`standby.rs`), and a store has failed. A space whose fault has failed
 //! is condemned: its further faults fail at once, until somebody takes the failure.
 
+pub(crate) mod ahead;
 mod new;
 mod show;
 mod swap_in;

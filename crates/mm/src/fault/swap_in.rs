@@ -6,6 +6,7 @@
 //! gate between the store and a table. Where another version stands at that place, the reader gets
 //! its own copy. The replacer is told when a page that comes back had gone.
 
+use super::ahead::{Plan, sample_of};
 use super::{At, Next};
 use crate::addr::{FrameNo, PageNo};
 use crate::budget::{Charge, Class, Need};
@@ -68,25 +69,24 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Pages of the same leaf that only this space has and that went at about the same time were used together and
-    /// probably will be again: they come back with it, as long as there is room without reclaim.
+    /// probably will be again: they come back with it, where that has proved worth it, as long as there is room without reclaim.
     fn read_ahead(&self, at: &mut At<'_>, leaf: OwnLeaf, with: &Swapped) {
+        let plan = at.st.ahead.asked(at.page);
+        let sample = sample_of(at.page);
+        if plan != Plan::Bring && self.comes_along(at, leaf, sample, with).is_some() {
+            at.st.ahead.watch(sample);
+        }
+        if plan == Plan::Watch {
+            return;
+        }
         let first = first_of(at.page, 0);
-        for page in (first.0..at.st.len.min(first.0 + FAN as u32)).map(PageNo) {
-            let Entry::Swapped(slot) = self.entry(leaf.0, page) else {
+        for page in (first.0..first.0 + FAN as u32).map(PageNo) {
+            if plan == Plan::BringButOne && page == sample {
+                continue;
+            }
+            let Some((slot, seen)) = self.comes_along(at, leaf, page, with) else {
                 continue;
             };
-            if at.is_stood_in(page) {
-                continue;
-            }
-            let seen = self.swap.look(slot).expect("an entry names a slot in use");
-            let together = seen
-                .evicted_at
-                .wrapping_sub(with.evicted_at)
-                .wrapping_add(TOGETHER)
-                <= 2 * TOGETHER;
-            if seen.count != 1 || seen.frame.is_some() || !together {
-                continue;
-            }
             let Ok(charge) = self.charge_page(Class::Private, Need::Normal) else {
                 return;
             };
@@ -99,6 +99,26 @@ impl<H: Host, S: Store> Mm<H, S> {
             }
             self.counters.read_ahead.one();
         }
+    }
+
+    /// What a neighbour holds, if it may come back with a page that went at about the same time.
+    fn comes_along(
+        &self,
+        at: &At<'_>,
+        leaf: OwnLeaf,
+        page: PageNo,
+        with: &Swapped,
+    ) -> Option<(SwapRef, Swapped)> {
+        let Entry::Swapped(slot) = self.entry(leaf.0, page) else {
+            return None;
+        };
+        if page.0 >= at.st.len || at.is_stood_in(page) {
+            return None;
+        }
+        let seen = self.swap.look(slot).expect("an entry names a slot in use");
+        let apart = seen.evicted_at.wrapping_sub(with.evicted_at);
+        let together = apart.wrapping_add(TOGETHER) <= 2 * TOGETHER;
+        (seen.count == 1 && seen.frame.is_none() && together).then_some((slot, seen))
     }
 
     /// How far down the budget a page of one space may reach when it comes back. One that holds as much in the store as in

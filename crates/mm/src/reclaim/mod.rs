@@ -25,11 +25,15 @@ pub(crate) use replacer::Origin;
 use crate::addr::{FrameNo, Run, SpaceNo};
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE, SpaceError};
-use batch::{each_batch, settle};
+use batch::{BATCH, each_batch, settle};
 use evict::{Why, evict_batch};
 use policy::Finding;
 use queue::Isolated;
 use round::Reclaim;
+
+/// The most frames that go after a fault, ahead of need: so many that not one access in a hundred
+/// meets it.
+const AHEAD_MOST: u32 = 256;
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// Tries to move at least `pages` frames to the store; returns how many went. Bounded: ends after that many, or after
@@ -41,7 +45,17 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// Reclaim by a thread that found no room; true when it freed something.
     pub(crate) fn reclaim_for_fault(&self) -> bool {
         self.counters.direct_reclaims.one();
-        Reclaim::new(self).free_some()
+        Reclaim::new(self).free_some(BATCH as u32)
+    }
+
+    /// For a thread whose fault has just been resolved: where little room is left it makes some for the next ones. Another core
+    /// that did so beside it would interrupt it for each change of its windows. Bounded; from handlers of faults, with no lock
+    /// held; two loads where nothing is to be done.
+    pub fn reclaim_after_fault(&self) {
+        if self.budget.is_low() {
+            let pages = (self.budget.reserve() / PAGE / 2) as u32;
+            Reclaim::new(self).free_some(pages.clamp(BATCH as u32, AHEAD_MOST));
+        }
     }
 
     /// Whether the background reclaimer has work; a hint.
@@ -52,7 +66,7 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// One bounded step of the background reclaimer; true when it should go on.
     pub fn reclaim_in_background(&self) -> bool {
-        !self.budget.is_high() && Reclaim::new(self).free_some() && !self.budget.is_high()
+        !self.budget.is_high() && Reclaim::new(self).free_some(BATCH as u32) && !self.budget.is_high()
     }
 
     /// Moves what the space maps in this range to the store now, shared frames too; returns how many went.

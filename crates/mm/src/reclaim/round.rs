@@ -86,15 +86,15 @@ impl<'m, H: Host, S: Store> Reclaim<'m, H, S> {
         went + neighbours.map_or(0, |found| found.evict(self.look))
     }
 
-    /// Frees a batch of frames and page tables that hold none any more, or when none can go the bases that nobody needs; true
+    /// Frees so many frames and page tables that hold none any more, or when none can go the bases that nobody needs; true
     /// when something went. Where nothing could go and nothing has changed since, it is not tried again.
-    pub fn free_some(mut self) -> bool {
+    pub fn free_some(mut self, pages: u32) -> bool {
         let mm = self.mm;
         let now = mm.stalled.now();
         if mm.stalled.is_at(now) {
             return false;
         }
-        let frames = self.run(BATCH as u32);
+        let frames = self.run(pages);
         let tables = mm.shrink_windows(frames);
         let freed = frames + tables != 0
             || self.bases != 0

@@ -1,0 +1,146 @@
+//! Whether it is worth it to bring pages back before they are asked for: learned, space by space.
+//!
+//! Nothing tells whether a page that was brought back ahead of need was read. So now and then one of
+//! the neighbours that would come along is left out and watched: if it is asked for while it is
+//! watched, its neighbours probably were worth their trouble. A program that touches pages in no
+//! order soon reads ahead no more, and one that comes back to whole leaves does so again, because
+//! one neighbour is watched then too. Lives in a space's state, under its lock; used by `swap_in.rs`.
+
+use crate::addr::PageNo;
+use crate::table::FAN;
+
+/// Pages that are watched at a time. One is watched until another takes its place, or its neighbour
+/// comes back once more.
+const WATCHED: usize = 32;
+
+/// Of this many swap-ins one leaves a neighbour out, while it reads ahead.
+const SAMPLED: u8 = 4;
+
+/// The worth of a space whose every neighbour was asked for.
+const WORTH_MOST: u16 = 1 << 12;
+
+/// The part of the worth that one answer changes.
+const WEIGHT: u16 = 16;
+
+/// What a space knows about its neighbours.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    /// Pages that were left out, plus one; 0: none. Each leaf has its place.
+    watched: [u32; WATCHED],
+    worth: u16,
+    turn: u8,
+}
+
+impl Ahead {
+    /// Reads ahead, until it is known better.
+    pub const fn new() -> Self {
+        Self {
+            watched: [0; WATCHED],
+            worth: WORTH_MOST - WORTH_MOST / 4,
+            turn: 0,
+        }
+    }
+
+    /// What a fork begins with: what its parent has learned.
+    pub fn inherited(&self) -> Self {
+        Self {
+            worth: self.worth,
+            ..Self::new()
+        }
+    }
+
+    /// A page is asked for and comes back. Says what becomes of its neighbours.
+    pub fn asked(&mut self, page: PageNo) -> Plan {
+        let watched = &mut self.watched[place(page)];
+        if *watched == page.0 + 1 {
+            *watched = 0;
+            self.worth += (WORTH_MOST - self.worth) / WEIGHT;
+        }
+        if self.worth < WORTH_MOST / 2 {
+            return Plan::Watch;
+        }
+        self.turn = (self.turn + 1) % SAMPLED;
+        match self.turn {
+            0 => Plan::BringButOne,
+            _ => Plan::Bring,
+        }
+    }
+
+    /// A neighbour that could have come along did not.
+    pub fn watch(&mut self, page: PageNo) {
+        let before = std::mem::replace(&mut self.watched[place(page)], page.0 + 1);
+        if before != 0 {
+            // Rounded up, so that it gets to nothing.
+            self.worth -= self.worth.div_ceil(WEIGHT);
+        }
+    }
+}
+
+/// What becomes of the neighbours of a page that comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// They come along.
+    Bring,
+    /// They come along, but for one that is watched.
+    BringButOne,
+    /// They stay, and one is watched.
+    Watch,
+}
+
+/// The neighbour that is watched: the other one of a pair.
+pub(crate) fn sample_of(page: PageNo) -> PageNo {
+    PageNo(page.0 ^ 1)
+}
+
+/// Leaves that lie beside one another have different places.
+fn place(page: PageNo) -> usize {
+    page.0 as usize / FAN % WATCHED
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    //! Goal: who comes back to whole leaves reads ahead, who does not stops, and both change their minds. Method: made-up faults.
+    use super::*;
+
+    /// Faults on pages that are all in the store, each leaf's neighbours as the plan says.
+    fn fault(ahead: &mut Ahead, page: PageNo) -> Plan {
+        let plan = ahead.asked(page);
+        if plan != Plan::Bring {
+            ahead.watch(sample_of(page));
+        }
+        plan
+    }
+
+    fn in_no_order(ahead: &mut Ahead) -> Plan {
+        let pages = (0..4_000_u32).map(|n| PageNo(n.wrapping_mul(2_654_435_761) >> 8));
+        pages.map(|page| fault(ahead, page)).last().expect("some")
+    }
+
+    fn whole_leaves(ahead: &mut Ahead) -> Plan {
+        let mut last = Plan::Bring;
+        for leaf in 0..400 {
+            last = fault(ahead, PageNo(leaf * FAN as u32));
+            if last != Plan::Bring {
+                fault(ahead, PageNo(leaf * FAN as u32 + 1));
+            }
+        }
+        last
+    }
+
+    #[test]
+    fn it_learns_and_forgets() {
+        let mut ahead = Ahead::new();
+        assert_ne!(whole_leaves(&mut ahead), Plan::Watch);
+        assert_eq!(in_no_order(&mut ahead), Plan::Watch);
+        assert_eq!(ahead.inherited().asked(PageNo(0)), Plan::Watch);
+        assert_ne!(whole_leaves(&mut ahead), Plan::Watch);
+    }
+
+    /// Goal: a neighbour that is never asked for counts each time that its page comes back, however few pages there are.
+    #[test]
+    fn few_pages_are_enough_to_learn() {
+        let mut ahead = Ahead::new();
+        let plans = (0..1_000).map(|n| fault(&mut ahead, PageNo(n % 4 * FAN as u32)));
+        assert_eq!(plans.last(), Some(Plan::Watch));
+    }
+}
