@@ -245,11 +245,11 @@ impl Drop for Inner {
 impl FaultSink for Inner {
     fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> FaultReply {
         let mm = self.mm.enter();
+        mm.make_room();
         let reply = match mm.fault(space, page, access) {
             Ok(()) => FaultReply::Resolved,
             Err(_) => FaultReply::Failed,
         };
-        mm.reclaim_after_fault();
         self.done(&mm);
         reply
     }

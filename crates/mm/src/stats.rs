@@ -103,7 +103,7 @@ counters! {
     forks,
     /// Bytes of tables that were not in use and were freed.
     arrays_freed,
-    /// Times a fault had to reclaim for itself.
+    /// Times a thread reclaimed because of a fault or an operation of its own.
     direct_reclaims,
 }
 

@@ -70,7 +70,8 @@ fn fill_up(space: &Space, seed: u64) -> u64 {
         space.failure().is_some()
     });
     let end = end.expect("the space is larger than the budget");
-    assert!(matches!(space.take_failure(), Some(Failure::OverBudget { .. })));
+    let failure = space.take_failure();
+    assert!(matches!(failure, Some(Failure::OverBudget { .. })), "{failure:?}");
     end
 }
 

@@ -31,7 +31,7 @@ use policy::Finding;
 use queue::Isolated;
 use round::Reclaim;
 
-/// The most frames that go after a fault, ahead of need: so many that not one access in a hundred
+/// The most frames that go in a fault, ahead of need: so many that not one access in a hundred
 /// meets it.
 const AHEAD_MOST: u32 = 256;
 
@@ -48,11 +48,13 @@ impl<H: Host, S: Store> Mm<H, S> {
         Reclaim::new(self).free_some(BATCH as u32)
     }
 
-    /// For a thread whose fault has just been resolved: where little room is left it makes some for the next ones. Another core
-    /// that did so beside it would interrupt it for each change of its windows. Bounded; from handlers of faults, with no lock
-    /// held; two loads where nothing is to be done.
-    pub fn reclaim_after_fault(&self) {
+    /// For a thread whose fault is to be resolved: where little room is left it makes some first, for this fault and the next ones.
+    /// Another core that did so beside it would interrupt it for each change of its windows; and afterwards, the page that
+    /// the fault asked for could be among those that go. Bounded; from handlers of faults, with no lock held; two loads where
+    /// nothing is to be done.
+    pub fn make_room(&self) {
         if self.budget.is_low() {
+            self.counters.direct_reclaims.one();
             let pages = (self.budget.reserve() / PAGE / 2) as u32;
             Reclaim::new(self).free_some(pages.clamp(BATCH as u32, AHEAD_MOST));
         }
