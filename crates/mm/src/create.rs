@@ -13,6 +13,7 @@ use crate::mm::{Mm, SpaceError, Stop};
 use crate::space::SpaceState;
 use crate::table::{MAX_PAGES, levels_for};
 use crate::window::WindowTables;
+use crate::window::Windows;
 use std::collections::BTreeMap;
 
 /// The size of a new space.
@@ -85,7 +86,7 @@ pub(crate) struct NewWindow<'m, H: Host, S: Store> {
 
 impl<'m, H: Host, S: Store> NewWindow<'m, H, S> {
     pub fn open(mm: &'m Mm<H, S>, no: SpaceNo, home: HomeNo, reserve: u32, len: u32) -> Result<Self, Stop> {
-        let tables = Some(mm.open_window(no, home, reserve, len)?);
+        let tables = Some(Windows::of(mm).open(no, home, reserve, len)?);
         Ok(Self { mm, no, tables })
     }
 
@@ -98,7 +99,7 @@ impl<'m, H: Host, S: Store> NewWindow<'m, H, S> {
 impl<H: Host, S: Store> Drop for NewWindow<'_, H, S> {
     fn drop(&mut self) {
         if let Some(mut tables) = self.tables.take() {
-            self.mm.close_window(self.no, &mut tables);
+            Windows::of(self.mm).close(self.no, &mut tables);
         }
     }
 }
@@ -202,7 +203,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                 let (pages, most) = (len.into(), most.into());
                 return Ok(Err(SpaceError::BadSize { pages, most }));
             }
-            self.grow_window(space, old, len)?;
+            Windows::of(self).grow(space, old, len)?;
             st.len = len;
             Ok(Ok(()))
         });

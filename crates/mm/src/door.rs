@@ -1,10 +1,12 @@
-//! The door to a manager that others hold by handles: who may enter, and what the drop of a handle does.
+//! The door to a manager that others hold by handles: who may enter, and what the drop of a handle
+//! does.
 //!
-//! A child of `fork(2)` inherits the handles, but windows, pool and descriptors are its parent's, and the manager's locks may be
-//! held by threads that the child does not have. So whose the manager is, is asked before any lock: to a child every operation is
-//! refused ([`Forked`]), and its drops do nothing. That rule stands here once, for the library and for the simulator; the
-//! machine says whose it is. No data and no lock. Called by every operation on a handle; faults do not come this way: a child
-//! has no windows.
+//! A child of `fork(2)` inherits the handles, but windows, pool and descriptors are its parent's,
+//! and the manager's locks may be held by threads that the child does not have. So whose the
+//! manager is, is asked before any lock: to a child every operation is refused ([`Forked`]), and
+//! its drops do nothing. That rule stands here once, for the library and for the simulator; the
+//! machine says whose it is. No data and no lock. Called by every operation on a handle; faults do
+//! not come this way: a child has no windows.
 
 use crate::addr::{Run, SpaceNo};
 use crate::host::{Host, Store};
@@ -38,10 +40,12 @@ pub trait Door {
     where
         Self: 'a;
 
-    /// Whether another process made the manager, an ancestor of this one by `fork(2)`. Takes no lock.
+    /// Whether another process made the manager, an ancestor of this one by `fork(2)`. Takes no
+    /// lock.
     fn is_inherited(&self) -> bool;
 
-    /// Enters, which may wait for a lock; for [`pass`](Self::pass), and for faults, which only the process has that made the manager.
+    /// Enters, which may wait for a lock; for [`pass`](Self::pass), and for faults, which only the
+    /// process has that made the manager.
     fn enter(&self) -> Self::Entered<'_>;
 
     /// Enters for one operation.
@@ -55,7 +59,8 @@ pub trait Door {
         Ok(self.enter())
     }
 
-    /// The handle of a space was dropped: it ends now, or as soon as the machine lets it. No thread is inside its window.
+    /// The handle of a space was dropped: it ends now, or as soon as the machine lets it. No thread
+    /// is inside its window.
     fn end_space(&self, space: SpaceNo) -> Ended {
         let Ok(mm) = self.pass() else {
             return Ended::Inherited;

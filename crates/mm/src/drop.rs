@@ -20,8 +20,10 @@ use crate::mm::{Mm, SpaceError, Stop};
 use crate::pin::unpin_page;
 use crate::rmap::Sweep;
 use crate::space::{FaultError, PIECE, SpaceState};
+use crate::standby::StandbyPages;
 use crate::table::{Entry, FAN, TableNo};
 use crate::window::WindowTables;
+use crate::window::Windows;
 use memfold_sync::MutexGuard;
 
 /// Pages that are emptied in one call, where many of a window are private: the machine lets nobody
@@ -62,11 +64,11 @@ impl Remains {
             mm.drop_root(no, root, &mut sweep);
         }
         sweep.finish_pool();
-        mm.forget_standby(no);
+        StandbyPages::of(mm).forget(no);
         if sweep.private_pages() > EMPTIED.into() {
             self.empty_window(mm);
         }
-        mm.close_window(no, &mut self.window);
+        Windows::of(mm).close(no, &mut self.window);
         sweep.finish_private();
         mm.leave_home(self.home);
         mm.stalled.something_changed();
@@ -221,7 +223,7 @@ impl<'m, H: Host, S: Store> Ending<'m, H, S> {
             Err(Stop::NoRoom) => (),
             Err(stop) => return Err(stop),
         }
-        mm.give_away_by_standby(no, st, page)
+        StandbyPages::of(mm).give_away(no, st, page)
     }
 }
 

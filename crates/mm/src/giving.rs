@@ -1,16 +1,18 @@
 //! Memory of the manager's own arrays goes back when many of their items are free.
 //!
-//! Items are named by number, and an operation may follow a number that was given back a moment ago; so chunks of items
-//! are freed only while no operation is under way, which the borrow of the whole manager proves. What stays at rest
-//! names only items in use (`check.rs` says so), but for two: the merge scanner's memory of pages, which is
-//! cleared, and its list of spaces, whose numbers are looked at as numbers that may be gone.
+//! Items are named by number, and an operation may follow a number that was given back a moment
+//! ago; so chunks of items are freed only while no operation is under way, which the borrow of the
+//! whole manager proves. What stays at rest names only items in use (`check.rs` says so), but for
+//! two: the merge scanner's memory of pages, which is cleared, and its list of spaces, whose
+//! numbers are looked at as numbers that may be gone.
 
 use crate::budget::Class;
 use crate::host::{Host, Store};
 use crate::mm::Mm;
 use memfold_sync::Giving;
 
-/// Chunks of each array that go at a time: bounds how long everybody else waits, to some tens of microseconds.
+/// Chunks of each array that go at a time: bounds how long everybody else waits, to some tens of
+/// microseconds.
 const STEP: u32 = 64;
 
 impl<H: Host, S: Store> Mm<H, S> {

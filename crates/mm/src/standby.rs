@@ -1,23 +1,28 @@
-//! Standby pages: memory set aside when the manager is built, for accesses that the budget has no room for.
+//! Standby pages: memory set aside when the manager is built, for accesses that the budget has no
+//! room for.
 //!
-//! A full budget must neither lose a page nor let a store through to bytes that others share. So a few pages are
-//! charged from the start, shown in windows when nothing else can be, and taken away again when another access
-//! needs them, oldest first. They belong to no frame and no table says anything of them:
+//! A full budget must neither lose a page nor let a store through to bytes that others share. So a
+//! few pages are charged from the start, shown in windows when nothing else can be, and taken away
+//! again when another access needs them, oldest first. They belong to no frame and no table says
+//! anything of them:
 //!
 //! ```text
 //!  load of a page for which there is no room      its bytes, protected: the next store is a fault
 //!  access of a condemned space (a *sink*)         its bytes, or zeros if they are lost; stores go nowhere
 //! ```
-//! A space is *condemned* by its first fault that fails, until somebody takes the failure: the sink keeps host code
-//! that cannot be stopped in the middle going, and what was in the space before is as it was. One page more is set
-//! aside for a lent frame (bytes of others in this window) that has to leave it first.
+//! A space is *condemned* by its first fault that fails, until somebody takes the failure: the sink
+//! keeps host code that cannot be stopped in the middle going, and what was in the space before is
+//! as it was. One page more is set aside for a lent frame (bytes of others in this window) that has
+//! to leave it first.
 //!
-//! Each has room for the machine's page table besides: where nothing but standby pages was ever shown, the table is not charged to the
-//! space, and goes with the last of them. So a space that needs one more gives back its own oldest first.
+//! Each has room for the machine's page table besides: where nothing but standby pages was ever
+//! shown, the table is not charged to the space, and goes with the last of them. So a space that
+//! needs one more gives back its own oldest first.
 //!
-//! One lock (rank `Standby`, after the space's) guards which page each of them stands in for; every place is of a
-//! space whose window is open, since a window closes only after its places were given back. The count of places in use is a
-//! hint that faults read without the lock: a place of a page is made and given back under its space's lock.
+//! One lock (rank `Standby`, after the space's) guards which page each of them stands in for; every
+//! place is of a space whose window is open, since a window closes only after its places were given
+//! back. The count of places in use is a hint that faults read without the lock: a place of a page
+//! is made and given back under its space's lock.
 
 use crate::addr::{PageBytes, PageNo, Run, SpaceNo};
 use crate::frame::{Owner, Residence};
@@ -26,6 +31,7 @@ use crate::mm::{Mm, PAGE, SpaceError, Stop};
 use crate::peek::Seen;
 use crate::space::{FaultError, OnLoss, SpaceSlot, SpaceState};
 use crate::table::{Entry, Lookup, first_of, slot_of};
+use crate::window::Windows;
 use memfold_sync::atomic::{AtomicU32, Ordering};
 use memfold_sync::{Mutex, MutexGuard, Rank};
 
@@ -72,8 +78,8 @@ impl Standby {
         }
     }
 
-    /// Bytes to charge from the start: the pages, a page table for each, their places, and the room for a frame that has to
-    /// leave a window.
+    /// Bytes to charge from the start: the pages, a page table for each, their places, and the room
+    /// for a frame that has to leave a window.
     pub fn base_bytes(&self) -> u64 {
         let places = self.lock().places.len() as u64;
         (places + 1) * PAGE + places * (PAGE + size_of::<Place>() as u64)
@@ -105,30 +111,98 @@ impl Standby {
 }
 
 impl<H: Host, S: Store> Mm<H, S> {
-    /// Standby pages that stand in for a page now. They are charged from the start, with the tables.
+    /// Standby pages that stand in for a page now. They are charged from the start, with the
+    /// tables.
     #[must_use]
     pub fn standby_pages(&self) -> u32 {
         self.standby.used()
     }
 
-    /// For which pages of a leaf's range standby pages stand in (bit `n`: the `n`-th); the space's lock is held, so
-    /// until it is let go they can only become fewer.
-    pub(crate) fn stood_in(&self, space: SpaceNo, first: PageNo) -> u16 {
-        if !self.standby.is_used() {
+    /// Says what becomes of accesses to this space that host code makes and that cannot be served;
+    /// its later forks inherit it.
+    ///
+    /// # Errors
+    /// [`SpaceError::NoSuchSpace`].
+    pub fn set_on_loss(&self, space: SpaceNo, on_loss: OnLoss) -> Result<(), SpaceError> {
+        let _st = self.lock_space(space)?;
+        self.spaces.get(space.0).set_on_loss(on_loss);
+        Ok(())
+    }
+
+    /// What becomes of accesses to this space that cannot be served. Takes no lock: for fault
+    /// handlers.
+    #[must_use]
+    pub fn on_loss(&self, space: SpaceNo) -> OnLoss {
+        let slot = self.spaces.peek(space.0);
+        slot.map_or(OnLoss::Signal, SpaceSlot::on_loss)
+    }
+
+    /// Lets an access of a condemned space go on that host code makes and nobody can stop: it finds
+    /// a standby page, with the page's bytes if they can be had, and a store to it is lost. A store
+    /// to a page of the space's own goes through, as it would without a fault. Does nothing when
+    /// the space is not condemned: then the access is repeated. Nothing of it reaches others.
+    ///
+    /// # Errors
+    /// [`FaultError`] when there is no such page, or when the machine refuses: then the access has
+    /// failed.
+    pub fn sink(&self, space: SpaceNo, page: PageNo) -> Result<(), FaultError> {
+        let sunk = self.retry(|| StandbyPages::of(self).sink(space, page));
+        sunk.map_err(|stop| self.fault_error(stop, space, page))
+    }
+
+    /// Makes a page of a condemned space one whose window holds nothing that is nowhere else, so
+    /// that the machine may take it away. A page of the space's own stays, and stores to it go
+    /// through, as they would without a fault.
+    ///
+    /// # Errors
+    /// [`FaultError`] when there is no such page, or the machine refuses.
+    pub fn vacate(&self, space: SpaceNo, page: PageNo) -> Result<VacateReply, FaultError> {
+        let vacated = self.retry(|| {
+            let mut st = self.lock_page(space, page)?;
+            StandbyPages::of(self).take_back(space, page);
+            if StandbyPages::of(self).leave_window(space, &st, page)? {
+                return Ok(VacateReply::Vacated);
+            }
+            Ok(match self.let_through(space, &mut st, page)? {
+                true => VacateReply::Open,
+                false => VacateReply::Kept,
+            })
+        });
+        vacated.map_err(|stop| self.fault_error(stop, space, page))
+    }
+}
+
+/// The standby pages at work: what needs the machine, the budget and the spaces beside their
+/// places.
+pub(crate) struct StandbyPages<'m, H, S> {
+    mm: &'m Mm<H, S>,
+}
+
+impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
+    /// Those of this manager.
+    pub fn of(mm: &'m Mm<H, S>) -> Self {
+        Self { mm }
+    }
+
+    /// For which pages of a leaf's range standby pages stand in (bit `n`: the `n`-th); the space's
+    /// lock is held, so until it is let go they can only become fewer.
+    pub fn stood_in(&self, space: SpaceNo, first: PageNo) -> u16 {
+        if !self.mm.standby.is_used() {
             return 0;
         }
-        let ring = self.standby.lock();
+        let ring = self.mm.standby.lock();
         let inside = |&(s, page): &(SpaceNo, PageNo)| s == space && first_of(page, 0) == first;
         let places = ring.places.iter().flatten().filter(|place| inside(place));
         places.fold(0, |bits, (_, page)| bits | 1 << slot_of(*page, 0))
     }
 
-    /// Takes the standby page of this page away, if it has one; the space's lock is held, and the page's table is charged.
-    pub(crate) fn return_standby(&self, space: SpaceNo, page: PageNo) {
-        if !self.standby.is_used() {
+    /// Takes the standby page of this page away, if it has one; the space's lock is held, and the
+    /// page's table is charged.
+    pub fn take_back(&self, space: SpaceNo, page: PageNo) {
+        if !self.mm.standby.is_used() {
             return;
         }
-        let mut ring = self.standby.lock();
+        let mut ring = self.mm.standby.lock();
         let places = ring.places.iter_mut();
         for place in places.filter(|place| **place == Some((space, page))) {
             self.take_away(place);
@@ -136,11 +210,11 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Takes all standby pages of a space away: its failure was taken. The space's lock is held.
-    pub(crate) fn return_all_standby(&self, space: SpaceNo, st: &mut SpaceState) {
-        if !self.standby.is_used() {
+    pub fn take_back_all(&self, space: SpaceNo, st: &mut SpaceState) {
+        if !self.mm.standby.is_used() {
             return;
         }
-        let mut ring = self.standby.lock();
+        let mut ring = self.mm.standby.lock();
         for at in 0..ring.places.len() {
             if let Some((s, page)) = ring.places[at].filter(|&(s, _)| s == space) {
                 self.take_away(&mut ring.places[at]);
@@ -150,11 +224,11 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// The window of a space is about to be closed, with which its standby pages go.
-    pub(crate) fn forget_standby(&self, space: SpaceNo) {
-        if !self.standby.is_used() {
+    pub fn forget(&self, space: SpaceNo) {
+        if !self.mm.standby.is_used() {
             return;
         }
-        let mut ring = self.standby.lock();
+        let mut ring = self.mm.standby.lock();
         let places = ring.places.iter_mut();
         for place in places.filter(|place| place.is_some_and(|(s, _)| s == space)) {
             self.take_away(place);
@@ -163,15 +237,16 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     fn take_away(&self, place: &mut Place) {
         if let Some((space, page)) = place.take() {
-            self.host.drop_pages(space, Run::one(page));
-            self.standby.count(-1);
+            self.mm.host.drop_pages(space, Run::one(page));
+            self.mm.standby.count(-1);
         }
     }
 
-    /// A standby page of the space whose lock is held was taken away: the machine's page table goes, unless it is charged to the
-    /// space, or another standby page stands there. Where the machine does not give it back, the space is charged.
+    /// A standby page of the space whose lock is held was taken away: the machine's page table
+    /// goes, unless it is charged to the space, or another standby page stands there. Where the
+    /// machine does not give it back, the space is charged.
     fn give_table_back(&self, ring: &Ring, space: SpaceNo, st: &mut SpaceState, page: PageNo) {
-        let Some(range) = self.uncharged_table(st, page) else {
+        let Some(range) = Windows::of(self.mm).uncharged_table(st, page) else {
             return;
         };
         let inside = |&(s, p): &(SpaceNo, PageNo)| s == space && range.pages().any(|page| page == p);
@@ -179,12 +254,13 @@ impl<H: Host, S: Store> Mm<H, S> {
             return;
         }
         // It may be busy for a moment.
-        if !(0..TRIES).any(|_| self.host.free_table(space, range)) {
-            self.charge_table_late(st, page);
+        if !(0..TRIES).any(|_| self.mm.host.free_table(space, range)) {
+            Windows::of(self.mm).charge_late(st, page);
         }
     }
 
-    /// Shows these bytes at a page whose window has nothing there that is nowhere else; the space's lock is held.
+    /// Shows these bytes at a page whose window has nothing there that is nowhere else; the space's
+    /// lock is held.
     fn stand_in(
         &self,
         (space, page): (SpaceNo, PageNo),
@@ -192,20 +268,21 @@ impl<H: Host, S: Store> Mm<H, S> {
         bytes: &PageBytes,
         protection: Protection,
     ) -> Result<(), HostError> {
-        self.return_standby(space, page);
-        let mut ring = self.standby.lock();
+        self.take_back(space, page);
+        let mut ring = self.mm.standby.lock();
         let at = match ring.places.iter().position(Option::is_none) {
             Some(free) => free,
             None => self.make_place(&mut ring, space, st),
         };
-        self.host.show_standby(space, page, bytes, protection)?;
+        self.mm.host.show_standby(space, page, bytes, protection)?;
         ring.places[at] = Some((space, page));
-        self.standby.count(1);
-        self.counters.stood_in.one();
+        self.mm.standby.count(1);
+        self.mm.counters.stood_in.one();
         Ok(())
     }
 
-    /// Takes the space's own oldest standby page away, or the oldest of all when it has none; which place is free then.
+    /// Takes the space's own oldest standby page away, or the oldest of all when it has none; which
+    /// place is free then.
     fn make_place(&self, ring: &mut Ring, space: SpaceNo, st: &mut SpaceState) -> usize {
         let count = ring.places.len();
         let by_age = || (0..count).map(|n| (ring.next + n) % count);
@@ -218,67 +295,42 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.take_away(&mut ring.places[at]);
         if of == space {
             self.give_table_back(ring, space, st, page);
-        } else if let Some(mut other) = self.spaces.get(of.0).try_lock() {
+        } else if let Some(mut other) = self.mm.spaces.get(of.0).try_lock() {
             self.give_table_back(ring, of, &mut other, page);
         }
         at
     }
 
-    /// A load for which there is no room, even after reclaim: it gets the page's bytes all the same.
-    pub(crate) fn load_by_standby(&self, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
-        let mut st = self.lock_page(no, page)?;
-        if let Some(failure) = self.failure_of(no, &mut st) {
+    /// A load for which there is no room, even after reclaim: it gets the page's bytes all the
+    /// same.
+    pub fn load(&self, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
+        let mut st = self.mm.lock_page(no, page)?;
+        if let Some(failure) = self.mm.failure_of(no, &mut st) {
             return Err(Stop::Fault(failure));
         }
-        self.with_scratch(|bytes| match self.see(no, &st, page, bytes)? {
-            // Another thread brought it in.
-            Seen::Here => Ok(()),
-            Seen::Absent | Seen::Elsewhere => {
-                Ok(self.stand_in((no, page), &mut st, bytes, Protection::Protected)?)
-            }
-        })
+        self.mm
+            .with_scratch(|bytes| match self.mm.see(no, &st, page, bytes)? {
+                // Another thread brought it in.
+                Seen::Here => Ok(()),
+                Seen::Absent | Seen::Elsewhere => {
+                    Ok(self.stand_in((no, page), &mut st, bytes, Protection::Protected)?)
+                }
+            })
     }
 
-    /// Says what becomes of accesses to this space that host code makes and that cannot be served; its later forks inherit it.
-    ///
-    /// # Errors
-    /// [`SpaceError::NoSuchSpace`].
-    pub fn set_on_loss(&self, space: SpaceNo, on_loss: OnLoss) -> Result<(), SpaceError> {
-        let _st = self.lock_space(space)?;
-        self.spaces.get(space.0).set_on_loss(on_loss);
-        Ok(())
-    }
-
-    /// What becomes of accesses to this space that cannot be served. Takes no lock: for fault handlers.
-    #[must_use]
-    pub fn on_loss(&self, space: SpaceNo) -> OnLoss {
-        let slot = self.spaces.peek(space.0);
-        slot.map_or(OnLoss::Signal, SpaceSlot::on_loss)
-    }
-
-    /// Lets an access of a condemned space go on that host code makes and nobody can stop: it finds a standby page, with the
-    /// page's bytes if they can be had, and a store to it is lost. A store to a page of the space's own goes through, as it would
-    /// without a fault. Does nothing when the space is not condemned: then the access is repeated. Nothing of it reaches others.
-    ///
-    /// # Errors
-    /// [`FaultError`] when there is no such page, or when the machine refuses: then the access has failed.
-    pub fn sink(&self, space: SpaceNo, page: PageNo) -> Result<(), FaultError> {
-        let sunk = self.retry(|| self.sink_once(space, page));
-        sunk.map_err(|stop| self.fault_error(stop, space, page))
-    }
-
-    fn sink_once(&self, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
-        let mut st = self.lock_page(no, page)?;
-        let Some(failure) = self.failure_of(no, &mut st) else {
+    /// Serves one access of a condemned space; see [`Mm::sink`].
+    fn sink(&self, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
+        let mut st = self.mm.lock_page(no, page)?;
+        let Some(failure) = self.mm.failure_of(no, &mut st) else {
             return Ok(());
         };
-        self.with_scratch(|bytes| {
-            match self.see(no, &st, page, bytes) {
+        self.mm.with_scratch(|bytes| {
+            match self.mm.see(no, &st, page, bytes) {
                 Ok(Seen::Absent | Seen::Elsewhere) => (),
                 // Elsewhere by now: look again.
                 Ok(Seen::Here) if self.leave_window(no, &st, page)? => return Err(Stop::Again),
                 // Its own, and protected only to see whether it is used.
-                Ok(Seen::Here) if self.let_through(no, &mut st, page)? => return Ok(()),
+                Ok(Seen::Here) if self.mm.let_through(no, &mut st, page)? => return Ok(()),
                 Ok(Seen::Here) => return Err(Stop::Fault(failure)),
                 Err(Stop::Again) => return Err(Stop::Again),
                 Err(_) => bytes.fill(0),
@@ -287,36 +339,17 @@ impl<H: Host, S: Store> Mm<H, S> {
         })
     }
 
-    /// Makes a page of a condemned space one whose window holds nothing that is nowhere else, so that the machine may take it
-    /// away. A page of the space's own stays, and stores to it go through, as they would without a fault.
-    ///
-    /// # Errors
-    /// [`FaultError`] when there is no such page, or the machine refuses.
-    pub fn vacate(&self, space: SpaceNo, page: PageNo) -> Result<VacateReply, FaultError> {
-        let vacated = self.retry(|| {
-            let mut st = self.lock_page(space, page)?;
-            self.return_standby(space, page);
-            if self.leave_window(space, &st, page)? {
-                return Ok(VacateReply::Vacated);
-            }
-            Ok(match self.let_through(space, &mut st, page)? {
-                true => VacateReply::Open,
-                false => VacateReply::Kept,
-            })
-        });
-        vacated.map_err(|stop| self.fault_error(stop, space, page))
-    }
-
-    /// Moves a lent frame out of the window of the space whose lock is held; false when the frame is the space's own.
+    /// Moves a lent frame out of the window of the space whose lock is held; false when the frame
+    /// is the space's own.
     fn leave_window(&self, no: SpaceNo, st: &SpaceState, page: PageNo) -> Result<bool, Stop> {
-        let Lookup { entry, leaf, .. } = self.lookup(st, page);
+        let Lookup { entry, leaf, .. } = self.mm.lookup(st, page);
         let (Entry::Frame(frame), Some(leaf)) = (entry, leaf) else {
             return Ok(true);
         };
         // Before the frame's lock: only one frame at a time uses the room that is set aside.
-        let _room = self.standby.lock();
-        let locked = self.lock_frame(frame);
-        if self.entry(leaf, page) != entry {
+        let _room = self.mm.standby.lock();
+        let locked = self.mm.lock_frame(frame);
+        if self.mm.entry(leaf, page) != entry {
             return Err(Stop::Again);
         }
         if locked.residence != Residence::Private(no) {
@@ -325,17 +358,12 @@ impl<H: Host, S: Store> Mm<H, S> {
         if matches!(locked.frame.word.load().owner, Owner::Exclusive(_)) {
             return Ok(false);
         }
-        self.move_out(no, st.home, page, locked)?;
+        self.mm.move_out(no, st.home, page, locked)?;
         Ok(true)
     }
 
     /// As [`leave_window`](Self::leave_window), for a frame that others share, when a space ends.
-    pub(crate) fn give_away_by_standby(
-        &self,
-        no: SpaceNo,
-        st: &SpaceState,
-        page: PageNo,
-    ) -> Result<(), Stop> {
+    pub fn give_away(&self, no: SpaceNo, st: &SpaceState, page: PageNo) -> Result<(), Stop> {
         let left = self.leave_window(no, st, page)?;
         assert!(left, "page {page} of space {no} is shared and its own");
         Ok(())

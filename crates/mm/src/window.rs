@@ -1,15 +1,18 @@
-//! What windows cost the machine beside their pages: its page tables, and its record of each window.
+//! What windows cost the machine beside their pages: its page tables, and its record of each
+//! window.
 //!
-//! The one place where a page of a window becomes populated is a fault step of its own space, under the space lock; and a
-//! step stays within one page table. So [`Mm::enter_table`], before each step, charges for that table unless
-//! anything was ever shown there. The charge stays when the step fails: the machine may have made the table by then. What a
-//! window costs at once (the machine's record of it, the upper tables of its accessible part) the host says when it is
-//! opened or grows; the most that this can be is charged before.
+//! The one place where a page of a window becomes populated is a fault step of its own space, under
+//! the space lock; and a step stays within one page table. So [`Windows::enter_table`], before each
+//! step, charges for that table unless anything was ever shown there. The charge stays when the
+//! step fails: the machine may have made the table by then. What a window costs at once (the
+//! machine's record of it, the upper tables of its accessible part) the host says when it is opened
+//! or grows; the most that this can be is charged before.
 //!
-//! A table goes back when its window is closed, or earlier when nothing but translations stands in it: those of private
-//! pages that went to the store, of pool pages and zeros, which the next use shows again. Reclaim looks for such
-//! tables, a few windows at a time (a clock's hand, a second chance for tables where a fault step was since), under the
-//! space lock if that is free. No private page can come in meanwhile, for that takes a fault step.
+//! A table goes back when its window is closed, or earlier when nothing but translations stands in
+//! it: those of private pages that went to the store, of pool pages and zeros, which the next use
+//! shows again. Reclaim looks for such tables, a few windows at a time (a clock's hand, a second
+//! chance for tables where a fault step was since), under the space lock if that is free. No
+//! private page can come in meanwhile, for that takes a fault step.
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
 use crate::budget::{Charge, Class, Need};
@@ -31,8 +34,8 @@ const ENOUGH: u32 = 8;
 /// Which page tables of a window the machine may hold. Under the space lock.
 #[derive(Debug, Default)]
 pub(crate) struct WindowTables {
-    /// For each 64 tables, two words: bit `n` of the first says that table `n` is charged, of the second that a fault step
-    /// was there since reclaim last passed.
+    /// For each 64 tables, two words: bit `n` of the first says that table `n` is charged, of the
+    /// second that a fault step was there since reclaim last passed.
     words: Box<[[u64; 2]]>,
 }
 
@@ -103,50 +106,66 @@ struct Passed {
     spared: u32,
 }
 
-impl<H: Host, S: Store> Mm<H, S> {
+/// Where reclaim goes on looking for page tables. No lock.
+#[derive(Debug, Default)]
+pub(crate) struct Hand {
+    at: AtomicU32,
+    /// Tables that were charged so far.
+    entered: AtomicU32,
+    /// What evictions, tables and private pages came to when no table could go: until that changes,
+    /// none can.
+    barren: AtomicU64,
+}
+
+/// The windows of all spaces, and what the machine's page tables for them are charged.
+pub(crate) struct Windows<'m, H, S> {
+    mm: &'m Mm<H, S>,
+}
+
+impl<'m, H: Host, S: Store> Windows<'m, H, S> {
+    /// Those of this manager.
+    pub fn of(mm: &'m Mm<H, S>) -> Self {
+        Self { mm }
+    }
+
     /// Opens the window of a space that nobody else knows.
-    pub(crate) fn open_window(
-        &self,
-        no: SpaceNo,
-        home: HomeNo,
-        reserve: u32,
-        len: u32,
-    ) -> Result<WindowTables, Stop> {
-        let tables = match self.host.page_tables() {
+    pub fn open(&self, no: SpaceNo, home: HomeNo, reserve: u32, len: u32) -> Result<WindowTables, Stop> {
+        let tables = match self.mm.host.page_tables() {
             tables if tables.bytes == 0 => WindowTables::default(),
             tables => WindowTables::new(reserve.div_ceil(tables.pages)).ok_or(Stop::NoRoom)?,
         };
         let own = tables.own_bytes();
-        let most = own + self.host.most_window_bytes(len);
+        let most = own + self.mm.host.most_window_bytes(len);
         let mut charge =
-            Charge::take(&self.budget, Class::PageTables, most, Need::Normal).ok_or(Stop::NoRoom)?;
-        let made = self.host.open(no, self.homes.first(home), reserve, len)?;
+            Charge::take(&self.mm.budget, Class::PageTables, most, Need::Normal).ok_or(Stop::NoRoom)?;
+        let made = self.mm.host.open(no, self.mm.homes.first(home), reserve, len)?;
         charge.split(own + made).keep();
         Ok(tables)
     }
 
     /// Makes the first `len` pages of a window of `old` accessible.
-    pub(crate) fn grow_window(&self, no: SpaceNo, old: u32, len: u32) -> Result<(), Stop> {
-        let most = self.host.most_window_bytes(len - old);
+    pub fn grow(&self, no: SpaceNo, old: u32, len: u32) -> Result<(), Stop> {
+        let most = self.mm.host.most_window_bytes(len - old);
         let mut charge =
-            Charge::take(&self.budget, Class::PageTables, most, Need::Normal).ok_or(Stop::NoRoom)?;
-        let made = self.host.resize(no, len)?;
+            Charge::take(&self.mm.budget, Class::PageTables, most, Need::Normal).ok_or(Stop::NoRoom)?;
+        let made = self.mm.host.resize(no, len)?;
         charge.split(made).keep();
         Ok(())
     }
 
     /// Closes the window, with which its page tables go.
-    pub(crate) fn close_window(&self, no: SpaceNo, tables: &mut WindowTables) {
-        let freed = self.host.close(no);
+    pub fn close(&self, no: SpaceNo, tables: &mut WindowTables) {
+        let freed = self.mm.host.close(no);
         let tables = std::mem::take(tables);
-        let held = tables.made() * self.host.page_tables().bytes;
-        self.budget
+        let held = tables.made() * self.mm.host.page_tables().bytes;
+        self.mm
+            .budget
             .refund(Class::PageTables, freed + held + tables.own_bytes());
     }
 
     /// Charges for the machine's page table of this page, before anything is shown there.
-    pub(crate) fn enter_table(&self, st: &mut SpaceState, page: PageNo, access: Access) -> Result<(), Stop> {
-        let tables = self.host.page_tables();
+    pub fn enter_table(&self, st: &mut SpaceState, page: PageNo, access: Access) -> Result<(), Stop> {
+        let tables = self.mm.host.page_tables();
         if tables.bytes == 0 {
             return Ok(());
         }
@@ -155,23 +174,24 @@ impl<H: Host, S: Store> Mm<H, S> {
         if st.window.is_made(table) {
             return Ok(());
         }
-        let need = match (self.lookup(st, page).entry, access) {
+        let need = match (self.mm.lookup(st, page).entry, access) {
             (Entry::Absent, Access::Write) => Need::Normal,
             // Zeros, and what is there already, must be seen when others have filled the budget.
             _ => Need::Refault,
         };
-        if !self.budget.charge(Class::PageTables, tables.bytes, need) {
+        if !self.mm.budget.charge(Class::PageTables, tables.bytes, need) {
             return Err(Stop::NoRoom);
         }
         st.window.set_made(table, true);
         // Relaxed: a hint.
-        self.window_hand.entered.fetch_add(1, Ordering::Relaxed);
+        self.mm.window_hand.entered.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    /// The pages of the machine's page table that this page is in, if the space was not charged for it.
-    pub(crate) fn uncharged_table(&self, st: &SpaceState, page: PageNo) -> Option<Run> {
-        let tables = self.host.page_tables();
+    /// The pages of the machine's page table that this page is in, if the space was not charged for
+    /// it.
+    pub fn uncharged_table(&self, st: &SpaceState, page: PageNo) -> Option<Run> {
+        let tables = self.mm.host.page_tables();
         if tables.bytes == 0 || st.window.is_made(page.0 / tables.pages) {
             return None;
         }
@@ -183,43 +203,48 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Charges for a page table that is there already and does not go.
-    pub(crate) fn charge_table_late(&self, st: &mut SpaceState, page: PageNo) {
-        let tables = self.host.page_tables();
-        if self.budget.charge(Class::PageTables, tables.bytes, Need::Reclaim) {
+    pub fn charge_late(&self, st: &mut SpaceState, page: PageNo) {
+        let tables = self.mm.host.page_tables();
+        if self
+            .mm
+            .budget
+            .charge(Class::PageTables, tables.bytes, Need::Reclaim)
+        {
             st.window.set_made(page.0 / tables.pages, true);
         }
     }
 
-    /// Frees page tables of idle windows; returns how many. `frames`: how many pages went to the store just now. If none
-    /// did, the hand goes round until a table has gone.
+    /// Frees page tables of idle windows; returns how many. `frames`: how many pages went to the
+    /// store just now. If none did, the hand goes round until a table has gone.
     ///
-    /// A table where a fault step was since the hand last passed stays, so a fault that comes back because it found no room
-    /// finds its own table; and reclaim called again finds those of others.
-    pub(crate) fn shrink_windows(&self, frames: u32) -> u32 {
-        if !self.budget.counts_page_tables() || self.host.page_tables().bytes == 0 {
+    /// A table where a fault step was since the hand last passed stays, so a fault that comes back
+    /// because it found no room finds its own table; and reclaim called again finds those of
+    /// others.
+    pub fn shrink(&self, frames: u32) -> u32 {
+        if !self.mm.budget.counts_page_tables() || self.mm.host.page_tables().bytes == 0 {
             return 0;
         }
-        let places = self.spaces.end();
+        let places = self.mm.spaces.end();
         if frames != 0 {
             return self.turn_hand(places, PLACES, ENOUGH).freed;
         }
         // Relaxed: a hint.
-        let entered = self.window_hand.entered.load(Ordering::Relaxed);
+        let entered = self.mm.window_hand.entered.load(Ordering::Relaxed);
         let seen = [
-            self.replacer.clock().into(),
+            self.mm.replacer.clock().into(),
             entered.into(),
-            self.budget.usage().private,
+            self.mm.budget.usage().private,
         ];
         let seen = seen.iter().fold(1, |sum: u64, part| sum.rotate_left(21) ^ part);
         // Relaxed: a hint.
-        if self.window_hand.barren.load(Ordering::Relaxed) == seen {
+        if self.mm.window_hand.barren.load(Ordering::Relaxed) == seen {
             return 0;
         }
         let passed = self.turn_hand(places, places, 1);
         // One that was spared is that of the fault that asks.
         if passed.freed == 0 && passed.spared <= 1 {
             // Relaxed: a hint.
-            self.window_hand.barren.store(seen, Ordering::Relaxed);
+            self.mm.window_hand.barren.store(seen, Ordering::Relaxed);
         }
         passed.freed
     }
@@ -228,9 +253,9 @@ impl<H: Host, S: Store> Mm<H, S> {
         let mut sum = Passed::default();
         for _ in 0..steps {
             // Relaxed: each place is as good as another.
-            let no = 1 + self.window_hand.at.fetch_add(1, Ordering::Relaxed) % places;
+            let no = 1 + self.mm.window_hand.at.fetch_add(1, Ordering::Relaxed) % places;
             // One that is at work is not idle.
-            let Some(mut st) = self.spaces.peek(no).and_then(|slot| slot.try_lock()) else {
+            let Some(mut st) = self.mm.spaces.peek(no).and_then(|slot| slot.try_lock()) else {
                 continue;
             };
             let all = Run {
@@ -248,15 +273,15 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Pages of this range were evicted: frees the page tables in which none is left.
-    pub(crate) fn free_idle_tables(&self, space: SpaceNo, run: Run) {
-        if let Ok(mut st) = self.lock_space(space) {
+    pub fn free_idle(&self, space: SpaceNo, run: Run) {
+        if let Ok(mut st) = self.mm.lock_space(space) {
             self.free_tables(space, &mut st, run, Spare::None);
         }
     }
 
     /// Frees the page tables of a range that hold no private page.
     fn free_tables(&self, no: SpaceNo, st: &mut SpaceState, run: Run, spare: Spare) -> Passed {
-        let tables = self.host.page_tables();
+        let tables = self.mm.host.page_tables();
         let mut passed = Passed::default();
         // Where a fault failed the program may have got a page that the manager does not know.
         if !st.alive || st.failure.is_some() || tables.bytes == 0 {
@@ -275,32 +300,33 @@ impl<H: Host, S: Store> Mm<H, S> {
                 first: PageNo(table * tables.pages),
                 len: tables.pages.min(st.len - table * tables.pages),
             };
-            if self.may_hold_private(no, st, range) || !self.host.free_table(no, range) {
+            if self.may_hold_private(no, st, range) || !self.mm.host.free_table(no, range) {
                 continue;
             }
             st.window.set_made(table, false);
-            self.budget.refund(Class::PageTables, tables.bytes);
-            self.counters.tables_freed.one();
+            self.mm.budget.refund(Class::PageTables, tables.bytes);
+            self.mm.counters.tables_freed.one();
             passed.freed += 1;
         }
         passed
     }
 
-    /// Whether a private page of this space may stand in the range. The space lock is held, so none can come.
+    /// Whether a private page of this space may stand in the range. The space lock is held, so none
+    /// can come.
     fn may_hold_private(&self, no: SpaceNo, st: &SpaceState, range: Run) -> bool {
         let mut page = range.first.0;
         while page < range.end().0 {
-            let Some(leaf) = self.lookup(st, PageNo(page)).leaf else {
+            let Some(leaf) = self.mm.lookup(st, PageNo(page)).leaf else {
                 page = (page | (FAN as u32 - 1)) + 1;
                 continue;
             };
-            let entry = self.entry(leaf, PageNo(page));
+            let entry = self.mm.entry(leaf, PageNo(page));
             if let Entry::Frame(frame) = entry {
                 // One that somebody works on may be anything.
-                let Some(locked) = Locked::attempt(frame, self.frame(frame)) else {
+                let Some(locked) = Locked::attempt(frame, self.mm.frame(frame)) else {
                     return true;
                 };
-                if self.entry(leaf, PageNo(page)) != entry || locked.residence == Residence::Private(no) {
+                if self.mm.entry(leaf, PageNo(page)) != entry || locked.residence == Residence::Private(no) {
                     return true;
                 }
             }
@@ -308,28 +334,16 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         false
     }
-}
 
-/// Where reclaim goes on looking for page tables. No lock.
-#[derive(Debug, Default)]
-pub(crate) struct Hand {
-    at: AtomicU32,
-    /// Tables that were charged so far.
-    entered: AtomicU32,
-    /// What evictions, tables and private pages came to when no table could go: until that changes, none can.
-    barren: AtomicU64,
-}
-
-impl<H: Host, S: Store> Mm<H, S> {
     /// What is charged for page tables, found out by looking at all windows.
-    pub(crate) fn count_window_bytes(&self) -> u64 {
-        let each = self.host.page_tables().bytes;
+    pub fn count_bytes(&self) -> u64 {
+        let each = self.mm.host.page_tables().bytes;
         let of = |no| {
-            let st = self.spaces.get(no).lock();
+            let st = self.mm.spaces.get(no).lock();
             st.window.made() * each + st.window.own_bytes()
         };
-        let windows: u64 = self.spaces.numbers().map(of).sum();
-        self.host.page_tables().fixed_bytes + self.host.windows_held() + windows
+        let windows: u64 = self.mm.spaces.numbers().map(of).sum();
+        self.mm.host.page_tables().fixed_bytes + self.mm.host.windows_held() + windows
     }
 }
 

@@ -9,6 +9,7 @@ use super::Check;
 use crate::frame::Residence;
 use crate::host::{Host, Store};
 use crate::table::Entry;
+use crate::window::Windows;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl<H: Host, S: Store> Check<'_, H, S> {
@@ -128,7 +129,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
         report.demand(charged == held, "charged tables = arrays and records", || {
             format!("charged {charged}, held {held}: records {records}, scanner {scanner}")
         });
-        let (charged, held) = (mm.budget.usage().page_tables, mm.count_window_bytes());
+        let (charged, held) = (mm.budget.usage().page_tables, Windows::of(mm).count_bytes());
         report.demand(charged == held, "charged page tables = those of windows", || {
             format!("charged {charged}, windows may hold {held}")
         });

@@ -28,7 +28,9 @@ use crate::host::{Host, HostError, Resolve, Store};
 use crate::mm::{Mm, PAGE, Stop};
 use crate::reclaim::Origin;
 use crate::space::{FaultError, SpaceState};
+use crate::standby::StandbyPages;
 use crate::table::{Entry, LeafSlot, Lookup, OwnLeaf, TableNo, first_of, slot_of};
+use crate::window::Windows;
 
 /// Where a step of an attempt leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +86,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.counters.faults.one();
         let mut result = self.retry(|| self.fault_once(space, page, access));
         if access == Access::Read && result == Err(Stop::NoRoom) {
-            result = self.retry(|| self.load_by_standby(space, page));
+            result = self.retry(|| StandbyPages::of(self).load(space, page));
         } else if result.is_ok() {
             self.stalled.something_changed();
         }
@@ -116,7 +118,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let mut st = self.spaces.peek(space.0)?.lock();
         let failure = self.failure_of(space, &mut st)?;
         st.failure = None;
-        self.return_all_standby(space, &mut st);
+        StandbyPages::of(self).take_back_all(space, &mut st);
         Some(failure)
     }
 
@@ -156,8 +158,8 @@ impl<H: Host, S: Store> Mm<H, S> {
         if let Some(failure) = self.failure_of(no, st) {
             return Err(Stop::Fault(failure));
         }
-        self.enter_table(st, page, access)?;
-        self.return_standby(no, page);
+        Windows::of(self).enter_table(st, page, access)?;
+        StandbyPages::of(self).take_back(no, page);
         let mut at = self.at(no, st, page);
         let mut access = access;
         loop {
@@ -175,7 +177,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             no,
             st,
             page,
-            stood_in: self.stood_in(no, first_of(page, 0)),
+            stood_in: StandbyPages::of(self).stood_in(no, first_of(page, 0)),
         }
     }
 

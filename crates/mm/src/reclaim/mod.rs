@@ -25,6 +25,7 @@ pub(crate) use replacer::Origin;
 use crate::addr::{FrameNo, Run, SpaceNo};
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE, SpaceError};
+use crate::window::Windows;
 use batch::{BATCH, each_batch, settle};
 use evict::{Why, evict_batch};
 use policy::Finding;
@@ -81,7 +82,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         each_batch(self, space, run, |batch| {
             evicted += u64::from(evict_batch(self, batch, Why::Asked));
         })?;
-        self.free_idle_tables(space, run);
+        Windows::of(self).free_idle(space, run);
         Ok(evicted)
     }
 

@@ -10,6 +10,7 @@ use super::evict::{Why, evict_batch};
 use super::gather::Neighbours;
 use crate::host::{Host, Store};
 use crate::mm::Mm;
+use crate::window::Windows;
 
 /// Batches that a round ages, at the most, until the policy knows of enough frames whether they are used: long runs are found there.
 const AGED: usize = if cfg!(any(loom, shuttle)) { 1 } else { 8 };
@@ -95,12 +96,12 @@ impl<'m, H: Host, S: Store> Reclaim<'m, H, S> {
             return false;
         }
         let frames = self.run(pages);
-        let tables = mm.shrink_windows(frames);
+        let tables = Windows::of(mm).shrink(frames);
         let freed = frames + tables != 0
             || self.bases != 0
             || Bases(mm).shrink_all()
             // Tables have a second chance, too.
-            || (0..2).any(|_| mm.shrink_windows(0) != 0);
+            || (0..2).any(|_| Windows::of(mm).shrink(0) != 0);
         if !freed {
             mm.stalled.stall(now);
         }

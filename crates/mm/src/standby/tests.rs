@@ -38,8 +38,9 @@ fn family() -> (World, SpaceNo, SpaceNo) {
     (mm, a, b)
 }
 
-/// Goal: a store without room to a page that a fork shares leaves the fork's bytes, and the storing space's, as they were; the page
-/// stands in the pool from then on, for the machine still lets nobody store to it.
+/// Goal: a store without room to a page that a fork shares leaves the fork's bytes, and the storing
+/// space's, as they were; the page stands in the pool from then on, for the machine still lets
+/// nobody store to it.
 #[test]
 fn a_lent_page_leaves_before_it_is_stored_to() {
     let (mm, a, b) = family();
@@ -76,7 +77,8 @@ fn sinks_are_for_condemned_spaces() {
     write(&mm, a, 0..1, 1);
     fill_up(&mm);
     let failed = stores(&mm, a, 50).expect_err("there is no room");
-    // Its own page needs no room, and may be protected because reclaim wants to know whether it is used.
+    // Its own page needs no room, and may be protected because reclaim wants to know whether it is
+    // used.
     mm.host.requests();
     assert_eq!(mm.sink(a, PageNo(0)), Ok(()), "its own page");
     assert_eq!(mm.host.requests(), [Request::Unprotect(a, run(0, 1))]);
@@ -89,8 +91,8 @@ fn sinks_are_for_condemned_spaces() {
     sound(&mm);
 }
 
-/// Goal: when all standby pages are in use the space's own oldest stands in for the next page, or the oldest of all when it has
-/// none; those of a space end with its failure.
+/// Goal: when all standby pages are in use the space's own oldest stands in for the next page, or
+/// the oldest of all when it has none; those of a space end with its failure.
 #[test]
 fn the_oldest_goes_first() {
     let (mm, a, b) = family();
@@ -118,8 +120,9 @@ fn the_oldest_goes_first() {
     sound(&mm);
 }
 
-/// Goal: a load without room gets the page's bytes, wherever they are, and changes no table; the next store is a fault, which takes
-/// the standby page away. Method: a page in the store, one of a relative, one never written.
+/// Goal: a load without room gets the page's bytes, wherever they are, and changes no table; the
+/// next store is a fault, which takes the standby page away. Method: a page in the store, one of a
+/// relative, one never written.
 #[test]
 fn loads_need_no_room() {
     let mm = limited(4 << 20);
@@ -149,7 +152,8 @@ fn loads_need_no_room() {
     sound(&mm);
 }
 
-/// Goal: steps on neighbours pass over a page for which another stands in: it is not taken for a page of the space's own.
+/// Goal: steps on neighbours pass over a page for which another stands in: it is not taken for a
+/// page of the space's own.
 #[test]
 fn neighbours_are_let_be() {
     let mm = limited(4 << 20);
@@ -173,7 +177,8 @@ fn neighbours_are_let_be() {
     sound(&mm);
 }
 
-/// Goal: a space that lends pages ends in a budget that is full to the last byte; its pages live on.
+/// Goal: a space that lends pages ends in a budget that is full to the last byte; its pages live
+/// on.
 #[test]
 fn a_lender_ends_without_room() {
     let (mm, a, b) = family();
@@ -186,8 +191,8 @@ fn a_lender_ends_without_room() {
     sound(&mm);
 }
 
-/// Goal: what finds no room for the record of its place waits for it: it is not taken for a page whose place another version has, which
-/// everybody would have to copy.
+/// Goal: what finds no room for the record of its place waits for it: it is not taken for a page
+/// whose place another version has, which everybody would have to copy.
 #[test]
 fn no_room_for_a_record_is_no_other_version() {
     let (mm, a, b) = family();
@@ -207,7 +212,8 @@ fn no_room_for_a_record_is_no_other_version() {
     sound(&mm);
 }
 
-/// Goal: a page that holds as much in the store as in memory comes back for a store in a budget that has room for nothing else.
+/// Goal: a page that holds as much in the store as in memory comes back for a store in a budget
+/// that has room for nothing else.
 #[test]
 fn raw_pages_come_back() {
     let mm = limited(4 << 20);

@@ -60,7 +60,8 @@ fn bits() {
     assert!(tables.test_and_clear_used(63), "one bit only");
 }
 
-/// Goal: each range costs a table at its first touch, by a read or a write, in each window by itself, until the window is closed.
+/// Goal: each range costs a table at its first touch, by a read or a write, in each window by
+/// itself, until the window is closed.
 #[test]
 fn a_range_is_charged_once() {
     let mm = with_tables(world());
@@ -129,7 +130,8 @@ fn no_room_for_a_window() {
     sound(&mm);
 }
 
-/// Goal: where all pages of a range went to the store its table goes too, and is charged again when one comes back.
+/// Goal: where all pages of a range went to the store its table goes too, and is charged again when
+/// one comes back.
 #[test]
 fn evicted_ranges_give_their_table_back() {
     let mm = with_tables(world());
@@ -155,37 +157,38 @@ fn evicted_ranges_give_their_table_back() {
     sound(&mm);
 }
 
-/// Goal: a table that only shows shared pages can go; not so that of the space in whose window they lie, until a read by the
-/// fork has moved them to the pool.
+/// Goal: a table that only shows shared pages can go; not so that of the space in whose window they
+/// lie, until a read by the fork has moved them to the pool.
 #[test]
 fn shown_pages_do_not_hold_a_table() {
     let mm = with_tables(world());
     let a = space(&mm, 64);
     write(&mm, a, 0..4, 1);
     let b = mm.fork(a).expect("room");
-    mm.free_idle_tables(a, run(0, 64));
+    Windows::of(&mm).free_idle(a, run(0, 64));
     assert_eq!(freed(&mm), []);
     read(&mm, b, 0);
     assert_eq!(tables(&mm), 2);
-    mm.free_idle_tables(b, run(0, 64));
-    mm.free_idle_tables(a, run(0, 64));
+    Windows::of(&mm).free_idle(b, run(0, 64));
+    Windows::of(&mm).free_idle(a, run(0, 64));
     assert_eq!(freed(&mm), [run(0, 64), run(0, 64)]);
     assert_eq!(tables(&mm), 0);
     sound(&mm);
 }
 
-/// Goal: reclaim passes over a table that was used since it last passed, and over a space that somebody works on or whose
-/// fault failed; where no page goes it goes on until a table has gone, and looks again only after something has changed.
+/// Goal: reclaim passes over a table that was used since it last passed, and over a space that
+/// somebody works on or whose fault failed; where no page goes it goes on until a table has gone,
+/// and looks again only after something has changed.
 #[test]
 fn the_hand_gives_a_second_chance() {
     let mm = with_tables(limited(32 << 20));
     let spaces: Vec<_> = (0..4).map(|_| space(&mm, 64)).collect();
     spaces.iter().for_each(|&s| read(&mm, s, 9));
-    assert_eq!((mm.shrink_windows(0), tables(&mm)), (0, 4));
+    assert_eq!((Windows::of(&mm).shrink(0), tables(&mm)), (0, 4));
     read(&mm, spaces[2], 10);
     let busy = mm.lock_space(spaces[0]).expect("it lives");
     let freed: u32 = (0..40)
-        .map(|_| mm.shrink_windows(0))
+        .map(|_| Windows::of(&mm).shrink(0))
         .take_while(|&freed| freed == 1)
         .sum();
     drop(busy);
@@ -193,14 +196,14 @@ fn the_hand_gives_a_second_chance() {
     read(&mm, spaces[2], 10);
     mm.lock_space(spaces[2]).expect("it lives").failure =
         Some(crate::space::FaultError::NoSuchSpace(spaces[2]));
-    assert_eq!(mm.shrink_windows(0) + mm.shrink_windows(0), 1);
+    assert_eq!(Windows::of(&mm).shrink(0) + Windows::of(&mm).shrink(0), 1);
     assert_eq!(tables_made(&mm, &spaces), [0, 0, 1, 0]);
-    assert_eq!(mm.shrink_windows(0), 0);
+    assert_eq!(Windows::of(&mm).shrink(0), 0);
     mm.take_failure(spaces[2]);
-    assert_eq!(mm.shrink_windows(0), 0, "nothing has changed");
+    assert_eq!(Windows::of(&mm).shrink(0), 0, "nothing has changed");
     read(&mm, spaces[0], 3);
-    assert_eq!((mm.shrink_windows(0), mm.shrink_windows(0)), (0, 1));
-    assert_eq!(mm.shrink_windows(0), 1);
+    assert_eq!((Windows::of(&mm).shrink(0), Windows::of(&mm).shrink(0)), (0, 1));
+    assert_eq!(Windows::of(&mm).shrink(0), 1);
     assert_eq!(tables_made(&mm, &spaces), [0; 4]);
     sound(&mm);
 }
@@ -210,7 +213,8 @@ fn tables_made(mm: &World, spaces: &[SpaceNo]) -> Vec<u64> {
     spaces.iter().map(made).collect()
 }
 
-/// Goal: a fault that finds no room for its table takes that of an idle window, though no page can go.
+/// Goal: a fault that finds no room for its table takes that of an idle window, though no page can
+/// go.
 #[test]
 fn a_fault_takes_an_idle_table() {
     let mm = with_tables(limited(8 << 20));
@@ -229,7 +233,8 @@ fn a_fault_takes_an_idle_table() {
     sound(&mm);
 }
 
-/// Goal: `check` notices a table that is charged and not noted, and one that is noted and not charged.
+/// Goal: `check` notices a table that is charged and not noted, and one that is noted and not
+/// charged.
 #[test]
 fn the_check_counts_tables() {
     let mm = with_tables(world());
