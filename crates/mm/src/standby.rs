@@ -8,7 +8,7 @@
 //!
 //! ```text
 //!  load of a page for which there is no room      its bytes, protected: the next store is a fault
-//!  access of a condemned space (a *sink*)         its bytes, or zeros if they are lost; stores go nowhere
+//!  access of a condemned space (a *sink*)         its bytes, or zeros if lost; stores go nowhere
 //! ```
 //! A space is *condemned* by its first fault that fails, until somebody takes the failure: the sink
 //! keeps host code that cannot be stopped in the middle going, and what was in the space before is
