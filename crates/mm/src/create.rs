@@ -56,9 +56,7 @@ impl<'m, H: Host, S: Store> NewSpace<'m, H, S> {
                 lives: false,
             }),
             Ok(None) => Err(SpaceError::TooManySpaces(mm.most_spaces)),
-            Err(_) => Err(SpaceError::OverBudget {
-                limit: mm.budget.limit(),
-            }),
+            Err(_) => Err(SpaceError::over(&mm.budget)),
         }
     }
 
@@ -117,9 +115,7 @@ impl<'m, H: Host, S: Store> NewHome<'m, H, S> {
     fn take(mm: &'m Mm<H, S>, reserve: u32) -> Result<Self, SpaceError> {
         let tables = || mm.budget.tables(Need::Normal);
         let made = mm.retry(|| mm.homes.create(reserve, tables()).ok_or(Stop::NoRoom));
-        let (home, pool_pages) = made.map_err(|_| SpaceError::OverBudget {
-            limit: mm.budget.limit(),
-        })?;
+        let (home, pool_pages) = made.map_err(|_| SpaceError::over(&mm.budget))?;
         Ok(Self {
             mm,
             home,

@@ -94,6 +94,14 @@ pub enum SpaceError {
     Host(#[from] HostError),
 }
 
+impl SpaceError {
+    /// The one place that says it, for what concerns no page.
+    pub(crate) fn over(budget: &Budget) -> Self {
+        let limit = budget.limit();
+        Self::OverBudget { limit }
+    }
+}
+
 /// Why a step stopped before it was done; nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -335,9 +343,7 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     pub(crate) fn space_error(&self, stop: Stop, space: SpaceNo, page: PageNo) -> SpaceError {
         match stop {
-            Stop::Again | Stop::NoRoom => SpaceError::OverBudget {
-                limit: self.budget.limit(),
-            },
+            Stop::Again | Stop::NoRoom => SpaceError::over(&self.budget),
             Stop::Host(source) => SpaceError::Host(source),
             Stop::Lost(source) => SpaceError::Fault(FaultError::PageLost { space, page, source }),
             Stop::Fault(e) => SpaceError::Fault(e),

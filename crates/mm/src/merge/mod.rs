@@ -90,8 +90,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             None => None,
         };
         let made = self.retry(|| Scanner::begin(self, home).ok_or(Stop::NoRoom));
-        let named = space.unwrap_or(SpaceNo(0));
-        let mut scanner = made.map_err(|stop| self.space_error(stop, named, PageNo(0)))?;
+        let mut scanner = made.map_err(|_| SpaceError::over(&self.budget))?;
         let step = scanner.run(self, u64::MAX, Effort::Everything);
         scanner.end(self);
         Ok(step)
