@@ -72,9 +72,8 @@ impl Charge<'_> {
 impl Budget {
     /// A frame's page went, which was charged so.
     pub(crate) fn refund_page(&self, charge: Option<PageCharge>) {
-        let mut refund = Refund::default();
-        refund.add(charge);
-        refund.pay(self);
+        let charge = charge.expect("a frame with bytes is charged for");
+        self.refund(charge.class, PAGE);
     }
 
     /// A frame's page is held as something else from now on; the total is the same.

@@ -187,58 +187,15 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
         let ledger = self.mm.budget.ledger(Need::Reclaim);
         let most = FLUSH.max(self.mm.budget.reserve() / FLUSH_PART);
         for n in start..end {
-            let Some(mut v) = self.victims[n].take() else {
-                continue;
-            };
-            if self.store_victim(&mut v, &ledger).is_err() {
+            let Some(v) = &mut self.victims[n] else { continue };
+            if store_victim(self.mm, self.why, v, &ledger).is_err() {
                 self.mm.counters.evictions_failed.one();
-                continue;
-            }
-            self.victims[n] = Some(v);
-            if ledger.raised() >= most {
+                self.victims[n] = None;
+            } else if ledger.raised() >= most {
                 return n + 1 - start;
             }
         }
         end - start
-    }
-
-    /// Finds or makes the slot that holds the frame's bytes. Changes nothing else.
-    fn store_victim(&self, v: &mut Victim<'_>, ledger: &StoreLedger<'_>) -> Result<(), Stop> {
-        if let Some(slot) = v.locked.cached {
-            v.slot = Some(slot);
-            self.mm.counters.evictions_clean.one();
-            return Ok(());
-        }
-        let slot = self.mm.swap.alloc(&self.mm.budget).ok_or(Stop::NoRoom)?;
-        match self
-            .mm
-            .with_scratch(|bytes| Beside::store(self.mm, v, bytes, ledger))
-        {
-            Ok(kept) if kept.cost >= WORTH && !self.may_cost() => {
-                self.mm.store.free(kept.stored, ledger);
-                self.mm.swap.cancel(slot);
-                v.locked.frame.mark_incompressible(true);
-                self.mm.counters.incompressible.one();
-                Err(Stop::NoRoom)
-            }
-            Ok(kept) => {
-                v.slot = Some(slot);
-                v.kept = Some(kept);
-                Ok(())
-            }
-            Err(stop) => {
-                self.mm.swap.cancel(slot);
-                if let Stop::Host(error) = stop {
-                    self.mm.hear_of_emptied(&v.locked, v.page, error);
-                }
-                Err(stop)
-            }
-        }
-    }
-
-    /// Whether an eviction may cost as much as it saves: not from the reserve, in which others' pages come back.
-    fn may_cost(&self) -> bool {
-        self.why == Why::Asked && self.mm.budget.free() != 0
     }
 
     /// Every entry that names the frame names the slot. Cannot fail.
@@ -324,6 +281,47 @@ fn each_run<'v>(victims: &mut [Option<Victim<'v>>], step: impl Fn(&[Option<Victi
         }
         start = end;
     }
+}
+
+/// Finds or makes the slot that holds the frame's bytes. Changes nothing else.
+fn store_victim<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    why: Why,
+    v: &mut Victim<'_>,
+    ledger: &StoreLedger<'_>,
+) -> Result<(), Stop> {
+    if let Some(slot) = v.locked.cached {
+        v.slot = Some(slot);
+        mm.counters.evictions_clean.one();
+        return Ok(());
+    }
+    let slot = mm.swap.alloc(&mm.budget).ok_or(Stop::NoRoom)?;
+    match mm.with_scratch(|bytes| Beside::store(mm, v, bytes, ledger)) {
+        Ok(kept) if kept.cost >= WORTH && !may_cost(mm, why) => {
+            mm.store.free(kept.stored, ledger);
+            mm.swap.cancel(slot);
+            v.locked.frame.mark_incompressible(true);
+            mm.counters.incompressible.one();
+            Err(Stop::NoRoom)
+        }
+        Ok(kept) => {
+            v.slot = Some(slot);
+            v.kept = Some(kept);
+            Ok(())
+        }
+        Err(stop) => {
+            mm.swap.cancel(slot);
+            if let Stop::Host(error) = stop {
+                mm.hear_of_emptied(&v.locked, v.page, error);
+            }
+            Err(stop)
+        }
+    }
+}
+
+/// Whether an eviction may cost as much as it saves: not from the reserve, in which others' pages come back.
+fn may_cost<H: Host, S: Store>(mm: &Mm<H, S>, why: Why) -> bool {
+    why == Why::Asked && mm.budget.free() != 0
 }
 
 /// Moves the victims that are left to the front, in order; returns how many they are.

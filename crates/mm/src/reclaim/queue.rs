@@ -63,8 +63,9 @@ impl Queue {
 
     /// Puts a frame that is on no queue at the head: it goes last.
     pub fn push_head(&mut self, frames: &Slots<Frame>, no: FrameNo) {
-        let links = &frames.get(no.0).links;
-        self.enter(frames, no);
+        let frame = frames.get(no.0);
+        self.enter(frame, no);
+        let links = &frame.links;
         links.prev.set(0);
         links.next.set(self.head);
         match self.head {
@@ -76,8 +77,9 @@ impl Queue {
 
     /// Puts a frame that is on no queue at the tail: it goes next.
     pub fn push_tail(&mut self, frames: &Slots<Frame>, no: FrameNo) {
-        let links = &frames.get(no.0).links;
-        self.enter(frames, no);
+        let frame = frames.get(no.0);
+        self.enter(frame, no);
+        let links = &frame.links;
         links.next.set(0);
         links.prev.set(self.tail);
         match self.tail {
@@ -87,8 +89,7 @@ impl Queue {
         self.tail = no.0;
     }
 
-    fn enter(&mut self, frames: &Slots<Frame>, no: FrameNo) {
-        let frame = frames.get(no.0);
+    fn enter(&mut self, frame: &Frame, no: FrameNo) {
         assert_eq!(Tag::of(frame), Tag::NONE, "frame {no} is on a queue already");
         frame.links.on.set(self.tag.0);
         self.len += 1;
@@ -96,7 +97,11 @@ impl Queue {
 
     /// Takes a frame off, which is on this queue.
     pub fn remove(&mut self, frames: &Slots<Frame>, no: FrameNo) {
-        let links = &frames.get(no.0).links;
+        self.unlink(frames, frames.get(no.0));
+    }
+
+    fn unlink(&mut self, frames: &Slots<Frame>, frame: &Frame) {
+        let links = &frame.links;
         let (next, prev) = (links.next.get(), links.prev.get());
         match prev {
             0 => self.head = next,
@@ -119,7 +124,7 @@ impl Queue {
             let before = frame.links.prev.get();
             if frame.count.try_get() {
                 let (no, from) = (FrameNo(at), self.tag);
-                self.remove(frames, no);
+                self.unlink(frames, frame);
                 out[taken] = Some(Isolated { no, from });
                 taken += 1;
             }
