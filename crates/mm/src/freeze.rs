@@ -13,11 +13,11 @@ use crate::budget::{Charge, Class, Need};
 use crate::create::Size;
 use crate::fork::Fork;
 use crate::frame::{Owner, Residence};
-use crate::home::Claim;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE, SpaceError, Stop};
 use crate::peek::Seen;
 use crate::reclaim::Origin;
+use crate::residency::NewPlace;
 use crate::space::{PIECE, SpaceState};
 use crate::table::{Entry, FAN, LeafSlot, slot_of};
 
@@ -250,24 +250,17 @@ fn place_page<H: Host, S: Store>(
     let leaf = mm.own_leaf(no, &mut st, page, Need::Normal)?;
     let frame = mm.alloc_frame(Need::Normal)?;
     let mut locked = mm.lock_frame(frame);
-    let tables = mm.budget.tables(Need::Normal);
-    let placed = match mm.homes.claim(st.home, page, frame, tables) {
-        Claim::Taken => {
-            let to = mm.homes.first(st.home).plus(page.0);
-            mm.host.pool_write(to, bytes).map_err(|e| {
-                mm.homes.vacate(st.home, page, frame);
-                Stop::from(e)
-            })
-        }
-        Claim::NoRoom => Err(Stop::NoRoom),
-        Claim::Occupied => panic!("another frame stands at page {page} of a space that is being made"),
-    };
+    let placed = NewPlace::own(mm, st.home, page, &locked, Need::Normal).and_then(|place| {
+        let place = place.expect("nobody else stands at a page of a space that is being made");
+        place.write(bytes)?;
+        place.keep(&mut locked);
+        Ok(())
+    });
     if let Err(stop) = placed {
         drop(locked);
         mm.frames.free(frame.0);
         return Err(stop);
     }
-    locked.residence = Residence::Home(st.home);
     locked.charge = Some(charge.page());
     locked.frame.mark_incompressible(false);
     let slot = slot_of(page, 0);

@@ -27,6 +27,7 @@ mod pin;
 #[cfg(all(loom, any(test, feature = "explored")))]
 mod races;
 mod reclaim;
+mod residency;
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod rig;
 mod rmap;

@@ -1,88 +1,19 @@
 //! Moving the bytes of a lent frame out of a window, to the pool: one frame, by what its own page needs.
 //!
-//! A [`NewPlace`] is a place in the pool that a frame claimed and does not stand at yet: it gives itself back, emptied, when
-//! it is dropped before it is kept. It is the frame's own place in the home or, where another version of the page
-//! stands there, a loose one, from which the bytes can be copied but not shown. Whether a loose place will also do when
-//! only the record of a place found no room, the caller says: clones copy what they could have shared. Under the
-//! space's and the frame's lock. Runs of neighbours move in `fault/show.rs`.
+//! Where the frame's own place in the home is taken by another version of the page, it moves to a
+//! loose one (`residency.rs`). Whether a loose place will also do when only the record of a place
+//! found no room, the caller says: clones copy what they could have shared. Under the space's and
+//! the frame's lock. Runs of neighbours move in `fault/show.rs`.
 
-use crate::addr::{FrameNo, PageNo, PoolPage, Run, SpaceNo};
+use crate::addr::{PageNo, Run, SpaceNo};
 use crate::budget::{Charge, Class, Need};
-use crate::frame::{Locked, Residence};
-use crate::home::{Claim, HomeNo};
+use crate::frame::Locked;
+use crate::home::HomeNo;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE, Stop};
-
-/// What to do when the budget has no room for the record of a place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoRecord {
-    /// Stop: the caller can reclaim and come again.
-    Stop,
-    /// Take a loose place, which needs no record.
-    Loose,
-}
-
-/// A claimed place in the pool.
-#[must_use]
-pub(crate) struct NewPlace<'m, H: Host, S: Store> {
-    mm: &'m Mm<H, S>,
-    page: PageNo,
-    frame: FrameNo,
-    to: PoolPage,
-    residence: Residence,
-    kept: bool,
-}
-
-impl<H: Host, S: Store> NewPlace<'_, H, S> {
-    /// The frame stands there from now on; the caller has copied its bytes.
-    fn keep(mut self, locked: &mut Locked<'_>) {
-        locked.residence = self.residence;
-        self.kept = true;
-    }
-}
-
-impl<H: Host, S: Store> Drop for NewPlace<'_, H, S> {
-    fn drop(&mut self) {
-        if self.kept {
-            return;
-        }
-        self.mm.host.pool_free(self.to, 1);
-        match self.residence {
-            Residence::Home(home) => self.mm.homes.vacate(home, self.page, self.frame),
-            _ => self.mm.homes.vacate_loose(self.to),
-        }
-    }
-}
+use crate::residency::{NewPlace, NoRecord};
 
 impl<H: Host, S: Store> Mm<H, S> {
-    fn place_for(
-        &self,
-        home: HomeNo,
-        page: PageNo,
-        frame: FrameNo,
-        no_record: NoRecord,
-    ) -> Result<NewPlace<'_, H, S>, Stop> {
-        let tables = self.budget.tables(Need::Normal);
-        let place = |to, residence| NewPlace {
-            mm: self,
-            page,
-            frame,
-            to,
-            residence,
-            kept: false,
-        };
-        match self.homes.claim(home, page, frame, tables) {
-            Claim::Taken => Ok(place(self.homes.first(home).plus(page.0), Residence::Home(home))),
-            Claim::NoRoom if no_record == NoRecord::Stop => Err(Stop::NoRoom),
-            Claim::Occupied | Claim::NoRoom => {
-                let (to, pages) = self.homes.claim_loose().ok_or(Stop::NoRoom)?;
-                let place = place(to, Residence::Loose(to));
-                self.host.reserve_pool(pages)?;
-                Ok(place)
-            }
-        }
-    }
-
     /// Copies a lent frame of this window to the pool, where it stands from then on. The private page stays, and is
     /// nobody's: the caller drops it, or gives it to another frame. Charges nothing.
     pub(crate) fn copy_out(
@@ -93,8 +24,8 @@ impl<H: Host, S: Store> Mm<H, S> {
         locked: &mut Locked<'_>,
         no_record: NoRecord,
     ) -> Result<(), Stop> {
-        let place = self.place_for(home, page, locked.no, no_record)?;
-        let copied = self.host.copy_to_pool(no, Run::one(page), place.to);
+        let place = NewPlace::any(self, home, page, locked, no_record)?;
+        let copied = place.copy_from(no);
         copied.inspect_err(|&error| self.hear_of_emptied(locked, page, error))?;
         place.keep(locked);
         self.spaces.get(no.0).unlend();

@@ -10,11 +10,11 @@ use super::ahead::{Plan, sample_of};
 use super::{At, Next};
 use crate::addr::{FrameNo, PageNo};
 use crate::budget::{Charge, Class, Need};
-use crate::frame::{Locked, Owner, Residence};
-use crate::home::Claim;
+use crate::frame::{Locked, Owner};
 use crate::host::{Host, Protection, Store};
 use crate::mm::{Mm, PAGE, Stop};
 use crate::reclaim::Origin;
+use crate::residency::NewPlace;
 use crate::swap::{SwapRef, Swapped};
 use crate::table::{Entry, FAN, Lookup, OwnLeaf, TableNo, first_of};
 
@@ -174,19 +174,13 @@ impl<H: Host, S: Store> Mm<H, S> {
         let mut charge = self.charge_page(Class::Pool, Need::Refault)?;
         let frame = self.alloc_frame(Need::Refault)?;
         let mut locked = self.lock_frame(frame);
-        let tables = self.budget.tables(Need::Refault);
-        let claimed = self.homes.claim(at.st.home, at.page, frame, tables);
-        if claimed != Claim::Taken {
-            drop(locked);
-            self.frames.free(frame.0);
-            return match claimed {
-                Claim::NoRoom => Err(Stop::NoRoom),
-                // Somebody stands there by now.
-                _ => Ok(Next::Look),
-            };
-        }
-        if let Err(stop) = self.fill_place(at, leaf, slot, seen, &mut locked) {
-            self.homes.vacate(at.st.home, at.page, frame);
+        let filled = match NewPlace::own(self, at.st.home, at.page, &locked, Need::Refault) {
+            Ok(Some(place)) => self.fill_place(at, leaf, slot, seen, &mut locked, place),
+            // Somebody stands there by now.
+            Ok(None) => Err(None),
+            Err(stop) => Err(Some(stop)),
+        };
+        if let Err(stop) = filled {
             drop(locked);
             self.frames.free(frame.0);
             return stop.map_or(Ok(Next::Look), Err);
@@ -206,24 +200,22 @@ impl<H: Host, S: Store> Mm<H, S> {
         slot: SwapRef,
         seen: &Swapped,
         locked: &mut Locked<'_>,
+        to: NewPlace<'_, H, S>,
     ) -> Result<(), Option<Stop>> {
-        let home = at.st.home;
-        let to = self.homes.first(home).plus(at.page.0);
         // Caching first keeps the slot, and so the stored bytes, in use.
         if !self.swap.cache(slot, locked.no) {
             return Err(None);
         }
         let moved = self.with_scratch(|bytes| -> Result<(), Stop> {
             self.store.get(seen.stored, bytes)?;
-            Ok(self.host.pool_write(to, bytes)?)
+            Ok(to.write(bytes)?)
         });
         let current = self.entry(leaf, at.page) == Entry::Swapped(slot);
         if moved.is_err() || !current {
-            self.host.pool_free(to, 1);
             self.swap.drop_cache(slot, &self.store, &self.budget);
             return Err(moved.err());
         }
-        locked.residence = Residence::Home(home);
+        to.keep(locked);
         locked.frame.mark_incompressible(false);
         locked.cached = Some(slot);
         let place = Self::leaf_slot(leaf, at.page);

@@ -12,52 +12,34 @@
 //! given back ([`Claimed`]), and its counts thaw.
 
 use super::prove::{Candidate, Frozen, Plan, Source, runs};
-use crate::addr::{FrameNo, PageNo, SpaceNo};
+use crate::addr::{PageNo, SpaceNo};
 use crate::budget::{Charge, Class, Need, PageCharge};
-use crate::frame::{Locked, Owner, Residence};
-use crate::home::{Claim, HomeNo};
+use crate::frame::{Locked, Owner};
+use crate::home::HomeNo;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE};
+use crate::residency::NewPlace;
 use crate::table::Entry;
 
-/// A place of the home, charged for and claimed for a frame that does not stand there yet: dropped,
-/// it is given back.
+/// A place of the home and the room for the page there; dropped, both are given back, the place
+/// first.
 struct Claimed<'m, H: Host, S: Store> {
-    mm: &'m Mm<H, S>,
-    home: HomeNo,
-    page: PageNo,
-    frame: FrameNo,
-    /// Until the frame stands there.
-    charge: Option<Charge<'m>>,
+    place: NewPlace<'m, H, S>,
+    charge: Charge<'m>,
 }
 
 impl<'m, H: Host, S: Store> Claimed<'m, H, S> {
     /// `None` when another frame stands there, or when the budget has no room.
-    fn take(mm: &'m Mm<H, S>, home: HomeNo, page: PageNo, frame: FrameNo) -> Option<Self> {
+    fn take(mm: &'m Mm<H, S>, home: HomeNo, page: PageNo, locked: &Locked<'_>) -> Option<Self> {
         let charge = Charge::take(&mm.budget, Class::Pool, PAGE, Need::Normal)?;
-        if mm.homes.claim(home, page, frame, mm.budget.tables(Need::Normal)) != Claim::Taken {
-            return None;
-        }
-        Some(Self {
-            mm,
-            home,
-            page,
-            frame,
-            charge: Some(charge),
-        })
+        let place = NewPlace::own(mm, home, page, locked, Need::Normal).ok()??;
+        Some(Self { place, charge })
     }
 
-    /// The frame stands there from now on.
-    fn stand(mut self) -> PageCharge {
-        self.charge.take().expect("it stands once").page()
-    }
-}
-
-impl<H: Host, S: Store> Drop for Claimed<'_, H, S> {
-    fn drop(&mut self) {
-        if self.charge.is_some() {
-            self.mm.homes.vacate(self.home, self.page, self.frame);
-        }
+    /// The frame stands there from now on; what it was charged as before is returned.
+    fn stand(mut self, locked: &mut Locked<'_>) -> Option<PageCharge> {
+        self.place.keep(locked);
+        locked.charge.replace(self.charge.page())
     }
 }
 
@@ -114,7 +96,7 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
             let claimed = match &frozen.candidate.plan {
                 Plan::Zero | Plan::Join(_) => None,
                 Plan::Pair { keeper, .. } => {
-                    let claimed = Claimed::take(self.mm, self.home, frozen.candidate.page, keeper.no);
+                    let claimed = Claimed::take(self.mm, self.home, frozen.candidate.page, keeper);
                     if claimed.is_none() {
                         self.mm.counters.merge_refused.one();
                         continue;
@@ -129,7 +111,6 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
             if self.mm.host.copy_to_pool(space, run, to).is_ok() {
                 continue;
             }
-            self.mm.host.pool_free(to, run.len);
             self.mm.counters.merge_refused.one();
             let refused =
                 |(s, page): (SpaceNo, PageNo)| s == space && run.pages().any(|inside| inside == page);
@@ -157,8 +138,7 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
             Plan::Zero => None,
             Plan::Join(keeper) => Some(keeper),
             Plan::Pair { mut keeper, lender } => {
-                let charge = claimed.expect("a pair has its place").stand();
-                self.move_to_place(&mut keeper, lender, charge);
+                self.move_to_place(&mut keeper, lender, claimed.expect("a pair has its place"));
                 drop(sibling);
                 Some(keeper)
             }
@@ -183,14 +163,13 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
     }
 
     /// The first of a pair stands at its place from now on, shared, never written again.
-    fn move_to_place(&self, keeper: &mut Locked<'_>, lender: SpaceNo, charge: PageCharge) {
+    fn move_to_place(&self, keeper: &mut Locked<'_>, lender: SpaceNo, to: Claimed<'_, H, S>) {
         match keeper.frame.word.load().owner {
             Owner::Exclusive(at) => keeper.frame.word.set(Owner::Shared(at)),
             Owner::Shared(_) => self.mm.spaces.get(lender.0).unlend(),
             Owner::Nobody => panic!("frame {} is mapped by nobody", keeper.no),
         }
-        keeper.residence = Residence::Home(self.home);
-        self.mm.budget.refund_page(keeper.charge.replace(charge));
+        self.mm.budget.refund_page(to.stand(keeper));
         self.mm.counters.promoted.one();
     }
 

@@ -1,0 +1,131 @@
+//! A place in the pool for a frame: the page's own in its home, or a loose one.
+//!
+//! A [`NewPlace`] is claimed for a locked frame that does not stand there yet. Dropped before it is
+//! kept, it gives itself back, emptied: whoever fails on the way has nothing to undo. From a loose
+//! place the bytes can be copied but not shown. Moves of lent frames (`migrate.rs`), swap-in for
+//! sharers, frozen copies and merging place their frames with it; runs of neighbours claim and give
+//! back theirs together in `fault/show.rs`. All of it happens under the frame's lock.
+
+use crate::addr::{FrameNo, PageBytes, PageNo, PoolPage, Run, SpaceNo};
+use crate::budget::Need;
+use crate::frame::{Locked, Residence};
+use crate::home::{Claim, HomeNo};
+use crate::host::{Host, HostError, Store};
+use crate::mm::{Mm, Stop};
+
+/// What to do when the budget has no room for the record of a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoRecord {
+    /// Stop: the caller can reclaim and come again.
+    Stop,
+    /// Take a loose place, which needs no record.
+    Loose,
+}
+
+/// A claimed place in the pool.
+#[must_use]
+pub(crate) struct NewPlace<'m, H: Host, S: Store> {
+    mm: &'m Mm<H, S>,
+    page: PageNo,
+    frame: FrameNo,
+    to: PoolPage,
+    residence: Residence,
+    kept: bool,
+}
+
+impl<'m, H: Host, S: Store> NewPlace<'m, H, S> {
+    /// The page's own place in the home, which every window of the home can show; `None` when
+    /// another frame stands there.
+    ///
+    /// # Errors
+    /// [`Stop::NoRoom`] when its record finds no room for this need.
+    pub fn own(
+        mm: &'m Mm<H, S>,
+        home: HomeNo,
+        page: PageNo,
+        locked: &Locked<'_>,
+        need: Need,
+    ) -> Result<Option<Self>, Stop> {
+        let frame = locked.no;
+        match mm.homes.claim(home, page, frame, mm.budget.tables(need)) {
+            Claim::Taken => Ok(Some(Self {
+                mm,
+                page,
+                frame,
+                to: mm.homes.first(home).plus(page.0),
+                residence: Residence::Home(home),
+                kept: false,
+            })),
+            Claim::Occupied => Ok(None),
+            Claim::NoRoom => Err(Stop::NoRoom),
+        }
+    }
+
+    /// A loose place, which needs no record.
+    fn loose(mm: &'m Mm<H, S>, page: PageNo, locked: &Locked<'_>) -> Result<Self, Stop> {
+        let (to, pages) = mm.homes.claim_loose().ok_or(Stop::NoRoom)?;
+        let place = Self {
+            mm,
+            page,
+            frame: locked.no,
+            to,
+            residence: Residence::Loose(to),
+            kept: false,
+        };
+        mm.host.reserve_pool(pages)?;
+        Ok(place)
+    }
+
+    /// The page's own place or, where another version of the page stands there, a loose one.
+    ///
+    /// # Errors
+    /// [`Stop`] when there is no room, or the machine refuses.
+    pub fn any(
+        mm: &'m Mm<H, S>,
+        home: HomeNo,
+        page: PageNo,
+        locked: &Locked<'_>,
+        no_record: NoRecord,
+    ) -> Result<Self, Stop> {
+        match Self::own(mm, home, page, locked, Need::Normal) {
+            Ok(Some(own)) => Ok(own),
+            Err(stop) if no_record == NoRecord::Stop => Err(stop),
+            Ok(None) | Err(_) => Self::loose(mm, page, locked),
+        }
+    }
+
+    /// Puts these bytes there.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn write(&self, bytes: &PageBytes) -> Result<(), HostError> {
+        self.mm.host.pool_write(self.to, bytes)
+    }
+
+    /// Copies the space's private page there.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn copy_from(&self, space: SpaceNo) -> Result<(), HostError> {
+        self.mm.host.copy_to_pool(space, Run::one(self.page), self.to)
+    }
+
+    /// The frame stands there from now on; the caller has put its bytes there.
+    pub fn keep(mut self, locked: &mut Locked<'_>) {
+        locked.residence = self.residence;
+        self.kept = true;
+    }
+}
+
+impl<H: Host, S: Store> Drop for NewPlace<'_, H, S> {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        self.mm.host.pool_free(self.to, 1);
+        match self.residence {
+            Residence::Home(home) => self.mm.homes.vacate(home, self.page, self.frame),
+            _ => self.mm.homes.vacate_loose(self.to),
+        }
+    }
+}
