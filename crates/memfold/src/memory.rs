@@ -112,6 +112,10 @@ impl Inner {
         if let Some(reclaimer) = self.reclaimer.get().filter(|_| mm.wants_reclaim()) {
             reclaimer.wake();
         }
+        self.note_merger();
+    }
+
+    fn note_merger(&self) {
         if let Some(merger) = self.merger.get() {
             merger.note();
         }
@@ -250,7 +254,8 @@ impl FaultSink for Inner {
             Ok(()) => FaultReply::Resolved,
             Err(_) => FaultReply::Failed,
         };
-        self.done(&mm);
+        // The reclaimer sleeps: as long as faults come they make room themselves, and afterwards nobody needs it.
+        self.note_merger();
         reply
     }
 

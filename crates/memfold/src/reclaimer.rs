@@ -1,6 +1,7 @@
 //! The background reclaimer: a thread that reclaims ahead of need, between the budget's watermarks.
 //!
-//! It sleeps until somebody has work for it, without a clock: a fault or an operation that finds the budget low (from signal handlers: a
+//! Faults make room themselves (`Mm::make_room`): what another core takes out of a program's windows interrupts the program for each
+//! change. The thread sleeps until somebody has work for it, without a clock: an operation of the host's that finds the budget low (a
 //! flag and an unpark, which is a system call only when the thread sleeps), a space that could not end, tables that nobody uses and
 //! that could not be freed at that moment. Only these last two make it come back by itself, at longer and longer intervals, while they
 //! last. It holds the manager only weakly while it waits; the manager's end wakes it, and ends it.
