@@ -313,6 +313,11 @@ impl Host for LinuxHost {
         self.site.pages.drop_pages(self.span(space, run));
     }
 
+    fn drop_many(&self, runs: &[(SpaceNo, Run)]) {
+        let spans = runs.iter().map(|&(space, run)| self.span(space, run));
+        self.site.pages.drop_many(spans);
+    }
+
     fn read_private(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
         // The page is private and protected, so it is there (or swapped in by the kernel) unless the program has emptied it,
         // and nobody stores to it.

@@ -6,7 +6,7 @@
 //! This crate is one of the two rooms with `unsafe` (the other is the facade's cell): every system call
 //! stands in `sys.rs` and its children, memory is named by `Span`s only. From the bottom up:
 //! `abi` (the kernel's structures), `inject` (faults on purpose), `span`, `sys`, `scan` and `uffd` (what
-//! the kernel's page table holds, and how it is changed), `pages` and `look` (the steps of the trait), `sparse`,
+//! the kernel's page table holds, and how it is changed), `pages` and `look` (the steps of the trait), `emptying` (many ranges), `sparse`,
 //! `pool`, `arena`, `keep` (descriptors that stay), `ksm` (the kernel's merging), `lineage` (parents and children of `fork(2)`), `table` (address to window), `fault` (the sink), `context`, `stack` (for handlers), `again` (faults that come again), `guest`, `guard` (reads that a fault ends), `chain`, `sigbus`, `fitness` (of a thread),
 //! `thread` (how faults arrive), `reading` (windows, by the host), `windows`, `opening`, `group` (control groups), `probe`, `error`, and `builder` and `host`, which join them.
 
@@ -16,6 +16,7 @@ mod arena;
 mod builder;
 mod chain;
 mod context;
+mod emptying;
 mod error;
 mod fault;
 mod fitness;

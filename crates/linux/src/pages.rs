@@ -69,6 +69,8 @@ pub(crate) struct Pages {
     how: Break,
     // Atomic; set once:
     poison_used: AtomicBool,
+    /// Whether the kernel may empty many ranges in one call, as far as is known.
+    pub(crate) batches: AtomicBool,
     unpoisoned: Mutex<()>,
 }
 
@@ -85,6 +87,7 @@ impl Pages {
             memory,
             how,
             poison_used: AtomicBool::new(false),
+            batches: AtomicBool::new(true),
             unpoisoned,
         }
     }

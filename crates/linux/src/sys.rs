@@ -5,6 +5,7 @@
 //! named by [`Span`]s, which is why functions that remap it can be safe. No lock, nothing shared.
 //! The calls about signals stand in `sys/signal.rs`, those that make descriptors in `sys/open.rs`.
 
+pub(crate) mod batch;
 pub(crate) mod clock;
 pub(crate) mod open;
 pub(crate) mod signal;
@@ -341,9 +342,11 @@ pub(crate) fn unlock(span: Span) -> Result<(), Errno> {
     .map(drop)
 }
 
+/// `MADV_DONTNEED` that does not mind locked memory; younger than the crate's list.
+const MADV_DONTNEED_LOCKED: c_int = 24;
+
 /// Empties the pages of `span`, also when the process has locked its memory.
 pub(crate) fn dont_need(span: Span) -> Result<(), Errno> {
-    const MADV_DONTNEED_LOCKED: c_int = 24;
     refuse(Call::DontNeed)?;
     advise(span, MADV_DONTNEED_LOCKED)
 }

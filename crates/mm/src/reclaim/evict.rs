@@ -13,7 +13,7 @@ use super::batch::{BATCH, Batch, put_back};
 use super::beside::{Beside, WORTH};
 use super::queue::Isolated;
 use super::victim::{Kept, Place, Victim};
-use crate::addr::{FrameNo, PoolPage, Run};
+use crate::addr::{FrameNo, PageNo, PoolPage, Run, SpaceNo};
 use crate::budget::{Need, StoreLedger};
 use crate::frame::{Locked, Owner, Residence};
 use crate::home::HomeNo;
@@ -166,10 +166,12 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
         while start < len {
             let end = start + self.store_some(start, len);
             let left = start + pack(&mut self.victims[start..end]);
+            let mut hidden = Hidden::new(mm);
             each_run(&mut self.victims[start..left], |run| {
-                hide(mm, run);
+                hidden.add(run);
                 true
             });
+            hidden.finish();
             for n in start..left {
                 if let Some(mut gone) = self.victims[n].take() {
                     // Whoever waits for the frame goes on here.
@@ -250,21 +252,52 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
     }
 }
 
-/// The bytes are safe: nobody sees the pages of this run any more.
-fn hide<H: Host, S: Store>(mm: &Mm<H, S>, run: &[Option<Victim<'_>>]) {
-    let len = run.len() as u32;
-    match run[0].as_ref().map(|v| v.place) {
-        Some(Place::Private(space, first)) => mm.host.drop_pages(space, Run { first, len }),
-        Some(Place::Home(home, first)) => {
-            mm.host.pool_free(mm.homes.first(HomeNo(home)).plus(first.0), len);
+/// Pages whose bytes are safe go out of sight; private ones together, since each call interrupts
+/// every other running thread.
+struct Hidden<'m, H, S> {
+    mm: &'m Mm<H, S>,
+    runs: [(SpaceNo, Run); BATCH],
+    len: usize,
+}
+
+impl<'m, H: Host, S: Store> Hidden<'m, H, S> {
+    fn new(mm: &'m Mm<H, S>) -> Self {
+        Self {
+            mm,
+            runs: [(SpaceNo(0), Run::one(PageNo(0))); BATCH],
+            len: 0,
         }
-        Some(Place::Loose(at)) => mm.free_loose(PoolPage(at)),
-        None => (),
+    }
+
+    /// Nobody sees this run any more, at the latest when it is finished.
+    fn add(&mut self, run: &[Option<Victim<'_>>]) {
+        let (mm, len) = (self.mm, run.len() as u32);
+        match run[0].as_ref().map(|v| v.place) {
+            Some(Place::Private(space, first)) => {
+                if self.len == BATCH {
+                    self.finish();
+                }
+                self.runs[self.len] = (space, Run { first, len });
+                self.len += 1;
+            }
+            Some(Place::Home(home, first)) => {
+                mm.host.pool_free(mm.homes.first(HomeNo(home)).plus(first.0), len);
+            }
+            Some(Place::Loose(at)) => mm.free_loose(PoolPage(at)),
+            None => (),
+        }
+    }
+
+    fn finish(&mut self) {
+        match std::mem::take(&mut self.len) {
+            0 => (),
+            len => self.mm.host.drop_many(&self.runs[..len]),
+        }
     }
 }
 
 /// Calls `step` with each run of neighbours; those of a run for which it says no are let go.
-fn each_run<'v>(victims: &mut [Option<Victim<'v>>], step: impl Fn(&[Option<Victim<'v>>]) -> bool) {
+fn each_run<'v>(victims: &mut [Option<Victim<'v>>], mut step: impl FnMut(&[Option<Victim<'v>>]) -> bool) {
     let mut start = 0;
     while start < victims.len() {
         let place = |n: usize| victims[n].as_ref().map(|v| v.place);
