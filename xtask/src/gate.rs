@@ -53,6 +53,9 @@ const STEPS: [Step; 10] = [
     Step::Bugs,
 ];
 
+/// Seconds for a model, once for each of its threads that may go first.
+const MODEL_SECONDS: &str = "30";
+
 /// What a whole run may take on two cores; slower is reported, not refused.
 const GATE_MAX: Duration = Duration::from_secs(20 * 60);
 
@@ -151,9 +154,15 @@ pub(crate) fn shuttle(args: &[String]) -> Command {
     )
 }
 
-/// Runs models; that there are none is a failure, not a pass.
+/// Runs models; that there are none is a failure, not a pass. A few would take minutes: in the gate each
+/// has [`MODEL_SECONDS`], and says so when it is not explored to its end. Alone, by their names, and
+/// in campaigns they are.
 fn explore(models: fn(&[String]) -> Command, args: &[String]) -> Result<()> {
+    let mut run = models(args);
     if args.is_empty() {
+        if std::env::var_os("MEMFOLD_SECONDS").is_none() {
+            run.env("MEMFOLD_SECONDS", MODEL_SECONDS);
+        }
         let mut list = models(args);
         list.args(["--", "--list"]);
         let count = shell::read(list)?
@@ -163,7 +172,7 @@ fn explore(models: fn(&[String]) -> Command, args: &[String]) -> Result<()> {
         ensure!(count > 0, "there is not one model");
         println!("{count} models");
     }
-    shell::run(models(args))
+    shell::run(run)
 }
 
 /// What clippy has checked already is not checked again: so all packages at once.
