@@ -1,7 +1,8 @@
 //! How a [`Memory`] is built: budget, delivery of faults, limits.
 
 use crate::error::Error;
-use crate::memory::{Inner, Memory};
+use crate::inner::Inner;
+use crate::memory::Memory;
 use crate::warning::Warning;
 use memfold_host::addr::PAGE_SIZE;
 use memfold_linux::{Delivery, LinuxHost};
@@ -40,6 +41,14 @@ impl Default for MemoryBuilder {
             page_tables: PageTables::Counted,
             replacement: Replacement::default(),
         }
+    }
+}
+
+impl Memory {
+    /// A builder with the defaults: no budget, faults in the faulting thread.
+    #[must_use]
+    pub fn builder() -> MemoryBuilder {
+        MemoryBuilder::default()
     }
 }
 

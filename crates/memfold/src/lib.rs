@@ -44,6 +44,7 @@
 
 mod build;
 mod error;
+mod inner;
 mod manager;
 mod memory;
 mod merger;

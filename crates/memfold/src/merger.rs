@@ -7,7 +7,7 @@
 //! for who takes the fault, and a system call only when the thread sleeps. (Stores that take no fault do not wake it; the next
 //! fault does.) It holds the manager only weakly while it sleeps; the manager's end wakes it, and ends it.
 
-use crate::memory::Inner;
+use crate::inner::Inner;
 use memfold_linux::{spawn_quiet, thread_cpu_time};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};

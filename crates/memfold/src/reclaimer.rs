@@ -6,7 +6,7 @@
 //! that could not be freed at that moment. Only these last two make it come back by itself, at longer and longer intervals, while they
 //! last. It holds the manager only weakly while it waits; the manager's end wakes it, and ends it.
 
-use crate::memory::Inner;
+use crate::inner::Inner;
 use memfold_linux::spawn_quiet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};

@@ -2,7 +2,7 @@
 
 use crate::PAGE_SIZE;
 use crate::error::{Error, Failure};
-use crate::memory::Inner;
+use crate::inner::Inner;
 use crate::pin::Pinned;
 use crate::stats::{MergeStep, SpaceStats};
 use memfold_host::addr::{PageNo, Run, SpaceNo};

@@ -1,6 +1,6 @@
 //! What a [`Memory`](crate::Memory) holds and did, as plain numbers.
 
-use crate::memory::Inner;
+use crate::inner::Inner;
 pub use memfold_host::StoreStats;
 pub use memfold_mm::{MergeStep, Sharing, SpaceStats, Stats as Counts, Usage};
 use std::time::Duration;

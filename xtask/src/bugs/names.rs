@@ -9,6 +9,7 @@ use crate::shell::{self, Build};
 use anyhow::Result;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -34,8 +35,8 @@ pub(super) struct Programs {
 impl Programs {
     /// The tests that these words for cargo choose: `-p PACKAGE`, with `--lib` or `--test TARGET`.
     pub(super) fn tests(&mut self, cargo: &Checker) -> Result<Vec<String>> {
-        if !self.built.contains_key(&cargo.build) {
-            self.built.insert(cargo.build, programs(cargo.build)?);
+        if let Entry::Vacant(place) = self.built.entry(cargo.build) {
+            place.insert(programs(cargo.build)?);
         }
         let mut all = Vec::new();
         for program in self.built[&cargo.build]

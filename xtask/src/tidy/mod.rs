@@ -15,9 +15,11 @@
 //! | `atomics.rs` | a reason beside each ordering; no `SeqCst` but in fences |
 //! | `names.rs` | paths that a package must not name |
 //! | `files.rs` | dead files, paths of a build machine, links that lead nowhere |
+//! | `circles.rs` | circles between files, the order of the manager's rooms |
 //! | `packages.rs`, `licences.rs` | direction of dependencies, licences, duplicates |
 
 pub(crate) mod atomics;
+mod circles;
 mod files;
 mod licences;
 mod names;
@@ -99,6 +101,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     );
     findings.extend(unsafety::one_file(&sources));
     findings.extend(files::dead(&sources));
+    findings.extend(circles::check(&sources));
     let packages = packages::read().context("reading the packages")?;
     findings.extend(packages::directions(root, &packages));
     findings.extend(licences::check(&packages));
