@@ -29,6 +29,7 @@ const ORDER: &[&str] = &[
     "emptied",
     "rmap",
     "door",
+    "residency",
     "migrate",
     "giving",
     "pin",
