@@ -11,7 +11,7 @@ use crate::table::FAN;
 
 /// Pages that are watched at a time. One is watched until another takes its place, or its neighbour
 /// comes back once more.
-const WATCHED: usize = 32;
+const WATCHED: usize = 16;
 
 /// Of this many swap-ins one leaves a neighbour out, while it reads ahead.
 const SAMPLED: u8 = 4;
@@ -25,8 +25,8 @@ const WEIGHT: u16 = 16;
 /// What a space knows about its neighbours.
 #[derive(Debug)]
 pub(crate) struct Ahead {
-    /// Pages that were left out, plus one; 0: none. Each leaf has its place.
-    watched: [u32; WATCHED],
+    /// Pages that were left out, as tags; 0: none. Each leaf has its place.
+    watched: [u16; WATCHED],
     worth: u16,
     turn: u8,
 }
@@ -52,7 +52,7 @@ impl Ahead {
     /// A page is asked for and comes back. Says what becomes of its neighbours.
     pub fn asked(&mut self, page: PageNo) -> Plan {
         let watched = &mut self.watched[place(page)];
-        if *watched == page.0 + 1 {
+        if *watched == tag(page) {
             *watched = 0;
             self.worth += (WORTH_MOST - self.worth) / WEIGHT;
         }
@@ -68,7 +68,7 @@ impl Ahead {
 
     /// A neighbour that could have come along did not.
     pub fn watch(&mut self, page: PageNo) {
-        let before = std::mem::replace(&mut self.watched[place(page)], page.0 + 1);
+        let before = std::mem::replace(&mut self.watched[place(page)], tag(page));
         if before != 0 {
             // Rounded up, so that it gets to nothing.
             self.worth -= self.worth.div_ceil(WEIGHT);
@@ -90,6 +90,13 @@ pub(crate) enum Plan {
 /// The neighbour that is watched: the other one of a pair.
 pub(crate) fn sample_of(page: PageNo) -> PageNo {
     PageNo(page.0 ^ 1)
+}
+
+/// What is remembered of a page: enough to know it again at its place, in half the bytes. Never 0. Far
+/// apart, two pages can have the same; then a guess is wrong.
+fn tag(page: PageNo) -> u16 {
+    let (leaf, slot) = (page.0 as usize / FAN / WATCHED, page.0 as usize % FAN);
+    ((leaf * FAN + slot) as u16) | 1 << 15
 }
 
 /// Leaves that lie beside one another have different places.
