@@ -101,8 +101,9 @@ impl MemoryBuilder {
         self
     }
 
-    /// Whether a thread of memfold's reclaims ahead of need. It does by default, when there is a budget. It sleeps, without a clock,
-    /// until a fault or an operation finds the budget low.
+    /// Whether a thread of memfold's reclaims ahead of need. It does by default, when there is a budget.
+    /// It sleeps, without a clock, until an operation of the host's finds the budget low; programs that
+    /// fault make room themselves, in the threads that fault.
     #[must_use]
     pub fn background(mut self, background: bool) -> Self {
         self.background = background;

@@ -245,7 +245,7 @@ impl Drop for Inner {
 impl FaultSink for Inner {
     fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> FaultReply {
         let mm = self.mm.enter();
-        mm.make_room();
+        mm.make_room(space);
         let reply = match mm.fault(space, page, access) {
             Ok(()) => FaultReply::Resolved,
             Err(_) => FaultReply::Failed,

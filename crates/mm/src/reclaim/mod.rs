@@ -49,12 +49,13 @@ impl<H: Host, S: Store> Mm<H, S> {
         Reclaim::new(self).free_some(BATCH as u32)
     }
 
-    /// For a thread whose fault is to be resolved: where little room is left it makes some first, for this fault and the next ones.
-    /// Another core that did so beside it would interrupt it for each change of its windows; and afterwards, the page that
-    /// the fault asked for could be among those that go. Bounded; from handlers of faults, with no lock held; two loads where
-    /// nothing is to be done.
-    pub fn make_room(&self) {
-        if self.budget.is_low() {
+    /// For a thread whose fault in this space is to be resolved: where little room is left it makes some
+    /// first, for this fault and the next ones. Another core that did so beside it would interrupt it
+    /// for each change of its windows; and afterwards, the page that the fault asked for could be among
+    /// those that go. Nothing is done for a condemned space, whose faults fail. Bounded; from handlers
+    /// of faults, with no lock held; a few loads where there is room.
+    pub fn make_room(&self, space: SpaceNo) {
+        if self.wants_reclaim() && self.failure(space).is_none() {
             self.counters.direct_reclaims.one();
             let pages = (self.budget.reserve() / PAGE / 2) as u32;
             Reclaim::new(self).free_some(pages.clamp(BATCH as u32, AHEAD_MOST));

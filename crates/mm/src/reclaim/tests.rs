@@ -4,13 +4,14 @@ use super::age::{Aging, Look};
 use super::batch::BATCH;
 use super::round::THOROUGH_MOST;
 use super::*;
-use crate::addr::{FrameNo, PageNo};
+use crate::addr::{Access, FrameNo, PageNo};
 use crate::budget::{Charge, Class, Need};
 use crate::frame::shown::EXCUSES;
 use crate::rig::{
     Request, SimHost, SimStore, World, frame_at, limited, read, resident, roomy, run, saves, saves_nothing,
     sound, space, value, world, write,
 };
+use crate::space::FaultError;
 
 /// Puts all inactive frames onto the active list.
 fn activate(mm: &World) {
@@ -352,6 +353,29 @@ fn faults_reclaim_for_themselves() {
     write(&mm, a, 0..33, 1);
     assert!(mm.reclaim_for_fault());
     assert_eq!((mm.stats().evictions, mm.stats().direct_reclaims), (32, 2));
+}
+
+/// Goal: a fault makes room while little is left, for itself and the next ones; not for a condemned space, whose faults fail.
+#[test]
+fn little_room_is_made_more() {
+    let mm = limited(8 << 20);
+    let a = space(&mm, 4000);
+    let touch = |page| mm.fault(a, PageNo(page), Access::Write);
+    let mut pages = 0..4000;
+    assert!(pages.any(|page| touch(page).is_err() || mm.wants_reclaim()));
+    assert!(mm.wants_reclaim() && mm.stats().evictions == 0);
+    let full = FaultError::OverBudget {
+        space: a,
+        page: PageNo(0),
+        limit: 8 << 20,
+    };
+    mm.note_failure(a, full);
+    mm.make_room(a);
+    assert_eq!(mm.stats().evictions, 0, "somebody reclaims for a condemned space");
+    assert_eq!(mm.take_failure(a), Some(full));
+    mm.make_room(a);
+    assert!(mm.stats().evictions != 0 && !mm.wants_reclaim());
+    sound(&mm);
 }
 
 /// Goal: pages that the store saves nothing on stay, are not tried again until they change, and go when that is asked for.
