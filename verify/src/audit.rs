@@ -1,7 +1,7 @@
 //! The audit: everything that must hold between two steps, whatever they were.
 //!
 //! * all bytes of all spaces, as the manager's tables say and as the windows show them, equal the oracle's;
-//! * the manager's own invariants ([`Mm::world`]);
+//! * the manager's own invariants ([`memfold_mm::check`]);
 //! * merge domains and settings, a fork's and a frozen copy's too, are the oracle's; there is no space besides;
 //! * no window lets stores through to a page that is not its space's alone;
 //! * memory that the machine gives = pages charged, to the page; its page tables are charged; the most ever held stays below
