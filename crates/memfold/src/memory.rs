@@ -71,7 +71,7 @@ impl Memory {
         Ok(self.0.mm()?.merge_round(None)?)
     }
 
-    /// Starts the thread that merges, as [`MemoryBuilder::merge_cpu_percent`] would have: for who has something to do first. Does
+    /// Starts the thread that merges, as [`MemoryBuilder::merge_cpu_percent`](crate::MemoryBuilder::merge_cpu_percent) would have: for who has something to do first. Does
     /// nothing when it runs already, and nothing in a child of `fork(2)`.
     ///
     /// # Panics
