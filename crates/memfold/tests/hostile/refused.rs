@@ -7,7 +7,7 @@ use libc::{ENOMEM, EPERM};
 use memfold::{Delivery, Memory, OnLoss, PAGE_SIZE, Space, SpaceSize};
 
 /// The calls of the host, by name. Not here: those without which no program ends or prints (`futex`, `write`, `exit_group`).
-const CALLS: [(&str, libc::c_long); 26] = [
+const CALLS: [(&str, libc::c_long); 27] = [
     ("clock_gettime", libc::SYS_clock_gettime),
     ("clone3", libc::SYS_clone3),
     ("close", libc::SYS_close),
@@ -31,6 +31,7 @@ const CALLS: [(&str, libc::c_long); 26] = [
     ("poll", libc::SYS_poll),
     ("prctl", libc::SYS_prctl),
     ("pread64", libc::SYS_pread64),
+    ("process_madvise", libc::SYS_process_madvise),
     ("pwrite64", libc::SYS_pwrite64),
     ("rt_sigprocmask", libc::SYS_rt_sigprocmask),
     ("userfaultfd", libc::SYS_userfaultfd),
