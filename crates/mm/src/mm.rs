@@ -12,6 +12,7 @@ use crate::frame::{Frame, Locked, Put};
 use crate::home::Homes;
 use crate::host::{Host, HostError, Store, StoreError, StoreStats};
 use crate::merge::Scanner;
+use crate::reclaim::Room;
 use crate::reclaim::choice::Replacement;
 use crate::reclaim::replacer::Replacer;
 use crate::space::{FaultError, SpaceSlot};
@@ -149,6 +150,7 @@ pub struct Mm<H, S> {
     pub(crate) fixed_bytes: u64,
     pub(crate) standby: Standby,
     pub(crate) stalled: Stalled,
+    pub(crate) room: Room,
     /// Spaces that nobody uses any more and that the machine did not let end; held for a push or a pop.
     pub(crate) doomed: Mutex<Vec<SpaceNo>>,
     scratch: Mutex<Vec<Box<PageBytes>>>,
@@ -194,6 +196,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             fixed_bytes: SCRATCH as u64 * PAGE + config.store_bytes + standby_bytes,
             standby,
             stalled: Stalled::default(),
+            room: Room::default(),
             doomed: Mutex::new(Rank::Slots, Vec::new()),
             scratch: Mutex::new(
                 Rank::Slots,

@@ -15,12 +15,14 @@ mod gather;
 pub(crate) mod policy;
 mod queue;
 pub(crate) mod replacer;
+mod room;
 pub(crate) mod round;
 mod s3_fifo;
 mod two_lists;
 mod victim;
 
 pub(crate) use replacer::Origin;
+pub(crate) use room::Room;
 
 use crate::addr::{FrameNo, Run, SpaceNo};
 use crate::host::{Host, Store};
@@ -31,10 +33,6 @@ use evict::{Why, evict_batch};
 use policy::Finding;
 use queue::Isolated;
 use round::Reclaim;
-
-/// The most frames that go in a fault, ahead of need: so many that not one access in a hundred
-/// meets it.
-const AHEAD_MOST: u32 = 256;
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// Tries to move at least `pages` frames to the store; returns how many went. Bounded: ends after that many, or after
@@ -47,19 +45,6 @@ impl<H: Host, S: Store> Mm<H, S> {
     pub(crate) fn reclaim_for_fault(&self) -> bool {
         self.counters.direct_reclaims.one();
         Reclaim::new(self).free_some(BATCH as u32)
-    }
-
-    /// For a thread whose fault in this space is to be resolved: where little room is left it makes some
-    /// first, for this fault and the next ones. Another core that did so beside it would interrupt it
-    /// for each change of its windows; and afterwards, the page that the fault asked for could be among
-    /// those that go. Nothing is done for a condemned space, whose faults fail. Bounded; from handlers
-    /// of faults, with no lock held; a few loads where there is room.
-    pub fn make_room(&self, space: SpaceNo) {
-        if self.wants_reclaim() && self.failure(space).is_none() {
-            self.counters.direct_reclaims.one();
-            let pages = (self.budget.reserve() / PAGE / 2) as u32;
-            Reclaim::new(self).free_some(pages.clamp(BATCH as u32, AHEAD_MOST));
-        }
     }
 
     /// Whether the background reclaimer has work; a hint.

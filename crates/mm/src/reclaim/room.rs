@@ -1,0 +1,67 @@
+//! Room for the next faults, made by the threads that fault.
+//!
+//! Ahead of need only a small part of what can go is taken, and where that did not make enough room it
+//! is left alone for a while: in a budget full of what cannot go, it would take out what others are
+//! about to use, again and again. One word that everybody shares; called from faults.
+
+use super::batch::BATCH;
+use super::round::Reclaim;
+use crate::addr::SpaceNo;
+use crate::host::{Host, Store};
+use crate::mm::{Mm, PAGE};
+use memfold_sync::atomic::{AtomicU32, Ordering};
+
+/// The most frames that go in a fault, ahead of need: so many that not one access in a hundred
+/// meets it.
+const MOST: u32 = 256;
+
+/// The part of the frames that can go which goes ahead of need.
+const PART: u32 = 16;
+
+/// Faults that make no room after one that could not make enough.
+const RESTING: u32 = 1024;
+
+/// Whether it is worth it to make room.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    /// Faults that still make none.
+    resting: AtomicU32,
+}
+
+impl Room {
+    /// One fault more; whether it makes no room.
+    fn is_resting(&self) -> bool {
+        // Relaxed: policy only.
+        (self.resting)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+            .is_ok()
+    }
+
+    fn rest(&self) {
+        // Relaxed: policy only.
+        self.resting.store(RESTING, Ordering::Relaxed);
+    }
+}
+
+impl<H: Host, S: Store> Mm<H, S> {
+    /// For a thread whose fault in this space is to be resolved: where little room is left it makes some
+    /// first, for this fault and the next ones. Another core that did so beside it would interrupt it
+    /// for each change of its windows; and afterwards, the page that the fault asked for could be among
+    /// those that go. Nothing is done for a condemned space, whose faults fail. Bounded; from handlers
+    /// of faults, with no lock held; a few loads where there is room.
+    pub fn make_room(&self, space: SpaceNo) {
+        if !self.wants_reclaim() || self.room.is_resting() || self.failure(space).is_some() {
+            return;
+        }
+        let part = self.replacer.census().total() / PART;
+        if part < BATCH as u32 {
+            return;
+        }
+        self.counters.direct_reclaims.one();
+        let pages = (self.budget.reserve() / PAGE / 2) as u32;
+        Reclaim::new(self).free_some(pages.min(MOST).min(part).max(BATCH as u32));
+        if self.budget.is_low() {
+            self.room.rest();
+        }
+    }
+}
