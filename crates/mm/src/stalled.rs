@@ -1,4 +1,4 @@
-//! Whether reclaim has found that nothing can go, and nothing has changed since.
+//! Whether reclaim has found that nothing can go, and nothing has changed since; and whether room is made ahead of need.
 //!
 //! A run of reclaim that fails looks at every frame; when all are pinned, in use or do not compress, the next run would
 //! look at all of them again for nothing. So a failed run notes the number of changes that it began at, and while
@@ -6,7 +6,7 @@
 //! resolved (a frame is new, or was stored to), a pin that ended, a space that ended, a merge. Counted without a lock: a change in the
 //! middle of a run makes the note worthless, and one that is seen late costs a run that could have been spared.
 
-use memfold_sync::atomic::{AtomicU64, Ordering};
+use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Two numbers of changes: all, and those before the last run that failed.
 #[derive(Debug, Default)]
@@ -39,6 +39,32 @@ impl Stalled {
     pub fn is_at(&self, changes: u64) -> bool {
         // Relaxed: a hint.
         self.at.load(Ordering::Relaxed) == changes + 1
+    }
+}
+
+/// Faults that make no room after one that could not make enough.
+const RESTING: u32 = 1024;
+
+/// Whether it is worth it to make room ahead of need (`reclaim/room.rs`).
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    /// Faults that still make none.
+    resting: AtomicU32,
+}
+
+impl Room {
+    /// One fault more; whether it makes no room.
+    pub fn is_resting(&self) -> bool {
+        // Relaxed: policy only.
+        (self.resting)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+            .is_ok()
+    }
+
+    /// What went was not enough.
+    pub fn rest(&self) {
+        // Relaxed: policy only.
+        self.resting.store(RESTING, Ordering::Relaxed);
     }
 }
 

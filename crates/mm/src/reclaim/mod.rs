@@ -22,7 +22,6 @@ mod two_lists;
 mod victim;
 
 pub(crate) use replacer::Origin;
-pub(crate) use room::Room;
 
 use crate::addr::{FrameNo, Run, SpaceNo};
 use crate::host::{Host, Store};

@@ -2,14 +2,13 @@
 //!
 //! Ahead of need only a small part of what can go is taken, and where that did not make enough room it
 //! is left alone for a while: in a budget full of what cannot go, it would take out what others are
-//! about to use, again and again. One word that everybody shares; called from faults.
+//! about to use, again and again. Called from faults.
 
 use super::batch::BATCH;
 use super::round::Reclaim;
 use crate::addr::SpaceNo;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE};
-use memfold_sync::atomic::{AtomicU32, Ordering};
 
 /// The most frames that go in a fault, ahead of need: so many that not one access in a hundred
 /// meets it.
@@ -17,31 +16,6 @@ const MOST: u32 = 256;
 
 /// The part of the frames that can go which goes ahead of need.
 const PART: u32 = 16;
-
-/// Faults that make no room after one that could not make enough.
-const RESTING: u32 = 1024;
-
-/// Whether it is worth it to make room.
-#[derive(Debug, Default)]
-pub(crate) struct Room {
-    /// Faults that still make none.
-    resting: AtomicU32,
-}
-
-impl Room {
-    /// One fault more; whether it makes no room.
-    fn is_resting(&self) -> bool {
-        // Relaxed: policy only.
-        (self.resting)
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
-            .is_ok()
-    }
-
-    fn rest(&self) {
-        // Relaxed: policy only.
-        self.resting.store(RESTING, Ordering::Relaxed);
-    }
-}
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// For a thread whose fault in this space is to be resolved: where little room is left it makes some
