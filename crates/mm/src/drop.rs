@@ -21,7 +21,7 @@ use crate::pin::unpin_page;
 use crate::rmap::Sweep;
 use crate::space::{FaultError, PIECE, SpaceState};
 use crate::standby::StandbyPages;
-use crate::table::{Entry, FAN, TableNo};
+use crate::table::{Entry, TableNo, after_leaf};
 use crate::window::WindowTables;
 use crate::window::Windows;
 use memfold_sync::MutexGuard;
@@ -181,7 +181,7 @@ impl<'m, H: Host, S: Store> Ending<'m, H, S> {
         while page < end && mm.spaces.get(no.0).lent() != 0 {
             let found = mm.lookup(st, PageNo(page));
             let Some(leaf) = found.leaf else {
-                page = (page | (FAN as u32 - 1)) + 1;
+                page = after_leaf(page);
                 continue;
             };
             if let Entry::Frame(frame) = found.entry {

@@ -19,7 +19,7 @@ use crate::peek::Seen;
 use crate::reclaim::Origin;
 use crate::residency::NewPlace;
 use crate::space::{PIECE, SpaceState};
-use crate::table::{Entry, FAN, LeafSlot, slot_of};
+use crate::table::{Entry, FAN, LeafSlot, after_leaf, slot_of};
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// A copy of the space whose pages all forks of the copy can share in memory.
@@ -68,7 +68,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                     }
                     page += 1;
                 }
-                None => page = (page | (FAN as u32 - 1)) + 1,
+                None => page = after_leaf(page),
             }
         }
         Ok(())

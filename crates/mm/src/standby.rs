@@ -249,7 +249,7 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
         let Some(range) = Windows::of(self.mm).uncharged_table(st, page) else {
             return;
         };
-        let inside = |&(s, p): &(SpaceNo, PageNo)| s == space && range.pages().any(|page| page == p);
+        let inside = |&(s, p): &(SpaceNo, PageNo)| s == space && range.has(p);
         if ring.places.iter().flatten().any(inside) {
             return;
         }

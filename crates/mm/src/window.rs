@@ -21,7 +21,7 @@ use crate::home::HomeNo;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, Stop};
 use crate::space::SpaceState;
-use crate::table::{Entry, FAN};
+use crate::table::{Entry, after_leaf};
 use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use memfold_sync::boxed;
 
@@ -317,7 +317,7 @@ impl<'m, H: Host, S: Store> Windows<'m, H, S> {
         let mut page = range.first.0;
         while page < range.end().0 {
             let Some(leaf) = self.mm.lookup(st, PageNo(page)).leaf else {
-                page = (page | (FAN as u32 - 1)) + 1;
+                page = after_leaf(page);
                 continue;
             };
             let entry = self.mm.entry(leaf, PageNo(page));

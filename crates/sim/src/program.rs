@@ -37,8 +37,7 @@ impl Place {
 impl State {
     /// The pages of the run are as they should be again.
     pub(crate) fn find_lost(&mut self, space: SpaceNo, run: Run) {
-        self.lost
-            .retain(|&(s, page)| s != space || !run.pages().any(|p| p == page));
+        self.lost.retain(|&(s, page)| s != space || !run.has(page));
     }
 }
 

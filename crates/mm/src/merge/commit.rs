@@ -112,8 +112,7 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
                 continue;
             }
             self.mm.counters.merge_refused.one();
-            let refused =
-                |(s, page): (SpaceNo, PageNo)| s == space && run.pages().any(|inside| inside == page);
+            let refused = |(s, page): (SpaceNo, PageNo)| s == space && run.has(page);
             placed.retain(|candidate| !candidate.moves().is_some_and(refused));
         }
         placed

@@ -188,7 +188,7 @@ impl<'m, 'r, H: Host, S: Store> Proof<'m, 'r, H, S> {
             if self.mm.host.protect(space, run).is_ok() {
                 continue;
             }
-            let inside = |(s, page): (SpaceNo, PageNo)| s == space && run.pages().any(|p| p == page);
+            let inside = |(s, page): (SpaceNo, PageNo)| s == space && run.has(page);
             candidates.retain(|candidate| !candidate.windows().any(inside));
             self.mm.counters.merge_refused.one();
         }

@@ -9,7 +9,7 @@ use crate::addr::{PageNo, Run, SpaceNo};
 use crate::frame::Locked;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, SpaceError};
-use crate::table::{Entry, FAN};
+use crate::table::{Entry, after_leaf};
 
 /// Frames worked on at a time: one change of protection or drop serves many.
 pub(crate) const BATCH: usize = if cfg!(any(loom, shuttle)) { 2 } else { 32 };
@@ -66,7 +66,7 @@ pub(super) fn each_batch<H: Host, S: Store>(
                 page = if found.leaf.is_some() {
                     page + 1
                 } else {
-                    (page | (FAN as u32 - 1)) + 1
+                    after_leaf(page)
                 };
             }
             if page >= end && len == 0 {

@@ -239,6 +239,12 @@ pub(crate) fn first_of(page: PageNo, level: u8) -> PageNo {
     PageNo(((u64::from(page.0) >> span) << span) as u32)
 }
 
+/// The first page after the leaf in whose range `page` falls.
+#[must_use]
+pub(crate) fn after_leaf(page: u32) -> u32 {
+    (page | (FAN as u32 - 1)) + 1
+}
+
 /// How many levels a tree over `pages` pages has, at least 1.
 #[must_use]
 pub(crate) fn levels_for(pages: u32) -> u8 {
