@@ -12,8 +12,7 @@ use crate::host::{Domain, Host, Store};
 use crate::mm::{Mm, SpaceError, Stop};
 use crate::space::SpaceState;
 use crate::table::{MAX_PAGES, levels_for};
-use crate::window::WindowTables;
-use crate::window::Windows;
+use crate::window::{WindowTables, Windows};
 use std::collections::BTreeMap;
 
 /// The size of a new space.
@@ -113,8 +112,10 @@ struct NewHome<'m, H: Host, S: Store> {
 
 impl<'m, H: Host, S: Store> NewHome<'m, H, S> {
     fn take(mm: &'m Mm<H, S>, reserve: u32) -> Result<Self, SpaceError> {
-        let tables = || mm.budget.tables(Need::Normal);
-        let made = mm.retry(|| mm.homes.create(reserve, tables()).ok_or(Stop::NoRoom));
+        let made = mm.retry(|| {
+            let tables = mm.budget.tables(Need::Normal);
+            mm.homes.create(reserve, tables).ok_or(Stop::NoRoom)
+        });
         let (home, pool_pages) = made.map_err(|_| SpaceError::over(&mm.budget))?;
         Ok(Self {
             mm,

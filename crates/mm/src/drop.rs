@@ -19,11 +19,10 @@ use crate::host::{Host, HostError, Store};
 use crate::mm::{Mm, SpaceError, Stop};
 use crate::pin::unpin_page;
 use crate::rmap::Sweep;
-use crate::space::{FaultError, PIECE, SpaceState};
+use crate::space::{PIECE, SpaceState};
 use crate::standby::StandbyPages;
 use crate::table::{Entry, TableNo, after_leaf};
-use crate::window::WindowTables;
-use crate::window::Windows;
+use crate::window::{WindowTables, Windows};
 use memfold_sync::MutexGuard;
 
 /// Pages that are emptied in one call, where many of a window are private: the machine lets nobody
@@ -149,8 +148,7 @@ struct Ending<'m, H, S> {
 
 impl<'m, H: Host, S: Store> Ending<'m, H, S> {
     fn lock(mm: &'m Mm<H, S>, no: SpaceNo) -> Result<Self, Stop> {
-        let no_such = |_| Stop::Fault(FaultError::NoSuchSpace(no));
-        let st = mm.lock_space(no).map_err(no_such)?;
+        let st = mm.lock_for_step(no)?;
         Ok(Self { mm, no, st })
     }
 

@@ -39,16 +39,20 @@ impl<H: Host, S: Store> Mm<H, S> {
         Ok(child.live())
     }
 
-    pub(crate) fn lock_space(
-        &self,
-        no: SpaceNo,
-    ) -> Result<memfold_sync::MutexGuard<'_, SpaceState>, SpaceError> {
+    /// The state of a space that lives.
+    pub(crate) fn lock_space(&self, no: SpaceNo) -> Result<MutexGuard<'_, SpaceState>, SpaceError> {
         let st = self.space(no)?.lock();
         if st.alive {
             Ok(st)
         } else {
             Err(SpaceError::NoSuchSpace(no))
         }
+    }
+
+    /// The same, for a step that may stop.
+    pub(crate) fn lock_for_step(&self, no: SpaceNo) -> Result<MutexGuard<'_, SpaceState>, Stop> {
+        self.lock_space(no)
+            .map_err(|_| Stop::Fault(FaultError::NoSuchSpace(no)))
     }
 }
 
@@ -79,8 +83,7 @@ impl<H: Host, S: Store> Drop for Child<'_, H, S> {
 impl<'m, H: Host, S: Store> Fork<'m, H, S> {
     /// Locks the parent, unless it has failed.
     fn lock(mm: &'m Mm<H, S>, parent: SpaceNo) -> Result<Self, Stop> {
-        let no_such = |_| Stop::Fault(FaultError::NoSuchSpace(parent));
-        let mut st = mm.lock_space(parent).map_err(no_such)?;
+        let mut st = mm.lock_for_step(parent)?;
         match mm.failure_of(parent, &mut st) {
             Some(failure) => Err(Stop::Fault(failure)),
             None => Ok(Self { mm, parent, st }),

@@ -87,8 +87,7 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// The same; false when the page is absent (zeros).
     fn peek_page(&self, no: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<bool, Stop> {
-        let no_such = Stop::Fault(crate::space::FaultError::NoSuchSpace(no));
-        let st = self.lock_space(no).map_err(|_| no_such)?;
+        let st = self.lock_for_step(no)?;
         match self.see(no, &st, page, out)? {
             Seen::Absent => Ok(false),
             Seen::Elsewhere => Ok(true),

@@ -68,8 +68,7 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// The state of a space that lives and has such a page.
     pub(crate) fn lock_page(&self, no: SpaceNo, page: PageNo) -> Result<MutexGuard<'_, SpaceState>, Stop> {
-        let no_such = |_| Stop::Fault(FaultError::NoSuchSpace(no));
-        let st = self.lock_space(no).map_err(no_such)?;
+        let st = self.lock_for_step(no)?;
         let len = st.len;
         if page.0 >= len {
             let space = no;

@@ -115,8 +115,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     fn unmerge_page(&self, no: SpaceNo, page: PageNo) -> Result<bool, Stop> {
-        let no_such = Stop::Fault(crate::space::FaultError::NoSuchSpace(no));
-        let mut st = self.lock_space(no).map_err(|_| no_such)?;
+        let mut st = self.lock_for_step(no)?;
         if page.0 >= st.len {
             return Ok(false);
         }
