@@ -277,7 +277,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
         let mut lenders: BTreeMap<SpaceNo, u32> = BTreeMap::new();
         for &frame in scan.mappers.keys() {
             let locked = mm.lock_frame(frame);
-            let shared = matches!(locked.frame.word.load().owner, Owner::Shared(_));
+            let shared = locked.frame.is_shared();
             if let (Residence::Private(space), true) = (locked.residence, shared) {
                 *lenders.entry(space).or_default() += 1;
             }
@@ -298,7 +298,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
                 let (pins, own) = match mm.lookup(&st, page).entry {
                     Entry::Frame(frame) => {
                         let frame = mm.frame(frame);
-                        let own = matches!(frame.word.load().owner, Owner::Exclusive(_));
+                        let own = frame.is_exclusive();
                         (frame.count.load().pins, own)
                     }
                     _ => (0, false),
@@ -323,7 +323,7 @@ fn check_residence<H: Host, S: Store>(
     report: &mut Report,
 ) {
     let no = locked.no;
-    let shared = matches!(locked.frame.word.load().owner, Owner::Shared(_));
+    let shared = locked.frame.is_shared();
     let class = match locked.residence {
         Residence::Private(_) => Class::Private,
         _ => Class::Pool,

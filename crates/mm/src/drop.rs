@@ -13,7 +13,7 @@
 //! push or a pop.
 
 use crate::addr::{PageNo, Run, SpaceNo};
-use crate::frame::{Locked, Owner, Residence};
+use crate::frame::{Locked, Residence};
 use crate::home::HomeNo;
 use crate::host::{Host, HostError, Store};
 use crate::mm::{Mm, SpaceError, Stop};
@@ -186,7 +186,7 @@ impl<'m, H: Host, S: Store> Ending<'m, H, S> {
                 let locked = mm.lock_frame(frame);
                 let same = mm.entry(leaf, PageNo(page)) == Entry::Frame(frame);
                 let lent = locked.residence == Residence::Private(no)
-                    && matches!(locked.frame.word.load().owner, Owner::Shared(_))
+                    && locked.frame.is_shared()
                     && (found.shared || locked.frame.count.load().maps > 1);
                 if same && lent {
                     match self.give_away_frame(leaf, PageNo(page), locked) {

@@ -187,9 +187,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
     /// The exclusive frame of a slot. A hint, until the frame is locked.
     fn exclusive_at(&self, at: LeafSlot) -> Option<FrameNo> {
         match self.mm.table(at.leaf).slot(at.slot).entry.load() {
-            Entry::Frame(no) if matches!(self.mm.frame(no).word.load().owner, Owner::Exclusive(_)) => {
-                Some(no)
-            }
+            Entry::Frame(no) if self.mm.frame(no).is_exclusive() => Some(no),
             _ => None,
         }
     }
@@ -259,7 +257,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
                 };
                 let locked = self.mm.lock_frame(frame);
                 let same = self.mm.table(leaf).slot(slot).entry.load() == Entry::Frame(frame);
-                if !same || !matches!(locked.frame.word.load().owner, Owner::Exclusive(_)) {
+                if !same || !locked.frame.is_exclusive() {
                     continue;
                 }
                 // A pinned frame is shared for the moment, so that the tables may be split;

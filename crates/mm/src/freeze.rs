@@ -171,7 +171,7 @@ impl<H: Host, S: Store> Freeze<'_, H, S> {
             if mm.entry(leaf, page) != entry {
                 return Ok(());
             }
-            let shared = matches!(locked.frame.word.load().owner, Owner::Shared(_));
+            let shared = locked.frame.is_shared();
             match locked.residence {
                 Residence::Private(owner) if shared => {
                     all &= mm.promote_around(leaf, page, locked, owner, st.home)?;

@@ -7,8 +7,8 @@
 //! space come in between.
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
+use crate::frame::Put;
 use crate::frame::count::MOST_PINS;
-use crate::frame::{Owner, Put};
 use crate::host::{Host, Store};
 use crate::mm::{Mm, Stop};
 use crate::space::{FaultError, PIECE, SpaceState};
@@ -86,8 +86,7 @@ fn pin_page<H: Host, S: Store>(mm: &Mm<H, S>, space: SpaceNo, page: PageNo) -> R
         return Err(Stop::Again);
     };
     let locked = mm.lock_frame(no);
-    let still = mm.lookup(&st, page).entry == Entry::Frame(no)
-        && matches!(locked.frame.word.load().owner, Owner::Exclusive(_));
+    let still = mm.lookup(&st, page).entry == Entry::Frame(no) && locked.frame.is_exclusive();
     if !still {
         return Err(Stop::Again);
     }

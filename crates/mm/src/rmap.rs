@@ -171,7 +171,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     fn release(&self, mut locked: Locked<'_>, page: PageNo, sweep: &mut Sweep<'_, H, S>) {
         match locked.residence {
             Residence::Private(space) => {
-                if matches!(locked.frame.word.load().owner, Owner::Shared(_)) {
+                if locked.frame.is_shared() {
                     self.spaces.get(space.0).unlend();
                 }
                 sweep.private.add(locked.charge.take());

@@ -25,7 +25,7 @@
 //! is made and given back under its space's lock.
 
 use crate::addr::{PageBytes, PageNo, Run, SpaceNo};
-use crate::frame::{Owner, Residence};
+use crate::frame::Residence;
 use crate::host::{Host, HostError, Protection, Store, VacateReply};
 use crate::mm::{Mm, PAGE, SpaceError, Stop};
 use crate::peek::Seen;
@@ -355,7 +355,7 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
         if locked.residence != Residence::Private(no) {
             return Ok(true);
         }
-        if matches!(locked.frame.word.load().owner, Owner::Exclusive(_)) {
+        if locked.frame.is_exclusive() {
             return Ok(false);
         }
         self.mm.move_out(no, st.home, page, locked)?;

@@ -188,7 +188,8 @@ impl<H: Host, S: Store> Mm<H, S> {
             (Entry::Absent, Access::Read) => self.show_zeros(at, &found),
             (Entry::Frame(frame), Access::Read) => self.show_frame(at, &found, frame),
             (Entry::Swapped(slot), Access::Read) => self.swap_in_shared(at, &found, slot),
-            (Entry::Frame(frame), Access::Write) if !found.shared && self.is_exclusive(frame) => {
+            // A hint: `unprotect` looks again under the frame lock.
+            (Entry::Frame(frame), Access::Write) if !found.shared && self.frame(frame).is_exclusive() => {
                 self.unprotect(at, &found, frame)
             }
             (Entry::Swapped(slot), Access::Write) => self.write(at, self.need_to_return(slot)),
@@ -215,11 +216,6 @@ impl<H: Host, S: Store> Mm<H, S> {
                 Entry::Table(_) => panic!("a leaf names a table"),
             }
         })
-    }
-
-    fn is_exclusive(&self, frame: FrameNo) -> bool {
-        // A hint: `unprotect` looks again under the frame lock.
-        matches!(self.frame(frame).word.load().owner, Owner::Exclusive(_))
     }
 
     fn charge_page(&self, class: Class, need: Need) -> Result<Charge<'_>, Stop> {

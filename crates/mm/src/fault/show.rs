@@ -98,7 +98,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         held[usize::from(slot_of(page, 0))] = Some(locked);
         let run = self.lock_around(leaf, page, &mut held, |near| {
             near.residence == Residence::Private(owner)
-                && matches!(near.frame.word.load().owner, Owner::Shared(_))
+                && near.frame.is_shared()
                 && self.claim_place(home, self.page_of(near_slot(near)), near.no) == Claim::Taken
         });
         let (run, charge) = self.charge_promotion(home, page, run, &held)?;

@@ -23,7 +23,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let Some(locked) = self.lock_entry(found, at.page, frame) else {
             return Ok(Next::Look);
         };
-        if !matches!(locked.frame.word.load().owner, Owner::Exclusive(_)) {
+        if !locked.frame.is_exclusive() {
             return Ok(Next::Look);
         }
         assert_eq!(
@@ -67,7 +67,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         if self.entry(leaf.0, at.page) != Entry::Frame(frame) {
             return Ok(Next::Look);
         }
-        if matches!(locked.frame.word.load().owner, Owner::Exclusive(_)) {
+        if locked.frame.is_exclusive() {
             // The path was shared when we looked, and is not any more: `unprotect` is the way.
             return Ok(Next::Look);
         }

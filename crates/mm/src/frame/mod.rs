@@ -94,6 +94,18 @@ impl Frame {
         }
     }
 
+    /// Whether one leaf of one space names the frame, and its bytes are that space's own. A hint,
+    /// unless the frame is locked.
+    pub(crate) fn is_exclusive(&self) -> bool {
+        matches!(self.word.load().owner, Owner::Exclusive(_))
+    }
+
+    /// Whether others may name the frame too, so that nobody stores to its bytes. A hint, unless the
+    /// frame is locked.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.word.load().owner, Owner::Shared(_))
+    }
+
     /// Notes that somebody used the frame.
     pub fn mark_referenced(&self) {
         // Relaxed: a hint for reclaim, nothing hangs on it.

@@ -259,7 +259,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
 
     /// What can become of a page whose bytes are in the buffer.
     fn plan(&mut self, at: &Found, locked: &Locked<'_>) -> Option<Plan<'m>> {
-        let exclusive = matches!(locked.frame.word.load().owner, Owner::Exclusive(_));
+        let exclusive = locked.frame.is_exclusive();
         if exclusive && !at.shared && is_zero(&self.buffers.one) {
             return Some(Plan::Zero);
         }

@@ -146,7 +146,7 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
         self.move_mappers(&locked, keeper.as_ref());
         match source {
             Source::Window(space) => {
-                if matches!(locked.frame.word.load().owner, Owner::Shared(_)) {
+                if locked.frame.is_shared() {
                     self.mm.spaces.get(space.0).unlend();
                 }
             }

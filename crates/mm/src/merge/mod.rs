@@ -31,7 +31,6 @@ pub(crate) use scanner::Scanner;
 pub use sharing::Sharing;
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
-use crate::frame::Owner;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, SpaceError, Stop};
 use crate::space::Merging;
@@ -123,9 +122,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let shares = match found.entry {
             Entry::Absent => false,
             // A hint is enough: what is exclusive now was not shared with anybody who could know.
-            Entry::Frame(frame) => {
-                found.shared || !matches!(self.frame(frame).word.load().owner, Owner::Exclusive(_))
-            }
+            Entry::Frame(frame) => found.shared || !self.frame(frame).is_exclusive(),
             Entry::Swapped(slot) => {
                 let Some(seen) = self.swap.look(slot) else {
                     return Err(Stop::Again);

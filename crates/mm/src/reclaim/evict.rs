@@ -221,7 +221,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
         }
         match v.place {
             Place::Private(space, _) => {
-                if matches!(v.locked.frame.word.load().owner, Owner::Shared(_)) {
+                if v.locked.frame.is_shared() {
                     self.mm.spaces.get(space.0).unlend();
                 }
             }
