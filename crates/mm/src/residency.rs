@@ -46,16 +46,11 @@ impl<'m, H: Host, S: Store> NewPlace<'m, H, S> {
         locked: &Locked<'_>,
         need: Need,
     ) -> Result<Option<Self>, Stop> {
-        let frame = locked.no;
-        match mm.homes.claim(home, page, frame, mm.budget.tables(need)) {
-            Claim::Taken => Ok(Some(Self {
-                mm,
-                page,
-                frame,
-                to: mm.homes.first(home).plus(page.0),
-                residence: Residence::Home(home),
-                kept: false,
-            })),
+        match mm.homes.claim(home, page, locked.no, mm.budget.tables(need)) {
+            Claim::Taken => {
+                let to = mm.homes.first(home).plus(page.0);
+                Ok(Some(Self::claimed(mm, page, locked, to, Residence::Home(home))))
+            }
             Claim::Occupied => Ok(None),
             Claim::NoRoom => Err(Stop::NoRoom),
         }
@@ -64,16 +59,26 @@ impl<'m, H: Host, S: Store> NewPlace<'m, H, S> {
     /// A loose place, which needs no record.
     fn loose(mm: &'m Mm<H, S>, page: PageNo, locked: &Locked<'_>) -> Result<Self, Stop> {
         let (to, pages) = mm.homes.claim_loose().ok_or(Stop::NoRoom)?;
-        let place = Self {
+        let place = Self::claimed(mm, page, locked, to, Residence::Loose(to));
+        mm.host.reserve_pool(pages)?;
+        Ok(place)
+    }
+
+    fn claimed(
+        mm: &'m Mm<H, S>,
+        page: PageNo,
+        locked: &Locked<'_>,
+        to: PoolPage,
+        residence: Residence,
+    ) -> Self {
+        Self {
             mm,
             page,
             frame: locked.no,
             to,
-            residence: Residence::Loose(to),
+            residence,
             kept: false,
-        };
-        mm.host.reserve_pool(pages)?;
-        Ok(place)
+        }
     }
 
     /// The page's own place or, where another version of the page stands there, a loose one.

@@ -75,7 +75,8 @@ policies! {
     /// Two lists and a second chance, as in Linux. Good where what was used lately is used again.
     #[default]
     TwoLists,
-    /// Three queues (S3-FIFO): new pages have a tenth of the memory to prove themselves in, so that a pass over many pages
-    /// that are used once, such as a scan or a collection of garbage, pushes out little that is used often.
+    /// Three queues (S3-FIFO): new pages have a tenth of the memory to prove themselves in. Meant for
+    /// passes over many pages that are used once, such as a scan or a collection of garbage, which are
+    /// to push out little that is used often; where it wins has not been measured yet.
     S3Fifo,
 }

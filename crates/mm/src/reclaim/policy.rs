@@ -15,10 +15,22 @@ use memfold_sync::Slots;
 pub(crate) enum Arrival {
     /// Its content is new, or came back before anybody asked for it.
     New,
-    /// Its content went, and came back because it was needed, after so many evictions of others (Linux: the refault distance).
-    Returned { distance: u32 },
+    /// Its content went, and came back because it was needed; `early`: so soon that it should not have
+    /// gone ([`Policy::is_early`]).
+    Returned { early: bool },
     /// It could not go as it was, and can again.
     CanGo,
+}
+
+impl Arrival {
+    /// Whether the frame has proved useful.
+    pub fn is_proven(self) -> bool {
+        match self {
+            Self::New => false,
+            Self::Returned { early } => early,
+            Self::CanGo => true,
+        }
+    }
 }
 
 /// What was found about a frame that the policy was asked for.
@@ -82,8 +94,9 @@ pub(crate) trait Policy {
     /// All frames, for checks.
     fn numbers(&self, frames: &Slots<Frame>) -> Vec<FrameNo>;
 
-    /// Whether a frame whose content comes back after so many evictions should not have gone: had the policy's frames been
-    /// as many more, it would have been here still.
+    /// Whether a frame whose content comes back after so many evictions of others (Linux: the refault
+    /// distance) should not have gone: had the policy's frames been as many more, it would have been
+    /// here still.
     fn is_early(&self, distance: u32) -> bool {
         distance <= self.census().total()
     }

@@ -66,15 +66,16 @@ impl Replacer {
     /// A frame, which is on no queue, is mapped; whether its content came back so early that it should not have gone.
     pub fn add(&self, frames: &Slots<Frame>, no: FrameNo, origin: Origin) -> bool {
         let policy = &mut self.queues.lock().policy;
-        let (early, how) = match origin {
-            Origin::New => (false, Arrival::New),
+        let how = match origin {
+            Origin::New => Arrival::New,
             Origin::Evicted { at } => {
                 let distance = self.clock().wrapping_sub(at);
-                (policy.is_early(distance), Arrival::Returned { distance })
+                let early = policy.is_early(distance);
+                Arrival::Returned { early }
             }
         };
         policy.arrived(frames, no, how);
-        early
+        how == Arrival::Returned { early: true }
     }
 
     /// A frame's content went: the time that its slot remembers.

@@ -33,7 +33,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         self.counters.direct_reclaims.one();
         let pages = (self.budget.reserve() / PAGE / 2) as u32;
-        Reclaim::new(self).free_some(pages.min(MOST).min(part).max(BATCH as u32));
+        Reclaim::new(self).free_some(pages.clamp(BATCH as u32, part.min(MOST)));
         if self.budget.is_low() {
             self.room.rest();
         }

@@ -63,13 +63,10 @@ impl S3Fifo {
 
 impl Policy for S3Fifo {
     fn arrived(&mut self, frames: &Slots<Frame>, no: FrameNo, how: Arrival) {
-        let useful = match how {
-            Arrival::New => false,
-            Arrival::Returned { distance } => self.is_early(distance),
-            Arrival::CanGo => true,
-        };
-        let queue = if useful { &mut self.main } else { &mut self.small };
-        queue.push_head(frames, no);
+        match how.is_proven() {
+            true => self.main.push_head(frames, no),
+            false => self.small.push_head(frames, no),
+        }
     }
 
     fn settled(&mut self, frames: &Slots<Frame>, isolated: &Isolated, found: Finding) {

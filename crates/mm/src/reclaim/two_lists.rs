@@ -35,17 +35,10 @@ impl TwoLists {
 
 impl Policy for TwoLists {
     fn arrived(&mut self, frames: &Slots<Frame>, no: FrameNo, how: Arrival) {
-        let useful = match how {
-            Arrival::New => false,
-            Arrival::Returned { distance } => self.is_early(distance),
-            Arrival::CanGo => true,
-        };
-        let list = if useful {
-            &mut self.active
-        } else {
-            &mut self.inactive
-        };
-        list.push_head(frames, no);
+        match how.is_proven() {
+            true => self.active.push_head(frames, no),
+            false => self.inactive.push_head(frames, no),
+        }
     }
 
     fn settled(&mut self, frames: &Slots<Frame>, isolated: &Isolated, found: Finding) {
