@@ -27,6 +27,7 @@ use crate::pool::Pool;
 use crate::scan::SCAN_PAGES;
 use crate::span::{Span, Wanted};
 use crate::sparse::Sparse;
+use crate::sys::batch::RANGES;
 use crate::sys::{self, Allowed};
 use crate::table::{self, Opening, Record, RecordNo};
 use crate::thread::FaultThread;
@@ -314,8 +315,10 @@ impl Host for LinuxHost {
     }
 
     fn drop_many(&self, runs: &[(SpaceNo, Run)]) {
-        let spans = runs.iter().map(|&(space, run)| self.span(space, run));
-        self.site.pages.drop_many(spans);
+        for some in runs.chunks(RANGES) {
+            let spans = some.iter().map(|&(space, run)| self.span(space, run));
+            self.site.pages.drop_some(spans);
+        }
     }
 
     fn read_private(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {

@@ -199,9 +199,7 @@ impl Inner {
     pub fn merge_cpu(&self) -> Duration {
         self.merger.get().map_or(Duration::ZERO, Merger::cpu)
     }
-}
 
-impl Inner {
     /// The reclaimer's work: until the budget is at its high watermark, or nothing more can go. True when something is left that may
     /// be possible a moment later.
     pub fn reclaim_ahead(&self) -> bool {

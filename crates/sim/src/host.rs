@@ -13,9 +13,9 @@ use crate::plan::{Call, Planner};
 use crate::race::{Moment, Race};
 use crate::requests::Log;
 use crate::state::{Guard, Guarded, Witnesses};
-use crate::trace::Trace;
-use memfold_host::HostError;
-use memfold_host::addr::{PageNo, Run, SpaceNo};
+use crate::trace::{Trace, sample};
+use memfold_host::addr::{PageBytes, PageNo, Run, SpaceNo};
+use memfold_host::{HostError, Protection};
 use memfold_sync::Rank;
 
 #[derive(Debug)]
@@ -91,6 +91,24 @@ impl SimHost {
             0 => HostError::NoMemory,
             _ => HostError::Os(12),
         })
+    }
+
+    /// The same for a page of a window that gets these bytes.
+    fn enter_fill(
+        &self,
+        call: Call,
+        (space, page): (SpaceNo, PageNo),
+        bytes: &PageBytes,
+        protection: Protection,
+    ) -> Result<Guard<'_, State>, HostError> {
+        let words = [
+            u64::from(space.0),
+            u64::from(page.0),
+            sample(bytes),
+            protection as u64,
+        ];
+        self.witnesses.concerns(space, Run::one(page));
+        self.enter(call, &words)
     }
 
     /// The same for a run that may stop part of the way: how many of its pages are done, and the error that follows.

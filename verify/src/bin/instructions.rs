@@ -133,6 +133,7 @@ mod counted {
             fn unprotect(space: SpaceNo, run: Run) -> Result<(), HostError>;
             fn writable(space: SpaceNo, run: Run) -> u64;
             fn drop_pages(space: SpaceNo, run: Run);
+            fn drop_many(runs: &[(SpaceNo, Run)]);
             fn read_private(space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError>;
             fn read_racy(space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError>;
             fn copy_to_pool(space: SpaceNo, run: Run, to: PoolPage) -> Result<(), HostError>;

@@ -43,18 +43,23 @@ impl Programs {
             .iter()
             .filter(|program| is_chosen(program, &cargo.args))
         {
-            if !self.tests.contains_key(&program.path) {
-                let mut list = shell::clean(Command::new(&program.path));
-                list.arg("--list");
-                let text = shell::read(list)?;
-                let names = text.lines().filter_map(|line| line.strip_suffix(": test"));
-                let names = names.map(str::to_owned).collect();
-                self.tests.insert(program.path.clone(), names);
-            }
-            all.extend(self.tests[&program.path].iter().cloned());
+            let names = match self.tests.entry(program.path.clone()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => place.insert(listed(program)?),
+            };
+            all.extend(names.iter().cloned());
         }
         Ok(all)
     }
+}
+
+/// The tests in a program.
+fn listed(program: &Program) -> Result<Vec<String>> {
+    let mut list = shell::clean(Command::new(&program.path));
+    list.arg("--list");
+    let text = shell::read(list)?;
+    let names = text.lines().filter_map(|line| line.strip_suffix(": test"));
+    Ok(names.map(str::to_owned).collect())
 }
 
 fn is_chosen(program: &Program, args: &[String]) -> bool {

@@ -133,14 +133,7 @@ impl Host for SimHost {
         bytes: &PageBytes,
         protection: Protection,
     ) -> Result<(), HostError> {
-        let words = [
-            u64::from(space.0),
-            u64::from(page.0),
-            sample(bytes),
-            protection as u64,
-        ];
-        self.witnesses.concerns(space, Run::one(page));
-        let mut state = self.enter(Call::Fill, &words)?;
+        let mut state = self.enter_fill(Call::Fill, (space, page), bytes, protection)?;
         state.emptied.retain(|&at| at != (space, page));
         state
             .machine
@@ -155,14 +148,7 @@ impl Host for SimHost {
         bytes: &PageBytes,
         protection: Protection,
     ) -> Result<(), HostError> {
-        let words = [
-            u64::from(space.0),
-            u64::from(page.0),
-            sample(bytes),
-            protection as u64,
-        ];
-        self.witnesses.concerns(space, Run::one(page));
-        let mut state = self.enter(Call::ShowStandby, &words)?;
+        let mut state = self.enter_fill(Call::ShowStandby, (space, page), bytes, protection)?;
         state
             .machine
             .show_standby(space, page, bytes, protection == Protection::Writable);
