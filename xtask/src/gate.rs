@@ -154,9 +154,9 @@ pub(crate) fn shuttle(args: &[String]) -> Command {
     )
 }
 
-/// Runs models; that there are none is a failure, not a pass. A few would take minutes: in the gate each
-/// has [`MODEL_SECONDS`], and says so when it is not explored to its end. Alone, by their names, and
-/// in campaigns they are.
+/// Runs models; that there are none is a failure, not a pass. A few would take minutes: in the gate
+/// each has [`MODEL_SECONDS`], and says so when it is not explored to its end. Alone, by their
+/// names, and in campaigns they are.
 fn explore(models: fn(&[String]) -> Command, args: &[String]) -> Result<()> {
     let mut run = models(args);
     if args.is_empty() {

@@ -1,9 +1,9 @@
 //! `cargo xtask instructions`: the manager's own instructions for each operation, counted by
 //! callgrind and held to what is committed (`verify/instructions.json`).
 //!
-//! A count has no noise, so a step of the gate can ask it on any machine: an operation that takes
-//! 5 % more than was committed is a failure, and what it may cost is a line of the diff. The
-//! program that is counted, and what counts as the manager's own, is `verify/src/bin/instructions.rs`.
+//! A count has no noise, so a step of the gate can ask it on any machine: an operation that takes 5
+//! % more than was committed is a failure, and what it may cost is a line of the diff. The program
+//! that is counted, and what counts as the manager's own, is `verify/src/bin/instructions.rs`.
 
 use crate::shell::{self, Build};
 use crate::{programs, table};

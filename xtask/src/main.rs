@@ -56,7 +56,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Step: the manager's own instructions for each operation, against what is committed (callgrind)
+    /// Step: the manager's own instructions for each operation, against what is committed
+    /// (callgrind)
     Instructions(instructions::Options),
     /// Step: the race models, explored by loom
     Loom {

@@ -185,8 +185,8 @@ pub trait Host: Send + Sync {
     /// Empties the pages of the run: what they show is hidden, private memory is freed.
     fn drop_pages(&self, space: SpaceNo, run: Run);
 
-    /// The same for many runs, of any windows. A machine whose calls interrupt the threads that run on
-    /// other processors does it in fewer calls.
+    /// The same for many runs, of any windows. A machine whose calls interrupt the threads that run
+    /// on other processors does it in fewer calls.
     fn drop_many(&self, runs: &[(SpaceNo, Run)]) {
         for &(space, run) in runs {
             self.drop_pages(space, run);

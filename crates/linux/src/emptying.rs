@@ -9,15 +9,15 @@ use crate::span::Span;
 use crate::sys::{self, Errno};
 
 impl Pages {
-    /// Empties up to [`RANGES`](sys::batch::RANGES) ranges: in one call where the kernel takes it (since
-    /// Linux 6.14), or one by one.
+    /// Empties up to [`RANGES`](sys::batch::RANGES) ranges: in one call where the kernel takes it
+    /// (since Linux 6.14), or one by one.
     pub(crate) fn drop_some(&self, spans: impl Iterator<Item = Span> + Clone) {
         // Relaxed: a hint.
         if self.batches.load(Ordering::Relaxed) {
             match sys::batch::dont_need(spans.clone()) {
                 Ok(()) => return,
-                // Interrupted, or one of them is in a state of its own: here each is tried until it is
-                // empty.
+                // Interrupted, or one of them is in a state of its own: here each is tried until it
+                // is empty.
                 Err(Errno(libc::EAGAIN | libc::EINTR | libc::ENOMEM)) => (),
                 // Relaxed: a hint.
                 Err(_) => self.batches.store(false, Ordering::Relaxed),

@@ -1,14 +1,19 @@
 //! memfold's Linux host: real memory behind the manager's [`Host`](memfold_host::Host) trait.
 //!
-//! A [`LinuxHost`] is one pool (a memfd), any number of windows onto it, and one userfaultfd through which
-//! their faults reach the [`FaultSink`](memfold_host::FaultSink) that the manager attached. It decides nothing about frames.
+//! A [`LinuxHost`] is one pool (a memfd), any number of windows onto it, and one userfaultfd
+//! through which their faults reach the [`FaultSink`](memfold_host::FaultSink) that the manager
+//! attached. It decides nothing about frames.
 //!
-//! This crate is one of the two rooms with `unsafe` (the other is the facade's cell): every system call
-//! stands in `sys.rs` and its children, memory is named by `Span`s only. From the bottom up:
-//! `abi` (the kernel's structures), `inject` (faults on purpose), `span`, `sys`, `scan` and `uffd` (what
-//! the kernel's page table holds, and how it is changed), `pages` and `look` (the steps of the trait), `emptying` (many ranges), `sparse`,
-//! `pool`, `arena`, `keep` (descriptors that stay), `ksm` (the kernel's merging), `lineage` (parents and children of `fork(2)`), `table` (address to window), `fault` (the sink), `context`, `stack` (for handlers), `again` (faults that come again), `guest`, `guard` (reads that a fault ends), `chain`, `sigbus`, `fitness` (of a thread),
-//! `thread` (how faults arrive), `reading` (windows, by the host), `windows`, `opening`, `group` (control groups), `probe`, `error`, and `builder` and `host`, which join them.
+//! This crate is one of the two rooms with `unsafe` (the other is the facade's cell): every system
+//! call stands in `sys.rs` and its children, memory is named by `Span`s only. From the bottom up:
+//! `abi` (the kernel's structures), `inject` (faults on purpose), `span`, `sys`, `scan` and `uffd`
+//! (what the kernel's page table holds, and how it is changed), `pages` and `look` (the steps of
+//! the trait), `emptying` (many ranges), `sparse`, `pool`, `arena`, `keep` (descriptors that stay),
+//! `ksm` (the kernel's merging), `lineage` (parents and children of `fork(2)`), `table` (address to
+//! window), `fault` (the sink), `context`, `stack` (for handlers), `again` (faults that come
+//! again), `guest`, `guard` (reads that a fault ends), `chain`, `sigbus`, `fitness` (of a thread),
+//! `thread` (how faults arrive), `reading` (windows, by the host), `windows`, `opening`, `group`
+//! (control groups), `probe`, `error`, and `builder` and `host`, which join them.
 
 mod abi;
 mod again;

@@ -70,8 +70,8 @@ impl MemoryBuilder {
         self
     }
 
-    /// Which pages go to the store first when the budget is full: two lists, as in Linux, by default. No choice
-    /// loses or leaks anything; it changes how often pages that went come back
+    /// Which pages go to the store first when the budget is full: two lists, as in Linux, by
+    /// default. No choice loses or leaks anything; it changes how often pages that went come back
     /// ([`Counts::refaults`](crate::Counts) counts them).
     #[must_use]
     pub fn replacement(mut self, replacement: Replacement) -> Self {
@@ -101,9 +101,9 @@ impl MemoryBuilder {
         self
     }
 
-    /// Whether a thread of memfold's reclaims ahead of need. It does by default, when there is a budget.
-    /// It sleeps, without a clock, until an operation of the host's finds the budget low; programs that
-    /// fault make room themselves, in the threads that fault.
+    /// Whether a thread of memfold's reclaims ahead of need. It does by default, when there is a
+    /// budget. It sleeps, without a clock, until an operation of the host's finds the budget low;
+    /// programs that fault make room themselves, in the threads that fault.
     #[must_use]
     pub fn background(mut self, background: bool) -> Self {
         self.background = background;

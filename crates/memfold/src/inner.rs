@@ -31,7 +31,8 @@ pub(crate) struct Inner {
     pub huge: OnceLock<Warning>,
 }
 
-/// Bytes of the pool that the kernel may count beyond the account: pages that are moving, as two numbers are read one after the other.
+/// Bytes of the pool that the kernel may count beyond the account: pages that are moving, as two
+/// numbers are read one after the other.
 const POOL_SLACK: u64 = 2 << 20;
 
 impl Inner {
@@ -52,13 +53,14 @@ impl Inner {
         }
     }
 
-    /// The manager, for every operation: a child of `fork(2)`, in which its locks may be held for ever by threads that
-    /// are not there, does not get it.
+    /// The manager, for every operation: a child of `fork(2)`, in which its locks may be held for
+    /// ever by threads that are not there, does not get it.
     pub fn mm(&self) -> Result<Entered<'_>, Error> {
         Ok(self.pass()?)
     }
 
-    /// The handle of a space is dropped. In a child of `fork(2)` it is the parent's, which goes on using it.
+    /// The handle of a space is dropped. In a child of `fork(2)` it is the parent's, which goes on
+    /// using it.
     pub fn end_space(&self, space: SpaceNo) {
         match Door::end_space(self, space) {
             Ended::Now | Ended::Later(_) => self.ended(),
@@ -71,7 +73,8 @@ impl Inner {
         Door::end_pin(self, space, run);
     }
 
-    /// The window of a living space. A child of `fork(2)` may ask too, and waits for nobody: it may get `None`.
+    /// The window of a living space. A child of `fork(2)` may ask too, and waits for nobody: it may
+    /// get `None`.
     pub fn window(&self, space: SpaceNo) -> Option<Window> {
         if self.mm.is_inherited() {
             return self.mm.try_enter()?.host().window(space);
@@ -80,15 +83,16 @@ impl Inner {
         Some(window.expect("a living space has a window"))
     }
 
-    /// A child of `fork(2)` closes its copies of the descriptors, if it can have them without waiting.
+    /// A child of `fork(2)` closes its copies of the descriptors, if it can have them without
+    /// waiting.
     pub fn renounce(&self) {
         if let Some(mm) = self.mm.try_enter() {
             mm.host().renounce();
         }
     }
 
-    /// A space has ended, or could not: frees tables that are not in use, when nobody is in the manager. What could not be done now
-    /// the reclaimer does later.
+    /// A space has ended, or could not: frees tables that are not in use, when nobody is in the
+    /// manager. What could not be done now the reclaimer does later.
     pub fn ended(&self) {
         let left = self.give_back();
         if let Some(reclaimer) = self.reclaimer.get().filter(|_| left) {
@@ -96,14 +100,14 @@ impl Inner {
         }
     }
 
-    /// Frees tables that are not in use. True when something is left that may be possible a moment later: more tables, or a space
-    /// that could not end.
+    /// Frees tables that are not in use. True when something is left that may be possible a moment
+    /// later: more tables, or a space that could not end.
     fn give_back(&self) -> bool {
         self.mm.give_back() || self.mm.enter().doomed() != 0
     }
 
-    /// Something was done that may have used memory, or made pages equal: wakes who sleeps until then, and has work now. A few
-    /// loads; async-signal-safe.
+    /// Something was done that may have used memory, or made pages equal: wakes who sleeps until
+    /// then, and has work now. A few loads; async-signal-safe.
     pub fn done(&self, mm: &Mm<LinuxHost, CompressedStore>) {
         if let Some(reclaimer) = self.reclaimer.get().filter(|_| mm.wants_reclaim()) {
             reclaimer.wake();
@@ -122,8 +126,8 @@ impl Inner {
         self.merger.get()
     }
 
-    /// Bytes of the pool as the kernel counts them. Where that is more than what is charged, the machine makes huge pages since the
-    /// memory was built: that is said, once.
+    /// Bytes of the pool as the kernel counts them. Where that is more than what is charged, the
+    /// machine makes huge pages since the memory was built: that is said, once.
     pub fn pool_bytes(&self, mm: &Mm<LinuxHost, CompressedStore>) -> u64 {
         let before = mm.usage().pool;
         let held = mm.host().pool_bytes().unwrap_or(0);
@@ -138,8 +142,9 @@ impl Inner {
         held
     }
 
-    /// Looks after what the machine may have done to windows. Nobody does so by the clock: the background threads when they work,
-    /// evictions that were asked for, checks; and each opening of a window asks by itself.
+    /// Looks after what the machine may have done to windows. Nobody does so by the clock: the
+    /// background threads when they work, evictions that were asked for, checks; and each opening
+    /// of a window asks by itself.
     pub fn watch(&self) {
         let mm = self.mm.enter();
         if mm.host().watch_ksm() {
@@ -200,8 +205,8 @@ impl Inner {
         self.merger.get().map_or(Duration::ZERO, Merger::cpu)
     }
 
-    /// The reclaimer's work: until the budget is at its high watermark, or nothing more can go. True when something is left that may
-    /// be possible a moment later.
+    /// The reclaimer's work: until the budget is at its high watermark, or nothing more can go.
+    /// True when something is left that may be possible a moment later.
     pub fn reclaim_ahead(&self) -> bool {
         self.watch();
         let reclaimer = self.reclaimer.get();
@@ -248,8 +253,8 @@ impl FaultSink for Inner {
             Ok(()) => FaultReply::Resolved,
             Err(_) => FaultReply::Failed,
         };
-        // The reclaimer sleeps: as long as faults come they make room themselves, and afterwards nobody
-        // needs it.
+        // The reclaimer sleeps: as long as faults come they make room themselves, and afterwards
+        // nobody needs it.
         self.note_merger();
         reply
     }

@@ -1,4 +1,5 @@
-//! [`Memory`]: the handle of what spaces and threads share (`inner.rs`), and what is asked of the whole.
+//! [`Memory`]: the handle of what spaces and threads share (`inner.rs`), and what is asked of the
+//! whole.
 //!
 //! Nothing here holds a lock; each call enters the manager like any other.
 
@@ -71,8 +72,10 @@ impl Memory {
         Ok(self.0.mm()?.merge_round(None)?)
     }
 
-    /// Starts the thread that merges, as [`MemoryBuilder::merge_cpu_percent`](crate::MemoryBuilder::merge_cpu_percent) would have: for who has something to do first. Does
-    /// nothing when it runs already, and nothing in a child of `fork(2)`.
+    /// Starts the thread that merges, as
+    /// [`MemoryBuilder::merge_cpu_percent`](crate::MemoryBuilder::merge_cpu_percent) would have:
+    /// for who has something to do first. Does nothing when it runs already, and nothing in a child
+    /// of `fork(2)`.
     ///
     /// # Panics
     /// When `percent` is negative, or not a number.

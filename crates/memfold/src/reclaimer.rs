@@ -1,10 +1,12 @@
 //! The background reclaimer: a thread that reclaims ahead of need, between the budget's watermarks.
 //!
-//! Faults make room themselves (`Mm::make_room`): what another core takes out of a program's windows interrupts the program for each
-//! change. The thread sleeps until somebody has work for it, without a clock: an operation of the host's that finds the budget low (a
-//! flag and an unpark, which is a system call only when the thread sleeps), a space that could not end, tables that nobody uses and
-//! that could not be freed at that moment. Only these last two make it come back by itself, at longer and longer intervals, while they
-//! last. It holds the manager only weakly while it waits; the manager's end wakes it, and ends it.
+//! Faults make room themselves (`Mm::make_room`): what another core takes out of a program's
+//! windows interrupts the program for each change. The thread sleeps until somebody has work for
+//! it, without a clock: an operation of the host's that finds the budget low (a flag and an unpark,
+//! which is a system call only when the thread sleeps), a space that could not end, tables that
+//! nobody uses and that could not be freed at that moment. Only these last two make it come back by
+//! itself, at longer and longer intervals, while they last. It holds the manager only weakly while
+//! it waits; the manager's end wakes it, and ends it.
 
 use crate::inner::Inner;
 use memfold_linux::spawn_quiet;

@@ -286,7 +286,8 @@ impl Budget {
     }
 }
 
-/// Bytes charged for a step that may still fail: refunded when dropped, kept by `keep`; frames take their pages of it.
+/// Bytes charged for a step that may still fail: refunded when dropped, kept by `keep`; frames take
+/// their pages of it.
 #[derive(Debug)]
 pub struct Charge<'a> {
     budget: &'a Budget,

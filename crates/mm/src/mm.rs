@@ -1,10 +1,10 @@
 //! The manager: all arrays, both seams, the statistics.
 //!
 //! `Mm` is built from these parts: arrays of descriptors that never move (`frames`, `tables`,
-//! `spaces`, `swap`, `homes`), the replacer, the budget. Its operations live in the files beside this one:
-//! `fault/`, `fork.rs`, `drop.rs`, `pin.rs`, `reclaim/`, `freeze.rs`; `check.rs` holds it to its invariants.
-//! It may be called from any thread and from fault handlers; it starts no thread.
-//! Lock order: `memfold_sync::Rank`.
+//! `spaces`, `swap`, `homes`), the replacer, the budget. Its operations live in the files beside
+//! this one: `fault/`, `fork.rs`, `drop.rs`, `pin.rs`, `reclaim/`, `freeze.rs`; `check.rs` holds it
+//! to its invariants. It may be called from any thread and from fault handlers; it starts no
+//! thread. Lock order: `memfold_sync::Rank`.
 
 use crate::addr::{FrameNo, PAGE_SIZE, PageBytes, PageNo, SpaceNo};
 use crate::budget::{Budget, Class, Need, PageTables, UNLIMITED, Usage};

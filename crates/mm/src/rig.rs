@@ -56,7 +56,8 @@ pub(crate) fn space(mm: &World, pages: u32) -> SpaceNo {
     mm.create(size, Domain(3)).expect("room for a space")
 }
 
-/// A program fills each page of a range, from its end on: so none is made ahead of need, and the last page is the oldest.
+/// A program fills each page of a range, from its end on: so none is made ahead of need, and the
+/// last page is the oldest.
 pub(crate) fn write(mm: &World, space: SpaceNo, pages: std::ops::Range<u32>, value: u8) {
     for page in pages.rev() {
         mm.fault(space, PageNo(page), Access::Write)

@@ -1,4 +1,5 @@
-//! Whether reclaim has found that nothing can go, and nothing has changed since; and whether room is made ahead of need.
+//! Whether reclaim has found that nothing can go, and nothing has changed since; and whether room
+//! is made ahead of need.
 //!
 //! A run of reclaim that fails looks at every frame; when all are pinned, in use or do not compress, the next run would
 //! look at all of them again for nothing. So a failed run notes the number of changes that it began at, and while

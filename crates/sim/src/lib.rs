@@ -1,14 +1,15 @@
 //! memfold's simulated machine: the seams of the manager on arrays.
 //!
-//! [`SimHost`] is a machine whose page tables are maps and whose memory is counted page by page; it holds
-//! the manager to every duty of [`Host`](memfold_host::Host) and panics, in words, when one is
-//! broken. Programs are [`program`]: loads and stores that miss and come back after a fault.
-//! [`SimStore`] keeps exact copies. Both can fail, and stored bytes rot, by [`Plan`]; everything is a
-//! function of its seed, and the trace hash says whether two runs were the same. A child of
-//! `fork(2)` is a copy that must not ask the machine for anything ([`SimHost::as_copy`]). The manager's own unit tests
-//! and race models run here too, on a [plain](SimHost::plain) machine whose [requests](SimHost::requests) they read and in a
-//! store whose [prices](SimStore::priced) they set. Bottom-up: `state`, `rng`, `trace`, `plan`, `requests`, `machine/`, `host`,
-//! `program`, `store`.
+//! [`SimHost`] is a machine whose page tables are maps and whose memory is counted page by page; it
+//! holds the manager to every duty of [`Host`](memfold_host::Host) and panics, in words, when one
+//! is broken. Programs are [`program`]: loads and stores that miss and come back after a fault.
+//! [`SimStore`] keeps exact copies. Both can fail, and stored bytes rot, by [`Plan`]; everything is
+//! a function of its seed, and the trace hash says whether two runs were the same. A child of
+//! `fork(2)` is a copy that must not ask the machine for anything ([`SimHost::as_copy`]). The
+//! manager's own unit tests and race models run here too, on a [plain](SimHost::plain) machine
+//! whose [requests](SimHost::requests) they read and in a store whose [prices](SimStore::priced)
+//! they set. Bottom-up: `state`, `rng`, `trace`, `plan`, `requests`, `machine/`, `host`, `program`,
+//! `store`.
 #![forbid(unsafe_code)]
 
 mod host;

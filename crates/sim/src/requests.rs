@@ -1,4 +1,5 @@
-//! What the machine was asked, for tests that say which calls an operation makes. Under the host's lock.
+//! What the machine was asked, for tests that say which calls an operation makes. Under the host's
+//! lock.
 
 use crate::host::SimHost;
 use memfold_host::addr::{PoolPage, Run, SpaceNo};

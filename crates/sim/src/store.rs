@@ -139,8 +139,8 @@ impl SimStore {
         }
     }
 
-    /// An empty store in which a test says what pages cost: a quarter of a page, 100 bytes near another, which nobody is charged
-    /// for.
+    /// An empty store in which a test says what pages cost: a quarter of a page, 100 bytes near
+    /// another, which nobody is charged for.
     #[must_use]
     pub fn priced() -> Self {
         let store = Self::new(0);
@@ -152,7 +152,8 @@ impl SimStore {
         store
     }
 
-    /// Changes what pages cost from now on; those that are there cost that much too, but were charged for before.
+    /// Changes what pages cost from now on; those that are there cost that much too, but were
+    /// charged for before.
     ///
     /// # Panics
     /// When the store is not [priced](Self::priced).
@@ -160,7 +161,8 @@ impl SimStore {
         change(self.state.lock().prices.as_mut().expect("a store with prices"));
     }
 
-    /// What each page was said to be similar to, in the order of the calls since this was last asked. Only in a store with prices.
+    /// What each page was said to be similar to, in the order of the calls since this was last
+    /// asked. Only in a store with prices.
     pub fn nears(&self) -> Vec<Option<u64>> {
         std::mem::take(&mut self.state.lock().near)
     }

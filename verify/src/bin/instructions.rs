@@ -62,7 +62,8 @@ mod counted {
         ("merge: a pair", merge),
     ];
 
-    /// Whether callgrind collects: what it knows by name turns that round, so nobody goes through there in vain.
+    /// Whether callgrind collects: what it knows by name turns that round, so nobody goes through
+    /// there in vain.
     static COUNTING: AtomicBool = AtomicBool::new(false);
 
     fn counting() -> bool {
@@ -86,7 +87,8 @@ mod counted {
     /// Callgrind does not collect in here.
     #[inline(never)]
     fn not_counted<R>(beyond: impl FnOnce() -> R) -> R {
-        // Something is left to do after the call, so that it is a call and no jump: callgrind sees the way back.
+        // Something is left to do after the call, so that it is a call and no jump: callgrind sees
+        // the way back.
         let answer = beyond();
         black_box(());
         answer

@@ -1,7 +1,8 @@
-//! Which tests there are, by the programs that the gate has built: nothing is built anew for a look at a heading.
+//! Which tests there are, by the programs that the gate has built: nothing is built anew for a look
+//! at a heading.
 //!
-//! A package that is built by itself has other features of its libraries than in the gate's build of all, and cargo would
-//! compile it again; so the programs are asked, and not cargo.
+//! A package that is built by itself has other features of its libraries than in the gate's build
+//! of all, and cargo would compile it again; so the programs are asked, and not cargo.
 
 use crate::copy::Checker;
 use crate::gate;
@@ -95,7 +96,8 @@ fn program(line: &str) -> Option<Program> {
     })
 }
 
-/// The name in a package's identification: before the version, or the folder's where it is the same.
+/// The name in a package's identification: before the version, or the folder's where it is the
+/// same.
 fn package(id: &str) -> Option<String> {
     let (folder, rest) = id.split_once('#')?;
     let name = match rest.split_once('@') {

@@ -4,8 +4,8 @@
 //! What a file names by `crate::`, `super::` or `self::` is where it points; the longest beginning
 //! of such a path that is a file is meant. The file of the package itself (`lib.rs`, `main.rs`) is
 //! its table of contents and counts for nothing, and tests count for nothing either. What still
-//! points the wrong way is listed here, edge by edge: the list shrinks, and an edge that is cut must
-//! leave it.
+//! points the wrong way is listed here, edge by edge: the list shrinks, and an edge that is cut
+//! must leave it.
 
 use super::Finding;
 use super::scan::Source;
@@ -180,7 +180,8 @@ fn graph(files: &BTreeMap<String, &Source>) -> Graph {
     files.iter().map(edges).collect()
 }
 
-/// The paths within the package that a file names, each with its line. Test modules at the end of a file are left out.
+/// The paths within the package that a file names, each with its line. Test modules at the end of a
+/// file are left out.
 fn names(module: &str, source: &Source) -> Vec<(Vec<String>, usize)> {
     let code = source.code();
     let code = code.split("mod tests {").next().unwrap_or_default();

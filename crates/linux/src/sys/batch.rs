@@ -13,8 +13,8 @@ pub(crate) const RANGES: usize = 32;
 /// (`PIDFD_SELF_THREAD_GROUP`, Linux 6.14).
 const SELF: c_int = -10_001;
 
-/// Empties the pages of up to [`RANGES`] spans, which must not be none. An error: some of them may be
-/// empty.
+/// Empties the pages of up to [`RANGES`] spans, which must not be none. An error: some of them may
+/// be empty.
 pub(crate) fn dont_need(spans: impl Iterator<Item = Span>) -> Result<(), Errno> {
     refuse(Call::DontNeed)?;
     let none = libc::iovec {
@@ -28,8 +28,8 @@ pub(crate) fn dont_need(spans: impl Iterator<Item = Span>) -> Result<(), Errno> 
         range.iov_len = span.len();
         (len, bytes) = (len + 1, bytes + span.len() as u64);
     }
-    // SAFETY: the first `len` elements are set; their addresses are an arena's of ours, to which no Rust
-    // reference points.
+    // SAFETY: the first `len` elements are set; their addresses are an arena's of ours, to which no
+    // Rust reference points.
     let advised = checked(unsafe {
         libc::syscall(
             libc::SYS_process_madvise,

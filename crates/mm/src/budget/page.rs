@@ -1,8 +1,9 @@
 //! What is charged for pages, as the frames that hold them remember it.
 //!
-//! A page is charged before it is held, by a step ([`Charge`]). When the step is done, the frame takes its part of the charge,
-//! and gives it back when its bytes go: who refunds need not know as what the page was charged, nor, one day, to whom.
-//! A frame's charge is under the frame's lock; what is gathered for one refund belongs to one thread.
+//! A page is charged before it is held, by a step ([`Charge`]). When the step is done, the frame
+//! takes its part of the charge, and gives it back when its bytes go: who refunds need not know as
+//! what the page was charged, nor, one day, to whom. A frame's charge is under the frame's lock;
+//! what is gathered for one refund belongs to one thread.
 
 use super::{Budget, Charge, Class};
 use crate::addr::PAGE_SIZE;
@@ -89,7 +90,8 @@ mod tests {
     use super::*;
     use crate::budget::Need;
 
-    /// Goal: a page is refunded as what it was charged as, also when that changed meanwhile, and pages of both classes together.
+    /// Goal: a page is refunded as what it was charged as, also when that changed meanwhile, and
+    /// pages of both classes together.
     #[test]
     fn pages_come_back_as_what_they_were() {
         let b = Budget::new(1 << 20);

@@ -1,10 +1,11 @@
 //! Whether it is worth it to bring pages back before they are asked for: learned, space by space.
 //!
-//! Nothing tells whether a page that was brought back ahead of need was read. So now and then one of
-//! the neighbours that would come along is left out and watched: if it is asked for while it is
+//! Nothing tells whether a page that was brought back ahead of need was read. So now and then one
+//! of the neighbours that would come along is left out and watched: if it is asked for while it is
 //! watched, its neighbours probably were worth their trouble. A program that touches pages in no
 //! order soon reads ahead no more, and one that comes back to whole leaves does so again, because
-//! one neighbour is watched then too. Lives in a space's state, under its lock; used by `swap_in.rs`.
+//! one neighbour is watched then too. Lives in a space's state, under its lock; used by
+//! `swap_in.rs`.
 
 use crate::addr::PageNo;
 use crate::table::FAN;
@@ -92,8 +93,8 @@ pub(crate) fn sample_of(page: PageNo) -> PageNo {
     PageNo(page.0 ^ 1)
 }
 
-/// What is remembered of a page: enough to know it again at its place, in half the bytes. Never 0. Far
-/// apart, two pages can have the same; then a guess is wrong.
+/// What is remembered of a page: enough to know it again at its place, in half the bytes. Never 0.
+/// Far apart, two pages can have the same; then a guess is wrong.
 fn tag(page: PageNo) -> u16 {
     let (leaf, slot) = (page.0 as usize / FAN / WATCHED, page.0 as usize % FAN);
     ((leaf * FAN + slot) as u16) | 1 << 15
@@ -106,7 +107,8 @@ fn place(page: PageNo) -> usize {
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
-    //! Goal: who comes back to whole leaves reads ahead, who does not stops, and both change their minds. Method: made-up faults.
+    //! Goal: who comes back to whole leaves reads ahead, who does not stops, and both change their
+    //! minds. Method: made-up faults.
     use super::*;
 
     /// Faults on pages that are all in the store, each leaf's neighbours as the plan says.
@@ -143,7 +145,8 @@ mod tests {
         assert_ne!(whole_leaves(&mut ahead), Plan::Watch);
     }
 
-    /// Goal: a neighbour that is never asked for counts each time that its page comes back, however few pages there are.
+    /// Goal: a neighbour that is never asked for counts each time that its page comes back, however
+    /// few pages there are.
     #[test]
     fn few_pages_are_enough_to_learn() {
         let mut ahead = Ahead::new();

@@ -68,8 +68,9 @@ impl<H: Host, S: Store> Mm<H, S> {
         Ok(())
     }
 
-    /// Pages of the same leaf that only this space has and that went at about the same time were used together and
-    /// probably will be again: they come back with it, where that has proved worth it, as long as there is room without reclaim.
+    /// Pages of the same leaf that only this space has and that went at about the same time were
+    /// used together and probably will be again: they come back with it, where that has proved
+    /// worth it, as long as there is room without reclaim.
     fn read_ahead(&self, at: &mut At<'_>, leaf: OwnLeaf, with: &Swapped) {
         let plan = at.st.ahead.asked(at.page);
         let sample = sample_of(at.page);

@@ -1,6 +1,7 @@
 //! A frame's place in the queues of the replacement policy: its neighbours, and the queue.
 //!
-//! All three are under the lock of the queues (`reclaim/replacer.rs`); only `reclaim/queue.rs` reads and writes them.
+//! All three are under the lock of the queues (`reclaim/replacer.rs`); only `reclaim/queue.rs`
+//! reads and writes them.
 
 use memfold_sync::atomic::{AtomicU32, Ordering};
 

@@ -6,10 +6,11 @@
 //!    ^                     |                   |
 //!    +------ last put -----+---- last unmap ---+
 //! ```
-//! *Exclusive*: one leaf table maps it and its space may write it in place. *Shared*: read-only
-//! to everybody, its bytes never change. Where the bytes are (the residence) and which swap slot
+//! *Exclusive*: one leaf table maps it and its space may write it in place. *Shared*: read-only to
+//! everybody, its bytes never change. Where the bytes are (the residence) and which swap slot
 //! caches them stand under the frame lock, which also guards the mapping word and the chain of
-//! mappers. Flags and list links are atomics: flags are hints, links belong to the lock of the queues.
+//! mappers. Flags and list links are atomics: flags are hints, links belong to the lock of the
+//! queues.
 
 pub mod count;
 pub(crate) mod history;
@@ -100,8 +101,8 @@ impl Frame {
         matches!(self.word.load().owner, Owner::Exclusive(_))
     }
 
-    /// Whether others may name the frame too, so that nobody stores to its bytes. A hint, unless the
-    /// frame is locked.
+    /// Whether others may name the frame too, so that nobody stores to its bytes. A hint, unless
+    /// the frame is locked.
     pub(crate) fn is_shared(&self) -> bool {
         matches!(self.word.load().owner, Owner::Shared(_))
     }

@@ -1,8 +1,9 @@
-//! The programs of the models, on the simulated machine: it stands outside of the model, panics when a
-//! duty of the seam is broken, and reports two calls on one page that no lock of the manager orders.
+//! The programs of the models, on the simulated machine: it stands outside of the model, panics
+//! when a duty of the seam is broken, and reports two calls on one page that no lock of the manager
+//! orders.
 //!
-//! A page's bytes are one number. A program loads and stores as a processor does, and faults when it
-//! cannot go on.
+//! A page's bytes are one number. A program loads and stores as a processor does, and faults when
+//! it cannot go on.
 
 use crate::addr::{Access, PAGE_SIZE, PageNo, Run, SpaceNo};
 use crate::budget::UNLIMITED;

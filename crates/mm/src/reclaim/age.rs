@@ -79,8 +79,8 @@ impl<H: Host, S: Store> Aging<'_, H, S> {
         used
     }
 
-    /// Asks of the next batch of frames that the policy wants to know it of whether they are used, and watches the others;
-    /// returns how many those are.
+    /// Asks of the next batch of frames that the policy wants to know it of whether they are used,
+    /// and watches the others; returns how many those are.
     pub fn next_batch(&self) -> u32 {
         let mut batch: Batch = [const { None }; BATCH];
         let taken = self.mm.replacer.isolate_to_age(&self.mm.frames, &mut batch);

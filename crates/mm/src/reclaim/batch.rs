@@ -1,7 +1,9 @@
-//! Batches of frames that are off their queues: how they are taken from a space, and how they go back.
+//! Batches of frames that are off their queues: how they are taken from a space, and how they go
+//! back.
 //!
-//! Between the two each has a reference of its own and no lock. The frame goes back to its queue before the reference does, so
-//! that the last holder can still take it off (`replacer.rs`). Called by ageing and eviction, and by the doors of the room.
+//! Between the two each has a reference of its own and no lock. The frame goes back to its queue
+//! before the reference does, so that the last holder can still take it off (`replacer.rs`). Called
+//! by ageing and eviction, and by the doors of the room.
 
 use super::policy::Finding;
 use super::queue::Isolated;
@@ -25,8 +27,8 @@ pub(crate) fn settle<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &mut Option<Iso
     }
 }
 
-/// Puts a frame back that did not go: not as the next again at once. The frame lock, where it is free, keeps it
-/// from being unpinned or stored to meanwhile.
+/// Puts a frame back that did not go: not as the next again at once. The frame lock, where it is
+/// free, keeps it from being unpinned or stored to meanwhile.
 pub(super) fn put_back<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &mut Option<Isolated>) {
     let Some(Isolated { no, .. }) = isolated else {
         return;
@@ -43,7 +45,8 @@ pub(super) fn put_back<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &mut Option<I
     }
 }
 
-/// Isolates the frames that the space maps in a range, batch by batch, without the space lock during `step`.
+/// Isolates the frames that the space maps in a range, batch by batch, without the space lock
+/// during `step`.
 pub(super) fn each_batch<H: Host, S: Store>(
     mm: &Mm<H, S>,
     space: SpaceNo,

@@ -256,8 +256,8 @@ fn near<H: Host, S: Store>(mm: &Mm<H, S>, v: &Victim<'_>) -> Result<Near, Stop> 
     Ok(Near { home, page, domain })
 }
 
-/// The domain of whoever maps the frame. A climb may meet no space while all of them are leaving a shared
-/// table: then the frame stays, for its bytes must not get into another domain.
+/// The domain of whoever maps the frame. A climb may meet no space while all of them are leaving a
+/// shared table: then the frame stays, for its bytes must not get into another domain.
 fn domain_of<H: Host, S: Store>(mm: &Mm<H, S>, v: &Victim<'_>) -> Result<Domain, Stop> {
     let mut domain = None;
     mm.rmap_walk(&v.locked, 1, &mut |space| {

@@ -1,4 +1,5 @@
-//! The policies that there are: a public name for each, and one type that stands for any of them without an indirect call.
+//! The policies that there are: a public name for each, and one type that stands for any of them
+//! without an indirect call.
 //!
 //! A new policy is a file beside this one and a line at the end. Called by `replacer.rs`.
 
@@ -13,7 +14,8 @@ use memfold_sync::Slots;
 /// What follows from the list.
 macro_rules! policies {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Which pages go first when room is needed. Cost: the same for all, a few loads and stores under one lock.
+        /// Which pages go first when room is needed. Cost: the same for all, a few loads and stores
+        /// under one lock.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub enum Replacement {
@@ -75,8 +77,8 @@ policies! {
     /// Two lists and a second chance, as in Linux. Good where what was used lately is used again.
     #[default]
     TwoLists,
-    /// Three queues (S3-FIFO): new pages have a tenth of the memory to prove themselves in. Meant for
-    /// passes over many pages that are used once, such as a scan or a collection of garbage, which are
-    /// to push out little that is used often; where it wins has not been measured yet.
+    /// Three queues (S3-FIFO): new pages have a tenth of the memory to prove themselves in. Meant
+    /// for passes over many pages that are used once, such as a scan or a collection of garbage,
+    /// which are to push out little that is used often; where it wins has not been measured yet.
     S3Fifo,
 }

@@ -5,9 +5,9 @@
 //! and then finds the page swapped. Protecting and hiding is done for runs of neighbours, because
 //! each call interrupts every other running thread. What cannot be stored stays as it is.
 //!
-//! An eviction lowers the total: a victim that costs a page or more in the store, with what was put beside it (`beside.rs`),
-//! is undone. The batch goes in parts, so that the reserve lends it a small part at a time ([`RISE_MOST`] of the
-//! least one).
+//! An eviction lowers the total: a victim that costs a page or more in the store, with what was put
+//! beside it (`beside.rs`), is undone. The batch goes in parts, so that the reserve lends it a
+//! small part at a time ([`RISE_MOST`] of the least one).
 
 use super::batch::{BATCH, Batch, put_back};
 use super::beside::{Beside, WORTH};
@@ -22,14 +22,16 @@ use crate::mm::{Mm, Stop};
 use crate::swap::Swap;
 use crate::table::Entry;
 
-/// Bytes charged for stored pages after which those pages go before more are stored, in the smallest budget.
+/// Bytes charged for stored pages after which those pages go before more are stored, in the
+/// smallest budget.
 pub(super) const FLUSH: u64 = 32 << 10;
 
 /// The part of the reserve that may be charged so in larger ones: long runs need long parts.
 const FLUSH_PART: u64 = 8;
 
-/// The most by which a thread that reclaims raises the total before it lowers it, in bytes of the least reserve: stored pages up to
-/// the mark, the one that passes it, and room for more swap slots. Bases are not in it: they are not charged to the reserve.
+/// The most by which a thread that reclaims raises the total before it lowers it, in bytes of the
+/// least reserve: stored pages up to the mark, the one that passes it, and room for more swap
+/// slots. Bases are not in it: they are not charged to the reserve.
 pub(super) const RISE_MOST: u64 = FLUSH + PUT_MOST + Swap::GROWTH_BYTES;
 
 // Half of the least reserve is for this; the other half is for pages that come back.
@@ -157,8 +159,8 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
         });
     }
 
-    /// Part by part, as far as each may raise the total: the bytes go to the store, the pages out of sight, the entries
-    /// over to the slots. How many went.
+    /// Part by part, as far as each may raise the total: the bytes go to the store, the pages out
+    /// of sight, the entries over to the slots. How many went.
     fn move_bytes(&mut self, len: usize) -> u32 {
         let mm = self.mm;
         let (mut start, mut evicted) = (0, 0);
@@ -352,7 +354,8 @@ fn store_victim<H: Host, S: Store>(
     }
 }
 
-/// Whether an eviction may cost as much as it saves: not from the reserve, in which others' pages come back.
+/// Whether an eviction may cost as much as it saves: not from the reserve, in which others' pages
+/// come back.
 fn may_cost<H: Host, S: Store>(mm: &Mm<H, S>, why: Why) -> bool {
     why == Why::Asked && mm.budget.free() != 0
 }

@@ -116,7 +116,8 @@ impl<'m, H: Host, S: Store> Neighbours<'m, H, S> {
     }
 }
 
-/// The home, the page and the number of relatives of a frame that stands at its place in the home of a large family.
+/// The home, the page and the number of relatives of a frame that stands at its place in the home
+/// of a large family.
 fn family_of<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &Isolated) -> Option<(HomeNo, PageNo, u32)> {
     let locked = Locked::attempt(isolated.no, mm.frame(isolated.no))?;
     let (Residence::Home(home), Owner::Shared(at)) = (locked.residence, locked.frame.word.load().owner)

@@ -1,9 +1,10 @@
 //! What a replacement policy is told, and what it is asked.
 //!
-//! A policy orders the frames that could go, and says which are looked at next; it never sees bytes, spaces or locks. It
-//! forgets as much as it likes but a frame: every frame that it was given stands on one of its queues until it is asked for it
-//! or told that it was removed. Called by `replacer.rs` alone, under the lock of the queues, from faults too, so no method
-//! waits, allocates or walks further than what it hands out.
+//! A policy orders the frames that could go, and says which are looked at next; it never sees
+//! bytes, spaces or locks. It forgets as much as it likes but a frame: every frame that it was
+//! given stands on one of its queues until it is asked for it or told that it was removed. Called
+//! by `replacer.rs` alone, under the lock of the queues, from faults too, so no method waits,
+//! allocates or walks further than what it hands out.
 
 use super::queue::{Isolated, Tag};
 use crate::addr::FrameNo;
@@ -15,8 +16,8 @@ use memfold_sync::Slots;
 pub(crate) enum Arrival {
     /// Its content is new, or came back before anybody asked for it.
     New,
-    /// Its content went, and came back because it was needed; `early`: so soon that it should not have
-    /// gone ([`Policy::is_early`]).
+    /// Its content went, and came back because it was needed; `early`: so soon that it should not
+    /// have gone ([`Policy::is_early`]).
     Returned { early: bool },
     /// It could not go as it was, and can again.
     CanGo,
@@ -70,19 +71,22 @@ pub(crate) trait Policy {
     /// A frame that is on no queue comes under the policy's care. From a fault: constant time.
     fn arrived(&mut self, frames: &Slots<Frame>, no: FrameNo, how: Arrival);
 
-    /// An isolated frame is put back. Its reference is still held, so it is not freed meanwhile. Constant time.
+    /// An isolated frame is put back. Its reference is still held, so it is not freed meanwhile.
+    /// Constant time.
     fn settled(&mut self, frames: &Slots<Frame>, isolated: &Isolated, found: Finding);
 
-    /// A frame that stands on the queue `from` leaves: it dies, cannot go any more, or is taken out of turn. The policy
-    /// unlinks it; what else it knows of the frame it forgets or not. From a fault: constant time.
+    /// A frame that stands on the queue `from` leaves: it dies, cannot go any more, or is taken out
+    /// of turn. The policy unlinks it; what else it knows of the frame it forgets or not. From a
+    /// fault: constant time.
     fn removed(&mut self, frames: &Slots<Frame>, no: FrameNo, from: Tag);
 
-    /// Isolates the next frames of which it must be known whether they are used; how many. None when enough are known. The
-    /// idle among them are watched from then on, so that their next use is a fault: this should be no more than needed.
+    /// Isolates the next frames of which it must be known whether they are used; how many. None
+    /// when enough are known. The idle among them are watched from then on, so that their next use
+    /// is a fault: this should be no more than needed.
     fn isolate_to_age(&mut self, frames: &Slots<Frame>, out: &mut [Option<Isolated>]) -> usize;
 
-    /// Isolates the next frames that are to go unless they are found to be used; how many. Over a few rounds, in which
-    /// frames are settled as stayed or used, every frame must have its turn.
+    /// Isolates the next frames that are to go unless they are found to be used; how many. Over a
+    /// few rounds, in which frames are settled as stayed or used, every frame must have its turn.
     fn isolate_victims(&mut self, frames: &Slots<Frame>, out: &mut [Option<Isolated>]) -> usize;
 
     /// Whether a frame on this queue may go before its turn, because its neighbours do.
@@ -94,9 +98,9 @@ pub(crate) trait Policy {
     /// All frames, for checks.
     fn numbers(&self, frames: &Slots<Frame>) -> Vec<FrameNo>;
 
-    /// Whether a frame whose content comes back after so many evictions of others (Linux: the refault
-    /// distance) should not have gone: had the policy's frames been as many more, it would have been
-    /// here still.
+    /// Whether a frame whose content comes back after so many evictions of others (Linux: the
+    /// refault distance) should not have gone: had the policy's frames been as many more, it would
+    /// have been here still.
     fn is_early(&self, distance: u32) -> bool {
         distance <= self.census().total()
     }

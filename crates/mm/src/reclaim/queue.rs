@@ -1,9 +1,11 @@
-//! One queue of frames, linked through their descriptors: what a replacement policy is made of (Linux: a list of the lruvec).
+//! One queue of frames, linked through their descriptors: what a replacement policy is made of
+//! (Linux: a list of the lruvec).
 //!
-//! Nothing here about why a frame moves. A frame is on one queue, or on none: *isolated*, with a reference held by who took it,
-//! or not listed yet. The reference is taken before the frame leaves its queue; a frame that dies at that moment is left for
-//! its last holder, who takes it off the queue before it is reused. All of it is under the lock of the queues
-//! (`replacer.rs`), which owns them all; policies call this.
+//! Nothing here about why a frame moves. A frame is on one queue, or on none: *isolated*, with a
+//! reference held by who took it, or not listed yet. The reference is taken before the frame leaves
+//! its queue; a frame that dies at that moment is left for its last holder, who takes it off the
+//! queue before it is reused. All of it is under the lock of the queues (`replacer.rs`), which owns
+//! them all; policies call this.
 
 use crate::addr::FrameNo;
 use crate::frame::Frame;
@@ -30,7 +32,8 @@ impl Tag {
     }
 }
 
-/// A frame off the queues, and the reference that keeps it: give it to [`Replacer::settle`](super::Replacer::settle).
+/// A frame off the queues, and the reference that keeps it: give it to
+/// [`Replacer::settle`](super::Replacer::settle).
 #[derive(Debug)]
 #[must_use = "an isolated frame is put back or freed"]
 pub(crate) struct Isolated {

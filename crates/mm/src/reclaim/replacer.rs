@@ -1,10 +1,11 @@
 //! All frames that hold a page, in the order in which the replacement policy would let them go.
 //!
-//! One lock guards the policy's queues, the links inside the frames, and the queue of frames that cannot go: pinned, or such as
-//! would hold as much in the store. Those are the manager's, whatever the policy is: nobody looks for victims among them.
-//! Here is also the clock of refault distances, which counts evictions. Faults, pins and drops report what happened; reclaim
-//! asks what is next. The caller of `settle` drops the isolation's reference *afterwards*, so that a frame whose last holder
-//! it is can be taken off again by `forget`.
+//! One lock guards the policy's queues, the links inside the frames, and the queue of frames that
+//! cannot go: pinned, or such as would hold as much in the store. Those are the manager's, whatever
+//! the policy is: nobody looks for victims among them. Here is also the clock of refault distances,
+//! which counts evictions. Faults, pins and drops report what happened; reclaim asks what is next.
+//! The caller of `settle` drops the isolation's reference *afterwards*, so that a frame whose last
+//! holder it is can be taken off again by `forget`.
 
 use super::choice::{Chosen, Replacement};
 use super::policy::{Arrival, Census, Finding, Policy};
@@ -63,7 +64,8 @@ impl Replacer {
         }
     }
 
-    /// A frame, which is on no queue, is mapped; whether its content came back so early that it should not have gone.
+    /// A frame, which is on no queue, is mapped; whether its content came back so early that it
+    /// should not have gone.
     pub fn add(&self, frames: &Slots<Frame>, no: FrameNo, origin: Origin) -> bool {
         let policy = &mut self.queues.lock().policy;
         let how = match origin {
@@ -142,8 +144,8 @@ impl Replacer {
         isolated.no
     }
 
-    /// A frame cannot go any more: nobody looks for victims at it. One that is isolated is put where it
-    /// belongs by whoever isolated it. Under the frame lock.
+    /// A frame cannot go any more: nobody looks for victims at it. One that is isolated is put
+    /// where it belongs by whoever isolated it. Under the frame lock.
     pub fn set_aside(&self, frames: &Slots<Frame>, no: FrameNo) {
         let mut queues = self.queues.lock();
         if ![Tag::NONE, Tag::UNEVICTABLE].contains(&Tag::of(frames.get(no.0))) {

@@ -1,8 +1,8 @@
 //! Room for the next faults, made by the threads that fault.
 //!
-//! Ahead of need only a small part of what can go is taken, and where that did not make enough room it
-//! is left alone for a while: in a budget full of what cannot go, it would take out what others are
-//! about to use, again and again. Called from faults.
+//! Ahead of need only a small part of what can go is taken, and where that did not make enough room
+//! it is left alone for a while: in a budget full of what cannot go, it would take out what others
+//! are about to use, again and again. Called from faults.
 
 use super::batch::BATCH;
 use super::round::Reclaim;
@@ -18,11 +18,11 @@ const MOST: u32 = 256;
 const PART: u32 = 16;
 
 impl<H: Host, S: Store> Mm<H, S> {
-    /// For a thread whose fault in this space is to be resolved: where little room is left it makes some
-    /// first, for this fault and the next ones. Another core that did so beside it would interrupt it
-    /// for each change of its windows; and afterwards, the page that the fault asked for could be among
-    /// those that go. Nothing is done for a condemned space, whose faults fail. Bounded; from handlers
-    /// of faults, with no lock held; a few loads where there is room.
+    /// For a thread whose fault in this space is to be resolved: where little room is left it makes
+    /// some first, for this fault and the next ones. Another core that did so beside it would
+    /// interrupt it for each change of its windows; and afterwards, the page that the fault asked
+    /// for could be among those that go. Nothing is done for a condemned space, whose faults fail.
+    /// Bounded; from handlers of faults, with no lock held; a few loads where there is room.
     pub fn make_room(&self, space: SpaceNo) {
         if !self.wants_reclaim() || self.room.is_resting() || self.failure(space).is_some() {
             return;

@@ -1,7 +1,9 @@
-//! Rounds of reclaim: some frames are aged, a batch goes, some bases go; and when it is time to give up.
+//! Rounds of reclaim: some frames are aged, a batch goes, some bases go; and when it is time to
+//! give up.
 //!
-//! Where many frames in a row seem to be used, the signs that are weak count no more ([`Look`]), so that the search ends. Called
-//! by the doors of the room (`mod.rs`), with no lock held or with a space's.
+//! Where many frames in a row seem to be used, the signs that are weak count no more ([`Look`]), so
+//! that the search ends. Called by the doors of the room (`mod.rs`), with no lock held or with a
+//! space's.
 
 use super::age::{Aging, Look};
 use super::batch::{BATCH, Batch};
@@ -12,11 +14,12 @@ use crate::host::{Host, Store};
 use crate::mm::Mm;
 use crate::window::Windows;
 
-/// Batches that a round ages, at the most, until the policy knows of enough frames whether they are used: long runs are found there.
+/// Batches that a round ages, at the most, until the policy knows of enough frames whether they are
+/// used: long runs are found there.
 const AGED: usize = if cfg!(any(loom, shuttle)) { 1 } else { 8 };
 
-/// Rounds without a page freed after which reclaim gives up, at the least; more when there are more frames, so that
-/// every frame is looked at twice: once to forget that it was used, once to go.
+/// Rounds without a page freed after which reclaim gives up, at the least; more when there are more
+/// frames, so that every frame is looked at twice: once to forget that it was used, once to go.
 const FRUITLESS: u32 = 16;
 
 /// The most rounds without a page freed after which only certain signs of use count.
@@ -43,8 +46,8 @@ impl<'m, H: Host, S: Store> Reclaim<'m, H, S> {
         }
     }
 
-    /// Tries to move at least `pages` frames to the store; returns how many went. Bounded: ends after that many, or after
-    /// as many rounds without success as it takes to look at every frame.
+    /// Tries to move at least `pages` frames to the store; returns how many went. Bounded: ends
+    /// after that many, or after as many rounds without success as it takes to look at every frame.
     pub fn run(&mut self, pages: u32) -> u32 {
         let mut fruitless = 0;
         let rounds = self.mm.replacer.census().total() / BATCH as u32;
@@ -76,7 +79,8 @@ impl<'m, H: Host, S: Store> Reclaim<'m, H, S> {
         Aging { mm, look }
     }
 
-    /// Evicts one batch of those that the policy wants to go, but for the used ones; returns how many went.
+    /// Evicts one batch of those that the policy wants to go, but for the used ones; returns how
+    /// many went.
     pub fn evict_next(&self) -> u32 {
         let mut batch: Batch = [const { None }; BATCH];
         let taken = self.mm.replacer.isolate_victims(&self.mm.frames, &mut batch);
@@ -87,8 +91,9 @@ impl<'m, H: Host, S: Store> Reclaim<'m, H, S> {
         went + neighbours.map_or(0, |found| found.evict(self.look))
     }
 
-    /// Frees so many frames and page tables that hold none any more, or when none can go the bases that nobody needs; true
-    /// when something went. Where nothing could go and nothing has changed since, it is not tried again.
+    /// Frees so many frames and page tables that hold none any more, or when none can go the bases
+    /// that nobody needs; true when something went. Where nothing could go and nothing has changed
+    /// since, it is not tried again.
     pub fn free_some(mut self, pages: u32) -> bool {
         let mm = self.mm;
         let now = mm.stalled.now();

@@ -1,4 +1,5 @@
-//! S3-FIFO (Yang and others, "FIFO queues are all you need for cache eviction", SOSP 2023), for memory whose use costs a fault to see.
+//! S3-FIFO (Yang and others, "FIFO queues are all you need for cache eviction", SOSP 2023), for
+//! memory whose use costs a fault to see.
 //!
 //! ```text
 //!   new -----------> head [ small ] tail -------------------------> evicted
@@ -7,11 +8,12 @@
 //!                         ^ used             ^ used          |
 //!                         +------------------+---------------+
 //! ```
-//! While the small queue holds more than a tenth of the frames, victims come from there: what is used once goes soon, and what
-//! is needed again comes back into the main queue. The paper's ghost queue, which remembers what went, is the stamp that every
-//! evicted page's swap slot has. The paper's count of uses would cost a fault for each use; so the end of the main queue is a
-//! queue of its own, whose frames are watched, and who is used there goes round again.
-//! Under the lock of the queues; called by `policy.rs`.
+//! While the small queue holds more than a tenth of the frames, victims come from there: what is
+//! used once goes soon, and what is needed again comes back into the main queue. The paper's ghost
+//! queue, which remembers what went, is the stamp that every evicted page's swap slot has. The
+//! paper's count of uses would cost a fault for each use; so the end of the main queue is a queue
+//! of its own, whose frames are watched, and who is used there goes round again. Under the lock of
+//! the queues; called by `policy.rs`.
 
 use super::policy::{Arrival, Census, Finding, Policy};
 use super::queue::{Isolated, Queue, Tag};

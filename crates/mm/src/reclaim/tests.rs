@@ -355,7 +355,8 @@ fn faults_reclaim_for_themselves() {
     assert_eq!((mm.stats().evictions, mm.stats().direct_reclaims), (32, 2));
 }
 
-/// Goal: a fault makes room while little is left, for itself and the next ones; not for a condemned space, whose faults fail.
+/// Goal: a fault makes room while little is left, for itself and the next ones; not for a condemned
+/// space, whose faults fail.
 #[test]
 fn little_room_is_made_more() {
     let mm = limited(8 << 20);

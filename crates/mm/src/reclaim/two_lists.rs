@@ -4,7 +4,8 @@
 //!   refaulted early --> head [ active ] tail --> head [ inactive ] tail --> evicted
 //!                              ^ used again while inactive |    ^ new
 //! ```
-//! What came back soon after it went starts on the active list. Under the lock of the queues; called by `policy.rs`.
+//! What came back soon after it went starts on the active list. Under the lock of the queues;
+//! called by `policy.rs`.
 
 use super::policy::{Arrival, Census, Finding, Policy};
 use super::queue::{Isolated, Queue, Tag};

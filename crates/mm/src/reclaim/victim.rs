@@ -1,6 +1,7 @@
 //! A victim: a frame that is to go, locked, and where its bytes are.
 //!
-//! Chosen and committed by `evict.rs`, stored by `beside.rs`. All of it is under the frame's lock, which the victim holds.
+//! Chosen and committed by `evict.rs`, stored by `beside.rs`. All of it is under the frame's lock,
+//! which the victim holds.
 
 use crate::addr::{PageNo, SpaceNo};
 use crate::frame::Locked;

@@ -6,7 +6,8 @@ use crate::plan::Plan;
 use memfold_host::Tables;
 
 impl SimHost {
-    /// A machine without page tables, which does all that it may leave undone, for tests that look inside the manager.
+    /// A machine without page tables, which does all that it may leave undone, for tests that look
+    /// inside the manager.
     #[must_use]
     pub fn plain() -> Self {
         let host = Self::new(0);

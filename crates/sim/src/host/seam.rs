@@ -1,5 +1,5 @@
-//! The seam itself: each call of the manager, counted, traced and written down, and one step of the machine for each page.
-//! Under the host's lock, page by page.
+//! The seam itself: each call of the manager, counted, traced and written down, and one step of the
+//! machine for each page. Under the host's lock, page by page.
 
 use super::SimHost;
 use crate::machine::{Shown, Window};
@@ -229,8 +229,9 @@ impl Host for SimHost {
         self.witnesses.concerns(space, Run::one(page));
         let state = self.enter(Call::ReadPrivate, &[u64::from(space.0), u64::from(page.0)])?;
         let window = state.machine.window(space);
-        // At rest: a test looks, or no program was ever inside. And a fork copies a pinned page for the child
-        // although it is writable: what the kernel stores meanwhile may or may not be in the copy.
+        // At rest: a test looks, or no program was ever inside. And a fork copies a pinned page for
+        // the child although it is writable: what the kernel stores meanwhile may or may not be in
+        // the copy.
         let unprotected_is_fine = state.at_rest != 0 || !window.entered || window.may_be_pinned(page);
         match window.page(page) {
             Shown::Private { bytes, writable } => {

@@ -88,7 +88,8 @@ impl Machine {
         self.tables.geometry
     }
 
-    /// From now on there are such page tables, and nothing is held for windows beside them. Before any window is open.
+    /// From now on there are such page tables, and nothing is held for windows beside them. Before
+    /// any window is open.
     pub fn set_tables(&mut self, geometry: Geometry) {
         assert!(
             self.windows.is_empty(),

@@ -1,7 +1,7 @@
 //! What holds whichever policy is chosen: each test runs on all of them.
 //!
-//! Method: frames alone, without a manager; `Cache` does what reclaim does, and like it sees the use of a frame only when it is
-//! watched.
+//! Method: frames alone, without a manager; `Cache` does what reclaim does, and like it sees the
+//! use of a frame only when it is watched.
 
 use super::*;
 use crate::frame::Put;
@@ -141,7 +141,8 @@ impl Cache {
     }
 }
 
-/// Goal: what is touched once goes in the order in which it came, and a frame that is isolated cannot be isolated twice.
+/// Goal: what is touched once goes in the order in which it came, and a frame that is isolated
+/// cannot be isolated twice.
 #[test]
 fn the_oldest_goes_first() {
     each(|replacement| {
@@ -187,7 +188,8 @@ fn dying_frames_stay() {
     });
 }
 
-/// Goal: every finding keeps the frame, deferred and cold ones are the next, spared and used ones are not.
+/// Goal: every finding keeps the frame, deferred and cold ones are the next, spared and used ones
+/// are not.
 #[test]
 fn findings_order_frames() {
     let next = [Finding::Deferred, Finding::Cold];
@@ -226,7 +228,8 @@ fn cold_pages_go_first() {
     });
 }
 
-/// Goal: frames that cannot go are nobody's victims, and come back as useful ones. One that is isolated is not moved.
+/// Goal: frames that cannot go are nobody's victims, and come back as useful ones. One that is
+/// isolated is not moved.
 #[test]
 fn unevictable_frames_are_left_alone() {
     each(|replacement| {
@@ -259,7 +262,8 @@ fn unevictable_frames_are_left_alone() {
     });
 }
 
-/// Goal: what comes back before as many others went as are held has proved useful; the same evictions later it has not.
+/// Goal: what comes back before as many others went as are held has proved useful; the same
+/// evictions later it has not.
 #[test]
 fn early_refaults_are_useful() {
     each(|replacement| {
@@ -280,7 +284,8 @@ fn early_refaults_are_useful() {
     });
 }
 
-/// Goal: every frame has its turn, whatever it was found to be before, and when nothing is used all go.
+/// Goal: every frame has its turn, whatever it was found to be before, and when nothing is used all
+/// go.
 #[test]
 fn all_go_in_the_end() {
     each(|replacement| {
@@ -300,8 +305,9 @@ fn all_go_in_the_end() {
     });
 }
 
-/// Goal: a pass over many pages that are used once leaves those that are used again and again. Method: 40 pages are used by turns,
-/// two for each page of the pass, in a cache of 100; nearly all of the pass misses, and nearly none of the 40.
+/// Goal: a pass over many pages that are used once leaves those that are used again and again.
+/// Method: 40 pages are used by turns, two for each page of the pass, in a cache of 100; nearly all
+/// of the pass misses, and nearly none of the 40.
 #[test]
 fn a_scan_leaves_what_is_used() {
     each(|replacement| {
