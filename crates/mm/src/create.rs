@@ -5,6 +5,7 @@
 //! Nobody else knows the number until then, so no lock is held; a space that grows is locked.
 
 use crate::addr::{PageNo, SpaceNo};
+use crate::backing::Areas;
 use crate::budget::Need;
 use crate::fault::ahead::Ahead;
 use crate::home::HomeNo;
@@ -168,6 +169,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             reserve: size.reserve,
             home: at.home,
             domain,
+            areas: Areas,
             dirty_head: 0,
             pins: BTreeMap::new(),
             window: window.give(),

@@ -126,6 +126,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
             reserve: st.reserve,
             home: st.home,
             domain: st.domain,
+            areas: st.areas.clone(),
             dirty_head: 0,
             pins: BTreeMap::new(),
             window: window.give(),

@@ -85,11 +85,11 @@ impl<H: Host, S: Store> Mm<H, S> {
             .map_err(|stop| self.space_error(stop, space, page))
     }
 
-    /// The same; false when the page is absent (zeros).
+    /// The same; false when the page is what backs it.
     fn peek_page(&self, no: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<bool, Stop> {
         let st = self.lock_for_step(no)?;
         match self.see(no, &st, page, out)? {
-            Seen::Absent => Ok(false),
+            Seen::Backing => Ok(false),
             Seen::Elsewhere => Ok(true),
             Seen::Here => self.read_here(no, &st, page, out),
         }

@@ -3,9 +3,10 @@
 //! No system call, no `unsafe`, no clock, no randomness: what the manager needs of the
 //! machine comes through [`memfold_host::Host`], so that the same code runs on real memory and in the
 //! simulator, where every schedule of it can be replayed. Bottom-up: `frame`, `budget`, `swap`,
-//! `home`, `table`, `rmap`, `window`, `space`, then the operations of [`Mm`].
+//! `home`, `table`, `backing`, `rmap`, `window`, `space`, then the operations of [`Mm`].
 #![forbid(unsafe_code)]
 
+mod backing;
 mod budget;
 mod check;
 mod create;

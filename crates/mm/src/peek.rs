@@ -3,7 +3,7 @@
 //! Called under the space's lock, by freezing, by standby pages and for checks. Frame locks are waited for, and nothing
 //! is changed; an answer that another thread has overtaken is `Stop::Again`.
 
-use crate::addr::{PAGE_SIZE, PageBytes, PageNo, SpaceNo};
+use crate::addr::{PageBytes, PageNo, SpaceNo};
 use crate::frame::{Locked, Residence};
 use crate::host::{Host, HostError, Store};
 use crate::mm::{Mm, Stop};
@@ -14,8 +14,8 @@ use memfold_sync::MutexGuard;
 /// Where the bytes are that a space sees at a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
-    /// Nowhere: the page was never written.
-    Absent,
+    /// Nowhere but in what backs the page: no table says anything of it.
+    Backing,
     /// In this space's own window.
     Here,
     /// In the pool, the store, or another window.
@@ -35,8 +35,8 @@ impl<H: Host, S: Store> Mm<H, S> {
         let found = self.lookup(st, page);
         match found.entry {
             Entry::Absent => {
-                *out = [0; PAGE_SIZE];
-                Ok(Seen::Absent)
+                st.areas.of(page).read(out);
+                Ok(Seen::Backing)
             }
             Entry::Swapped(slot) => {
                 // A reference of our own: another sharer may bring the page in meanwhile.

@@ -6,6 +6,7 @@
 //! others share while their bytes still are private pages of this space's window.
 
 use crate::addr::{PageNo, SpaceNo};
+use crate::backing::Areas;
 use crate::fault::ahead::Ahead;
 use crate::home::HomeNo;
 use crate::host::{Domain, HostError, StoreError};
@@ -117,6 +118,8 @@ pub(crate) struct SpaceState {
     pub reserve: u32,
     pub home: HomeNo,
     pub domain: Domain,
+    /// What its pages are where its tables say nothing.
+    pub areas: Areas,
     /// First of the leaves with exclusive frames, chained by `dirty_next`; 0 at the end.
     pub dirty_head: u32,
     /// Pages of this space that are pinned, with how often.
@@ -161,6 +164,7 @@ impl SpaceSlot {
             reserve: 0,
             home: HomeNo(0),
             domain: Domain(0),
+            areas: Areas,
             dirty_head: 0,
             pins: BTreeMap::new(),
             window: WindowTables::default(),

@@ -312,7 +312,7 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
             .with_scratch(|bytes| match self.mm.see(no, &st, page, bytes)? {
                 // Another thread brought it in.
                 Seen::Here => Ok(()),
-                Seen::Absent | Seen::Elsewhere => {
+                Seen::Backing | Seen::Elsewhere => {
                     Ok(self.stand_in((no, page), &mut st, bytes, Protection::Protected)?)
                 }
             })
@@ -326,7 +326,7 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
         };
         self.mm.with_scratch(|bytes| {
             match self.mm.see(no, &st, page, bytes) {
-                Ok(Seen::Absent | Seen::Elsewhere) => (),
+                Ok(Seen::Backing | Seen::Elsewhere) => (),
                 // Elsewhere by now: look again.
                 Ok(Seen::Here) if self.leave_window(no, &st, page)? => return Err(Stop::Again),
                 // Its own, and protected only to see whether it is used.

@@ -22,6 +22,7 @@ const ORDER: &[&str] = &[
     "swap",
     "table",
     "frame",
+    "backing",
     "window",
     "space",
     "stalled",

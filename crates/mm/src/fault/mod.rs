@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!             read                                   write
-//!  absent     zeros (fault/new.rs)                   new page (fault/new.rs)
+//!  absent     what backs it (fault/absent.rs)       a new page (fault/absent.rs)
 //!  frame      show it (fault/show.rs)                take it over, or copy (fault/write.rs)
 //!  swapped    bring it in for all sharers,           bring it in for this space
 //!             or for this space (fault/swap_in.rs)   (fault/swap_in.rs)
@@ -15,8 +15,8 @@
 //! load gets the page's bytes from a standby page (`standby.rs`), and a store has failed. A space whose fault has failed
 //! is condemned: its further faults fail at once, until somebody takes the failure.
 
+mod absent;
 pub(crate) mod ahead;
-mod new;
 mod show;
 mod swap_in;
 mod write;
@@ -185,7 +185,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     fn step(&self, at: &mut At<'_>, access: Access) -> Result<Next, Stop> {
         let found = self.lookup(at.st, at.page);
         match (found.entry, access) {
-            (Entry::Absent, Access::Read) => self.show_zeros(at, &found),
+            (Entry::Absent, Access::Read) => self.show_backing(at, &found),
             (Entry::Frame(frame), Access::Read) => self.show_frame(at, &found, frame),
             (Entry::Swapped(slot), Access::Read) => self.swap_in_shared(at, &found, slot),
             // A hint: `unprotect` looks again under the frame lock.
@@ -210,7 +210,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                 stood_in,
             };
             match self.entry(leaf.0, page) {
-                Entry::Absent => self.new_pages(at, leaf, charge),
+                Entry::Absent => self.write_backing(at, leaf, charge),
                 Entry::Frame(frame) => self.write_frame(at, leaf, frame, charge),
                 Entry::Swapped(slot) => self.swap_in_own(at, leaf, slot, charge),
                 Entry::Table(_) => panic!("a leaf names a table"),

@@ -8,9 +8,10 @@
 //! tried for, and who holds one has the page in use.
 
 use super::commit::Commit;
-use super::prove::{Candidate, Plan, Proof, Source, is_zero};
+use super::prove::{Candidate, Plan, Proof, Source};
 use super::scanner::{Buffers, ScanTarget, Scanner, Seen, Version, WINDOW};
 use crate::addr::{FrameNo, PageBytes, PageNo, SpaceNo};
+use crate::backing::Backing;
 use crate::frame::history::Since;
 use crate::frame::{Locked, Owner, Residence};
 use crate::home::View;
@@ -244,7 +245,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
             keeper
                 .filter(|_| host.sample_equal(self.no, page, place))
                 .map(Plan::Join)
-        } else if host.sample_is_zero(self.no, page) {
+        } else if self.seems_backed(page) {
             None
         } else if let Some(&version) = self.seen.of(page).first() {
             let of = PageRef::Private(version.space);
@@ -257,11 +258,19 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         plan.map_or(ByWords::Unclear, ByWords::Plan)
     }
 
+    /// Whether a few words of a private page are those of what backs it.
+    fn seems_backed(&self, page: PageNo) -> bool {
+        match self.st.areas.of(page) {
+            Backing::Zeros => self.mm.host.sample_is_zero(self.no, page),
+        }
+    }
+
     /// What can become of a page whose bytes are in the buffer.
     fn plan(&mut self, at: &Found, locked: &Locked<'_>) -> Option<Plan<'m>> {
         let exclusive = locked.frame.is_exclusive();
-        if exclusive && !at.shared && is_zero(&self.buffers.one) {
-            return Some(Plan::Zero);
+        let backing = self.st.areas.of(at.page);
+        if exclusive && !at.shared && backing.is(&self.buffers.one) {
+            return Some(Plan::Backed(backing));
         }
         if let Some(keeper) = self.view.occupant(at.page) {
             return self.plan_join(at.page, keeper);

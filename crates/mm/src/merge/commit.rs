@@ -58,6 +58,15 @@ impl<H: Host, S: Store> Placed<'_, H, S> {
     }
 }
 
+/// What a page is after its frame went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Now {
+    /// One with another.
+    Joined,
+    /// What backs it.
+    Backed,
+}
+
 /// The commit of the proven candidates of a window.
 pub(super) struct Commit<'m, H, S> {
     mm: &'m Mm<H, S>,
@@ -79,8 +88,8 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
         let (mut merged, mut zeroed) = (0, 0);
         for placed in placed {
             match self.convert(placed) {
-                Entry::Absent => zeroed += 1,
-                _ => merged += 1,
+                Now::Backed => zeroed += 1,
+                Now::Joined => merged += 1,
             }
         }
         self.mm.counters.merged.add(merged);
@@ -94,7 +103,7 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
         let mut placed = Vec::with_capacity(proven.len());
         for frozen in proven {
             let claimed = match &frozen.candidate.plan {
-                Plan::Zero | Plan::Join(_) => None,
+                Plan::Backed(_) | Plan::Join(_) => None,
                 Plan::Pair { keeper, .. } => {
                     let claimed = Claimed::take(self.mm, self.home, frozen.candidate.page, keeper);
                     if claimed.is_none() {
@@ -118,9 +127,9 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
         placed
     }
 
-    /// The frame goes, and what named it names the one that stands, or nothing. Cannot fail.
-    /// Returns what is named now.
-    fn convert(&self, placed: Placed<'m, H, S>) -> Entry {
+    /// The frame goes, and what named it names the one that stands, or leaves the page to its
+    /// backing. Cannot fail.
+    fn convert(&self, placed: Placed<'m, H, S>) -> Now {
         let Placed { claimed, frozen } = placed;
         let Frozen {
             own,
@@ -134,7 +143,7 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
             ..
         } = candidate;
         let keeper = match plan {
-            Plan::Zero => None,
+            Plan::Backed(_) => None,
             Plan::Join(keeper) => Some(keeper),
             Plan::Pair { mut keeper, lender } => {
                 self.move_to_place(&mut keeper, lender, claimed.expect("a pair has its place"));
@@ -142,7 +151,7 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
                 Some(keeper)
             }
         };
-        let to = keeper.as_ref().map_or(Entry::Absent, |k| Entry::Frame(k.no));
+        let now = keeper.as_ref().map_or(Now::Backed, |_| Now::Joined);
         self.move_mappers(&locked, keeper.as_ref());
         match source {
             Source::Window(space) => {
@@ -158,7 +167,7 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
         let no = locked.no;
         drop(locked);
         self.mm.bury(no);
-        to
+        now
     }
 
     /// The first of a pair stands at its place from now on, shared, never written again.

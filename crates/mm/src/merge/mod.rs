@@ -31,6 +31,7 @@ pub(crate) use scanner::Scanner;
 pub use sharing::Sharing;
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
+use crate::backing::Backing;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, SpaceError, Stop};
 use crate::space::Merging;
@@ -120,7 +121,9 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         let found = self.lookup(&st, page);
         let shares = match found.entry {
-            Entry::Absent => false,
+            Entry::Absent => match st.areas.of(page) {
+                Backing::Zeros => false,
+            },
             // A hint is enough: what is exclusive now was not shared with anybody who could know.
             Entry::Frame(frame) => found.shared || !self.frame(frame).is_exclusive(),
             Entry::Swapped(slot) => {

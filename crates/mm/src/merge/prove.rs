@@ -13,7 +13,8 @@
 //! with it.
 
 use super::scanner::Buffers;
-use crate::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
+use crate::addr::{PageNo, PoolPage, Run, SpaceNo};
+use crate::backing::Backing;
 use crate::frame::{Count, Counts, Locked, Owner};
 use crate::home::View;
 use crate::host::{Host, PageRef, Store};
@@ -38,8 +39,8 @@ pub(super) enum Source {
 /// What is to become of a candidate.
 #[derive(Debug)]
 pub(super) enum Plan<'m> {
-    /// Zeros: it needs no memory.
-    Zero,
+    /// It has the bytes of what backs the page, and needs no memory.
+    Backed(Backing),
     /// It becomes one with the frame that stands at its place.
     Join(Locked<'m>),
     /// It becomes one with an earlier sibling's private page, which moves to the place.
@@ -86,7 +87,7 @@ impl<'m> Candidate<'m> {
     pub fn lender(&self) -> Option<SpaceNo> {
         match self.plan {
             Plan::Pair { lender, .. } => Some(lender),
-            Plan::Zero | Plan::Join(_) => None,
+            Plan::Backed(_) | Plan::Join(_) => None,
         }
     }
 }
@@ -200,7 +201,7 @@ impl<'m, 'r, H: Host, S: Store> Proof<'m, 'r, H, S> {
         let frozen = FrozenCount::freeze(self.mm, &candidate.locked).and_then(|own| {
             let sibling = match &candidate.plan {
                 Plan::Pair { keeper, .. } => Some(FrozenCount::freeze(self.mm, keeper)?),
-                Plan::Zero | Plan::Join(_) => None,
+                Plan::Backed(_) | Plan::Join(_) => None,
             };
             Some((own, sibling))
         });
@@ -223,14 +224,16 @@ impl<'m, 'r, H: Host, S: Store> Proof<'m, 'r, H, S> {
         let host = &self.mm.host;
         let bytes = &mut *self.buffers.one;
         let other = match plan {
-            Plan::Zero => None,
-            Plan::Join(_) => Some(PageRef::Pool(self.view.place(*page))),
-            Plan::Pair { lender, .. } => Some(PageRef::Private(*lender)),
+            Plan::Backed(backing) => Err(*backing),
+            Plan::Join(_) => Ok(PageRef::Pool(self.view.place(*page))),
+            Plan::Pair { lender, .. } => Ok(PageRef::Private(*lender)),
         };
         let equal = match (*source, other) {
-            (Source::Window(space), Some(other)) => host.pages_equal(space, *page, other),
-            (Source::Window(space), None) => host.read_private(space, *page, bytes).map(|()| is_zero(bytes)),
-            (Source::Loose(at), Some(PageRef::Pool(place))) => host
+            (Source::Window(space), Ok(other)) => host.pages_equal(space, *page, other),
+            (Source::Window(space), Err(backing)) => {
+                host.read_private(space, *page, bytes).map(|()| backing.is(bytes))
+            }
+            (Source::Loose(at), Ok(PageRef::Pool(place))) => host
                 .pool_read(at, bytes)
                 .and_then(|()| host.pool_equals(place, bytes)),
             (Source::Loose(_), _) => panic!("a pool page is paired"),
@@ -256,7 +259,7 @@ impl<'m, 'r, H: Host, S: Store> Proof<'m, 'r, H, S> {
         for Frozen { candidate, .. } in &different {
             match candidate.plan {
                 Plan::Join(_) => self.mm.counters.merge_differ.one(),
-                Plan::Zero => self.mm.counters.merge_changed.one(),
+                Plan::Backed(_) => self.mm.counters.merge_changed.one(),
                 Plan::Pair { .. } => {
                     self.mm.counters.merge_changed.one();
                     unpaired.push(candidate.page);
@@ -265,12 +268,6 @@ impl<'m, 'r, H: Host, S: Store> Proof<'m, 'r, H, S> {
         }
         unpaired
     }
-}
-
-/// Whether all bytes are zero.
-pub(super) fn is_zero(bytes: &PageBytes) -> bool {
-    static ZEROS: PageBytes = [0; PAGE_SIZE];
-    *bytes == ZEROS
 }
 
 /// Neighbouring pages of one window together, in order.

@@ -4,7 +4,7 @@
 //!  63          32 31          8 7    2 1    0
 //! | number       | generation  |      | kind |
 //! ```
-//! A leaf's slot is empty (the page was never written: zeros), names a frame, or names a swap
+//! A leaf's slot says nothing (`backing/` says what the page is then), names a frame, or names a swap
 //! slot. A higher table's slot is empty or names a table. Who may change an entry: the space
 //! whose path to the table is not shared, under its space lock; and for a frame's entries, whoever
 //! holds that frame's lock, in all tables at once (eviction, swap-in).
@@ -21,7 +21,7 @@ const TABLE: u64 = 3;
 /// One decoded entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// Nothing: zeros, or no table.
+    /// Nothing: the page is what backs it, or there is no table.
     Absent,
     /// The page's frame.
     Frame(FrameNo),

@@ -1,12 +1,13 @@
-//! First touch: zeros for a read, new pages for a write.
+//! First touch of a page that no table says anything of: its backing for a read, new pages for a write.
 //!
-//! A read costs no memory: the window shows the machine's zero page, protected. Another thread
+//! What backs the page is asked of `backing/`. A read of zeros costs no memory: the window shows the machine's zero page, protected. Another thread
 //! of the same space may store before the protection stands; the host then says so and
 //! the page is adopted as written. A write that goes on where earlier writes
 //! ended gets its following pages as well, as many as were written before it, up to the end of the leaf.
 
 use super::{At, Next};
 use crate::addr::{PageNo, Run};
+use crate::backing::Backing;
 use crate::budget::{Charge, Class, Need};
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE, Stop};
@@ -14,7 +15,24 @@ use crate::reclaim::Origin;
 use crate::table::{Entry, FAN, Lookup, OwnLeaf, first_of};
 
 impl<H: Host, S: Store> Mm<H, S> {
-    pub(super) fn show_zeros(&self, at: &mut At<'_>, found: &Lookup) -> Result<Next, Stop> {
+    pub(super) fn show_backing(&self, at: &mut At<'_>, found: &Lookup) -> Result<Next, Stop> {
+        match at.st.areas.of(at.page) {
+            Backing::Zeros => self.show_zeros(at, found),
+        }
+    }
+
+    pub(super) fn write_backing(
+        &self,
+        at: &mut At<'_>,
+        leaf: OwnLeaf,
+        charge: Charge<'_>,
+    ) -> Result<Next, Stop> {
+        match at.st.areas.of(at.page) {
+            Backing::Zeros => self.new_pages(at, leaf, charge),
+        }
+    }
+
+    fn show_zeros(&self, at: &mut At<'_>, found: &Lookup) -> Result<Next, Stop> {
         let len = at.st.len;
         let mut run = Self::run_around(at.page, |page| {
             page.0 < len
@@ -22,6 +40,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                 && found
                     .leaf
                     .is_none_or(|leaf| self.entry(leaf, page) == Entry::Absent)
+                && at.st.areas.of(page) == Backing::Zeros
         });
         // Held only until it is known that nobody stored meanwhile; where room is short, for the page alone.
         let room =
@@ -62,12 +81,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         Ok(())
     }
 
-    pub(super) fn new_pages(
-        &self,
-        at: &mut At<'_>,
-        leaf: OwnLeaf,
-        mut charge: Charge<'_>,
-    ) -> Result<Next, Stop> {
+    fn new_pages(&self, at: &mut At<'_>, leaf: OwnLeaf, mut charge: Charge<'_>) -> Result<Next, Stop> {
         let mut run = Run {
             first: at.page,
             len: self.pages_ahead(at, leaf),
@@ -105,13 +119,17 @@ impl<H: Host, S: Store> Mm<H, S> {
         stop
     }
 
-    /// How many pages from this one on to make: as many as were written right before it, and absent in this leaf.
+    /// How many pages from this one on to make: as many as were written right before it, and are
+    /// zeros that nobody wrote in this leaf.
     fn pages_ahead(&self, at: &At<'_>, leaf: OwnLeaf) -> u32 {
         let first = first_of(at.page, 0);
         let end = (first.0 + FAN as u32).min(at.st.len);
-        let absent = (at.page.0..end)
-            .take_while(|&p| self.entry(leaf.0, PageNo(p)) == Entry::Absent && !at.is_stood_in(PageNo(p)))
-            .count();
+        let is_new = |&p: &u32| {
+            self.entry(leaf.0, PageNo(p)) == Entry::Absent
+                && at.st.areas.of(PageNo(p)) == Backing::Zeros
+                && !at.is_stood_in(PageNo(p))
+        };
+        let absent = (at.page.0..end).take_while(is_new).count();
         let present = |p: &u32| matches!(self.lookup(at.st, PageNo(*p)).entry, Entry::Frame(_));
         let before = (0..at.page.0).rev().take(FAN).take_while(present).count();
         before.clamp(1, absent) as u32
