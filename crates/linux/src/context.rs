@@ -6,13 +6,15 @@
 use libc::c_void;
 use memfold_host::addr::Access;
 
+use crate::fault::Told;
+
 /// The interrupted instruction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Interrupted {
     /// Its address.
     pub(crate) pc: usize,
-    /// What it did to memory.
-    pub(crate) access: Access,
+    /// What it did to memory, and what it found.
+    pub(crate) told: Told,
 }
 
 /// Reads a signal handler's third argument.
@@ -23,11 +25,19 @@ pub(crate) struct Interrupted {
 pub(crate) unsafe fn interrupted(context: *mut c_void) -> Interrupted {
     // SAFETY: the kernel passes a `ucontext_t`, by the caller's word.
     let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-    // Bit 1 of the page-fault error code: the access was a store.
-    let stored = registers[libc::REG_ERR as usize] & 2 != 0;
+    // Bit 0 of the page-fault error code: there was a page. Bit 1: the access was a store.
+    let error = registers[libc::REG_ERR as usize];
+    let access = if error & 2 != 0 {
+        Access::Write
+    } else {
+        Access::Read
+    };
     Interrupted {
         pc: registers[libc::REG_RIP as usize] as usize,
-        access: if stored { Access::Write } else { Access::Read },
+        told: Told {
+            access,
+            present: error & 1 != 0,
+        },
     }
 }
 
@@ -42,6 +52,9 @@ pub(crate) unsafe fn interrupted(context: *mut c_void) -> Interrupted {
     const RECORDS: usize = 4096;
     /// Bit 6 of the syndrome of a data abort: write, not read.
     const WRITE: u64 = 1 << 6;
+    /// The kind of fault, but for the level of the table: the access was not allowed, so there was a page.
+    const KIND: u64 = 0b11_1100;
+    const PERMISSION: u64 = 0b00_1100;
     // SAFETY: the kernel passes a `ucontext_t`, by the caller's word.
     let machine = unsafe { &raw const (*context.cast::<libc::ucontext_t>()).uc_mcontext };
     // SAFETY: as above.
@@ -64,7 +77,9 @@ pub(crate) unsafe fn interrupted(context: *mut c_void) -> Interrupted {
             } else {
                 Access::Read
             };
-            return Interrupted { pc, access };
+            let present = syndrome & KIND == PERMISSION;
+            let told = Told { access, present };
+            return Interrupted { pc, told };
         }
         if magic == 0 || size < 8 {
             break;
@@ -72,10 +87,11 @@ pub(crate) unsafe fn interrupted(context: *mut c_void) -> Interrupted {
         at += size as usize;
     }
     // Unknown: a store, which is resolved for loads as well.
-    Interrupted {
-        pc,
+    let told = Told {
         access: Access::Write,
-    }
+        present: false,
+    };
+    Interrupted { pc, told }
 }
 
 /// Calls `body` on another stack, and comes back.

@@ -6,10 +6,12 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use memfold_host::addr::{Access, PageNo, SpaceNo};
+use memfold_host::addr::Access;
 use memfold_host::{FaultReply, FaultSink};
 
 use crate::pages::Pages;
+use crate::present;
+use crate::table::Inside;
 
 /// How faults arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -64,7 +66,21 @@ impl Site {
     }
 }
 
-/// Asks the sink; without one, the fault has failed.
-pub(crate) fn ask(sink: Option<&dyn FaultSink>, space: SpaceNo, page: PageNo, access: Access) -> FaultReply {
-    sink.map_or(FaultReply::Failed, |sink| sink.fault(space, page, access))
+/// A fault, as the machine tells it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    /// What the program wanted.
+    pub(crate) access: Access,
+    /// Whether the page was there when the access was refused.
+    pub(crate) present: bool,
+}
+
+/// Asks the sink about an address of a window; without one, the fault has failed.
+pub(crate) fn ask(sink: Option<&dyn FaultSink>, inside: &Inside, addr: usize, told: Told) -> FaultReply {
+    let (page, memory) = inside.page(addr);
+    sink.map_or(FaultReply::Failed, |sink| {
+        present::answering(memory, told.present, || {
+            sink.fault(inside.space(), page, told.access)
+        })
+    })
 }

@@ -17,11 +17,11 @@ use memfold_host::{Host, HostError, PageRef, Protection, Tables};
 
 use crate::arena::Arenas;
 use crate::fault::Site;
+use crate::filling::Shown;
 use crate::keep::Keeper;
 use crate::ksm::Ksm;
 use crate::limits::{no_record, page_refused, refused};
 use crate::lineage::{Lineage, Own};
-use crate::pages::Shown;
 use crate::pagetables::{self, TABLE_PAGES};
 use crate::pool::Pool;
 use crate::scan::SCAN_PAGES;

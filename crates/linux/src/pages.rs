@@ -26,32 +26,33 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use memfold_host::addr::{PAGE_SIZE, PageBytes};
-use memfold_host::{HostError, Protection};
+use memfold_host::HostError;
+use memfold_host::addr::PAGE_SIZE;
 use memfold_sync::{Mutex, Rank};
 
 use crate::fault::Delivery;
 use crate::keep::Kept;
 use crate::limits::page_refused;
+use crate::present;
 use crate::scan::{Pagemap, SCAN_PAGES, mask};
 use crate::span::Span;
 use crate::sys::{self, Errno};
 use crate::uffd::{Progress, Stores, Uffd, insist};
 
 /// How often a step starts anew on one page because the page changed by itself.
-const ROUNDS: u32 = 16;
+pub(crate) const ROUNDS: u32 = 16;
 
 /// The calls that errors name.
 const CONTINUE: &str = "userfaultfd's UFFDIO_CONTINUE";
-const COPY: &str = "userfaultfd's UFFDIO_COPY";
-const POPULATE: &str = "madvise(MADV_POPULATE_WRITE)";
+pub(crate) const COPY: &str = "userfaultfd's UFFDIO_COPY";
+pub(crate) const POPULATE: &str = "madvise(MADV_POPULATE_WRITE)";
 
 /// Zeros to fill pages with; never written, so the kernel keeps one page for all of them.
 static ZEROS: [u8; SCAN_PAGES * PAGE_SIZE] = [0; SCAN_PAGES * PAGE_SIZE];
 
 /// Which copy-on-write this delivery allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Break {
+pub(crate) enum Break {
     /// By the kernel, inside our call; the page is never empty.
     InPlace,
     /// By emptying the page; who touches it meanwhile waits.
@@ -66,7 +67,7 @@ pub(crate) struct Pages {
     pub(crate) pagemap: Pagemap,
     /// The process's memory as a file, where windows are not to be read in place (`reading.rs`).
     pub(crate) memory: Option<Kept>,
-    how: Break,
+    pub(crate) how: Break,
     // Atomic; set once:
     poison_used: AtomicBool,
     /// Whether the kernel may empty many ranges in one call, as far as is known.
@@ -220,45 +221,17 @@ impl Pages {
         false
     }
 
-    /// Gives an empty or zero-shown page private memory with these bytes.
-    pub(crate) fn fill(
-        &self,
-        page: Span,
-        bytes: &PageBytes,
-        protection: Protection,
-    ) -> Result<(), HostError> {
-        self.replace(page, bytes.as_ptr() as usize, protection.into())
-    }
-
-    /// Shows a standby page in place of whatever the page shows.
-    pub(crate) fn show_standby(
-        &self,
-        page: Span,
-        bytes: &PageBytes,
-        protection: Protection,
-    ) -> Result<(), HostError> {
-        self.replace(page, bytes.as_ptr() as usize, protection.into())
-    }
-
-    /// Private memory with the bytes at `source`, in place of whatever the page shows. On error it is
-    /// as it was, or empty.
-    fn replace(&self, page: Span, source: usize, stores: Stores) -> Result<(), HostError> {
-        for _ in 0..ROUNDS {
-            match self.uffd.copy(page, source, stores) {
-                Progress::All | Progress::Part(_) => return Ok(()),
-                Progress::Exists => self.drop_pages(page),
-                Progress::Refused(errno) => return Err(page_refused(COPY)(errno)),
-            }
-        }
-        Err(page_refused(COPY)(Errno(libc::EEXIST)))
-    }
-
     /// Gives empty or zero-shown pages private, writable, zeroed memory.
     pub(crate) fn fill_zero(&self, span: Span) -> Result<(), HostError> {
         let (mut rest, mut tries) = (span, 0);
         while !rest.is_empty() {
             let piece = rest.head(SCAN_PAGES);
-            let done = match self.uffd.copy(piece, ZEROS.as_ptr() as usize, Stores::Pass) {
+            let progress = if present::take(piece) {
+                Progress::Exists
+            } else {
+                self.uffd.copy(piece, ZEROS.as_ptr() as usize, Stores::Pass)
+            };
+            let done = match progress {
                 Progress::All => piece.pages(),
                 Progress::Part(pages) => pages,
                 Progress::Exists => self.own_zeros(piece)?,
@@ -302,36 +275,6 @@ impl Pages {
             Err(Errno(libc::EFAULT)) => Ok(0),
             Err(errno) => Err(page_refused(POPULATE)(errno)),
         }
-    }
-
-    /// Gives `page` a private, writable copy of the bytes at `source`. `shown`: the page may show those
-    /// very bytes.
-    pub(crate) fn copy(&self, page: Span, source: usize, shown: Shown) -> Result<(), HostError> {
-        if shown == Shown::Other || self.how == Break::ByRefill {
-            return self.replace(page, source, Stores::Pass);
-        }
-        for _ in 0..ROUNDS {
-            match self.uffd.copy(page, source, Stores::Pass) {
-                Progress::All | Progress::Part(_) => return Ok(()),
-                Progress::Exists => {}
-                Progress::Refused(errno) => return Err(page_refused(COPY)(errno)),
-            }
-            insist("unprotecting a shown page", || {
-                self.uffd.protect(page, Stores::Pass)
-            });
-            let Err(errno) = sys::populate_write(page) else {
-                return Ok(());
-            };
-            // Still the pool's page: nobody could store to it either, so it is as it was. Otherwise it has
-            // become empty, or private by another thread's store: the next round finds out.
-            insist("protecting a shown page", || {
-                self.uffd.protect(page, Stores::Fault)
-            });
-            if errno != Errno(libc::EFAULT) && self.look(page).pool != 0 {
-                return Err(page_refused(POPULATE)(errno));
-            }
-        }
-        Err(page_refused(POPULATE)(Errno(libc::EAGAIN)))
     }
 
     /// Makes stores to private pages faults, or lets them through.
@@ -378,15 +321,6 @@ impl Pages {
         // Relaxed: who met a poisoned page learnt of it from the kernel, which orders that after the store.
         self.poison_used.load(Ordering::Relaxed)
     }
-}
-
-/// What a page that is to become a copy may show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shown {
-    /// The page that is copied.
-    Source,
-    /// Nothing.
-    Other,
 }
 
 /// How many pages reach from page 0 to the highest set bit.

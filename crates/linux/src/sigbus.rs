@@ -139,7 +139,7 @@ fn decide(code: c_int, addr: usize, machine: Interrupted) -> Verdict {
         return Verdict::NotOurs;
     }
     let (page, _) = inside.page(addr);
-    match ask(sink.as_deref(), inside.space(), page, machine.access) {
+    match ask(sink.as_deref(), &inside, addr, machine.told) {
         FaultReply::Resolved if again::is_stuck(addr) => {
             if let Some(sink) = sink.as_deref() {
                 sink.stuck(inside.space(), page);

@@ -18,7 +18,7 @@ use memfold_host::addr::Access;
 
 use crate::abi;
 use crate::again;
-use crate::fault::{Site, ask};
+use crate::fault::{Site, Told, ask};
 use crate::keep::{Holder, Kept};
 use crate::limits::page_refused;
 use crate::sys::{self, Errno};
@@ -136,7 +136,10 @@ fn serve(site: &Site, bell: &Bell) {
 
 fn resolve(site: &Site, message: &abi::Message) {
     let stored = message.flags & (abi::PAGEFAULT_WRITE | abi::PAGEFAULT_WP) != 0;
-    let access = if stored { Access::Write } else { Access::Read };
+    let told = Told {
+        access: if stored { Access::Write } else { Access::Read },
+        present: message.flags & abi::PAGEFAULT_WP != 0,
+    };
     // Dropped last (see `Site::sink`): it may take the host with it, on this very thread.
     let sink = site.sink();
     // A window that is being closed has no thread inside, so nobody waits for this answer.
@@ -145,7 +148,7 @@ fn resolve(site: &Site, message: &abi::Message) {
     };
     assert!(std::ptr::eq(inside.site(), site), "a fault of this host");
     let (page, memory) = inside.page(message.address as usize);
-    let mut reply = ask(sink.as_deref(), inside.space(), page, access);
+    let mut reply = ask(sink.as_deref(), &inside, message.address as usize, told);
     if reply == FaultReply::Resolved && again::is_stuck(message.address as usize) {
         if let Some(sink) = sink.as_deref() {
             sink.stuck(inside.space(), page);

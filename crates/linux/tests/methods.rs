@@ -56,6 +56,38 @@ fn two_windows_share_and_copy_on_write() {
     });
 }
 
+/// Goal: what a fault says of its page is a hint: a step succeeds where the page was emptied since.
+/// Method: a store to a page that is shown, which the rule hides before it resolves the fault.
+#[test]
+fn a_page_that_was_there_is_gone() {
+    each_delivery(|world| {
+        let a = world.open(1, 100, 4);
+        world.host.pool_write(PoolPage(101), &stamped(7)).expect("memory");
+        world.host.show(A, run(1, 1)).expect("shown");
+        world.host.show_zero(A, run(2, 2)).expect("shown");
+        world.rule(|host, space, page, access| {
+            assert_eq!(access, Access::Write, "everything is shown");
+            host.drop_pages(space, run(page.0, 1));
+            match page.0 {
+                1 => host.copy_from_pool(space, page, PoolPage(101)),
+                2 => host.fill_zero(space, run(2, 1)),
+                _ => host.fill(space, page, &stamped(30), Protection::Writable),
+            }
+            .expect("resolved");
+            FaultReply::Resolved
+        });
+        for page in 1..4 {
+            a.set(page, 0, 5);
+        }
+        assert_eq!(
+            [(1, 1), (2, 1), (3, 1)].map(|(page, at)| a.get(page, at)),
+            [8, 0, 31]
+        );
+        assert_eq!([1, 2, 3].map(|page| a.get(page, 0)), [5; 3]);
+        assert_eq!(world.faults(), 3);
+    });
+}
+
 /// Goal: a copy can be made of any pool page, onto an empty page, and over a dropped protected one.
 #[test]
 fn copy_from_elsewhere() {

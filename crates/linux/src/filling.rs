@@ -1,0 +1,97 @@
+//! How one page of a window gets private memory with given bytes. What may happen to the page
+//! meanwhile stands in `pages.rs`.
+//!
+//! Part of [`Pages`], under the manager's locks; called by `host.rs`. A call that fills a page
+//! fails where something is shown; the machine has often said with the fault that it is
+//! (`present.rs`), and then that call is left out.
+
+use memfold_host::addr::PageBytes;
+use memfold_host::{HostError, Protection};
+
+use crate::limits::page_refused;
+use crate::pages::{Break, COPY, POPULATE, Pages, ROUNDS};
+use crate::present;
+use crate::span::Span;
+use crate::sys::{self, Errno};
+use crate::uffd::{Progress, Stores, insist};
+
+/// What a page that is to become a copy may show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// The page that is copied.
+    Source,
+    /// Nothing.
+    Other,
+}
+
+impl Pages {
+    /// Gives an empty or zero-shown page private memory with these bytes.
+    pub(crate) fn fill(
+        &self,
+        page: Span,
+        bytes: &PageBytes,
+        protection: Protection,
+    ) -> Result<(), HostError> {
+        self.replace(page, bytes.as_ptr() as usize, protection.into())
+    }
+
+    /// Shows a standby page in place of whatever the page shows.
+    pub(crate) fn show_standby(
+        &self,
+        page: Span,
+        bytes: &PageBytes,
+        protection: Protection,
+    ) -> Result<(), HostError> {
+        self.replace(page, bytes.as_ptr() as usize, protection.into())
+    }
+
+    /// Private memory with the bytes at `source`, in place of whatever the page shows. On error it is
+    /// as it was, or empty.
+    fn replace(&self, page: Span, source: usize, stores: Stores) -> Result<(), HostError> {
+        if present::take(page) {
+            // What is there goes either way; it need not be in the way first.
+            self.drop_pages(page);
+        }
+        for _ in 0..ROUNDS {
+            match self.uffd().copy(page, source, stores) {
+                Progress::All | Progress::Part(_) => return Ok(()),
+                Progress::Exists => self.drop_pages(page),
+                Progress::Refused(errno) => return Err(page_refused(COPY)(errno)),
+            }
+        }
+        Err(page_refused(COPY)(Errno(libc::EEXIST)))
+    }
+
+    /// Gives `page` a private, writable copy of the bytes at `source`. `shown`: the page may show those
+    /// very bytes.
+    pub(crate) fn copy(&self, page: Span, source: usize, shown: Shown) -> Result<(), HostError> {
+        if shown == Shown::Other || self.how == Break::ByRefill {
+            return self.replace(page, source, Stores::Pass);
+        }
+        for _ in 0..ROUNDS {
+            // A page that was there is asked about only once: it may have become empty since.
+            if !present::take(page) {
+                match self.uffd().copy(page, source, Stores::Pass) {
+                    Progress::All | Progress::Part(_) => return Ok(()),
+                    Progress::Exists => {}
+                    Progress::Refused(errno) => return Err(page_refused(COPY)(errno)),
+                }
+            }
+            insist("unprotecting a shown page", || {
+                self.uffd().protect(page, Stores::Pass)
+            });
+            let Err(errno) = sys::populate_write(page) else {
+                return Ok(());
+            };
+            // Still the pool's page: nobody could store to it either, so it is as it was. Otherwise it has
+            // become empty, or private by another thread's store: the next round finds out.
+            insist("protecting a shown page", || {
+                self.uffd().protect(page, Stores::Fault)
+            });
+            if errno != Errno(libc::EFAULT) && self.look(page).pool != 0 {
+                return Err(page_refused(POPULATE)(errno));
+            }
+        }
+        Err(page_refused(POPULATE)(Errno(libc::EAGAIN)))
+    }
+}
