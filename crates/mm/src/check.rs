@@ -16,7 +16,7 @@ use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE};
 use crate::swap::SwapRef;
-use crate::table::{Entry, FAN, LeafSlot, TableNo};
+use crate::table::{FAN, LeafEntry, LeafSlot, TableEntry, TableNo};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An invariant that does not hold.
@@ -118,7 +118,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
             return;
         }
         for slot in 0..FAN as u8 {
-            if let Entry::Table(child) = table.slot(slot).entry.load() {
+            if let TableEntry::Table(child) = table.slot(slot).entry.table() {
                 self.scan.parents.entry(child).or_default().insert((false, no.0));
                 self.scan_table(space, child);
             }
@@ -128,16 +128,15 @@ impl<H: Host, S: Store> Check<'_, H, S> {
     fn scan_leaf(&mut self, leaf: TableNo) {
         let Self { mm, scan, .. } = self;
         for slot in 0..FAN as u8 {
-            match mm.table(leaf).slot(slot).entry.load() {
-                Entry::Frame(frame) => {
+            match mm.table(leaf).slot(slot).entry.leaf() {
+                LeafEntry::Frame(frame) => {
                     scan.mappers
                         .entry(frame)
                         .or_default()
                         .insert(LeafSlot { leaf, slot });
                 }
-                Entry::Swapped(s) => *scan.swapped.entry(s).or_default() += 1,
-                Entry::Absent => (),
-                Entry::Table(_) => panic!("a leaf names a table"),
+                LeafEntry::Swapped(s) => *scan.swapped.entry(s).or_default() += 1,
+                LeafEntry::Absent => (),
             }
         }
     }
@@ -295,8 +294,8 @@ impl<H: Host, S: Store> Check<'_, H, S> {
                 format!("space {no}: {state:?} under its lock, {says:?} without")
             });
             for (&page, &times) in &st.pins {
-                let (pins, own) = match mm.lookup(&st, page).entry {
-                    Entry::Frame(frame) => {
+                let (pins, own) = match mm.lookup(&st, page).entry() {
+                    LeafEntry::Frame(frame) => {
                         let frame = mm.frame(frame);
                         let own = frame.is_exclusive();
                         (frame.count.load().pins, own)

@@ -14,7 +14,7 @@ use crate::host::{Domain, Host, Store};
 use crate::mm::{Mm, PAGE, Stop};
 use crate::space::Merging;
 use crate::swap::SwapRef;
-use crate::table::Entry;
+use crate::table::LeafEntry;
 use std::collections::BTreeMap;
 
 /// What a space is to its programs.
@@ -125,11 +125,11 @@ impl Digest {
     }
 }
 
-fn content<H: Host, S: Store>(mm: &Mm<H, S>, entry: Entry) -> Option<(Content, Ownership)> {
+fn content<H: Host, S: Store>(mm: &Mm<H, S>, entry: LeafEntry) -> Option<(Content, Ownership)> {
     match entry {
-        Entry::Absent | Entry::Table(_) => None,
-        Entry::Swapped(slot) => Some((Content::Slot(slot), Ownership::Stored)),
-        Entry::Frame(no) => {
+        LeafEntry::Absent => None,
+        LeafEntry::Swapped(slot) => Some((Content::Slot(slot), Ownership::Stored)),
+        LeafEntry::Frame(no) => {
             let locked = mm.lock_frame(no);
             // Some sharers may name the frame, others still the slot that it caches.
             if let Some(slot) = locked.cached {

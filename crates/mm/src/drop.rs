@@ -21,7 +21,7 @@ use crate::pin::unpin_page;
 use crate::rmap::Sweep;
 use crate::space::{PIECE, SpaceState};
 use crate::standby::StandbyPages;
-use crate::table::{Entry, TableNo, after_leaf};
+use crate::table::{LeafEntry, Lookup, TableNo, after_leaf};
 use crate::window::{WindowTables, Windows};
 use memfold_sync::MutexGuard;
 
@@ -177,14 +177,14 @@ impl<'m, H: Host, S: Store> Ending<'m, H, S> {
         let end = first.0.saturating_add(PIECE).min(st.len);
         let mut page = first.0;
         while page < end && mm.spaces.get(no.0).lent() != 0 {
-            let found = mm.lookup(st, PageNo(page));
-            let Some(leaf) = found.leaf else {
+            let Lookup::Leaf(found) = mm.lookup(st, PageNo(page)) else {
                 page = after_leaf(page);
                 continue;
             };
-            if let Entry::Frame(frame) = found.entry {
+            let leaf = found.leaf;
+            if let LeafEntry::Frame(frame) = found.entry {
                 let locked = mm.lock_frame(frame);
-                let same = mm.entry(leaf, PageNo(page)) == Entry::Frame(frame);
+                let same = mm.entry(leaf, PageNo(page)) == LeafEntry::Frame(frame);
                 let lent = locked.residence == Residence::Private(no)
                     && locked.frame.is_shared()
                     && (found.shared || locked.frame.count.load().maps > 1);

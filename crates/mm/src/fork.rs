@@ -14,7 +14,7 @@ use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Store};
 use crate::mm::{Mm, SpaceError, Stop};
 use crate::space::{FaultError, SpaceState};
-use crate::table::{Entry, FAN, LeafSlot, TableNo, slot_of};
+use crate::table::{FAN, LeafEntry, LeafSlot, TableNo, slot_of};
 use memfold_sync::MutexGuard;
 use std::collections::BTreeMap;
 
@@ -187,8 +187,8 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
 
     /// The exclusive frame of a slot. A hint, until the frame is locked.
     fn exclusive_at(&self, at: LeafSlot) -> Option<FrameNo> {
-        match self.mm.table(at.leaf).slot(at.slot).entry.load() {
-            Entry::Frame(no) if self.mm.frame(no).is_exclusive() => Some(no),
+        match self.mm.table(at.leaf).slot(at.slot).entry.leaf() {
+            LeafEntry::Frame(no) if self.mm.frame(no).is_exclusive() => Some(no),
             _ => None,
         }
     }
@@ -253,11 +253,11 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
             self.mm.forget_dirty(self.mm.table(leaf));
             for slot in 0..FAN as u8 {
                 let place = LeafSlot { leaf, slot };
-                let Entry::Frame(frame) = self.mm.table(leaf).slot(slot).entry.load() else {
+                let LeafEntry::Frame(frame) = self.mm.table(leaf).slot(slot).entry.leaf() else {
                     continue;
                 };
                 let locked = self.mm.lock_frame(frame);
-                let same = self.mm.table(leaf).slot(slot).entry.load() == Entry::Frame(frame);
+                let same = self.mm.table(leaf).slot(slot).entry.leaf() == LeafEntry::Frame(frame);
                 if !same || !locked.frame.is_exclusive() {
                     continue;
                 }
@@ -289,7 +289,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
             let own = mm
                 .own_leaf(parent, &mut self.st, page, Need::Normal)
                 .expect("the path is this space's own already");
-            let Entry::Frame(frame) = mm.entry(own.0, page) else {
+            let LeafEntry::Frame(frame) = mm.entry(own.0, page) else {
                 panic!("a pinned page was evicted")
             };
             let locked = mm.lock_frame(frame);

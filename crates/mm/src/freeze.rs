@@ -19,7 +19,7 @@ use crate::peek::Seen;
 use crate::reclaim::Origin;
 use crate::residency::NewPlace;
 use crate::space::{PIECE, SpaceState};
-use crate::table::{Entry, FAN, LeafSlot, after_leaf, slot_of};
+use crate::table::{AtLeaf, FAN, LeafEntry, LeafSlot, Lookup, after_leaf, slot_of};
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// A copy of the space whose pages all forks of the copy can share in memory.
@@ -45,7 +45,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     pub(crate) fn each_page(
         &self,
         st: &SpaceState,
-        step: impl FnMut(PageNo, crate::table::TableNo, Entry) -> Result<(), Stop>,
+        step: impl FnMut(PageNo, crate::table::TableNo, LeafEntry) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
         self.each_page_of(st, PageNo(0), PageNo(st.len), step)
     }
@@ -56,19 +56,18 @@ impl<H: Host, S: Store> Mm<H, S> {
         st: &SpaceState,
         first: PageNo,
         end: PageNo,
-        mut step: impl FnMut(PageNo, crate::table::TableNo, Entry) -> Result<(), Stop>,
+        mut step: impl FnMut(PageNo, crate::table::TableNo, LeafEntry) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
         let mut page = first.0;
         while page < end.0 {
-            let found = self.lookup(st, PageNo(page));
-            match found.leaf {
-                Some(leaf) => {
-                    if found.entry != Entry::Absent {
-                        step(PageNo(page), leaf, found.entry)?;
+            match self.lookup(st, PageNo(page)) {
+                Lookup::Leaf(AtLeaf { leaf, entry, .. }) => {
+                    if entry != LeafEntry::Absent {
+                        step(PageNo(page), leaf, entry)?;
                     }
                     page += 1;
                 }
-                None => page = after_leaf(page),
+                Lookup::NoLeaf => page = after_leaf(page),
             }
         }
         Ok(())
@@ -104,14 +103,11 @@ impl<H: Host, S: Store> Mm<H, S> {
         out: &mut PageBytes,
     ) -> Result<bool, Stop> {
         let found = self.lookup(st, page);
-        let Entry::Frame(frame) = found.entry else {
+        let Some((frame, leaf)) = found.frame() else {
             return Err(Stop::Again);
         };
         let locked = self.lock_frame(frame);
-        if found
-            .leaf
-            .is_some_and(|leaf| self.entry(leaf, page) != found.entry)
-        {
+        if self.entry(leaf, page) != LeafEntry::Frame(frame) {
             return Err(Stop::Again);
         }
         self.read_frame(no, &locked, page, out)?;
@@ -166,7 +162,9 @@ impl<H: Host, S: Store> Freeze<'_, H, S> {
         let mut all = true;
         let end = PageNo(first.0.saturating_add(PIECE).min(st.len));
         mm.each_page_of(&st, first, end, |page, leaf, entry| {
-            let Entry::Frame(frame) = entry else { return Ok(()) };
+            let LeafEntry::Frame(frame) = entry else {
+                return Ok(());
+            };
             let locked = mm.lock_frame(frame);
             if mm.entry(leaf, page) != entry {
                 return Ok(());
@@ -264,7 +262,10 @@ fn place_page<H: Host, S: Store>(
     locked.frame.mark_incompressible(false);
     let slot = slot_of(page, 0);
     mm.map_new(&locked, Owner::Shared(LeafSlot { leaf: leaf.0, slot }));
-    mm.table(leaf.0).slot(slot).entry.store(Entry::Frame(frame));
+    mm.table(leaf.0)
+        .slot(slot)
+        .entry
+        .set_leaf(LeafEntry::Frame(frame));
     drop(locked);
     mm.now_resident(frame, Origin::New);
     Ok(())

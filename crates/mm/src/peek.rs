@@ -8,7 +8,7 @@ use crate::frame::{Locked, Residence};
 use crate::host::{Host, HostError, Store};
 use crate::mm::{Mm, Stop};
 use crate::space::{FaultError, SpaceState};
-use crate::table::Entry;
+use crate::table::LeafEntry;
 use memfold_sync::MutexGuard;
 
 /// Where the bytes are that a space sees at a page.
@@ -33,12 +33,12 @@ impl<H: Host, S: Store> Mm<H, S> {
         out: &mut PageBytes,
     ) -> Result<Seen, Stop> {
         let found = self.lookup(st, page);
-        match found.entry {
-            Entry::Absent => {
+        match found.entry() {
+            LeafEntry::Absent => {
                 st.areas.of(page).read(out);
                 Ok(Seen::Backing)
             }
-            Entry::Swapped(slot) => {
+            LeafEntry::Swapped(slot) => {
                 // A reference of our own: another sharer may bring the page in meanwhile.
                 let Some(stored) = self.swap.look(slot).filter(|_| self.swap.dup(slot)) else {
                     return Err(Stop::Again);
@@ -48,12 +48,10 @@ impl<H: Host, S: Store> Mm<H, S> {
                 got?;
                 Ok(Seen::Elsewhere)
             }
-            Entry::Frame(frame) => {
+            LeafEntry::Frame(frame) => {
                 let locked = self.lock_frame(frame);
-                if found
-                    .leaf
-                    .is_some_and(|leaf| self.entry(leaf, page) != found.entry)
-                {
+                let names = |leaf| self.entry(leaf, page) == LeafEntry::Frame(frame);
+                if !found.leaf().is_some_and(names) {
                     return Err(Stop::Again);
                 }
                 if locked.residence == Residence::Private(no) {
@@ -62,7 +60,6 @@ impl<H: Host, S: Store> Mm<H, S> {
                 self.read_frame(no, &locked, page, out)?;
                 Ok(Seen::Elsewhere)
             }
-            Entry::Table(_) => panic!("a leaf names a table"),
         }
     }
 

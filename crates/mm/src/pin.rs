@@ -12,7 +12,7 @@ use crate::frame::count::MOST_PINS;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, Stop};
 use crate::space::{FaultError, PIECE, SpaceState};
-use crate::table::Entry;
+use crate::table::LeafEntry;
 
 /// A run of which the first pages are pinned; dropped before all are, these are unpinned.
 struct Pinning<'m, H: Host, S: Store> {
@@ -82,11 +82,11 @@ fn pin_page<H: Host, S: Store>(mm: &Mm<H, S>, space: SpaceNo, page: PageNo) -> R
         .ok_or(Stop::Fault(FaultError::NoSuchSpace(space)))?;
     let mut st = slot.lock();
     mm.fault_locked(space, &mut st, page, Access::Write)?;
-    let Entry::Frame(no) = mm.lookup(&st, page).entry else {
+    let LeafEntry::Frame(no) = mm.lookup(&st, page).entry() else {
         return Err(Stop::Again);
     };
     let locked = mm.lock_frame(no);
-    let still = mm.lookup(&st, page).entry == Entry::Frame(no) && locked.frame.is_exclusive();
+    let still = mm.lookup(&st, page).entry() == LeafEntry::Frame(no) && locked.frame.is_exclusive();
     if !still {
         return Err(Stop::Again);
     }
@@ -110,7 +110,7 @@ pub(crate) fn unpin_page<H: Host, S: Store>(mm: &Mm<H, S>, st: &mut SpaceState, 
     if last {
         st.pins.remove(&page);
     }
-    let Entry::Frame(no) = mm.lookup(st, page).entry else {
+    let LeafEntry::Frame(no) = mm.lookup(st, page).entry() else {
         panic!("a pinned page was evicted")
     };
     let locked = mm.lock_frame(no);

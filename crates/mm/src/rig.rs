@@ -7,7 +7,7 @@
 
 use crate::addr::{Access, FrameNo, PAGE_SIZE, PageNo, Run, SpaceNo};
 use crate::host::Domain;
-use crate::table::Entry;
+use crate::table::LeafEntry;
 use crate::{Config, Mm, PageTables, Replacement, Size, UNLIMITED};
 use memfold_sim::Prices;
 use memfold_sim::program::Place;
@@ -93,8 +93,8 @@ pub(crate) fn run(first: u32, len: u32) -> Run {
 /// The frame of a page, if it is in memory.
 pub(crate) fn frame_at(mm: &World, space: SpaceNo, page: u32) -> Option<FrameNo> {
     let st = mm.lock_space(space).expect("it lives");
-    match mm.lookup(&st, PageNo(page)).entry {
-        Entry::Frame(no) => Some(no),
+    match mm.lookup(&st, PageNo(page)).entry() {
+        LeafEntry::Frame(no) => Some(no),
         _ => None,
     }
 }

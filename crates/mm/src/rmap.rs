@@ -12,7 +12,7 @@ use crate::frame::{Locked, Owner, Put, Residence};
 use crate::home::HomeNo;
 use crate::host::{Host, Store};
 use crate::mm::Mm;
-use crate::table::{Entry, LeafSlot, TableNo};
+use crate::table::{LeafEntry, LeafSlot, TableNo};
 
 const RUN: usize = if cfg!(any(loom, shuttle)) { 2 } else { 64 };
 
@@ -209,7 +209,7 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// Puts `to` in place of the frame in every leaf that names it; returns how many did. The
     /// caller has moved the bytes and drops its own reference afterwards.
-    pub(crate) fn replace_all(&self, locked: &mut Locked<'_>, to: Entry) -> u32 {
+    pub(crate) fn replace_all(&self, locked: &mut Locked<'_>, to: LeafEntry) -> u32 {
         let mut replaced = 0;
         while let Owner::Exclusive(at) | Owner::Shared(at) = locked.frame.word.load().owner {
             // Off the chain first: once the entry names no frame, its space may put another frame into the slot and
@@ -218,7 +218,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                 locked.residence = Residence::Nowhere;
                 locked.frame.word.retire();
             }
-            self.table(at.leaf).slot(at.slot).entry.store(to);
+            self.table(at.leaf).slot(at.slot).entry.set_leaf(to);
             replaced += 1;
             let put = locked.frame.count.unmap();
             assert_eq!(put, Put::Held, "the evicting thread holds a reference");

@@ -5,7 +5,7 @@ use crate::addr::SpaceNo;
 use crate::frame::{Owner, Residence};
 use crate::host::{Host, Store};
 use crate::mm::{Mm, SpaceError, Stop};
-use crate::table::Entry;
+use crate::table::LeafEntry;
 
 /// What the pages of a space are; counts of pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,8 +44,8 @@ impl SpaceStats {
         };
         let walked: Result<(), Stop> = mm.each_page(&st, |page, leaf, entry| {
             match entry {
-                Entry::Swapped(_) => stats.swapped += 1,
-                Entry::Frame(no) => {
+                LeafEntry::Swapped(_) => stats.swapped += 1,
+                LeafEntry::Frame(no) => {
                     let locked = mm.lock_frame(no);
                     if mm.entry(leaf, page) != entry {
                         // Evicted meanwhile.
@@ -57,7 +57,7 @@ impl SpaceStats {
                         stats.lent += u32::from(locked.residence == Residence::Private(space));
                     }
                 }
-                Entry::Absent | Entry::Table(_) => (),
+                LeafEntry::Absent => (),
             }
             Ok(())
         });

@@ -30,7 +30,7 @@ use crate::host::{Host, HostError, Protection, Store, VacateReply};
 use crate::mm::{Mm, PAGE, SpaceError, Stop};
 use crate::peek::Seen;
 use crate::space::{FaultError, OnLoss, SpaceSlot, SpaceState};
-use crate::table::{Entry, Lookup, first_of, slot_of};
+use crate::table::{LeafEntry, first_of, slot_of};
 use crate::window::Windows;
 use memfold_sync::atomic::{AtomicU32, Ordering};
 use memfold_sync::{Mutex, MutexGuard, Rank};
@@ -342,14 +342,13 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
     /// Moves a lent frame out of the window of the space whose lock is held; false when the frame
     /// is the space's own.
     fn leave_window(&self, no: SpaceNo, st: &SpaceState, page: PageNo) -> Result<bool, Stop> {
-        let Lookup { entry, leaf, .. } = self.mm.lookup(st, page);
-        let (Entry::Frame(frame), Some(leaf)) = (entry, leaf) else {
+        let Some((frame, leaf)) = self.mm.lookup(st, page).frame() else {
             return Ok(true);
         };
         // Before the frame's lock: only one frame at a time uses the room that is set aside.
         let _room = self.mm.standby.lock();
         let locked = self.mm.lock_frame(frame);
-        if self.mm.entry(leaf, page) != entry {
+        if self.mm.entry(leaf, page) != LeafEntry::Frame(frame) {
             return Err(Stop::Again);
         }
         if locked.residence != Residence::Private(no) {

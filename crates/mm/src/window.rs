@@ -21,7 +21,7 @@ use crate::home::HomeNo;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, Stop};
 use crate::space::SpaceState;
-use crate::table::{Entry, after_leaf};
+use crate::table::{LeafEntry, after_leaf};
 use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use memfold_sync::boxed;
 
@@ -174,8 +174,8 @@ impl<'m, H: Host, S: Store> Windows<'m, H, S> {
         if st.window.is_made(table) {
             return Ok(());
         }
-        let need = match (self.mm.lookup(st, page).entry, access) {
-            (Entry::Absent, Access::Write) => Need::Normal,
+        let need = match (self.mm.lookup(st, page).entry(), access) {
+            (LeafEntry::Absent, Access::Write) => Need::Normal,
             // Zeros, and what is there already, must be seen when others have filled the budget.
             _ => Need::Refault,
         };
@@ -316,12 +316,12 @@ impl<'m, H: Host, S: Store> Windows<'m, H, S> {
     fn may_hold_private(&self, no: SpaceNo, st: &SpaceState, range: Run) -> bool {
         let mut page = range.first.0;
         while page < range.end().0 {
-            let Some(leaf) = self.mm.lookup(st, PageNo(page)).leaf else {
+            let Some(leaf) = self.mm.lookup(st, PageNo(page)).leaf() else {
                 page = after_leaf(page);
                 continue;
             };
             let entry = self.mm.entry(leaf, PageNo(page));
-            if let Entry::Frame(frame) = entry {
+            if let LeafEntry::Frame(frame) = entry {
                 // One that somebody works on may be anything.
                 let Some(locked) = Locked::attempt(frame, self.mm.frame(frame)) else {
                     return true;

@@ -12,7 +12,7 @@ use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Store};
 use crate::mm::{Mm, Stop};
 use crate::space::FaultError;
-use crate::table::Entry;
+use crate::table::LeafEntry;
 use std::collections::BTreeSet;
 
 /// Looks for lent frames to which their lender can store without a fault. Their bytes may be
@@ -24,7 +24,7 @@ pub fn audit<H: Host, S: Store>(mm: &Mm<H, S>) -> u32 {
     for no in mm.spaces.numbers().map(SpaceNo) {
         let Ok(st) = mm.lock_space(no) else { continue };
         let walked: Result<(), Stop> = mm.each_page(&st, |_, _, entry| {
-            if let Entry::Frame(frame) = entry {
+            if let LeafEntry::Frame(frame) = entry {
                 lent.insert(frame);
             }
             Ok(())

@@ -8,7 +8,7 @@
 use super::Check;
 use crate::frame::Residence;
 use crate::host::{Host, Store};
-use crate::table::Entry;
+use crate::table::LeafEntry;
 use crate::window::Windows;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -100,8 +100,8 @@ impl<H: Host, S: Store> Check<'_, H, S> {
                 });
                 continue;
             };
-            let here = match mm.lookup(&st, page).entry {
-                Entry::Frame(no) => mm.lock_frame(no).residence == Residence::Private(space),
+            let here = match mm.lookup(&st, page).entry() {
+                LeafEntry::Frame(no) => mm.lock_frame(no).residence == Residence::Private(space),
                 _ => false,
             };
             report.demand(

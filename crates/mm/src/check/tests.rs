@@ -35,15 +35,15 @@ fn frame_of(mm: &World, space: SpaceNo, page: u32) -> FrameNo {
 fn leaf_of(mm: &World, space: SpaceNo, page: u32) -> LeafSlot {
     let st = mm.lock_space(space).expect("it lives");
     LeafSlot {
-        leaf: mm.lookup(&st, PageNo(page)).leaf.expect("it was written"),
+        leaf: mm.lookup(&st, PageNo(page)).leaf().expect("it was written"),
         slot: slot_of(PageNo(page), 0),
     }
 }
 
 fn slot_at(mm: &World, space: SpaceNo, page: u32) -> SwapRef {
     let at = leaf_of(mm, space, page);
-    match mm.table(at.leaf).slot(at.slot).entry.load() {
-        Entry::Swapped(slot) => slot,
+    match mm.table(at.leaf).slot(at.slot).entry.leaf() {
+        LeafEntry::Swapped(slot) => slot,
         other => panic!("page {page} is {other:?}"),
     }
 }
@@ -111,7 +111,7 @@ fn frames() {
         "all mappers of a frame stand for one page",
         |mm, [a, _], frame| {
             let leaf = leaf_of(mm, a, 0).leaf;
-            mm.table(leaf).slot(15).entry.store(Entry::Frame(frame));
+            mm.table(leaf).slot(15).entry.set_leaf(LeafEntry::Frame(frame));
         },
     );
     broken("exclusive = one leaf of one space", |mm, [a, _], _| {
@@ -161,7 +161,10 @@ fn slots() {
             generation: slot.generation + 1,
             ..slot
         };
-        mm.table(at.leaf).slot(at.slot).entry.store(Entry::Swapped(stale));
+        mm.table(at.leaf)
+            .slot(at.slot)
+            .entry
+            .set_leaf(LeafEntry::Swapped(stale));
     });
 }
 

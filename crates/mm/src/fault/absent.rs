@@ -12,12 +12,12 @@ use crate::budget::{Charge, Class, Need};
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE, Stop};
 use crate::reclaim::Origin;
-use crate::table::{Entry, FAN, Lookup, OwnLeaf, first_of};
+use crate::table::{FAN, LeafEntry, OwnLeaf, TableNo, first_of};
 
 impl<H: Host, S: Store> Mm<H, S> {
-    pub(super) fn show_backing(&self, at: &mut At<'_>, found: &Lookup) -> Result<Next, Stop> {
+    pub(super) fn show_backing(&self, at: &mut At<'_>, leaf: Option<TableNo>) -> Result<Next, Stop> {
         match at.st.areas.of(at.page) {
-            Backing::Zeros => self.show_zeros(at, found),
+            Backing::Zeros => self.show_zeros(at, leaf),
         }
     }
 
@@ -32,14 +32,12 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
     }
 
-    fn show_zeros(&self, at: &mut At<'_>, found: &Lookup) -> Result<Next, Stop> {
+    fn show_zeros(&self, at: &mut At<'_>, leaf: Option<TableNo>) -> Result<Next, Stop> {
         let len = at.st.len;
         let mut run = Self::run_around(at.page, |page| {
             page.0 < len
                 && !at.is_stood_in(page)
-                && found
-                    .leaf
-                    .is_none_or(|leaf| self.entry(leaf, page) == Entry::Absent)
+                && leaf.is_none_or(|leaf| self.entry(leaf, page) == LeafEntry::Absent)
                 && at.st.areas.of(page) == Backing::Zeros
         });
         // Held only until it is known that nobody stored meanwhile; where room is short, for the page alone.
@@ -125,12 +123,12 @@ impl<H: Host, S: Store> Mm<H, S> {
         let first = first_of(at.page, 0);
         let end = (first.0 + FAN as u32).min(at.st.len);
         let is_new = |&p: &u32| {
-            self.entry(leaf.0, PageNo(p)) == Entry::Absent
+            self.entry(leaf.0, PageNo(p)) == LeafEntry::Absent
                 && at.st.areas.of(PageNo(p)) == Backing::Zeros
                 && !at.is_stood_in(PageNo(p))
         };
         let absent = (at.page.0..end).take_while(is_new).count();
-        let present = |p: &u32| matches!(self.lookup(at.st, PageNo(*p)).entry, Entry::Frame(_));
+        let present = |p: &u32| self.lookup(at.st, PageNo(*p)).frame().is_some();
         let before = (0..at.page.0).rev().take(FAN).take_while(present).count();
         before.clamp(1, absent) as u32
     }

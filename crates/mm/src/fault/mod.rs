@@ -29,7 +29,7 @@ use crate::mm::{Mm, PAGE, Stop};
 use crate::reclaim::Origin;
 use crate::space::{FaultError, SpaceState};
 use crate::standby::StandbyPages;
-use crate::table::{Entry, LeafSlot, Lookup, OwnLeaf, TableNo, first_of, slot_of};
+use crate::table::{LeafEntry, LeafSlot, Lookup, OwnLeaf, TableNo, first_of, slot_of};
 use crate::window::Windows;
 
 /// Where a step of an attempt leads.
@@ -183,18 +183,21 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     fn step(&self, at: &mut At<'_>, access: Access) -> Result<Next, Stop> {
-        let found = self.lookup(at.st, at.page);
+        let found = match self.lookup(at.st, at.page) {
+            Lookup::Leaf(found) => found,
+            Lookup::NoLeaf if access == Access::Read => return self.show_backing(at, None),
+            Lookup::NoLeaf => return self.write(at, Need::Normal),
+        };
         match (found.entry, access) {
-            (Entry::Absent, Access::Read) => self.show_backing(at, &found),
-            (Entry::Frame(frame), Access::Read) => self.show_frame(at, &found, frame),
-            (Entry::Swapped(slot), Access::Read) => self.swap_in_shared(at, &found, slot),
+            (LeafEntry::Absent, Access::Read) => self.show_backing(at, Some(found.leaf)),
+            (LeafEntry::Frame(frame), Access::Read) => self.show_frame(at, found.leaf, frame),
+            (LeafEntry::Swapped(slot), Access::Read) => self.swap_in_shared(at, &found, slot),
             // A hint: `unprotect` looks again under the frame lock.
-            (Entry::Frame(frame), Access::Write) if !found.shared && self.frame(frame).is_exclusive() => {
-                self.unprotect(at, &found, frame)
+            (LeafEntry::Frame(frame), Access::Write) if !found.shared && self.frame(frame).is_exclusive() => {
+                self.unprotect(at, found.leaf, frame)
             }
-            (Entry::Swapped(slot), Access::Write) => self.write(at, self.need_to_return(slot)),
+            (LeafEntry::Swapped(slot), Access::Write) => self.write(at, self.need_to_return(slot)),
             (_, Access::Write) => self.write(at, Need::Normal),
-            (Entry::Table(_), _) => panic!("a leaf names a table"),
         }
     }
 
@@ -210,10 +213,9 @@ impl<H: Host, S: Store> Mm<H, S> {
                 stood_in,
             };
             match self.entry(leaf.0, page) {
-                Entry::Absent => self.write_backing(at, leaf, charge),
-                Entry::Frame(frame) => self.write_frame(at, leaf, frame, charge),
-                Entry::Swapped(slot) => self.swap_in_own(at, leaf, slot, charge),
-                Entry::Table(_) => panic!("a leaf names a table"),
+                LeafEntry::Absent => self.write_backing(at, leaf, charge),
+                LeafEntry::Frame(frame) => self.write_frame(at, leaf, frame, charge),
+                LeafEntry::Swapped(slot) => self.swap_in_own(at, leaf, slot, charge),
             }
         })
     }
@@ -222,8 +224,8 @@ impl<H: Host, S: Store> Mm<H, S> {
         Charge::take(&self.budget, class, PAGE, need).ok_or(Stop::NoRoom)
     }
 
-    pub(crate) fn entry(&self, leaf: TableNo, page: PageNo) -> Entry {
-        self.table(leaf).slot(slot_of(page, 0)).entry.load()
+    pub(crate) fn entry(&self, leaf: TableNo, page: PageNo) -> LeafEntry {
+        self.table(leaf).slot(slot_of(page, 0)).entry.leaf()
     }
 
     fn leaf_slot(leaf: TableNo, page: PageNo) -> LeafSlot {
@@ -234,9 +236,9 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Waits for the frame's lock; `None` when the entry says something else by then.
-    fn lock_entry(&self, found: &Lookup, page: PageNo, frame: FrameNo) -> Option<Locked<'_>> {
+    fn lock_entry(&self, leaf: TableNo, page: PageNo, frame: FrameNo) -> Option<Locked<'_>> {
         let locked = self.lock_frame(frame);
-        let same = self.entry(found.leaf?, page) == Entry::Frame(frame);
+        let same = self.entry(leaf, page) == LeafEntry::Frame(frame);
         same.then_some(locked)
     }
 
@@ -259,7 +261,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.table(leaf.0)
             .slot(slot.slot)
             .entry
-            .store(Entry::Frame(frame));
+            .set_leaf(LeafEntry::Frame(frame));
         self.mark_dirty(at.st, leaf);
         self.now_resident(frame, origin);
     }

@@ -13,18 +13,17 @@ use crate::frame::{Locked, Owner, Residence};
 use crate::home::{Claim, HomeNo};
 use crate::host::{Host, HostError, Store};
 use crate::mm::{Mm, PAGE, Stop};
-use crate::table::{Entry, FAN, Lookup, TableNo, slot_of};
+use crate::table::{FAN, LeafEntry, TableNo, slot_of};
 
 /// Locked frames of one leaf, by slot.
 type LockedRun<'a> = [Option<Locked<'a>>; FAN];
 
 impl<H: Host, S: Store> Mm<H, S> {
-    pub(super) fn show_frame(&self, at: &mut At<'_>, found: &Lookup, frame: FrameNo) -> Result<Next, Stop> {
-        let Some(locked) = self.lock_entry(found, at.page, frame) else {
+    pub(super) fn show_frame(&self, at: &mut At<'_>, leaf: TableNo, frame: FrameNo) -> Result<Next, Stop> {
+        let Some(locked) = self.lock_entry(leaf, at.page, frame) else {
             return Ok(Next::Look);
         };
         locked.frame.mark_referenced();
-        let leaf = found.leaf.expect("an entry stands in a leaf");
         match locked.residence {
             // Another thread of this space was faster.
             Residence::Private(space) if space == at.no => Ok(Next::Done),
@@ -64,13 +63,13 @@ impl<H: Host, S: Store> Mm<H, S> {
         fits: impl Fn(&Locked<'_>) -> bool,
     ) -> Run {
         Self::run_around(page, |near| {
-            let Entry::Frame(no) = self.entry(leaf, near) else {
+            let LeafEntry::Frame(no) = self.entry(leaf, near) else {
                 return false;
             };
             let Some(locked) = Locked::attempt(no, self.frame(no)) else {
                 return false;
             };
-            let fits = self.entry(leaf, near) == Entry::Frame(no) && fits(&locked);
+            let fits = self.entry(leaf, near) == LeafEntry::Frame(no) && fits(&locked);
             if fits {
                 held[usize::from(slot_of(near, 0))] = Some(locked);
             }

@@ -16,7 +16,7 @@ use crate::mm::{Mm, PAGE, Stop};
 use crate::reclaim::Origin;
 use crate::residency::NewPlace;
 use crate::swap::{SwapRef, Swapped};
-use crate::table::{Entry, FAN, Lookup, OwnLeaf, TableNo, first_of};
+use crate::table::{AtLeaf, FAN, LeafEntry, OwnLeaf, TableNo, first_of};
 
 /// Evictions between two pages that count as one time.
 const TOGETHER: u32 = 256;
@@ -110,7 +110,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         page: PageNo,
         with: &Swapped,
     ) -> Option<(SwapRef, Swapped)> {
-        let Entry::Swapped(slot) = self.entry(leaf.0, page) else {
+        let LeafEntry::Swapped(slot) = self.entry(leaf.0, page) else {
             return None;
         };
         if page.0 >= at.st.len || at.is_stood_in(page) {
@@ -135,10 +135,10 @@ impl<H: Host, S: Store> Mm<H, S> {
     pub(super) fn swap_in_shared(
         &self,
         at: &mut At<'_>,
-        found: &Lookup,
+        found: &AtLeaf,
         slot: SwapRef,
     ) -> Result<Next, Stop> {
-        let leaf = found.leaf.expect("an entry stands in a leaf");
+        let leaf = found.leaf;
         let Some(seen) = self.swap.look(slot) else {
             return Ok(Next::Look);
         };
@@ -161,12 +161,15 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// The slot's frame is in memory: this leaf names it as well.
     fn map_cached(&self, at: &At<'_>, leaf: TableNo, slot: SwapRef, frame: FrameNo) {
         let locked = self.lock_frame(frame);
-        if locked.cached != Some(slot) || self.entry(leaf, at.page) != Entry::Swapped(slot) {
+        if locked.cached != Some(slot) || self.entry(leaf, at.page) != LeafEntry::Swapped(slot) {
             return;
         }
         let place = Self::leaf_slot(leaf, at.page);
         self.map_also(&locked, leaf, place.slot);
-        self.table(leaf).slot(place.slot).entry.store(Entry::Frame(frame));
+        self.table(leaf)
+            .slot(place.slot)
+            .entry
+            .set_leaf(LeafEntry::Frame(frame));
         self.swap.put(slot, &self.store, &self.budget);
     }
 
@@ -178,13 +181,16 @@ impl<H: Host, S: Store> Mm<H, S> {
         let filled = match NewPlace::own(self, at.st.home, at.page, &locked, Need::Refault) {
             Ok(Some(place)) => self.fill_place(at, leaf, slot, seen, &mut locked, place),
             // Somebody stands there by now.
-            Ok(None) => Err(None),
-            Err(stop) => Err(Some(stop)),
+            Ok(None) => Err(Stop::Again),
+            Err(stop) => Err(stop),
         };
         if let Err(stop) = filled {
             drop(locked);
             self.frames.free(frame.0);
-            return stop.map_or(Ok(Next::Look), Err);
+            return match stop {
+                Stop::Again => Ok(Next::Look),
+                stop => Err(stop),
+            };
         }
         locked.charge = Some(charge.page());
         drop(locked);
@@ -193,7 +199,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         Ok(Next::Look)
     }
 
-    /// The claimed place gets the bytes and the leaf its frame. `Err(None)`: another thread was faster.
+    /// The claimed place gets the bytes and the leaf its frame.
     fn fill_place(
         &self,
         at: &At<'_>,
@@ -202,19 +208,19 @@ impl<H: Host, S: Store> Mm<H, S> {
         seen: &Swapped,
         locked: &mut Locked<'_>,
         to: NewPlace<'_, H, S>,
-    ) -> Result<(), Option<Stop>> {
+    ) -> Result<(), Stop> {
         // Caching first keeps the slot, and so the stored bytes, in use.
         if !self.swap.cache(slot, locked.no) {
-            return Err(None);
+            return Err(Stop::Again);
         }
         let moved = self.with_scratch(|bytes| -> Result<(), Stop> {
             self.store.get(seen.stored, bytes)?;
             Ok(to.write(bytes)?)
         });
-        let current = self.entry(leaf, at.page) == Entry::Swapped(slot);
+        let current = self.entry(leaf, at.page) == LeafEntry::Swapped(slot);
         if moved.is_err() || !current {
             self.swap.drop_cache(slot, &self.store, &self.budget);
-            return Err(moved.err());
+            return moved.and(Err(Stop::Again));
         }
         to.keep(locked);
         locked.frame.mark_incompressible(false);
@@ -224,7 +230,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.table(leaf)
             .slot(place.slot)
             .entry
-            .store(Entry::Frame(locked.no));
+            .set_leaf(LeafEntry::Frame(locked.no));
         self.swap.put(slot, &self.store, &self.budget);
         Ok(())
     }

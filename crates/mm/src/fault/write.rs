@@ -16,11 +16,11 @@ use crate::reclaim::Origin;
 use crate::residency::NoRecord;
 use crate::rmap::Sweep;
 use crate::space::SpaceState;
-use crate::table::{Entry, Lookup, OwnLeaf};
+use crate::table::{LeafEntry, OwnLeaf, TableNo};
 
 impl<H: Host, S: Store> Mm<H, S> {
-    pub(super) fn unprotect(&self, at: &mut At<'_>, found: &Lookup, frame: FrameNo) -> Result<Next, Stop> {
-        let Some(locked) = self.lock_entry(found, at.page, frame) else {
+    pub(super) fn unprotect(&self, at: &mut At<'_>, leaf: TableNo, frame: FrameNo) -> Result<Next, Stop> {
+        let Some(locked) = self.lock_entry(leaf, at.page, frame) else {
             return Ok(Next::Look);
         };
         if !locked.frame.is_exclusive() {
@@ -42,10 +42,10 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// False when it is no such page. The space's lock is held.
     pub(crate) fn let_through(&self, no: SpaceNo, st: &mut SpaceState, page: PageNo) -> Result<bool, Stop> {
         let found = self.lookup(st, page);
-        let Entry::Frame(frame) = found.entry else {
+        let Some((frame, leaf)) = found.frame().filter(|_| !found.is_shared()) else {
             return Ok(false);
         };
-        Ok(!found.shared && self.unprotect(&mut self.at(no, st, page), &found, frame)? == Next::Done)
+        Ok(self.unprotect(&mut self.at(no, st, page), leaf, frame)? == Next::Done)
     }
 
     /// The bytes are about to change: whether they compress is not known any more.
@@ -64,7 +64,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         mut charge: Charge<'_>,
     ) -> Result<Next, Stop> {
         let locked = self.lock_frame(frame);
-        if self.entry(leaf.0, at.page) != Entry::Frame(frame) {
+        if self.entry(leaf.0, at.page) != LeafEntry::Frame(frame) {
             return Ok(Next::Look);
         }
         if locked.frame.is_exclusive() {
@@ -88,7 +88,10 @@ impl<H: Host, S: Store> Mm<H, S> {
             }
         };
         let slot = Self::leaf_slot(leaf.0, at.page);
-        self.table(leaf.0).slot(slot.slot).entry.store(Entry::Absent);
+        self.table(leaf.0)
+            .slot(slot.slot)
+            .entry
+            .set_leaf(LeafEntry::Absent);
         let mut sweep = Sweep::new(self);
         self.unmap(locked, slot, &mut sweep);
         sweep.finish_pool();

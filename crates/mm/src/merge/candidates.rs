@@ -18,7 +18,7 @@ use crate::home::View;
 use crate::host::{Host, PageRef, Store};
 use crate::mm::Mm;
 use crate::space::{Merging, SpaceState};
-use crate::table::{Entry, FAN, TableNo, first_of, slot_of};
+use crate::table::{AtLeaf, FAN, LeafEntry, Lookup, TableEntry, TableNo, first_of, slot_of};
 use memfold_sync::MutexGuard;
 use twox_hash::XxHash3_128;
 
@@ -131,7 +131,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
             return Some(from);
         }
         (slot_of(from, level)..FAN as u8).find_map(|n| {
-            let Entry::Table(child) = table.slot(n).entry.load() else {
+            let TableEntry::Table(child) = table.slot(n).entry.table() else {
                 return None;
             };
             let child_first = self.mm.table(child).first_page();
@@ -144,15 +144,13 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         let mut step = MergeStep::default();
         let mut candidates = Vec::with_capacity(WINDOW as usize);
         for leaf_first in (first.0..(first.0 + WINDOW).min(self.st.len)).step_by(FAN) {
-            let found = self.mm.lookup(&self.st, PageNo(leaf_first));
-            let Some(leaf) = found.leaf else { continue };
+            let Lookup::Leaf(AtLeaf { leaf, shared, .. }) = self.mm.lookup(&self.st, PageNo(leaf_first))
+            else {
+                continue;
+            };
             for page in (leaf_first..(leaf_first + FAN as u32).min(self.st.len)).map(PageNo) {
-                let at = Found {
-                    page,
-                    leaf,
-                    shared: found.shared,
-                };
-                step.scanned += u64::from(matches!(self.mm.entry(leaf, page), Entry::Frame(_)));
+                let at = Found { page, leaf, shared };
+                step.scanned += u64::from(matches!(self.mm.entry(leaf, page), LeafEntry::Frame(_)));
                 candidates.extend(self.candidate(&at));
             }
         }
@@ -180,25 +178,23 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
     }
 
     fn candidate_at(&mut self, page: PageNo) -> Option<Candidate<'m>> {
-        let found = self.mm.lookup(&self.st, page);
-        self.candidate(&Found {
-            page,
-            leaf: found.leaf?,
-            shared: found.shared,
-        })
+        match self.mm.lookup(&self.st, page) {
+            Lookup::Leaf(AtLeaf { leaf, shared, .. }) => self.candidate(&Found { page, leaf, shared }),
+            Lookup::NoLeaf => None,
+        }
     }
 
     /// Looks at one page. What comes back has its frames locked.
     fn candidate(&mut self, at: &Found) -> Option<Candidate<'m>> {
         let mm = self.mm;
-        let Entry::Frame(frame) = mm.entry(at.leaf, at.page) else {
+        let LeafEntry::Frame(frame) = mm.entry(at.leaf, at.page) else {
             return None;
         };
         let Some(locked) = Locked::attempt(frame, mm.frame(frame)) else {
             mm.counters.merge_busy.one();
             return None;
         };
-        if mm.entry(at.leaf, at.page) != Entry::Frame(frame) {
+        if mm.entry(at.leaf, at.page) != LeafEntry::Frame(frame) {
             return None;
         }
         let source = match locked.residence {

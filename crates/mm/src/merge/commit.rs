@@ -19,7 +19,7 @@ use crate::home::HomeNo;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE};
 use crate::residency::NewPlace;
-use crate::table::Entry;
+use crate::table::LeafEntry;
 
 /// A place of the home and the room for the page there; dropped, both are given back, the place
 /// first.
@@ -190,11 +190,11 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
             let to = match keeper {
                 Some(keeper) => {
                     mm.map_also(keeper, at.leaf, at.slot);
-                    Entry::Frame(keeper.no)
+                    LeafEntry::Frame(keeper.no)
                 }
-                None => Entry::Absent,
+                None => LeafEntry::Absent,
             };
-            mm.table(at.leaf).slot(at.slot).entry.store(to);
+            mm.table(at.leaf).slot(at.slot).entry.set_leaf(to);
             if last {
                 return;
             }

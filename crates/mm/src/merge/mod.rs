@@ -35,7 +35,7 @@ use crate::backing::Backing;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, SpaceError, Stop};
 use crate::space::Merging;
-use crate::table::Entry;
+use crate::table::LeafEntry;
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// Says whether the space takes part in merging from now on; its later forks inherit it. What
@@ -120,19 +120,19 @@ impl<H: Host, S: Store> Mm<H, S> {
             return Ok(false);
         }
         let found = self.lookup(&st, page);
-        let shares = match found.entry {
-            Entry::Absent => match st.areas.of(page) {
+        let shared = found.is_shared();
+        let shares = match found.entry() {
+            LeafEntry::Absent => match st.areas.of(page) {
                 Backing::Zeros => false,
             },
             // A hint is enough: what is exclusive now was not shared with anybody who could know.
-            Entry::Frame(frame) => found.shared || !self.frame(frame).is_exclusive(),
-            Entry::Swapped(slot) => {
+            LeafEntry::Frame(frame) => shared || !self.frame(frame).is_exclusive(),
+            LeafEntry::Swapped(slot) => {
                 let Some(seen) = self.swap.look(slot) else {
                     return Err(Stop::Again);
                 };
-                found.shared || seen.count > 1 || seen.frame.is_some()
+                shared || seen.count > 1 || seen.frame.is_some()
             }
-            Entry::Table(_) => panic!("a leaf names a table"),
         };
         if shares {
             self.fault_locked(no, &mut st, page, Access::Write)?;

@@ -3,7 +3,7 @@
 use crate::addr::SpaceNo;
 use crate::host::{Domain, Host, Store};
 use crate::mm::{Mm, Stop};
-use crate::table::Entry;
+use crate::table::LeafEntry;
 
 /// What the spaces of a domain share in memory; other threads may change it while it is counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Sharing {
             }
             sharing.spaces += 1;
             let walked: Result<(), Stop> = mm.each_page(&st, |_, _, entry| {
-                if let Entry::Frame(frame) = entry {
+                if let LeafEntry::Frame(frame) = entry {
                     frames.push(frame.0);
                 }
                 Ok(())

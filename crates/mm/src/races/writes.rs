@@ -6,7 +6,7 @@ use super::programs::{World, all, check, create, load, store, world};
 use crate::addr::{PageNo, SpaceNo};
 use crate::budget::Need;
 use crate::host::Host;
-use crate::table::Entry;
+use crate::table::LeafEntry;
 use memfold_sync::model::{Outside, Part, Preemptions::UpTo, holds, part, race};
 use memfold_sync::{Arc, thread};
 
@@ -163,9 +163,9 @@ fn a_climb_meets_two_splits() {
     holds(title, UpTo(2), || {
         let (mm, parent, child) = family(1);
         assert_eq!(load(&mm, child, 0), 1);
-        let Entry::Frame(no) = mm
+        let LeafEntry::Frame(no) = mm
             .lookup(&mm.lock_space(child).expect("it lives"), PageNo(0))
-            .entry
+            .entry()
         else {
             panic!("the page is in memory")
         };

@@ -11,7 +11,7 @@ use crate::addr::{PageNo, Run, SpaceNo};
 use crate::frame::Locked;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, SpaceError};
-use crate::table::{Entry, after_leaf};
+use crate::table::{Lookup, after_leaf};
 
 /// Frames worked on at a time: one change of protection or drop serves many.
 pub(crate) const BATCH: usize = if cfg!(any(loom, shuttle)) { 2 } else { 32 };
@@ -62,14 +62,13 @@ pub(super) fn each_batch<H: Host, S: Store>(
             let end = run.end().0.min(st.len);
             while page < end && len < BATCH {
                 let found = mm.lookup(&st, PageNo(page));
-                if let Entry::Frame(no) = found.entry {
+                if let Some((no, _)) = found.frame() {
                     batch[len] = mm.replacer.isolate(&mm.frames, no);
                     len += usize::from(batch[len].is_some());
                 }
-                page = if found.leaf.is_some() {
-                    page + 1
-                } else {
-                    after_leaf(page)
+                page = match found {
+                    Lookup::Leaf(_) => page + 1,
+                    Lookup::NoLeaf => after_leaf(page),
                 };
             }
             if page >= end && len == 0 {

@@ -20,7 +20,7 @@ use crate::home::HomeNo;
 use crate::host::{Host, PUT_MOST, Store};
 use crate::mm::{Mm, Stop};
 use crate::swap::Swap;
-use crate::table::Entry;
+use crate::table::LeafEntry;
 
 /// Bytes charged for stored pages after which those pages go before more are stored, in the
 /// smallest budget.
@@ -233,7 +233,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
             Place::Loose(_) => (),
         }
         self.mm.budget.refund_page(v.locked.charge.take());
-        let replaced = self.mm.replace_all(&mut v.locked, Entry::Swapped(slot));
+        let replaced = self.mm.replace_all(&mut v.locked, LeafEntry::Swapped(slot));
         assert_eq!(replaced, maps, "frame {}'s chain and count disagree", v.locked.no);
         self.mm.counters.evictions.one();
     }

@@ -18,61 +18,107 @@ const FRAME: u64 = 1;
 const SWAPPED: u64 = 2;
 const TABLE: u64 = 3;
 
-/// One decoded entry.
+/// What a leaf says of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entry {
-    /// Nothing: the page is what backs it, or there is no table.
+pub enum LeafEntry {
+    /// Nothing: the page is what backs it.
     Absent,
     /// The page's frame.
     Frame(FrameNo),
     /// The page's bytes are in the store.
     Swapped(SwapRef),
+}
+
+/// What a table above the leaves says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableEntry {
+    /// The tables do not reach so far.
+    Absent,
     /// The next table down.
     Table(TableNo),
 }
 
-/// The word.
+impl TableEntry {
+    /// The next table down.
+    #[must_use]
+    pub fn child(self) -> Option<TableNo> {
+        match self {
+            Self::Absent => None,
+            Self::Table(no) => Some(no),
+        }
+    }
+}
+
+/// The word. Which kind of entry it holds is its table's level.
 #[derive(Debug)]
 pub struct EntryWord(AtomicU64);
 
 impl EntryWord {
-    /// An absent entry.
+    /// An absent entry, of either kind.
     #[must_use]
     pub fn new() -> Self {
         Self(AtomicU64::new(0))
     }
 
-    /// One load, decoded once.
+    fn load(&self) -> u64 {
+        // Acquire: sees the frame, slot or table as it was when published here.
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn store(&self, word: u64) {
+        // Release: publishes what the entry names.
+        self.0.store(word, Ordering::Release);
+    }
+
+    /// What a leaf says: one load, decoded once.
     ///
     /// # Panics
-    /// When the word is none of the legal values.
+    /// When the word is none of the legal values of a leaf.
     #[must_use]
-    pub fn load(&self) -> Entry {
-        // Acquire: sees the frame, slot or table as it was when published here.
-        let word = self.0.load(Ordering::Acquire);
+    pub fn leaf(&self) -> LeafEntry {
+        let word = self.load();
         let number = (word >> 32) as u32;
         match word & 3 {
-            0 if word == 0 => Entry::Absent,
-            FRAME if number != 0 => Entry::Frame(FrameNo(number)),
-            SWAPPED if number != 0 => Entry::Swapped(SwapRef {
+            0 if word == 0 => LeafEntry::Absent,
+            FRAME if number != 0 => LeafEntry::Frame(FrameNo(number)),
+            SWAPPED if number != 0 => LeafEntry::Swapped(SwapRef {
                 no: number,
                 generation: (word >> 8 & 0x00ff_ffff) as u32,
             }),
-            TABLE if number != 0 => Entry::Table(TableNo(number)),
-            _ => panic!("torn table entry {word:#x}"),
+            _ => panic!("torn entry of a leaf {word:#x}"),
         }
     }
 
-    /// Publishes another entry. Who may: see the file's header.
-    pub fn store(&self, entry: Entry) {
-        let word = match entry {
-            Entry::Absent => 0,
-            Entry::Frame(no) => u64::from(no.0) << 32 | FRAME,
-            Entry::Swapped(s) => u64::from(s.no) << 32 | u64::from(s.generation) << 8 | SWAPPED,
-            Entry::Table(no) => u64::from(no.0) << 32 | TABLE,
-        };
-        // Release: publishes what the entry names.
-        self.0.store(word, Ordering::Release);
+    /// Publishes what a leaf says from now on. Who may: see the file's header.
+    pub fn set_leaf(&self, entry: LeafEntry) {
+        self.store(match entry {
+            LeafEntry::Absent => 0,
+            LeafEntry::Frame(no) => u64::from(no.0) << 32 | FRAME,
+            LeafEntry::Swapped(s) => u64::from(s.no) << 32 | u64::from(s.generation) << 8 | SWAPPED,
+        });
+    }
+
+    /// What a table above the leaves says: one load, decoded once.
+    ///
+    /// # Panics
+    /// When the word is none of the legal values of such a table.
+    #[must_use]
+    pub fn table(&self) -> TableEntry {
+        let word = self.load();
+        let number = (word >> 32) as u32;
+        match word & 3 {
+            0 if word == 0 => TableEntry::Absent,
+            TABLE if number != 0 => TableEntry::Table(TableNo(number)),
+            _ => panic!("torn entry of a table {word:#x}"),
+        }
+    }
+
+    /// Publishes what a table above the leaves says from now on. Who may: see the file's header.
+    pub fn set_table(&self, entry: TableEntry) {
+        self.store(match entry {
+            TableEntry::Absent => 0,
+            TableEntry::Table(no) => u64::from(no.0) << 32 | TABLE,
+        });
     }
 }
 
@@ -90,27 +136,43 @@ mod tests {
     #[test]
     fn entries_survive() {
         let word = EntryWord::new();
+        assert_eq!(
+            (word.leaf(), word.table()),
+            (LeafEntry::Absent, TableEntry::Absent)
+        );
         for entry in [
-            Entry::Absent,
-            Entry::Frame(FrameNo(u32::MAX)),
-            Entry::Swapped(SwapRef {
+            LeafEntry::Frame(FrameNo(u32::MAX)),
+            LeafEntry::Swapped(SwapRef {
                 no: 1,
                 generation: 0x00ff_ffff,
             }),
-            Entry::Table(TableNo(5)),
+            LeafEntry::Absent,
         ] {
-            word.store(entry);
-            assert_eq!(word.load(), entry);
+            word.set_leaf(entry);
+            assert_eq!(word.leaf(), entry);
+        }
+        for entry in [TableEntry::Table(TableNo(5)), TableEntry::Absent] {
+            word.set_table(entry);
+            assert_eq!(word.table(), entry);
         }
     }
 
-    /// Goal: a word that names nothing, and yet is not empty, cannot pass for an entry.
+    fn refuses<T>(word: u64, load: impl Fn(&EntryWord) -> T) {
+        let word = EntryWord(AtomicU64::new(word));
+        let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(load(&word))));
+        assert!(read.is_err(), "{word:?}");
+    }
+
+    /// Goal: a word that names nothing, and yet is not empty, cannot pass for an entry, nor an
+    /// entry of a leaf for one of a higher table.
     #[test]
     fn torn_entries_are_noticed() {
         for torn in [FRAME, SWAPPED, TABLE, 1 << 32, 1 << 8, 7 << 8 | SWAPPED] {
-            let word = EntryWord(AtomicU64::new(torn));
-            let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| word.load()));
-            assert!(read.is_err(), "{torn:#x}");
+            refuses(torn, EntryWord::leaf);
+            refuses(torn, EntryWord::table);
         }
+        refuses(1 << 32 | TABLE, EntryWord::leaf);
+        refuses(1 << 32 | FRAME, EntryWord::table);
+        refuses(1 << 32 | SWAPPED, EntryWord::table);
     }
 }

@@ -21,8 +21,8 @@ mod entry;
 mod split;
 mod tree;
 
-pub use entry::{Entry, EntryWord};
-pub(crate) use tree::{Lookup, OwnLeaf};
+pub use entry::{EntryWord, LeafEntry, TableEntry};
+pub(crate) use tree::{AtLeaf, Lookup, OwnLeaf};
 
 use crate::addr::PageNo;
 use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -159,12 +159,12 @@ fn an_entry_publishes() {
         let scene = Scene::new();
         let maker = part(&scene, |s: &Scene| {
             s.slots.write();
-            s.leaf.slot(3).entry.store(Entry::Frame(FrameNo(5)));
+            s.leaf.slot(3).entry.set_leaf(LeafEntry::Frame(FrameNo(5)));
         });
-        let walker = part(&scene, |s: &Scene| match s.leaf.slot(3).entry.load() {
-            Entry::Absent => (),
+        let walker = part(&scene, |s: &Scene| match s.leaf.slot(3).entry.leaf() {
+            LeafEntry::Absent => (),
             found => {
-                assert_eq!(found, Entry::Frame(FrameNo(5)));
+                assert_eq!(found, LeafEntry::Frame(FrameNo(5)));
                 s.slots.read();
             }
         });

@@ -5,7 +5,7 @@
 //! Called under the space lock, without a frame lock.
 
 use super::tree::OwnLeaf;
-use super::{Entry, Member, TableNo, slot_of};
+use super::{Member, TableEntry, TableNo, slot_of};
 use crate::addr::{PageNo, SpaceNo};
 use crate::budget::Need;
 use crate::host::{Host, Store};
@@ -94,7 +94,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             Member::Table(table) => {
                 let t = self.table(child);
                 let slot = slot_of(t.first_page(), t.level() + 1);
-                self.table(table).slot(slot).entry.store(Entry::Absent);
+                self.table(table).slot(slot).entry.set_table(TableEntry::Absent);
             }
         }
     }

@@ -5,8 +5,8 @@
 //! fail and changes nothing, then copies and links, which cannot fail. `split.rs` keeps or takes back what it did.
 
 use super::split::Split;
-use super::{ChainLinks, Entry, FAN, MAX_LEVELS, Member, Table, TableNo, first_of, slot_of};
-use crate::addr::{PageNo, SpaceNo};
+use super::{ChainLinks, FAN, LeafEntry, MAX_LEVELS, Member, Table, TableEntry, TableNo, first_of, slot_of};
+use crate::addr::{FrameNo, PageNo, SpaceNo};
 use crate::budget::Need;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, Stop};
@@ -16,13 +16,57 @@ use memfold_sync::atomic::Ordering;
 
 /// What a walk down to a page found.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Lookup {
-    /// The leaf, if the tree reaches so far.
-    pub leaf: Option<TableNo>,
+pub(crate) enum Lookup {
+    /// The tables do not reach so far.
+    NoLeaf,
+    /// The page's leaf.
+    Leaf(AtLeaf),
+}
+
+/// A leaf that a walk reached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AtLeaf {
+    /// Its number.
+    pub leaf: TableNo,
     /// Whether another space shares any table on the path.
     pub shared: bool,
-    /// What the leaf says.
-    pub entry: Entry,
+    /// What it says of the page.
+    pub entry: LeafEntry,
+}
+
+impl Lookup {
+    /// What the tables say of the page.
+    pub fn entry(&self) -> LeafEntry {
+        match self {
+            Self::NoLeaf => LeafEntry::Absent,
+            Self::Leaf(at) => at.entry,
+        }
+    }
+
+    /// The leaf, if the tables reach so far.
+    pub fn leaf(&self) -> Option<TableNo> {
+        match self {
+            Self::NoLeaf => None,
+            Self::Leaf(at) => Some(at.leaf),
+        }
+    }
+
+    /// The page's frame, and the leaf that names it.
+    pub fn frame(&self) -> Option<(FrameNo, TableNo)> {
+        match *self {
+            Self::Leaf(AtLeaf {
+                leaf,
+                entry: LeafEntry::Frame(frame),
+                ..
+            }) => Some((frame, leaf)),
+            _ => None,
+        }
+    }
+
+    /// Whether another space shares the leaf.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Leaf(at) if at.shared)
+    }
 }
 
 /// A leaf that only this space can reach: it may be changed.
@@ -59,28 +103,26 @@ impl<H: Host, S: Store> Drop for Spare<'_, H, S> {
 impl<H: Host, S: Store> Mm<H, S> {
     /// Walks down to a page.
     pub(crate) fn lookup(&self, st: &SpaceState, page: PageNo) -> Lookup {
-        let mut found = Lookup {
-            leaf: None,
-            shared: false,
-            entry: Entry::Absent,
+        let Some(mut at) = st.root else {
+            return Lookup::NoLeaf;
         };
-        let Some(mut at) = st.root else { return found };
-        for level in (0..st.levels).rev() {
+        let mut shared = false;
+        for level in (1..st.levels).rev() {
             let table = self.table(at);
-            found.shared |= table.refs() > 1;
-            let entry = table.slot(slot_of(page, level)).entry.load();
-            if level == 0 {
-                found.leaf = Some(at);
-                found.entry = entry;
-                return found;
-            }
-            match entry {
-                Entry::Table(next) => at = next,
-                Entry::Absent => return found,
-                other => panic!("a table of level {level} says {other:?}"),
+            shared |= table.refs() > 1;
+            match table.slot(slot_of(page, level)).entry.table() {
+                TableEntry::Table(next) => at = next,
+                TableEntry::Absent => return Lookup::NoLeaf,
             }
         }
-        found
+        let leaf = self.table(at);
+        shared |= leaf.refs() > 1;
+        let entry = leaf.slot(slot_of(page, 0)).entry.leaf();
+        Lookup::Leaf(AtLeaf {
+            leaf: at,
+            shared,
+            entry,
+        })
     }
 
     /// Makes the path to a page this space's own; also says what changed for that, to be kept or taken back.
@@ -91,8 +133,10 @@ impl<H: Host, S: Store> Mm<H, S> {
         page: PageNo,
         need: Need,
     ) -> Result<(OwnLeaf, Option<Split>), Stop> {
-        let found = self.lookup(st, page);
-        if let (Some(leaf), false) = (found.leaf, found.shared) {
+        if let Lookup::Leaf(AtLeaf {
+            leaf, shared: false, ..
+        }) = self.lookup(st, page)
+        {
             return Ok((OwnLeaf(leaf), None));
         }
         let mut split = None;
@@ -127,10 +171,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                 return Ok((OwnLeaf(own), split));
             }
             parent = Member::Table(own);
-            current = match self.table(own).slot(slot_of(page, level)).entry.load() {
-                Entry::Table(next) => Some(next),
-                _ => None,
-            };
+            current = self.table(own).slot(slot_of(page, level)).entry.table().child();
         }
         unreachable!("a tree has at least one level")
     }
@@ -142,10 +183,9 @@ impl<H: Host, S: Store> Mm<H, S> {
             let Some(table) = own else {
                 return usize::from(level) + 1;
             };
-            at = match self.table(table).slot(slot_of(page, level)).entry.load() {
-                Entry::Table(next) => Some(next),
-                _ => None,
-            };
+            if level != 0 {
+                at = self.table(table).slot(slot_of(page, level)).entry.table().child();
+            }
         }
         0
     }
@@ -187,7 +227,10 @@ impl<H: Host, S: Store> Mm<H, S> {
             Member::Table(table) => {
                 let t = self.table(child);
                 let slot = slot_of(t.first_page(), t.level() + 1);
-                self.table(table).slot(slot).entry.store(Entry::Table(child));
+                self.table(table)
+                    .slot(slot)
+                    .entry
+                    .set_table(TableEntry::Table(child));
             }
         }
     }
@@ -195,9 +238,9 @@ impl<H: Host, S: Store> Mm<H, S> {
     fn copy_table(&self, from: TableNo, to: TableNo) {
         let (from, to_table) = (self.table(from), self.table(to));
         for n in 0..FAN as u8 {
-            if let Entry::Table(child) = from.slot(n).entry.load() {
+            if let TableEntry::Table(child) = from.slot(n).entry.table() {
                 self.adopt(Member::Table(to), child);
-                to_table.slot(n).entry.store(Entry::Table(child));
+                to_table.slot(n).entry.set_table(TableEntry::Table(child));
             }
         }
     }
@@ -207,24 +250,23 @@ impl<H: Host, S: Store> Mm<H, S> {
         for n in 0..FAN as u8 {
             // Ends when the entry holds still: each turn means that somebody evicted or brought in the page.
             loop {
-                let entry = from.slot(n).entry.load();
+                let entry = from.slot(n).entry.leaf();
                 match entry {
-                    Entry::Absent => break,
-                    Entry::Frame(frame) => {
+                    LeafEntry::Absent => break,
+                    LeafEntry::Frame(frame) => {
                         let locked = self.lock_frame(frame);
-                        if from.slot(n).entry.load() == entry {
+                        if from.slot(n).entry.leaf() == entry {
                             self.map_also(&locked, to, n);
-                            to_table.slot(n).entry.store(entry);
+                            to_table.slot(n).entry.set_leaf(entry);
                             break;
                         }
                     }
-                    Entry::Swapped(slot) => {
+                    LeafEntry::Swapped(slot) => {
                         if self.swap.dup(slot) {
-                            to_table.slot(n).entry.store(entry);
+                            to_table.slot(n).entry.set_leaf(entry);
                             break;
                         }
                     }
-                    Entry::Table(_) => panic!("a leaf names a table"),
                 }
             }
         }
@@ -253,9 +295,9 @@ impl<H: Host, S: Store> Mm<H, S> {
                 self.clear_slot(no, n, sweep);
                 continue;
             }
-            if let Entry::Table(child) = table.slot(n).entry.load() {
+            if let TableEntry::Table(child) = table.slot(n).entry.table() {
                 self.pull_parent(Member::Table(no), child);
-                table.slot(n).entry.store(Entry::Absent);
+                table.slot(n).entry.set_table(TableEntry::Absent);
                 self.drop_table(child, sweep);
             }
         }
@@ -272,23 +314,22 @@ impl<H: Host, S: Store> Mm<H, S> {
     fn clear_slot(&self, leaf: TableNo, n: u8, sweep: &mut Sweep<'_, H, S>) {
         let slot = self.table(leaf).slot(n);
         loop {
-            let entry = slot.entry.load();
+            let entry = slot.entry.leaf();
             match entry {
-                Entry::Absent => return,
-                Entry::Frame(frame) => {
+                LeafEntry::Absent => return,
+                LeafEntry::Frame(frame) => {
                     let locked = self.lock_frame(frame);
-                    if slot.entry.load() == entry {
-                        slot.entry.store(Entry::Absent);
+                    if slot.entry.leaf() == entry {
+                        slot.entry.set_leaf(LeafEntry::Absent);
                         self.unmap(locked, super::LeafSlot { leaf, slot: n }, sweep);
                         return;
                     }
                 }
-                Entry::Swapped(swapped) => {
-                    slot.entry.store(Entry::Absent);
+                LeafEntry::Swapped(swapped) => {
+                    slot.entry.set_leaf(LeafEntry::Absent);
                     self.swap.put(swapped, &self.store, &self.budget);
                     return;
                 }
-                Entry::Table(_) => panic!("a leaf names a table"),
             }
         }
     }
