@@ -263,7 +263,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
                 }
                 // A pinned frame is shared for the moment, so that the tables may be split;
                 // `copy_pinned` follows.
-                locked.frame.word.set(Owner::Shared(place));
+                locked.set_owner(Owner::Shared(place));
                 self.mm.spaces.get(self.parent.0).lend();
             }
         }
@@ -303,7 +303,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
                 leaf: own.0,
                 slot: slot_of(page, 0),
             };
-            locked.frame.word.set(Owner::Exclusive(place));
+            locked.set_owner(Owner::Exclusive(place));
             mm.spaces.get(parent.0).unlend();
             drop(locked);
             mm.mark_dirty(&mut self.st, own);

@@ -107,7 +107,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         locked.frame.history.forget();
         locked.frame.shown.begin();
         locked.frame.count.begin();
-        locked.frame.word.set(owner);
+        locked.set_owner(owner);
     }
 
     /// One leaf more names the frame, in the same slot as the others. The entry is stored by the caller.
@@ -125,7 +125,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         links.set_next(head.leaf.0);
         self.table(head.leaf).slot(slot).links.set_prev(leaf.0);
         locked.frame.count.map();
-        locked.frame.word.set(Owner::Shared(LeafSlot { leaf, slot }));
+        locked.set_owner(Owner::Shared(LeafSlot { leaf, slot }));
     }
 
     /// A leaf names the frame no more (its entry is changed already); frees what nobody names.
@@ -142,8 +142,7 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// Takes a leaf off the chain; true when it was the only one.
     pub(crate) fn unchain(&self, locked: &Locked<'_>, at: LeafSlot) -> bool {
-        let word = &locked.frame.word;
-        let (Owner::Exclusive(head) | Owner::Shared(head)) = word.load().owner else {
+        let (Owner::Exclusive(head) | Owner::Shared(head)) = locked.frame.word.load().owner else {
             panic!("frame {} is unmapped but has no owner", locked.no)
         };
         let links = &self.table(at.leaf).slot(at.slot).links;
@@ -159,7 +158,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         assert_eq!(head, at, "frame {}'s chain lost a mapper", locked.no);
         if next != 0 {
-            word.set(Owner::Shared(LeafSlot {
+            locked.set_owner(Owner::Shared(LeafSlot {
                 leaf: TableNo(next),
                 slot: at.slot,
             }));
@@ -197,8 +196,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         if let Some(slot) = locked.cached.take() {
             self.swap.drop_cache(slot, &self.store, &self.budget);
         }
-        locked.residence = Residence::Nowhere;
-        locked.frame.word.retire();
+        locked.retire();
     }
 
     /// The loose page is free; its frame's charge is refunded by the caller.
@@ -215,8 +213,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             // Off the chain first: once the entry names no frame, its space may put another frame into the slot and
             // link that one, without this frame's lock.
             if self.unchain(locked, at) {
-                locked.residence = Residence::Nowhere;
-                locked.frame.word.retire();
+                locked.retire();
             }
             self.table(at.leaf).slot(at.slot).entry.set_leaf(to);
             replaced += 1;

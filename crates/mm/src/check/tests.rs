@@ -103,9 +103,8 @@ fn frames() {
     });
     broken("the reverse map is exact", |mm, [a, _], frame| {
         let LeafSlot { leaf, slot } = leaf_of(mm, a, 0);
-        mm.frame(frame)
-            .word
-            .set(Owner::Shared(LeafSlot { leaf, slot: slot + 1 }));
+        mm.lock_frame(frame)
+            .set_owner(Owner::Shared(LeafSlot { leaf, slot: slot + 1 }));
     });
     broken(
         "all mappers of a frame stand for one page",
@@ -117,7 +116,8 @@ fn frames() {
     broken("exclusive = one leaf of one space", |mm, [a, _], _| {
         // One leaf, which both spaces reach.
         let at = leaf_of(mm, a, 300);
-        mm.frame(frame_of(mm, a, 300)).word.set(Owner::Exclusive(at));
+        mm.lock_frame(frame_of(mm, a, 300))
+            .set_owner(Owner::Exclusive(at));
     });
     broken("frame and slot name each other", |mm, [a, _], frame| {
         mm.lock_frame(frame).cached = Some(slot_at(mm, a, 9));
@@ -199,7 +199,7 @@ fn sums() {
     broken("a pinned page is its space's own", |mm, [a, _], _| {
         let at = leaf_of(mm, a, 5);
         let locked = mm.lock_frame(frame_of(mm, a, 5));
-        locked.frame.word.set(Owner::Shared(at));
+        locked.set_owner(Owner::Shared(at));
     });
     broken("a space's home and domain are one thing", |mm, [a, _], _| {
         mm.lock_space(a).expect("it lives").domain = crate::host::Domain(77);

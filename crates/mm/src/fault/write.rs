@@ -106,10 +106,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         if let Some(slot) = locked.cached.take() {
             self.swap.drop_cache(slot, &self.store, &self.budget);
         }
-        locked
-            .frame
-            .word
-            .set(Owner::Exclusive(Self::leaf_slot(leaf.0, at.page)));
+        locked.set_owner(Owner::Exclusive(Self::leaf_slot(leaf.0, at.page)));
         locked.frame.mark_referenced();
         self.may_compress(&locked);
         self.spaces.get(at.no.0).unlend();

@@ -169,6 +169,17 @@ impl<'a> Locked<'a> {
             state: frame.state.try_lock()?,
         })
     }
+
+    /// Gives the frame another owner: one store. Its chain is as the word will say.
+    pub fn set_owner(&self, owner: Owner) {
+        self.frame.word.set(owner);
+    }
+
+    /// Nobody owns the frame any more, and its bytes are nowhere: this use of it ends.
+    pub fn retire(&mut self) {
+        self.residence = Residence::Nowhere;
+        self.frame.word.retire();
+    }
 }
 
 impl std::ops::Deref for Locked<'_> {

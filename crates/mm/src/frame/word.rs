@@ -1,6 +1,6 @@
 //! The mapping word: who owns a frame (Linux: `page->mapping`), in one 64-bit atomic.
 //!
-//! Written only by the holder of the frame lock, by one release store; read by anybody, by
+//! Written only through the guard of the frame lock ([`Locked`](super::Locked)), by one release store; read by anybody, by
 //! one acquire load that is decoded once and passed down (`Snapshot`). A torn or half-tagged
 //! owner cannot be written down, which is the race that memfold was born from. The word
 //! also heads the frame's chain of mappers: the owner is a leaf table and the slot in it,
@@ -70,8 +70,9 @@ impl MappingWord {
         decode(self.word.load(Ordering::Acquire))
     }
 
-    /// Gives the frame another owner of the same generation: one store. The caller holds the frame lock.
-    pub fn set(&self, owner: Owner) {
+    /// Gives the frame another owner of the same generation: one store. For the guard of the frame
+    /// lock, which is the only door to it.
+    pub(super) fn set(&self, owner: Owner) {
         self.published.write();
         // Relaxed: only the holder of the frame lock writes the word.
         let generation = decode(self.word.load(Ordering::Relaxed)).generation;
@@ -80,8 +81,8 @@ impl MappingWord {
             .store(encode(Snapshot { owner, generation }), Ordering::Release);
     }
 
-    /// Ends this use of the frame: no owner, next generation. The caller holds the frame lock.
-    pub fn retire(&self) {
+    /// Ends this use of the frame: no owner, next generation. For the guard as well.
+    pub(super) fn retire(&self) {
         // Relaxed: only the holder of the frame lock writes the word.
         let generation = decode(self.word.load(Ordering::Relaxed))
             .generation

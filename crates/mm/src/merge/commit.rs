@@ -173,7 +173,7 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
     /// The first of a pair stands at its place from now on, shared, never written again.
     fn move_to_place(&self, keeper: &mut Locked<'_>, lender: SpaceNo, to: Claimed<'_, H, S>) {
         match keeper.frame.word.load().owner {
-            Owner::Exclusive(at) => keeper.frame.word.set(Owner::Shared(at)),
+            Owner::Exclusive(at) => keeper.set_owner(Owner::Shared(at)),
             Owner::Shared(_) => self.mm.spaces.get(lender.0).unlend(),
             Owner::Nobody => panic!("frame {} is mapped by nobody", keeper.no),
         }

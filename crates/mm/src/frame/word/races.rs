@@ -192,7 +192,7 @@ fn mover(scene: &Arc<Scene>, to: LeafSlot) -> Part {
         let held = Locked::wait(FrameNo(1), &scene.frame);
         // By a closure: the log is to say this line.
         scene.chains.iter().for_each(|chain| chain.write());
-        held.frame.word.set(Owner::Shared(to));
+        held.set_owner(Owner::Shared(to));
     })
 }
 
@@ -253,10 +253,10 @@ fn unmap_and_retire_show_whole_owners() {
     memfold_sync::model::holds("word: unmap, retire and reuse against two loads", All, || {
         let scene = Scene::new();
         let writer = part(&scene, |scene: &Scene| {
-            let held = Locked::wait(FrameNo(1), &scene.frame);
-            held.frame.word.set(Owner::Shared(leaf(TAKER)));
-            held.frame.word.retire();
-            held.frame.word.set(Owner::Exclusive(leaf(SHARER)));
+            let mut held = Locked::wait(FrameNo(1), &scene.frame);
+            held.set_owner(Owner::Shared(leaf(TAKER)));
+            held.retire();
+            held.set_owner(Owner::Exclusive(leaf(SHARER)));
         });
         race([
             writer,
@@ -286,9 +286,9 @@ fn a_retired_frame_is_seen_emptied() {
     memfold_sync::model::holds("word: retire against a load", All, || {
         let scene = Scene::new();
         let last = part(&scene, |scene: &Scene| {
-            let held = Locked::wait(FrameNo(1), &scene.frame);
+            let mut held = Locked::wait(FrameNo(1), &scene.frame);
             scene.chains[SHARER as usize].write();
-            held.frame.word.retire();
+            held.retire();
         });
         let reader = part(&scene, |scene: &Scene| {
             if scene.frame.word.load().generation == 1 {
@@ -313,10 +313,10 @@ fn reuse(compare: Compare) -> impl Fn() {
         let scene = Scene::new();
         let before = scene.frame.word.load();
         let reuser = part(&scene, |scene: &Scene| {
-            Locked::wait(FrameNo(1), &scene.frame).frame.word.retire();
+            Locked::wait(FrameNo(1), &scene.frame).retire();
             let mut held = Locked::wait(FrameNo(1), &scene.frame);
             held.residence = Residence::Loose(PoolPage(9));
-            held.frame.word.set(Owner::Shared(leaf(SHARER)));
+            held.set_owner(Owner::Shared(leaf(SHARER)));
         });
         let follower = part(&scene, move |scene: &Scene| {
             let held = Locked::wait(FrameNo(1), &scene.frame);
