@@ -1,11 +1,11 @@
 //! The mapping word: who owns a frame (Linux: `page->mapping`), in one 64-bit atomic.
 //!
-//! Written only through the guard of the frame lock ([`Locked`](super::Locked)), by one release store; read by anybody, by
-//! one acquire load that is decoded once and passed down (`Snapshot`). A torn or half-tagged
-//! owner cannot be written down, which is the race that memfold was born from. The word
-//! also heads the frame's chain of mappers: the owner is a leaf table and the slot in it,
-//! and further mappers hang off that slot (`rmap.rs`). The generation grows each time the
-//! frame is freed, so a stale number is noticed, not argued away.
+//! Written only through the guard of the frame lock ([`Locked`](super::Locked)), by one release
+//! store; read by anybody, by one acquire load that is decoded once and passed down (`Snapshot`). A
+//! torn or half-tagged owner cannot be written down, which is the race that memfold was born from.
+//! The word also heads the frame's chain of mappers: the owner is a leaf table and the slot in it,
+//! and further mappers hang off that slot (`rmap.rs`). The generation grows each time the frame is
+//! freed, so a stale number is noticed, not argued away.
 //!
 //! ```text
 //!  63            32 31          8 7     4 3   0
