@@ -18,6 +18,7 @@
 //! frame to leaves, leaf to tables, tables to spaces is exact and costs no allocation.
 
 mod entry;
+mod parents;
 mod split;
 mod tree;
 

@@ -5,7 +5,7 @@
 //! fail and changes nothing, then copies and links, which cannot fail. `split.rs` keeps or takes back what it did.
 
 use super::split::Split;
-use super::{ChainLinks, FAN, LeafEntry, MAX_LEVELS, Member, Table, TableEntry, TableNo, first_of, slot_of};
+use super::{FAN, LeafEntry, MAX_LEVELS, Member, Table, TableEntry, TableNo, first_of, slot_of};
 use crate::addr::{FrameNo, PageNo, SpaceNo};
 use crate::budget::Need;
 use crate::host::{Host, Store};
@@ -355,68 +355,5 @@ impl<H: Host, S: Store> Mm<H, S> {
     pub(crate) fn forget_dirty(&self, table: &Table) {
         // Relaxed: the list is under the space lock, or its space is gone.
         table.dirty.store(0, Ordering::Relaxed);
-    }
-
-    fn parent_links(&self, member: Member, child: &Table) -> &ChainLinks {
-        match member {
-            Member::Table(no) => {
-                &self
-                    .table(no)
-                    .slot(slot_of(child.first_page(), child.level() + 1))
-                    .links
-            }
-            Member::Space(no) => &self.spaces.get(no.0).root_links,
-        }
-    }
-
-    /// Counts a parent of `child` and enters it into the child's chain.
-    pub(super) fn adopt(&self, parent: Member, child: TableNo) {
-        let table = self.table(child);
-        table.add_ref();
-        let mut parents = table.lock();
-        let links = self.parent_links(parent, table);
-        links.set_prev(0);
-        links.set_next(parents.head);
-        if let Some(head) = Member::decode(parents.head) {
-            self.parent_links(head, table).set_prev(parent.encode());
-        }
-        parents.head = parent.encode();
-    }
-
-    /// Takes a parent out of the child's chain.
-    pub(super) fn pull_parent(&self, parent: Member, child: TableNo) {
-        let table = self.table(child);
-        let mut parents = table.lock();
-        let links = self.parent_links(parent, table);
-        match Member::decode(links.prev()) {
-            Some(prev) => self.parent_links(prev, table).set_next(links.next()),
-            None => {
-                assert_eq!(parents.head, parent.encode(), "a table's chain lost a parent");
-                parents.head = links.next();
-            }
-        }
-        if let Some(next) = Member::decode(links.next()) {
-            self.parent_links(next, table).set_prev(links.prev());
-        }
-        links.set_next(0);
-        links.set_prev(0);
-    }
-
-    /// Calls `visit` with each space that can reach the table; `visit` says whether to go on.
-    pub(crate) fn spaces_of(&self, table: TableNo, visit: &mut dyn FnMut(SpaceNo) -> bool) -> bool {
-        let t = self.table(table);
-        let parents = t.lock();
-        let mut at = Member::decode(parents.head);
-        while let Some(member) = at {
-            let more = match member {
-                Member::Space(no) => visit(no),
-                Member::Table(no) => self.spaces_of(no, visit),
-            };
-            if !more {
-                return false;
-            }
-            at = Member::decode(self.parent_links(member, t).next());
-        }
-        true
     }
 }
