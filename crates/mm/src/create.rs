@@ -7,11 +7,12 @@
 use crate::addr::{PageNo, SpaceNo};
 use crate::backing::Areas;
 use crate::budget::Need;
+use crate::error::{SpaceError, Stop};
 use crate::fault::ahead::Ahead;
 use crate::home::HomeNo;
 use crate::host::{Domain, Host, Store};
-use crate::mm::{Mm, SpaceError, Stop};
-use crate::space::SpaceState;
+use crate::mm::Mm;
+use crate::space::{SpaceGuard, SpaceState};
 use crate::table::{MAX_PAGES, levels_for};
 use crate::window::{WindowTables, Windows};
 use std::collections::BTreeMap;
@@ -158,10 +159,10 @@ impl<H: Host, S: Store> Mm<H, S> {
             self.host.reserve_pool(at.pool_pages)?;
             NewWindow::open(self, new.no, at.home, size.reserve, size.len)
         });
-        let window = opened.map_err(|stop| self.space_error(stop, new.no, PageNo(0)))?;
-        let slot = self.spaces.get(new.no.0);
-        slot.set_place(at.home, domain);
-        *slot.lock_new() = SpaceState {
+        let window = opened.map_err(|stop| stop.of_space(&self.budget, new.no, PageNo(0)))?;
+        let mut space = SpaceGuard::begin(&self.spaces, new.no);
+        space.slot.set_place(at.home, domain);
+        *space = SpaceState {
             alive: true,
             root: None,
             levels: levels_for(size.reserve),
@@ -176,6 +177,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             ahead: Ahead::new(),
             failure: None,
         };
+        drop(space);
         at.keep();
         Ok(new.live())
     }
@@ -195,7 +197,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let grown = self.retry(|| {
             let mut st = match self.lock_space(space) {
                 Ok(st) => st,
-                Err(none) => return Ok(Err(none)),
+                Err(none) => return Ok(Err(none.into())),
             };
             let (old, most) = (st.len, st.reserve);
             if len < old || len > most {
@@ -206,7 +208,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             st.len = len;
             Ok(Ok(()))
         });
-        grown.unwrap_or_else(|stop| Err(self.space_error(stop, space, PageNo(0))))
+        grown.unwrap_or_else(|stop| Err(stop.of_space(&self.budget, space, PageNo(0))))
     }
 
     /// Pages of the space that are accessible.

@@ -9,9 +9,10 @@
 //! they keep what they were given. Call it when nothing else runs.
 
 use crate::addr::{PageNo, SpaceNo};
+use crate::error::Stop;
 use crate::frame::Owner;
 use crate::host::{Domain, Host, Store};
-use crate::mm::{Mm, PAGE, Stop};
+use crate::mm::{Mm, PAGE};
 use crate::space::Merging;
 use crate::swap::SwapRef;
 use crate::table::LeafEntry;

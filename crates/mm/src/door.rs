@@ -9,8 +9,9 @@
 //! not come this way: a child has no windows.
 
 use crate::addr::{Run, SpaceNo};
+use crate::error::SpaceError;
 use crate::host::{Host, Store};
-use crate::mm::{Mm, SpaceError};
+use crate::mm::Mm;
 use std::ops::Deref;
 
 /// This process is a child of `fork(2)`, and the manager is its parent's; nothing was done.

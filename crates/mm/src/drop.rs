@@ -13,17 +13,17 @@
 //! push or a pop.
 
 use crate::addr::{PageNo, Run, SpaceNo};
+use crate::error::{SpaceError, Stop};
 use crate::frame::{Locked, Residence};
 use crate::home::HomeNo;
 use crate::host::{Host, HostError, Store};
-use crate::mm::{Mm, SpaceError, Stop};
+use crate::mm::Mm;
 use crate::pin::unpin_page;
 use crate::rmap::Sweep;
-use crate::space::{PIECE, SpaceState};
+use crate::space::{PIECE, SpaceGuard, SpaceState};
 use crate::standby::StandbyPages;
 use crate::table::{LeafEntry, Lookup, TableNo, after_leaf};
 use crate::window::{WindowTables, Windows};
-use memfold_sync::MutexGuard;
 
 /// Pages that are emptied in one call, where many of a window are private: the machine lets nobody
 /// change a mapping of the process while it frees them.
@@ -41,7 +41,9 @@ pub(crate) struct Remains {
 
 impl Remains {
     /// The space is dead from now on.
-    pub fn take(no: SpaceNo, st: &mut SpaceState) -> Self {
+    pub fn take(space: &mut SpaceGuard<'_>) -> Self {
+        let no = space.no;
+        let st: &mut SpaceState = space;
         assert!(st.pins.is_empty(), "a space with pins was ended");
         st.alive = false;
         st.dirty_head = 0;
@@ -103,9 +105,9 @@ impl<H: Host, S: Store> Mm<H, S> {
             if !ending.is_given_away(next) || !ending.unpin_piece() {
                 return Err(Stop::Again);
             }
-            Ok(Remains::take(space, &mut ending.st))
+            Ok(Remains::take(&mut ending.space))
         });
-        let remains = done.map_err(|stop| self.space_error(stop, space, PageNo(0)))?;
+        let remains = done.map_err(|stop| stop.of_space(&self.budget, space, PageNo(0)))?;
         remains.free(self);
         self.spaces.free(space.0);
         Ok(())
@@ -142,41 +144,40 @@ impl<H: Host, S: Store> Mm<H, S> {
 /// A space that is about to end, while it lives: its lock.
 struct Ending<'m, H, S> {
     mm: &'m Mm<H, S>,
-    no: SpaceNo,
-    st: MutexGuard<'m, SpaceState>,
+    space: SpaceGuard<'m>,
 }
 
 impl<'m, H: Host, S: Store> Ending<'m, H, S> {
     fn lock(mm: &'m Mm<H, S>, no: SpaceNo) -> Result<Self, Stop> {
-        let st = mm.lock_for_step(no)?;
-        Ok(Self { mm, no, st })
+        let space = mm.lock_space(no)?;
+        Ok(Self { mm, space })
     }
 
     /// Whether nothing that others share lies in this window any more, with `next` the first page
     /// that was not looked at.
     fn is_given_away(&self, next: PageNo) -> bool {
-        next.0 >= self.st.len || self.mm.spaces.get(self.no.0).lent() == 0
+        next.0 >= self.space.len || self.space.slot.lent() == 0
     }
 
     /// Pins that were left end with the space: each holds a reference, and with it the frame. True
     /// when none is left.
     fn unpin_piece(&mut self) -> bool {
         for _ in 0..PIECE {
-            let Some((&page, _)) = self.st.pins.last_key_value() else {
+            let Some((&page, _)) = self.space.pins.last_key_value() else {
                 return true;
             };
-            unpin_page(self.mm, &mut self.st, page);
+            unpin_page(self.mm, &mut self.space, page);
         }
-        self.st.pins.is_empty()
+        self.space.pins.is_empty()
     }
 
     /// Moves the frames of a piece that others share out of this space's window; where the next
     /// piece begins.
     fn give_away(&self, first: PageNo) -> Result<PageNo, Stop> {
-        let (mm, no, st) = (self.mm, self.no, &self.st);
+        let (mm, st, no) = (self.mm, &self.space, self.space.no);
         let end = first.0.saturating_add(PIECE).min(st.len);
         let mut page = first.0;
-        while page < end && mm.spaces.get(no.0).lent() != 0 {
+        while page < end && st.slot.lent() != 0 {
             let Lookup::Leaf(found) = mm.lookup(st, PageNo(page)) else {
                 page = after_leaf(page);
                 continue;
@@ -203,7 +204,7 @@ impl<'m, H: Host, S: Store> Ending<'m, H, S> {
     }
 
     fn give_away_frame(&self, leaf: TableNo, page: PageNo, locked: Locked<'_>) -> Result<(), Stop> {
-        let (mm, no, st) = (self.mm, self.no, &self.st);
+        let (mm, st, no) = (self.mm, &self.space, self.space.no);
         let frame = locked.no;
         match mm.promote_around(leaf, page, locked, no, st.home) {
             Ok(true) => return Ok(()),
@@ -221,7 +222,7 @@ impl<'m, H: Host, S: Store> Ending<'m, H, S> {
             Err(Stop::NoRoom) => (),
             Err(stop) => return Err(stop),
         }
-        StandbyPages::of(mm).give_away(no, st, page)
+        StandbyPages::of(mm).give_away(st, page)
     }
 }
 

@@ -6,10 +6,10 @@
 //! its space ends, so that the frame must move, it moves as zeros.
 
 use crate::addr::{FrameNo, PAGE_SIZE, PageNo, SpaceNo};
+use crate::error::Stop;
 use crate::frame::{Locked, Residence};
 use crate::host::{Host, HostError, Protection, Store};
-use crate::mm::{Mm, Stop};
-use crate::space::{FaultError, SpaceState};
+use crate::mm::Mm;
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// If that is why the host could not read this private page, tells all who map the frame.
@@ -22,15 +22,6 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.rmap_walk(locked, usize::MAX, &mut |space| {
             self.spaces.get(space.0).note_emptied(page);
         });
-    }
-
-    /// The space's failure; a note that was left with it becomes one. The space's lock is held.
-    pub(crate) fn failure_of(&self, space: SpaceNo, st: &mut SpaceState) -> Option<FaultError> {
-        if let Some(page) = self.spaces.get(space.0).take_emptied() {
-            let source = HostError::Emptied;
-            st.failure.get_or_insert(FaultError::Host { space, page, source });
-        }
-        st.failure
     }
 
     /// A page of a space that is ending could not be moved away, since it is empty: all who map it have been told, so it is given

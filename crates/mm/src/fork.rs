@@ -10,12 +10,12 @@ use crate::addr::{Access, FrameNo, PageNo, Run, SpaceNo};
 use crate::budget::Need;
 use crate::create::{NewSpace, NewWindow};
 use crate::drop::Remains;
+use crate::error::{SpaceError, Stop};
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Store};
-use crate::mm::{Mm, SpaceError, Stop};
-use crate::space::{FaultError, SpaceState};
+use crate::mm::Mm;
+use crate::space::{SpaceGuard, SpaceState};
 use crate::table::{FAN, LeafEntry, LeafSlot, TableNo, slot_of};
-use memfold_sync::MutexGuard;
 use std::collections::BTreeMap;
 
 /// Pages that a fork protects at a time.
@@ -34,48 +34,30 @@ impl<H: Host, S: Store> Mm<H, S> {
     pub fn fork(&self, parent: SpaceNo) -> Result<SpaceNo, SpaceError> {
         let child = NewSpace::take(self)?;
         self.retry(|| Fork::lock(self, parent)?.run(child.no))
-            .map_err(|stop| self.space_error(stop, parent, PageNo(0)))?;
+            .map_err(|stop| stop.of_space(&self.budget, parent, PageNo(0)))?;
         self.counters.forks.one();
         Ok(child.live())
-    }
-
-    /// The state of a space that lives.
-    pub(crate) fn lock_space(&self, no: SpaceNo) -> Result<MutexGuard<'_, SpaceState>, SpaceError> {
-        let st = self.space(no)?.lock();
-        if st.alive {
-            Ok(st)
-        } else {
-            Err(SpaceError::NoSuchSpace(no))
-        }
-    }
-
-    /// The same, for a step that may stop.
-    pub(crate) fn lock_for_step(&self, no: SpaceNo) -> Result<MutexGuard<'_, SpaceState>, Stop> {
-        self.lock_space(no)
-            .map_err(|_| Stop::Fault(FaultError::NoSuchSpace(no)))
     }
 }
 
 /// A space that is being copied, or whose pages are being shared ahead of that: its lock.
 pub(crate) struct Fork<'m, H, S> {
     mm: &'m Mm<H, S>,
-    parent: SpaceNo,
-    st: MutexGuard<'m, SpaceState>,
+    parent: SpaceGuard<'m>,
 }
 
 /// A child that lives already, though its pinned pages may not be copied yet; dropped before they
 /// are, it is ended.
 struct Child<'m, H: Host, S: Store> {
     mm: &'m Mm<H, S>,
-    no: SpaceNo,
-    st: MutexGuard<'m, SpaceState>,
+    space: SpaceGuard<'m>,
     complete: bool,
 }
 
 impl<H: Host, S: Store> Drop for Child<'_, H, S> {
     fn drop(&mut self) {
         if !self.complete {
-            Remains::take(self.no, &mut self.st).free(self.mm);
+            Remains::take(&mut self.space).free(self.mm);
         }
     }
 }
@@ -83,10 +65,10 @@ impl<H: Host, S: Store> Drop for Child<'_, H, S> {
 impl<'m, H: Host, S: Store> Fork<'m, H, S> {
     /// Locks the parent, unless it has failed.
     fn lock(mm: &'m Mm<H, S>, parent: SpaceNo) -> Result<Self, Stop> {
-        let mut st = mm.lock_for_step(parent)?;
-        match mm.failure_of(parent, &mut st) {
+        let mut parent = mm.lock_space(parent)?;
+        match parent.failure() {
             Some(failure) => Err(Stop::Fault(failure)),
-            None => Ok(Self { mm, parent, st }),
+            None => Ok(Self { mm, parent }),
         }
     }
 
@@ -94,7 +76,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
     fn run(mut self, child: SpaceNo) -> Result<(), Stop> {
         let mm = self.mm;
         let dirty = self.dirty_leaves()?;
-        let window = NewWindow::open(mm, child, self.st.home, self.st.reserve, self.st.len)?;
+        let window = NewWindow::open(mm, child, self.parent.home, self.parent.reserve, self.parent.len)?;
         self.protect_dirty(&dirty)?;
         self.share_dirty(&dirty);
         let mut child = self.begin_child(child, window);
@@ -111,14 +93,13 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
 
     /// The child lives from now on, with the parent's tables. Cannot fail.
     fn begin_child(&self, no: SpaceNo, window: NewWindow<'m, H, S>) -> Child<'m, H, S> {
-        let (mm, st) = (self.mm, &self.st);
+        let (mm, st) = (self.mm, &self.parent);
         mm.homes.join(st.home);
-        let (slot, parent) = (mm.spaces.get(no.0), mm.spaces.get(self.parent.0));
-        slot.set_place(st.home, st.domain);
-        slot.set_merging(parent.merging());
-        slot.set_on_loss(parent.on_loss());
-        let mut child_st = slot.lock_new();
-        *child_st = SpaceState {
+        let mut space = SpaceGuard::begin(&mm.spaces, no);
+        space.slot.set_place(st.home, st.domain);
+        space.slot.set_merging(st.slot.merging());
+        space.slot.set_on_loss(st.slot.on_loss());
+        *space = SpaceState {
             alive: true,
             root: st.root,
             levels: st.levels,
@@ -138,8 +119,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         }
         Child {
             mm,
-            no,
-            st: child_st,
+            space,
             complete: false,
         }
     }
@@ -152,7 +132,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
     /// The first `most` leaves with exclusive frames, in page order; and the one after them on the
     /// list, or 0.
     fn some_dirty_leaves(&self, most: usize) -> Result<(Vec<TableNo>, u32), Stop> {
-        let first = Some(self.st.dirty_head).filter(|&no| no != 0).map(TableNo);
+        let first = Some(self.parent.dirty_head).filter(|&no| no != 0).map(TableNo);
         let next = |&leaf: &TableNo| {
             Some(self.mm.next_dirty(leaf))
                 .filter(|&next| next != 0)
@@ -175,13 +155,13 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         let Ok(mut ahead) = Self::lock(mm, no) else {
             return Ok(false);
         };
-        if !ahead.st.pins.is_empty() {
+        if !ahead.parent.pins.is_empty() {
             return Ok(false);
         }
         let (dirty, rest) = ahead.some_dirty_leaves(most)?;
         ahead.protect_dirty(&dirty)?;
         ahead.share_dirty(&dirty);
-        ahead.st.dirty_head = rest;
+        ahead.parent.dirty_head = rest;
         Ok(rest != 0)
     }
 
@@ -194,11 +174,11 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
     }
 
     fn pinned(&self) -> Vec<PageNo> {
-        self.st.pins.keys().copied().collect()
+        self.parent.pins.keys().copied().collect()
     }
 
     fn is_pinned(&self, page: PageNo) -> bool {
-        self.st.pins.contains_key(&page)
+        self.parent.pins.contains_key(&page)
     }
 
     /// Makes the next store to each page written since the last fork a fault. Harmless when the
@@ -241,7 +221,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         let len = run.len() as u32;
         if len != 0 {
             let first = PageNo(end.0 - len);
-            self.mm.host.protect(self.parent, Run { first, len })?;
+            self.mm.host.protect(self.parent.no, Run { first, len })?;
         }
         run.clear();
         Ok(())
@@ -264,30 +244,30 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
                 // A pinned frame is shared for the moment, so that the tables may be split;
                 // `copy_pinned` follows.
                 locked.set_owner(Owner::Shared(place));
-                self.mm.spaces.get(self.parent.0).lend();
+                self.parent.slot.lend();
             }
         }
-        self.st.dirty_head = 0;
+        self.parent.dirty_head = 0;
     }
 
     /// The child gets its own copy of each pinned page. (`reclaim_pinned` follows, whatever comes
     /// of it.)
     fn copy_pinned(&mut self, child: &mut Child<'m, H, S>) -> Result<(), Stop> {
-        let (mm, parent) = (self.mm, self.parent);
+        let mm = self.mm;
         for page in self.pinned() {
             // The parent leaves the shared path, then a write fault of the child copies the frame.
-            mm.retry(|| mm.own_leaf(parent, &mut self.st, page, Need::Normal))?;
-            mm.retry(|| mm.fault_locked(child.no, &mut child.st, page, Access::Write))?;
+            mm.retry(|| mm.own_leaf(&mut self.parent, page, Need::Normal))?;
+            mm.retry(|| mm.fault_locked(&mut child.space, page, Access::Write))?;
         }
         Ok(())
     }
 
     /// Nobody else maps the pinned frames any more: they are exclusive again.
     fn reclaim_pinned(&mut self) {
-        let (mm, parent) = (self.mm, self.parent);
+        let mm = self.mm;
         for page in self.pinned() {
             let own = mm
-                .own_leaf(parent, &mut self.st, page, Need::Normal)
+                .own_leaf(&mut self.parent, page, Need::Normal)
                 .expect("the path is this space's own already");
             let LeafEntry::Frame(frame) = mm.entry(own.0, page) else {
                 panic!("a pinned page was evicted")
@@ -295,7 +275,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
             let locked = mm.lock_frame(frame);
             assert_eq!(
                 locked.residence,
-                Residence::Private(parent),
+                Residence::Private(self.parent.no),
                 "a pinned page was moved"
             );
             assert_eq!(locked.frame.count.load().maps, 1, "a pinned page is shared");
@@ -304,9 +284,9 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
                 slot: slot_of(page, 0),
             };
             locked.set_owner(Owner::Exclusive(place));
-            mm.spaces.get(parent.0).unlend();
+            self.parent.slot.unlend();
             drop(locked);
-            mm.mark_dirty(&mut self.st, own);
+            mm.mark_dirty(&mut self.parent, own);
         }
     }
 }

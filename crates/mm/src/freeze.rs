@@ -11,14 +11,15 @@
 use crate::addr::{PageBytes, PageNo, SpaceNo};
 use crate::budget::{Charge, Class, Need};
 use crate::create::Size;
+use crate::error::{SpaceError, Stop};
 use crate::fork::Fork;
 use crate::frame::{Owner, Residence};
 use crate::host::{Host, Store};
-use crate::mm::{Mm, PAGE, SpaceError, Stop};
+use crate::mm::{Mm, PAGE};
 use crate::peek::Seen;
 use crate::reclaim::Origin;
 use crate::residency::NewPlace;
-use crate::space::{PIECE, SpaceState};
+use crate::space::{PIECE, SpaceGuard, SpaceState};
 use crate::table::{AtLeaf, FAN, LeafEntry, LeafSlot, Lookup, after_leaf, slot_of};
 
 impl<H: Host, S: Store> Mm<H, S> {
@@ -28,7 +29,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// [`SpaceError`]; the space is as it was, and there is no copy.
     pub fn freeze(&self, space: SpaceNo) -> Result<SpaceNo, SpaceError> {
         let freeze = Freeze { mm: self, no: space };
-        let refused = |stop| self.space_error(stop, space, PageNo(0));
+        let refused = |stop: Stop| stop.of_space(&self.budget, space, PageNo(0));
         freeze.share_ahead().map_err(refused)?;
         let copy = Unfinished {
             mm: self,
@@ -81,28 +82,22 @@ impl<H: Host, S: Store> Mm<H, S> {
     pub fn read_page(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), SpaceError> {
         let read = self.retry(|| self.peek_page(space, page, out));
         read.map(|_| ())
-            .map_err(|stop| self.space_error(stop, space, page))
+            .map_err(|stop| stop.of_space(&self.budget, space, page))
     }
 
     /// The same; false when the page is what backs it.
     fn peek_page(&self, no: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<bool, Stop> {
-        let st = self.lock_for_step(no)?;
-        match self.see(no, &st, page, out)? {
+        let space = self.lock_space(no)?;
+        match self.see(&space, page, out)? {
             Seen::Backing => Ok(false),
             Seen::Elsewhere => Ok(true),
-            Seen::Here => self.read_here(no, &st, page, out),
+            Seen::Here => self.read_here(&space, page, out),
         }
     }
 
     /// The bytes of a page that lie in the space's own window.
-    fn read_here(
-        &self,
-        no: SpaceNo,
-        st: &SpaceState,
-        page: PageNo,
-        out: &mut PageBytes,
-    ) -> Result<bool, Stop> {
-        let found = self.lookup(st, page);
+    fn read_here(&self, space: &SpaceGuard<'_>, page: PageNo, out: &mut PageBytes) -> Result<bool, Stop> {
+        let found = self.lookup(space, page);
         let Some((frame, leaf)) = found.frame() else {
             return Err(Stop::Again);
         };
@@ -110,7 +105,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         if self.entry(leaf, page) != LeafEntry::Frame(frame) {
             return Err(Stop::Again);
         }
-        self.read_frame(no, &locked, page, out)?;
+        self.read_frame(space.no, &locked, page, out)?;
         Ok(true)
     }
 }
@@ -230,7 +225,7 @@ fn copy_home<H: Host, S: Store>(mm: &Mm<H, S>, from: SpaceNo) -> Result<SpaceNo,
             }
             Ok(())
         });
-        copied.map_err(|stop| mm.space_error(stop, from, page))?;
+        copied.map_err(|stop| stop.of_space(&mm.budget, from, page))?;
     }
     Ok(to.finish())
 }
@@ -242,12 +237,12 @@ fn place_page<H: Host, S: Store>(
     page: PageNo,
     bytes: &PageBytes,
 ) -> Result<(), Stop> {
-    let mut st = mm.spaces.get(no.0).lock();
+    let mut space = mm.lock_space(no)?;
     let mut charge = Charge::take(&mm.budget, Class::Pool, PAGE, Need::Normal).ok_or(Stop::NoRoom)?;
-    let leaf = mm.own_leaf(no, &mut st, page, Need::Normal)?;
+    let leaf = mm.own_leaf(&mut space, page, Need::Normal)?;
     let frame = mm.alloc_frame(Need::Normal)?;
     let mut locked = mm.lock_frame(frame);
-    let placed = NewPlace::own(mm, st.home, page, &locked, Need::Normal).and_then(|place| {
+    let placed = NewPlace::own(mm, space.home, page, &locked, Need::Normal).and_then(|place| {
         let place = place.expect("nobody else stands at a page of a space that is being made");
         place.write(bytes)?;
         place.keep(&mut locked);

@@ -7,10 +7,11 @@
 
 use crate::addr::{PageNo, Run, SpaceNo};
 use crate::budget::{Charge, Class, Need};
+use crate::error::Stop;
 use crate::frame::Locked;
 use crate::home::HomeNo;
 use crate::host::{Host, Store};
-use crate::mm::{Mm, PAGE, Stop};
+use crate::mm::{Mm, PAGE};
 use crate::residency::{NewPlace, NoRecord};
 
 impl<H: Host, S: Store> Mm<H, S> {

@@ -6,15 +6,16 @@
 //! to its invariants. It may be called from any thread and from fault handlers; it starts no
 //! thread. Lock order: `memfold_sync::Rank`.
 
-use crate::addr::{FrameNo, PAGE_SIZE, PageBytes, PageNo, SpaceNo};
+use crate::addr::{FrameNo, PAGE_SIZE, PageBytes, SpaceNo};
 use crate::budget::{Budget, Class, Need, PageTables, UNLIMITED, Usage};
+use crate::error::{BuildError, Stop};
 use crate::frame::{Frame, Locked, Put};
 use crate::home::Homes;
-use crate::host::{Host, HostError, Store, StoreError, StoreStats};
+use crate::host::{Host, Store, StoreStats};
 use crate::merge::Scanner;
 use crate::reclaim::choice::Replacement;
 use crate::reclaim::replacer::Replacer;
-use crate::space::{FaultError, SpaceSlot};
+use crate::space::{NoSuchSpace, SpaceGuard, SpaceSlot};
 use crate::stalled::{Room, Stalled};
 use crate::standby::Standby;
 use crate::stats::{Counters, Stats};
@@ -45,89 +46,6 @@ pub struct Config {
 
 /// The least budget with which anything works.
 pub const LEAST_LIMIT: u64 = 1 << 20;
-
-/// Why a manager cannot be built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// The budget does not even hold the manager's own tables.
-    #[error("a budget of {limit} bytes is too small: {least} bytes are the least that works")]
-    BudgetTooSmall {
-        /// What was asked for.
-        limit: u64,
-        /// The least that works.
-        least: u64,
-    },
-}
-
-/// Why an operation on a space failed; everything is as it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SpaceError {
-    /// The space was dropped.
-    #[error("space {0} does not exist")]
-    NoSuchSpace(SpaceNo),
-    /// All places for spaces are taken.
-    #[error("there are {0} spaces already, the most that this manager was built for")]
-    TooManySpaces(u32),
-    /// The size is zero, or beyond what a space can have, or beyond its reserve.
-    #[error("a space of {pages} pages is not possible: 1 to {most} are")]
-    BadSize {
-        /// What was asked for, in pages.
-        pages: u64,
-        /// The most that is possible here, in pages.
-        most: u64,
-    },
-    /// Everything that could be reclaimed was, and the budget still has no room.
-    #[error(
-        "the budget of {limit} bytes has no room for this, and nothing more can be reclaimed; raise the budget or drop spaces"
-    )]
-    OverBudget {
-        /// The budget.
-        limit: u64,
-    },
-    /// A page could not be brought in.
-    #[error(transparent)]
-    Fault(#[from] FaultError),
-    /// The machine refused a step.
-    #[error("the machine refused: {0}")]
-    Host(#[from] HostError),
-}
-
-impl SpaceError {
-    /// The one place that says it, for what concerns no page.
-    pub(crate) fn over(budget: &Budget) -> Self {
-        let limit = budget.limit();
-        Self::OverBudget { limit }
-    }
-}
-
-/// Why a step stopped before it was done; nothing was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// Another thread was faster: look again.
-    Again,
-    /// The budget has no room: reclaim, then look again.
-    NoRoom,
-    /// The machine refused.
-    Host(HostError),
-    /// The store refused.
-    Lost(StoreError),
-    /// There is no such page.
-    Fault(FaultError),
-}
-
-impl From<StoreError> for Stop {
-    fn from(e: StoreError) -> Self {
-        Self::Lost(e)
-    }
-}
-
-impl From<HostError> for Stop {
-    fn from(e: HostError) -> Self {
-        Self::Host(e)
-    }
-}
 
 /// The manager.
 pub struct Mm<H, S> {
@@ -279,8 +197,9 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.tables.get(no.0)
     }
 
-    pub(crate) fn space(&self, no: SpaceNo) -> Result<&SpaceSlot, SpaceError> {
-        self.spaces.peek(no.0).ok_or(SpaceError::NoSuchSpace(no))
+    /// Waits for the lock of a space that lives.
+    pub(crate) fn lock_space(&self, no: SpaceNo) -> Result<SpaceGuard<'_>, NoSuchSpace> {
+        SpaceGuard::lock(&self.spaces, no)
     }
 
     pub(crate) fn lock_frame(&self, no: FrameNo) -> Locked<'_> {
@@ -340,28 +259,6 @@ impl<H: Host, S: Store> Mm<H, S> {
                 }
                 other => return other,
             }
-        }
-    }
-
-    pub(crate) fn space_error(&self, stop: Stop, space: SpaceNo, page: PageNo) -> SpaceError {
-        match stop {
-            Stop::Again | Stop::NoRoom => SpaceError::over(&self.budget),
-            Stop::Host(source) => SpaceError::Host(source),
-            Stop::Lost(source) => SpaceError::Fault(FaultError::PageLost { space, page, source }),
-            Stop::Fault(e) => SpaceError::Fault(e),
-        }
-    }
-
-    pub(crate) fn fault_error(&self, stop: Stop, space: SpaceNo, page: PageNo) -> FaultError {
-        match stop {
-            Stop::Again | Stop::NoRoom => FaultError::OverBudget {
-                space,
-                page,
-                limit: self.budget.limit(),
-            },
-            Stop::Host(source) => FaultError::Host { space, page, source },
-            Stop::Lost(source) => FaultError::PageLost { space, page, source },
-            Stop::Fault(e) => e,
         }
     }
 }

@@ -4,12 +4,12 @@
 //! is changed; an answer that another thread has overtaken is `Stop::Again`.
 
 use crate::addr::{PageBytes, PageNo, SpaceNo};
+use crate::error::Stop;
 use crate::frame::{Locked, Residence};
 use crate::host::{Host, HostError, Store};
-use crate::mm::{Mm, Stop};
-use crate::space::{FaultError, SpaceState};
+use crate::mm::Mm;
+use crate::space::SpaceGuard;
 use crate::table::LeafEntry;
-use memfold_sync::MutexGuard;
 
 /// Where the bytes are that a space sees at a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,15 +27,14 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// be storing.
     pub(crate) fn see(
         &self,
-        no: SpaceNo,
-        st: &SpaceState,
+        space: &SpaceGuard<'_>,
         page: PageNo,
         out: &mut PageBytes,
     ) -> Result<Seen, Stop> {
-        let found = self.lookup(st, page);
+        let found = self.lookup(space, page);
         match found.entry() {
             LeafEntry::Absent => {
-                st.areas.of(page).read(out);
+                space.areas.of(page).read(out);
                 Ok(Seen::Backing)
             }
             LeafEntry::Swapped(slot) => {
@@ -54,24 +53,20 @@ impl<H: Host, S: Store> Mm<H, S> {
                 if !found.leaf().is_some_and(names) {
                     return Err(Stop::Again);
                 }
-                if locked.residence == Residence::Private(no) {
+                if locked.residence == Residence::Private(space.no) {
                     return Ok(Seen::Here);
                 }
-                self.read_frame(no, &locked, page, out)?;
+                self.read_frame(space.no, &locked, page, out)?;
                 Ok(Seen::Elsewhere)
             }
         }
     }
 
-    /// The state of a space that lives and has such a page.
-    pub(crate) fn lock_page(&self, no: SpaceNo, page: PageNo) -> Result<MutexGuard<'_, SpaceState>, Stop> {
-        let st = self.lock_for_step(no)?;
-        let len = st.len;
-        if page.0 >= len {
-            let space = no;
-            return Err(Stop::Fault(FaultError::OutOfRange { space, page, len }));
-        }
-        Ok(st)
+    /// The lock of a space that lives and has such a page.
+    pub(crate) fn lock_page(&self, no: SpaceNo, page: PageNo) -> Result<SpaceGuard<'_>, Stop> {
+        let space = self.lock_space(no)?;
+        space.demand_page(page)?;
+        Ok(space)
     }
 
     /// The bytes of a frame, wherever they are, for this space. Those of a writable private page may be changing.

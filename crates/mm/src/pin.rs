@@ -7,10 +7,11 @@
 //! space come in between.
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
+use crate::error::Stop;
 use crate::frame::Put;
 use crate::frame::count::MOST_PINS;
 use crate::host::{Host, Store};
-use crate::mm::{Mm, Stop};
+use crate::mm::Mm;
 use crate::space::{FaultError, PIECE, SpaceState};
 use crate::table::LeafEntry;
 
@@ -47,7 +48,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         };
         for page in run.pages() {
             self.retry(|| pin_page(self, space, page))
-                .map_err(|stop| self.fault_error(stop, space, page))?;
+                .map_err(|stop| stop.of_page(&self.budget, space, page))?;
             pinning.pinned.len += 1;
         }
         // The caller has the pins from now on.
@@ -68,20 +69,17 @@ impl<H: Host, S: Store> Mm<H, S> {
             };
             let piece = pages.by_ref().take(PIECE as usize);
             piece.for_each(|page| unpin_page(self, &mut st, page));
+            let slot = st.slot;
             drop(st);
-            self.spaces.get(space.0).let_others();
+            slot.let_others();
         }
         self.stalled.something_changed();
     }
 }
 
 fn pin_page<H: Host, S: Store>(mm: &Mm<H, S>, space: SpaceNo, page: PageNo) -> Result<(), Stop> {
-    let slot = mm
-        .spaces
-        .peek(space.0)
-        .ok_or(Stop::Fault(FaultError::NoSuchSpace(space)))?;
-    let mut st = slot.lock();
-    mm.fault_locked(space, &mut st, page, Access::Write)?;
+    let mut st = mm.lock_space(space)?;
+    mm.fault_locked(&mut st, page, Access::Write)?;
     let LeafEntry::Frame(no) = mm.lookup(&st, page).entry() else {
         return Err(Stop::Again);
     };

@@ -8,10 +8,11 @@
 
 use crate::addr::{FrameNo, PageBytes, PageNo, PoolPage, Run, SpaceNo};
 use crate::budget::Need;
+use crate::error::Stop;
 use crate::frame::{Locked, Residence};
 use crate::home::{Claim, HomeNo};
 use crate::host::{Host, HostError, Store};
-use crate::mm::{Mm, Stop};
+use crate::mm::Mm;
 
 /// What to do when the budget has no room for the record of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,10 @@
 //! parents are guarded by that table's lock; `lent` counts, atomically, the frames that
 //! others share while their bytes still are private pages of this space's window.
 
+mod guard;
+
+pub(crate) use guard::{NoSuchSpace, SpaceGuard};
+
 use crate::addr::{PageNo, SpaceNo};
 use crate::backing::Areas;
 use crate::fault::ahead::Ahead;

@@ -2,9 +2,10 @@
 //! change shared pages meanwhile.
 
 use crate::addr::SpaceNo;
+use crate::error::{SpaceError, Stop};
 use crate::frame::{Owner, Residence};
 use crate::host::{Host, Store};
-use crate::mm::{Mm, SpaceError, Stop};
+use crate::mm::Mm;
 use crate::table::LeafEntry;
 
 /// What the pages of a space are; counts of pages.

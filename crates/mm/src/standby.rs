@@ -25,11 +25,12 @@
 //! is made and given back under its space's lock.
 
 use crate::addr::{PageBytes, PageNo, Run, SpaceNo};
+use crate::error::{SpaceError, Stop};
 use crate::frame::Residence;
 use crate::host::{Host, HostError, Protection, Store, VacateReply};
-use crate::mm::{Mm, PAGE, SpaceError, Stop};
+use crate::mm::{Mm, PAGE};
 use crate::peek::Seen;
-use crate::space::{FaultError, OnLoss, SpaceSlot, SpaceState};
+use crate::space::{FaultError, OnLoss, SpaceGuard, SpaceSlot};
 use crate::table::{LeafEntry, first_of, slot_of};
 use crate::window::Windows;
 use memfold_sync::atomic::{AtomicU32, Ordering};
@@ -124,8 +125,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// # Errors
     /// [`SpaceError::NoSuchSpace`].
     pub fn set_on_loss(&self, space: SpaceNo, on_loss: OnLoss) -> Result<(), SpaceError> {
-        let _st = self.lock_space(space)?;
-        self.spaces.get(space.0).set_on_loss(on_loss);
+        self.lock_space(space)?.slot.set_on_loss(on_loss);
         Ok(())
     }
 
@@ -147,7 +147,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// failed.
     pub fn sink(&self, space: SpaceNo, page: PageNo) -> Result<(), FaultError> {
         let sunk = self.retry(|| StandbyPages::of(self).sink(space, page));
-        sunk.map_err(|stop| self.fault_error(stop, space, page))
+        sunk.map_err(|stop| stop.of_page(&self.budget, space, page))
     }
 
     /// Makes a page of a condemned space one whose window holds nothing that is nowhere else, so
@@ -158,17 +158,17 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// [`FaultError`] when there is no such page, or the machine refuses.
     pub fn vacate(&self, space: SpaceNo, page: PageNo) -> Result<VacateReply, FaultError> {
         let vacated = self.retry(|| {
-            let mut st = self.lock_page(space, page)?;
-            StandbyPages::of(self).take_back(space, page);
-            if StandbyPages::of(self).leave_window(space, &st, page)? {
+            let mut space = self.lock_page(space, page)?;
+            StandbyPages::of(self).take_back(space.no, page);
+            if StandbyPages::of(self).leave_window(&space, page)? {
                 return Ok(VacateReply::Vacated);
             }
-            Ok(match self.let_through(space, &mut st, page)? {
+            Ok(match self.let_through(&mut space, page)? {
                 true => VacateReply::Open,
                 false => VacateReply::Kept,
             })
         });
-        vacated.map_err(|stop| self.fault_error(stop, space, page))
+        vacated.map_err(|stop| stop.of_page(&self.budget, space, page))
     }
 }
 
@@ -210,15 +210,15 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
     }
 
     /// Takes all standby pages of a space away: its failure was taken. The space's lock is held.
-    pub fn take_back_all(&self, space: SpaceNo, st: &mut SpaceState) {
+    pub fn take_back_all(&self, space: &mut SpaceGuard<'_>) {
         if !self.mm.standby.is_used() {
             return;
         }
         let mut ring = self.mm.standby.lock();
         for at in 0..ring.places.len() {
-            if let Some((s, page)) = ring.places[at].filter(|&(s, _)| s == space) {
+            if let Some((_, page)) = ring.places[at].filter(|&(s, _)| s == space.no) {
                 self.take_away(&mut ring.places[at]);
-                self.give_table_back(&ring, s, st, page);
+                self.give_table_back(&ring, space, page);
             }
         }
     }
@@ -245,17 +245,17 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
     /// A standby page of the space whose lock is held was taken away: the machine's page table
     /// goes, unless it is charged to the space, or another standby page stands there. Where the
     /// machine does not give it back, the space is charged.
-    fn give_table_back(&self, ring: &Ring, space: SpaceNo, st: &mut SpaceState, page: PageNo) {
-        let Some(range) = Windows::of(self.mm).uncharged_table(st, page) else {
+    fn give_table_back(&self, ring: &Ring, space: &mut SpaceGuard<'_>, page: PageNo) {
+        let Some(range) = Windows::of(self.mm).uncharged_table(space, page) else {
             return;
         };
-        let inside = |&(s, p): &(SpaceNo, PageNo)| s == space && range.has(p);
+        let inside = |&(s, p): &(SpaceNo, PageNo)| s == space.no && range.has(p);
         if ring.places.iter().flatten().any(inside) {
             return;
         }
         // It may be busy for a moment.
-        if !(0..TRIES).any(|_| self.mm.host.free_table(space, range)) {
-            Windows::of(self.mm).charge_late(st, page);
+        if !(0..TRIES).any(|_| self.mm.host.free_table(space.no, range)) {
+            Windows::of(self.mm).charge_late(space, page);
         }
     }
 
@@ -263,19 +263,20 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
     /// lock is held.
     fn stand_in(
         &self,
-        (space, page): (SpaceNo, PageNo),
-        st: &mut SpaceState,
+        space: &mut SpaceGuard<'_>,
+        page: PageNo,
         bytes: &PageBytes,
         protection: Protection,
     ) -> Result<(), HostError> {
-        self.take_back(space, page);
+        let no = space.no;
+        self.take_back(no, page);
         let mut ring = self.mm.standby.lock();
         let at = match ring.places.iter().position(Option::is_none) {
             Some(free) => free,
-            None => self.make_place(&mut ring, space, st),
+            None => self.make_place(&mut ring, space),
         };
-        self.mm.host.show_standby(space, page, bytes, protection)?;
-        ring.places[at] = Some((space, page));
+        self.mm.host.show_standby(no, page, bytes, protection)?;
+        ring.places[at] = Some((no, page));
         self.mm.standby.count(1);
         self.mm.counters.stood_in.one();
         Ok(())
@@ -283,20 +284,20 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
 
     /// Takes the space's own oldest standby page away, or the oldest of all when it has none; which
     /// place is free then.
-    fn make_place(&self, ring: &mut Ring, space: SpaceNo, st: &mut SpaceState) -> usize {
+    fn make_place(&self, ring: &mut Ring, space: &mut SpaceGuard<'_>) -> usize {
         let count = ring.places.len();
         let by_age = || (0..count).map(|n| (ring.next + n) % count);
-        let own = by_age().find(|&at| ring.places[at].is_some_and(|(s, _)| s == space));
+        let own = by_age().find(|&at| ring.places[at].is_some_and(|(s, _)| s == space.no));
         let at = own.unwrap_or(ring.next);
         ring.next = (at + 1) % count;
         let Some((of, page)) = ring.places[at] else {
             return at;
         };
         self.take_away(&mut ring.places[at]);
-        if of == space {
-            self.give_table_back(ring, space, st, page);
-        } else if let Some(mut other) = self.mm.spaces.get(of.0).try_lock() {
-            self.give_table_back(ring, of, &mut other, page);
+        if of == space.no {
+            self.give_table_back(ring, space, page);
+        } else if let Some(mut other) = SpaceGuard::attempt(&self.mm.spaces, of) {
+            self.give_table_back(ring, &mut other, page);
         }
         at
     }
@@ -304,45 +305,45 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
     /// A load for which there is no room, even after reclaim: it gets the page's bytes all the
     /// same.
     pub fn load(&self, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
-        let mut st = self.mm.lock_page(no, page)?;
-        if let Some(failure) = self.mm.failure_of(no, &mut st) {
+        let mut space = self.mm.lock_page(no, page)?;
+        if let Some(failure) = space.failure() {
             return Err(Stop::Fault(failure));
         }
         self.mm
-            .with_scratch(|bytes| match self.mm.see(no, &st, page, bytes)? {
+            .with_scratch(|bytes| match self.mm.see(&space, page, bytes)? {
                 // Another thread brought it in.
                 Seen::Here => Ok(()),
                 Seen::Backing | Seen::Elsewhere => {
-                    Ok(self.stand_in((no, page), &mut st, bytes, Protection::Protected)?)
+                    Ok(self.stand_in(&mut space, page, bytes, Protection::Protected)?)
                 }
             })
     }
 
     /// Serves one access of a condemned space; see [`Mm::sink`].
     fn sink(&self, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
-        let mut st = self.mm.lock_page(no, page)?;
-        let Some(failure) = self.mm.failure_of(no, &mut st) else {
+        let mut space = self.mm.lock_page(no, page)?;
+        let Some(failure) = space.failure() else {
             return Ok(());
         };
         self.mm.with_scratch(|bytes| {
-            match self.mm.see(no, &st, page, bytes) {
+            match self.mm.see(&space, page, bytes) {
                 Ok(Seen::Backing | Seen::Elsewhere) => (),
                 // Elsewhere by now: look again.
-                Ok(Seen::Here) if self.leave_window(no, &st, page)? => return Err(Stop::Again),
+                Ok(Seen::Here) if self.leave_window(&space, page)? => return Err(Stop::Again),
                 // Its own, and protected only to see whether it is used.
-                Ok(Seen::Here) if self.mm.let_through(no, &mut st, page)? => return Ok(()),
+                Ok(Seen::Here) if self.mm.let_through(&mut space, page)? => return Ok(()),
                 Ok(Seen::Here) => return Err(Stop::Fault(failure)),
                 Err(Stop::Again) => return Err(Stop::Again),
                 Err(_) => bytes.fill(0),
             }
-            Ok(self.stand_in((no, page), &mut st, bytes, Protection::Writable)?)
+            Ok(self.stand_in(&mut space, page, bytes, Protection::Writable)?)
         })
     }
 
     /// Moves a lent frame out of the window of the space whose lock is held; false when the frame
     /// is the space's own.
-    fn leave_window(&self, no: SpaceNo, st: &SpaceState, page: PageNo) -> Result<bool, Stop> {
-        let Some((frame, leaf)) = self.mm.lookup(st, page).frame() else {
+    fn leave_window(&self, space: &SpaceGuard<'_>, page: PageNo) -> Result<bool, Stop> {
+        let Some((frame, leaf)) = self.mm.lookup(space, page).frame() else {
             return Ok(true);
         };
         // Before the frame's lock: only one frame at a time uses the room that is set aside.
@@ -351,19 +352,20 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
         if self.mm.entry(leaf, page) != LeafEntry::Frame(frame) {
             return Err(Stop::Again);
         }
-        if locked.residence != Residence::Private(no) {
+        if locked.residence != Residence::Private(space.no) {
             return Ok(true);
         }
         if locked.frame.is_exclusive() {
             return Ok(false);
         }
-        self.mm.move_out(no, st.home, page, locked)?;
+        self.mm.move_out(space.no, space.home, page, locked)?;
         Ok(true)
     }
 
     /// As [`leave_window`](Self::leave_window), for a frame that others share, when a space ends.
-    pub fn give_away(&self, no: SpaceNo, st: &SpaceState, page: PageNo) -> Result<(), Stop> {
-        let left = self.leave_window(no, st, page)?;
+    pub fn give_away(&self, space: &SpaceGuard<'_>, page: PageNo) -> Result<(), Stop> {
+        let left = self.leave_window(space, page)?;
+        let no = space.no;
         assert!(left, "page {page} of space {no} is shared and its own");
         Ok(())
     }

@@ -16,11 +16,12 @@
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
 use crate::budget::{Charge, Class, Need};
+use crate::error::Stop;
 use crate::frame::{Locked, Residence};
 use crate::home::HomeNo;
 use crate::host::{Host, Store};
-use crate::mm::{Mm, Stop};
-use crate::space::SpaceState;
+use crate::mm::Mm;
+use crate::space::{SpaceGuard, SpaceState};
 use crate::table::{LeafEntry, after_leaf};
 use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use memfold_sync::boxed;
@@ -255,14 +256,14 @@ impl<'m, H: Host, S: Store> Windows<'m, H, S> {
             // Relaxed: each place is as good as another.
             let no = 1 + self.mm.window_hand.at.fetch_add(1, Ordering::Relaxed) % places;
             // One that is at work is not idle.
-            let Some(mut st) = self.mm.spaces.peek(no).and_then(|slot| slot.try_lock()) else {
+            let Some(mut space) = SpaceGuard::attempt(&self.mm.spaces, SpaceNo(no)) else {
                 continue;
             };
             let all = Run {
                 first: PageNo(0),
-                len: st.len,
+                len: space.len,
             };
-            let passed = self.free_tables(SpaceNo(no), &mut st, all, Spare::Used);
+            let passed = self.free_tables(&mut space, all, Spare::Used);
             sum.freed += passed.freed;
             sum.spared += passed.spared;
             if sum.freed >= enough {
@@ -274,36 +275,36 @@ impl<'m, H: Host, S: Store> Windows<'m, H, S> {
 
     /// Pages of this range were evicted: frees the page tables in which none is left.
     pub fn free_idle(&self, space: SpaceNo, run: Run) {
-        if let Ok(mut st) = self.mm.lock_space(space) {
-            self.free_tables(space, &mut st, run, Spare::None);
+        if let Ok(mut space) = self.mm.lock_space(space) {
+            self.free_tables(&mut space, run, Spare::None);
         }
     }
 
     /// Frees the page tables of a range that hold no private page.
-    fn free_tables(&self, no: SpaceNo, st: &mut SpaceState, run: Run, spare: Spare) -> Passed {
+    fn free_tables(&self, space: &mut SpaceGuard<'_>, run: Run, spare: Spare) -> Passed {
         let tables = self.mm.host.page_tables();
         let mut passed = Passed::default();
         // Where a fault failed the program may have got a page that the manager does not know.
-        if !st.alive || st.failure.is_some() || tables.bytes == 0 {
+        if space.failure.is_some() || tables.bytes == 0 {
             return passed;
         }
-        let end = run.end().0.min(st.len).div_ceil(tables.pages);
+        let end = run.end().0.min(space.len).div_ceil(tables.pages);
         let mut from = run.first.0 / tables.pages;
-        while let Some(table) = st.window.next_made(from).filter(|&table| table < end) {
+        while let Some(table) = space.window.next_made(from).filter(|&table| table < end) {
             from = table + 1;
-            let used = st.window.test_and_clear_used(table);
+            let used = space.window.test_and_clear_used(table);
             if used && spare == Spare::Used {
                 passed.spared += 1;
                 continue;
             }
             let range = Run {
                 first: PageNo(table * tables.pages),
-                len: tables.pages.min(st.len - table * tables.pages),
+                len: tables.pages.min(space.len - table * tables.pages),
             };
-            if self.may_hold_private(no, st, range) || !self.mm.host.free_table(no, range) {
+            if self.may_hold_private(space, range) || !self.mm.host.free_table(space.no, range) {
                 continue;
             }
-            st.window.set_made(table, false);
+            space.window.set_made(table, false);
             self.mm.budget.refund(Class::PageTables, tables.bytes);
             self.mm.counters.tables_freed.one();
             passed.freed += 1;
@@ -313,10 +314,10 @@ impl<'m, H: Host, S: Store> Windows<'m, H, S> {
 
     /// Whether a private page of this space may stand in the range. The space lock is held, so none
     /// can come.
-    fn may_hold_private(&self, no: SpaceNo, st: &SpaceState, range: Run) -> bool {
+    fn may_hold_private(&self, space: &SpaceGuard<'_>, range: Run) -> bool {
         let mut page = range.first.0;
         while page < range.end().0 {
-            let Some(leaf) = self.mm.lookup(st, PageNo(page)).leaf() else {
+            let Some(leaf) = self.mm.lookup(space, PageNo(page)).leaf() else {
                 page = after_leaf(page);
                 continue;
             };
@@ -326,7 +327,9 @@ impl<'m, H: Host, S: Store> Windows<'m, H, S> {
                 let Some(locked) = Locked::attempt(frame, self.mm.frame(frame)) else {
                     return true;
                 };
-                if self.mm.entry(leaf, PageNo(page)) != entry || locked.residence == Residence::Private(no) {
+                if self.mm.entry(leaf, PageNo(page)) != entry
+                    || locked.residence == Residence::Private(space.no)
+                {
                     return true;
                 }
             }

@@ -25,6 +25,7 @@ const ORDER: &[&str] = &[
     "backing",
     "window",
     "space",
+    "error",
     "stalled",
     "mm",
     "emptied",
@@ -52,9 +53,11 @@ const ORDER: &[&str] = &[
 const KNOWN: &[(&str, &str, &str)] = &[
     // The walks of the tree are operations of the manager, not of tables.
     ("crates/mm", "table::parents", "mm"),
+    ("crates/mm", "table::split", "error"),
     ("crates/mm", "table::split", "mm"),
     ("crates/mm", "table::split", "rmap"),
     ("crates/mm", "table::split", "space"),
+    ("crates/mm", "table::tree", "error"),
     ("crates/mm", "table::tree", "mm"),
     ("crates/mm", "table::tree", "rmap"),
     ("crates/mm", "table::tree", "space"),
@@ -65,6 +68,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("crates/mm", "mm", "reclaim::replacer"),
     ("crates/mm", "mm", "standby"),
     // What a window's tables cost is charged by the manager.
+    ("crates/mm", "window", "error"),
     ("crates/mm", "window", "mm"),
     ("crates/mm", "window", "space"),
     // A space remembers how far its faults go ahead.

@@ -8,9 +8,10 @@
 
 use super::Check;
 use crate::addr::{FrameNo, PageBytes, PageNo, Run, SpaceNo};
+use crate::error::Stop;
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Store};
-use crate::mm::{Mm, Stop};
+use crate::mm::Mm;
 use crate::space::FaultError;
 use crate::table::LeafEntry;
 use std::collections::BTreeSet;

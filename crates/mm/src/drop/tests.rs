@@ -2,8 +2,9 @@
 
 use crate::addr::SpaceNo;
 use crate::drop::Remains;
+use crate::error::SpaceError;
 use crate::merge::Effort;
-use crate::mm::{PAGE, SpaceError};
+use crate::mm::PAGE;
 use crate::rig::{Request, World, read, run, sound, space, value, world, write};
 use crate::space::Merging;
 
@@ -121,7 +122,7 @@ fn nobody_waits_for_a_space_that_ends() {
     let b = mm.fork(a).expect("room");
     write(&mm, b, 3..40, 2);
     mm.set_merging(b, Merging::On).expect("it lives");
-    let remains = Remains::take(b, &mut mm.lock_space(b).expect("it lives"));
+    let remains = Remains::take(&mut mm.lock_space(b).expect("it lives"));
     assert!(mm.spaces.get(b.0).try_lock().is_some());
     let no = Err(SpaceError::NoSuchSpace(b));
     assert_eq!(mm.len(b), no);

@@ -1,8 +1,8 @@
 //! Goal: what a program has emptied is a failure of all who map it, and nothing waits for it. Method: a machine from which the page is gone.
 
 use crate::addr::{Access, PageNo, SpaceNo};
+use crate::error::SpaceError;
 use crate::host::HostError;
-use crate::mm::SpaceError;
 use crate::rig::{World, read, resident, run, sound, space, value, world, write};
 use crate::space::FaultError;
 

@@ -9,36 +9,37 @@ use super::{At, Next};
 use crate::addr::{PageNo, Run};
 use crate::backing::Backing;
 use crate::budget::{Charge, Class, Need};
+use crate::error::Stop;
 use crate::host::{Host, Store};
-use crate::mm::{Mm, PAGE, Stop};
+use crate::mm::{Mm, PAGE};
 use crate::reclaim::Origin;
 use crate::table::{FAN, LeafEntry, OwnLeaf, TableNo, first_of};
 
 impl<H: Host, S: Store> Mm<H, S> {
-    pub(super) fn show_backing(&self, at: &mut At<'_>, leaf: Option<TableNo>) -> Result<Next, Stop> {
-        match at.st.areas.of(at.page) {
+    pub(super) fn show_backing(&self, at: &mut At<'_, '_>, leaf: Option<TableNo>) -> Result<Next, Stop> {
+        match at.space.areas.of(at.page) {
             Backing::Zeros => self.show_zeros(at, leaf),
         }
     }
 
     pub(super) fn write_backing(
         &self,
-        at: &mut At<'_>,
+        at: &mut At<'_, '_>,
         leaf: OwnLeaf,
         charge: Charge<'_>,
     ) -> Result<Next, Stop> {
-        match at.st.areas.of(at.page) {
+        match at.space.areas.of(at.page) {
             Backing::Zeros => self.new_pages(at, leaf, charge),
         }
     }
 
-    fn show_zeros(&self, at: &mut At<'_>, leaf: Option<TableNo>) -> Result<Next, Stop> {
-        let len = at.st.len;
+    fn show_zeros(&self, at: &mut At<'_, '_>, leaf: Option<TableNo>) -> Result<Next, Stop> {
+        let len = at.space.len;
         let mut run = Self::run_around(at.page, |page| {
             page.0 < len
                 && !at.is_stood_in(page)
                 && leaf.is_none_or(|leaf| self.entry(leaf, page) == LeafEntry::Absent)
-                && at.st.areas.of(page) == Backing::Zeros
+                && at.space.areas.of(page) == Backing::Zeros
         });
         // Held only until it is known that nobody stored meanwhile; where room is short, for the page alone.
         let room =
@@ -50,7 +51,7 @@ impl<H: Host, S: Store> Mm<H, S> {
                 room(1, Need::Refault).ok_or(Stop::NoRoom)?
             }
         };
-        let written = self.host.show_zero(at.no, run)?;
+        let written = self.host.show_zero(at.space.no, run)?;
         let mut adopted = Ok(());
         for page in run.pages().filter(|p| written >> (p.0 - run.first.0) & 1 == 1) {
             adopted = adopted.and(self.adopt_written(at, page, &mut charge));
@@ -63,23 +64,23 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// A store came between showing zeros and protecting them: the page has a frame from now on. If there is no room
     /// for that, not even in the reserve, the store is lost and the space learns it: no second attempt, which would
     /// find the page without it.
-    fn adopt_written(&self, at: &mut At<'_>, page: PageNo, charge: &mut Charge<'_>) -> Result<(), Stop> {
+    fn adopt_written(&self, at: &mut At<'_, '_>, page: PageNo, charge: &mut Charge<'_>) -> Result<(), Stop> {
         // Reclaim takes no space lock, so it may run here.
         let made = self.retry(|| {
-            self.with_own_leaf(at.no, at.st, page, Need::Refault, |_, leaf| {
+            self.with_own_leaf(at.space, page, Need::Refault, |_, leaf| {
                 Ok((leaf, self.alloc_frame(Need::Refault)?))
             })
         });
         let (leaf, frame) = made.map_err(|stop| {
-            self.host.drop_pages(at.no, Run::one(page));
-            Stop::Fault(self.fault_error(stop, at.no, page))
+            self.host.drop_pages(at.space.no, Run::one(page));
+            Stop::Fault(stop.of_page(&self.budget, at.space.no, page))
         })?;
         self.install_private(at, leaf, page, frame, Origin::New, charge.page());
         self.counters.new_pages.one();
         Ok(())
     }
 
-    fn new_pages(&self, at: &mut At<'_>, leaf: OwnLeaf, mut charge: Charge<'_>) -> Result<Next, Stop> {
+    fn new_pages(&self, at: &mut At<'_, '_>, leaf: OwnLeaf, mut charge: Charge<'_>) -> Result<Next, Stop> {
         let mut run = Run {
             first: at.page,
             len: self.pages_ahead(at, leaf),
@@ -97,8 +98,8 @@ impl<H: Host, S: Store> Mm<H, S> {
                 Err(stop) => return Err(self.free_unused(&frames, stop)),
             }
         }
-        if let Err(e) = self.host.fill_zero(at.no, run) {
-            self.host.drop_pages(at.no, run);
+        if let Err(e) = self.host.fill_zero(at.space.no, run) {
+            self.host.drop_pages(at.space.no, run);
             return Err(self.free_unused(&frames, e.into()));
         }
         for (page, frame) in run.pages().zip(frames) {
@@ -119,16 +120,16 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// How many pages from this one on to make: as many as were written right before it, and are
     /// zeros that nobody wrote in this leaf.
-    fn pages_ahead(&self, at: &At<'_>, leaf: OwnLeaf) -> u32 {
+    fn pages_ahead(&self, at: &At<'_, '_>, leaf: OwnLeaf) -> u32 {
         let first = first_of(at.page, 0);
-        let end = (first.0 + FAN as u32).min(at.st.len);
+        let end = (first.0 + FAN as u32).min(at.space.len);
         let is_new = |&p: &u32| {
             self.entry(leaf.0, PageNo(p)) == LeafEntry::Absent
-                && at.st.areas.of(PageNo(p)) == Backing::Zeros
+                && at.space.areas.of(PageNo(p)) == Backing::Zeros
                 && !at.is_stood_in(PageNo(p))
         };
         let absent = (at.page.0..end).take_while(is_new).count();
-        let present = |p: &u32| self.lookup(at.st, PageNo(*p)).frame().is_some();
+        let present = |p: &u32| self.lookup(at.space, PageNo(*p)).frame().is_some();
         let before = (0..at.page.0).rev().take(FAN).take_while(present).count();
         before.clamp(1, absent) as u32
     }

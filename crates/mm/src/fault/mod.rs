@@ -23,11 +23,12 @@ mod write;
 
 use crate::addr::{Access, FrameNo, PageNo, Run, SpaceNo};
 use crate::budget::{Charge, Class, Need, PageCharge};
+use crate::error::Stop;
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Resolve, Store};
-use crate::mm::{Mm, PAGE, Stop};
+use crate::mm::{Mm, PAGE};
 use crate::reclaim::Origin;
-use crate::space::{FaultError, SpaceState};
+use crate::space::{FaultError, SpaceGuard};
 use crate::standby::StandbyPages;
 use crate::table::{LeafEntry, LeafSlot, Lookup, OwnLeaf, TableNo, first_of, slot_of};
 use crate::window::Windows;
@@ -44,15 +45,14 @@ enum Next {
 }
 
 /// The page at hand; the space lock is held.
-struct At<'a> {
-    no: SpaceNo,
-    st: &'a mut SpaceState,
+struct At<'a, 's> {
+    space: &'a mut SpaceGuard<'s>,
     page: PageNo,
     /// Its neighbours in the leaf for which standby pages stand in: no step touches them.
     stood_in: u16,
 }
 
-impl At<'_> {
+impl At<'_, '_> {
     fn is_stood_in(&self, page: PageNo) -> bool {
         self.stood_in >> slot_of(page, 0) & 1 == 1
     }
@@ -92,7 +92,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             self.stalled.something_changed();
         }
         result.map_err(|stop| {
-            let error = self.fault_error(stop, space, page);
+            let error = stop.of_page(&self.budget, space, page);
             self.note_failure(space, error);
             error
         })
@@ -116,52 +116,36 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// The first fault of this space that could not be resolved since this was last asked. Its faults are resolved again from
     /// now on, and what its stores left in standby pages (see [`sink`](Self::sink)) is gone.
     pub fn take_failure(&self, space: SpaceNo) -> Option<FaultError> {
-        let mut st = self.spaces.peek(space.0)?.lock();
-        let failure = self.failure_of(space, &mut st)?;
-        st.failure = None;
-        StandbyPages::of(self).take_back_all(space, &mut st);
+        let mut space = self.lock_space(space).ok()?;
+        let failure = space.failure()?;
+        space.failure = None;
+        StandbyPages::of(self).take_back_all(&mut space);
         Some(failure)
     }
 
     /// Whether a fault of this space could not be resolved and nobody has [taken](Self::take_failure) that yet.
     pub fn failure(&self, space: SpaceNo) -> Option<FaultError> {
-        let mut st = self.spaces.peek(space.0)?.lock();
-        self.failure_of(space, &mut st)
+        self.lock_space(space).ok()?.failure()
     }
 
     pub(crate) fn fault_once(&self, no: SpaceNo, page: PageNo, access: Access) -> Result<(), Stop> {
-        let slot = self
-            .spaces
-            .peek(no.0)
-            .ok_or(Stop::Fault(FaultError::NoSuchSpace(no)))?;
-        let mut st = slot.lock();
-        self.fault_locked(no, &mut st, page, access)
+        self.fault_locked(&mut self.lock_space(no)?, page, access)
     }
 
     /// The same, for who holds the space lock already.
     pub(crate) fn fault_locked(
         &self,
-        no: SpaceNo,
-        st: &mut SpaceState,
+        space: &mut SpaceGuard<'_>,
         page: PageNo,
         access: Access,
     ) -> Result<(), Stop> {
-        if !st.alive {
-            return Err(Stop::Fault(FaultError::NoSuchSpace(no)));
-        }
-        if page.0 >= st.len {
-            return Err(Stop::Fault(FaultError::OutOfRange {
-                space: no,
-                page,
-                len: st.len,
-            }));
-        }
-        if let Some(failure) = self.failure_of(no, st) {
+        space.demand_page(page)?;
+        if let Some(failure) = space.failure() {
             return Err(Stop::Fault(failure));
         }
-        Windows::of(self).enter_table(st, page, access)?;
-        StandbyPages::of(self).take_back(no, page);
-        let mut at = self.at(no, st, page);
+        Windows::of(self).enter_table(space, page, access)?;
+        StandbyPages::of(self).take_back(space.no, page);
+        let mut at = self.at(space, page);
         let mut access = access;
         loop {
             match self.step(&mut at, access)? {
@@ -173,17 +157,17 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
     }
 
-    fn at<'a>(&self, no: SpaceNo, st: &'a mut SpaceState, page: PageNo) -> At<'a> {
+    fn at<'a, 's>(&self, space: &'a mut SpaceGuard<'s>, page: PageNo) -> At<'a, 's> {
+        let stood_in = StandbyPages::of(self).stood_in(space.no, first_of(page, 0));
         At {
-            no,
-            st,
+            space,
             page,
-            stood_in: StandbyPages::of(self).stood_in(no, first_of(page, 0)),
+            stood_in,
         }
     }
 
-    fn step(&self, at: &mut At<'_>, access: Access) -> Result<Next, Stop> {
-        let found = match self.lookup(at.st, at.page) {
+    fn step(&self, at: &mut At<'_, '_>, access: Access) -> Result<Next, Stop> {
+        let found = match self.lookup(at.space, at.page) {
             Lookup::Leaf(found) => found,
             Lookup::NoLeaf if access == Access::Read => return self.show_backing(at, None),
             Lookup::NoLeaf => return self.write(at, Need::Normal),
@@ -202,13 +186,12 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// A page of this space's own: everything that may fail comes first.
-    fn write(&self, at: &mut At<'_>, need: Need) -> Result<Next, Stop> {
+    fn write(&self, at: &mut At<'_, '_>, need: Need) -> Result<Next, Stop> {
         let charge = self.charge_page(Class::Private, need)?;
-        let (no, page, stood_in) = (at.no, at.page, at.stood_in);
-        self.with_own_leaf(no, at.st, page, need, |st, leaf| {
+        let (page, stood_in) = (at.page, at.stood_in);
+        self.with_own_leaf(at.space, page, need, |space, leaf| {
             let at = &mut At {
-                no,
-                st,
+                space,
                 page,
                 stood_in,
             };
@@ -245,7 +228,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// Gives an own leaf's empty slot a fresh frame whose bytes are a private page of this space.
     fn install_private(
         &self,
-        at: &mut At<'_>,
+        at: &mut At<'_, '_>,
         leaf: OwnLeaf,
         page: PageNo,
         frame: FrameNo,
@@ -254,7 +237,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     ) {
         let slot = Self::leaf_slot(leaf.0, page);
         let mut locked = self.lock_frame(frame);
-        locked.residence = Residence::Private(at.no);
+        locked.residence = Residence::Private(at.space.no);
         locked.charge = Some(charge);
         locked.frame.mark_incompressible(false);
         self.map_new(&locked, Owner::Exclusive(slot));
@@ -262,7 +245,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             .slot(slot.slot)
             .entry
             .set_leaf(LeafEntry::Frame(frame));
-        self.mark_dirty(at.st, leaf);
+        self.mark_dirty(at.space, leaf);
         self.now_resident(frame, origin);
     }
 

@@ -9,39 +9,45 @@
 use super::{At, Next};
 use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::budget::{Charge, Class, Need, Refund};
+use crate::error::Stop;
 use crate::frame::{Locked, Owner, Residence};
 use crate::home::{Claim, HomeNo};
 use crate::host::{Host, HostError, Store};
-use crate::mm::{Mm, PAGE, Stop};
+use crate::mm::{Mm, PAGE};
 use crate::table::{FAN, LeafEntry, TableNo, slot_of};
 
 /// Locked frames of one leaf, by slot.
 type LockedRun<'a> = [Option<Locked<'a>>; FAN];
 
 impl<H: Host, S: Store> Mm<H, S> {
-    pub(super) fn show_frame(&self, at: &mut At<'_>, leaf: TableNo, frame: FrameNo) -> Result<Next, Stop> {
+    pub(super) fn show_frame(
+        &self,
+        at: &mut At<'_, '_>,
+        leaf: TableNo,
+        frame: FrameNo,
+    ) -> Result<Next, Stop> {
         let Some(locked) = self.lock_entry(leaf, at.page, frame) else {
             return Ok(Next::Look);
         };
         locked.frame.mark_referenced();
         match locked.residence {
             // Another thread of this space was faster.
-            Residence::Private(space) if space == at.no => Ok(Next::Done),
+            Residence::Private(space) if space == at.space.no => Ok(Next::Done),
             Residence::Private(owner) => {
-                if self.promote_around(leaf, at.page, locked, owner, at.st.home)? {
+                if self.promote_around(leaf, at.page, locked, owner, at.space.home)? {
                     Ok(Next::Look)
                 } else {
                     self.counters.copied_on_read.one();
                     Ok(Next::Own)
                 }
             }
-            Residence::Home(home) if home == at.st.home => {
+            Residence::Home(home) if home == at.space.home => {
                 let mut held: LockedRun<'_> = [const { None }; FAN];
                 held[usize::from(slot_of(at.page, 0))] = Some(locked);
                 let run = self.lock_around(leaf, at.page, &mut held, |near| {
                     near.residence == Residence::Home(home) && !at.is_stood_in(self.page_of(near_slot(near)))
                 });
-                self.host.show(at.no, run)?;
+                self.host.show(at.space.no, run)?;
                 held.iter().flatten().for_each(|near| near.frame.shown.show());
                 self.counters.shown.one();
                 Ok(Next::Done)

@@ -10,9 +10,10 @@ use super::ahead::{Plan, sample_of};
 use super::{At, Next};
 use crate::addr::{FrameNo, PageNo};
 use crate::budget::{Charge, Class, Need};
+use crate::error::Stop;
 use crate::frame::{Locked, Owner};
 use crate::host::{Host, Protection, Store};
-use crate::mm::{Mm, PAGE, Stop};
+use crate::mm::{Mm, PAGE};
 use crate::reclaim::Origin;
 use crate::residency::NewPlace;
 use crate::swap::{SwapRef, Swapped};
@@ -24,7 +25,7 @@ const TOGETHER: u32 = 256;
 impl<H: Host, S: Store> Mm<H, S> {
     pub(super) fn swap_in_own(
         &self,
-        at: &mut At<'_>,
+        at: &mut At<'_, '_>,
         leaf: OwnLeaf,
         slot: SwapRef,
         charge: Charge<'_>,
@@ -47,7 +48,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// One page of an own leaf comes back.
     fn bring_own(
         &self,
-        at: &mut At<'_>,
+        at: &mut At<'_, '_>,
         leaf: OwnLeaf,
         page: PageNo,
         (slot, seen): (SwapRef, &Swapped),
@@ -57,7 +58,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let frame = self.alloc_frame(Need::Refault)?;
         let filled = self.with_scratch(|bytes| -> Result<(), Stop> {
             self.store.get(seen.stored, bytes)?;
-            Ok(self.host.fill(at.no, page, bytes, Protection::Writable)?)
+            Ok(self.host.fill(at.space.no, page, bytes, Protection::Writable)?)
         });
         if let Err(stop) = filled {
             self.frames.free(frame.0);
@@ -71,11 +72,11 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// Pages of the same leaf that only this space has and that went at about the same time were
     /// used together and probably will be again: they come back with it, where that has proved
     /// worth it, as long as there is room without reclaim.
-    fn read_ahead(&self, at: &mut At<'_>, leaf: OwnLeaf, with: &Swapped) {
-        let plan = at.st.ahead.asked(at.page);
+    fn read_ahead(&self, at: &mut At<'_, '_>, leaf: OwnLeaf, with: &Swapped) {
+        let plan = at.space.ahead.asked(at.page);
         let sample = sample_of(at.page);
         if plan != Plan::Bring && self.comes_along(at, leaf, sample, with).is_some() {
-            at.st.ahead.watch(sample);
+            at.space.ahead.watch(sample);
         }
         if plan == Plan::Watch {
             return;
@@ -105,7 +106,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// What a neighbour holds, if it may come back with a page that went at about the same time.
     fn comes_along(
         &self,
-        at: &At<'_>,
+        at: &At<'_, '_>,
         leaf: OwnLeaf,
         page: PageNo,
         with: &Swapped,
@@ -113,7 +114,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let LeafEntry::Swapped(slot) = self.entry(leaf.0, page) else {
             return None;
         };
-        if page.0 >= at.st.len || at.is_stood_in(page) {
+        if page.0 >= at.space.len || at.is_stood_in(page) {
             return None;
         }
         let seen = self.swap.look(slot).expect("an entry names a slot in use");
@@ -134,7 +135,7 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     pub(super) fn swap_in_shared(
         &self,
-        at: &mut At<'_>,
+        at: &mut At<'_, '_>,
         found: &AtLeaf,
         slot: SwapRef,
     ) -> Result<Next, Stop> {
@@ -149,7 +150,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         if !found.shared && seen.count == 1 {
             return Ok(Next::Own);
         }
-        if let Some(frame) = self.homes.occupant(at.st.home, at.page) {
+        if let Some(frame) = self.homes.occupant(at.space.home, at.page) {
             // Whoever is bringing the page in holds the frame's lock until it is there.
             drop(self.lock_frame(frame));
             let now = self.swap.look(slot).is_none_or(|s| s.frame.is_some());
@@ -159,7 +160,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// The slot's frame is in memory: this leaf names it as well.
-    fn map_cached(&self, at: &At<'_>, leaf: TableNo, slot: SwapRef, frame: FrameNo) {
+    fn map_cached(&self, at: &At<'_, '_>, leaf: TableNo, slot: SwapRef, frame: FrameNo) {
         let locked = self.lock_frame(frame);
         if locked.cached != Some(slot) || self.entry(leaf, at.page) != LeafEntry::Swapped(slot) {
             return;
@@ -174,11 +175,17 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Brings the bytes to their place in the pool, for all sharers.
-    fn bring_in(&self, at: &mut At<'_>, leaf: TableNo, slot: SwapRef, seen: &Swapped) -> Result<Next, Stop> {
+    fn bring_in(
+        &self,
+        at: &mut At<'_, '_>,
+        leaf: TableNo,
+        slot: SwapRef,
+        seen: &Swapped,
+    ) -> Result<Next, Stop> {
         let mut charge = self.charge_page(Class::Pool, Need::Refault)?;
         let frame = self.alloc_frame(Need::Refault)?;
         let mut locked = self.lock_frame(frame);
-        let filled = match NewPlace::own(self, at.st.home, at.page, &locked, Need::Refault) {
+        let filled = match NewPlace::own(self, at.space.home, at.page, &locked, Need::Refault) {
             Ok(Some(place)) => self.fill_place(at, leaf, slot, seen, &mut locked, place),
             // Somebody stands there by now.
             Ok(None) => Err(Stop::Again),
@@ -202,7 +209,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// The claimed place gets the bytes and the leaf its frame.
     fn fill_place(
         &self,
-        at: &At<'_>,
+        at: &At<'_, '_>,
         leaf: TableNo,
         slot: SwapRef,
         seen: &Swapped,

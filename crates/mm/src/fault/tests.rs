@@ -1,7 +1,8 @@
 //! What a fault makes, shows and brings in besides the page that was asked for.
 
 use crate::addr::{Access, PAGE_SIZE, PageNo, SpaceNo};
-use crate::mm::{PAGE, SpaceError};
+use crate::error::SpaceError;
+use crate::mm::PAGE;
 use crate::reclaim::batch::settle;
 use crate::reclaim::policy::Finding;
 use crate::rig::{Request, World, frame_at, limited, read, resident, run, sound, space, value, world, write};

@@ -7,19 +7,20 @@
 //! the private page becomes the new frame's: still one copy, and the others lose nothing.
 
 use super::{At, Next};
-use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
+use crate::addr::{FrameNo, PageNo, Run};
 use crate::budget::{Charge, Class, Need};
+use crate::error::Stop;
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Protection, Store};
-use crate::mm::{Mm, Stop};
+use crate::mm::Mm;
 use crate::reclaim::Origin;
 use crate::residency::NoRecord;
 use crate::rmap::Sweep;
-use crate::space::SpaceState;
+use crate::space::SpaceGuard;
 use crate::table::{LeafEntry, OwnLeaf, TableNo};
 
 impl<H: Host, S: Store> Mm<H, S> {
-    pub(super) fn unprotect(&self, at: &mut At<'_>, leaf: TableNo, frame: FrameNo) -> Result<Next, Stop> {
+    pub(super) fn unprotect(&self, at: &mut At<'_, '_>, leaf: TableNo, frame: FrameNo) -> Result<Next, Stop> {
         let Some(locked) = self.lock_entry(leaf, at.page, frame) else {
             return Ok(Next::Look);
         };
@@ -28,10 +29,10 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         assert_eq!(
             locked.residence,
-            Residence::Private(at.no),
+            Residence::Private(at.space.no),
             "an exclusive frame lies in another space"
         );
-        self.host.unprotect(at.no, Run::one(at.page))?;
+        self.host.unprotect(at.space.no, Run::one(at.page))?;
         locked.frame.mark_referenced();
         self.may_compress(&locked);
         self.counters.unprotected.one();
@@ -40,12 +41,12 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// Lets stores through to a page that is this space's own, and was protected to see whether it is used: that needs no room.
     /// False when it is no such page. The space's lock is held.
-    pub(crate) fn let_through(&self, no: SpaceNo, st: &mut SpaceState, page: PageNo) -> Result<bool, Stop> {
-        let found = self.lookup(st, page);
+    pub(crate) fn let_through(&self, space: &mut SpaceGuard<'_>, page: PageNo) -> Result<bool, Stop> {
+        let found = self.lookup(space, page);
         let Some((frame, leaf)) = found.frame().filter(|_| !found.is_shared()) else {
             return Ok(false);
         };
-        Ok(self.unprotect(&mut self.at(no, st, page), leaf, frame)? == Next::Done)
+        Ok(self.unprotect(&mut self.at(space, page), leaf, frame)? == Next::Done)
     }
 
     /// The bytes are about to change: whether they compress is not known any more.
@@ -58,7 +59,7 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     pub(super) fn write_frame(
         &self,
-        at: &mut At<'_>,
+        at: &mut At<'_, '_>,
         leaf: OwnLeaf,
         frame: FrameNo,
         mut charge: Charge<'_>,
@@ -71,7 +72,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             // The path was shared when we looked, and is not any more: `unprotect` is the way.
             return Ok(Next::Look);
         }
-        let mine = locked.residence == Residence::Private(at.no);
+        let mine = locked.residence == Residence::Private(at.space.no);
         if mine && locked.frame.count.load().maps == 1 {
             return self.reuse(at, leaf, locked);
         }
@@ -101,45 +102,45 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Nobody else maps the frame: it becomes this space's own, in place.
-    fn reuse(&self, at: &mut At<'_>, leaf: OwnLeaf, mut locked: Locked<'_>) -> Result<Next, Stop> {
-        self.host.unprotect(at.no, Run::one(at.page))?;
+    fn reuse(&self, at: &mut At<'_, '_>, leaf: OwnLeaf, mut locked: Locked<'_>) -> Result<Next, Stop> {
+        self.host.unprotect(at.space.no, Run::one(at.page))?;
         if let Some(slot) = locked.cached.take() {
             self.swap.drop_cache(slot, &self.store, &self.budget);
         }
         locked.set_owner(Owner::Exclusive(Self::leaf_slot(leaf.0, at.page)));
         locked.frame.mark_referenced();
         self.may_compress(&locked);
-        self.spaces.get(at.no.0).unlend();
+        at.space.slot.unlend();
         drop(locked);
-        self.mark_dirty(at.st, leaf);
+        self.mark_dirty(at.space, leaf);
         self.counters.reused.one();
         Ok(Next::Done)
     }
 
     /// The bytes are our private page and others share them: the pool gets them, the page stays ours.
-    fn displace<'s>(&'s self, at: &mut At<'_>, mut locked: Locked<'s>) -> Result<Locked<'s>, Stop> {
-        self.copy_out(at.no, at.st.home, at.page, &mut locked, NoRecord::Stop)?;
+    fn displace<'s>(&'s self, at: &mut At<'_, '_>, mut locked: Locked<'s>) -> Result<Locked<'s>, Stop> {
+        self.copy_out(at.space.no, at.space.home, at.page, &mut locked, NoRecord::Stop)?;
         self.budget.reclass_page(&mut locked.charge, Class::Pool);
         let run = Run::one(at.page);
-        if let Err(e) = self.host.unprotect(at.no, run) {
+        if let Err(e) = self.host.unprotect(at.space.no, run) {
             // The frame is in the pool now, that is no harm; our private page must not stay behind it.
-            self.host.drop_pages(at.no, run);
+            self.host.drop_pages(at.space.no, run);
             return Err(e.into());
         }
         Ok(locked)
     }
 
     /// Gives this space a private copy of a shared frame that lies elsewhere.
-    fn copy_frame(&self, at: &At<'_>, locked: &Locked<'_>) -> Result<(), HostError> {
+    fn copy_frame(&self, at: &At<'_, '_>, locked: &Locked<'_>) -> Result<(), HostError> {
         match locked.residence {
             Residence::Home(home) => {
                 let from = self.homes.first(home).plus(at.page.0);
-                self.host.copy_from_pool(at.no, at.page, from)
+                self.host.copy_from_pool(at.space.no, at.page, from)
             }
-            Residence::Loose(from) => self.host.copy_from_pool(at.no, at.page, from),
+            Residence::Loose(from) => self.host.copy_from_pool(at.space.no, at.page, from),
             Residence::Private(owner) => self.with_scratch(|bytes| {
-                self.read_window(at.no, owner, locked, at.page, bytes)?;
-                self.host.fill(at.no, at.page, bytes, Protection::Writable)
+                self.read_window(at.space.no, owner, locked, at.page, bytes)?;
+                self.host.fill(at.space.no, at.page, bytes, Protection::Writable)
             }),
             Residence::Nowhere => panic!("frame {} is mapped but has no bytes", locked.no),
         }

@@ -17,9 +17,8 @@ use crate::frame::{Locked, Owner, Residence};
 use crate::home::View;
 use crate::host::{Host, PageRef, Store};
 use crate::mm::Mm;
-use crate::space::{Merging, SpaceState};
+use crate::space::{Merging, SpaceGuard};
 use crate::table::{AtLeaf, FAN, LeafEntry, Lookup, TableEntry, TableNo, first_of, slot_of};
-use memfold_sync::MutexGuard;
 use twox_hash::XxHash3_128;
 
 /// Sharers of a frame that are asked whether they take part.
@@ -78,8 +77,7 @@ struct Found {
 /// A visit to a space that takes part: its lock, and what the round remembers.
 pub(super) struct MergeWindow<'m, 'r, H, S> {
     mm: &'m Mm<H, S>,
-    no: SpaceNo,
-    st: MutexGuard<'m, SpaceState>,
+    space: SpaceGuard<'m>,
     seen: &'r mut Seen,
     buffers: &'r mut Buffers,
     view: View,
@@ -95,16 +93,14 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         target: ScanTarget,
         effort: Effort,
     ) -> Option<Self> {
-        let st = mm.lock_space(target.space).ok()?;
-        let slot = mm.spaces.get(target.space.0);
-        if st.home != target.home() || slot.merging() != Merging::On {
+        let space = mm.lock_space(target.space).ok()?;
+        if space.home != target.home() || space.slot.merging() != Merging::On {
             return None;
         }
         Some(Self {
             mm,
-            no: target.space,
-            view: mm.homes.view(st.home),
-            st,
+            view: mm.homes.view(space.home),
+            space,
             seen: &mut scanner.seen,
             buffers: &mut scanner.buffers,
             effort,
@@ -117,8 +113,8 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
 
     /// The first page from `from` on that a leaf table stands for.
     pub fn next_leaf(&self, from: PageNo) -> Option<PageNo> {
-        let found = self.next_leaf_below(self.st.root?, self.st.levels - 1, from)?;
-        (found.0 < self.st.len).then_some(found)
+        let found = self.next_leaf_below(self.space.root?, self.space.levels - 1, from)?;
+        (found.0 < self.space.len).then_some(found)
     }
 
     /// Ends: one level down each time.
@@ -143,12 +139,12 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
     pub fn run(mut self, first: PageNo) -> MergeStep {
         let mut step = MergeStep::default();
         let mut candidates = Vec::with_capacity(WINDOW as usize);
-        for leaf_first in (first.0..(first.0 + WINDOW).min(self.st.len)).step_by(FAN) {
-            let Lookup::Leaf(AtLeaf { leaf, shared, .. }) = self.mm.lookup(&self.st, PageNo(leaf_first))
+        for leaf_first in (first.0..(first.0 + WINDOW).min(self.space.len)).step_by(FAN) {
+            let Lookup::Leaf(AtLeaf { leaf, shared, .. }) = self.mm.lookup(&self.space, PageNo(leaf_first))
             else {
                 continue;
             };
-            for page in (leaf_first..(leaf_first + FAN as u32).min(self.st.len)).map(PageNo) {
+            for page in (leaf_first..(leaf_first + FAN as u32).min(self.space.len)).map(PageNo) {
                 let at = Found { page, leaf, shared };
                 step.scanned += u64::from(matches!(self.mm.entry(leaf, page), LeafEntry::Frame(_)));
                 candidates.extend(self.candidate(&at));
@@ -157,13 +153,12 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         let different = self.merge(candidates, &mut step);
         if self.guess == Guess::Words && !different.is_empty() {
             self.guess = Guess::Bytes;
-            self.view = self.mm.homes.view(self.st.home);
+            self.view = self.mm.homes.view(self.space.home);
             let candidates = different.into_iter().filter_map(|page| self.candidate_at(page));
             let candidates = candidates.collect();
             self.merge(candidates, &mut step);
         }
-        let slot = self.mm.spaces.get(self.no.0);
-        slot.note_merged(step.merged + step.zeroed);
+        self.space.slot.note_merged(step.merged + step.zeroed);
         step
     }
 
@@ -171,14 +166,14 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
     /// to be equal to.
     fn merge(&mut self, candidates: Vec<Candidate<'m>>, step: &mut MergeStep) -> Vec<PageNo> {
         let proven = Proof::new(self.mm, &self.view, self.buffers).prove(candidates);
-        let (merged, zeroed) = Commit::new(self.mm, self.st.home).run(proven.equal);
+        let (merged, zeroed) = Commit::new(self.mm, self.space.home).run(proven.equal);
         step.merged += merged;
         step.zeroed += zeroed;
         proven.different
     }
 
     fn candidate_at(&mut self, page: PageNo) -> Option<Candidate<'m>> {
-        match self.mm.lookup(&self.st, page) {
+        match self.mm.lookup(&self.space, page) {
             Lookup::Leaf(AtLeaf { leaf, shared, .. }) => self.candidate(&Found { page, leaf, shared }),
             Lookup::NoLeaf => None,
         }
@@ -198,7 +193,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
             return None;
         }
         let source = match locked.residence {
-            Residence::Private(space) if space == self.no => Source::Window(space),
+            Residence::Private(space) if space == self.space.no => Source::Window(space),
             Residence::Loose(pool) => Source::Loose(pool),
             // It stands at its place already, or is lent by a sibling, who is visited himself.
             _ => return None,
@@ -239,16 +234,17 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
             let place = PageRef::Pool(self.view.place(page));
             let keeper = self.standing(page, keeper);
             keeper
-                .filter(|_| host.sample_equal(self.no, page, place))
+                .filter(|_| host.sample_equal(self.space.no, page, place))
                 .map(Plan::Join)
         } else if self.seems_backed(page) {
             None
         } else if let Some(&version) = self.seen.of(page).first() {
             let of = PageRef::Private(version.space);
             self.pair(page, version)
-                .filter(|_| host.sample_equal(self.no, page, of))
+                .filter(|_| host.sample_equal(self.space.no, page, of))
         } else {
-            self.seen.remember(page, Version::new(self.no, locked, None));
+            self.seen
+                .remember(page, Version::new(self.space.no, locked, None));
             return ByWords::Remembered;
         };
         plan.map_or(ByWords::Unclear, ByWords::Plan)
@@ -256,22 +252,22 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
 
     /// Whether a few words of a private page are those of what backs it.
     fn seems_backed(&self, page: PageNo) -> bool {
-        match self.st.areas.of(page) {
-            Backing::Zeros => self.mm.host.sample_is_zero(self.no, page),
+        match self.space.areas.of(page) {
+            Backing::Zeros => self.mm.host.sample_is_zero(self.space.no, page),
         }
     }
 
     /// What can become of a page whose bytes are in the buffer.
     fn plan(&mut self, at: &Found, locked: &Locked<'_>) -> Option<Plan<'m>> {
         let exclusive = locked.frame.is_exclusive();
-        let backing = self.st.areas.of(at.page);
+        let backing = self.space.areas.of(at.page);
         if exclusive && !at.shared && backing.is(&self.buffers.one) {
             return Some(Plan::Backed(backing));
         }
         if let Some(keeper) = self.view.occupant(at.page) {
             return self.plan_join(at.page, keeper);
         }
-        if locked.residence != Residence::Private(self.no) {
+        if locked.residence != Residence::Private(self.space.no) {
             return None;
         }
         let hash = XxHash3_128::oneshot(&*self.buffers.one);
@@ -282,7 +278,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         if let Some(pair) = version.and_then(|version| self.pair(at.page, version)) {
             return Some(pair);
         }
-        let version = Version::new(self.no, locked, Some(hash));
+        let version = Version::new(self.space.no, locked, Some(hash));
         match known {
             // What was remembered is not there any more.
             Some(n) => self.seen.of(at.page)[n] = version,
@@ -321,7 +317,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         };
         // The number may have been reused already, for another page, while its old place is still
         // being emptied.
-        let stands = keeper.residence == Residence::Home(self.st.home)
+        let stands = keeper.residence == Residence::Home(self.space.home)
             && self.mm.page_of(at) == page
             && self.view.occupant(page) == Some(keeper.no);
         (stands && self.has_participant(&keeper)).then_some(keeper)
@@ -356,7 +352,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
 
     /// An earlier sibling had these bytes: is it still so, as far as can be seen?
     fn pair(&self, page: PageNo, version: Version) -> Option<Plan<'m>> {
-        if version.space == self.no {
+        if version.space == self.space.no {
             return None;
         }
         let Some(keeper) = Locked::attempt(version.frame, self.mm.frame(version.frame)) else {
@@ -381,7 +377,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
     /// Whether a space that maps a locked frame takes part with the visited one.
     fn takes_part(&self, space: SpaceNo) -> bool {
         let slot = self.mm.spaces.get(space.0);
-        slot.merging() == Merging::On && slot.home() == self.st.home && slot.domain() == self.st.domain
+        slot.merging() == Merging::On && slot.home() == self.space.home && slot.domain() == self.space.domain
     }
 }
 

@@ -32,8 +32,9 @@ pub use sharing::Sharing;
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
 use crate::backing::Backing;
+use crate::error::{SpaceError, Stop};
 use crate::host::{Host, Store};
-use crate::mm::{Mm, SpaceError, Stop};
+use crate::mm::Mm;
 use crate::space::Merging;
 use crate::table::LeafEntry;
 
@@ -44,8 +45,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// # Errors
     /// [`SpaceError::NoSuchSpace`].
     pub fn set_merging(&self, space: SpaceNo, merging: Merging) -> Result<(), SpaceError> {
-        let _st = self.lock_space(space)?;
-        self.spaces.get(space.0).set_merging(merging);
+        self.lock_space(space)?.slot.set_merging(merging);
         Ok(())
     }
 
@@ -54,8 +54,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// # Errors
     /// [`SpaceError::NoSuchSpace`].
     pub fn merging(&self, space: SpaceNo) -> Result<Merging, SpaceError> {
-        let _st = self.lock_space(space)?;
-        Ok(self.spaces.get(space.0).merging())
+        Ok(self.lock_space(space)?.slot.merging())
     }
 
     /// Goes on where the last step ended, for about `budget_pages` pages or to the end of the
@@ -107,7 +106,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         for page in run.pages() {
             match self.retry(|| self.unmerge_page(space, page)) {
                 Ok(own) => copied += u64::from(own),
-                Err(stop) => return Err(self.space_error(stop, space, page)),
+                Err(stop) => return Err(stop.of_space(&self.budget, space, page)),
             }
         }
         self.counters.unmerged.add(copied);
@@ -115,7 +114,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     fn unmerge_page(&self, no: SpaceNo, page: PageNo) -> Result<bool, Stop> {
-        let mut st = self.lock_for_step(no)?;
+        let mut st = self.lock_space(no)?;
         if page.0 >= st.len {
             return Ok(false);
         }
@@ -135,7 +134,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             }
         };
         if shares {
-            self.fault_locked(no, &mut st, page, Access::Write)?;
+            self.fault_locked(&mut st, page, Access::Write)?;
         }
         Ok(shares)
     }

@@ -1,8 +1,9 @@
 //! What merging and forking save, found out by walking the tables of all spaces of a domain.
 
 use crate::addr::SpaceNo;
+use crate::error::Stop;
 use crate::host::{Domain, Host, Store};
-use crate::mm::{Mm, Stop};
+use crate::mm::Mm;
 use crate::table::LeafEntry;
 
 /// What the spaces of a domain share in memory; other threads may change it while it is counted.

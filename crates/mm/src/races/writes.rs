@@ -178,7 +178,7 @@ fn a_climb_meets_two_splits() {
         let splits = |space| {
             part(&mm, move |mm: &World| {
                 let mut st = mm.lock_space(space).expect("it lives");
-                let own = mm.own_leaf(space, &mut st, PageNo(1), Need::Normal);
+                let own = mm.own_leaf(&mut st, PageNo(1), Need::Normal);
                 assert!(own.is_ok(), "no limit");
             })
         };

@@ -8,9 +8,10 @@
 use super::policy::Finding;
 use super::queue::Isolated;
 use crate::addr::{PageNo, Run, SpaceNo};
+use crate::error::SpaceError;
 use crate::frame::Locked;
 use crate::host::{Host, Store};
-use crate::mm::{Mm, SpaceError};
+use crate::mm::Mm;
 use crate::table::{Lookup, after_leaf};
 
 /// Frames worked on at a time: one change of protection or drop serves many.

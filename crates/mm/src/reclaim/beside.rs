@@ -10,10 +10,11 @@
 use super::victim::{Kept, Place, Victim};
 use crate::addr::{PageBytes, PageNo, PoolPage};
 use crate::budget::{Need, StoreLedger};
+use crate::error::Stop;
 use crate::frame::{Locked, Residence};
 use crate::home::HomeNo;
 use crate::host::{Cost, Domain, Host, HostError, Store, Stored};
-use crate::mm::{Mm, PAGE, Stop};
+use crate::mm::{Mm, PAGE};
 use crate::swap::Swap;
 
 /// What a victim may cost in the store, all counted, so that its eviction lowers the total.

@@ -15,10 +15,11 @@ use super::queue::Isolated;
 use super::victim::{Kept, Place, Victim};
 use crate::addr::{FrameNo, PageNo, PoolPage, Run, SpaceNo};
 use crate::budget::{Need, StoreLedger};
+use crate::error::Stop;
 use crate::frame::{Locked, Owner, Residence};
 use crate::home::HomeNo;
 use crate::host::{Host, PUT_MOST, Store};
-use crate::mm::{Mm, Stop};
+use crate::mm::Mm;
 use crate::swap::Swap;
 use crate::table::LeafEntry;
 

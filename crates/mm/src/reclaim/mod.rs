@@ -27,8 +27,9 @@ mod victim;
 pub(crate) use replacer::Origin;
 
 use crate::addr::{FrameNo, Run, SpaceNo};
+use crate::error::SpaceError;
 use crate::host::{Host, Store};
-use crate::mm::{Mm, PAGE, SpaceError};
+use crate::mm::{Mm, PAGE};
 use crate::window::Windows;
 use batch::{BATCH, each_batch, settle};
 use evict::{Why, evict_batch};

@@ -3,7 +3,7 @@
 
 use super::SpaceStats;
 use crate::addr::SpaceNo;
-use crate::mm::SpaceError;
+use crate::error::SpaceError;
 use crate::rig::{read, run, space, world, write};
 use crate::space::Merging;
 

@@ -3,9 +3,10 @@
 use super::FEWEST;
 use crate::addr::{Access, PAGE_SIZE, PageNo, SpaceNo};
 use crate::budget::{Class, Need};
+use crate::error::SpaceError;
 use crate::frame::Residence;
 use crate::host::VacateReply;
-use crate::mm::{PAGE, SpaceError};
+use crate::mm::PAGE;
 use crate::rig::{Request, World, limited, poke, read, run, saves_nothing, sound, space, value, write};
 use crate::space::FaultError;
 

@@ -6,12 +6,13 @@
 
 use super::tree::OwnLeaf;
 use super::{Member, TableEntry, TableNo, slot_of};
-use crate::addr::{PageNo, SpaceNo};
+use crate::addr::PageNo;
 use crate::budget::Need;
+use crate::error::Stop;
 use crate::host::{Host, Store};
-use crate::mm::{Mm, Stop};
+use crate::mm::Mm;
 use crate::rmap::Sweep;
-use crate::space::SpaceState;
+use crate::space::{SpaceGuard, SpaceState};
 
 /// The topmost link that was changed.
 #[derive(Debug)]
@@ -28,12 +29,11 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// Makes the path to a page this space's own, for good.
     pub(crate) fn own_leaf(
         &self,
-        no: SpaceNo,
-        st: &mut SpaceState,
+        space: &mut SpaceGuard<'_>,
         page: PageNo,
         need: Need,
     ) -> Result<OwnLeaf, Stop> {
-        let (leaf, split) = self.own_path(no, st, page, need)?;
+        let (leaf, split) = self.own_path(space, page, need)?;
         self.keep_split(split);
         Ok(leaf)
     }
@@ -42,17 +42,16 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// nothing into the leaf, and holds no frame lock any more.
     pub(crate) fn with_own_leaf<R>(
         &self,
-        no: SpaceNo,
-        st: &mut SpaceState,
+        space: &mut SpaceGuard<'_>,
         page: PageNo,
         need: Need,
-        step: impl FnOnce(&mut SpaceState, OwnLeaf) -> Result<R, Stop>,
+        step: impl FnOnce(&mut SpaceGuard<'_>, OwnLeaf) -> Result<R, Stop>,
     ) -> Result<R, Stop> {
-        let (leaf, split) = self.own_path(no, st, page, need)?;
-        let done = step(st, leaf);
+        let (leaf, split) = self.own_path(space, page, need)?;
+        let done = step(space, leaf);
         match done {
             Ok(_) => self.keep_split(split),
-            Err(_) => self.take_back(st, split),
+            Err(_) => self.take_back(space, split),
         }
         done
     }

@@ -8,10 +8,11 @@ use super::split::Split;
 use super::{FAN, LeafEntry, MAX_LEVELS, Member, Table, TableEntry, TableNo, first_of, slot_of};
 use crate::addr::{FrameNo, PageNo, SpaceNo};
 use crate::budget::Need;
+use crate::error::Stop;
 use crate::host::{Host, Store};
-use crate::mm::{Mm, Stop};
+use crate::mm::Mm;
 use crate::rmap::Sweep;
-use crate::space::SpaceState;
+use crate::space::{SpaceGuard, SpaceState};
 use memfold_sync::atomic::Ordering;
 
 /// What a walk down to a page found.
@@ -128,22 +129,21 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// Makes the path to a page this space's own; also says what changed for that, to be kept or taken back.
     pub(super) fn own_path(
         &self,
-        no: SpaceNo,
-        st: &mut SpaceState,
+        space: &mut SpaceGuard<'_>,
         page: PageNo,
         need: Need,
     ) -> Result<(OwnLeaf, Option<Split>), Stop> {
         if let Lookup::Leaf(AtLeaf {
             leaf, shared: false, ..
-        }) = self.lookup(st, page)
+        }) = self.lookup(space, page)
         {
             return Ok((OwnLeaf(leaf), None));
         }
         let mut split = None;
-        let mut spare = self.spare_tables(self.tables_needed(st, page), need)?;
-        let mut parent = Member::Space(no);
-        let mut current = st.root;
-        for level in (0..st.levels).rev() {
+        let mut spare = self.spare_tables(self.tables_needed(space, page), need)?;
+        let mut parent = Member::Space(space.no);
+        let mut current = space.root;
+        for level in (0..space.levels).rev() {
             let alone = current.filter(|&table| self.table(table).refs() == 1);
             let own = alone.unwrap_or_else(|| {
                 let new = spare.take(level, page);
@@ -153,11 +153,11 @@ impl<H: Host, S: Store> Mm<H, S> {
                             // Kept alive until the split is kept or taken back.
                             self.table(old).add_ref();
                         }
-                        self.split_off(old, parent, st, new);
+                        self.split_off(old, parent, space, new);
                     }
                     None => {
                         self.adopt(parent, new);
-                        self.point(parent, st, new);
+                        self.point(parent, space, new);
                     }
                 }
                 split.get_or_insert(Split {

@@ -1,0 +1,133 @@
+//! Why things fail: building a manager, an operation on a space, a step of one.
+//!
+//! What a step stops for ([`Stop`]) stays inside; its operation tries again, or says it in the words
+//! of a space ([`SpaceError`]) or of a page ([`FaultError`]). No lock, no data.
+
+use crate::addr::{PageNo, SpaceNo};
+use crate::budget::Budget;
+use crate::host::{HostError, StoreError};
+use crate::space::{FaultError, NoSuchSpace};
+
+/// Why a manager cannot be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The budget does not even hold the manager's own tables.
+    #[error("a budget of {limit} bytes is too small: {least} bytes are the least that works")]
+    BudgetTooSmall {
+        /// What was asked for.
+        limit: u64,
+        /// The least that works.
+        least: u64,
+    },
+}
+
+/// Why an operation on a space failed; everything is as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpaceError {
+    /// The space was dropped.
+    #[error("space {0} does not exist")]
+    NoSuchSpace(SpaceNo),
+    /// All places for spaces are taken.
+    #[error("there are {0} spaces already, the most that this manager was built for")]
+    TooManySpaces(u32),
+    /// The size is zero, or beyond what a space can have, or beyond its reserve.
+    #[error("a space of {pages} pages is not possible: 1 to {most} are")]
+    BadSize {
+        /// What was asked for, in pages.
+        pages: u64,
+        /// The most that is possible here, in pages.
+        most: u64,
+    },
+    /// Everything that could be reclaimed was, and the budget still has no room.
+    #[error(
+        "the budget of {limit} bytes has no room for this, and nothing more can be reclaimed; raise the budget or drop spaces"
+    )]
+    OverBudget {
+        /// The budget.
+        limit: u64,
+    },
+    /// A page could not be brought in.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
+    /// The machine refused a step.
+    #[error("the machine refused: {0}")]
+    Host(#[from] HostError),
+}
+
+impl SpaceError {
+    /// The one place that says it, for what concerns no page.
+    pub(crate) fn over(budget: &Budget) -> Self {
+        let limit = budget.limit();
+        Self::OverBudget { limit }
+    }
+}
+
+/// Why a step stopped before it was done; nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Another thread was faster: look again.
+    Again,
+    /// The budget has no room: reclaim, then look again.
+    NoRoom,
+    /// The machine refused.
+    Host(HostError),
+    /// The store refused.
+    Lost(StoreError),
+    /// There is no such page.
+    Fault(FaultError),
+}
+
+impl Stop {
+    /// Why an operation on a space failed that stopped so at this page.
+    pub fn of_space(self, budget: &Budget, space: SpaceNo, page: PageNo) -> SpaceError {
+        match self {
+            Self::Again | Self::NoRoom => SpaceError::over(budget),
+            Self::Host(source) => SpaceError::Host(source),
+            Self::Lost(source) => SpaceError::Fault(FaultError::PageLost { space, page, source }),
+            Self::Fault(e) => SpaceError::Fault(e),
+        }
+    }
+
+    /// Why a page could not be had for which a step stopped so.
+    pub fn of_page(self, budget: &Budget, space: SpaceNo, page: PageNo) -> FaultError {
+        let limit = budget.limit();
+        match self {
+            Self::Again | Self::NoRoom => FaultError::OverBudget { space, page, limit },
+            Self::Host(source) => FaultError::Host { space, page, source },
+            Self::Lost(source) => FaultError::PageLost { space, page, source },
+            Self::Fault(e) => e,
+        }
+    }
+}
+
+impl From<NoSuchSpace> for SpaceError {
+    fn from(NoSuchSpace(no): NoSuchSpace) -> Self {
+        Self::NoSuchSpace(no)
+    }
+}
+
+impl From<NoSuchSpace> for Stop {
+    fn from(none: NoSuchSpace) -> Self {
+        Self::Fault(none.into())
+    }
+}
+
+impl From<FaultError> for Stop {
+    fn from(e: FaultError) -> Self {
+        Self::Fault(e)
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(e: StoreError) -> Self {
+        Self::Lost(e)
+    }
+}
+
+impl From<HostError> for Stop {
+    fn from(e: HostError) -> Self {
+        Self::Host(e)
+    }
+}
