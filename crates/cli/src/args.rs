@@ -1,6 +1,7 @@
 //! The command line and its help. Plain values; what clap cannot check, `run` does.
 
 use crate::size::{self, Limit, SizeError};
+use crate::surroundings::Surroundings;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use memfold_explain::options::RaceOptions;
 use std::ffi::OsString;
@@ -117,7 +118,7 @@ pub(crate) enum Output {
 
 #[derive(Args, Debug)]
 pub(crate) struct RunOptions {
-    /// The module: core WebAssembly, binary format; may import WASI preview 1
+    /// The module: core WebAssembly, binary or text format; may import WASI preview 1
     pub(crate) module: PathBuf,
     /// How many clones; all stay alive until the end, but those that fail
     #[arg(long, value_name = "N", default_value = "1")]
@@ -130,10 +131,13 @@ pub(crate) struct RunOptions {
     pub(crate) warm: Option<String>,
     /// Export to call on every clone: parameters are none, (i32 clone) or (i32 clone, i32 call); results i32 or i64.
     /// Without it, a WASI command runs its `_start` once in each clone
-    #[arg(long, value_name = "EXPORT")]
+    #[arg(long, value_name = "EXPORT", group = "called")]
     pub(crate) call: Option<String>,
+    /// Export to call on every clone with the values that follow `--`; one clone alone prints the results
+    #[arg(long, value_name = "EXPORT", group = "called")]
+    pub(crate) invoke: Option<String>,
     /// How often each clone is called: call 0 of all clones, then call 1, and so on
-    #[arg(long, value_name = "K", default_value_t = 1, requires = "call")]
+    #[arg(long, value_name = "K", default_value_t = 1, requires = "called")]
     pub(crate) calls: u32,
     /// Threads that the clones are divided among
     #[arg(long, value_name = "T", default_value = "1")]
@@ -165,6 +169,11 @@ pub(crate) struct RunOptions {
     /// Print one JSON object instead of text
     #[arg(long, action = ArgAction::SetTrue)]
     json: bool,
+    /// Compile the module, whatever the user's cache folder has of it, and keep nothing there
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    #[command(flatten)]
+    pub(crate) surroundings: Surroundings,
 }
 
 impl RunOptions {
@@ -270,6 +279,11 @@ mod tests {
             "--merge --merge-cpu 101",
             "--merge --merge-cpu NaN",
             "--calls 3",
+            "--call a --invoke b",
+            "--dir ::x",
+            "--env x",
+            "--stub-imports one",
+            "one",
             "--clones 0",
             "--threads 0",
             "--budget many",

@@ -49,12 +49,26 @@ pub(crate) enum Error {
     /// The module's file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    /// It is WebAssembly, but not in the format that is run.
-    #[error(
-        "cannot run {}: it is WebAssembly in the text format, and memfold runs the binary format; \
-         `wasm-tools parse` and `wat2wasm` make that of it", .0.display()
-    )]
-    Text(PathBuf),
+    /// It is WebAssembly's text format, with a mistake.
+    #[error("cannot run {}: {message} (line {line}, column {column})", path.display())]
+    Text {
+        path: PathBuf,
+        message: String,
+        line: usize,
+        column: usize,
+    },
+    /// It begins like a module and is none.
+    #[error("cannot run {}: it is not a valid module: {reason}", path.display())]
+    Invalid {
+        path: PathBuf,
+        reason: wasmparser::BinaryReaderError,
+    },
+    /// What `--dir` names is none.
+    #[error("cannot give the program the folder {}: {source}", path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    /// What `--stdin` names has no end, perhaps.
+    #[error("cannot give the program {} as its input: it has more than {most} bytes", path.display())]
+    LongInput { path: PathBuf, most: u64 },
     /// It is something else.
     #[error("cannot run {}: it is not a valid module, which would begin with the bytes `\\0asm`", .0.display())]
     NoModule(PathBuf),
@@ -68,13 +82,13 @@ pub(crate) enum Error {
     #[error("not a module that can be run: {0:#}")]
     Module(wasmtime::Error),
     /// Imports that are not WASI's.
-    #[error("the module imports what nobody provides (only WASI preview 1 is):{}", Lines(.0))]
+    #[error("the module imports what nobody provides (only WASI preview 1 is; --stub-imports tries it without functions):{}", Lines(.0))]
     Imports(Vec<String>),
     /// An export is not there, or not of a type that can be called.
     #[error(transparent)]
     Entry(#[from] crate::run::EntryError),
     /// There is nothing to do.
-    #[error("nothing to run: the module is no WASI command (it has no `_start`), so name what to call with --call or --warm{}", Exports(.0))]
+    #[error("nothing to run: the module is no WASI command (it has no `_start`), so name what to call with --call, --invoke or --warm{}", Exports(.0))]
     NothingToRun(Vec<String>),
     /// The instance that is to be forked could not be made or warmed up.
     #[error("the program failed while it was warmed up: {0}")]
@@ -135,6 +149,12 @@ impl Error {
         }
         let path = path.to_owned();
         Error::Read { path, source }
+    }
+
+    /// The folder cannot be opened.
+    pub(crate) fn folder(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        Error::Folder { path, source }
     }
 
     /// The system refused to do `what`.

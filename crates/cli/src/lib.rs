@@ -3,6 +3,7 @@
 //! | module | what lives there |
 //! | --- | --- |
 //! | `args` | the command line and its help |
+//! | `surroundings` | what a program is given: arguments, variables, folders, input |
 //! | [`size`] | sizes as people write them |
 //! | `error` | what ends the command, and its exit status |
 //! | `output` | how it gets to stdout |
@@ -24,6 +25,7 @@ mod peak;
 mod report;
 mod run;
 pub mod size;
+mod surroundings;
 
 use args::{Cli, Command, Topic};
 use clap::Parser;

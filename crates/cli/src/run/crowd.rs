@@ -2,10 +2,11 @@
 
 use super::guest::Guest;
 use super::interrupt::Interrupt;
-use super::program::{Host, Program};
+use super::program::Program;
 use super::progress::{Phase, Progress};
 use super::times::Times;
 use super::trouble::{Failed, Kind, REPORTED, Stop, Trouble};
+use super::world::Host;
 use crate::args::{Making, RunOptions};
 use crate::error::Error;
 use memfold_wasmtime::Snapshot;

@@ -1,8 +1,11 @@
 //! What of a module is called, and with what: [`Entry`]. Immutable values,
-//! checked once against the module so that no call can be of a wrong type.
+//! checked once against the module, before it is compiled, so that no call can be of a wrong type.
 
+use super::outline::Outline;
+use super::values::{self, ValuesError};
 use crate::error::Exports;
-use wasmtime::{FuncType, Module, Val, ValType};
+use wasmparser::{FuncType, ValType};
+use wasmtime::Val;
 
 /// An export that will be called.
 #[derive(Clone, Debug)]
@@ -11,6 +14,8 @@ pub(crate) struct Entry {
     given: Given,
     params: usize,
     results: usize,
+    /// What people gave, for [`Given::Values`].
+    values: Vec<Val>,
 }
 
 /// Why an export cannot be called.
@@ -29,6 +34,10 @@ pub(crate) enum EntryError {
         found: String,
         wanted: &'static str,
     },
+    #[error("the export {name:?} {reason}")]
+    Given { name: String, reason: ValuesError },
+    #[error("the export {name:?} has the type {found}, and values are i32, i64, f32 or f64")]
+    Values { name: String, found: String },
 }
 
 /// What a call may be given.
@@ -40,33 +49,36 @@ pub(crate) enum Given {
     Numbers,
     /// Nothing: it is a WASI command, which may end itself with status 0.
     Command,
+    /// What people gave.
+    Values,
 }
 
 impl Entry {
     /// Finds the export and checks its type.
-    pub(crate) fn find(module: &Module, name: &str, given: Given) -> Result<Self, EntryError> {
+    pub(crate) fn find(module: &Outline, name: &str, given: Given) -> Result<Self, EntryError> {
         let name = name.to_owned();
-        let functions = || functions(module);
-        let Some(export) = module.get_export(&name) else {
+        let functions = || module.functions();
+        let Some(export) = module.export(&name) else {
             return Err(EntryError::Unknown {
                 name,
                 functions: functions(),
             });
         };
-        let Some(ty) = export.func() else {
+        let Some(ty) = export else {
             return Err(EntryError::NotAFunction {
                 name,
                 functions: functions(),
             });
         };
         let (most, wanted) = match given {
-            Given::Nothing | Given::Command => (0, "no parameter"),
+            Given::Nothing | Given::Command | Given::Values => (0, "no parameter"),
             Given::Numbers => (2, "no parameter, (i32 clone) or (i32 clone, i32 call)"),
         };
-        let numbers = ty.params().all(|param| matches!(param, ValType::I32)) && ty.params().len() <= most;
+        let numbers = ty.params().iter().all(|&param| param == ValType::I32) && ty.params().len() <= most;
         let integers = ty
             .results()
-            .all(|result| matches!(result, ValType::I32 | ValType::I64));
+            .iter()
+            .all(|&result| matches!(result, ValType::I32 | ValType::I64));
         if !(numbers && integers) {
             let found = describe(ty);
             return Err(EntryError::Type { name, found, wanted });
@@ -76,12 +88,36 @@ impl Entry {
             given,
             params: ty.params().len(),
             results: ty.results().len(),
+            values: Vec::new(),
+        })
+    }
+
+    /// Finds the export that is called with the values that these words mean.
+    pub(crate) fn find_for(module: &Outline, name: &str, words: &[String]) -> Result<Self, EntryError> {
+        let Some(Some(ty)) = module.export(name) else {
+            return Entry::find(module, name, Given::Values);
+        };
+        let name = name.to_owned();
+        if !ty.params().iter().chain(ty.results()).all(values::is_number) {
+            let found = describe(ty);
+            return Err(EntryError::Values { name, found });
+        }
+        let values = match values::parse(ty, words) {
+            Ok(values) => values,
+            Err(reason) => return Err(EntryError::Given { name, reason }),
+        };
+        Ok(Entry {
+            given: Given::Values,
+            params: ty.params().len(),
+            results: ty.results().len(),
+            values,
+            name,
         })
     }
 
     /// The same if the module has such an export at all.
-    pub(crate) fn find_if_there(module: &Module, name: &str) -> Result<Option<Self>, EntryError> {
-        match module.get_export(name) {
+    pub(crate) fn find_if_there(module: &Outline, name: &str) -> Result<Option<Self>, EntryError> {
+        match module.export(name) {
             None => Ok(None),
             Some(_) => Entry::find(module, name, Given::Nothing).map(Some),
         }
@@ -96,8 +132,16 @@ impl Entry {
         self.given == Given::Command
     }
 
+    /// Whether people want to see what it returns.
+    pub(crate) fn is_told(&self) -> bool {
+        self.given == Given::Values
+    }
+
     /// What it is called with.
     pub(crate) fn params(&self, clone: u32, call: u32) -> Vec<Val> {
+        if self.given == Given::Values {
+            return self.values.clone();
+        }
         let numbers = [clone, call].map(|number| Val::I32(number.cast_signed()));
         numbers.into_iter().take(self.params).collect()
     }
@@ -108,19 +152,10 @@ impl Entry {
     }
 }
 
-/// The names of the functions that a module exports.
-pub(crate) fn functions(module: &Module) -> Vec<String> {
-    let functions = module.exports().filter(|export| export.ty().func().is_some());
-    functions
-        .map(|export| export.name().to_owned())
-        .filter(|name| !name.starts_with("memfold:"))
-        .collect()
-}
-
 fn describe(ty: &FuncType) -> String {
-    let list = |types: &mut dyn Iterator<Item = ValType>| {
-        let names: Vec<String> = types.map(|ty| ty.to_string()).collect();
+    let list = |types: &[ValType]| {
+        let names: Vec<String> = types.iter().map(ToString::to_string).collect();
         names.join(", ")
     };
-    format!("({}) -> ({})", list(&mut ty.params()), list(&mut ty.results()))
+    format!("({}) -> ({})", list(ty.params()), list(ty.results()))
 }

@@ -2,8 +2,12 @@
 
 use super::digest::Digest;
 use super::entry::Entry;
-use super::program::{Host, Program, Source};
+use super::program::{Program, Source};
 use super::trouble::{Kind, Stop, Trouble};
+use super::values;
+use super::world::Host;
+use crate::args::Voice;
+use crate::output;
 use memfold_wasmtime::{ForkInstance, Snapshot};
 use std::time::{Duration, Instant};
 use wasmtime::{Instance, Store};
@@ -13,6 +17,7 @@ pub(crate) struct Guest {
     number: u32,
     store: Store<Host>,
     body: Body,
+    voice: Voice,
     /// How many calls it answered.
     pub(crate) answered: u32,
 }
@@ -23,23 +28,24 @@ enum Body {
 }
 
 impl Guest {
-    fn new(number: u32, store: Store<Host>, body: Body) -> Self {
+    fn new(program: &Program, number: u32, store: Store<Host>, body: Body) -> Self {
         Guest {
             number,
             store,
             body,
+            voice: program.voice(),
             answered: 0,
         }
     }
 
     /// A fresh instance that is initialised and warmed up.
     pub(crate) fn warmed(program: &Program, number: u32) -> Result<Self, Stop> {
-        let mut store = program.store();
+        let mut store = program.store()?;
         let body = match &program.source {
             Source::Memfold { template, .. } => Body::Memfold(template.instantiate(&mut store)?),
             Source::Stock(pre) => Body::Stock(pre.instantiate(&mut store)?),
         };
-        let mut guest = Guest::new(number, store, body);
+        let mut guest = Guest::new(program, number, store, body);
         let entries = &program.entries;
         for entry in [&entries.initialize, &entries.warm].into_iter().flatten() {
             guest.call(entry, 0, &mut Digest::default())?;
@@ -53,11 +59,11 @@ impl Guest {
         snapshot: &Snapshot<Host>,
         number: u32,
     ) -> Result<(Self, Duration), Stop> {
-        let mut store = program.store();
+        let mut store = program.store()?;
         let begin = Instant::now();
         let fork = snapshot.instantiate(&mut store)?;
         let time = begin.elapsed();
-        Ok((Guest::new(number, store, Body::Memfold(fork)), time))
+        Ok((Guest::new(program, number, store, Body::Memfold(fork)), time))
     }
 
     /// What forks of this guest start from. Only guests on memfold's memory can be frozen.
@@ -92,10 +98,30 @@ impl Guest {
             outcome => outcome?,
         }
         for (place, result) in results.iter().enumerate() {
-            let number = result.i64().or_else(|| result.i32().map(i64::from));
-            digest.add(self.number, call, place, number.unwrap_or_default());
+            digest.add(self.number, call, place, values::bits(result));
+        }
+        if entry.is_told() {
+            self.tell(&values::lines(&results))?;
         }
         Ok(())
+    }
+
+    /// Prints what a call returned where the program itself prints.
+    fn tell(&self, text: &str) -> Result<(), Stop> {
+        match self.voice {
+            Voice::Silent => Ok(()),
+            Voice::Stderr => {
+                output::remark(text);
+                Ok(())
+            }
+            Voice::Ours => output::print(text).map_err(|error| {
+                let message = error.to_string();
+                Stop::Trouble(Trouble {
+                    kind: Kind::Host,
+                    message,
+                })
+            }),
+        }
     }
 
     /// Moves all its pages to the store.

@@ -7,7 +7,7 @@
 //!  mod.rs       what it comes to                      all of it -> Report
 //! ```
 //!
-//! Beside that way: `module` (any file, read), `room` (what is known not to fit), `entry` (what is called), `guest` (one instance), `trouble` (what stops one clone),
+//! Beside that way: `module` (any file, read), `outline` (its names and types), `world` (what it is given), `room` (what is known not to fit), `entry` and `values` (what is called), `guest` (one instance), `trouble` (what stops one clone),
 //! `interrupt` (what stops all), `merging` (what goes on beside the calls), `digest`, `order`, `times`, `progress`.
 
 mod calls;
@@ -19,11 +19,14 @@ mod interrupt;
 mod merging;
 mod module;
 mod order;
+mod outline;
 mod program;
 mod progress;
 mod room;
 mod times;
 mod trouble;
+mod values;
+mod world;
 
 pub(crate) use entry::EntryError;
 pub(crate) use progress::Seconds;

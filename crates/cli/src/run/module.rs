@@ -1,4 +1,5 @@
-//! Reads the module's file, which may be anything: a device without an end, a folder, text. Pure but for the reading.
+//! Reads the module's file, which may be anything: a device without an end, a folder, text, which is
+//! made a module of. Pure but for the reading.
 
 use crate::error::Error;
 use std::fs::File;
@@ -10,6 +11,8 @@ const MAGIC: &[u8] = b"\0asm";
 
 /// No engine takes a larger one.
 const MOST_BYTES: u64 = 1 << 30;
+/// The same of text, of which a tree is made in memory first.
+const MOST_TEXT: u64 = 256 << 20;
 
 /// Enough to see what a file is.
 const BEGINNING: u64 = 4096;
@@ -23,12 +26,42 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     };
     match bytes.map_err(refused)? {
         Found::Module(bytes) => Ok(bytes),
-        Found::Text => Err(Error::Text(path.to_owned())),
+        Found::Text(bytes) => assembled(path, &bytes),
         Found::Other => Err(Error::NoModule(path.to_owned())),
-        Found::TooLarge => Err(Error::TooLarge {
+        Found::TooLarge { most } => Err(Error::TooLarge {
             path: path.to_owned(),
-            most: MOST_BYTES,
+            most,
         }),
+    }
+}
+
+/// The module that a text means.
+fn assembled(path: &Path, text: &[u8]) -> Result<Vec<u8>, Error> {
+    match wat::parse_bytes(text) {
+        Ok(module) => Ok(module.into_owned()),
+        Err(error) => {
+            let said = error.to_string();
+            let (message, line, column) = place(&said);
+            Err(Error::Text {
+                path: path.to_owned(),
+                message: message.to_owned(),
+                line,
+                column,
+            })
+        }
+    }
+}
+
+/// What is wrong, and where: the library says both, and shows the line, which may be long.
+fn place(said: &str) -> (&str, usize, usize) {
+    let message = said.lines().next().unwrap_or("it cannot be read");
+    let arrow = said
+        .lines()
+        .find_map(|line| line.trim_start().strip_prefix("--> "));
+    let mut numbers = arrow.unwrap_or_default().rsplit(':').map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(column)), Some(Ok(line))) => (message, line, column),
+        _ => (message, 1, 1),
     }
 }
 
@@ -36,29 +69,31 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
 enum Found {
     /// It begins like one.
     Module(Vec<u8>),
-    /// WebAssembly's text format.
-    Text,
+    /// It begins like WebAssembly's text format.
+    Text(Vec<u8>),
     Other,
-    TooLarge,
+    TooLarge {
+        most: u64,
+    },
 }
 
 fn whole(mut file: impl Read) -> io::Result<Found> {
     let mut bytes = Vec::new();
     (&mut file).take(BEGINNING).read_to_end(&mut bytes)?;
-    if !bytes.starts_with(MAGIC) {
-        return Ok(if is_text(&bytes) {
-            Found::Text
-        } else {
-            Found::Other
-        });
-    }
+    let (most, found): (u64, fn(Vec<u8>) -> Found) = if bytes.starts_with(MAGIC) {
+        (MOST_BYTES, Found::Module)
+    } else if is_text(&bytes) {
+        (MOST_TEXT, Found::Text)
+    } else {
+        return Ok(Found::Other);
+    };
     // One more than is allowed, to see whether there is more.
-    let rest = MOST_BYTES + 1 - bytes.len() as u64;
+    let rest = most + 1 - bytes.len() as u64;
     file.take(rest).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MOST_BYTES {
-        return Ok(Found::TooLarge);
+    if bytes.len() as u64 > most {
+        return Ok(Found::TooLarge { most });
     }
-    Ok(Found::Module(bytes))
+    Ok(found(bytes))
 }
 
 /// Whether its first word is a parenthesis or a comment of WebAssembly's text format.
@@ -82,7 +117,8 @@ mod tests {
             "(; another ;)(module)",
             "\u{feff}(module)",
         ] {
-            assert_eq!(whole(text.as_bytes()).unwrap(), Found::Text, "{text}");
+            let found = Found::Text(text.as_bytes().to_vec());
+            assert_eq!(whole(text.as_bytes()).unwrap(), found, "{text}");
         }
         for other in ["", "\0as", "\0ASM", "asm", "#!/bin/sh", "{}", "\u{7f}ELF"] {
             assert_eq!(whole(other.as_bytes()).unwrap(), Found::Other, "{other}");
@@ -94,8 +130,10 @@ mod tests {
     #[test]
     fn reading_ends() {
         assert_eq!(whole(io::repeat(0)).unwrap(), Found::Other);
-        assert_eq!(whole(io::repeat(b'(')).unwrap(), Found::Text);
+        let most = MOST_TEXT;
+        assert_eq!(whole(io::repeat(b'(')).unwrap(), Found::TooLarge { most });
         let endless = MAGIC.chain(io::repeat(0));
-        assert_eq!(whole(endless).unwrap(), Found::TooLarge);
+        let most = MOST_BYTES;
+        assert_eq!(whole(endless).unwrap(), Found::TooLarge { most });
     }
 }

@@ -2,25 +2,21 @@
 //!
 //! Immutable once loaded, shared by all threads.
 
-use super::entry::{self, Entry, Given};
-use super::interrupt::DEADLINE;
+use super::entry::{Entry, Given};
+use super::outline::{Import, Is, Outline};
+use super::world::{Host, World};
 use super::{module, room};
 use crate::args::{Making, RunOptions, Voice};
 use crate::error::Error;
+use crate::surroundings::Stub;
 use memfold::{Memory, Merging};
 use memfold_wasmtime::{Prepared, Template};
 use std::path::Path;
-use wasmtime::{Config, Engine, InstancePre, Linker, Module, Store};
-use wasmtime_wasi::p1::{self, WasiP1Ctx};
-use wasmtime_wasi::{WasiCtxBuilder, cli};
+use wasmtime::{Cache, CacheConfig, Config, Engine, ExternType, InstancePre, Linker, Module, Store};
+use wasmtime_wasi::p1;
 
 /// Spaces beside those of the clones: the pristine one, the parent, the snapshot, one to measure forks.
 const MORE_SPACES: u32 = 8;
-
-/// What the store of an instance holds besides it.
-pub(crate) struct Host {
-    wasi: WasiP1Ctx,
-}
 
 /// Where instances come from.
 pub(crate) enum Source {
@@ -46,7 +42,7 @@ pub(crate) struct Entries {
 pub(crate) struct Program {
     engine: Engine,
     name: String,
-    voice: Voice,
+    world: World,
     pub(crate) source: Source,
     pub(crate) entries: Entries,
 }
@@ -55,6 +51,11 @@ pub(crate) struct Program {
 pub(crate) struct Draft {
     engine: Engine,
     linker: Linker<Host>,
+    name: String,
+    world: World,
+    entries: Entries,
+    /// What is imported and not provided.
+    missing: Vec<Import>,
     /// The module's bytes, or what was made of them.
     code: Code,
 }
@@ -69,10 +70,29 @@ impl Draft {
         let bytes = module::read(&options.module)?;
         let mut config = Config::new();
         config.epoch_interruption(true);
-        let code = match options.making() {
-            Making::Stock => Code::Stock(bytes),
-            Making::Fork | Making::Independent => {
-                let prepared = memfold_wasmtime::prepare(&bytes)?;
+        if !options.no_cache {
+            // A cache that cannot be had is one that has nothing.
+            config.cache(Cache::new(CacheConfig::new()).ok());
+        }
+        // What a stock engine would say of an invalid module, it says itself.
+        let prepared = match options.making() {
+            Making::Stock => None,
+            Making::Fork | Making::Independent => Some(memfold_wasmtime::prepare(&bytes)?),
+        };
+        let outline = Outline::read(&bytes).map_err(|reason| Error::Invalid {
+            path: options.module.clone(),
+            reason,
+        })?;
+        let entries = Entries::find(&outline, options)?;
+        let name = program_name(&options.module);
+        let world = World::new(
+            arguments(&name, options),
+            options.surroundings.clone(),
+            options.voice(),
+        )?;
+        let code = match prepared {
+            None => Code::Stock(bytes),
+            Some(prepared) => {
                 room::check(options.clones.get())?;
                 let memory = memory(options)?;
                 memfold_wasmtime::configure(&mut config, &memory);
@@ -82,7 +102,19 @@ impl Draft {
         let engine = Engine::new(&config).map_err(Error::Module)?;
         let mut linker = Linker::new(&engine);
         p1::add_to_linker_sync(&mut linker, |host: &mut Host| &mut host.wasi).map_err(Error::Module)?;
-        Ok(Draft { engine, linker, code })
+        let mut store = world.store(&engine).map_err(Error::Module)?;
+        let mut missing = outline.imports;
+        missing.retain(|import| linker.get(&mut store, &import.module, &import.name).is_err());
+        refuse(&missing, options.surroundings.stub_imports)?;
+        Ok(Draft {
+            engine,
+            linker,
+            name,
+            world,
+            entries,
+            missing,
+            code,
+        })
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -90,15 +122,15 @@ impl Draft {
     }
 
     /// Compiles and links it.
-    pub(crate) fn compile(self, options: &RunOptions) -> Result<Program, Error> {
+    pub(crate) fn compile(mut self, options: &RunOptions) -> Result<Program, Error> {
         let wasm = match &self.code {
             Code::Stock(bytes) => bytes.as_slice(),
             Code::Memfold { prepared, .. } => prepared.wasm(),
         };
         let module = Module::from_binary(&self.engine, wasm).map_err(Error::Module)?;
-        let entries = Entries::find(&module, options)?;
-        let name = program_name(&options.module);
-        self.check_imports(&module, &name)?;
+        if let Some(stub) = options.surroundings.stub_imports {
+            self.stand_in(&module, stub).map_err(Error::Module)?;
+        }
         let source = match self.code {
             Code::Stock(_) => Source::Stock(self.linker.instantiate_pre(&module).map_err(Error::Module)?),
             Code::Memfold { memory, prepared } => {
@@ -108,33 +140,65 @@ impl Draft {
         };
         Ok(Program {
             engine: self.engine,
-            name,
-            voice: options.voice(),
+            name: self.name,
+            world: self.world,
             source,
-            entries,
+            entries: self.entries,
         })
     }
 
-    /// All imports that are missing, not only the first.
-    fn check_imports(&self, module: &Module, name: &str) -> Result<(), Error> {
-        let mut store = new_store(&self.engine, name, Voice::Silent);
-        let missing = module
-            .imports()
-            .filter(|import| self.linker.get_by_import(&mut store, import).is_none());
-        let missing: Vec<String> = missing
-            .map(|import| format!("{:?} {:?}", import.module(), import.name()))
-            .collect();
-        if missing.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::Imports(missing))
+    /// Defines the functions that nobody provides.
+    fn stand_in(&mut self, module: &Module, stub: Stub) -> wasmtime::Result<()> {
+        // One name may be imported twice.
+        self.linker.allow_shadowing(true);
+        for import in module.imports() {
+            let missing = |other: &Import| other.module == import.module() && other.name == import.name();
+            let ExternType::Func(ty) = import.ty() else {
+                continue;
+            };
+            if !self.missing.iter().any(missing) {
+                continue;
+            }
+            let what = format!("the import {:?} {:?} is a stub", import.module(), import.name());
+            let of = ty.clone();
+            self.linker
+                .func_new(import.module(), import.name(), ty, move |_, _, results| {
+                    if stub == Stub::Trap {
+                        return Err(wasmtime::Error::msg(what.clone()));
+                    }
+                    for (result, ty) in results.iter_mut().zip(of.results()) {
+                        let unknown = || wasmtime::Error::msg(format!("{what}, and its result has no zero"));
+                        *result = wasmtime::Val::default_for_ty(&ty).ok_or_else(unknown)?;
+                    }
+                    Ok(())
+                })?;
         }
+        Ok(())
+    }
+}
+
+/// All imports that are missing, not only the first.
+fn refuse(missing: &[Import], stub: Option<Stub>) -> Result<(), Error> {
+    let refused = missing
+        .iter()
+        .filter(|import| stub.is_none() || import.is != Is::Function);
+    let lines: Vec<String> = refused
+        .map(|import| format!("{:?} {:?}", import.module, import.name))
+        .collect();
+    if lines.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Imports(lines))
     }
 }
 
 impl Program {
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn voice(&self) -> Voice {
+        self.world.voice()
     }
 
     /// The memory that holds the clones, if it is memfold's.
@@ -146,26 +210,27 @@ impl Program {
     }
 
     /// An empty store for one instance.
-    pub(crate) fn store(&self) -> Store<Host> {
-        new_store(&self.engine, &self.name, self.voice)
+    pub(crate) fn store(&self) -> wasmtime::Result<Store<Host>> {
+        self.world.store(&self.engine)
     }
 }
 
 impl Entries {
-    fn find(module: &Module, options: &RunOptions) -> Result<Self, Error> {
+    fn find(module: &Outline, options: &RunOptions) -> Result<Self, Error> {
         let find = |name: &str, given| Entry::find(module, name, given);
         let warm = options
             .warm
             .as_deref()
             .map(|name| find(name, Given::Nothing))
             .transpose()?;
-        let call = match &options.call {
-            Some(name) => Some(find(name, Given::Numbers)?),
-            None if module.get_export("_start").is_some() => Some(find("_start", Given::Command)?),
-            None => None,
+        let call = match (&options.call, &options.invoke) {
+            (Some(name), _) => Some(find(name, Given::Numbers)?),
+            (None, Some(name)) => Some(Entry::find_for(module, name, &options.surroundings.arguments)?),
+            (None, None) if module.export("_start").is_some() => Some(find("_start", Given::Command)?),
+            (None, None) => None,
         };
         if warm.is_none() && call.is_none() {
-            return Err(Error::NothingToRun(entry::functions(module)));
+            return Err(Error::NothingToRun(module.functions()));
         }
         let initialize = Entry::find_if_there(module, "_initialize")?;
         Ok(Entries {
@@ -188,27 +253,13 @@ fn memory(options: &RunOptions) -> Result<Memory, memfold::Error> {
     builder.build()
 }
 
-/// No preopens, so that a store takes no descriptor.
-fn new_store(engine: &Engine, name: &str, voice: Voice) -> Store<Host> {
-    let mut wasi = WasiCtxBuilder::new();
-    wasi.arg(name);
-    match voice {
-        Voice::Silent => {}
-        Voice::Ours => {
-            wasi.inherit_stdout().inherit_stderr();
-        }
-        Voice::Stderr => {
-            wasi.stdout(cli::stderr()).inherit_stderr();
-        }
+/// What the program finds as its arguments. With `--invoke` they are the function's.
+fn arguments(name: &str, options: &RunOptions) -> Vec<String> {
+    let mut arguments = vec![name.to_owned()];
+    if options.invoke.is_none() {
+        arguments.extend_from_slice(&options.surroundings.arguments);
     }
-    let mut store = Store::new(
-        engine,
-        Host {
-            wasi: wasi.build_p1(),
-        },
-    );
-    store.set_epoch_deadline(DEADLINE);
-    store
+    arguments
 }
 
 fn program_name(path: &Path) -> String {

@@ -55,6 +55,8 @@ impl Done {
 pub fn memfold(words: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_memfold"));
     command.args(words.split_whitespace()).stdin(Stdio::null());
+    // The tests' own, and not that of whoever runs them.
+    command.env("XDG_CACHE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"));
     command
 }
 

@@ -1,0 +1,190 @@
+//! What people have is run as it is: modules as text, arguments, variables, folders, input, values, imports that nobody
+//! provides, and a cache of what was compiled.
+
+mod common;
+
+use common::{Done, done, file, memfold, module, program, run};
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Answers with what WASI says of arguments, variables, the first folder and the input.
+const ASKS: &str = r#"(module
+  (import "wasi_snapshot_preview1" "args_sizes_get" (func $args (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "environ_sizes_get" (func $environ (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_prestat_get" (func $prestat (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "args") (result i32 i32)
+    (drop (call $args (i32.const 0) (i32.const 4))) (i32.load (i32.const 0)) (i32.load (i32.const 4)))
+  (func (export "environ") (result i32 i32)
+    (drop (call $environ (i32.const 0) (i32.const 4))) (i32.load (i32.const 0)) (i32.load (i32.const 4)))
+  (func (export "folder") (result i32 i32)
+    (call $prestat (i32.const 3) (i32.const 0)) (i32.load (i32.const 4)))
+  (func (export "read") (result i32 i32)
+    (i32.store (i32.const 0) (i32.const 100)) (i32.store (i32.const 4) (i32.const 50))
+    (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+    (i32.load (i32.const 8)) (i32.load8_u (i32.const 100))))"#;
+
+/// Runs a module with words that may have spaces in them.
+fn given(module: &str, words: &[&str]) -> Done {
+    let output = memfold(&format!("run {module}")).args(words).output();
+    Done::new(&output.expect("the command was built"))
+}
+
+/// The first lines that were printed.
+#[track_caller]
+fn printed(done: &Done, lines: &[&str]) {
+    assert_eq!(done.status, 0, "{}\n{}", done.stdout, done.stderr);
+    let found: Vec<&str> = done.stdout.lines().take(lines.len()).collect();
+    assert_eq!(found, lines);
+}
+
+/// Goal: arguments, variables, folders and input arrive, on both kinds of memory, and in forks. Method: their numbers and sizes.
+#[test]
+fn surroundings_arrive() {
+    let path = module(ASKS);
+    let name = PathBuf::from(&path).file_name().unwrap().len() + 1;
+    let folder = file(b"x");
+    let folder = PathBuf::from(folder).parent().unwrap().display().to_string();
+    let input = file(b"Qrs");
+    for how in ["--stock", "--independent"] {
+        let args = given(&path, &[how, "--call", "args", "--json", "--", "one", "-two"]);
+        let alone = given(&path, &[how, "--call", "args", "--json"]);
+        assert_ne!(args.fine()["digest"], alone.fine()["digest"]);
+        printed(
+            &given(&path, &[how, "--invoke", "args"]),
+            &["1", &name.to_string()],
+        );
+        let environ = given(
+            &path,
+            &[how, "--invoke", "environ", "--env", "A=b c", "--env", "D="],
+        );
+        printed(&environ, &["2", "9"]);
+        printed(&given(&path, &[how, "--invoke", "folder"]), &["8"]);
+        let guest = format!("{folder}::/data");
+        printed(
+            &given(&path, &[how, "--invoke", "folder", "--dir", &guest]),
+            &["0", "5"],
+        );
+        printed(&given(&path, &[how, "--invoke", "read"]), &["0", "0"]);
+        printed(
+            &given(&path, &[how, "--invoke", "read", "--stdin", &input]),
+            &["3", "81"],
+        );
+    }
+    // Each clone has a folder, and the whole input.
+    let words = format!("--call read --stdin {input} --dir {folder} --clones 5 --json");
+    let forks = run(&path, &words).fine();
+    assert_eq!(forks["completed"], 5);
+    assert_eq!(
+        forks["digest"],
+        run(&path, &format!("{words} --stock")).fine()["digest"]
+    );
+
+    run(&path, "--call read --dir /no/such::x").refused(2, &["folder /no/such", "No such file"]);
+    run(&path, "--call read --stdin /no/such").refused(2, &["cannot read /no/such"]);
+    run(&path, "--call read --dir ::x").refused(2, &["HOST::GUEST"]);
+}
+
+/// Goal: a command gets its arguments. Method: a real program that is told none of memfold's options.
+#[test]
+fn a_command_runs_with_arguments() {
+    let hello = given(&program("hello"), &["--", "--clones", "9"]);
+    assert_eq!(hello.status, 0, "{}", hello.stderr);
+}
+
+/// Goal: values are given and printed by their types, and wrong ones refused before anything is compiled.
+#[test]
+fn values_are_given() {
+    let add = module(
+        r#"(module (memory 1)
+          (func (export "add") (param i32 i64) (result i64) (i64.add (i64.extend_i32_s (local.get 0)) (local.get 1)))
+          (func (export "half") (param f32 f64) (result f64 f32)
+            (f64.div (local.get 1) (f64.const 2)) (f32.div (local.get 0) (f32.const 2)))
+          (func (export "vector") (param v128)))"#,
+    );
+    for how in ["", "--stock"] {
+        let words = |words: &str| done(&format!("run {add} {how} {words}"));
+        printed(&words("--invoke add -- -3 0x10"), &["13"]);
+        printed(&words("--invoke add --calls 2 -- 1 2"), &["3", "3"]);
+        printed(&words("--invoke half -- 3 -5"), &["-2.5", "1.5"]);
+        assert_eq!(
+            words("--invoke add --clones 3 --json -- 1 2").fine()["completed"],
+            3
+        );
+        words("--invoke add -- 1").refused(2, &["takes 2 values, and 1 follow"]);
+        words("--invoke add -- 1 two").refused(2, &["type i64", "\"two\""]);
+        words("--invoke nope").refused(2, &["no export \"nope\"", "add"]);
+        words("--invoke vector -- 1").refused(2, &["(v128) -> ()"]);
+    }
+}
+
+/// Goal: text is a module as well, and a mistake in it is named with its place.
+#[test]
+fn text_is_a_module() {
+    let text = file(b"(module (memory 1)\n  (func (export \"run\") (result i32) (i32.const 7)))");
+    for how in ["", "--stock"] {
+        printed(&run(&text, &format!("--invoke run {how}")), &["7"]);
+        let wrong = file(b"(module\n  (memory one))");
+        let refused = run(&wrong, &format!("--invoke run {how}"));
+        refused.refused(2, &["cannot run", "(line 2, column "]);
+        assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.stderr);
+    }
+}
+
+/// Goal: a module whose imports nobody provides can be tried. Method: both kinds of stubs.
+#[test]
+fn imports_are_stubbed() {
+    let path = module(
+        r#"(module (import "env" "a" (func $a (result i32))) (import "env" "b" (func (param f64)))
+          (memory 1) (func (export "calls") (result i32) (call $a)) (func (export "other") (result i32) (i32.const 1)))"#,
+    );
+    for how in ["", "--stock"] {
+        let words = |words: &str| run(&path, &format!("{how} {words}"));
+        words("--invoke other").refused(2, &["\"env\" \"a\"", "--stub-imports"]);
+        printed(&words("--invoke other --stub-imports trap"), &["1"]);
+        printed(&words("--invoke calls --stub-imports zero"), &["0"]);
+        let trapped = words("--invoke calls --stub-imports trap");
+        assert_eq!(trapped.status, 1, "{}", trapped.stderr);
+        assert!(
+            trapped.stdout.contains("\"env\" \"a\" is a stub"),
+            "{}",
+            trapped.stdout
+        );
+    }
+}
+
+/// Goal: names and types are checked before the module is compiled. Method: one that takes long to compile is refused at once.
+#[test]
+fn wrong_names_are_refused_at_once() {
+    let begin = Instant::now();
+    run(&program("sqlite"), "--call nope --no-cache").refused(2, &["no export \"nope\"", "warm"]);
+    run(&program("sqlite"), "--invoke run --no-cache -- 1").refused(2, &["takes 2 values"]);
+    assert!(begin.elapsed() < Duration::from_secs(10), "it was compiled first");
+}
+
+/// Goal: what was compiled is kept in the user's cache folder, and found there; `--no-cache` keeps nothing. Method: a cache folder
+/// of the test's own, and one that cannot be.
+#[test]
+fn compiled_code_is_kept() {
+    let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("cache-{}", std::process::id()));
+    let lua = program("lua");
+    let go = |cache: &str, words: &str| {
+        let mut command = memfold(&format!("run {lua} --warm warm --call run --json {words}"));
+        Done::new(&command.env("XDG_CACHE_HOME", cache).output().unwrap()).fine()
+    };
+    let files = || fs::read_dir(cache.join("wasmtime")).map_or(0, Iterator::count);
+    let none = go(cache.to_str().unwrap(), "--no-cache");
+    assert_eq!(files(), 0);
+    let first = go(cache.to_str().unwrap(), "");
+    assert!(files() > 0, "nothing was kept");
+    let second = go(cache.to_str().unwrap(), "");
+    let nowhere = go("/dev/null/cache", "");
+    for report in [&first, &second, &nowhere] {
+        assert_eq!(report["digest"], none["digest"]);
+    }
+    let seconds = |report: &serde_json::Value| report["phase_seconds"]["compile"].as_f64().unwrap();
+    assert!(seconds(&second) < seconds(&none), "{second} {none}");
+    fs::remove_dir_all(&cache).unwrap();
+}
