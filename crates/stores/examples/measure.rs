@@ -44,8 +44,40 @@ fn main() {
     run("text, no near", &[], |n, _| text(n + 1000));
     run("heap objects, no near", &[], |n, _| objects(n + 1000));
     run("noise", &template, |n, _| noise(n + 1000));
+    come_and_go();
     small_budget(&template);
     two_threads(&template);
+}
+
+/// A store as a full budget has it: 256 pages leave it, 256 others come, again and again.
+fn come_and_go() {
+    const STORED: u64 = 200_000;
+    const ROUNDS: usize = 101;
+    let (store, account) = (CompressedStore::with_seed(1), Account::unlimited());
+    let put = |page: &PageBytes| store.put(Domain(0), page, None, &account).expect("no limit");
+    let mut ids: Vec<_> = (0..STORED).map(|n| put(&text(n))).collect();
+    let (mut rng, mut out, mut times) = (Rng::new(1), blank(), [const { Vec::new() }; 3]);
+    for round in 0..ROUNDS as u64 {
+        let gone: Vec<_> = (0..256).map(|_| ids.swap_remove(rng.below(ids.len()))).collect();
+        let new: Vec<_> = (0..256).map(|n| text(STORED + round * 256 + n)).collect();
+        let clock = Instant::now();
+        gone.iter()
+            .for_each(|&id| store.get(id, &mut out).expect("it is stored"));
+        times[1].push(clock.elapsed().as_nanos() / 256);
+        let clock = Instant::now();
+        gone.iter().for_each(|&id| store.free(id, &account));
+        times[2].push(clock.elapsed().as_nanos() / 256);
+        let clock = Instant::now();
+        ids.extend(new.iter().map(|page| put(page)));
+        times[0].push(clock.elapsed().as_nanos() / 256);
+    }
+    let [put_ns, get_ns, free_ns] = times.map(|mut all| {
+        all.sort_unstable();
+        all[ROUNDS / 2]
+    });
+    let bytes = account.charged() as f64 / STORED as f64;
+    let what = "text, 200,000 come and go";
+    println!("{what:34} {put_ns:>8} {get_ns:>8} {free_ns:>8} {bytes:>10.1}");
 }
 
 /// How many clones' pages a budget of 2 MiB takes, templates included.

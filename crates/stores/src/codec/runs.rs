@@ -38,7 +38,11 @@ pub(crate) fn encode(page: &PageBytes, base: &PageBytes, out: &mut [u8]) -> Opti
         for (start, end) in changes(block, base_block) {
             let (start, end) = (at * BLOCK + start, at * BLOCK + end);
             open = match open {
-                Some((first, last)) if start - last <= JOIN => Some((first, end)),
+                Some((first, last)) if start - last <= JOIN => {
+                    // It would not fit either when it ends.
+                    (end - first <= writer.left()).then_some(())?;
+                    Some((first, end))
+                }
                 Some(run) => {
                     writer.run(run)?;
                     Some((start, end))
@@ -102,6 +106,11 @@ impl Writer<'_> {
         self.put(&page[start..end])?;
         self.done = end;
         Some(())
+    }
+
+    /// Bytes that there is room for.
+    fn left(&self) -> usize {
+        self.out.len() - self.len
     }
 
     fn put(&mut self, bytes: &[u8]) -> Option<()> {

@@ -25,10 +25,10 @@ const CHUNK_FRAMES: usize = 16;
 /// The top chunk is kept until this many frames below it are free too, so that a put and a free by turns
 /// do not map and unmap by turns.
 const SLACK_FRAMES: usize = 4;
-/// What one frame costs in tables on the heap: its owner (8 bytes), its place in a tenant's list (4), its
-/// share of the list of chunks (1) and of the directory of ids (5), three times over for a vector
-/// that is being doubled.
-const TABLE_BYTES: usize = 54;
+/// What one frame costs in tables on the heap: its owner (8 bytes), its place in a tenant's list
+/// (4), its share of the list of chunks (1), of the directory of ids (5) and of the lists of holes
+/// (1), three times over for a vector that is being doubled.
+const TABLE_BYTES: usize = 57;
 /// What a frame is charged.
 pub(crate) const FRAME_COST: u64 = (FRAME + TABLE_BYTES) as u64;
 

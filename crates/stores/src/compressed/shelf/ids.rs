@@ -9,6 +9,8 @@ use super::class::{Place, SLOT_BITS};
 
 /// Ids of one block.
 const BLOCK: usize = FRAME / 4;
+/// Bits of an id: 67 million objects, less a block.
+pub(crate) const ID_BITS: u32 = 26;
 /// The class that marks a free id; the slot bits are then the next free id of the block, or `BLOCK`.
 const FREE: u32 = 63 << SLOT_BITS;
 
@@ -44,6 +46,11 @@ impl Ids {
     /// Makes room in the tables for what [`Ids::frames_to_add`] says; false when the system has no memory.
     pub(crate) fn has_tables(&mut self) -> bool {
         self.blocks.try_reserve(1).is_ok() && self.room.try_reserve(1).is_ok()
+    }
+
+    /// Whether no id is left for one more: the index keeps each, plus one, in [`ID_BITS`] bits.
+    pub(crate) fn is_full(&self) -> bool {
+        (self.blocks.len() + 1) * BLOCK >= 1 << ID_BITS && self.lowest_with_room().is_none()
     }
 
     /// Names a place. What [`Ids::frames_to_add`] said is reserved.

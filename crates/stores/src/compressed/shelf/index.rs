@@ -1,13 +1,16 @@
 //! From a page's checksum to the objects that have it: a hash table that grows by one bucket at a time.
 //!
-//! Linear hashing: the heads of the chains are an array of words in a tenant of the arena, the chains run
-//! through the objects' headers. With `n` buckets, a checksum belongs to bucket `checksum mod 2^k`, or
+//! Linear hashing: the heads of the chains are an array of words in a tenant of the arena, the
+//! chains run through the objects' headers. A head says the first object of its chain, and has a
+//! small filter of what is in it: most pages are nobody's twin, and are known for it without a look
+//! at a header, which is seldom in the processor's cache. With `n` buckets, a checksum belongs to bucket `checksum mod 2^k`, or
 //! `mod 2^(k-1)` where that bucket does not exist yet. Every put splits at most one bucket and every
 //! free joins at most two, so no call ever pays for a rehash. Under the store's lock; called by `shelf`.
 
 use super::Shelf;
 use super::arena::{FRAME, Tenant};
 use super::class::CLASSES;
+use super::ids::ID_BITS;
 use super::object::{COUNT_MAX, Header};
 use memfold_host::Domain;
 
@@ -15,8 +18,48 @@ use memfold_host::Domain;
 const HEADS: u32 = (FRAME / 4) as u32;
 /// A search for equal content gives up after this many objects; a chain this long is no accident.
 const SEARCH_MAX: usize = 64;
+/// Bits of a head that are its filter: each object of the chain sets one; some may be set by
+/// objects that are gone.
+const FILTER_BITS: u32 = u32::BITS - ID_BITS;
 /// The tenant of the heads.
 pub(crate) const TENANT: Tenant = CLASSES + 1;
+
+/// The start of a chain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Head {
+    /// The first object, plus one; 0: there is none.
+    first: u32,
+    filter: u32,
+}
+
+impl Head {
+    fn from_word(word: u32) -> Self {
+        Self {
+            first: word & ((1 << ID_BITS) - 1),
+            filter: word >> ID_BITS,
+        }
+    }
+
+    fn to_word(self) -> u32 {
+        let filter = if self.first == 0 { 0 } else { self.filter };
+        filter << ID_BITS | self.first
+    }
+
+    /// The bit of the filter that an object with this checksum sets.
+    fn bit(checksum: u64) -> u32 {
+        // Of bits that do not choose the bucket.
+        let part = (checksum >> 32) as u32 & 0x3ff;
+        1 << ((part * FILTER_BITS) >> 10)
+    }
+
+    /// The chain with one more in front.
+    fn with(self, id: u32, checksum: u64) -> Self {
+        Self {
+            first: id + 1,
+            filter: self.filter | Self::bit(checksum),
+        }
+    }
+}
 
 /// The size of the table; its heads and chains are in the arena.
 #[derive(Default)]
@@ -56,7 +99,11 @@ impl Shelf {
         if self.index.buckets == 0 {
             return None;
         }
-        let mut next = self.head(self.index.bucket(checksum));
+        let head = self.head(self.index.bucket(checksum));
+        if head.filter & Head::bit(checksum) == 0 {
+            return None;
+        }
+        let mut next = head.first;
         for _ in 0..SEARCH_MAX {
             let header = self.header(next.checked_sub(1)?)?;
             if header.checksum == checksum && header.refs < COUNT_MAX && self.domain(&header) == Some(domain)
@@ -68,30 +115,31 @@ impl Shelf {
         None
     }
 
-    /// Adds the object to its chain. What [`Index::frames_to_link`] said is reserved.
-    pub(super) fn link(&mut self, id: u32) {
+    /// Puts the object in front of its chain; the answer is what its header says comes after it.
+    /// What [`Index::frames_to_link`] said is reserved.
+    pub(super) fn link(&mut self, new: &Header) -> u32 {
         if self.index.buckets == 0 {
             self.push_heads();
             self.index.buckets = HEADS;
         } else if self.index.grows() {
             self.split();
         }
-        let mut header = self.expect_header(id);
-        let bucket = self.index.bucket(header.checksum);
-        header.next = self.head(bucket);
-        self.write_header(&header);
-        self.set_head(bucket, id + 1);
+        let bucket = self.index.bucket(new.checksum);
+        let head = self.head(bucket);
+        self.set_head(bucket, head.with(new.id, new.checksum));
         self.index.objects += 1;
+        head.first
     }
 
     /// Takes the object out of its chain.
     pub(super) fn unlink(&mut self, gone: &Header) {
         let bucket = self.index.bucket(gone.checksum);
-        let first = self.head(bucket);
-        if first == gone.id + 1 {
-            self.set_head(bucket, gone.next);
+        let head = self.head(bucket);
+        if head.first == gone.id + 1 {
+            let first = gone.next;
+            self.set_head(bucket, Head { first, ..head });
         } else {
-            let mut header = self.expect_header(first - 1);
+            let mut header = self.expect_header(head.first - 1);
             // Ends: a chain has an end, and the object is in it.
             while header.next != gone.id + 1 {
                 header = self.expect_header(header.next - 1);
@@ -118,19 +166,20 @@ impl Shelf {
             self.push_heads();
         }
         let old = new - (1 << new.ilog2());
-        let mut next = self.head(old);
+        let mut next = self.head(old).first;
         self.index.buckets += 1;
-        self.set_head(old, 0);
-        self.set_head(new, 0);
+        self.set_head(old, Head::default());
+        self.set_head(new, Head::default());
         // Ends: a chain has an end.
         while let Some(id) = next.checked_sub(1) {
             let mut header = self.expect_header(id);
             next = header.next;
             let bucket = self.index.bucket(header.checksum);
             debug_assert!(bucket == old || bucket == new, "a split parts one bucket in two");
-            header.next = self.head(bucket);
+            let head = self.head(bucket);
+            header.next = head.first;
             self.write_header(&header);
-            self.set_head(bucket, id + 1);
+            self.set_head(bucket, head.with(id, header.checksum));
         }
     }
 
@@ -139,16 +188,18 @@ impl Shelf {
         let gone = self.index.buckets - 1;
         let chain = self.head(gone);
         self.index.buckets = gone;
-        if let Some(first) = chain.checked_sub(1) {
+        if let Some(first) = chain.first.checked_sub(1) {
             let mut last = self.expect_header(first);
             let into = self.index.bucket(last.checksum);
             // Ends: a chain has an end.
             while let Some(id) = last.next.checked_sub(1) {
                 last = self.expect_header(id);
             }
-            last.next = self.head(into);
+            let head = self.head(into);
+            last.next = head.first;
             self.write_header(&last);
-            self.set_head(into, chain);
+            let filter = chain.filter | head.filter;
+            self.set_head(into, Head { filter, ..chain });
         }
         if gone.is_multiple_of(HEADS) {
             self.arena.pop_frame(TENANT);
@@ -158,14 +209,14 @@ impl Shelf {
     fn push_heads(&mut self) {
         let start = self.arena.frames(TENANT) as u32 * HEADS;
         self.arena.push_frame(TENANT);
-        (start..start + HEADS).for_each(|bucket| self.set_head(bucket, 0));
+        (start..start + HEADS).for_each(|bucket| self.set_head(bucket, Head::default()));
     }
 
-    fn head(&self, bucket: u32) -> u32 {
-        self.arena.read_word(TENANT, bucket as usize)
+    fn head(&self, bucket: u32) -> Head {
+        Head::from_word(self.arena.read_word(TENANT, bucket as usize))
     }
 
-    fn set_head(&mut self, bucket: u32, head: u32) {
-        self.arena.write_word(TENANT, bucket as usize, head);
+    fn set_head(&mut self, bucket: u32, head: Head) {
+        self.arena.write_word(TENANT, bucket as usize, head.to_word());
     }
 }

@@ -11,10 +11,11 @@
 //!  checksum ──index──> chain through headers ─┘
 //! ```
 //!
-//! Read next: `arena.rs` (the bytes), `object.rs` (the header), `index.rs`, `ids.rs`, `class.rs`.
+//! Read next: `arena.rs` (the bytes), `object.rs` (the header), `index.rs`, `ids.rs`, `class.rs`, `holes.rs`.
 
 mod arena;
 mod class;
+mod holes;
 mod ids;
 mod index;
 mod object;
@@ -22,7 +23,8 @@ mod object;
 use super::scratch::Copied;
 use crate::codec::Kind;
 use arena::Arena;
-use class::{CLASSES, Place, SLOT_BITS};
+use class::{CLASSES, SLOT_BITS};
+use holes::Holes;
 use ids::Ids;
 use index::Index;
 use memfold_host::{Cost, Domain, Ledger, StoreError, StoreStats};
@@ -40,8 +42,9 @@ pub(super) struct Shelf {
     arena: Arena,
     ids: Ids,
     index: Index,
-    /// Slots in use, of each class.
+    /// Slots of each class, holes among them.
     slots: [u32; CLASSES as usize],
+    holes: Holes,
     /// All but `held_bytes`.
     stats: StoreStats,
 }
@@ -75,6 +78,7 @@ impl Shelf {
             ids: Ids::new(IDS),
             index: Index::default(),
             slots: [0; CLASSES as usize],
+            holes: Holes::new(),
             stats: StoreStats::default(),
         }
     }
@@ -187,13 +191,12 @@ impl Shelf {
     /// `Full` when the ledger refuses, `Device` when the system does; nothing has changed then.
     pub(super) fn add(&mut self, fresh: &Fresh<'_>, ledger: &dyn Ledger) -> Result<u32, StoreError> {
         let class = class::class_for(fresh.body.len());
-        let place = Place {
-            class,
-            slot: self.slots[usize::from(class)],
-        };
+        let place = self.next_slot(class);
         let end = place.offset() + class::size(class);
-        let body_frames = end.div_ceil(arena::FRAME) - self.arena.frames(class);
-        if place.slot >> SLOT_BITS != 0 {
+        let body_frames = end
+            .div_ceil(arena::FRAME)
+            .saturating_sub(self.arena.frames(class));
+        if place.slot >> SLOT_BITS != 0 || self.ids.is_full() {
             return Err(StoreError::Full);
         }
         if !self.ids.has_tables() {
@@ -204,10 +207,10 @@ impl Shelf {
 
         // From here on nothing fails.
         (0..body_frames).for_each(|_| self.arena.push_frame(class));
-        self.slots[usize::from(class)] += 1;
+        self.take_slot(class);
         let id = self.ids.add(&mut self.arena, place);
         let (len, link) = (fresh.body.len() as u16, fresh.link);
-        let header = Header {
+        let mut header = Header {
             checksum: fresh.checksum,
             kind: fresh.kind,
             len,
@@ -217,11 +220,12 @@ impl Shelf {
             next: 0,
             link,
         };
-        self.write_header(&header);
+        self.count(&header, |n| *n += 1);
+        header.refs = 1;
+        header.next = self.link(&header);
+        self.arena.write(class, place.offset(), &header.to_bytes());
         self.arena.write(class, place.offset() + HEADER, fresh.body);
         self.stats.encoded_bytes += u64::from(len);
-        self.link(id);
-        self.share(id);
         Ok(id)
     }
 
@@ -242,38 +246,12 @@ impl Shelf {
             .ids
             .get(&self.arena, header.id)
             .expect("an object has a place until it is removed");
-        self.fill_hole(place);
+        self.leave_slot(place);
         self.ids.remove(&mut self.arena, header.id);
         self.stats.encoded_bytes -= u64::from(header.len);
         if header.kind.is_delta() {
             // One level: a base is no delta.
             self.drop_hold(header.link);
-        }
-    }
-
-    /// Moves the class's last object into the slot, and gives back the frames at the class's end.
-    fn fill_hole(&mut self, hole: Place) {
-        let class = hole.class;
-        let slots = &mut self.slots[usize::from(class)];
-        *slots -= 1;
-        let last = Place { class, slot: *slots };
-        if last != hole {
-            let (from, to) = (last.offset(), hole.offset());
-            let mut piece = [0; 256];
-            for at in (0..class::size(class)).step_by(piece.len()) {
-                let len = piece.len().min(class::size(class) - at);
-                self.arena.read(class, from + at, &mut piece[..len]);
-                self.arena.write(class, to + at, &piece[..len]);
-            }
-            let mut bytes = [0; HEADER];
-            self.arena.read(class, to, &mut bytes);
-            let moved = Header::read(&bytes).expect("an object that moves has a sound header");
-            self.ids.set(&mut self.arena, moved.id, hole);
-        }
-        let frames = last.offset().div_ceil(arena::FRAME);
-        // Ends: each turn gives one back.
-        while self.arena.frames(class) > frames {
-            self.arena.pop_frame(class);
         }
     }
 
