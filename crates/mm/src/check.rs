@@ -16,6 +16,7 @@ use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE};
 use crate::swap::SwapRef;
+use crate::table::Trees;
 use crate::table::{FAN, LeafEntry, LeafSlot, TableEntry, TableNo};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -100,7 +101,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
         let mm = self.mm;
         for no in mm.spaces.numbers().map(SpaceNo) {
             let Ok(st) = mm.lock_space(no) else { continue };
-            if let Some(root) = st.root {
+            if let Some(root) = st.tree.root {
                 self.scan.parents.entry(root).or_default().insert((true, no.0));
                 self.scan_table(no, root);
             }
@@ -108,7 +109,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
     }
 
     fn scan_table(&mut self, space: SpaceNo, no: TableNo) {
-        let table = self.mm.table(no);
+        let table = self.mm.tables.at(no);
         let scan = &mut self.scan;
         if table.level() == 0 {
             let first = scan.reach.entry(no).or_default().insert(space) && scan.reach[&no].len() == 1;
@@ -128,7 +129,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
     fn scan_leaf(&mut self, leaf: TableNo) {
         let Self { mm, scan, .. } = self;
         for slot in 0..FAN as u8 {
-            match mm.table(leaf).slot(slot).entry.leaf() {
+            match mm.tables.at(leaf).slot(slot).entry.leaf() {
                 LeafEntry::Frame(frame) => {
                     scan.mappers
                         .entry(frame)
@@ -144,14 +145,14 @@ impl<H: Host, S: Store> Check<'_, H, S> {
     fn check_tables(&mut self) {
         let Self { mm, scan, report } = self;
         for (&no, parents) in &scan.parents {
-            let refs = mm.table(no).refs();
+            let refs = mm.tables.at(no).refs();
             report.demand(refs as usize == parents.len(), "table refs = parents", || {
                 format!("table {no:?} counts {refs}, the scan found {parents:?}")
             });
         }
         for (&leaf, reached) in &scan.reach {
             let mut walked = BTreeSet::new();
-            mm.spaces_of(leaf, &mut |space| {
+            Trees::new(&mm.tables, &mm.spaces).spaces_of(leaf, &mut |space| {
                 walked.insert(space);
                 true
             });
@@ -164,7 +165,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
     fn check_frames(&mut self) {
         let Self { mm, scan, report } = self;
         for (&no, found) in &scan.mappers {
-            let locked = mm.lock_frame(no);
+            let locked = mm.frames.lock(no);
             let counts = locked.frame.count.load();
             report.demand(counts.maps as usize == found.len(), "maps = entries", || {
                 format!("frame {no} counts {counts:?}, the scan found {found:?}")
@@ -174,11 +175,11 @@ impl<H: Host, S: Store> Check<'_, H, S> {
                 "refs = maps + pins",
                 || format!("frame {no}: {counts:?}"),
             );
-            let chained: BTreeSet<LeafSlot> = mm.mappers(&locked).collect();
+            let chained: BTreeSet<LeafSlot> = mm.tables.mappers(&locked).collect();
             report.demand(chained == *found, "the reverse map is exact", || {
                 format!("frame {no}: chain says {chained:?}, the scan found {found:?}")
             });
-            let pages: BTreeSet<_> = found.iter().map(|&at| mm.page_of(at)).collect();
+            let pages: BTreeSet<_> = found.iter().map(|&at| mm.tables.page_of(at)).collect();
             report.demand(
                 pages.len() == 1,
                 "all mappers of a frame stand for one page",
@@ -212,7 +213,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
                 format!("slot {slot:?} counts {}, the scan found {found}", says.count)
             });
             if let Some(frame) = says.frame {
-                let back = mm.lock_frame(frame).cached;
+                let back = mm.frames.lock(frame).cached;
                 report.demand(back == Some(*slot), "slot and frame name each other", || {
                     format!("slot {slot:?} names frame {frame}, which caches {back:?}")
                 });
@@ -245,7 +246,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
         let Self { mm, scan, report } = self;
         let (mut private, mut pool) = (0, 0);
         for &no in scan.mappers.keys() {
-            match mm.lock_frame(no).residence {
+            match mm.frames.lock(no).residence {
                 Residence::Private(_) => private += PAGE,
                 _ => pool += PAGE,
             }
@@ -275,7 +276,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
         let Self { mm, scan, report } = self;
         let mut lenders: BTreeMap<SpaceNo, u32> = BTreeMap::new();
         for &frame in scan.mappers.keys() {
-            let locked = mm.lock_frame(frame);
+            let locked = mm.frames.lock(frame);
             let shared = locked.frame.is_shared();
             if let (Residence::Private(space), true) = (locked.residence, shared) {
                 *lenders.entry(space).or_default() += 1;
@@ -294,9 +295,9 @@ impl<H: Host, S: Store> Check<'_, H, S> {
                 format!("space {no}: {state:?} under its lock, {says:?} without")
             });
             for (&page, &times) in &st.pins {
-                let (pins, own) = match mm.lookup(&st, page).entry() {
+                let (pins, own) = match mm.tables.lookup(&st.tree, page).entry() {
                     LeafEntry::Frame(frame) => {
-                        let frame = mm.frame(frame);
+                        let frame = mm.frames.at(frame);
                         let own = frame.is_exclusive();
                         (frame.count.load().pins, own)
                     }
@@ -346,7 +347,9 @@ fn check_residence<H: Host, S: Store>(
             });
         }
         Residence::Home(home) => {
-            let page = mm.page_of(*found.first().expect("a frame in the scan has a mapper"));
+            let page = mm
+                .tables
+                .page_of(*found.first().expect("a frame in the scan has a mapper"));
             let there = mm.homes.occupant(home, page);
             report.demand(there == Some(no), "a frame stands at its place", || {
                 format!("frame {no} at page {page}: the home says {there:?}")

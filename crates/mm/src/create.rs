@@ -13,7 +13,7 @@ use crate::home::HomeNo;
 use crate::host::{Domain, Host, Store};
 use crate::mm::Mm;
 use crate::space::{SpaceGuard, SpaceState};
-use crate::table::{MAX_PAGES, levels_for};
+use crate::table::{MAX_PAGES, Tree};
 use crate::window::{WindowTables, Windows};
 use std::collections::BTreeMap;
 
@@ -136,8 +136,16 @@ impl<'m, H: Host, S: Store> NewHome<'m, H, S> {
 impl<H: Host, S: Store> Drop for NewHome<'_, H, S> {
     fn drop(&mut self) {
         if !self.used {
-            self.mm.leave_home(self.home);
+            leave_home(self.mm, self.home);
         }
+    }
+}
+
+/// A space less stands in the home; what only the last one needed goes.
+pub(crate) fn leave_home<H: Host, S: Store>(mm: &Mm<H, S>, home: HomeNo) {
+    let ledger = mm.budget.ledger(Need::Reclaim);
+    if let Some(bytes) = mm.homes.leave(home, |base| mm.store.free(base, &ledger)) {
+        mm.budget.refund(crate::budget::Class::Tables, bytes);
     }
 }
 
@@ -164,14 +172,12 @@ impl<H: Host, S: Store> Mm<H, S> {
         space.slot.set_place(at.home, domain);
         *space = SpaceState {
             alive: true,
-            root: None,
-            levels: levels_for(size.reserve),
+            tree: Tree::new(size.reserve),
             len: size.len,
             reserve: size.reserve,
             home: at.home,
             domain,
             areas: Areas,
-            dirty_head: 0,
             pins: BTreeMap::new(),
             window: window.give(),
             ahead: Ahead::new(),
@@ -180,13 +186,6 @@ impl<H: Host, S: Store> Mm<H, S> {
         drop(space);
         at.keep();
         Ok(new.live())
-    }
-
-    pub(crate) fn leave_home(&self, home: HomeNo) {
-        let ledger = self.budget.ledger(Need::Reclaim);
-        if let Some(bytes) = self.homes.leave(home, |base| self.store.free(base, &ledger)) {
-            self.budget.refund(crate::budget::Class::Tables, bytes);
-        }
     }
 
     /// Makes the first `len` pages accessible.

@@ -102,7 +102,7 @@ impl Digest {
         for no in mm.spaces.numbers().map(SpaceNo) {
             let Ok(st) = mm.lock_space(no) else { continue };
             let mut pages = vec![None; st.len as usize];
-            let walked: Result<(), Stop> = mm.each_page(&st, |page, _, entry| {
+            let walked: Result<(), Stop> = mm.tables.each_page(&st.tree, PageNo(st.len), |page, _, entry| {
                 let next = known.len() as u32;
                 pages[page.0 as usize] = content(mm, entry).map(|(content, ownership)| PageDigest {
                     content: *known.entry(content).or_insert(next),
@@ -131,7 +131,7 @@ fn content<H: Host, S: Store>(mm: &Mm<H, S>, entry: LeafEntry) -> Option<(Conten
         LeafEntry::Absent => None,
         LeafEntry::Swapped(slot) => Some((Content::Slot(slot), Ownership::Stored)),
         LeafEntry::Frame(no) => {
-            let locked = mm.lock_frame(no);
+            let locked = mm.frames.lock(no);
             // Some sharers may name the frame, others still the slot that it caches.
             if let Some(slot) = locked.cached {
                 return Some((Content::Slot(slot), Ownership::Stored));

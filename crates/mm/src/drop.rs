@@ -13,15 +13,19 @@
 //! push or a pop.
 
 use crate::addr::{PageNo, Run, SpaceNo};
+use crate::create::leave_home;
+use crate::emptied::move_as_zeros;
 use crate::error::{SpaceError, Stop};
 use crate::frame::{Locked, Residence};
 use crate::home::HomeNo;
 use crate::host::{Host, HostError, Store};
+use crate::migrate::move_loose;
 use crate::mm::Mm;
 use crate::pin::unpin_page;
 use crate::rmap::Sweep;
 use crate::space::{PIECE, SpaceGuard, SpaceState};
 use crate::standby::StandbyPages;
+use crate::table::Trees;
 use crate::table::{LeafEntry, Lookup, TableNo, after_leaf};
 use crate::window::{WindowTables, Windows};
 
@@ -46,11 +50,11 @@ impl Remains {
         let st: &mut SpaceState = space;
         assert!(st.pins.is_empty(), "a space with pins was ended");
         st.alive = false;
-        st.dirty_head = 0;
+        st.tree.dirty_head = 0;
         st.failure = None;
         Self {
             no,
-            root: st.root.take(),
+            root: st.tree.root.take(),
             window: std::mem::take(&mut st.window),
             home: st.home,
             len: st.len,
@@ -62,7 +66,7 @@ impl Remains {
         let no = self.no;
         let mut sweep = Sweep::new(mm);
         if let Some(root) = self.root.take() {
-            mm.drop_root(no, root, &mut sweep);
+            Trees::new(&mm.tables, &mm.spaces).drop_root(no, root, &mut sweep);
         }
         sweep.finish_pool();
         StandbyPages::of(mm).forget(no);
@@ -71,7 +75,7 @@ impl Remains {
         }
         Windows::of(mm).close(no, &mut self.window);
         sweep.finish_private();
-        mm.leave_home(self.home);
+        leave_home(mm, self.home);
         mm.stalled.something_changed();
     }
 
@@ -178,21 +182,21 @@ impl<'m, H: Host, S: Store> Ending<'m, H, S> {
         let end = first.0.saturating_add(PIECE).min(st.len);
         let mut page = first.0;
         while page < end && st.slot.lent() != 0 {
-            let Lookup::Leaf(found) = mm.lookup(st, PageNo(page)) else {
+            let Lookup::Leaf(found) = mm.tables.lookup(&st.tree, PageNo(page)) else {
                 page = after_leaf(page);
                 continue;
             };
             let leaf = found.leaf;
             if let LeafEntry::Frame(frame) = found.entry {
-                let locked = mm.lock_frame(frame);
-                let same = mm.entry(leaf, PageNo(page)) == LeafEntry::Frame(frame);
+                let locked = mm.frames.lock(frame);
+                let same = mm.tables.entry(leaf, PageNo(page)) == LeafEntry::Frame(frame);
                 let lent = locked.residence == Residence::Private(no)
                     && locked.frame.is_shared()
                     && (found.shared || locked.frame.count.load().maps > 1);
                 if same && lent {
                     match self.give_away_frame(leaf, PageNo(page), locked) {
                         Err(Stop::Host(HostError::Emptied)) => {
-                            return Err(mm.move_as_zeros(no, PageNo(page), frame));
+                            return Err(move_as_zeros(mm, no, PageNo(page), frame));
                         }
                         given => given?,
                     }
@@ -210,11 +214,11 @@ impl<'m, H: Host, S: Store> Ending<'m, H, S> {
             Ok(true) => return Ok(()),
             Ok(false) => {
                 // Another version stands at the frame's place.
-                let locked = mm.lock_frame(frame);
+                let locked = mm.frames.lock(frame);
                 if locked.residence != Residence::Private(no) {
                     return Ok(());
                 }
-                match mm.move_loose(no, st.home, page, locked) {
+                match move_loose(mm, no, st.home, page, locked) {
                     Err(Stop::NoRoom) => (),
                     moved => return moved,
                 }

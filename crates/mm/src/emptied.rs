@@ -10,34 +10,40 @@ use crate::error::Stop;
 use crate::frame::{Locked, Residence};
 use crate::host::{Host, HostError, Protection, Store};
 use crate::mm::Mm;
+use crate::rmap::rmap_walk;
 
-impl<H: Host, S: Store> Mm<H, S> {
-    /// If that is why the host could not read this private page, tells all who map the frame.
-    pub(crate) fn hear_of_emptied(&self, locked: &Locked<'_>, page: PageNo, error: HostError) {
-        if error != HostError::Emptied {
-            return;
-        }
-        // Reclaim does not try it again.
-        locked.frame.mark_incompressible(true);
-        self.rmap_walk(locked, usize::MAX, &mut |space| {
-            self.spaces.get(space.0).note_emptied(page);
-        });
+/// If that is why the host could not read this private page, tells all who map the frame.
+pub(crate) fn hear_of_emptied<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    locked: &Locked<'_>,
+    page: PageNo,
+    error: HostError,
+) {
+    if error != HostError::Emptied {
+        return;
     }
+    // Reclaim does not try it again.
+    locked.frame.mark_incompressible(true);
+    rmap_walk(mm, locked, usize::MAX, &mut |space| {
+        mm.spaces.get(space.0).note_emptied(page);
+    });
+}
 
-    /// A page of a space that is ending could not be moved away, since it is empty: all who map it have been told, so it is given
-    /// zeros, and can be moved.
-    pub(crate) fn move_as_zeros(&self, owner: SpaceNo, page: PageNo, frame: FrameNo) -> Stop {
-        let locked = self.lock_frame(frame);
-        if locked.residence != Residence::Private(owner) {
-            return Stop::Again;
-        }
-        match self
-            .host
-            .fill(owner, page, &[0; PAGE_SIZE], Protection::Protected)
-        {
-            Ok(()) => Stop::Again,
-            Err(refused) => Stop::Host(refused),
-        }
+/// A page of a space that is ending could not be moved away, since it is empty: all who map it have
+/// been told, so it is given zeros, and can be moved.
+pub(crate) fn move_as_zeros<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    owner: SpaceNo,
+    page: PageNo,
+    frame: FrameNo,
+) -> Stop {
+    let locked = mm.frames.lock(frame);
+    if locked.residence != Residence::Private(owner) {
+        return Stop::Again;
+    }
+    match mm.host.fill(owner, page, &[0; PAGE_SIZE], Protection::Protected) {
+        Ok(()) => Stop::Again,
+        Err(refused) => Stop::Host(refused),
     }
 }
 

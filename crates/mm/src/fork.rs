@@ -14,7 +14,9 @@ use crate::error::{SpaceError, Stop};
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Store};
 use crate::mm::Mm;
+use crate::path::OwnPath;
 use crate::space::{SpaceGuard, SpaceState};
+use crate::table::Trees;
 use crate::table::{FAN, LeafEntry, LeafSlot, TableNo, slot_of};
 use std::collections::BTreeMap;
 
@@ -101,21 +103,19 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         space.slot.set_on_loss(st.slot.on_loss());
         *space = SpaceState {
             alive: true,
-            root: st.root,
-            levels: st.levels,
+            tree: st.tree.fork(),
             len: st.len,
             reserve: st.reserve,
             home: st.home,
             domain: st.domain,
             areas: st.areas.clone(),
-            dirty_head: 0,
             pins: BTreeMap::new(),
             window: window.give(),
             ahead: st.ahead.inherited(),
             failure: None,
         };
-        if let Some(root) = st.root {
-            mm.share_root(no, root);
+        if let Some(root) = st.tree.root {
+            Trees::new(&mm.tables, &mm.spaces).share_root(no, root);
         }
         Child {
             mm,
@@ -132,9 +132,11 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
     /// The first `most` leaves with exclusive frames, in page order; and the one after them on the
     /// list, or 0.
     fn some_dirty_leaves(&self, most: usize) -> Result<(Vec<TableNo>, u32), Stop> {
-        let first = Some(self.parent.dirty_head).filter(|&no| no != 0).map(TableNo);
+        let first = Some(self.parent.tree.dirty_head)
+            .filter(|&no| no != 0)
+            .map(TableNo);
         let next = |&leaf: &TableNo| {
-            Some(self.mm.next_dirty(leaf))
+            Some(self.mm.tables.next_dirty(leaf))
                 .filter(|&next| next != 0)
                 .map(TableNo)
         };
@@ -143,8 +145,8 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
             leaves.try_reserve(1).map_err(|_| Stop::NoRoom)?;
             leaves.push(leaf);
         }
-        let rest = leaves.last().map_or(0, |&leaf| self.mm.next_dirty(leaf));
-        leaves.sort_unstable_by_key(|&leaf| self.mm.table(leaf).first_page());
+        let rest = leaves.last().map_or(0, |&leaf| self.mm.tables.next_dirty(leaf));
+        leaves.sort_unstable_by_key(|&leaf| self.mm.tables.at(leaf).first_page());
         Ok((leaves, rest))
     }
 
@@ -161,14 +163,14 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         let (dirty, rest) = ahead.some_dirty_leaves(most)?;
         ahead.protect_dirty(&dirty)?;
         ahead.share_dirty(&dirty);
-        ahead.parent.dirty_head = rest;
+        ahead.parent.tree.dirty_head = rest;
         Ok(rest != 0)
     }
 
     /// The exclusive frame of a slot. A hint, until the frame is locked.
     fn exclusive_at(&self, at: LeafSlot) -> Option<FrameNo> {
-        match self.mm.table(at.leaf).slot(at.slot).entry.leaf() {
-            LeafEntry::Frame(no) if self.mm.frame(no).is_exclusive() => Some(no),
+        match self.mm.tables.at(at.leaf).slot(at.slot).entry.leaf() {
+            LeafEntry::Frame(no) if self.mm.frames.at(no).is_exclusive() => Some(no),
             _ => None,
         }
     }
@@ -190,20 +192,20 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         for &leaf in dirty {
             for slot in 0..FAN as u8 {
                 let at = LeafSlot { leaf, slot };
-                let page = self.mm.page_of(at);
+                let page = self.mm.tables.page_of(at);
                 let Some(frame) = self.exclusive_at(at).filter(|_| !self.is_pinned(page)) else {
                     continue;
                 };
                 // Where the system has no memory for a longer run, a shorter one will do.
                 let follows = page == end && run.len() < RUN && run.try_reserve(1).is_ok();
-                let next = follows.then(|| Locked::attempt(frame, self.mm.frame(frame)));
+                let next = follows.then(|| self.mm.frames.try_lock(frame));
                 let locked = match next.flatten() {
                     Some(locked) => locked,
                     None => {
                         // No frame lock is held while this one is waited for.
                         self.protect_run(end, &mut run)?;
                         run.try_reserve(1).map_err(|_| HostError::NoMemory)?;
-                        self.mm.lock_frame(frame)
+                        self.mm.frames.lock(frame)
                     }
                 };
                 if self.exclusive_at(at) == Some(frame) {
@@ -230,14 +232,14 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
     /// The protected frames are shared from now on. Cannot fail.
     fn share_dirty(&mut self, dirty: &[TableNo]) {
         for &leaf in dirty {
-            self.mm.forget_dirty(self.mm.table(leaf));
+            self.mm.tables.at(leaf).forget_dirty();
             for slot in 0..FAN as u8 {
                 let place = LeafSlot { leaf, slot };
-                let LeafEntry::Frame(frame) = self.mm.table(leaf).slot(slot).entry.leaf() else {
+                let LeafEntry::Frame(frame) = self.mm.tables.at(leaf).slot(slot).entry.leaf() else {
                     continue;
                 };
-                let locked = self.mm.lock_frame(frame);
-                let same = self.mm.table(leaf).slot(slot).entry.leaf() == LeafEntry::Frame(frame);
+                let locked = self.mm.frames.lock(frame);
+                let same = self.mm.tables.at(leaf).slot(slot).entry.leaf() == LeafEntry::Frame(frame);
                 if !same || !locked.frame.is_exclusive() {
                     continue;
                 }
@@ -247,7 +249,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
                 self.parent.slot.lend();
             }
         }
-        self.parent.dirty_head = 0;
+        self.parent.tree.dirty_head = 0;
     }
 
     /// The child gets its own copy of each pinned page. (`reclaim_pinned` follows, whatever comes
@@ -256,7 +258,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         let mm = self.mm;
         for page in self.pinned() {
             // The parent leaves the shared path, then a write fault of the child copies the frame.
-            mm.retry(|| mm.own_leaf(&mut self.parent, page, Need::Normal))?;
+            mm.retry(|| Ok(OwnPath::take(mm, &mut self.parent, page, Need::Normal)?.keep()))?;
             mm.retry(|| mm.fault_locked(&mut child.space, page, Access::Write))?;
         }
         Ok(())
@@ -266,13 +268,13 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
     fn reclaim_pinned(&mut self) {
         let mm = self.mm;
         for page in self.pinned() {
-            let own = mm
-                .own_leaf(&mut self.parent, page, Need::Normal)
-                .expect("the path is this space's own already");
-            let LeafEntry::Frame(frame) = mm.entry(own.0, page) else {
+            let own = OwnPath::take(mm, &mut self.parent, page, Need::Normal)
+                .expect("the path is this space's own already")
+                .keep();
+            let LeafEntry::Frame(frame) = mm.tables.entry(own.0, page) else {
                 panic!("a pinned page was evicted")
             };
-            let locked = mm.lock_frame(frame);
+            let locked = mm.frames.lock(frame);
             assert_eq!(
                 locked.residence,
                 Residence::Private(self.parent.no),
@@ -286,7 +288,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
             locked.set_owner(Owner::Exclusive(place));
             self.parent.slot.unlend();
             drop(locked);
-            mm.mark_dirty(&mut self.parent, own);
+            mm.tables.mark_dirty(&mut self.parent.tree, own);
         }
     }
 }

@@ -15,12 +15,15 @@ use crate::error::{SpaceError, Stop};
 use crate::fork::Fork;
 use crate::frame::{Owner, Residence};
 use crate::host::{Host, Store};
+use crate::mm::alloc_frame;
 use crate::mm::{Mm, PAGE};
-use crate::peek::Seen;
+use crate::path::OwnPath;
+use crate::peek::peek_page;
 use crate::reclaim::Origin;
+use crate::reclaim::now_resident;
 use crate::residency::NewPlace;
-use crate::space::{PIECE, SpaceGuard, SpaceState};
-use crate::table::{AtLeaf, FAN, LeafEntry, LeafSlot, Lookup, after_leaf, slot_of};
+use crate::space::PIECE;
+use crate::table::{FAN, LeafEntry, LeafSlot, slot_of};
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// A copy of the space whose pages all forks of the copy can share in memory.
@@ -42,71 +45,15 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
     }
 
-    /// Calls `step` with each page that is not absent.
-    pub(crate) fn each_page(
-        &self,
-        st: &SpaceState,
-        step: impl FnMut(PageNo, crate::table::TableNo, LeafEntry) -> Result<(), Stop>,
-    ) -> Result<(), Stop> {
-        self.each_page_of(st, PageNo(0), PageNo(st.len), step)
-    }
-
-    /// The same for the pages from `first` to before `end`.
-    fn each_page_of(
-        &self,
-        st: &SpaceState,
-        first: PageNo,
-        end: PageNo,
-        mut step: impl FnMut(PageNo, crate::table::TableNo, LeafEntry) -> Result<(), Stop>,
-    ) -> Result<(), Stop> {
-        let mut page = first.0;
-        while page < end.0 {
-            match self.lookup(st, PageNo(page)) {
-                Lookup::Leaf(AtLeaf { leaf, entry, .. }) => {
-                    if entry != LeafEntry::Absent {
-                        step(PageNo(page), leaf, entry)?;
-                    }
-                    page += 1;
-                }
-                Lookup::NoLeaf => page = after_leaf(page),
-            }
-        }
-        Ok(())
-    }
-
     /// Reads a page as the space sees it, without showing it. Stores of running threads may or may
     /// not be in it.
     ///
     /// # Errors
     /// [`SpaceError`]; `out` is then unspecified.
     pub fn read_page(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), SpaceError> {
-        let read = self.retry(|| self.peek_page(space, page, out));
+        let read = self.retry(|| peek_page(self, space, page, out));
         read.map(|_| ())
             .map_err(|stop| stop.of_space(&self.budget, space, page))
-    }
-
-    /// The same; false when the page is what backs it.
-    fn peek_page(&self, no: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<bool, Stop> {
-        let space = self.lock_space(no)?;
-        match self.see(&space, page, out)? {
-            Seen::Backing => Ok(false),
-            Seen::Elsewhere => Ok(true),
-            Seen::Here => self.read_here(&space, page, out),
-        }
-    }
-
-    /// The bytes of a page that lie in the space's own window.
-    fn read_here(&self, space: &SpaceGuard<'_>, page: PageNo, out: &mut PageBytes) -> Result<bool, Stop> {
-        let found = self.lookup(space, page);
-        let Some((frame, leaf)) = found.frame() else {
-            return Err(Stop::Again);
-        };
-        let locked = self.lock_frame(frame);
-        if self.entry(leaf, page) != LeafEntry::Frame(frame) {
-            return Err(Stop::Again);
-        }
-        self.read_frame(space.no, &locked, page, out)?;
-        Ok(true)
     }
 }
 
@@ -156,12 +103,12 @@ impl<H: Host, S: Store> Freeze<'_, H, S> {
         };
         let mut all = true;
         let end = PageNo(first.0.saturating_add(PIECE).min(st.len));
-        mm.each_page_of(&st, first, end, |page, leaf, entry| {
+        let walked: Result<(), Stop> = mm.tables.each_page_of(&st.tree, first, end, |page, leaf, entry| {
             let LeafEntry::Frame(frame) = entry else {
                 return Ok(());
             };
-            let locked = mm.lock_frame(frame);
-            if mm.entry(leaf, page) != entry {
+            let locked = mm.frames.lock(frame);
+            if mm.tables.entry(leaf, page) != entry {
                 return Ok(());
             }
             let shared = locked.frame.is_shared();
@@ -173,7 +120,8 @@ impl<H: Host, S: Store> Freeze<'_, H, S> {
                 _ => (),
             }
             Ok(())
-        })?;
+        });
+        walked?;
         Ok((all, Some(end).filter(|end| end.0 < st.len)))
     }
 }
@@ -220,7 +168,7 @@ fn copy_home<H: Host, S: Store>(mm: &Mm<H, S>, from: SpaceNo) -> Result<SpaceNo,
     let mut bytes = Box::new([0; crate::addr::PAGE_SIZE]);
     for page in (0..size.len).map(PageNo) {
         let copied = mm.retry(|| {
-            if mm.peek_page(from, page, &mut bytes)? {
+            if peek_page(mm, from, page, &mut bytes)? {
                 place_page(mm, to.no, page, &bytes)?;
             }
             Ok(())
@@ -239,9 +187,9 @@ fn place_page<H: Host, S: Store>(
 ) -> Result<(), Stop> {
     let mut space = mm.lock_space(no)?;
     let mut charge = Charge::take(&mm.budget, Class::Pool, PAGE, Need::Normal).ok_or(Stop::NoRoom)?;
-    let leaf = mm.own_leaf(&mut space, page, Need::Normal)?;
-    let frame = mm.alloc_frame(Need::Normal)?;
-    let mut locked = mm.lock_frame(frame);
+    let leaf = OwnPath::take(mm, &mut space, page, Need::Normal)?.keep();
+    let frame = alloc_frame(mm, Need::Normal)?;
+    let mut locked = mm.frames.lock(frame);
     let placed = NewPlace::own(mm, space.home, page, &locked, Need::Normal).and_then(|place| {
         let place = place.expect("nobody else stands at a page of a space that is being made");
         place.write(bytes)?;
@@ -256,13 +204,15 @@ fn place_page<H: Host, S: Store>(
     locked.charge = Some(charge.page());
     locked.frame.mark_incompressible(false);
     let slot = slot_of(page, 0);
-    mm.map_new(&locked, Owner::Shared(LeafSlot { leaf: leaf.0, slot }));
-    mm.table(leaf.0)
+    mm.tables
+        .map_new(&locked, Owner::Shared(LeafSlot { leaf: leaf.0, slot }));
+    mm.tables
+        .at(leaf.0)
         .slot(slot)
         .entry
         .set_leaf(LeafEntry::Frame(frame));
     drop(locked);
-    mm.now_resident(frame, Origin::New);
+    now_resident(mm, frame, Origin::New);
     Ok(())
 }
 

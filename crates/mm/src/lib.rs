@@ -24,6 +24,7 @@ mod home;
 mod merge;
 mod migrate;
 mod mm;
+mod path;
 mod peek;
 mod pin;
 #[cfg(all(loom, any(test, feature = "explored")))]
@@ -33,6 +34,7 @@ mod residency;
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod rig;
 mod rmap;
+mod scratch;
 mod space;
 mod space_stats;
 mod stalled;

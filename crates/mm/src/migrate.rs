@@ -7,6 +7,7 @@
 
 use crate::addr::{PageNo, Run, SpaceNo};
 use crate::budget::{Charge, Class, Need};
+use crate::emptied::hear_of_emptied;
 use crate::error::Stop;
 use crate::frame::Locked;
 use crate::home::HomeNo;
@@ -14,56 +15,54 @@ use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE};
 use crate::residency::{NewPlace, NoRecord};
 
-impl<H: Host, S: Store> Mm<H, S> {
-    /// Copies a lent frame of this window to the pool, where it stands from then on. The private page stays, and is
-    /// nobody's: the caller drops it, or gives it to another frame. Charges nothing.
-    pub(crate) fn copy_out(
-        &self,
-        no: SpaceNo,
-        home: HomeNo,
-        page: PageNo,
-        locked: &mut Locked<'_>,
-        no_record: NoRecord,
-    ) -> Result<(), Stop> {
-        let place = NewPlace::any(self, home, page, locked, no_record)?;
-        let copied = place.copy_from(no);
-        copied.inspect_err(|&error| self.hear_of_emptied(locked, page, error))?;
-        place.keep(locked);
-        self.spaces.get(no.0).unlend();
-        Ok(())
-    }
+/// Copies a lent frame of this window to the pool, where it stands from then on. The private page
+/// stays, and is nobody's: the caller drops it, or gives it to another frame. Charges nothing.
+pub(crate) fn copy_out<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    no: SpaceNo,
+    home: HomeNo,
+    page: PageNo,
+    locked: &mut Locked<'_>,
+    no_record: NoRecord,
+) -> Result<(), Stop> {
+    let place = NewPlace::any(mm, home, page, locked, no_record)?;
+    let copied = place.copy_from(no);
+    copied.inspect_err(|&error| hear_of_emptied(mm, locked, page, error))?;
+    place.keep(locked);
+    mm.spaces.get(no.0).unlend();
+    Ok(())
+}
 
-    /// Moves a lent frame out of this window when its own place is taken by another version.
-    pub(crate) fn move_loose(
-        &self,
-        no: SpaceNo,
-        home: HomeNo,
-        page: PageNo,
-        mut locked: Locked<'_>,
-    ) -> Result<(), Stop> {
-        let mut charge = Charge::take(&self.budget, Class::Pool, PAGE, Need::Reclaim).ok_or(Stop::NoRoom)?;
-        self.copy_out(no, home, page, &mut locked, NoRecord::Loose)?;
-        self.host.drop_pages(no, Run::one(page));
-        let before = locked.charge.replace(charge.page());
-        self.budget.refund_page(before);
-        self.counters.promoted.one();
-        Ok(())
-    }
+/// Moves a lent frame out of this window when its own place is taken by another version.
+pub(crate) fn move_loose<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    no: SpaceNo,
+    home: HomeNo,
+    page: PageNo,
+    mut locked: Locked<'_>,
+) -> Result<(), Stop> {
+    let mut charge = Charge::take(&mm.budget, Class::Pool, PAGE, Need::Reclaim).ok_or(Stop::NoRoom)?;
+    copy_out(mm, no, home, page, &mut locked, NoRecord::Loose)?;
+    mm.host.drop_pages(no, Run::one(page));
+    let before = locked.charge.replace(charge.page());
+    mm.budget.refund_page(before);
+    mm.counters.promoted.one();
+    Ok(())
+}
 
-    /// Moves a lent frame out of this window into room that is set aside: while both copies exist, one page more than
-    /// what is charged for pages is held. Fails only when the machine refuses. The lock of the standby pages is held,
-    /// so that one frame at a time uses that room.
-    pub(crate) fn move_out(
-        &self,
-        no: SpaceNo,
-        home: HomeNo,
-        page: PageNo,
-        mut locked: Locked<'_>,
-    ) -> Result<(), Stop> {
-        self.copy_out(no, home, page, &mut locked, NoRecord::Loose)?;
-        self.host.drop_pages(no, Run::one(page));
-        self.budget.reclass_page(&mut locked.charge, Class::Pool);
-        self.counters.promoted.one();
-        Ok(())
-    }
+/// Moves a lent frame out of this window into room that is set aside: while both copies exist, one
+/// page more than what is charged for pages is held. Fails only when the machine refuses. The lock
+/// of the standby pages is held, so that one frame at a time uses that room.
+pub(crate) fn move_out<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    no: SpaceNo,
+    home: HomeNo,
+    page: PageNo,
+    mut locked: Locked<'_>,
+) -> Result<(), Stop> {
+    copy_out(mm, no, home, page, &mut locked, NoRecord::Loose)?;
+    mm.host.drop_pages(no, Run::one(page));
+    mm.budget.reclass_page(&mut locked.charge, Class::Pool);
+    mm.counters.promoted.one();
+    Ok(())
 }

@@ -6,23 +6,24 @@
 //! to its invariants. It may be called from any thread and from fault handlers; it starts no
 //! thread. Lock order: `memfold_sync::Rank`.
 
-use crate::addr::{FrameNo, PAGE_SIZE, PageBytes, SpaceNo};
+use crate::addr::{FrameNo, PAGE_SIZE, SpaceNo};
 use crate::budget::{Budget, Class, Need, PageTables, UNLIMITED, Usage};
 use crate::error::{BuildError, Stop};
-use crate::frame::{Frame, Locked, Put};
+use crate::frame::{Frames, Put};
 use crate::home::Homes;
 use crate::host::{Host, Store, StoreStats};
 use crate::merge::Scanner;
 use crate::reclaim::choice::Replacement;
 use crate::reclaim::replacer::Replacer;
+use crate::scratch::Scratch;
 use crate::space::{NoSuchSpace, SpaceGuard, SpaceSlot};
 use crate::stalled::{Room, Stalled};
 use crate::standby::Standby;
 use crate::stats::{Counters, Stats};
 use crate::swap::Swap;
-use crate::table::{Table, TableNo};
+use crate::table::{Table, Tables};
 use crate::window::Hand;
-use memfold_sync::{Mutex, Rank, Slots, boxed};
+use memfold_sync::{Mutex, Rank, Slots};
 
 /// Bytes of a page, as budgets count.
 pub(crate) const PAGE: u64 = PAGE_SIZE as u64;
@@ -52,8 +53,8 @@ pub struct Mm<H, S> {
     pub(crate) host: H,
     pub(crate) store: S,
     pub(crate) budget: Budget,
-    pub(crate) frames: Slots<Frame>,
-    pub(crate) tables: Slots<Table>,
+    pub(crate) frames: Frames,
+    pub(crate) tables: Tables,
     pub(crate) spaces: Slots<SpaceSlot>,
     pub(crate) swap: Swap,
     pub(crate) homes: Homes,
@@ -70,11 +71,8 @@ pub struct Mm<H, S> {
     pub(crate) room: Room,
     /// Spaces that nobody uses any more and that the machine did not let end; held for a push or a pop.
     pub(crate) doomed: Mutex<Vec<SpaceNo>>,
-    scratch: Mutex<Vec<Box<PageBytes>>>,
+    pub(crate) scratch: Scratch,
 }
-
-/// Page buffers kept ready, so that reclaim needs no allocation.
-const SCRATCH: usize = 8;
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// An empty manager.
@@ -97,11 +95,8 @@ impl<H: Host, S: Store> Mm<H, S> {
             host,
             store,
             budget: Budget::with(limit, config.page_tables),
-            frames: Slots::new(pages, Frame::new),
-            tables: Slots::new(
-                (most_bytes / size_of::<Table>() as u64).min(1 << 30) as u32,
-                Table::new,
-            ),
+            frames: Frames::new(pages),
+            tables: Tables::new((most_bytes / size_of::<Table>() as u64).min(1 << 30) as u32),
             spaces: Slots::new(config.spaces, SpaceSlot::new),
             swap: Swap::new(slots.min(1 << 31) as u32),
             homes: Homes::new(config.spaces),
@@ -110,15 +105,12 @@ impl<H: Host, S: Store> Mm<H, S> {
             most_spaces: config.spaces,
             window_hand: Hand::default(),
             scanner: Mutex::new(Rank::Slots, None),
-            fixed_bytes: SCRATCH as u64 * PAGE + config.store_bytes + standby_bytes,
+            fixed_bytes: Scratch::BYTES + config.store_bytes + standby_bytes,
             standby,
             stalled: Stalled::default(),
             room: Room::default(),
             doomed: Mutex::new(Rank::Slots, Vec::new()),
-            scratch: Mutex::new(
-                Rank::Slots,
-                (0..SCRATCH).map(|_| Box::new([0; PAGE_SIZE])).collect(),
-            ),
+            scratch: Scratch::new(),
         };
         let base = mm.frames.base_bytes()
             + mm.tables.base_bytes()
@@ -189,58 +181,9 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.budget.refused()
     }
 
-    pub(crate) fn frame(&self, no: FrameNo) -> &Frame {
-        self.frames.get(no.0)
-    }
-
-    pub(crate) fn table(&self, no: TableNo) -> &Table {
-        self.tables.get(no.0)
-    }
-
     /// Waits for the lock of a space that lives.
     pub(crate) fn lock_space(&self, no: SpaceNo) -> Result<SpaceGuard<'_>, NoSuchSpace> {
         SpaceGuard::lock(&self.spaces, no)
-    }
-
-    pub(crate) fn lock_frame(&self, no: FrameNo) -> Locked<'_> {
-        Locked::wait(no, self.frame(no))
-    }
-
-    /// A frame that nobody knows yet.
-    pub(crate) fn alloc_frame(&self, need: Need) -> Result<FrameNo, Stop> {
-        self.budget
-            .take(&self.frames, need)
-            .map(FrameNo)
-            .ok_or(Stop::NoRoom)
-    }
-
-    /// Drops a reference taken by isolation.
-    pub(crate) fn put_frame(&self, no: FrameNo) {
-        match self.frame(no).count.put() {
-            Put::Held => (),
-            Put::Last => self.bury(no),
-        }
-    }
-
-    /// The last reference is gone: the descriptor may be reused.
-    pub(crate) fn bury(&self, no: FrameNo) {
-        self.replacer.forget(&self.frames, no);
-        self.frames.free(no.0);
-    }
-
-    /// Lends a page buffer to `step`; nothing is allocated while few are out. It is on the stack where the system has no memory.
-    pub(crate) fn with_scratch<R>(&self, step: impl FnOnce(&mut PageBytes) -> R) -> R {
-        let taken = self.scratch.lock().pop();
-        let fresh = || <Box<PageBytes>>::try_from(boxed(0..PAGE_SIZE, |_| 0)?).ok();
-        let Some(mut page) = taken.or_else(fresh) else {
-            return on_stack(step);
-        };
-        let result = step(&mut page);
-        let mut kept = self.scratch.lock();
-        if kept.len() < SCRATCH {
-            kept.push(page);
-        }
-        result
     }
 
     /// Runs `step` until it is done, reclaiming when it finds no room.
@@ -263,10 +206,24 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 }
 
-/// Apart, so that only who needs the page has it on the stack.
-#[inline(never)]
-fn on_stack<R>(step: impl FnOnce(&mut PageBytes) -> R) -> R {
-    step(&mut [0; PAGE_SIZE])
+/// A frame that nobody knows yet.
+pub(crate) fn alloc_frame<H, S>(mm: &Mm<H, S>, need: Need) -> Result<FrameNo, Stop> {
+    let no = mm.budget.take(&mm.frames, need);
+    no.map(FrameNo).ok_or(Stop::NoRoom)
+}
+
+/// Drops a reference taken by isolation.
+pub(crate) fn put_frame<H, S>(mm: &Mm<H, S>, no: FrameNo) {
+    match mm.frames.at(no).count.put() {
+        Put::Held => (),
+        Put::Last => free_frame(mm, no),
+    }
+}
+
+/// The last reference is gone: the descriptor may be reused.
+pub(crate) fn free_frame<H, S>(mm: &Mm<H, S>, no: FrameNo) {
+    mm.replacer.forget(&mm.frames, no);
+    mm.frames.free(no.0);
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

@@ -3,8 +3,11 @@
 //! Called under the space's lock, by freezing, by standby pages and for checks. Frame locks are waited for, and nothing
 //! is changed; an answer that another thread has overtaken is `Stop::Again`.
 
+use crate::addr::Run;
 use crate::addr::{PageBytes, PageNo, SpaceNo};
+use crate::emptied::hear_of_emptied;
 use crate::error::Stop;
+use crate::frame::Owner;
 use crate::frame::{Locked, Residence};
 use crate::host::{Host, HostError, Store};
 use crate::mm::Mm;
@@ -22,66 +25,137 @@ pub(crate) enum Seen {
     Elsewhere,
 }
 
-impl<H: Host, S: Store> Mm<H, S> {
-    /// The bytes that the space sees at a page, without bringing it in; not those in its own window, to which its threads may
-    /// be storing.
-    pub(crate) fn see(
-        &self,
-        space: &SpaceGuard<'_>,
-        page: PageNo,
-        out: &mut PageBytes,
-    ) -> Result<Seen, Stop> {
-        let found = self.lookup(space, page);
-        match found.entry() {
-            LeafEntry::Absent => {
-                space.areas.of(page).read(out);
-                Ok(Seen::Backing)
+/// The bytes that the space sees at a page, without bringing it in; not those in its own window, to
+/// which its threads may be storing.
+pub(crate) fn see<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    space: &SpaceGuard<'_>,
+    page: PageNo,
+    out: &mut PageBytes,
+) -> Result<Seen, Stop> {
+    let found = mm.tables.lookup(&space.tree, page);
+    match found.entry() {
+        LeafEntry::Absent => {
+            space.areas.of(page).read(out);
+            Ok(Seen::Backing)
+        }
+        LeafEntry::Swapped(slot) => {
+            // A reference of our own: another sharer may bring the page in meanwhile.
+            let Some(stored) = mm.swap.look(slot).filter(|_| mm.swap.dup(slot)) else {
+                return Err(Stop::Again);
+            };
+            let got = mm.store.get(stored.stored, out);
+            mm.swap.put(slot, &mm.store, &mm.budget);
+            got?;
+            Ok(Seen::Elsewhere)
+        }
+        LeafEntry::Frame(frame) => {
+            let locked = mm.frames.lock(frame);
+            let names = |leaf| mm.tables.entry(leaf, page) == LeafEntry::Frame(frame);
+            if !found.leaf().is_some_and(names) {
+                return Err(Stop::Again);
             }
-            LeafEntry::Swapped(slot) => {
-                // A reference of our own: another sharer may bring the page in meanwhile.
-                let Some(stored) = self.swap.look(slot).filter(|_| self.swap.dup(slot)) else {
-                    return Err(Stop::Again);
-                };
-                let got = self.store.get(stored.stored, out);
-                self.swap.put(slot, &self.store, &self.budget);
-                got?;
-                Ok(Seen::Elsewhere)
+            if locked.residence == Residence::Private(space.no) {
+                return Ok(Seen::Here);
             }
-            LeafEntry::Frame(frame) => {
-                let locked = self.lock_frame(frame);
-                let names = |leaf| self.entry(leaf, page) == LeafEntry::Frame(frame);
-                if !found.leaf().is_some_and(names) {
-                    return Err(Stop::Again);
-                }
-                if locked.residence == Residence::Private(space.no) {
-                    return Ok(Seen::Here);
-                }
-                self.read_frame(space.no, &locked, page, out)?;
-                Ok(Seen::Elsewhere)
-            }
+            read_frame(mm, space.no, &locked, page, out)?;
+            Ok(Seen::Elsewhere)
         }
     }
+}
 
-    /// The lock of a space that lives and has such a page.
-    pub(crate) fn lock_page(&self, no: SpaceNo, page: PageNo) -> Result<SpaceGuard<'_>, Stop> {
-        let space = self.lock_space(no)?;
-        space.demand_page(page)?;
-        Ok(space)
-    }
+/// The lock of a space that lives and has such a page.
+pub(crate) fn lock_page<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    no: SpaceNo,
+    page: PageNo,
+) -> Result<SpaceGuard<'_>, Stop> {
+    let space = mm.lock_space(no)?;
+    space.demand_page(page)?;
+    Ok(space)
+}
 
-    /// The bytes of a frame, wherever they are, for this space. Those of a writable private page may be changing.
-    pub(crate) fn read_frame(
-        &self,
-        reader: SpaceNo,
-        locked: &Locked<'_>,
-        page: PageNo,
-        out: &mut PageBytes,
-    ) -> Result<(), HostError> {
-        match locked.residence {
-            Residence::Private(owner) => self.read_window(reader, owner, locked, page, out),
-            Residence::Home(home) => self.host.pool_read(self.homes.first(home).plus(page.0), out),
-            Residence::Loose(at) => self.host.pool_read(at, out),
-            Residence::Nowhere => panic!("frame {} is mapped but has no bytes", locked.no),
-        }
+/// The bytes of a frame, wherever they are, for this space. Those of a writable private page may be
+/// changing.
+pub(crate) fn read_frame<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    reader: SpaceNo,
+    locked: &Locked<'_>,
+    page: PageNo,
+    out: &mut PageBytes,
+) -> Result<(), HostError> {
+    match locked.residence {
+        Residence::Private(owner) => read_window(mm, reader, owner, locked, page, out),
+        Residence::Home(home) => mm.host.pool_read(mm.homes.first(home).plus(page.0), out),
+        Residence::Loose(at) => mm.host.pool_read(at, out),
+        Residence::Nowhere => panic!("frame {} is mapped but has no bytes", locked.no),
     }
+}
+
+/// The same; false when the page is what backs it.
+pub(crate) fn peek_page<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    no: SpaceNo,
+    page: PageNo,
+    out: &mut PageBytes,
+) -> Result<bool, Stop> {
+    let space = mm.lock_space(no)?;
+    match see(mm, &space, page, out)? {
+        Seen::Backing => Ok(false),
+        Seen::Elsewhere => Ok(true),
+        Seen::Here => read_here(mm, &space, page, out),
+    }
+}
+
+/// The bytes of a page that lie in the space's own window.
+fn read_here<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    space: &SpaceGuard<'_>,
+    page: PageNo,
+    out: &mut PageBytes,
+) -> Result<bool, Stop> {
+    let found = mm.tables.lookup(&space.tree, page);
+    let Some((frame, leaf)) = found.frame() else {
+        return Err(Stop::Again);
+    };
+    let locked = mm.frames.lock(frame);
+    if mm.tables.entry(leaf, page) != LeafEntry::Frame(frame) {
+        return Err(Stop::Again);
+    }
+    read_frame(mm, space.no, &locked, page, out)?;
+    Ok(true)
+}
+
+/// The lender and the page of a lent frame, if the lender can store to it without a fault.
+pub(crate) fn exposed<H: Host, S: Store>(mm: &Mm<H, S>, locked: &Locked<'_>) -> Option<(SpaceNo, PageNo)> {
+    let Owner::Shared(at) = locked.frame.word.load().owner else {
+        return None;
+    };
+    let Residence::Private(lender) = locked.residence else {
+        return None;
+    };
+    if locked.frame.count.load().pins != 0 {
+        // A fork is about to give the child its copy of a pinned page, which stays the
+        // lender's.
+        return None;
+    }
+    let page = mm.tables.page_of(at);
+    (mm.host.writable(lender, Run::one(page)) != 0).then_some((lender, page))
+}
+
+/// Reads the frame's bytes for `reader` out of the window of `owner`, which may have lent it.
+pub(crate) fn read_window<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    reader: SpaceNo,
+    owner: SpaceNo,
+    locked: &Locked<'_>,
+    page: PageNo,
+    out: &mut PageBytes,
+) -> Result<(), HostError> {
+    // What a space stored itself is right for itmm.
+    if reader != owner && exposed(mm, locked).is_some() {
+        return Err(HostError::Unprotected);
+    }
+    let read = mm.host.read_private(owner, page, out);
+    read.inspect_err(|&error| hear_of_emptied(mm, locked, page, error))
 }

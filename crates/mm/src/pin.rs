@@ -80,11 +80,12 @@ impl<H: Host, S: Store> Mm<H, S> {
 fn pin_page<H: Host, S: Store>(mm: &Mm<H, S>, space: SpaceNo, page: PageNo) -> Result<(), Stop> {
     let mut st = mm.lock_space(space)?;
     mm.fault_locked(&mut st, page, Access::Write)?;
-    let LeafEntry::Frame(no) = mm.lookup(&st, page).entry() else {
+    let LeafEntry::Frame(no) = mm.tables.lookup(&st.tree, page).entry() else {
         return Err(Stop::Again);
     };
-    let locked = mm.lock_frame(no);
-    let still = mm.lookup(&st, page).entry() == LeafEntry::Frame(no) && locked.frame.is_exclusive();
+    let locked = mm.frames.lock(no);
+    let still =
+        mm.tables.lookup(&st.tree, page).entry() == LeafEntry::Frame(no) && locked.frame.is_exclusive();
     if !still {
         return Err(Stop::Again);
     }
@@ -108,10 +109,10 @@ pub(crate) fn unpin_page<H: Host, S: Store>(mm: &Mm<H, S>, st: &mut SpaceState, 
     if last {
         st.pins.remove(&page);
     }
-    let LeafEntry::Frame(no) = mm.lookup(st, page).entry() else {
+    let LeafEntry::Frame(no) = mm.tables.lookup(&st.tree, page).entry() else {
         panic!("a pinned page was evicted")
     };
-    let locked = mm.lock_frame(no);
+    let locked = mm.frames.lock(no);
     let put = locked.frame.count.unpin();
     assert_eq!(put, Put::Held, "a pinned page was unmapped");
     if last {

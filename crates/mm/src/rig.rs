@@ -93,7 +93,7 @@ pub(crate) fn run(first: u32, len: u32) -> Run {
 /// The frame of a page, if it is in memory.
 pub(crate) fn frame_at(mm: &World, space: SpaceNo, page: u32) -> Option<FrameNo> {
     let st = mm.lock_space(space).expect("it lives");
-    match mm.lookup(&st, PageNo(page)).entry() {
+    match mm.tables.lookup(&st.tree, PageNo(page)).entry() {
         LeafEntry::Frame(no) => Some(no),
         _ => None,
     }

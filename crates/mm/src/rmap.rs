@@ -11,8 +11,8 @@ use crate::budget::Refund;
 use crate::frame::{Locked, Owner, Put, Residence};
 use crate::home::HomeNo;
 use crate::host::{Host, Store};
-use crate::mm::Mm;
-use crate::table::{LeafEntry, LeafSlot, TableNo};
+use crate::mm::{Mm, free_frame};
+use crate::table::{LeafEntry, LeafSlot, Leaves, Slot, TableNo, Tables, Trees};
 
 const RUN: usize = if cfg!(any(loom, shuttle)) { 2 } else { 64 };
 
@@ -68,6 +68,43 @@ impl<'a, H: Host, S: Store> Sweep<'a, H, S> {
         self.len = 0;
     }
 
+    /// A leaf names the frame no more (its entry is changed already); frees what nobody names.
+    pub fn unmap(&mut self, locked: Locked<'_>, at: LeafSlot) {
+        let page = self.mm.tables.page_of(at);
+        let last = self.mm.tables.unchain(&locked, at);
+        if last {
+            self.release(locked, page);
+        } else {
+            let put = locked.frame.count.unmap();
+            assert_eq!(put, Put::Held, "a frame with mappers lost its last reference");
+        }
+    }
+
+    /// Nobody names the frame: its bytes go.
+    fn release(&mut self, mut locked: Locked<'_>, page: PageNo) {
+        match locked.residence {
+            Residence::Private(space) => {
+                if locked.frame.is_shared() {
+                    self.mm.spaces.get(space.0).unlend();
+                }
+                self.private.add(locked.charge.take());
+            }
+            Residence::Home(home) => self.push(home, page, &mut locked),
+            Residence::Loose(at) => {
+                free_loose(self.mm, at);
+                self.mm.budget.refund_page(locked.charge.take());
+            }
+            Residence::Nowhere => panic!("frame {} has mappers but no bytes", locked.no),
+        }
+        retire(self.mm, &mut locked);
+        let put = locked.frame.count.unmap();
+        let no = locked.no;
+        drop(locked);
+        if put == Put::Last {
+            free_frame(self.mm, no);
+        }
+    }
+
     /// Private pages that were freed while their window is open still.
     pub fn private_pages(&self) -> u64 {
         self.private.pages()
@@ -90,18 +127,70 @@ impl<H: Host, S: Store> Drop for Sweep<'_, H, S> {
     }
 }
 
-impl<H: Host, S: Store> Mm<H, S> {
-    /// The page that a slot of a leaf stands for.
-    pub(crate) fn page_of(&self, at: LeafSlot) -> PageNo {
-        self.table(at.leaf).first_page().plus(u32::from(at.slot))
+impl<H: Host, S: Store> Leaves for Sweep<'_, H, S> {
+    fn copy(&self, from: &Slot, to: &Slot, at: LeafSlot) {
+        let mm = self.mm;
+        // Ends when the entry holds still: each turn means that somebody evicted or brought in the
+        // page.
+        loop {
+            let entry = from.entry.leaf();
+            match entry {
+                LeafEntry::Absent => return,
+                LeafEntry::Frame(frame) => {
+                    let locked = mm.frames.lock(frame);
+                    if from.entry.leaf() == entry {
+                        mm.tables.map_also(&locked, at.leaf, at.slot);
+                        to.entry.set_leaf(entry);
+                        return;
+                    }
+                }
+                LeafEntry::Swapped(slot) => {
+                    if mm.swap.dup(slot) {
+                        to.entry.set_leaf(entry);
+                        return;
+                    }
+                }
+            }
+        }
     }
 
+    fn clear(&mut self, at: LeafSlot) {
+        let mm = self.mm;
+        let slot = mm.tables.at(at.leaf).slot(at.slot);
+        loop {
+            let entry = slot.entry.leaf();
+            match entry {
+                LeafEntry::Absent => return,
+                LeafEntry::Frame(frame) => {
+                    let locked = mm.frames.lock(frame);
+                    if slot.entry.leaf() == entry {
+                        slot.entry.set_leaf(LeafEntry::Absent);
+                        self.unmap(locked, at);
+                        return;
+                    }
+                }
+                LeafEntry::Swapped(swapped) => {
+                    slot.entry.set_leaf(LeafEntry::Absent);
+                    mm.swap.put(swapped, &mm.store, &mm.budget);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        self.finish_pool();
+    }
+}
+
+/// The chain of a locked frame's mappers, which stands in the tables.
+impl Tables {
     /// The first mapping of a fresh frame. The entry is stored afterwards, by the caller.
-    pub(crate) fn map_new(&self, locked: &Locked<'_>, owner: Owner) {
+    pub fn map_new(&self, locked: &Locked<'_>, owner: Owner) {
         let (Owner::Exclusive(at) | Owner::Shared(at)) = owner else {
             panic!("mapped a frame for nobody")
         };
-        let links = &self.table(at.leaf).slot(at.slot).links;
+        let links = &self.at(at.leaf).slot(at.slot).links;
         links.set_next(0);
         links.set_prev(0);
         locked.frame.history.forget();
@@ -111,7 +200,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// One leaf more names the frame, in the same slot as the others. The entry is stored by the caller.
-    pub(crate) fn map_also(&self, locked: &Locked<'_>, leaf: TableNo, slot: u8) {
+    pub fn map_also(&self, locked: &Locked<'_>, leaf: TableNo, slot: u8) {
         let Owner::Shared(head) = locked.frame.word.load().owner else {
             panic!("frame {} has one owner and was mapped again", locked.no)
         };
@@ -120,40 +209,28 @@ impl<H: Host, S: Store> Mm<H, S> {
             "frame {} was mapped in two different slots",
             locked.no
         );
-        let links = &self.table(leaf).slot(slot).links;
+        let links = &self.at(leaf).slot(slot).links;
         links.set_prev(0);
         links.set_next(head.leaf.0);
-        self.table(head.leaf).slot(slot).links.set_prev(leaf.0);
+        self.at(head.leaf).slot(slot).links.set_prev(leaf.0);
         locked.frame.count.map();
         locked.set_owner(Owner::Shared(LeafSlot { leaf, slot }));
     }
 
-    /// A leaf names the frame no more (its entry is changed already); frees what nobody names.
-    pub(crate) fn unmap(&self, locked: Locked<'_>, at: LeafSlot, sweep: &mut Sweep<'_, H, S>) {
-        let page = self.page_of(at);
-        let last = self.unchain(&locked, at);
-        if last {
-            self.release(locked, page, sweep);
-        } else {
-            let put = locked.frame.count.unmap();
-            assert_eq!(put, Put::Held, "a frame with mappers lost its last reference");
-        }
-    }
-
     /// Takes a leaf off the chain; true when it was the only one.
-    pub(crate) fn unchain(&self, locked: &Locked<'_>, at: LeafSlot) -> bool {
+    pub fn unchain(&self, locked: &Locked<'_>, at: LeafSlot) -> bool {
         let (Owner::Exclusive(head) | Owner::Shared(head)) = locked.frame.word.load().owner else {
             panic!("frame {} is unmapped but has no owner", locked.no)
         };
-        let links = &self.table(at.leaf).slot(at.slot).links;
+        let links = &self.at(at.leaf).slot(at.slot).links;
         let (next, prev) = (links.next(), links.prev());
         links.set_next(0);
         links.set_prev(0);
         if next != 0 {
-            self.table(TableNo(next)).slot(at.slot).links.set_prev(prev);
+            self.at(TableNo(next)).slot(at.slot).links.set_prev(prev);
         }
         if prev != 0 {
-            self.table(TableNo(prev)).slot(at.slot).links.set_next(next);
+            self.at(TableNo(prev)).slot(at.slot).links.set_next(next);
             return false;
         }
         assert_eq!(head, at, "frame {}'s chain lost a mapper", locked.no);
@@ -166,48 +243,9 @@ impl<H: Host, S: Store> Mm<H, S> {
         next == 0
     }
 
-    /// Nobody names the frame: its bytes go.
-    fn release(&self, mut locked: Locked<'_>, page: PageNo, sweep: &mut Sweep<'_, H, S>) {
-        match locked.residence {
-            Residence::Private(space) => {
-                if locked.frame.is_shared() {
-                    self.spaces.get(space.0).unlend();
-                }
-                sweep.private.add(locked.charge.take());
-            }
-            Residence::Home(home) => sweep.push(home, page, &mut locked),
-            Residence::Loose(at) => {
-                self.free_loose(at);
-                self.budget.refund_page(locked.charge.take());
-            }
-            Residence::Nowhere => panic!("frame {} has mappers but no bytes", locked.no),
-        }
-        self.retire(&mut locked);
-        let put = locked.frame.count.unmap();
-        let no = locked.no;
-        drop(locked);
-        if put == Put::Last {
-            self.bury(no);
-        }
-    }
-
-    /// The frame has no bytes and no owner any more.
-    pub(crate) fn retire(&self, locked: &mut Locked<'_>) {
-        if let Some(slot) = locked.cached.take() {
-            self.swap.drop_cache(slot, &self.store, &self.budget);
-        }
-        locked.retire();
-    }
-
-    /// The loose page is free; its frame's charge is refunded by the caller.
-    pub(crate) fn free_loose(&self, at: PoolPage) {
-        self.host.pool_free(at, 1);
-        self.homes.vacate_loose(at);
-    }
-
     /// Puts `to` in place of the frame in every leaf that names it; returns how many did. The
     /// caller has moved the bytes and drops its own reference afterwards.
-    pub(crate) fn replace_all(&self, locked: &mut Locked<'_>, to: LeafEntry) -> u32 {
+    pub fn replace_all(&self, locked: &mut Locked<'_>, to: LeafEntry) -> u32 {
         let mut replaced = 0;
         while let Owner::Exclusive(at) | Owner::Shared(at) = locked.frame.word.load().owner {
             // Off the chain first: once the entry names no frame, its space may put another frame into the slot and
@@ -215,7 +253,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             if self.unchain(locked, at) {
                 locked.retire();
             }
-            self.table(at.leaf).slot(at.slot).entry.set_leaf(to);
+            self.at(at.leaf).slot(at.slot).entry.set_leaf(to);
             replaced += 1;
             let put = locked.frame.count.unmap();
             assert_eq!(put, Put::Held, "the evicting thread holds a reference");
@@ -224,33 +262,52 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// The leaves that name the frame, in chain order.
-    pub(crate) fn mappers<'s>(&'s self, locked: &Locked<'_>) -> impl Iterator<Item = LeafSlot> + 's {
+    pub fn mappers<'s>(&'s self, locked: &Locked<'_>) -> impl Iterator<Item = LeafSlot> + 's {
         let head = match locked.frame.word.load().owner {
             Owner::Nobody => None,
             Owner::Exclusive(at) | Owner::Shared(at) => Some(at),
         };
         std::iter::successors(head, |at| {
-            let next = self.table(at.leaf).slot(at.slot).links.next();
+            let next = self.at(at.leaf).slot(at.slot).links.next();
             (next != 0).then_some(LeafSlot {
                 leaf: TableNo(next),
                 slot: at.slot,
             })
         })
     }
+}
 
-    /// Calls `visit` with up to `most` of the spaces that can reach the frame.
-    pub(crate) fn rmap_walk(&self, locked: &Locked<'_>, most: usize, visit: &mut dyn FnMut(SpaceNo)) {
-        let mut left = most;
-        for at in self.mappers(locked) {
-            let more = left != 0
-                && self.spaces_of(at.leaf, &mut |space| {
-                    visit(space);
-                    left -= 1;
-                    left != 0
-                });
-            if !more {
-                return;
-            }
+/// The frame has no bytes and no owner any more.
+pub(crate) fn retire<H: Host, S: Store>(mm: &Mm<H, S>, locked: &mut Locked<'_>) {
+    if let Some(slot) = locked.cached.take() {
+        mm.swap.drop_cache(slot, &mm.store, &mm.budget);
+    }
+    locked.retire();
+}
+
+/// The loose page is free; its frame's charge is refunded by the caller.
+pub(crate) fn free_loose<H: Host, S: Store>(mm: &Mm<H, S>, at: PoolPage) {
+    mm.host.pool_free(at, 1);
+    mm.homes.vacate_loose(at);
+}
+
+/// Calls `visit` with up to `most` of the spaces that can reach the frame.
+pub(crate) fn rmap_walk<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    locked: &Locked<'_>,
+    most: usize,
+    visit: &mut dyn FnMut(SpaceNo),
+) {
+    let mut left = most;
+    for at in mm.tables.mappers(locked) {
+        let more = left != 0
+            && Trees::new(&mm.tables, &mm.spaces).spaces_of(at.leaf, &mut |space| {
+                visit(space);
+                left -= 1;
+                left != 0
+            });
+        if !more {
+            return;
         }
     }
 }

@@ -14,10 +14,10 @@ use crate::backing::Areas;
 use crate::fault::ahead::Ahead;
 use crate::home::HomeNo;
 use crate::host::{Domain, HostError, StoreError};
-use crate::table::{ChainLinks, TableNo};
+use crate::table::{ChainLinks, Roots, Tree};
 use crate::window::WindowTables;
 use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use memfold_sync::{Mutex, MutexGuard, Rank};
+use memfold_sync::{Mutex, MutexGuard, Rank, Slots};
 use std::collections::BTreeMap;
 
 /// Why a fault could not be resolved; the page is as it was.
@@ -116,16 +116,14 @@ const PATIENCE: u32 = 512;
 #[derive(Debug)]
 pub(crate) struct SpaceState {
     pub alive: bool,
-    pub root: Option<TableNo>,
-    pub levels: u8,
+    /// Its tables.
+    pub tree: Tree,
     pub len: u32,
     pub reserve: u32,
     pub home: HomeNo,
     pub domain: Domain,
     /// What its pages are where its tables say nothing.
     pub areas: Areas,
-    /// First of the leaves with exclusive frames, chained by `dirty_next`; 0 at the end.
-    pub dirty_head: u32,
     /// Pages of this space that are pinned, with how often.
     pub pins: BTreeMap<PageNo, u32>,
     /// Which of the machine's page tables are charged.
@@ -136,6 +134,12 @@ pub(crate) struct SpaceState {
     pub failure: Option<FaultError>,
 }
 
+impl Roots for Slots<SpaceSlot> {
+    fn root_links(&self, space: SpaceNo) -> &ChainLinks {
+        &self.get(space.0).root_links
+    }
+}
+
 /// One place in the table of spaces.
 #[derive(Debug)]
 pub(crate) struct SpaceSlot {
@@ -143,7 +147,7 @@ pub(crate) struct SpaceSlot {
     /// Threads that are about to have the lock: a hint for who works in pieces.
     waiting: AtomicU32,
     /// Guarded by the root table's lock.
-    pub root_links: ChainLinks,
+    root_links: ChainLinks,
     lent: AtomicU32,
     /// The same as in the state, for reclaim, which has a frame of the space locked but not the space.
     home: AtomicU32,
@@ -162,14 +166,12 @@ impl SpaceSlot {
     pub fn new() -> Self {
         let state = SpaceState {
             alive: false,
-            root: None,
-            levels: 1,
+            tree: Tree::new(1),
             len: 0,
             reserve: 0,
             home: HomeNo(0),
             domain: Domain(0),
             areas: Areas,
-            dirty_head: 0,
             pins: BTreeMap::new(),
             window: WindowTables::default(),
             ahead: Ahead::new(),

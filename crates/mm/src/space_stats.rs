@@ -1,6 +1,7 @@
 //! What one space holds, found out by walking its tables. Under the space lock; other threads may
 //! change shared pages meanwhile.
 
+use crate::addr::PageNo;
 use crate::addr::SpaceNo;
 use crate::error::{SpaceError, Stop};
 use crate::frame::{Owner, Residence};
@@ -43,25 +44,27 @@ impl SpaceStats {
             merged: mm.spaces.get(space.0).merged(),
             ..Self::default()
         };
-        let walked: Result<(), Stop> = mm.each_page(&st, |page, leaf, entry| {
-            match entry {
-                LeafEntry::Swapped(_) => stats.swapped += 1,
-                LeafEntry::Frame(no) => {
-                    let locked = mm.lock_frame(no);
-                    if mm.entry(leaf, page) != entry {
-                        // Evicted meanwhile.
-                        stats.swapped += 1;
-                    } else if let Owner::Exclusive(_) = locked.frame.word.load().owner {
-                        stats.exclusive += 1;
-                    } else {
-                        stats.shared += 1;
-                        stats.lent += u32::from(locked.residence == Residence::Private(space));
+        let walked: Result<(), Stop> = mm
+            .tables
+            .each_page(&st.tree, PageNo(st.len), |page, leaf, entry| {
+                match entry {
+                    LeafEntry::Swapped(_) => stats.swapped += 1,
+                    LeafEntry::Frame(no) => {
+                        let locked = mm.frames.lock(no);
+                        if mm.tables.entry(leaf, page) != entry {
+                            // Evicted meanwhile.
+                            stats.swapped += 1;
+                        } else if let Owner::Exclusive(_) = locked.frame.word.load().owner {
+                            stats.exclusive += 1;
+                        } else {
+                            stats.shared += 1;
+                            stats.lent += u32::from(locked.residence == Residence::Private(space));
+                        }
                     }
+                    LeafEntry::Absent => (),
                 }
-                LeafEntry::Absent => (),
-            }
-            Ok(())
-        });
+                Ok(())
+            });
         walked.expect("counting cannot fail");
         stats.absent = st.len - stats.exclusive - stats.shared - stats.swapped;
         Ok(stats)

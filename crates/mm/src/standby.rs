@@ -28,8 +28,11 @@ use crate::addr::{PageBytes, PageNo, Run, SpaceNo};
 use crate::error::{SpaceError, Stop};
 use crate::frame::Residence;
 use crate::host::{Host, HostError, Protection, Store, VacateReply};
+use crate::migrate::move_out;
 use crate::mm::{Mm, PAGE};
 use crate::peek::Seen;
+use crate::peek::lock_page;
+use crate::peek::see;
 use crate::space::{FaultError, OnLoss, SpaceGuard, SpaceSlot};
 use crate::table::{LeafEntry, first_of, slot_of};
 use crate::window::Windows;
@@ -158,7 +161,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// [`FaultError`] when there is no such page, or the machine refuses.
     pub fn vacate(&self, space: SpaceNo, page: PageNo) -> Result<VacateReply, FaultError> {
         let vacated = self.retry(|| {
-            let mut space = self.lock_page(space, page)?;
+            let mut space = lock_page(self, space, page)?;
             StandbyPages::of(self).take_back(space.no, page);
             if StandbyPages::of(self).leave_window(&space, page)? {
                 return Ok(VacateReply::Vacated);
@@ -305,12 +308,13 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
     /// A load for which there is no room, even after reclaim: it gets the page's bytes all the
     /// same.
     pub fn load(&self, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
-        let mut space = self.mm.lock_page(no, page)?;
+        let mut space = lock_page(self.mm, no, page)?;
         if let Some(failure) = space.failure() {
             return Err(Stop::Fault(failure));
         }
         self.mm
-            .with_scratch(|bytes| match self.mm.see(&space, page, bytes)? {
+            .scratch
+            .lend(|bytes| match see(self.mm, &space, page, bytes)? {
                 // Another thread brought it in.
                 Seen::Here => Ok(()),
                 Seen::Backing | Seen::Elsewhere => {
@@ -321,12 +325,12 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
 
     /// Serves one access of a condemned space; see [`Mm::sink`].
     fn sink(&self, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
-        let mut space = self.mm.lock_page(no, page)?;
+        let mut space = lock_page(self.mm, no, page)?;
         let Some(failure) = space.failure() else {
             return Ok(());
         };
-        self.mm.with_scratch(|bytes| {
-            match self.mm.see(&space, page, bytes) {
+        self.mm.scratch.lend(|bytes| {
+            match see(self.mm, &space, page, bytes) {
                 Ok(Seen::Backing | Seen::Elsewhere) => (),
                 // Elsewhere by now: look again.
                 Ok(Seen::Here) if self.leave_window(&space, page)? => return Err(Stop::Again),
@@ -343,13 +347,13 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
     /// Moves a lent frame out of the window of the space whose lock is held; false when the frame
     /// is the space's own.
     fn leave_window(&self, space: &SpaceGuard<'_>, page: PageNo) -> Result<bool, Stop> {
-        let Some((frame, leaf)) = self.mm.lookup(space, page).frame() else {
+        let Some((frame, leaf)) = self.mm.tables.lookup(&space.tree, page).frame() else {
             return Ok(true);
         };
         // Before the frame's lock: only one frame at a time uses the room that is set aside.
         let _room = self.mm.standby.lock();
-        let locked = self.mm.lock_frame(frame);
-        if self.mm.entry(leaf, page) != LeafEntry::Frame(frame) {
+        let locked = self.mm.frames.lock(frame);
+        if self.mm.tables.entry(leaf, page) != LeafEntry::Frame(frame) {
             return Err(Stop::Again);
         }
         if locked.residence != Residence::Private(space.no) {
@@ -358,7 +362,7 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
         if locked.frame.is_exclusive() {
             return Ok(false);
         }
-        self.mm.move_out(space.no, space.home, page, locked)?;
+        move_out(self.mm, space.no, space.home, page, locked)?;
         Ok(true)
     }
 

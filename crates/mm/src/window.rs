@@ -17,7 +17,7 @@
 use crate::addr::{Access, PageNo, Run, SpaceNo};
 use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
-use crate::frame::{Locked, Residence};
+use crate::frame::Residence;
 use crate::home::HomeNo;
 use crate::host::{Host, Store};
 use crate::mm::Mm;
@@ -175,7 +175,7 @@ impl<'m, H: Host, S: Store> Windows<'m, H, S> {
         if st.window.is_made(table) {
             return Ok(());
         }
-        let need = match (self.mm.lookup(st, page).entry(), access) {
+        let need = match (self.mm.tables.lookup(&st.tree, page).entry(), access) {
             (LeafEntry::Absent, Access::Write) => Need::Normal,
             // Zeros, and what is there already, must be seen when others have filled the budget.
             _ => Need::Refault,
@@ -317,17 +317,17 @@ impl<'m, H: Host, S: Store> Windows<'m, H, S> {
     fn may_hold_private(&self, space: &SpaceGuard<'_>, range: Run) -> bool {
         let mut page = range.first.0;
         while page < range.end().0 {
-            let Some(leaf) = self.mm.lookup(space, PageNo(page)).leaf() else {
+            let Some(leaf) = self.mm.tables.lookup(&space.tree, PageNo(page)).leaf() else {
                 page = after_leaf(page);
                 continue;
             };
-            let entry = self.mm.entry(leaf, PageNo(page));
+            let entry = self.mm.tables.entry(leaf, PageNo(page));
             if let LeafEntry::Frame(frame) = entry {
                 // One that somebody works on may be anything.
-                let Some(locked) = Locked::attempt(frame, self.mm.frame(frame)) else {
+                let Some(locked) = self.mm.frames.try_lock(frame) else {
                     return true;
                 };
-                if self.mm.entry(leaf, PageNo(page)) != entry
+                if self.mm.tables.entry(leaf, PageNo(page)) != entry
                     || locked.residence == Residence::Private(space.no)
                 {
                     return true;

@@ -27,9 +27,11 @@ const ORDER: &[&str] = &[
     "space",
     "error",
     "stalled",
+    "scratch",
     "mm",
-    "emptied",
     "rmap",
+    "emptied",
+    "path",
     "door",
     "residency",
     "migrate",
@@ -51,17 +53,6 @@ const ORDER: &[&str] = &[
 
 /// What still points the wrong way: package, who points, and where to.
 const KNOWN: &[(&str, &str, &str)] = &[
-    // The walks of the tree are operations of the manager, not of tables.
-    ("crates/mm", "table::parents", "mm"),
-    ("crates/mm", "table::split", "error"),
-    ("crates/mm", "table::split", "mm"),
-    ("crates/mm", "table::split", "rmap"),
-    ("crates/mm", "table::split", "space"),
-    ("crates/mm", "table::tree", "error"),
-    ("crates/mm", "table::tree", "mm"),
-    ("crates/mm", "table::tree", "rmap"),
-    ("crates/mm", "table::tree", "space"),
-    ("crates/mm", "table::tree", "table::split"),
     // The manager holds what its operations keep between calls.
     ("crates/mm", "mm", "merge"),
     ("crates/mm", "mm", "reclaim::choice"),

@@ -7,11 +7,12 @@
 //! a lent frame go on to others (a copy, the pool, the store, a merge), it is looked at first.
 
 use super::Check;
-use crate::addr::{FrameNo, PageBytes, PageNo, Run, SpaceNo};
+use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::error::Stop;
-use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Store};
 use crate::mm::Mm;
+use crate::peek::exposed;
+use crate::rmap::rmap_walk;
 use crate::space::FaultError;
 use crate::table::LeafEntry;
 use std::collections::BTreeSet;
@@ -24,7 +25,7 @@ pub fn audit<H: Host, S: Store>(mm: &Mm<H, S>) -> u32 {
     let mut lent = BTreeSet::new();
     for no in mm.spaces.numbers().map(SpaceNo) {
         let Ok(st) = mm.lock_space(no) else { continue };
-        let walked: Result<(), Stop> = mm.each_page(&st, |_, _, entry| {
+        let walked: Result<(), Stop> = mm.tables.each_page(&st.tree, PageNo(st.len), |_, _, entry| {
             if let LeafEntry::Frame(frame) = entry {
                 lent.insert(frame);
             }
@@ -39,11 +40,11 @@ pub fn audit<H: Host, S: Store>(mm: &Mm<H, S>) -> u32 {
 fn audit_frame<H: Host, S: Store>(mm: &Mm<H, S>, no: FrameNo) -> bool {
     let mut spoilt = Vec::new();
     let page = {
-        let locked = mm.lock_frame(no);
-        let Some((lender, page)) = mm.exposed(&locked) else {
+        let locked = mm.frames.lock(no);
+        let Some((lender, page)) = exposed(mm, &locked) else {
             return false;
         };
-        mm.rmap_walk(&locked, usize::MAX, &mut |space| spoilt.push(space));
+        rmap_walk(mm, &locked, usize::MAX, &mut |space| spoilt.push(space));
         // Refused: it is found again next time.
         let _ = mm.host.protect(lender, Run::one(page));
         page
@@ -55,47 +56,11 @@ fn audit_frame<H: Host, S: Store>(mm: &Mm<H, S>, no: FrameNo) -> bool {
     true
 }
 
-impl<H: Host, S: Store> Mm<H, S> {
-    /// The lender and the page of a lent frame, if the lender can store to it without a fault.
-    pub(crate) fn exposed(&self, locked: &Locked<'_>) -> Option<(SpaceNo, PageNo)> {
-        let Owner::Shared(at) = locked.frame.word.load().owner else {
-            return None;
-        };
-        let Residence::Private(lender) = locked.residence else {
-            return None;
-        };
-        if locked.frame.count.load().pins != 0 {
-            // A fork is about to give the child its copy of a pinned page, which stays the
-            // lender's.
-            return None;
-        }
-        let page = self.page_of(at);
-        (self.host.writable(lender, Run::one(page)) != 0).then_some((lender, page))
-    }
-
-    /// Reads the frame's bytes for `reader` out of the window of `owner`, which may have lent it.
-    pub(crate) fn read_window(
-        &self,
-        reader: SpaceNo,
-        owner: SpaceNo,
-        locked: &Locked<'_>,
-        page: PageNo,
-        out: &mut PageBytes,
-    ) -> Result<(), HostError> {
-        // What a space stored itself is right for itself.
-        if reader != owner && self.exposed(locked).is_some() {
-            return Err(HostError::Unprotected);
-        }
-        let read = self.host.read_private(owner, page, out);
-        read.inspect_err(|&error| self.hear_of_emptied(locked, page, error))
-    }
-}
-
 impl<H: Host, S: Store> Check<'_, H, S> {
     pub(super) fn check_exposed(&mut self) {
         let Self { mm, scan, report } = self;
         for &no in scan.mappers.keys() {
-            let exposed = mm.exposed(&mm.lock_frame(no));
+            let exposed = exposed(mm, &mm.frames.lock(no));
             report.demand(
                 exposed.is_none(),
                 "no window shows a shared frame writable",

@@ -34,7 +34,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
         let Self { mm, scan, report } = self;
         let alive = mm.spaces.numbers().filter(|&no| mm.spaces.get(no).lock().alive);
         let loose = scan.mappers.keys().filter(|&&no| {
-            let locked = mm.lock_frame(no);
+            let locked = mm.frames.lock(no);
             matches!(locked.residence, crate::frame::Residence::Loose(_))
         });
         let counts = [
@@ -76,7 +76,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
         for (home, found) in &homes {
             for &(page, frame) in &found.standing {
                 let stands = scan.mappers.contains_key(&frame)
-                    && mm.lock_frame(frame).residence == crate::frame::Residence::Home(*home);
+                    && mm.frames.lock(frame).residence == crate::frame::Residence::Home(*home);
                 report.demand(stands, "who is recorded at a place stands there", || {
                     format!("frame {frame} at page {page} of home {home:?}")
                 });
@@ -100,8 +100,8 @@ impl<H: Host, S: Store> Check<'_, H, S> {
                 });
                 continue;
             };
-            let here = match mm.lookup(&st, page).entry() {
-                LeafEntry::Frame(no) => mm.lock_frame(no).residence == Residence::Private(space),
+            let here = match mm.tables.lookup(&st.tree, page).entry() {
+                LeafEntry::Frame(no) => mm.frames.lock(no).residence == Residence::Private(space),
                 _ => false,
             };
             report.demand(

@@ -8,6 +8,7 @@ use crate::FaultError;
 use crate::addr::{PageNo, PoolPage};
 use crate::budget::{Class, Need};
 use crate::home::Claim;
+use crate::mm::alloc_frame;
 use crate::rig::{World, frame_at, read, run, space, world, write};
 use crate::table::slot_of;
 
@@ -35,14 +36,18 @@ fn frame_of(mm: &World, space: SpaceNo, page: u32) -> FrameNo {
 fn leaf_of(mm: &World, space: SpaceNo, page: u32) -> LeafSlot {
     let st = mm.lock_space(space).expect("it lives");
     LeafSlot {
-        leaf: mm.lookup(&st, PageNo(page)).leaf().expect("it was written"),
+        leaf: mm
+            .tables
+            .lookup(&st.tree, PageNo(page))
+            .leaf()
+            .expect("it was written"),
         slot: slot_of(PageNo(page), 0),
     }
 }
 
 fn slot_at(mm: &World, space: SpaceNo, page: u32) -> SwapRef {
     let at = leaf_of(mm, space, page);
-    match mm.table(at.leaf).slot(at.slot).entry.leaf() {
+    match mm.tables.at(at.leaf).slot(at.slot).entry.leaf() {
         LeafEntry::Swapped(slot) => slot,
         other => panic!("page {page} is {other:?}"),
     }
@@ -85,42 +90,58 @@ fn a_sound_world_is_sound() {
 #[test]
 fn tables() {
     broken("table refs = parents", |mm, [a, _], _| {
-        let root = mm.lock_space(a).expect("it lives").root.expect("it was written");
-        mm.table(root).add_ref();
+        let root = mm
+            .lock_space(a)
+            .expect("it lives")
+            .tree
+            .root
+            .expect("it was written");
+        mm.tables.at(root).add_ref();
     });
     broken("leaf to spaces is exact", |mm, [a, _], _| {
-        let root = mm.lock_space(a).expect("it lives").root.expect("it was written");
-        mm.table(root).lock().head = 0;
+        let root = mm
+            .lock_space(a)
+            .expect("it lives")
+            .tree
+            .root
+            .expect("it was written");
+        mm.tables.at(root).lock().head = 0;
     });
 }
 
 /// Goal: a frame's counts and its reverse map.
 #[test]
 fn frames() {
-    broken("maps = entries", |mm, _, frame| mm.frame(frame).count.map());
+    broken("maps = entries", |mm, _, frame| mm.frames.at(frame).count.map());
     broken("refs = maps + pins", |mm, _, frame| {
-        assert!(mm.frame(frame).count.try_get())
+        assert!(mm.frames.at(frame).count.try_get())
     });
     broken("the reverse map is exact", |mm, [a, _], frame| {
         let LeafSlot { leaf, slot } = leaf_of(mm, a, 0);
-        mm.lock_frame(frame)
+        mm.frames
+            .lock(frame)
             .set_owner(Owner::Shared(LeafSlot { leaf, slot: slot + 1 }));
     });
     broken(
         "all mappers of a frame stand for one page",
         |mm, [a, _], frame| {
             let leaf = leaf_of(mm, a, 0).leaf;
-            mm.table(leaf).slot(15).entry.set_leaf(LeafEntry::Frame(frame));
+            mm.tables
+                .at(leaf)
+                .slot(15)
+                .entry
+                .set_leaf(LeafEntry::Frame(frame));
         },
     );
     broken("exclusive = one leaf of one space", |mm, [a, _], _| {
         // One leaf, which both spaces reach.
         let at = leaf_of(mm, a, 300);
-        mm.lock_frame(frame_of(mm, a, 300))
+        mm.frames
+            .lock(frame_of(mm, a, 300))
             .set_owner(Owner::Exclusive(at));
     });
     broken("frame and slot name each other", |mm, [a, _], frame| {
-        mm.lock_frame(frame).cached = Some(slot_at(mm, a, 9));
+        mm.frames.lock(frame).cached = Some(slot_at(mm, a, 9));
     });
 }
 
@@ -128,21 +149,21 @@ fn frames() {
 #[test]
 fn residences() {
     broken("a private page's space maps it", |mm, _, frame| {
-        mm.lock_frame(frame).residence = Residence::Private(SpaceNo(9));
+        mm.frames.lock(frame).residence = Residence::Private(SpaceNo(9));
     });
     broken("a frame stands at its place", |mm, [a, _], frame| {
         let home = mm.lock_space(a).expect("it lives").home;
-        let mut locked = mm.lock_frame(frame);
+        let mut locked = mm.frames.lock(frame);
         mm.homes.vacate(home, PageNo(0), frame);
         locked.residence = Residence::Home(home);
     });
     for pool in [Residence::Loose(PoolPage(1)), Residence::Home(crate::HomeNo(1))] {
         broken("a pool frame is shared", |mm, [_, b], _| {
-            mm.lock_frame(frame_of(mm, b, 20)).residence = pool;
+            mm.frames.lock(frame_of(mm, b, 20)).residence = pool;
         });
     }
     broken("a mapped frame has bytes", |mm, _, frame| {
-        mm.lock_frame(frame).residence = Residence::Nowhere;
+        mm.frames.lock(frame).residence = Residence::Nowhere;
     });
 }
 
@@ -161,7 +182,8 @@ fn slots() {
             generation: slot.generation + 1,
             ..slot
         };
-        mm.table(at.leaf)
+        mm.tables
+            .at(at.leaf)
             .slot(at.slot)
             .entry
             .set_leaf(LeafEntry::Swapped(stale));
@@ -198,7 +220,7 @@ fn sums() {
     });
     broken("a pinned page is its space's own", |mm, [a, _], _| {
         let at = leaf_of(mm, a, 5);
-        let locked = mm.lock_frame(frame_of(mm, a, 5));
+        let locked = mm.frames.lock(frame_of(mm, a, 5));
         locked.set_owner(Owner::Shared(at));
     });
     broken("a space's home and domain are one thing", |mm, [a, _], _| {
@@ -210,7 +232,7 @@ fn sums() {
 #[test]
 fn leaks() {
     const LEAK: &str = "every number given out is in use";
-    broken(LEAK, |mm, _, _| assert!(mm.alloc_frame(Need::Normal).is_ok()));
+    broken(LEAK, |mm, _, _| assert!(alloc_frame(mm, Need::Normal).is_ok()));
     broken(LEAK, |mm, _, _| assert!(mm.tables.alloc(|_| true).is_some()));
     broken(LEAK, |mm, _, _| assert!(mm.spaces.alloc(|_| true).is_some()));
     broken(LEAK, |mm, _, _| assert!(mm.swap.alloc(&mm.budget).is_some()));
@@ -249,7 +271,7 @@ fn homes() {
         // The frame is mapped, and lies elsewhere.
         let home = mm.spaces.get(a.0).home();
         assert_eq!(mm.homes.claim(home, PageNo(50), frame, |_| true), Claim::Taken);
-        mm.lock_frame(frame).residence = Residence::Loose(PoolPage(0));
+        mm.frames.lock(frame).residence = Residence::Loose(PoolPage(0));
     });
     for place in [(7, 3), (1, 8)] {
         broken("no frame is shared across domains", |mm, [a, _], _| {

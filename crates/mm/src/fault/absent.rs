@@ -11,7 +11,9 @@ use crate::backing::Backing;
 use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::host::{Host, Store};
+use crate::mm::alloc_frame;
 use crate::mm::{Mm, PAGE};
+use crate::path::OwnPath;
 use crate::reclaim::Origin;
 use crate::table::{FAN, LeafEntry, OwnLeaf, TableNo, first_of};
 
@@ -38,7 +40,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let mut run = Self::run_around(at.page, |page| {
             page.0 < len
                 && !at.is_stood_in(page)
-                && leaf.is_none_or(|leaf| self.entry(leaf, page) == LeafEntry::Absent)
+                && leaf.is_none_or(|leaf| self.tables.entry(leaf, page) == LeafEntry::Absent)
                 && at.space.areas.of(page) == Backing::Zeros
         });
         // Held only until it is known that nobody stored meanwhile; where room is short, for the page alone.
@@ -67,9 +69,10 @@ impl<H: Host, S: Store> Mm<H, S> {
     fn adopt_written(&self, at: &mut At<'_, '_>, page: PageNo, charge: &mut Charge<'_>) -> Result<(), Stop> {
         // Reclaim takes no space lock, so it may run here.
         let made = self.retry(|| {
-            self.with_own_leaf(at.space, page, Need::Refault, |_, leaf| {
-                Ok((leaf, self.alloc_frame(Need::Refault)?))
-            })
+            let path = OwnPath::take(self, at.space, page, Need::Refault)?;
+            let leaf = path.leaf;
+            let frame = alloc_frame(self, Need::Refault);
+            Ok((leaf, path.settle(at.space, frame)?))
         });
         let (leaf, frame) = made.map_err(|stop| {
             self.host.drop_pages(at.space.no, Run::one(page));
@@ -93,7 +96,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         let mut frames = [None; FAN];
         for n in 0..run.len as usize {
-            match self.alloc_frame(Need::Normal) {
+            match alloc_frame(self, Need::Normal) {
                 Ok(frame) => frames[n] = Some(frame),
                 Err(stop) => return Err(self.free_unused(&frames, stop)),
             }
@@ -124,12 +127,12 @@ impl<H: Host, S: Store> Mm<H, S> {
         let first = first_of(at.page, 0);
         let end = (first.0 + FAN as u32).min(at.space.len);
         let is_new = |&p: &u32| {
-            self.entry(leaf.0, PageNo(p)) == LeafEntry::Absent
+            self.tables.entry(leaf.0, PageNo(p)) == LeafEntry::Absent
                 && at.space.areas.of(PageNo(p)) == Backing::Zeros
                 && !at.is_stood_in(PageNo(p))
         };
         let absent = (at.page.0..end).take_while(is_new).count();
-        let present = |p: &u32| self.lookup(at.space, PageNo(*p)).frame().is_some();
+        let present = |p: &u32| self.tables.lookup(&at.space.tree, PageNo(*p)).frame().is_some();
         let before = (0..at.page.0).rev().take(FAN).take_while(present).count();
         before.clamp(1, absent) as u32
     }

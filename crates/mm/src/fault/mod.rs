@@ -27,7 +27,9 @@ use crate::error::Stop;
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Resolve, Store};
 use crate::mm::{Mm, PAGE};
+use crate::path::OwnPath;
 use crate::reclaim::Origin;
+use crate::reclaim::now_resident;
 use crate::space::{FaultError, SpaceGuard};
 use crate::standby::StandbyPages;
 use crate::table::{LeafEntry, LeafSlot, Lookup, OwnLeaf, TableNo, first_of, slot_of};
@@ -167,7 +169,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     fn step(&self, at: &mut At<'_, '_>, access: Access) -> Result<Next, Stop> {
-        let found = match self.lookup(at.space, at.page) {
+        let found = match self.tables.lookup(&at.space.tree, at.page) {
             Lookup::Leaf(found) => found,
             Lookup::NoLeaf if access == Access::Read => return self.show_backing(at, None),
             Lookup::NoLeaf => return self.write(at, Need::Normal),
@@ -177,7 +179,9 @@ impl<H: Host, S: Store> Mm<H, S> {
             (LeafEntry::Frame(frame), Access::Read) => self.show_frame(at, found.leaf, frame),
             (LeafEntry::Swapped(slot), Access::Read) => self.swap_in_shared(at, &found, slot),
             // A hint: `unprotect` looks again under the frame lock.
-            (LeafEntry::Frame(frame), Access::Write) if !found.shared && self.frame(frame).is_exclusive() => {
+            (LeafEntry::Frame(frame), Access::Write)
+                if !found.shared && self.frames.at(frame).is_exclusive() =>
+            {
                 self.unprotect(at, found.leaf, frame)
             }
             (LeafEntry::Swapped(slot), Access::Write) => self.write(at, self.need_to_return(slot)),
@@ -188,40 +192,24 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// A page of this space's own: everything that may fail comes first.
     fn write(&self, at: &mut At<'_, '_>, need: Need) -> Result<Next, Stop> {
         let charge = self.charge_page(Class::Private, need)?;
-        let (page, stood_in) = (at.page, at.stood_in);
-        self.with_own_leaf(at.space, page, need, |space, leaf| {
-            let at = &mut At {
-                space,
-                page,
-                stood_in,
-            };
-            match self.entry(leaf.0, page) {
-                LeafEntry::Absent => self.write_backing(at, leaf, charge),
-                LeafEntry::Frame(frame) => self.write_frame(at, leaf, frame, charge),
-                LeafEntry::Swapped(slot) => self.swap_in_own(at, leaf, slot, charge),
-            }
-        })
+        let path = OwnPath::take(self, at.space, at.page, need)?;
+        let leaf = path.leaf;
+        let done = match self.tables.entry(leaf.0, at.page) {
+            LeafEntry::Absent => self.write_backing(at, leaf, charge),
+            LeafEntry::Frame(frame) => self.write_frame(at, leaf, frame, charge),
+            LeafEntry::Swapped(slot) => self.swap_in_own(at, leaf, slot, charge),
+        };
+        path.settle(at.space, done)
     }
 
     fn charge_page(&self, class: Class, need: Need) -> Result<Charge<'_>, Stop> {
         Charge::take(&self.budget, class, PAGE, need).ok_or(Stop::NoRoom)
     }
 
-    pub(crate) fn entry(&self, leaf: TableNo, page: PageNo) -> LeafEntry {
-        self.table(leaf).slot(slot_of(page, 0)).entry.leaf()
-    }
-
-    fn leaf_slot(leaf: TableNo, page: PageNo) -> LeafSlot {
-        LeafSlot {
-            leaf,
-            slot: slot_of(page, 0),
-        }
-    }
-
     /// Waits for the frame's lock; `None` when the entry says something else by then.
     fn lock_entry(&self, leaf: TableNo, page: PageNo, frame: FrameNo) -> Option<Locked<'_>> {
-        let locked = self.lock_frame(frame);
-        let same = self.entry(leaf, page) == LeafEntry::Frame(frame);
+        let locked = self.frames.lock(frame);
+        let same = self.tables.entry(leaf, page) == LeafEntry::Frame(frame);
         same.then_some(locked)
     }
 
@@ -235,18 +223,19 @@ impl<H: Host, S: Store> Mm<H, S> {
         origin: Origin,
         charge: PageCharge,
     ) {
-        let slot = Self::leaf_slot(leaf.0, page);
-        let mut locked = self.lock_frame(frame);
+        let slot = LeafSlot::of(leaf.0, page);
+        let mut locked = self.frames.lock(frame);
         locked.residence = Residence::Private(at.space.no);
         locked.charge = Some(charge);
         locked.frame.mark_incompressible(false);
-        self.map_new(&locked, Owner::Exclusive(slot));
-        self.table(leaf.0)
+        self.tables.map_new(&locked, Owner::Exclusive(slot));
+        self.tables
+            .at(leaf.0)
             .slot(slot.slot)
             .entry
             .set_leaf(LeafEntry::Frame(frame));
-        self.mark_dirty(at.space, leaf);
-        self.now_resident(frame, origin);
+        self.tables.mark_dirty(&mut at.space.tree, leaf);
+        now_resident(self, frame, origin);
     }
 
     /// The longest run of pages around `page` in its leaf for which `take` says yes, asked outwards from it.

@@ -9,6 +9,7 @@
 use super::{At, Next};
 use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::budget::{Charge, Class, Need, Refund};
+use crate::emptied::hear_of_emptied;
 use crate::error::Stop;
 use crate::frame::{Locked, Owner, Residence};
 use crate::home::{Claim, HomeNo};
@@ -45,7 +46,8 @@ impl<H: Host, S: Store> Mm<H, S> {
                 let mut held: LockedRun<'_> = [const { None }; FAN];
                 held[usize::from(slot_of(at.page, 0))] = Some(locked);
                 let run = self.lock_around(leaf, at.page, &mut held, |near| {
-                    near.residence == Residence::Home(home) && !at.is_stood_in(self.page_of(near_slot(near)))
+                    near.residence == Residence::Home(home)
+                        && !at.is_stood_in(self.tables.page_of(near_slot(near)))
                 });
                 self.host.show(at.space.no, run)?;
                 held.iter().flatten().for_each(|near| near.frame.shown.show());
@@ -69,13 +71,13 @@ impl<H: Host, S: Store> Mm<H, S> {
         fits: impl Fn(&Locked<'_>) -> bool,
     ) -> Run {
         Self::run_around(page, |near| {
-            let LeafEntry::Frame(no) = self.entry(leaf, near) else {
+            let LeafEntry::Frame(no) = self.tables.entry(leaf, near) else {
                 return false;
             };
-            let Some(locked) = Locked::attempt(no, self.frame(no)) else {
+            let Some(locked) = self.frames.try_lock(no) else {
                 return false;
             };
-            let fits = self.entry(leaf, near) == LeafEntry::Frame(no) && fits(&locked);
+            let fits = self.tables.entry(leaf, near) == LeafEntry::Frame(no) && fits(&locked);
             if fits {
                 held[usize::from(slot_of(near, 0))] = Some(locked);
             }
@@ -104,7 +106,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let run = self.lock_around(leaf, page, &mut held, |near| {
             near.residence == Residence::Private(owner)
                 && near.frame.is_shared()
-                && self.claim_place(home, self.page_of(near_slot(near)), near.no) == Claim::Taken
+                && self.claim_place(home, self.tables.page_of(near_slot(near)), near.no) == Claim::Taken
         });
         let (run, charge) = self.charge_promotion(home, page, run, &held)?;
         match self.promote_run(home, run, &mut held, owner, charge) {
@@ -172,7 +174,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             self.host.pool_free(to, run.len);
             self.unclaim(home, run, held);
             if let (1, Some(locked)) = (run.len, &held[usize::from(slot_of(run.first, 0))]) {
-                self.hear_of_emptied(locked, run.first, e);
+                hear_of_emptied(self, locked, run.first, e);
             }
             return Err(e.into());
         }

@@ -13,10 +13,13 @@ use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::frame::{Locked, Owner};
 use crate::host::{Host, Protection, Store};
+use crate::mm::alloc_frame;
 use crate::mm::{Mm, PAGE};
 use crate::reclaim::Origin;
+use crate::reclaim::now_resident;
 use crate::residency::NewPlace;
 use crate::swap::{SwapRef, Swapped};
+use crate::table::LeafSlot;
 use crate::table::{AtLeaf, FAN, LeafEntry, OwnLeaf, TableNo, first_of};
 
 /// Evictions between two pages that count as one time.
@@ -55,8 +58,8 @@ impl<H: Host, S: Store> Mm<H, S> {
         origin: Origin,
         mut charge: Charge<'_>,
     ) -> Result<(), Stop> {
-        let frame = self.alloc_frame(Need::Refault)?;
-        let filled = self.with_scratch(|bytes| -> Result<(), Stop> {
+        let frame = alloc_frame(self, Need::Refault)?;
+        let filled = self.scratch.lend(|bytes| -> Result<(), Stop> {
             self.store.get(seen.stored, bytes)?;
             Ok(self.host.fill(at.space.no, page, bytes, Protection::Writable)?)
         });
@@ -111,7 +114,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         page: PageNo,
         with: &Swapped,
     ) -> Option<(SwapRef, Swapped)> {
-        let LeafEntry::Swapped(slot) = self.entry(leaf.0, page) else {
+        let LeafEntry::Swapped(slot) = self.tables.entry(leaf.0, page) else {
             return None;
         };
         if page.0 >= at.space.len || at.is_stood_in(page) {
@@ -152,7 +155,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         if let Some(frame) = self.homes.occupant(at.space.home, at.page) {
             // Whoever is bringing the page in holds the frame's lock until it is there.
-            drop(self.lock_frame(frame));
+            drop(self.frames.lock(frame));
             let now = self.swap.look(slot).is_none_or(|s| s.frame.is_some());
             return Ok(if now { Next::Look } else { Next::Own });
         }
@@ -161,13 +164,14 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// The slot's frame is in memory: this leaf names it as well.
     fn map_cached(&self, at: &At<'_, '_>, leaf: TableNo, slot: SwapRef, frame: FrameNo) {
-        let locked = self.lock_frame(frame);
-        if locked.cached != Some(slot) || self.entry(leaf, at.page) != LeafEntry::Swapped(slot) {
+        let locked = self.frames.lock(frame);
+        if locked.cached != Some(slot) || self.tables.entry(leaf, at.page) != LeafEntry::Swapped(slot) {
             return;
         }
-        let place = Self::leaf_slot(leaf, at.page);
-        self.map_also(&locked, leaf, place.slot);
-        self.table(leaf)
+        let place = LeafSlot::of(leaf, at.page);
+        self.tables.map_also(&locked, leaf, place.slot);
+        self.tables
+            .at(leaf)
             .slot(place.slot)
             .entry
             .set_leaf(LeafEntry::Frame(frame));
@@ -183,8 +187,8 @@ impl<H: Host, S: Store> Mm<H, S> {
         seen: &Swapped,
     ) -> Result<Next, Stop> {
         let mut charge = self.charge_page(Class::Pool, Need::Refault)?;
-        let frame = self.alloc_frame(Need::Refault)?;
-        let mut locked = self.lock_frame(frame);
+        let frame = alloc_frame(self, Need::Refault)?;
+        let mut locked = self.frames.lock(frame);
         let filled = match NewPlace::own(self, at.space.home, at.page, &locked, Need::Refault) {
             Ok(Some(place)) => self.fill_place(at, leaf, slot, seen, &mut locked, place),
             // Somebody stands there by now.
@@ -201,7 +205,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         locked.charge = Some(charge.page());
         drop(locked);
-        self.now_resident(frame, Origin::Evicted { at: seen.evicted_at });
+        now_resident(self, frame, Origin::Evicted { at: seen.evicted_at });
         self.counters.swapped_in_shared.one();
         Ok(Next::Look)
     }
@@ -220,11 +224,11 @@ impl<H: Host, S: Store> Mm<H, S> {
         if !self.swap.cache(slot, locked.no) {
             return Err(Stop::Again);
         }
-        let moved = self.with_scratch(|bytes| -> Result<(), Stop> {
+        let moved = self.scratch.lend(|bytes| -> Result<(), Stop> {
             self.store.get(seen.stored, bytes)?;
             Ok(to.write(bytes)?)
         });
-        let current = self.entry(leaf, at.page) == LeafEntry::Swapped(slot);
+        let current = self.tables.entry(leaf, at.page) == LeafEntry::Swapped(slot);
         if moved.is_err() || !current {
             self.swap.drop_cache(slot, &self.store, &self.budget);
             return moved.and(Err(Stop::Again));
@@ -232,9 +236,10 @@ impl<H: Host, S: Store> Mm<H, S> {
         to.keep(locked);
         locked.frame.mark_incompressible(false);
         locked.cached = Some(slot);
-        let place = Self::leaf_slot(leaf, at.page);
-        self.map_new(locked, Owner::Shared(place));
-        self.table(leaf)
+        let place = LeafSlot::of(leaf, at.page);
+        self.tables.map_new(locked, Owner::Shared(place));
+        self.tables
+            .at(leaf)
             .slot(place.slot)
             .entry
             .set_leaf(LeafEntry::Frame(locked.no));

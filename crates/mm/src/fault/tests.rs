@@ -190,7 +190,7 @@ fn neighbours_come_back_together() {
     mm.evict(a, run(5, 1)).expect("it lives");
     let evicted = |page| {
         let st = mm.lock_space(a).expect("it lives");
-        match mm.lookup(&st, PageNo(page)).entry() {
+        match mm.tables.lookup(&st.tree, PageNo(page)).entry() {
             crate::table::LeafEntry::Swapped(slot) => mm.swap.look(slot).expect("in use").evicted_at,
             other => panic!("{other:?}"),
         }

@@ -12,11 +12,15 @@ use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Protection, Store};
+use crate::migrate::copy_out;
 use crate::mm::Mm;
+use crate::mm::alloc_frame;
+use crate::peek::read_window;
 use crate::reclaim::Origin;
 use crate::residency::NoRecord;
 use crate::rmap::Sweep;
 use crate::space::SpaceGuard;
+use crate::table::LeafSlot;
 use crate::table::{LeafEntry, OwnLeaf, TableNo};
 
 impl<H: Host, S: Store> Mm<H, S> {
@@ -42,7 +46,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// Lets stores through to a page that is this space's own, and was protected to see whether it is used: that needs no room.
     /// False when it is no such page. The space's lock is held.
     pub(crate) fn let_through(&self, space: &mut SpaceGuard<'_>, page: PageNo) -> Result<bool, Stop> {
-        let found = self.lookup(space, page);
+        let found = self.tables.lookup(&space.tree, page);
         let Some((frame, leaf)) = found.frame().filter(|_| !found.is_shared()) else {
             return Ok(false);
         };
@@ -64,8 +68,8 @@ impl<H: Host, S: Store> Mm<H, S> {
         frame: FrameNo,
         mut charge: Charge<'_>,
     ) -> Result<Next, Stop> {
-        let locked = self.lock_frame(frame);
-        if self.entry(leaf.0, at.page) != LeafEntry::Frame(frame) {
+        let locked = self.frames.lock(frame);
+        if self.tables.entry(leaf.0, at.page) != LeafEntry::Frame(frame) {
             return Ok(Next::Look);
         }
         if locked.frame.is_exclusive() {
@@ -76,7 +80,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         if mine && locked.frame.count.load().maps == 1 {
             return self.reuse(at, leaf, locked);
         }
-        let new = self.alloc_frame(Need::Normal)?;
+        let new = alloc_frame(self, Need::Normal)?;
         let copied = match locked.residence {
             Residence::Private(_) if mine => self.displace(at, locked),
             _ => self.copy_frame(at, &locked).map(|()| locked).map_err(Stop::from),
@@ -88,13 +92,14 @@ impl<H: Host, S: Store> Mm<H, S> {
                 return Err(stop);
             }
         };
-        let slot = Self::leaf_slot(leaf.0, at.page);
-        self.table(leaf.0)
+        let slot = LeafSlot::of(leaf.0, at.page);
+        self.tables
+            .at(leaf.0)
             .slot(slot.slot)
             .entry
             .set_leaf(LeafEntry::Absent);
         let mut sweep = Sweep::new(self);
-        self.unmap(locked, slot, &mut sweep);
+        sweep.unmap(locked, slot);
         sweep.finish_pool();
         self.install_private(at, leaf, at.page, new, Origin::New, charge.page());
         self.counters.copied.one();
@@ -107,19 +112,26 @@ impl<H: Host, S: Store> Mm<H, S> {
         if let Some(slot) = locked.cached.take() {
             self.swap.drop_cache(slot, &self.store, &self.budget);
         }
-        locked.set_owner(Owner::Exclusive(Self::leaf_slot(leaf.0, at.page)));
+        locked.set_owner(Owner::Exclusive(LeafSlot::of(leaf.0, at.page)));
         locked.frame.mark_referenced();
         self.may_compress(&locked);
         at.space.slot.unlend();
         drop(locked);
-        self.mark_dirty(at.space, leaf);
+        self.tables.mark_dirty(&mut at.space.tree, leaf);
         self.counters.reused.one();
         Ok(Next::Done)
     }
 
     /// The bytes are our private page and others share them: the pool gets them, the page stays ours.
     fn displace<'s>(&'s self, at: &mut At<'_, '_>, mut locked: Locked<'s>) -> Result<Locked<'s>, Stop> {
-        self.copy_out(at.space.no, at.space.home, at.page, &mut locked, NoRecord::Stop)?;
+        copy_out(
+            self,
+            at.space.no,
+            at.space.home,
+            at.page,
+            &mut locked,
+            NoRecord::Stop,
+        )?;
         self.budget.reclass_page(&mut locked.charge, Class::Pool);
         let run = Run::one(at.page);
         if let Err(e) = self.host.unprotect(at.space.no, run) {
@@ -138,8 +150,8 @@ impl<H: Host, S: Store> Mm<H, S> {
                 self.host.copy_from_pool(at.space.no, at.page, from)
             }
             Residence::Loose(from) => self.host.copy_from_pool(at.space.no, at.page, from),
-            Residence::Private(owner) => self.with_scratch(|bytes| {
-                self.read_window(at.space.no, owner, locked, at.page, bytes)?;
+            Residence::Private(owner) => self.scratch.lend(|bytes| {
+                read_window(self, at.space.no, owner, locked, at.page, bytes)?;
                 self.host.fill(at.space.no, at.page, bytes, Protection::Writable)
             }),
             Residence::Nowhere => panic!("frame {} is mapped but has no bytes", locked.no),

@@ -27,7 +27,7 @@ use crate::home::HomeNo;
 use crate::swap::SwapRef;
 use history::History;
 use memfold_sync::atomic::{AtomicBool, Ordering};
-use memfold_sync::{Mutex, MutexGuard, Rank};
+use memfold_sync::{Mutex, MutexGuard, Rank, Slots};
 use shown::Shown;
 
 /// Where the bytes of a frame are.
@@ -136,6 +136,45 @@ impl Frame {
 impl Default for Frame {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// All frames.
+#[derive(Debug)]
+pub(crate) struct Frames(Slots<Frame>);
+
+impl Frames {
+    /// None in use, `capacity` at most.
+    pub fn new(capacity: u32) -> Self {
+        Self(Slots::new(capacity, Frame::new))
+    }
+
+    /// The frame of this number.
+    pub fn at(&self, no: FrameNo) -> &Frame {
+        self.0.get(no.0)
+    }
+
+    /// Waits for the frame's lock.
+    pub fn lock(&self, no: FrameNo) -> Locked<'_> {
+        Locked::wait(no, self.at(no))
+    }
+
+    /// The frame's lock, if it is free.
+    pub fn try_lock(&self, no: FrameNo) -> Option<Locked<'_>> {
+        Locked::attempt(no, self.at(no))
+    }
+}
+
+impl std::ops::Deref for Frames {
+    type Target = Slots<Frame>;
+    fn deref(&self) -> &Slots<Frame> {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Frames {
+    fn deref_mut(&mut self) -> &mut Slots<Frame> {
+        &mut self.0
     }
 }
 

@@ -9,7 +9,7 @@ fn settled(mm: &World, no: SpaceNo) -> usize {
     let home = mm.lock_space(no).expect("it lives").home;
     let at_home = |&page: &u32| {
         let frame = frame_at(mm, no, page).expect("in memory");
-        mm.lock_frame(frame).residence == Residence::Home(home)
+        mm.frames.lock(frame).residence == Residence::Home(home)
     };
     resident(mm, no).iter().filter(|page| at_home(page)).count()
 }

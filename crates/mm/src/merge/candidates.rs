@@ -18,6 +18,7 @@ use crate::home::View;
 use crate::host::{Host, PageRef, Store};
 use crate::mm::Mm;
 use crate::space::{Merging, SpaceGuard};
+use crate::table::Trees;
 use crate::table::{AtLeaf, FAN, LeafEntry, Lookup, TableEntry, TableNo, first_of, slot_of};
 use twox_hash::XxHash3_128;
 
@@ -113,13 +114,13 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
 
     /// The first page from `from` on that a leaf table stands for.
     pub fn next_leaf(&self, from: PageNo) -> Option<PageNo> {
-        let found = self.next_leaf_below(self.space.root?, self.space.levels - 1, from)?;
+        let found = self.next_leaf_below(self.space.tree.root?, self.space.tree.levels - 1, from)?;
         (found.0 < self.space.len).then_some(found)
     }
 
     /// Ends: one level down each time.
     fn next_leaf_below(&self, table: TableNo, level: u8, from: PageNo) -> Option<PageNo> {
-        let table = self.mm.table(table);
+        let table = self.mm.tables.at(table);
         if first_of(from, level) != table.first_page() {
             return None;
         }
@@ -130,7 +131,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
             let TableEntry::Table(child) = table.slot(n).entry.table() else {
                 return None;
             };
-            let child_first = self.mm.table(child).first_page();
+            let child_first = self.mm.tables.at(child).first_page();
             self.next_leaf_below(child, level - 1, PageNo(from.0.max(child_first.0)))
         })
     }
@@ -140,13 +141,14 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         let mut step = MergeStep::default();
         let mut candidates = Vec::with_capacity(WINDOW as usize);
         for leaf_first in (first.0..(first.0 + WINDOW).min(self.space.len)).step_by(FAN) {
-            let Lookup::Leaf(AtLeaf { leaf, shared, .. }) = self.mm.lookup(&self.space, PageNo(leaf_first))
+            let Lookup::Leaf(AtLeaf { leaf, shared, .. }) =
+                self.mm.tables.lookup(&self.space.tree, PageNo(leaf_first))
             else {
                 continue;
             };
             for page in (leaf_first..(leaf_first + FAN as u32).min(self.space.len)).map(PageNo) {
                 let at = Found { page, leaf, shared };
-                step.scanned += u64::from(matches!(self.mm.entry(leaf, page), LeafEntry::Frame(_)));
+                step.scanned += u64::from(matches!(self.mm.tables.entry(leaf, page), LeafEntry::Frame(_)));
                 candidates.extend(self.candidate(&at));
             }
         }
@@ -173,7 +175,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
     }
 
     fn candidate_at(&mut self, page: PageNo) -> Option<Candidate<'m>> {
-        match self.mm.lookup(&self.space, page) {
+        match self.mm.tables.lookup(&self.space.tree, page) {
             Lookup::Leaf(AtLeaf { leaf, shared, .. }) => self.candidate(&Found { page, leaf, shared }),
             Lookup::NoLeaf => None,
         }
@@ -182,14 +184,14 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
     /// Looks at one page. What comes back has its frames locked.
     fn candidate(&mut self, at: &Found) -> Option<Candidate<'m>> {
         let mm = self.mm;
-        let LeafEntry::Frame(frame) = mm.entry(at.leaf, at.page) else {
+        let LeafEntry::Frame(frame) = mm.tables.entry(at.leaf, at.page) else {
             return None;
         };
-        let Some(locked) = Locked::attempt(frame, mm.frame(frame)) else {
+        let Some(locked) = mm.frames.try_lock(frame) else {
             mm.counters.merge_busy.one();
             return None;
         };
-        if mm.entry(at.leaf, at.page) != LeafEntry::Frame(frame) {
+        if mm.tables.entry(at.leaf, at.page) != LeafEntry::Frame(frame) {
             return None;
         }
         let source = match locked.residence {
@@ -308,7 +310,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
 
     /// The frame that stands at the page's place, if it may be joined.
     fn standing(&self, page: PageNo, keeper: FrameNo) -> Option<Locked<'m>> {
-        let Some(keeper) = Locked::attempt(keeper, self.mm.frame(keeper)) else {
+        let Some(keeper) = self.mm.frames.try_lock(keeper) else {
             self.mm.counters.merge_busy.one();
             return None;
         };
@@ -318,7 +320,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         // The number may have been reused already, for another page, while its old place is still
         // being emptied.
         let stands = keeper.residence == Residence::Home(self.space.home)
-            && self.mm.page_of(at) == page
+            && self.mm.tables.page_of(at) == page
             && self.view.occupant(page) == Some(keeper.no);
         (stands && self.has_participant(&keeper)).then_some(keeper)
     }
@@ -337,8 +339,8 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
     /// Whether one of the first sharers of a frame takes part.
     fn has_participant(&self, keeper: &Locked<'_>) -> bool {
         let (mut left, mut found) = (ASKED, false);
-        for at in self.mm.mappers(keeper) {
-            self.mm.spaces_of(at.leaf, &mut |space| {
+        for at in self.mm.tables.mappers(keeper) {
+            Trees::new(&self.mm.tables, &self.mm.spaces).spaces_of(at.leaf, &mut |space| {
                 found = self.takes_part(space);
                 left -= 1;
                 !found && left != 0
@@ -355,7 +357,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         if version.space == self.space.no {
             return None;
         }
-        let Some(keeper) = Locked::attempt(version.frame, self.mm.frame(version.frame)) else {
+        let Some(keeper) = self.mm.frames.try_lock(version.frame) else {
             self.mm.counters.merge_busy.one();
             return None;
         };
@@ -365,7 +367,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         };
         let same = snapshot.generation == version.generation
             && keeper.residence == Residence::Private(version.space)
-            && self.mm.page_of(at) == page
+            && self.mm.tables.page_of(at) == page
             && self.takes_part(version.space)
             && keeper.frame.count.load().pins == 0;
         same.then_some(Plan::Pair {

@@ -17,8 +17,11 @@ use crate::budget::{Charge, Class, Need, PageCharge};
 use crate::frame::{Locked, Owner};
 use crate::home::HomeNo;
 use crate::host::{Host, Store};
+use crate::mm::free_frame;
 use crate::mm::{Mm, PAGE};
 use crate::residency::NewPlace;
+use crate::rmap::free_loose;
+use crate::rmap::retire;
 use crate::table::LeafEntry;
 
 /// A place of the home and the room for the page there; dropped, both are given back, the place
@@ -159,14 +162,14 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
                     self.mm.spaces.get(space.0).unlend();
                 }
             }
-            Source::Loose(at) => self.mm.free_loose(at),
+            Source::Loose(at) => free_loose(self.mm, at),
         }
         self.mm.budget.refund_page(locked.charge.take());
-        self.mm.retire(&mut locked);
+        retire(self.mm, &mut locked);
         own.thaw_unmapped();
         let no = locked.no;
         drop(locked);
-        self.mm.bury(no);
+        free_frame(self.mm, no);
         now
     }
 
@@ -186,15 +189,15 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
     fn move_mappers(&self, locked: &Locked<'_>, keeper: Option<&Locked<'_>>) {
         let mm = self.mm;
         while let Owner::Exclusive(at) | Owner::Shared(at) = locked.frame.word.load().owner {
-            let last = mm.unchain(locked, at);
+            let last = mm.tables.unchain(locked, at);
             let to = match keeper {
                 Some(keeper) => {
-                    mm.map_also(keeper, at.leaf, at.slot);
+                    mm.tables.map_also(keeper, at.leaf, at.slot);
                     LeafEntry::Frame(keeper.no)
                 }
                 None => LeafEntry::Absent,
             };
-            mm.table(at.leaf).slot(at.slot).entry.set_leaf(to);
+            mm.tables.at(at.leaf).slot(at.slot).entry.set_leaf(to);
             if last {
                 return;
             }

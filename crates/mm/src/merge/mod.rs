@@ -118,14 +118,14 @@ impl<H: Host, S: Store> Mm<H, S> {
         if page.0 >= st.len {
             return Ok(false);
         }
-        let found = self.lookup(&st, page);
+        let found = self.tables.lookup(&st.tree, page);
         let shared = found.is_shared();
         let shares = match found.entry() {
             LeafEntry::Absent => match st.areas.of(page) {
                 Backing::Zeros => false,
             },
             // A hint is enough: what is exclusive now was not shared with anybody who could know.
-            LeafEntry::Frame(frame) => shared || !self.frame(frame).is_exclusive(),
+            LeafEntry::Frame(frame) => shared || !self.frames.at(frame).is_exclusive(),
             LeafEntry::Swapped(slot) => {
                 let Some(seen) = self.swap.look(slot) else {
                     return Err(Stop::Again);

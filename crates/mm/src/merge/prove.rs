@@ -19,6 +19,7 @@ use crate::frame::{Count, Counts, Locked, Owner};
 use crate::home::View;
 use crate::host::{Host, PageRef, Store};
 use crate::mm::Mm;
+use crate::peek::exposed;
 
 /// The counts of a frame that nothing names.
 const NONE: Counts = Counts {
@@ -102,7 +103,7 @@ pub(super) struct FrozenCount<'m> {
 impl<'m> FrozenCount<'m> {
     /// Proves that nobody holds the frame but its mappers.
     fn freeze<H: Host, S: Store>(mm: &Mm<H, S>, locked: &Locked<'m>) -> Option<Self> {
-        let maps = mm.mappers(locked).count() as u32;
+        let maps = mm.tables.mappers(locked).count() as u32;
         let counts = Counts {
             refs: maps,
             maps,
@@ -182,7 +183,7 @@ impl<'m, 'r, H: Host, S: Store> Proof<'m, 'r, H, S> {
 
     /// Stops the stores to all private pages; drops the candidates for which the machine refuses.
     fn protect_all(&self, candidates: &mut Vec<Candidate<'m>>) {
-        let exposed = |locked: &Locked<'_>| self.mm.exposed(locked).is_some();
+        let exposed = |locked: &Locked<'_>| exposed(self.mm, locked).is_some();
         let keeper = |plan: &Plan<'_>| matches!(plan, Plan::Pair { keeper, .. } if exposed(keeper));
         candidates.retain(|c| !exposed(&c.locked) && !keeper(&c.plan));
         for (space, run) in runs(candidates.iter().flat_map(Candidate::windows).collect()) {

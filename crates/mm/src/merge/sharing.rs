@@ -1,5 +1,6 @@
 //! What merging and forking save, found out by walking the tables of all spaces of a domain.
 
+use crate::addr::PageNo;
 use crate::addr::SpaceNo;
 use crate::error::Stop;
 use crate::host::{Domain, Host, Store};
@@ -39,7 +40,7 @@ impl Sharing {
                 continue;
             }
             sharing.spaces += 1;
-            let walked: Result<(), Stop> = mm.each_page(&st, |_, _, entry| {
+            let walked: Result<(), Stop> = mm.tables.each_page(&st.tree, PageNo(st.len), |_, _, entry| {
                 if let LeafEntry::Frame(frame) = entry {
                     frames.push(frame.0);
                 }

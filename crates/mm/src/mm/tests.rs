@@ -3,25 +3,6 @@
 use super::*;
 use crate::rig::{limited, run, space, world, write};
 
-/// Goal: as many page buffers are kept as were there from the start, however many were lent at once.
-#[test]
-fn buffers_come_back() {
-    fn nest(mm: &crate::rig::World, deep: usize) {
-        if deep != 0 {
-            mm.with_scratch(|page| {
-                page.fill(deep as u8);
-                nest(mm, deep - 1);
-                assert_eq!(*page, [deep as u8; PAGE_SIZE], "each has a buffer of its own");
-            });
-        }
-    }
-    let mm = world();
-    for deep in [1, SCRATCH, SCRATCH + 2] {
-        nest(&mm, deep);
-        assert_eq!(mm.scratch.lock().len(), SCRATCH);
-    }
-}
-
 /// Goal: an operation without room is repeated as long as reclaim frees something, and given up soon after.
 #[test]
 fn no_room_ends() {
@@ -57,7 +38,7 @@ fn the_clock_counts_evictions() {
 fn tables_are_charged_from_the_start() {
     let usage = limited(8 << 20).usage();
     let base = usage.tables;
-    assert!(base > SCRATCH as u64 * PAGE && base <= 2 << 20, "{usage:?}");
+    assert!(base > Scratch::BYTES && base <= 2 << 20, "{usage:?}");
     assert_eq!((usage.total, usage.peak, usage.limit), (base, base, 8 << 20));
     let built = |limit_bytes, store_bytes| {
         let config = Config {

@@ -164,13 +164,14 @@ fn a_climb_meets_two_splits() {
         let (mm, parent, child) = family(1);
         assert_eq!(load(&mm, child, 0), 1);
         let LeafEntry::Frame(no) = mm
-            .lookup(&mm.lock_space(child).expect("it lives"), PageNo(0))
+            .tables
+            .lookup(&mm.lock_space(child).expect("it lives").tree, PageNo(0))
             .entry()
         else {
             panic!("the page is in memory")
         };
         // Nobody used it lately.
-        let _ = mm.frame(no).test_and_clear_referenced();
+        let _ = mm.frames.at(no).test_and_clear_referenced();
         mm.host().drop_pages(child, all());
         let evicts = part(&mm, |mm: &World| {
             let _ = crate::reclaim::round::Reclaim::new(mm).evict_next();
@@ -178,7 +179,8 @@ fn a_climb_meets_two_splits() {
         let splits = |space| {
             part(&mm, move |mm: &World| {
                 let mut st = mm.lock_space(space).expect("it lives");
-                let own = mm.own_leaf(&mut st, PageNo(1), Need::Normal);
+                let own =
+                    crate::path::OwnPath::take(mm, &mut st, PageNo(1), Need::Normal).map(|path| path.keep());
                 assert!(own.is_ok(), "no limit");
             })
         };

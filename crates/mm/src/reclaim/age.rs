@@ -14,6 +14,7 @@ use crate::addr::{PageNo, Run, SpaceNo};
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, Store};
 use crate::mm::Mm;
+use crate::rmap::rmap_walk;
 
 /// Windows of a shared frame that are asked at a time, until one says yes.
 const ASKED: u32 = 4;
@@ -48,7 +49,7 @@ impl<H: Host, S: Store> Aging<'_, H, S> {
         else {
             return false;
         };
-        let run = Run::one(self.mm.page_of(at));
+        let run = Run::one(self.mm.tables.page_of(at));
         let turn = shown.next_turn();
         let still = match self.ask_windows(locked, run, turn) {
             // It has fewer mappers: from the first on.
@@ -66,7 +67,7 @@ impl<H: Host, S: Store> Aging<'_, H, S> {
     fn ask_windows(&self, locked: &Locked<'_>, run: Run, turn: u32) -> Option<bool> {
         let skip = turn * ASKED;
         let (mut seen, mut used) = (0, None);
-        self.mm.rmap_walk(locked, (skip + ASKED) as usize, &mut |space| {
+        rmap_walk(self.mm, locked, (skip + ASKED) as usize, &mut |space| {
             seen += 1;
             if seen > skip && used != Some(true) {
                 let young = self.mm.host.test_and_clear_young(space, run) != 0;
@@ -91,7 +92,7 @@ impl<H: Host, S: Store> Aging<'_, H, S> {
             let Some(Isolated { no, .. }) = isolated else {
                 continue;
             };
-            let locked = Locked::attempt(*no, self.mm.frame(*no));
+            let locked = self.mm.frames.try_lock(*no);
             let used = locked.as_ref().is_none_or(|l| self.page_referenced(l));
             if used {
                 settle(self.mm, isolated, Finding::Used);
@@ -101,7 +102,7 @@ impl<H: Host, S: Store> Aging<'_, H, S> {
             if let (Residence::Private(space), Owner::Exclusive(at)) =
                 (locked.residence, locked.frame.word.load().owner)
             {
-                watched[len] = Some((space, self.mm.page_of(at), locked));
+                watched[len] = Some((space, self.mm.tables.page_of(at), locked));
                 len += 1;
             }
         }
@@ -150,7 +151,7 @@ impl<H: Host, S: Store> Aging<'_, H, S> {
             let Some(Isolated { no, .. }) = isolated else {
                 continue;
             };
-            let locked = Locked::attempt(*no, self.mm.frame(*no));
+            let locked = self.mm.frames.try_lock(*no);
             let used = locked.is_none_or(|l| self.page_referenced(&l));
             if used {
                 self.mm.counters.activated.one();

@@ -9,9 +9,9 @@ use super::policy::Finding;
 use super::queue::Isolated;
 use crate::addr::{PageNo, Run, SpaceNo};
 use crate::error::SpaceError;
-use crate::frame::Locked;
 use crate::host::{Host, Store};
 use crate::mm::Mm;
+use crate::mm::put_frame;
 use crate::table::{Lookup, after_leaf};
 
 /// Frames worked on at a time: one change of protection or drop serves many.
@@ -24,7 +24,7 @@ pub(crate) type Batch = [Option<Isolated>; BATCH];
 pub(crate) fn settle<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &mut Option<Isolated>, found: Finding) {
     if let Some(isolated) = isolated.take() {
         let no = mm.replacer.settle(&mm.frames, isolated, found);
-        mm.put_frame(no);
+        put_frame(mm, no);
     }
 }
 
@@ -34,7 +34,7 @@ pub(super) fn put_back<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &mut Option<I
     let Some(Isolated { no, .. }) = isolated else {
         return;
     };
-    let locked = Locked::attempt(*no, mm.frame(*no));
+    let locked = mm.frames.try_lock(*no);
     let stays = locked
         .as_ref()
         .is_some_and(|l| l.frame.count.load().pins != 0 || l.frame.is_incompressible());
@@ -42,7 +42,7 @@ pub(super) fn put_back<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &mut Option<I
         settle(mm, isolated, Finding::Stayed);
     } else if let Some(isolated) = isolated.take() {
         let no = mm.replacer.settle_aside(&mm.frames, isolated);
-        mm.put_frame(no);
+        put_frame(mm, no);
     }
 }
 
@@ -62,7 +62,7 @@ pub(super) fn each_batch<H: Host, S: Store>(
             let st = mm.lock_space(space)?;
             let end = run.end().0.min(st.len);
             while page < end && len < BATCH {
-                let found = mm.lookup(&st, PageNo(page));
+                let found = mm.tables.lookup(&st.tree, PageNo(page));
                 if let Some((no, _)) = found.frame() {
                     batch[len] = mm.replacer.isolate(&mm.frames, no);
                     len += usize::from(batch[len].is_some());

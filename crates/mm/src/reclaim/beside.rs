@@ -11,10 +11,11 @@ use super::victim::{Kept, Place, Victim};
 use crate::addr::{PageBytes, PageNo, PoolPage};
 use crate::budget::{Need, StoreLedger};
 use crate::error::Stop;
-use crate::frame::{Locked, Residence};
+use crate::frame::Residence;
 use crate::home::HomeNo;
 use crate::host::{Cost, Domain, Host, HostError, Store, Stored};
 use crate::mm::{Mm, PAGE};
+use crate::rmap::rmap_walk;
 use crate::swap::Swap;
 
 /// What a victim may cost in the store, all counted, so that its eviction lowers the total.
@@ -109,16 +110,17 @@ impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
         let Some(no) = self.mm.homes.occupant(home, page) else {
             return false;
         };
-        let Some(locked) = Locked::attempt(no, self.mm.frame(no)) else {
+        let Some(locked) = self.mm.frames.try_lock(no) else {
             return false;
         };
         // The number may have been reused already, for another page, while its old place is still being emptied.
         let stands_here = locked.residence == Residence::Home(home)
             && self
                 .mm
+                .tables
                 .mappers(&locked)
                 .next()
-                .is_some_and(|at| self.mm.page_of(at) == page)
+                .is_some_and(|at| self.mm.tables.page_of(at) == page)
             && self.mm.homes.occupant(home, page) == Some(no);
         stands_here
             && self
@@ -261,7 +263,7 @@ fn near<H: Host, S: Store>(mm: &Mm<H, S>, v: &Victim<'_>) -> Result<Near, Stop> 
 /// shared table: then the frame stays, for its bytes must not get into another domain.
 fn domain_of<H: Host, S: Store>(mm: &Mm<H, S>, v: &Victim<'_>) -> Result<Domain, Stop> {
     let mut domain = None;
-    mm.rmap_walk(&v.locked, 1, &mut |space| {
+    rmap_walk(mm, &v.locked, 1, &mut |space| {
         domain = Some(mm.spaces.get(space.0).domain())
     });
     domain.ok_or(Stop::Again)

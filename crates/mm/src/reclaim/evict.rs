@@ -15,11 +15,15 @@ use super::queue::Isolated;
 use super::victim::{Kept, Place, Victim};
 use crate::addr::{FrameNo, PageNo, PoolPage, Run, SpaceNo};
 use crate::budget::{Need, StoreLedger};
+use crate::emptied::hear_of_emptied;
 use crate::error::Stop;
-use crate::frame::{Locked, Owner, Residence};
+use crate::frame::{Owner, Residence};
 use crate::home::HomeNo;
 use crate::host::{Host, PUT_MOST, Store};
 use crate::mm::Mm;
+use crate::mm::put_frame;
+use crate::peek::exposed;
+use crate::rmap::free_loose;
 use crate::swap::Swap;
 use crate::table::LeafEntry;
 
@@ -113,21 +117,21 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
 
     /// The frame as a victim, if its lock is free and it can go.
     fn victim(mm: &'m Mm<H, S>, why: Why, no: FrameNo) -> Option<Victim<'m>> {
-        let locked = Locked::attempt(no, mm.frame(no))?;
+        let locked = mm.frames.try_lock(no)?;
         let (Owner::Exclusive(at) | Owner::Shared(at)) = locked.frame.word.load().owner else {
             return None;
         };
         if locked.frame.count.load().pins != 0 {
             return None;
         }
-        if mm.exposed(&locked).is_some() {
+        if exposed(mm, &locked).is_some() {
             // Something took its protection: it is not stored as everybody's.
             return None;
         }
         if why == Why::Pressure && locked.frame.is_incompressible() {
             return None;
         }
-        let page = mm.page_of(at);
+        let page = mm.tables.page_of(at);
         let place = match locked.residence {
             Residence::Private(space) => Place::Private(space, page),
             Residence::Home(home) => Place::Home(home.0, page),
@@ -234,7 +238,10 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
             Place::Loose(_) => (),
         }
         self.mm.budget.refund_page(v.locked.charge.take());
-        let replaced = self.mm.replace_all(&mut v.locked, LeafEntry::Swapped(slot));
+        let replaced = self
+            .mm
+            .tables
+            .replace_all(&mut v.locked, LeafEntry::Swapped(slot));
         assert_eq!(replaced, maps, "frame {}'s chain and count disagree", v.locked.no);
         self.mm.counters.evictions.one();
     }
@@ -245,9 +252,9 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
             let Some(Isolated { no, .. }) = *isolated else {
                 continue;
             };
-            if self.mm.frame(no).word.load().owner == Owner::Nobody {
+            if self.mm.frames.at(no).word.load().owner == Owner::Nobody {
                 *isolated = None;
-                self.mm.put_frame(no);
+                put_frame(self.mm, no);
             } else {
                 put_back(self.mm, isolated);
             }
@@ -286,7 +293,7 @@ impl<'m, H: Host, S: Store> Hidden<'m, H, S> {
             Some(Place::Home(home, first)) => {
                 mm.host.pool_free(mm.homes.first(HomeNo(home)).plus(first.0), len);
             }
-            Some(Place::Loose(at)) => mm.free_loose(PoolPage(at)),
+            Some(Place::Loose(at)) => free_loose(mm, PoolPage(at)),
             None => (),
         }
     }
@@ -332,7 +339,7 @@ fn store_victim<H: Host, S: Store>(
         return Ok(());
     }
     let slot = mm.swap.alloc(&mm.budget).ok_or(Stop::NoRoom)?;
-    match mm.with_scratch(|bytes| Beside::store(mm, v, bytes, ledger)) {
+    match mm.scratch.lend(|bytes| Beside::store(mm, v, bytes, ledger)) {
         Ok(kept) if kept.cost >= WORTH && !may_cost(mm, why) => {
             mm.store.free(kept.stored, ledger);
             mm.swap.cancel(slot);
@@ -348,7 +355,7 @@ fn store_victim<H: Host, S: Store>(
         Err(stop) => {
             mm.swap.cancel(slot);
             if let Stop::Host(error) = stop {
-                mm.hear_of_emptied(&v.locked, v.page, error);
+                hear_of_emptied(mm, &v.locked, v.page, error);
             }
             Err(stop)
         }

@@ -14,7 +14,7 @@ use super::evict::{Eviction, Why};
 use super::policy::Finding;
 use super::queue::Isolated;
 use crate::addr::{PageNo, Run};
-use crate::frame::{Locked, Owner, Residence};
+use crate::frame::{Owner, Residence};
 use crate::home::HomeNo;
 use crate::host::{Host, Store};
 use crate::mm::Mm;
@@ -107,7 +107,7 @@ impl<'m, H: Host, S: Store> Neighbours<'m, H, S> {
             let Some(Isolated { no, .. }) = isolated else {
                 return true;
             };
-            let frame = self.mm.frame(*no);
+            let frame = self.mm.frames.at(*no);
             let each = frame.count.load().maps + frame.shown.windows().min(spaces);
             changes = changes.saturating_add(each);
             changes <= most
@@ -119,13 +119,13 @@ impl<'m, H: Host, S: Store> Neighbours<'m, H, S> {
 /// The home, the page and the number of relatives of a frame that stands at its place in the home
 /// of a large family.
 fn family_of<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &Isolated) -> Option<(HomeNo, PageNo, u32)> {
-    let locked = Locked::attempt(isolated.no, mm.frame(isolated.no))?;
+    let locked = mm.frames.try_lock(isolated.no)?;
     let (Residence::Home(home), Owner::Shared(at)) = (locked.residence, locked.frame.word.load().owner)
     else {
         return None;
     };
     let spaces = mm.homes.users(home);
-    (spaces >= FAMILY).then(|| (home, mm.page_of(at), spaces))
+    (spaces >= FAMILY).then(|| (home, mm.tables.page_of(at), spaces))
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

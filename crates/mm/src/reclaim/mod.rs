@@ -83,24 +83,24 @@ impl<H: Host, S: Store> Mm<H, S> {
         each_batch(self, space, run, |batch| {
             for isolated in batch {
                 if let Some(Isolated { no, .. }) = isolated {
-                    let _ = self.frame(*no).test_and_clear_referenced();
+                    let _ = self.frames.at(*no).test_and_clear_referenced();
                 }
                 settle(self, isolated, Finding::Cold);
             }
         })
     }
 
-    /// A frame is mapped from now on, and may go when room is needed.
-    pub(crate) fn now_resident(&self, no: FrameNo, origin: Origin) {
-        if self.replacer.add(&self.frames, no, origin) {
-            self.counters.refaults.one();
-        }
-    }
-
     /// Bytes that a normal need could take now; a hint.
     #[must_use]
     pub fn free_pages(&self) -> u64 {
         self.budget.free() / PAGE
+    }
+}
+
+/// A frame is mapped from now on, and may go when room is needed.
+pub(crate) fn now_resident<H: Host, S: Store>(mm: &Mm<H, S>, no: FrameNo, origin: Origin) {
+    if mm.replacer.add(&mm.frames, no, origin) {
+        mm.counters.refaults.one();
     }
 }
 

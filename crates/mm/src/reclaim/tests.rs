@@ -94,7 +94,8 @@ fn used_frames_stay() {
     let a = space(&mm, 64);
     write(&mm, a, 0..40, 1);
     for page in [30, 35] {
-        mm.frame(frame_at(&mm, a, page).expect("written"))
+        mm.frames
+            .at(frame_at(&mm, a, page).expect("written"))
             .mark_referenced();
     }
     assert_eq!(Reclaim::new(&mm).evict_next(), 30);
@@ -116,9 +117,11 @@ fn probation_is_protected() {
     write(&mm, b, 10..12, 1);
     mm.pin(a, run(3, 1)).expect("room");
     let pinned = frame_at(&mm, a, 3).expect("written");
-    assert!(mm.frame(pinned).test_and_clear_referenced(), "a pin is a use");
+    assert!(mm.frames.at(pinned).test_and_clear_referenced(), "a pin is a use");
     activate(&mm);
-    mm.frame(frame_at(&mm, a, 1).expect("written")).mark_referenced();
+    mm.frames
+        .at(frame_at(&mm, a, 1).expect("written"))
+        .mark_referenced();
     mm.host.requests();
     aging(&mm, Look::Thorough).next_batch();
     let protect = |space, first, len| Request::Protect(space, run(first, len));
@@ -150,12 +153,12 @@ fn windows_are_asked_by_turns() {
     let forks: Vec<_> = (0..9).map(|_| mm.fork(a).expect("room")).collect();
     read(&mm, forks[0], 2);
     let frame = frame_at(&mm, a, 2).expect("written");
-    let _ = mm.frame(frame).test_and_clear_referenced();
+    let _ = mm.frames.at(frame).test_and_clear_referenced();
     mm.host.requests();
     let mut all = std::collections::BTreeSet::new();
     mm.host.say_young(false);
     for turn in [4, 4, 2, 4, 4] {
-        assert!(!aging(&mm, Look::Thorough).page_referenced(&mm.lock_frame(frame)));
+        assert!(!aging(&mm, Look::Thorough).page_referenced(&mm.frames.lock(frame)));
         let asked = mm.host.requests();
         assert_eq!(asked.len(), turn, "{asked:?}");
         all.extend(asked.iter().map(|call| match call {
@@ -165,11 +168,11 @@ fn windows_are_asked_by_turns() {
     }
     assert_eq!(all.len(), 10, "everybody had a turn");
     mm.host.say_young(true);
-    assert!(aging(&mm, Look::Thorough).page_referenced(&mm.lock_frame(frame)));
+    assert!(aging(&mm, Look::Thorough).page_referenced(&mm.frames.lock(frame)));
     assert_eq!(mm.host.requests().len(), 1);
     write(&mm, a, 5..6, 1);
     assert!(
-        !aging(&mm, Look::Thorough).page_referenced(&mm.lock_frame(frame_at(&mm, a, 5).expect("written")))
+        !aging(&mm, Look::Thorough).page_referenced(&mm.frames.lock(frame_at(&mm, a, 5).expect("written")))
     );
     assert!(
         mm.host
@@ -189,11 +192,11 @@ fn a_window_that_shows_is_a_weak_sign() {
     let fork = mm.fork(a).expect("room");
     read(&mm, fork, 2);
     let frame = frame_at(&mm, a, 2).expect("written");
-    let referenced = |look| aging(&mm, look).page_referenced(&mm.lock_frame(frame));
+    let referenced = |look| aging(&mm, look).page_referenced(&mm.frames.lock(frame));
     let signs = || (0..100).take_while(|_| referenced(Look::Thorough)).count() as u32;
     mm.host.say_young(true);
     assert_eq!(signs(), 1 + EXCUSES, "it was read, and is shown");
-    mm.frame(frame).mark_referenced();
+    mm.frames.at(frame).mark_referenced();
     assert!(referenced(Look::Hasty), "certain use counts in any case");
     assert!(!referenced(Look::Hasty));
     assert_eq!(signs(), EXCUSES);
@@ -209,7 +212,7 @@ fn the_search_for_idle_pages_ends() {
     let fork = mm.fork(a).expect("room");
     (0..4096).for_each(|page| read(&mm, fork, page));
     for no in mm.frames.numbers() {
-        let _ = mm.frame(FrameNo(no)).test_and_clear_referenced();
+        let _ = mm.frames.at(FrameNo(no)).test_and_clear_referenced();
     }
     mm.host.say_young(true);
     mm.host.requests();
@@ -234,12 +237,12 @@ fn all_leaves_are_walked() {
     let frame = frame_at(&mm, a, 2).expect("written");
     mm.host.requests();
     assert!(
-        aging(&mm, Look::Thorough).page_referenced(&mm.lock_frame(frame)),
+        aging(&mm, Look::Thorough).page_referenced(&mm.frames.lock(frame)),
         "it was read"
     );
     assert_eq!(mm.host.requests(), [], "which is known");
     mm.host.say_young(false);
-    assert!(!aging(&mm, Look::Thorough).page_referenced(&mm.lock_frame(frame)));
+    assert!(!aging(&mm, Look::Thorough).page_referenced(&mm.frames.lock(frame)));
     let ask = |space| Request::AskYoung(space, run(2, 1));
     assert_eq!(mm.host.requests(), [ask(b), ask(a)]);
 }
@@ -302,7 +305,9 @@ fn cold_pages_go_first() {
     let mm = world();
     let a = space(&mm, 100);
     write(&mm, a, 0..80, 1);
-    mm.frame(frame_at(&mm, a, 70).expect("written")).mark_referenced();
+    mm.frames
+        .at(frame_at(&mm, a, 70).expect("written"))
+        .mark_referenced();
     mm.advise_cold(a, run(50, 30)).expect("it lives");
     assert_eq!(Reclaim::new(&mm).evict_next(), 32);
     assert_eq!(resident(&mm, a), (0..48).collect::<Vec<_>>());
@@ -446,7 +451,7 @@ fn a_failed_run_is_remembered() {
     mm.pin(b, run(0, 1)).expect("room");
     let rest = Charge::take(&mm.budget, Class::Pool, mm.budget.free(), Need::Normal).expect("it is free");
     let looks = || mm.stats().scanned;
-    let busy = mm.lock_frame(frame_at(&mm, a, 0).expect("written"));
+    let busy = mm.frames.lock(frame_at(&mm, a, 0).expect("written"));
     assert!(!mm.reclaim_for_fault());
     let first = looks();
     assert!(first > 0, "the first looks");

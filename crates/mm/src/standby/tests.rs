@@ -208,7 +208,7 @@ fn no_room_for_a_record_is_no_other_version() {
     let stands = Residence::Home(home(a));
     for page in 0..4 {
         let frame = crate::rig::frame_at(&mm, b, page).expect("in memory");
-        assert_eq!(mm.lock_frame(frame).residence, stands);
+        assert_eq!(mm.frames.lock(frame).residence, stands);
     }
     sound(&mm);
 }

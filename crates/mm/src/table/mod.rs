@@ -18,16 +18,18 @@
 //! frame to leaves, leaf to tables, tables to spaces is exact and costs no allocation.
 
 mod entry;
+mod own;
 mod parents;
-mod split;
 mod tree;
 
 pub use entry::{EntryWord, LeafEntry, TableEntry};
-pub(crate) use tree::{AtLeaf, Lookup, OwnLeaf};
+pub(crate) use own::{Leaves, Split};
+pub(crate) use parents::{Roots, Trees};
+pub(crate) use tree::{AtLeaf, Lookup, OwnLeaf, Tree};
 
 use crate::addr::PageNo;
 use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use memfold_sync::{Mutex, MutexGuard, Rank};
+use memfold_sync::{Mutex, MutexGuard, Rank, Slots};
 
 /// Slots of a table.
 pub const FAN: usize = 16;
@@ -48,6 +50,14 @@ pub struct LeafSlot {
     pub leaf: TableNo,
     /// The slot, below 16.
     pub slot: u8,
+}
+
+impl LeafSlot {
+    /// The slot of a page in its leaf.
+    pub(crate) fn of(leaf: TableNo, page: PageNo) -> Self {
+        let slot = slot_of(page, 0);
+        Self { leaf, slot }
+    }
 }
 
 /// Links of a chain: numbers of the neighbours, 0 at the ends.
@@ -198,6 +208,45 @@ impl Table {
 impl Default for Table {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// All tables.
+#[derive(Debug)]
+pub(crate) struct Tables(Slots<Table>);
+
+impl Tables {
+    /// None in use, `capacity` at most.
+    pub fn new(capacity: u32) -> Self {
+        Self(Slots::new(capacity, Table::new))
+    }
+
+    /// The table of this number.
+    pub fn at(&self, no: TableNo) -> &Table {
+        self.0.get(no.0)
+    }
+
+    /// What a leaf says of a page.
+    pub fn entry(&self, leaf: TableNo, page: PageNo) -> LeafEntry {
+        self.at(leaf).slot(slot_of(page, 0)).entry.leaf()
+    }
+
+    /// The page that a slot of a leaf stands for.
+    pub fn page_of(&self, at: LeafSlot) -> PageNo {
+        self.at(at.leaf).first_page().plus(u32::from(at.slot))
+    }
+}
+
+impl std::ops::Deref for Tables {
+    type Target = Slots<Table>;
+    fn deref(&self) -> &Slots<Table> {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Tables {
+    fn deref_mut(&mut self) -> &mut Slots<Table> {
+        &mut self.0
     }
 }
 

@@ -5,27 +5,44 @@
 //! child's lock; locks are taken upwards. Called where tables are shared, copied and dropped, and
 //! by walks of the reverse map.
 
-use super::{ChainLinks, Member, Table, TableNo, slot_of};
+use super::{ChainLinks, Member, Table, TableNo, Tables, slot_of};
 use crate::addr::SpaceNo;
-use crate::host::{Host, Store};
-use crate::mm::Mm;
 
-impl<H: Host, S: Store> Mm<H, S> {
+/// Whoever has the links of spaces into the chains of their roots.
+pub(crate) trait Roots {
+    /// Those of this space; guarded by its root table's lock.
+    fn root_links(&self, space: SpaceNo) -> &ChainLinks;
+}
+
+/// The trees of all spaces: the tables, and where their roots are linked.
+#[derive(Debug)]
+pub(crate) struct Trees<'m, R> {
+    pub(super) tables: &'m Tables,
+    roots: &'m R,
+}
+
+impl<'m, R: Roots> Trees<'m, R> {
+    /// These.
+    pub fn new(tables: &'m Tables, roots: &'m R) -> Self {
+        Self { tables, roots }
+    }
+
     fn parent_links(&self, member: Member, child: &Table) -> &ChainLinks {
         match member {
             Member::Table(no) => {
                 &self
-                    .table(no)
+                    .tables
+                    .at(no)
                     .slot(slot_of(child.first_page(), child.level() + 1))
                     .links
             }
-            Member::Space(no) => &self.spaces.get(no.0).root_links,
+            Member::Space(no) => self.roots.root_links(no),
         }
     }
 
     /// Counts a parent of `child` and enters it into the child's chain.
-    pub(super) fn adopt(&self, parent: Member, child: TableNo) {
-        let table = self.table(child);
+    pub fn adopt(&self, parent: Member, child: TableNo) {
+        let table = self.tables.at(child);
         table.add_ref();
         let mut parents = table.lock();
         let links = self.parent_links(parent, table);
@@ -38,8 +55,8 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Takes a parent out of the child's chain.
-    pub(super) fn pull_parent(&self, parent: Member, child: TableNo) {
-        let table = self.table(child);
+    pub fn pull_parent(&self, parent: Member, child: TableNo) {
+        let table = self.tables.at(child);
         let mut parents = table.lock();
         let links = self.parent_links(parent, table);
         match Member::decode(links.prev()) {
@@ -57,8 +74,8 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Calls `visit` with each space that can reach the table; `visit` says whether to go on.
-    pub(crate) fn spaces_of(&self, table: TableNo, visit: &mut dyn FnMut(SpaceNo) -> bool) -> bool {
-        let t = self.table(table);
+    pub fn spaces_of(&self, table: TableNo, visit: &mut dyn FnMut(SpaceNo) -> bool) -> bool {
+        let t = self.tables.at(table);
         let parents = t.lock();
         let mut at = Member::decode(parents.head);
         while let Some(member) = at {
