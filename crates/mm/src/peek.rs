@@ -152,7 +152,7 @@ pub(crate) fn read_window<H: Host, S: Store>(
     page: PageNo,
     out: &mut PageBytes,
 ) -> Result<(), HostError> {
-    // What a space stored itself is right for itmm.
+    // What a space stored itself is right for itself.
     if reader != owner && exposed(mm, locked).is_some() {
         return Err(HostError::Unprotected);
     }
