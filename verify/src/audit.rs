@@ -43,7 +43,7 @@ pub fn quick<S: Built>(mm: &Mm<SimHost, S>, store_base: u64) {
         "pool pages of the machine, and charged"
     );
     assert!(
-        memory.table_bytes <= usage.page_tables + u64::from(mm.standby_pages()) * PAGE,
+        memory.table_bytes <= usage.page_tables + u64::from(mm.stats().standby_pages) * PAGE,
         "page tables of the machine take {} bytes; {usage:?}",
         memory.table_bytes
     );
@@ -53,12 +53,12 @@ pub fn quick<S: Built>(mm: &Mm<SimHost, S>, store_base: u64) {
         memory.peak_bytes
     );
     assert!(
-        memory.standby <= u64::from(mm.standby_pages()),
+        memory.standby <= u64::from(mm.stats().standby_pages),
         "{} standby pages of the machine, {} stand in",
         memory.standby,
-        mm.standby_pages()
+        mm.stats().standby_pages
     );
-    let held = mm.store_stats().held_bytes - store_base;
+    let held = mm.store().stats().held_bytes - store_base;
     assert_eq!(held, usage.stored, "bytes that the store holds, and charged");
 }
 
@@ -98,7 +98,7 @@ pub fn spaces<S: Built>(mm: &Mm<SimHost, S>, oracle: &Oracle) {
     }
     assert_eq!(
         digest.spaces.len(),
-        oracle.spaces().count() + mm.doomed(),
+        oracle.spaces().count() + mm.doomed().count(),
         "spaces that nobody knows of"
     );
     for (&no, space) in &digest.spaces {
@@ -173,6 +173,6 @@ pub fn empty<S: Built>(mm: &Mm<SimHost, S>, store_base: u64) {
         usage.page_tables,
         "page tables are charged for no window"
     );
-    assert_eq!(mm.store_stats().pages, 0, "pages are stored for no space");
+    assert_eq!(mm.store().stats().pages, 0, "pages are stored for no space");
     assert_eq!(mm.host().open_windows(), 0, "windows are open for no space");
 }

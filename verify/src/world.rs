@@ -113,7 +113,7 @@ impl<S: Built> World<S> {
         } else {
             Refuse::Never
         };
-        self.mm.refuse_charges(plan);
+        self.mm.refusals().set(plan);
     }
 
     /// One call of the manager. When it fails, everything must be as it was.
@@ -165,7 +165,9 @@ impl<S: Built> World<S> {
         let others = (0..most).filter(|page| page % 16 != 0);
         let mut pinned = Vec::new();
         for page in firsts.chain(others).map(PageNo) {
-            if self.mm.free_pages() <= left || self.mm.pin(no, Run::one(page)).is_err() {
+            if self.mm.usage().free / memfold_host::addr::PAGE_SIZE as u64 <= left
+                || self.mm.pin(no, Run::one(page)).is_err()
+            {
                 break;
             }
             pinned.push(page);
@@ -199,9 +201,9 @@ impl<S: Built> World<S> {
         self.mix.refusals = 0;
         self.refuse_charges();
         self.drain();
-        self.mm.drop_doomed();
+        self.mm.doomed().drop_all();
         assert_eq!(
-            self.mm.doomed(),
+            self.mm.doomed().count(),
             0,
             "a space does not end though nothing is refused"
         );
@@ -236,13 +238,13 @@ impl<S: Built> World<S> {
         if self.mix.refusals != 0 {
             self.refuse_charges();
         }
-        let waiting = self.mm.doomed() as u64;
+        let waiting = self.mm.doomed().count() as u64;
         let left = self.tally.left;
         if let Err(error) = self.apply(op) {
             self.tally.failed += 1;
             assert!(self.excused(error), "{op:?} failed without a reason: {error}");
         }
-        self.tally.late += waiting + (self.tally.left - left) - self.mm.doomed() as u64;
+        self.tally.late += waiting + (self.tally.left - left) - self.mm.doomed().count() as u64;
         if self.tally.steps.is_multiple_of(copies::EVERY) {
             self.fork_process();
         }
@@ -268,11 +270,13 @@ impl<S: Built> World<S> {
         let host_refused = self.mm.host().plan_counts().1 != 0;
         match error {
             SpaceError::OverBudget { .. } | SpaceError::Fault(FaultError::OverBudget { .. }) => {
-                self.mix.limit_bytes != UNLIMITED || self.mm.charges_refused() != 0
+                self.mix.limit_bytes != UNLIMITED || self.mm.refusals().refused() != 0
             }
             SpaceError::Host(_) | SpaceError::Fault(FaultError::Host { .. }) => host_refused,
             SpaceError::Fault(FaultError::PageLost { .. }) => self.mm.store().refused() != 0,
-            SpaceError::TooManySpaces(_) => self.live.len() + self.mm.doomed() >= self.mix.spaces as usize,
+            SpaceError::TooManySpaces(_) => {
+                self.live.len() + self.mm.doomed().count() >= self.mix.spaces as usize
+            }
             _ => false,
         }
     }

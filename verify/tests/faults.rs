@@ -60,7 +60,7 @@ fn course(setup: &[Op], action: &[Op]) -> Vec<Digest> {
 fn arm(world: &mut World<SimStore>, seam: Seam, n: u64, lasting: Lasting) {
     match seam {
         Seam::Budget => world.fill_up(n),
-        Seam::Charge => world.mm.refuse_charges(match lasting {
+        Seam::Charge => world.mm.refusals().set(match lasting {
             Lasting::Once => Refuse::Nth(n),
             Lasting::FromThenOn => Refuse::From(n),
         }),
@@ -72,7 +72,7 @@ fn arm(world: &mut World<SimStore>, seam: Seam, n: u64, lasting: Lasting) {
 fn refused(world: &World<SimStore>, seam: Seam, n: u64) -> u64 {
     match seam {
         Seam::Budget => u64::from(n < 20),
-        Seam::Charge => world.mm.charges_refused(),
+        Seam::Charge => world.mm.refusals().refused(),
         Seam::Host => world.mm.host().plan_counts().1,
         Seam::Store => world.mm.store().plan_counts().1,
     }
@@ -345,14 +345,14 @@ fn a_space_left_to_end_ends_later() {
         assert_eq!(world.spaces(), 2, "nobody uses it again");
         let refused = refused(&world, Seam::Host, n) != 0;
         assert_eq!(
-            (world.mm.doomed(), world.tally().left),
+            (world.mm.doomed().count(), world.tally().left),
             (usize::from(refused), u64::from(refused))
         );
         // A new space asks again, in vain.
         world.step(create());
-        assert_eq!(world.mm.doomed(), usize::from(refused));
+        assert_eq!(world.mm.doomed().count(), usize::from(refused));
         world.relent();
-        assert_eq!(world.mm.doomed(), 0);
+        assert_eq!(world.mm.doomed().count(), 0);
         for op in [read(0, 1), read(1, 1), write(0, 2, 3), read(1, 2), create()] {
             world.step(op);
         }

@@ -2,8 +2,8 @@
 //! are those of `simulation.rs`.
 #![cfg(not(shuttle))]
 
-use memfold_host::Domain;
 use memfold_host::addr::{PAGE_SIZE, PageNo, Run, SpaceNo};
+use memfold_host::{Domain, Store as _};
 use memfold_mm::{Config, Effort, MergeStep, Merging, Mm, Size, UNLIMITED};
 use memfold_sim::program::{self, Place};
 use memfold_sim::{Lasting, Moment, Plan, SimHost, SimStore};
@@ -116,7 +116,7 @@ fn a_merged_frame_is_evicted_for_all() {
     let run = Run::one(PageNo(2));
     assert_eq!(mm.evict(spaces[3], run), Ok(1));
     // The page, and the same as a base for what siblings write there.
-    assert_eq!((held(&mm), mm.store_stats().pages), (0, 2));
+    assert_eq!((held(&mm), mm.store().stats().pages), (0, 2));
     spaces.iter().for_each(|&space| expect(&mm, space, 2, 5));
     assert_eq!(held(&mm), 1);
 }

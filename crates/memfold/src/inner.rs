@@ -103,7 +103,7 @@ impl Inner {
     /// Frees tables that are not in use. True when something is left that may be possible a moment
     /// later: more tables, or a space that could not end.
     fn give_back(&self) -> bool {
-        self.mm.give_back() || self.mm.enter().doomed() != 0
+        self.mm.give_back() || self.mm.enter().doomed().count() != 0
     }
 
     /// Something was done that may have used memory, or made pages equal: wakes who sleeps until
@@ -214,8 +214,8 @@ impl Inner {
         if let Some(reclaimer) = reclaimer {
             reclaimer.began();
         }
-        if self.mm.enter().doomed() != 0 {
-            self.mm.enter().drop_doomed();
+        if self.mm.enter().doomed().count() != 0 {
+            self.mm.enter().doomed().drop_all();
         }
         if self.mm.enter().wants_reclaim() {
             while self.mm.enter().reclaim_in_background() {}

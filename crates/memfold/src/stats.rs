@@ -1,6 +1,7 @@
 //! What a [`Memory`](crate::Memory) holds and did, as plain numbers.
 
 use crate::inner::Inner;
+use memfold_host::Store as _;
 pub use memfold_host::StoreStats;
 pub use memfold_mm::{MergeStep, Sharing, SpaceStats, Stats as Counts, Usage};
 use std::time::Duration;
@@ -28,7 +29,7 @@ impl MemoryStats {
         };
         Self {
             usage: mm.usage(),
-            store: mm.store_stats(),
+            store: mm.store().stats(),
             counts: mm.stats(),
             pool_bytes: inner.pool_bytes(&mm),
             merge_cpu: inner.merge_cpu(),

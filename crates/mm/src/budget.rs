@@ -22,7 +22,7 @@ use memfold_sync::Slots;
 use memfold_sync::atomic::{AtomicU64, Ordering};
 
 #[cfg(feature = "faults")]
-pub use refusals::Refuse;
+pub use refusals::{Refusals, Refuse};
 
 pub(crate) use ledger::StoreLedger;
 pub use page::PageCharge;
@@ -79,7 +79,7 @@ pub struct Budget {
     classes: [AtomicU64; 5],
     page_tables: PageTables,
     #[cfg(feature = "faults")]
-    refusals: refusals::Refusals,
+    refusals: Refusals,
 }
 
 /// One reading of the totals, in bytes.
@@ -91,6 +91,8 @@ pub struct Usage {
     pub total: u64,
     /// The most that was ever held.
     pub peak: u64,
+    /// What could be held more now without reclaim, outside of the reserve.
+    pub free: u64,
     /// Private pages under windows.
     pub private: u64,
     /// Pool pages.
@@ -128,7 +130,7 @@ impl Budget {
             classes: [zero(), zero(), zero(), zero(), zero()],
             page_tables,
             #[cfg(feature = "faults")]
-            refusals: refusals::Refusals::default(),
+            refusals: Refusals::default(),
         }
     }
 
@@ -168,23 +170,10 @@ impl Budget {
         }
     }
 
-    /// From now on charges are refused as the plan says; for tests.
+    /// Charges that are refused by plan; for tests.
     #[cfg(feature = "faults")]
-    pub fn refuse(&self, plan: Refuse) {
-        self.refusals.set(plan);
-    }
-
-    /// From now on nobody may have these bytes of the budget; for tests.
-    #[cfg(feature = "faults")]
-    pub fn set_aside(&self, bytes: u64) {
-        self.refusals.set_aside(bytes);
-    }
-
-    /// Charges that were refused under the plan.
-    #[cfg(feature = "faults")]
-    #[must_use]
-    pub fn refused(&self) -> u64 {
-        self.refusals.refused()
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// Gives `bytes` back; they are held no more.
@@ -262,6 +251,7 @@ impl Budget {
             total: self.total.load(Ordering::Relaxed),
             // Relaxed: numbers for people.
             peak: self.peak.load(Ordering::Relaxed),
+            free: self.free(),
             private: class(Class::Private),
             pool: class(Class::Pool),
             stored: class(Class::Stored),

@@ -35,7 +35,7 @@ pub(crate) struct NewSpace<'m, H: Host, S: Store> {
 
 impl<'m, H: Host, S: Store> NewSpace<'m, H, S> {
     pub fn take(mm: &'m Mm<H, S>) -> Result<Self, SpaceError> {
-        mm.drop_doomed();
+        mm.doomed().drop_all();
         let made = mm.retry(|| {
             let refused = std::cell::Cell::new(false);
             let charge = |bytes| {

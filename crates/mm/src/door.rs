@@ -70,7 +70,7 @@ pub trait Door {
             Ok(()) | Err(SpaceError::NoSuchSpace(_)) => Ended::Now,
             // The machine refused to move a page that forks still share: it is asked again later.
             Err(error) => {
-                mm.drop_later(space);
+                mm.doomed().add(space);
                 Ended::Later(error)
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! Frames that forks still share while their bytes lie in this space's window (*lent*) are moved to
 //! the pool first, with room that is set aside where the budget has none; that fails only when the
-//! machine refuses. Then the space lives on, and can be left to `drop_later`: it is tried again
+//! machine refuses. Then the space lives on, and can be left to [`Doomed`]: it is tried again
 //! when reclaim runs in the background or a space is made. The rest cannot fail: the root is
 //! dropped, what nobody else names is freed, pool pages in runs, and the window is closed, with
 //! which its private pages go. The space lock is held for a piece at a time, and for the end not at
@@ -19,6 +19,7 @@ use crate::error::{SpaceError, Stop};
 use crate::frame::{Locked, Residence};
 use crate::home::HomeNo;
 use crate::host::{Host, HostError, Store};
+use crate::migrate::migrate_around;
 use crate::migrate::move_loose;
 use crate::mm::Mm;
 use crate::pin::unpin_page;
@@ -117,29 +118,42 @@ impl<H: Host, S: Store> Mm<H, S> {
         Ok(())
     }
 
-    /// Ends a space that [`drop_space`](Self::drop_space) could not end, as soon as the machine
-    /// lets it: nobody will use its number again.
-    pub fn drop_later(&self, space: SpaceNo) {
-        self.doomed.lock().push(space);
+    /// Spaces that nobody uses any more and that the machine did not let end yet.
+    pub fn doomed(&self) -> Doomed<'_, H, S> {
+        Doomed { mm: self }
+    }
+}
+
+/// Spaces that wait for their end. May be used from any thread; no space lock is held.
+#[derive(Debug)]
+pub struct Doomed<'m, H, S> {
+    mm: &'m Mm<H, S>,
+}
+
+impl<H: Host, S: Store> Doomed<'_, H, S> {
+    /// Ends a space that [`drop_space`](Mm::drop_space) could not end, as soon as the machine lets
+    /// it: nobody will use its number again.
+    pub fn add(&self, space: SpaceNo) {
+        self.mm.doomed.lock().push(space);
     }
 
-    /// Spaces that wait for their end.
+    /// How many wait.
     #[must_use]
-    pub fn doomed(&self) -> usize {
-        self.doomed.lock().len()
+    pub fn count(&self) -> usize {
+        self.mm.doomed.lock().len()
     }
 
-    /// Tries once to end each of the spaces that wait for it. No space lock is held.
-    pub fn drop_doomed(&self) {
+    /// Tries once to end each of them.
+    pub fn drop_all(&self) {
         // Ends: as many as wait now.
-        for _ in 0..self.doomed() {
-            let Some(space) = self.doomed.lock().pop() else {
+        for _ in 0..self.count() {
+            let Some(space) = self.mm.doomed.lock().pop() else {
                 return;
             };
-            match self.drop_space(space) {
+            match self.mm.drop_space(space) {
                 Ok(()) | Err(SpaceError::NoSuchSpace(_)) => (),
                 // The others have their turn before this one is asked again.
-                Err(_) => self.doomed.lock().insert(0, space),
+                Err(_) => self.mm.doomed.lock().insert(0, space),
             }
         }
     }
@@ -210,7 +224,7 @@ impl<'m, H: Host, S: Store> Ending<'m, H, S> {
     fn give_away_frame(&self, leaf: TableNo, page: PageNo, locked: Locked<'_>) -> Result<(), Stop> {
         let (mm, st, no) = (self.mm, &self.space, self.space.no);
         let frame = locked.no;
-        match mm.promote_around(leaf, page, locked, no, st.home) {
+        match migrate_around(mm, (leaf, page), locked, no, st.home) {
             Ok(true) => return Ok(()),
             Ok(false) => {
                 // Another version stands at the frame's place.

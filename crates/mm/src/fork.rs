@@ -11,6 +11,7 @@ use crate::budget::Need;
 use crate::create::{NewSpace, NewWindow};
 use crate::drop::Remains;
 use crate::error::{SpaceError, Stop};
+use crate::fault::Fault;
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Store};
 use crate::mm::Mm;
@@ -259,7 +260,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         for page in self.pinned() {
             // The parent leaves the shared path, then a write fault of the child copies the frame.
             mm.retry(|| Ok(OwnPath::take(mm, &mut self.parent, page, Need::Normal)?.keep()))?;
-            mm.retry(|| mm.fault_locked(&mut child.space, page, Access::Write))?;
+            mm.retry(|| Fault::resolve(mm, &mut child.space, page, Access::Write))?;
         }
         Ok(())
     }

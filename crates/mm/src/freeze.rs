@@ -15,6 +15,7 @@ use crate::error::{SpaceError, Stop};
 use crate::fork::Fork;
 use crate::frame::{Owner, Residence};
 use crate::host::{Host, Store};
+use crate::migrate::migrate_around;
 use crate::mm::alloc_frame;
 use crate::mm::{Mm, PAGE};
 use crate::path::OwnPath;
@@ -114,7 +115,7 @@ impl<H: Host, S: Store> Freeze<'_, H, S> {
             let shared = locked.frame.is_shared();
             match locked.residence {
                 Residence::Private(owner) if shared => {
-                    all &= mm.promote_around(leaf, page, locked, owner, st.home)?;
+                    all &= migrate_around(mm, (leaf, page), locked, owner, st.home)?;
                 }
                 Residence::Loose(_) => all = false,
                 _ => (),
@@ -141,7 +142,7 @@ impl<H: Host, S: Store> Unfinished<'_, H, S> {
 impl<H: Host, S: Store> Drop for Unfinished<'_, H, S> {
     fn drop(&mut self) {
         if self.mm.drop_space(self.no).is_err() {
-            self.mm.drop_later(self.no);
+            self.mm.doomed().add(self.no);
         }
     }
 }

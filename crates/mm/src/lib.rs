@@ -24,6 +24,7 @@ mod home;
 mod merge;
 mod migrate;
 mod mm;
+mod neighbours;
 mod path;
 mod peek;
 mod pin;
@@ -43,17 +44,19 @@ mod stats;
 pub mod swap;
 pub mod table;
 mod window;
+mod writable;
 
 // Every file below names the seams so.
 use memfold_host::{self as host, addr};
 
-#[cfg(feature = "faults")]
-pub use budget::Refuse;
 pub use budget::{PageTables, UNLIMITED, Usage};
+#[cfg(feature = "faults")]
+pub use budget::{Refusals, Refuse};
 pub use check::{Violation, audit, check};
 pub use create::Size;
 pub use digest::{Digest, Ownership, PageDigest, SpaceDigest, Totals};
 pub use door::{Door, Ended, Forked};
+pub use drop::Doomed;
 pub use error::{BuildError, SpaceError};
 pub use home::HomeNo;
 pub use memfold_sync::Giving;

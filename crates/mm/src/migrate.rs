@@ -1,19 +1,25 @@
-//! Moving the bytes of a lent frame out of a window, to the pool: one frame, by what its own page needs.
+//! Migration: the bytes of lent frames move out of a window, to the pool.
 //!
 //! Where the frame's own place in the home is taken by another version of the page, it moves to a
 //! loose one (`residency.rs`). Whether a loose place will also do when only the record of a place
 //! found no room, the caller says: clones copy what they could have shared. Under the space's and
-//! the frame's lock. Runs of neighbours move in `fault/show.rs`.
+//! the frame's lock.
 
 use crate::addr::{PageNo, Run, SpaceNo};
+use crate::budget::Refund;
 use crate::budget::{Charge, Class, Need};
 use crate::emptied::hear_of_emptied;
 use crate::error::Stop;
 use crate::frame::Locked;
+use crate::frame::Residence;
 use crate::home::HomeNo;
+use crate::host::HostError;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE};
+use crate::neighbours::LockedRun;
+use crate::residency::NewRun;
 use crate::residency::{NewPlace, NoRecord};
+use crate::table::TableNo;
 
 /// Copies a lent frame of this window to the pool, where it stands from then on. The private page
 /// stays, and is nobody's: the caller drops it, or gives it to another frame. Charges nothing.
@@ -64,5 +70,77 @@ pub(crate) fn move_out<H: Host, S: Store>(
     mm.host.drop_pages(no, Run::one(page));
     mm.budget.reclass_page(&mut locked.charge, Class::Pool);
     mm.counters.promoted.one();
+    Ok(())
+}
+
+/// Moves the frame and its neighbours, private pages of `owner`, to their places in the pool; false
+/// when another version of this page stands there already.
+pub(crate) fn migrate_around<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    (leaf, page): (TableNo, PageNo),
+    locked: Locked<'_>,
+    owner: SpaceNo,
+    home: HomeNo,
+) -> Result<bool, Stop> {
+    // The places go back before the frames' locks do.
+    let mut held = LockedRun::of(leaf, page, locked);
+    let mut places = NewRun::new(mm, home, page);
+    if !places.claim(page, held.at(page))? {
+        return Ok(false);
+    }
+    let mut run = held.widen(mm, |near, locked| {
+        locked.residence == Residence::Private(owner)
+            && locked.frame.is_shared()
+            && places.claim(near, locked) == Ok(true)
+    });
+    // Room for the second copies, or, where room is short, for the page's alone.
+    let room = |bytes, need| Charge::take(&mm.budget, Class::Pool, bytes, need);
+    let charge = match room(u64::from(run.len) * PAGE, Need::Normal) {
+        Some(charge) => charge,
+        None => {
+            run = Run::one(page);
+            room(PAGE, Need::Reclaim).ok_or(Stop::NoRoom)?
+        }
+    };
+    match migrate_run(mm, places, run, &mut held, owner, charge) {
+        Err(Stop::Host(HostError::Unprotected | HostError::Emptied)) if run.len > 1 => (),
+        done => return done.map(|()| true),
+    }
+    // One of the neighbours cannot be vouched for: the page alone. Its place was given back with
+    // theirs.
+    let charge = room(PAGE, Need::Reclaim).ok_or(Stop::NoRoom)?;
+    let mut places = NewRun::new(mm, home, page);
+    if !places.claim(page, held.at(page))? {
+        return Ok(false);
+    }
+    migrate_run(mm, places, Run::one(page), &mut held, owner, charge)?;
+    Ok(true)
+}
+
+fn migrate_run<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    mut places: NewRun<'_, H, S>,
+    run: Run,
+    held: &mut LockedRun<'_>,
+    owner: SpaceNo,
+    mut charge: Charge<'_>,
+) -> Result<(), Stop> {
+    if let Err(e) = places.copy_from(owner, run) {
+        drop(places);
+        if run.len == 1 {
+            hear_of_emptied(mm, held.at(run.first), run.first, e);
+        }
+        return Err(e.into());
+    }
+    mm.host.drop_pages(owner, run);
+    let mut refund = Refund::default();
+    for page in run.pages() {
+        let locked = held.at(page);
+        places.keep(page, locked);
+        refund.add(locked.charge.replace(charge.page()));
+        mm.spaces.get(owner.0).unlend();
+    }
+    refund.pay(&mm.budget);
+    mm.counters.promoted.add(u64::from(run.len));
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::budget::{Budget, Class, Need, PageTables, UNLIMITED, Usage};
 use crate::error::{BuildError, Stop};
 use crate::frame::{Frames, Put};
 use crate::home::Homes;
-use crate::host::{Host, Store, StoreStats};
+use crate::host::{Host, Store};
 use crate::merge::Scanner;
 use crate::reclaim::choice::Replacement;
 use crate::reclaim::replacer::Replacer;
@@ -145,12 +145,6 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.budget.usage()
     }
 
-    /// What the store holds.
-    #[must_use]
-    pub fn store_stats(&self) -> StoreStats {
-        self.store.stats()
-    }
-
     /// What was done so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -159,50 +153,19 @@ impl<H: Host, S: Store> Mm<H, S> {
         stats.active_frames = census.proven;
         stats.inactive_frames = census.candidates;
         stats.unevictable_frames = self.replacer.unevictable();
+        stats.standby_pages = self.standby.used();
         stats
     }
 
-    /// From now on charges of the budget are refused as the plan says; for tests.
+    /// Charges of the budget that are refused by plan; for tests.
     #[cfg(feature = "faults")]
-    pub fn refuse_charges(&self, plan: crate::budget::Refuse) {
-        self.budget.refuse(plan);
-    }
-
-    /// From now on nobody may have these bytes of the budget; for tests.
-    #[cfg(feature = "faults")]
-    pub fn set_aside(&self, bytes: u64) {
-        self.budget.set_aside(bytes);
-    }
-
-    /// Charges that were refused under the plan.
-    #[cfg(feature = "faults")]
-    #[must_use]
-    pub fn charges_refused(&self) -> u64 {
-        self.budget.refused()
+    pub fn refusals(&self) -> &crate::budget::Refusals {
+        self.budget.refusals()
     }
 
     /// Waits for the lock of a space that lives.
     pub(crate) fn lock_space(&self, no: SpaceNo) -> Result<SpaceGuard<'_>, NoSuchSpace> {
         SpaceGuard::lock(&self.spaces, no)
-    }
-
-    /// Runs `step` until it is done, reclaiming when it finds no room.
-    pub(crate) fn retry<R>(&self, mut step: impl FnMut() -> Result<R, Stop>) -> Result<R, Stop> {
-        let mut fruitless = 0;
-        loop {
-            match step() {
-                // Another thread won; retry until it has finished.
-                Err(Stop::Again) => memfold_sync::thread::yield_now(),
-                Err(Stop::NoRoom) if fruitless < 3 => {
-                    fruitless = if self.reclaim_for_fault() {
-                        0
-                    } else {
-                        fruitless + 1
-                    };
-                }
-                other => return other,
-            }
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Called under the space's lock, by freezing, by standby pages and for checks. Frame locks are waited for, and nothing
 //! is changed; an answer that another thread has overtaken is `Stop::Again`.
 
+use crate::addr::FrameNo;
 use crate::addr::Run;
 use crate::addr::{PageBytes, PageNo, SpaceNo};
 use crate::emptied::hear_of_emptied;
@@ -13,6 +14,7 @@ use crate::host::{Host, HostError, Store};
 use crate::mm::Mm;
 use crate::space::SpaceGuard;
 use crate::table::LeafEntry;
+use crate::table::TableNo;
 
 /// Where the bytes are that a space sees at a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,4 +160,16 @@ pub(crate) fn read_window<H: Host, S: Store>(
     }
     let read = mm.host.read_private(owner, page, out);
     read.inspect_err(|&error| hear_of_emptied(mm, locked, page, error))
+}
+
+/// Waits for the frame's lock; `None` when the page's entry says something else by then.
+pub(crate) fn lock_entry<H, S>(
+    mm: &Mm<H, S>,
+    leaf: TableNo,
+    page: PageNo,
+    frame: FrameNo,
+) -> Option<Locked<'_>> {
+    let locked = mm.frames.lock(frame);
+    let same = mm.tables.entry(leaf, page) == LeafEntry::Frame(frame);
+    same.then_some(locked)
 }

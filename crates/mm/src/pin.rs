@@ -8,6 +8,7 @@
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
 use crate::error::Stop;
+use crate::fault::Fault;
 use crate::frame::Put;
 use crate::frame::count::MOST_PINS;
 use crate::host::{Host, Store};
@@ -79,7 +80,7 @@ impl<H: Host, S: Store> Mm<H, S> {
 
 fn pin_page<H: Host, S: Store>(mm: &Mm<H, S>, space: SpaceNo, page: PageNo) -> Result<(), Stop> {
     let mut st = mm.lock_space(space)?;
-    mm.fault_locked(&mut st, page, Access::Write)?;
+    Fault::resolve(mm, &mut st, page, Access::Write)?;
     let LeafEntry::Frame(no) = mm.tables.lookup(&st.tree, page).entry() else {
         return Err(Stop::Again);
     };

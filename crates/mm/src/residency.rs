@@ -4,7 +4,7 @@
 //! kept, it gives itself back, emptied: whoever fails on the way has nothing to undo. From a loose
 //! place the bytes can be copied but not shown. Moves of lent frames (`migrate.rs`), swap-in for
 //! sharers, frozen copies and merging place their frames with it; runs of neighbours claim and give
-//! back theirs together in `fault/show.rs`. All of it happens under the frame's lock.
+//! back theirs together ([`NewRun`]). All of it happens under the frame's lock.
 
 use crate::addr::{FrameNo, PageBytes, PageNo, PoolPage, Run, SpaceNo};
 use crate::budget::Need;
@@ -13,6 +13,7 @@ use crate::frame::{Locked, Residence};
 use crate::home::{Claim, HomeNo};
 use crate::host::{Host, HostError, Store};
 use crate::mm::Mm;
+use crate::table::{FAN, first_of, slot_of};
 
 /// What to do when the budget has no room for the record of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +133,82 @@ impl<H: Host, S: Store> Drop for NewPlace<'_, H, S> {
         match self.residence {
             Residence::Home(home) => self.mm.homes.vacate(home, self.page, self.frame),
             _ => self.mm.homes.vacate_loose(self.to),
+        }
+    }
+}
+
+/// Places of neighbours in a home, claimed for locked frames of one leaf; those that are not kept
+/// are given back when this is dropped, emptied if bytes were copied there.
+#[must_use]
+pub(crate) struct NewRun<'m, H: Host, S: Store> {
+    mm: &'m Mm<H, S>,
+    home: HomeNo,
+    /// The first page of the leaf.
+    first: PageNo,
+    /// Who claimed the places, by slot of the leaf; 0 where nobody has.
+    frames: [u32; FAN],
+    /// Where bytes were copied to, as far as it went.
+    copied: Option<Run>,
+}
+
+impl<'m, H: Host, S: Store> NewRun<'m, H, S> {
+    /// None yet, for frames of the leaf that the page is in.
+    pub fn new(mm: &'m Mm<H, S>, home: HomeNo, page: PageNo) -> Self {
+        let first = first_of(page, 0);
+        Self {
+            mm,
+            home,
+            first,
+            frames: [0; FAN],
+            copied: None,
+        }
+    }
+
+    /// The page's own place for its locked frame; false when another version stands there.
+    ///
+    /// # Errors
+    /// [`Stop::NoRoom`] when its record finds no room.
+    pub fn claim(&mut self, page: PageNo, locked: &Locked<'_>) -> Result<bool, Stop> {
+        let tables = self.mm.budget.tables(Need::Normal);
+        match self.mm.homes.claim(self.home, page, locked.no, tables) {
+            Claim::Taken => {
+                self.frames[usize::from(slot_of(page, 0))] = locked.no.0;
+                Ok(true)
+            }
+            Claim::Occupied => Ok(false),
+            Claim::NoRoom => Err(Stop::NoRoom),
+        }
+    }
+
+    /// Copies the space's private pages to their places.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn copy_from(&mut self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        self.copied = Some(run);
+        let to = self.mm.homes.first(self.home).plus(run.first.0);
+        self.mm.host.copy_to_pool(space, run, to)?;
+        self.copied = None;
+        Ok(())
+    }
+
+    /// The frame stands at its place from now on; its bytes were copied there.
+    pub fn keep(&mut self, page: PageNo, locked: &mut Locked<'_>) {
+        locked.residence = Residence::Home(self.home);
+        self.frames[usize::from(slot_of(page, 0))] = 0;
+    }
+}
+
+impl<H: Host, S: Store> Drop for NewRun<'_, H, S> {
+    fn drop(&mut self) {
+        if let Some(run) = self.copied {
+            let to = self.mm.homes.first(self.home).plus(run.first.0);
+            self.mm.host.pool_free(to, run.len);
+        }
+        for (n, &frame) in (0..).zip(&self.frames).filter(|(_, frame)| **frame != 0) {
+            self.mm
+                .homes
+                .vacate(self.home, self.first.plus(n), FrameNo(frame));
         }
     }
 }

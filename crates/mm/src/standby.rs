@@ -36,6 +36,7 @@ use crate::peek::see;
 use crate::space::{FaultError, OnLoss, SpaceGuard, SpaceSlot};
 use crate::table::{LeafEntry, first_of, slot_of};
 use crate::window::Windows;
+use crate::writable::let_through;
 use memfold_sync::atomic::{AtomicU32, Ordering};
 use memfold_sync::{Mutex, MutexGuard, Rank};
 
@@ -115,13 +116,6 @@ impl Standby {
 }
 
 impl<H: Host, S: Store> Mm<H, S> {
-    /// Standby pages that stand in for a page now. They are charged from the start, with the
-    /// tables.
-    #[must_use]
-    pub fn standby_pages(&self) -> u32 {
-        self.standby.used()
-    }
-
     /// Says what becomes of accesses to this space that host code makes and that cannot be served;
     /// its later forks inherit it.
     ///
@@ -161,12 +155,12 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// [`FaultError`] when there is no such page, or the machine refuses.
     pub fn vacate(&self, space: SpaceNo, page: PageNo) -> Result<VacateReply, FaultError> {
         let vacated = self.retry(|| {
-            let mut space = lock_page(self, space, page)?;
+            let space = lock_page(self, space, page)?;
             StandbyPages::of(self).take_back(space.no, page);
             if StandbyPages::of(self).leave_window(&space, page)? {
                 return Ok(VacateReply::Vacated);
             }
-            Ok(match self.let_through(&mut space, page)? {
+            Ok(match let_through(self, &space, page)? {
                 true => VacateReply::Open,
                 false => VacateReply::Kept,
             })
@@ -335,7 +329,7 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
                 // Elsewhere by now: look again.
                 Ok(Seen::Here) if self.leave_window(&space, page)? => return Err(Stop::Again),
                 // Its own, and protected only to see whether it is used.
-                Ok(Seen::Here) if self.mm.let_through(&mut space, page)? => return Ok(()),
+                Ok(Seen::Here) if let_through(self.mm, &space, page)? => return Ok(()),
                 Ok(Seen::Here) => return Err(Stop::Fault(failure)),
                 Err(Stop::Again) => return Err(Stop::Again),
                 Err(_) => bytes.fill(0),

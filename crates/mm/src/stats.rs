@@ -15,6 +15,9 @@ macro_rules! counters {
             pub inactive_frames: u32,
             /// Frames that cannot go as they are, now: pinned, or such as would hold as much in the store.
             pub unevictable_frames: u32,
+            /// Standby pages that stand in for a page, now. They are charged from the start, with
+            /// the tables.
+            pub standby_pages: u32,
         }
 
         #[derive(Debug, Default)]
@@ -24,7 +27,7 @@ macro_rules! counters {
 
         impl Counters {
             pub fn read(&self) -> Stats {
-                Stats { $($name: self.$name.get(),)* active_frames: 0, inactive_frames: 0, unevictable_frames: 0 }
+                Stats { $($name: self.$name.get(),)* active_frames: 0, inactive_frames: 0, unevictable_frames: 0, standby_pages: 0 }
             }
         }
     };

@@ -18,7 +18,7 @@ impl<S: Built> World<S> {
             Op::Create(spot) if !full => self.create(spot),
             Op::Reclaim(spot) => {
                 // As reclaim in the background does.
-                self.mm.drop_doomed();
+                self.mm.doomed().drop_all();
                 self.mm.reclaim(spot.count % 40 + 1);
                 Ok(())
             }

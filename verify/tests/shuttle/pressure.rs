@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 fn hemmed_in(mm: &Manager) -> (SpaceNo, SpaceNo, SpaceNo) {
     let (a, b) = family(mm);
     let c = three_pages(mm);
-    mm.set_aside((mm.free_pages() - 1) * 4096);
+    mm.refusals().set_aside((mm.usage().free / 4096 - 1) * 4096);
     (a, b, c)
 }
 
@@ -49,7 +49,7 @@ static RECLAIMS: AtomicU64 = AtomicU64::new(0);
 
 /// There is room again, and spaces that lost a store go on.
 fn relax(mm: &Manager, spaces: &[SpaceNo]) {
-    mm.set_aside(0);
+    mm.refusals().set_aside(0);
     for &space in spaces {
         let _ = mm.take_failure(space);
     }
@@ -93,7 +93,7 @@ fn direct_reclaim_against_fork_drop_and_merging() {
         3 << 20,
         |mm| {
             let (a, b) = siblings(mm);
-            mm.set_aside((mm.free_pages() - 1) * 4096);
+            mm.refusals().set_aside((mm.usage().free / 4096 - 1) * 4096);
             (a, b)
         },
         |(a, b)| {

@@ -17,7 +17,7 @@ pub enum Refuse {
 
 /// A plan under way.
 #[derive(Debug, Default)]
-pub(super) struct Refusals {
+pub struct Refusals {
     /// The plan: the numbers of the first that is refused and of the first after it that is not.
     first: AtomicU64,
     end: AtomicU64,
@@ -28,6 +28,7 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
+    /// From now on charges are refused as the plan says.
     pub fn set(&self, plan: Refuse) {
         let (first, end) = match plan {
             Refuse::Never => (0, 0),
@@ -55,6 +56,7 @@ impl Refusals {
         refused
     }
 
+    /// From now on nobody may have these bytes of the budget.
     pub fn set_aside(&self, bytes: u64) {
         // Relaxed: nothing runs meanwhile.
         self.aside.store(bytes, Ordering::Relaxed);

@@ -9,6 +9,7 @@
 use super::Check;
 use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::error::Stop;
+use crate::fault::note_failure;
 use crate::host::{Host, HostError, Store};
 use crate::mm::Mm;
 use crate::peek::exposed;
@@ -51,7 +52,7 @@ fn audit_frame<H: Host, S: Store>(mm: &Mm<H, S>, no: FrameNo) -> bool {
     };
     for space in spoilt {
         let source = HostError::Unprotected;
-        mm.note_failure(space, FaultError::Host { space, page, source });
+        note_failure(mm, space, FaultError::Host { space, page, source });
     }
     true
 }

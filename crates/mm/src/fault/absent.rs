@@ -5,111 +5,107 @@
 //! the page is adopted as written. A write that goes on where earlier writes
 //! ended gets its following pages as well, as many as were written before it, up to the end of the leaf.
 
-use super::{At, Next};
+use super::{Fault, Next};
 use crate::addr::{PageNo, Run};
 use crate::backing::Backing;
 use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::host::{Host, Store};
+use crate::mm::PAGE;
 use crate::mm::alloc_frame;
-use crate::mm::{Mm, PAGE};
 use crate::path::OwnPath;
 use crate::reclaim::Origin;
+use crate::table::run_around;
 use crate::table::{FAN, LeafEntry, OwnLeaf, TableNo, first_of};
 
-impl<H: Host, S: Store> Mm<H, S> {
-    pub(super) fn show_backing(&self, at: &mut At<'_, '_>, leaf: Option<TableNo>) -> Result<Next, Stop> {
-        match at.space.areas.of(at.page) {
-            Backing::Zeros => self.show_zeros(at, leaf),
+impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
+    pub(super) fn show_backing(&mut self, leaf: Option<TableNo>) -> Result<Next, Stop> {
+        match self.space.areas.of(self.page) {
+            Backing::Zeros => self.show_zeros(leaf),
         }
     }
 
-    pub(super) fn write_backing(
-        &self,
-        at: &mut At<'_, '_>,
-        leaf: OwnLeaf,
-        charge: Charge<'_>,
-    ) -> Result<Next, Stop> {
-        match at.space.areas.of(at.page) {
-            Backing::Zeros => self.new_pages(at, leaf, charge),
+    pub(super) fn write_backing(&mut self, leaf: OwnLeaf, charge: Charge<'_>) -> Result<Next, Stop> {
+        match self.space.areas.of(self.page) {
+            Backing::Zeros => self.new_pages(leaf, charge),
         }
     }
 
-    fn show_zeros(&self, at: &mut At<'_, '_>, leaf: Option<TableNo>) -> Result<Next, Stop> {
-        let len = at.space.len;
-        let mut run = Self::run_around(at.page, |page| {
+    fn show_zeros(&mut self, leaf: Option<TableNo>) -> Result<Next, Stop> {
+        let len = self.space.len;
+        let mut run = run_around(self.page, |page| {
             page.0 < len
-                && !at.is_stood_in(page)
-                && leaf.is_none_or(|leaf| self.tables.entry(leaf, page) == LeafEntry::Absent)
-                && at.space.areas.of(page) == Backing::Zeros
+                && !self.is_stood_in(page)
+                && leaf.is_none_or(|leaf| self.mm.tables.entry(leaf, page) == LeafEntry::Absent)
+                && self.space.areas.of(page) == Backing::Zeros
         });
         // Held only until it is known that nobody stored meanwhile; where room is short, for the page alone.
         let room =
-            |pages: u32, need| Charge::take(&self.budget, Class::Private, u64::from(pages) * PAGE, need);
+            |pages: u32, need| Charge::take(&self.mm.budget, Class::Private, u64::from(pages) * PAGE, need);
         let mut charge = match room(run.len, Need::Normal) {
             Some(charge) => charge,
             None => {
-                run = Run::one(at.page);
+                run = Run::one(self.page);
                 room(1, Need::Refault).ok_or(Stop::NoRoom)?
             }
         };
-        let written = self.host.show_zero(at.space.no, run)?;
+        let written = self.mm.host.show_zero(self.space.no, run)?;
         let mut adopted = Ok(());
         for page in run.pages().filter(|p| written >> (p.0 - run.first.0) & 1 == 1) {
-            adopted = adopted.and(self.adopt_written(at, page, &mut charge));
+            adopted = adopted.and(self.adopt_written(page, &mut charge));
         }
         adopted?;
-        self.counters.zero_shown.one();
+        self.mm.counters.zero_shown.one();
         Ok(Next::Done)
     }
 
     /// A store came between showing zeros and protecting them: the page has a frame from now on. If there is no room
     /// for that, not even in the reserve, the store is lost and the space learns it: no second attempt, which would
     /// find the page without it.
-    fn adopt_written(&self, at: &mut At<'_, '_>, page: PageNo, charge: &mut Charge<'_>) -> Result<(), Stop> {
+    fn adopt_written(&mut self, page: PageNo, charge: &mut Charge<'_>) -> Result<(), Stop> {
         // Reclaim takes no space lock, so it may run here.
-        let made = self.retry(|| {
-            let path = OwnPath::take(self, at.space, page, Need::Refault)?;
+        let made = self.mm.retry(|| {
+            let path = OwnPath::take(self.mm, self.space, page, Need::Refault)?;
             let leaf = path.leaf;
-            let frame = alloc_frame(self, Need::Refault);
-            Ok((leaf, path.settle(at.space, frame)?))
+            let frame = alloc_frame(self.mm, Need::Refault);
+            Ok((leaf, path.settle(self.space, frame)?))
         });
         let (leaf, frame) = made.map_err(|stop| {
-            self.host.drop_pages(at.space.no, Run::one(page));
-            Stop::Fault(stop.of_page(&self.budget, at.space.no, page))
+            self.mm.host.drop_pages(self.space.no, Run::one(page));
+            Stop::Fault(stop.of_page(&self.mm.budget, self.space.no, page))
         })?;
-        self.install_private(at, leaf, page, frame, Origin::New, charge.page());
-        self.counters.new_pages.one();
+        self.install_private(leaf, page, frame, Origin::New, charge.page());
+        self.mm.counters.new_pages.one();
         Ok(())
     }
 
-    fn new_pages(&self, at: &mut At<'_, '_>, leaf: OwnLeaf, mut charge: Charge<'_>) -> Result<Next, Stop> {
+    fn new_pages(&mut self, leaf: OwnLeaf, mut charge: Charge<'_>) -> Result<Next, Stop> {
         let mut run = Run {
-            first: at.page,
-            len: self.pages_ahead(at, leaf),
+            first: self.page,
+            len: self.pages_ahead(leaf),
         };
         let more = u64::from(run.len - 1) * PAGE;
-        let more = Charge::take(&self.budget, Class::Private, more, Need::Normal);
+        let more = Charge::take(&self.mm.budget, Class::Private, more, Need::Normal);
         match more {
             Some(more) => charge.join(more),
             None => run.len = 1,
         }
         let mut frames = [None; FAN];
         for n in 0..run.len as usize {
-            match alloc_frame(self, Need::Normal) {
+            match alloc_frame(self.mm, Need::Normal) {
                 Ok(frame) => frames[n] = Some(frame),
                 Err(stop) => return Err(self.free_unused(&frames, stop)),
             }
         }
-        if let Err(e) = self.host.fill_zero(at.space.no, run) {
-            self.host.drop_pages(at.space.no, run);
+        if let Err(e) = self.mm.host.fill_zero(self.space.no, run) {
+            self.mm.host.drop_pages(self.space.no, run);
             return Err(self.free_unused(&frames, e.into()));
         }
         for (page, frame) in run.pages().zip(frames) {
             let frame = frame.expect("one for each page");
-            self.install_private(at, leaf, page, frame, Origin::New, charge.page());
+            self.install_private(leaf, page, frame, Origin::New, charge.page());
         }
-        self.counters.new_pages.add(u64::from(run.len));
+        self.mm.counters.new_pages.add(u64::from(run.len));
         Ok(Next::Done)
     }
 
@@ -117,23 +113,29 @@ impl<H: Host, S: Store> Mm<H, S> {
         frames
             .iter()
             .flatten()
-            .for_each(|frame| self.frames.free(frame.0));
+            .for_each(|frame| self.mm.frames.free(frame.0));
         stop
     }
 
     /// How many pages from this one on to make: as many as were written right before it, and are
     /// zeros that nobody wrote in this leaf.
-    fn pages_ahead(&self, at: &At<'_, '_>, leaf: OwnLeaf) -> u32 {
-        let first = first_of(at.page, 0);
-        let end = (first.0 + FAN as u32).min(at.space.len);
+    fn pages_ahead(&self, leaf: OwnLeaf) -> u32 {
+        let first = first_of(self.page, 0);
+        let end = (first.0 + FAN as u32).min(self.space.len);
         let is_new = |&p: &u32| {
-            self.tables.entry(leaf.0, PageNo(p)) == LeafEntry::Absent
-                && at.space.areas.of(PageNo(p)) == Backing::Zeros
-                && !at.is_stood_in(PageNo(p))
+            self.mm.tables.entry(leaf.0, PageNo(p)) == LeafEntry::Absent
+                && self.space.areas.of(PageNo(p)) == Backing::Zeros
+                && !self.is_stood_in(PageNo(p))
         };
-        let absent = (at.page.0..end).take_while(is_new).count();
-        let present = |p: &u32| self.tables.lookup(&at.space.tree, PageNo(*p)).frame().is_some();
-        let before = (0..at.page.0).rev().take(FAN).take_while(present).count();
+        let absent = (self.page.0..end).take_while(is_new).count();
+        let present = |p: &u32| {
+            self.mm
+                .tables
+                .lookup(&self.space.tree, PageNo(*p))
+                .frame()
+                .is_some()
+        };
+        let before = (0..self.page.0).rev().take(FAN).take_while(present).count();
         before.clamp(1, absent) as u32
     }
 }

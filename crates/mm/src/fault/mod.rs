@@ -21,10 +21,10 @@ mod show;
 mod swap_in;
 mod write;
 
-use crate::addr::{Access, FrameNo, PageNo, Run, SpaceNo};
+use crate::addr::{Access, FrameNo, PageNo, SpaceNo};
 use crate::budget::{Charge, Class, Need, PageCharge};
 use crate::error::Stop;
-use crate::frame::{Locked, Owner, Residence};
+use crate::frame::{Owner, Residence};
 use crate::host::{Host, HostError, Resolve, Store};
 use crate::mm::{Mm, PAGE};
 use crate::path::OwnPath;
@@ -32,8 +32,9 @@ use crate::reclaim::Origin;
 use crate::reclaim::now_resident;
 use crate::space::{FaultError, SpaceGuard};
 use crate::standby::StandbyPages;
-use crate::table::{LeafEntry, LeafSlot, Lookup, OwnLeaf, TableNo, first_of, slot_of};
+use crate::table::{LeafEntry, LeafSlot, Lookup, OwnLeaf, first_of, slot_of};
 use crate::window::Windows;
+use crate::writable::unprotect;
 
 /// Where a step of an attempt leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,18 +47,13 @@ enum Next {
     Own,
 }
 
-/// The page at hand; the space lock is held.
-struct At<'a, 's> {
-    space: &'a mut SpaceGuard<'s>,
+/// A fault under way: the page at hand, and its space, locked.
+pub(crate) struct Fault<'a, 'm, H, S> {
+    mm: &'m Mm<H, S>,
+    space: &'a mut SpaceGuard<'m>,
     page: PageNo,
     /// Its neighbours in the leaf for which standby pages stand in: no step touches them.
     stood_in: u16,
-}
-
-impl At<'_, '_> {
-    fn is_stood_in(&self, page: PageNo) -> bool {
-        self.stood_in >> slot_of(page, 0) & 1 == 1
-    }
 }
 
 /// For programs of the simulated machine, which do not know whose door they knock at.
@@ -87,7 +83,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// faults fail with it at once.
     pub fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> Result<(), FaultError> {
         self.counters.faults.one();
-        let mut result = self.retry(|| self.fault_once(space, page, access));
+        let mut result = self.retry(|| Fault::resolve(self, &mut self.lock_space(space)?, page, access));
         if access == Access::Read && result == Err(Stop::NoRoom) {
             result = self.retry(|| StandbyPages::of(self).load(space, page));
         } else if result.is_ok() {
@@ -95,7 +91,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         result.map_err(|stop| {
             let error = stop.of_page(&self.budget, space, page);
-            self.note_failure(space, error);
+            note_failure(self, space, error);
             error
         })
     }
@@ -103,16 +99,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// The host resolves this page's fault again and again: the page is empty although it was filled. The space remembers that.
     pub fn lost(&self, space: SpaceNo, page: PageNo) {
         let source = HostError::Emptied;
-        self.note_failure(space, FaultError::Host { space, page, source });
-    }
-
-    pub(crate) fn note_failure(&self, space: SpaceNo, error: FaultError) {
-        if matches!(error, FaultError::NoSuchSpace(_) | FaultError::OutOfRange { .. }) {
-            return;
-        }
-        if let Some(slot) = self.spaces.peek(space.0) {
-            slot.lock().failure.get_or_insert(error);
-        }
+        note_failure(self, space, FaultError::Host { space, page, source });
     }
 
     /// The first fault of this space that could not be resolved since this was last asked. Its faults are resolved again from
@@ -129,15 +116,26 @@ impl<H: Host, S: Store> Mm<H, S> {
     pub fn failure(&self, space: SpaceNo) -> Option<FaultError> {
         self.lock_space(space).ok()?.failure()
     }
+}
 
-    pub(crate) fn fault_once(&self, no: SpaceNo, page: PageNo, access: Access) -> Result<(), Stop> {
-        self.fault_locked(&mut self.lock_space(no)?, page, access)
+/// The space remembers its first failure, unless nothing was lost.
+pub(crate) fn note_failure<H, S>(mm: &Mm<H, S>, space: SpaceNo, error: FaultError) {
+    if matches!(error, FaultError::NoSuchSpace(_) | FaultError::OutOfRange { .. }) {
+        return;
     }
+    if let Some(slot) = mm.spaces.peek(space.0) {
+        slot.lock().failure.get_or_insert(error);
+    }
+}
 
-    /// The same, for who holds the space lock already.
-    pub(crate) fn fault_locked(
-        &self,
-        space: &mut SpaceGuard<'_>,
+impl<'a, 'm, H: Host, S: Store> Fault<'a, 'm, H, S> {
+    /// Resolves a fault in a space that is locked, as far as that goes without reclaim.
+    ///
+    /// # Errors
+    /// [`Stop`]; the page is as it was.
+    pub fn resolve(
+        mm: &'m Mm<H, S>,
+        space: &'a mut SpaceGuard<'m>,
         page: PageNo,
         access: Access,
     ) -> Result<(), Stop> {
@@ -145,12 +143,18 @@ impl<H: Host, S: Store> Mm<H, S> {
         if let Some(failure) = space.failure() {
             return Err(Stop::Fault(failure));
         }
-        Windows::of(self).enter_table(space, page, access)?;
-        StandbyPages::of(self).take_back(space.no, page);
-        let mut at = self.at(space, page);
+        Windows::of(mm).enter_table(space, page, access)?;
+        StandbyPages::of(mm).take_back(space.no, page);
+        let stood_in = StandbyPages::of(mm).stood_in(space.no, first_of(page, 0));
+        let mut fault = Self {
+            mm,
+            space,
+            page,
+            stood_in,
+        };
         let mut access = access;
         loop {
-            match self.step(&mut at, access)? {
+            match fault.step(access)? {
                 Next::Done => return Ok(()),
                 Next::Look => (),
                 // A copy of its own is what a write would make.
@@ -159,64 +163,54 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
     }
 
-    fn at<'a, 's>(&self, space: &'a mut SpaceGuard<'s>, page: PageNo) -> At<'a, 's> {
-        let stood_in = StandbyPages::of(self).stood_in(space.no, first_of(page, 0));
-        At {
-            space,
-            page,
-            stood_in,
-        }
+    fn is_stood_in(&self, page: PageNo) -> bool {
+        self.stood_in >> slot_of(page, 0) & 1 == 1
     }
 
-    fn step(&self, at: &mut At<'_, '_>, access: Access) -> Result<Next, Stop> {
-        let found = match self.tables.lookup(&at.space.tree, at.page) {
+    fn step(&mut self, access: Access) -> Result<Next, Stop> {
+        let found = match self.mm.tables.lookup(&self.space.tree, self.page) {
             Lookup::Leaf(found) => found,
-            Lookup::NoLeaf if access == Access::Read => return self.show_backing(at, None),
-            Lookup::NoLeaf => return self.write(at, Need::Normal),
+            Lookup::NoLeaf if access == Access::Read => return self.show_backing(None),
+            Lookup::NoLeaf => return self.write(Need::Normal),
         };
         match (found.entry, access) {
-            (LeafEntry::Absent, Access::Read) => self.show_backing(at, Some(found.leaf)),
-            (LeafEntry::Frame(frame), Access::Read) => self.show_frame(at, found.leaf, frame),
-            (LeafEntry::Swapped(slot), Access::Read) => self.swap_in_shared(at, &found, slot),
+            (LeafEntry::Absent, Access::Read) => self.show_backing(Some(found.leaf)),
+            (LeafEntry::Frame(frame), Access::Read) => self.show_frame(found.leaf, frame),
+            (LeafEntry::Swapped(slot), Access::Read) => self.swap_in_shared(&found, slot),
             // A hint: `unprotect` looks again under the frame lock.
             (LeafEntry::Frame(frame), Access::Write)
-                if !found.shared && self.frames.at(frame).is_exclusive() =>
+                if !found.shared && self.mm.frames.at(frame).is_exclusive() =>
             {
-                self.unprotect(at, found.leaf, frame)
+                match unprotect(self.mm, self.space, found.leaf, self.page, frame)? {
+                    true => Ok(Next::Done),
+                    false => Ok(Next::Look),
+                }
             }
-            (LeafEntry::Swapped(slot), Access::Write) => self.write(at, self.need_to_return(slot)),
-            (_, Access::Write) => self.write(at, Need::Normal),
+            (LeafEntry::Swapped(slot), Access::Write) => self.write(self.need_to_return(slot)),
+            (_, Access::Write) => self.write(Need::Normal),
         }
     }
 
     /// A page of this space's own: everything that may fail comes first.
-    fn write(&self, at: &mut At<'_, '_>, need: Need) -> Result<Next, Stop> {
+    fn write(&mut self, need: Need) -> Result<Next, Stop> {
         let charge = self.charge_page(Class::Private, need)?;
-        let path = OwnPath::take(self, at.space, at.page, need)?;
+        let path = OwnPath::take(self.mm, self.space, self.page, need)?;
         let leaf = path.leaf;
-        let done = match self.tables.entry(leaf.0, at.page) {
-            LeafEntry::Absent => self.write_backing(at, leaf, charge),
-            LeafEntry::Frame(frame) => self.write_frame(at, leaf, frame, charge),
-            LeafEntry::Swapped(slot) => self.swap_in_own(at, leaf, slot, charge),
+        let done = match self.mm.tables.entry(leaf.0, self.page) {
+            LeafEntry::Absent => self.write_backing(leaf, charge),
+            LeafEntry::Frame(frame) => self.write_frame(leaf, frame, charge),
+            LeafEntry::Swapped(slot) => self.swap_in_own(leaf, slot, charge),
         };
-        path.settle(at.space, done)
+        path.settle(self.space, done)
     }
 
-    fn charge_page(&self, class: Class, need: Need) -> Result<Charge<'_>, Stop> {
-        Charge::take(&self.budget, class, PAGE, need).ok_or(Stop::NoRoom)
-    }
-
-    /// Waits for the frame's lock; `None` when the entry says something else by then.
-    fn lock_entry(&self, leaf: TableNo, page: PageNo, frame: FrameNo) -> Option<Locked<'_>> {
-        let locked = self.frames.lock(frame);
-        let same = self.tables.entry(leaf, page) == LeafEntry::Frame(frame);
-        same.then_some(locked)
+    fn charge_page(&self, class: Class, need: Need) -> Result<Charge<'m>, Stop> {
+        Charge::take(&self.mm.budget, class, PAGE, need).ok_or(Stop::NoRoom)
     }
 
     /// Gives an own leaf's empty slot a fresh frame whose bytes are a private page of this space.
     fn install_private(
-        &self,
-        at: &mut At<'_, '_>,
+        &mut self,
         leaf: OwnLeaf,
         page: PageNo,
         frame: FrameNo,
@@ -224,34 +218,19 @@ impl<H: Host, S: Store> Mm<H, S> {
         charge: PageCharge,
     ) {
         let slot = LeafSlot::of(leaf.0, page);
-        let mut locked = self.frames.lock(frame);
-        locked.residence = Residence::Private(at.space.no);
+        let mut locked = self.mm.frames.lock(frame);
+        locked.residence = Residence::Private(self.space.no);
         locked.charge = Some(charge);
         locked.frame.mark_incompressible(false);
-        self.tables.map_new(&locked, Owner::Exclusive(slot));
-        self.tables
+        self.mm.tables.map_new(&locked, Owner::Exclusive(slot));
+        self.mm
+            .tables
             .at(leaf.0)
             .slot(slot.slot)
             .entry
             .set_leaf(LeafEntry::Frame(frame));
-        self.tables.mark_dirty(&mut at.space.tree, leaf);
-        now_resident(self, frame, origin);
-    }
-
-    /// The longest run of pages around `page` in its leaf for which `take` says yes, asked outwards from it.
-    fn run_around(page: PageNo, mut take: impl FnMut(PageNo) -> bool) -> Run {
-        let first = first_of(page, 0);
-        let mut run = Run::one(page);
-        while run.first != first && take(PageNo(run.first.0 - 1)) {
-            run = Run {
-                first: PageNo(run.first.0 - 1),
-                len: run.len + 1,
-            };
-        }
-        while run.end() != first.plus(crate::table::FAN as u32) && take(run.end()) {
-            run.len += 1;
-        }
-        run
+        self.mm.tables.mark_dirty(&mut self.space.tree, leaf);
+        now_resident(self.mm, frame, origin);
     }
 }
 

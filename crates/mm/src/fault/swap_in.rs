@@ -7,14 +7,14 @@
 //! its own copy. The replacer is told when a page that comes back had gone.
 
 use super::ahead::{Plan, sample_of};
-use super::{At, Next};
+use super::{Fault, Next};
 use crate::addr::{FrameNo, PageNo};
 use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::frame::{Locked, Owner};
 use crate::host::{Host, Protection, Store};
+use crate::mm::PAGE;
 use crate::mm::alloc_frame;
-use crate::mm::{Mm, PAGE};
 use crate::reclaim::Origin;
 use crate::reclaim::now_resident;
 use crate::residency::NewPlace;
@@ -25,102 +25,96 @@ use crate::table::{AtLeaf, FAN, LeafEntry, OwnLeaf, TableNo, first_of};
 /// Evictions between two pages that count as one time.
 const TOGETHER: u32 = 256;
 
-impl<H: Host, S: Store> Mm<H, S> {
+impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     pub(super) fn swap_in_own(
-        &self,
-        at: &mut At<'_, '_>,
+        &mut self,
         leaf: OwnLeaf,
         slot: SwapRef,
         charge: Charge<'_>,
     ) -> Result<Next, Stop> {
         // The entry keeps the slot in use; only this space, whose lock is held, can change it.
-        let seen = self.swap.look(slot).expect("an entry names a slot in use");
+        let seen = self.mm.swap.look(slot).expect("an entry names a slot in use");
         self.bring_own(
-            at,
             leaf,
-            at.page,
+            self.page,
             (slot, &seen),
             Origin::Evicted { at: seen.evicted_at },
             charge,
         )?;
-        self.counters.swapped_in.one();
-        self.read_ahead(at, leaf, &seen);
+        self.mm.counters.swapped_in.one();
+        self.read_ahead(leaf, &seen);
         Ok(Next::Done)
     }
 
     /// One page of an own leaf comes back.
     fn bring_own(
-        &self,
-        at: &mut At<'_, '_>,
+        &mut self,
         leaf: OwnLeaf,
         page: PageNo,
         (slot, seen): (SwapRef, &Swapped),
         origin: Origin,
         mut charge: Charge<'_>,
     ) -> Result<(), Stop> {
-        let frame = alloc_frame(self, Need::Refault)?;
-        let filled = self.scratch.lend(|bytes| -> Result<(), Stop> {
-            self.store.get(seen.stored, bytes)?;
-            Ok(self.host.fill(at.space.no, page, bytes, Protection::Writable)?)
+        let frame = alloc_frame(self.mm, Need::Refault)?;
+        let filled = self.mm.scratch.lend(|bytes| -> Result<(), Stop> {
+            self.mm.store.get(seen.stored, bytes)?;
+            Ok(self
+                .mm
+                .host
+                .fill(self.space.no, page, bytes, Protection::Writable)?)
         });
         if let Err(stop) = filled {
-            self.frames.free(frame.0);
+            self.mm.frames.free(frame.0);
             return Err(stop);
         }
-        self.install_private(at, leaf, page, frame, origin, charge.page());
-        self.swap.put(slot, &self.store, &self.budget);
+        self.install_private(leaf, page, frame, origin, charge.page());
+        self.mm.swap.put(slot, &self.mm.store, &self.mm.budget);
         Ok(())
     }
 
     /// Pages of the same leaf that only this space has and that went at about the same time were
     /// used together and probably will be again: they come back with it, where that has proved
     /// worth it, as long as there is room without reclaim.
-    fn read_ahead(&self, at: &mut At<'_, '_>, leaf: OwnLeaf, with: &Swapped) {
-        let plan = at.space.ahead.asked(at.page);
-        let sample = sample_of(at.page);
-        if plan != Plan::Bring && self.comes_along(at, leaf, sample, with).is_some() {
-            at.space.ahead.watch(sample);
+    fn read_ahead(&mut self, leaf: OwnLeaf, with: &Swapped) {
+        let plan = self.space.ahead.asked(self.page);
+        let sample = sample_of(self.page);
+        if plan != Plan::Bring && self.comes_along(leaf, sample, with).is_some() {
+            self.space.ahead.watch(sample);
         }
         if plan == Plan::Watch {
             return;
         }
-        let first = first_of(at.page, 0);
+        let first = first_of(self.page, 0);
         for page in (first.0..first.0 + FAN as u32).map(PageNo) {
             if plan == Plan::BringButOne && page == sample {
                 continue;
             }
-            let Some((slot, seen)) = self.comes_along(at, leaf, page, with) else {
+            let Some((slot, seen)) = self.comes_along(leaf, page, with) else {
                 continue;
             };
             let Ok(charge) = self.charge_page(Class::Private, Need::Normal) else {
                 return;
             };
             if self
-                .bring_own(at, leaf, page, (slot, &seen), Origin::New, charge)
+                .bring_own(leaf, page, (slot, &seen), Origin::New, charge)
                 .is_err()
             {
                 // Whoever needs the page will hear of it.
                 return;
             }
-            self.counters.read_ahead.one();
+            self.mm.counters.read_ahead.one();
         }
     }
 
     /// What a neighbour holds, if it may come back with a page that went at about the same time.
-    fn comes_along(
-        &self,
-        at: &At<'_, '_>,
-        leaf: OwnLeaf,
-        page: PageNo,
-        with: &Swapped,
-    ) -> Option<(SwapRef, Swapped)> {
-        let LeafEntry::Swapped(slot) = self.tables.entry(leaf.0, page) else {
+    fn comes_along(&self, leaf: OwnLeaf, page: PageNo, with: &Swapped) -> Option<(SwapRef, Swapped)> {
+        let LeafEntry::Swapped(slot) = self.mm.tables.entry(leaf.0, page) else {
             return None;
         };
-        if page.0 >= at.space.len || at.is_stood_in(page) {
+        if page.0 >= self.space.len || self.is_stood_in(page) {
             return None;
         }
-        let seen = self.swap.look(slot).expect("an entry names a slot in use");
+        let seen = self.mm.swap.look(slot).expect("an entry names a slot in use");
         let apart = seen.evicted_at.wrapping_sub(with.evicted_at);
         let together = apart.wrapping_add(TOGETHER) <= 2 * TOGETHER;
         (seen.count == 1 && seen.frame.is_none() && together).then_some((slot, seen))
@@ -129,75 +123,69 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// How far down the budget a page of one space may reach when it comes back. One that holds as much in the store as in
     /// memory frees that as it comes: it needs the room for a moment only, which is there whatever others do.
     pub(super) fn need_to_return(&self, slot: SwapRef) -> Need {
-        let alone = self.swap.look(slot).filter(|s| s.count == 1 && s.frame.is_none());
+        let alone = self
+            .mm
+            .swap
+            .look(slot)
+            .filter(|s| s.count == 1 && s.frame.is_none());
         match alone {
-            Some(seen) if self.store.cost(seen.stored).adds() >= PAGE => Need::Reclaim,
+            Some(seen) if self.mm.store.cost(seen.stored).adds() >= PAGE => Need::Reclaim,
             _ => Need::Refault,
         }
     }
 
-    pub(super) fn swap_in_shared(
-        &self,
-        at: &mut At<'_, '_>,
-        found: &AtLeaf,
-        slot: SwapRef,
-    ) -> Result<Next, Stop> {
+    pub(super) fn swap_in_shared(&mut self, found: &AtLeaf, slot: SwapRef) -> Result<Next, Stop> {
         let leaf = found.leaf;
-        let Some(seen) = self.swap.look(slot) else {
+        let Some(seen) = self.mm.swap.look(slot) else {
             return Ok(Next::Look);
         };
         if let Some(frame) = seen.frame {
-            self.map_cached(at, leaf, slot, frame);
+            self.map_cached(leaf, slot, frame);
             return Ok(Next::Look);
         }
         if !found.shared && seen.count == 1 {
             return Ok(Next::Own);
         }
-        if let Some(frame) = self.homes.occupant(at.space.home, at.page) {
+        if let Some(frame) = self.mm.homes.occupant(self.space.home, self.page) {
             // Whoever is bringing the page in holds the frame's lock until it is there.
-            drop(self.frames.lock(frame));
-            let now = self.swap.look(slot).is_none_or(|s| s.frame.is_some());
+            drop(self.mm.frames.lock(frame));
+            let now = self.mm.swap.look(slot).is_none_or(|s| s.frame.is_some());
             return Ok(if now { Next::Look } else { Next::Own });
         }
-        self.bring_in(at, leaf, slot, &seen)
+        self.bring_in(leaf, slot, &seen)
     }
 
     /// The slot's frame is in memory: this leaf names it as well.
-    fn map_cached(&self, at: &At<'_, '_>, leaf: TableNo, slot: SwapRef, frame: FrameNo) {
-        let locked = self.frames.lock(frame);
-        if locked.cached != Some(slot) || self.tables.entry(leaf, at.page) != LeafEntry::Swapped(slot) {
+    fn map_cached(&self, leaf: TableNo, slot: SwapRef, frame: FrameNo) {
+        let locked = self.mm.frames.lock(frame);
+        if locked.cached != Some(slot) || self.mm.tables.entry(leaf, self.page) != LeafEntry::Swapped(slot) {
             return;
         }
-        let place = LeafSlot::of(leaf, at.page);
-        self.tables.map_also(&locked, leaf, place.slot);
-        self.tables
+        let place = LeafSlot::of(leaf, self.page);
+        self.mm.tables.map_also(&locked, leaf, place.slot);
+        self.mm
+            .tables
             .at(leaf)
             .slot(place.slot)
             .entry
             .set_leaf(LeafEntry::Frame(frame));
-        self.swap.put(slot, &self.store, &self.budget);
+        self.mm.swap.put(slot, &self.mm.store, &self.mm.budget);
     }
 
     /// Brings the bytes to their place in the pool, for all sharers.
-    fn bring_in(
-        &self,
-        at: &mut At<'_, '_>,
-        leaf: TableNo,
-        slot: SwapRef,
-        seen: &Swapped,
-    ) -> Result<Next, Stop> {
+    fn bring_in(&mut self, leaf: TableNo, slot: SwapRef, seen: &Swapped) -> Result<Next, Stop> {
         let mut charge = self.charge_page(Class::Pool, Need::Refault)?;
-        let frame = alloc_frame(self, Need::Refault)?;
-        let mut locked = self.frames.lock(frame);
-        let filled = match NewPlace::own(self, at.space.home, at.page, &locked, Need::Refault) {
-            Ok(Some(place)) => self.fill_place(at, leaf, slot, seen, &mut locked, place),
+        let frame = alloc_frame(self.mm, Need::Refault)?;
+        let mut locked = self.mm.frames.lock(frame);
+        let filled = match NewPlace::own(self.mm, self.space.home, self.page, &locked, Need::Refault) {
+            Ok(Some(place)) => self.fill_place(leaf, slot, seen, &mut locked, place),
             // Somebody stands there by now.
             Ok(None) => Err(Stop::Again),
             Err(stop) => Err(stop),
         };
         if let Err(stop) = filled {
             drop(locked);
-            self.frames.free(frame.0);
+            self.mm.frames.free(frame.0);
             return match stop {
                 Stop::Again => Ok(Next::Look),
                 stop => Err(stop),
@@ -205,15 +193,14 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         locked.charge = Some(charge.page());
         drop(locked);
-        now_resident(self, frame, Origin::Evicted { at: seen.evicted_at });
-        self.counters.swapped_in_shared.one();
+        now_resident(self.mm, frame, Origin::Evicted { at: seen.evicted_at });
+        self.mm.counters.swapped_in_shared.one();
         Ok(Next::Look)
     }
 
     /// The claimed place gets the bytes and the leaf its frame.
     fn fill_place(
         &self,
-        at: &At<'_, '_>,
         leaf: TableNo,
         slot: SwapRef,
         seen: &Swapped,
@@ -221,29 +208,30 @@ impl<H: Host, S: Store> Mm<H, S> {
         to: NewPlace<'_, H, S>,
     ) -> Result<(), Stop> {
         // Caching first keeps the slot, and so the stored bytes, in use.
-        if !self.swap.cache(slot, locked.no) {
+        if !self.mm.swap.cache(slot, locked.no) {
             return Err(Stop::Again);
         }
-        let moved = self.scratch.lend(|bytes| -> Result<(), Stop> {
-            self.store.get(seen.stored, bytes)?;
+        let moved = self.mm.scratch.lend(|bytes| -> Result<(), Stop> {
+            self.mm.store.get(seen.stored, bytes)?;
             Ok(to.write(bytes)?)
         });
-        let current = self.tables.entry(leaf, at.page) == LeafEntry::Swapped(slot);
+        let current = self.mm.tables.entry(leaf, self.page) == LeafEntry::Swapped(slot);
         if moved.is_err() || !current {
-            self.swap.drop_cache(slot, &self.store, &self.budget);
+            self.mm.swap.drop_cache(slot, &self.mm.store, &self.mm.budget);
             return moved.and(Err(Stop::Again));
         }
         to.keep(locked);
         locked.frame.mark_incompressible(false);
         locked.cached = Some(slot);
-        let place = LeafSlot::of(leaf, at.page);
-        self.tables.map_new(locked, Owner::Shared(place));
-        self.tables
+        let place = LeafSlot::of(leaf, self.page);
+        self.mm.tables.map_new(locked, Owner::Shared(place));
+        self.mm
+            .tables
             .at(leaf)
             .slot(place.slot)
             .entry
             .set_leaf(LeafEntry::Frame(locked.no));
-        self.swap.put(slot, &self.store, &self.budget);
+        self.mm.swap.put(slot, &self.mm.store, &self.mm.budget);
         Ok(())
     }
 }

@@ -6,153 +6,117 @@
 //! frame is copied. When its bytes are *this* space's private page, they go to the pool for those who share them, and
 //! the private page becomes the new frame's: still one copy, and the others lose nothing.
 
-use super::{At, Next};
-use crate::addr::{FrameNo, PageNo, Run};
+use super::{Fault, Next};
+use crate::addr::{FrameNo, Run};
 use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Protection, Store};
 use crate::migrate::copy_out;
-use crate::mm::Mm;
 use crate::mm::alloc_frame;
 use crate::peek::read_window;
 use crate::reclaim::Origin;
 use crate::residency::NoRecord;
 use crate::rmap::Sweep;
-use crate::space::SpaceGuard;
 use crate::table::LeafSlot;
-use crate::table::{LeafEntry, OwnLeaf, TableNo};
+use crate::table::{LeafEntry, OwnLeaf};
+use crate::writable::may_compress;
 
-impl<H: Host, S: Store> Mm<H, S> {
-    pub(super) fn unprotect(&self, at: &mut At<'_, '_>, leaf: TableNo, frame: FrameNo) -> Result<Next, Stop> {
-        let Some(locked) = self.lock_entry(leaf, at.page, frame) else {
-            return Ok(Next::Look);
-        };
-        if !locked.frame.is_exclusive() {
-            return Ok(Next::Look);
-        }
-        assert_eq!(
-            locked.residence,
-            Residence::Private(at.space.no),
-            "an exclusive frame lies in another space"
-        );
-        self.host.unprotect(at.space.no, Run::one(at.page))?;
-        locked.frame.mark_referenced();
-        self.may_compress(&locked);
-        self.counters.unprotected.one();
-        Ok(Next::Done)
-    }
-
-    /// Lets stores through to a page that is this space's own, and was protected to see whether it is used: that needs no room.
-    /// False when it is no such page. The space's lock is held.
-    pub(crate) fn let_through(&self, space: &mut SpaceGuard<'_>, page: PageNo) -> Result<bool, Stop> {
-        let found = self.tables.lookup(&space.tree, page);
-        let Some((frame, leaf)) = found.frame().filter(|_| !found.is_shared()) else {
-            return Ok(false);
-        };
-        Ok(self.unprotect(&mut self.at(space, page), leaf, frame)? == Next::Done)
-    }
-
-    /// The bytes are about to change: whether they compress is not known any more.
-    fn may_compress(&self, locked: &Locked<'_>) {
-        if locked.frame.is_incompressible() {
-            locked.frame.mark_incompressible(false);
-            self.replacer.bring_back(&self.frames, locked.no);
-        }
-    }
-
+impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     pub(super) fn write_frame(
-        &self,
-        at: &mut At<'_, '_>,
+        &mut self,
         leaf: OwnLeaf,
         frame: FrameNo,
         mut charge: Charge<'_>,
     ) -> Result<Next, Stop> {
-        let locked = self.frames.lock(frame);
-        if self.tables.entry(leaf.0, at.page) != LeafEntry::Frame(frame) {
+        let locked = self.mm.frames.lock(frame);
+        if self.mm.tables.entry(leaf.0, self.page) != LeafEntry::Frame(frame) {
             return Ok(Next::Look);
         }
         if locked.frame.is_exclusive() {
             // The path was shared when we looked, and is not any more: `unprotect` is the way.
             return Ok(Next::Look);
         }
-        let mine = locked.residence == Residence::Private(at.space.no);
+        let mine = locked.residence == Residence::Private(self.space.no);
         if mine && locked.frame.count.load().maps == 1 {
-            return self.reuse(at, leaf, locked);
+            return self.reuse(leaf, locked);
         }
-        let new = alloc_frame(self, Need::Normal)?;
+        let new = alloc_frame(self.mm, Need::Normal)?;
         let copied = match locked.residence {
-            Residence::Private(_) if mine => self.displace(at, locked),
-            _ => self.copy_frame(at, &locked).map(|()| locked).map_err(Stop::from),
+            Residence::Private(_) if mine => self.displace(locked),
+            _ => self.copy_frame(&locked).map(|()| locked).map_err(Stop::from),
         };
         let locked = match copied {
             Ok(locked) => locked,
             Err(stop) => {
-                self.frames.free(new.0);
+                self.mm.frames.free(new.0);
                 return Err(stop);
             }
         };
-        let slot = LeafSlot::of(leaf.0, at.page);
-        self.tables
+        let slot = LeafSlot::of(leaf.0, self.page);
+        self.mm
+            .tables
             .at(leaf.0)
             .slot(slot.slot)
             .entry
             .set_leaf(LeafEntry::Absent);
-        let mut sweep = Sweep::new(self);
+        let mut sweep = Sweep::new(self.mm);
         sweep.unmap(locked, slot);
         sweep.finish_pool();
-        self.install_private(at, leaf, at.page, new, Origin::New, charge.page());
-        self.counters.copied.one();
+        self.install_private(leaf, self.page, new, Origin::New, charge.page());
+        self.mm.counters.copied.one();
         Ok(Next::Done)
     }
 
     /// Nobody else maps the frame: it becomes this space's own, in place.
-    fn reuse(&self, at: &mut At<'_, '_>, leaf: OwnLeaf, mut locked: Locked<'_>) -> Result<Next, Stop> {
-        self.host.unprotect(at.space.no, Run::one(at.page))?;
+    fn reuse(&mut self, leaf: OwnLeaf, mut locked: Locked<'_>) -> Result<Next, Stop> {
+        self.mm.host.unprotect(self.space.no, Run::one(self.page))?;
         if let Some(slot) = locked.cached.take() {
-            self.swap.drop_cache(slot, &self.store, &self.budget);
+            self.mm.swap.drop_cache(slot, &self.mm.store, &self.mm.budget);
         }
-        locked.set_owner(Owner::Exclusive(LeafSlot::of(leaf.0, at.page)));
+        locked.set_owner(Owner::Exclusive(LeafSlot::of(leaf.0, self.page)));
         locked.frame.mark_referenced();
-        self.may_compress(&locked);
-        at.space.slot.unlend();
+        may_compress(self.mm, &locked);
+        self.space.slot.unlend();
         drop(locked);
-        self.tables.mark_dirty(&mut at.space.tree, leaf);
-        self.counters.reused.one();
+        self.mm.tables.mark_dirty(&mut self.space.tree, leaf);
+        self.mm.counters.reused.one();
         Ok(Next::Done)
     }
 
     /// The bytes are our private page and others share them: the pool gets them, the page stays ours.
-    fn displace<'s>(&'s self, at: &mut At<'_, '_>, mut locked: Locked<'s>) -> Result<Locked<'s>, Stop> {
+    fn displace(&mut self, mut locked: Locked<'m>) -> Result<Locked<'m>, Stop> {
         copy_out(
-            self,
-            at.space.no,
-            at.space.home,
-            at.page,
+            self.mm,
+            self.space.no,
+            self.space.home,
+            self.page,
             &mut locked,
             NoRecord::Stop,
         )?;
-        self.budget.reclass_page(&mut locked.charge, Class::Pool);
-        let run = Run::one(at.page);
-        if let Err(e) = self.host.unprotect(at.space.no, run) {
+        self.mm.budget.reclass_page(&mut locked.charge, Class::Pool);
+        let run = Run::one(self.page);
+        if let Err(e) = self.mm.host.unprotect(self.space.no, run) {
             // The frame is in the pool now, that is no harm; our private page must not stay behind it.
-            self.host.drop_pages(at.space.no, run);
+            self.mm.host.drop_pages(self.space.no, run);
             return Err(e.into());
         }
         Ok(locked)
     }
 
     /// Gives this space a private copy of a shared frame that lies elsewhere.
-    fn copy_frame(&self, at: &At<'_, '_>, locked: &Locked<'_>) -> Result<(), HostError> {
+    fn copy_frame(&self, locked: &Locked<'_>) -> Result<(), HostError> {
         match locked.residence {
             Residence::Home(home) => {
-                let from = self.homes.first(home).plus(at.page.0);
-                self.host.copy_from_pool(at.space.no, at.page, from)
+                let from = self.mm.homes.first(home).plus(self.page.0);
+                self.mm.host.copy_from_pool(self.space.no, self.page, from)
             }
-            Residence::Loose(from) => self.host.copy_from_pool(at.space.no, at.page, from),
-            Residence::Private(owner) => self.scratch.lend(|bytes| {
-                read_window(self, at.space.no, owner, locked, at.page, bytes)?;
-                self.host.fill(at.space.no, at.page, bytes, Protection::Writable)
+            Residence::Loose(from) => self.mm.host.copy_from_pool(self.space.no, self.page, from),
+            Residence::Private(owner) => self.mm.scratch.lend(|bytes| {
+                read_window(self.mm, self.space.no, owner, locked, self.page, bytes)?;
+                self.mm
+                    .host
+                    .fill(self.space.no, self.page, bytes, Protection::Writable)
             }),
             Residence::Nowhere => panic!("frame {} is mapped but has no bytes", locked.no),
         }

@@ -107,10 +107,10 @@ fn the_last_of_a_family_leaves_nothing() {
     mm.evict(a, run(0, 40)).expect("it lives");
     write(&mm, b, 0..2, 2);
     mm.evict(b, run(0, 40)).expect("it lives");
-    assert!(mm.store_stats().pages > 4, "bases are stored beside the pages");
+    assert!(mm.store().stats().pages > 4, "bases are stored beside the pages");
     mm.drop_space(a).expect("room");
     mm.drop_space(b).expect("room");
-    assert_eq!(mm.store_stats().pages, 0);
+    assert_eq!(mm.store().stats().pages, 0);
     let usage = mm.usage();
     assert_eq!((usage.private, usage.pool, usage.stored), (0, 0, 0));
     // Descriptors stay for the next use; records of places do not.

@@ -33,6 +33,7 @@ pub use sharing::Sharing;
 use crate::addr::{Access, PageNo, Run, SpaceNo};
 use crate::backing::Backing;
 use crate::error::{SpaceError, Stop};
+use crate::fault::Fault;
 use crate::host::{Host, Store};
 use crate::mm::Mm;
 use crate::space::Merging;
@@ -134,7 +135,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             }
         };
         if shares {
-            self.fault_locked(&mut st, page, Access::Write)?;
+            Fault::resolve(self, &mut st, page, Access::Write)?;
         }
         Ok(shares)
     }

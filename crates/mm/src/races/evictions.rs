@@ -4,6 +4,7 @@
 
 use super::programs::{World, all, check, load, store, stores, world};
 use crate::addr::{PageNo, Run, SpaceNo};
+use crate::host::Store as _;
 use memfold_sync::Arc;
 use memfold_sync::model::{Outside, Part, Preemptions::UpTo, holds, part, race};
 
@@ -38,7 +39,7 @@ fn expect(mm: &World, pages: &[(SpaceNo, u64)]) {
         mm.drop_space(space).expect("it lives");
     }
     check(mm);
-    assert_eq!(mm.store_stats().pages, 0, "bytes were left in the store");
+    assert_eq!(mm.store().stats().pages, 0, "bytes were left in the store");
 }
 
 /// Goal: R31, a store on its way to the store is not lost.

@@ -8,6 +8,7 @@ use super::programs::{World, all, check, load, store, world};
 use crate::addr::SpaceNo;
 #[cfg(test)]
 use crate::addr::{PageNo, Run};
+use crate::host::Store as _;
 use crate::space::Merging;
 use memfold_sync::Arc;
 #[cfg(test)]
@@ -41,7 +42,7 @@ fn expect(mm: &World, pages: &[(SpaceNo, u64)]) {
         mm.drop_space(space).expect("it lives");
     }
     check(mm);
-    assert_eq!(mm.store_stats().pages, 0, "bytes were left in the store");
+    assert_eq!(mm.store().stats().pages, 0, "bytes were left in the store");
 }
 
 /// Goal: R50, a store that comes between two looks is not lost, whichever sibling it is in.

@@ -6,6 +6,7 @@ use super::programs::{World, all, check, create, load, store, world};
 use crate::addr::{PageNo, SpaceNo};
 use crate::budget::Need;
 use crate::host::Host;
+use crate::host::Store as _;
 use crate::table::LeafEntry;
 use memfold_sync::model::{Outside, Part, Preemptions::UpTo, holds, part, race};
 use memfold_sync::{Arc, thread};
@@ -37,7 +38,7 @@ fn expect(mm: &World, pages: &[(SpaceNo, u64)]) {
         mm.drop_space(space).expect("it lives");
     }
     check(mm);
-    assert_eq!(mm.store_stats().pages, 0, "bytes were left in the store");
+    assert_eq!(mm.store().stats().pages, 0, "bytes were left in the store");
 }
 
 /// Goal: two threads of one space touch a new page.

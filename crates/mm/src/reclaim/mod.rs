@@ -27,9 +27,9 @@ mod victim;
 pub(crate) use replacer::Origin;
 
 use crate::addr::{FrameNo, Run, SpaceNo};
-use crate::error::SpaceError;
+use crate::error::{SpaceError, Stop};
 use crate::host::{Host, Store};
-use crate::mm::{Mm, PAGE};
+use crate::mm::Mm;
 use crate::window::Windows;
 use batch::{BATCH, each_batch, settle};
 use evict::{Why, evict_batch};
@@ -44,10 +44,19 @@ impl<H: Host, S: Store> Mm<H, S> {
         Reclaim::new(self).run(pages)
     }
 
-    /// Reclaim by a thread that found no room; true when it freed something.
-    pub(crate) fn reclaim_for_fault(&self) -> bool {
-        self.counters.direct_reclaims.one();
-        Reclaim::new(self).free_some(BATCH as u32)
+    /// Runs `step` until it is done, reclaiming when it finds no room.
+    pub(crate) fn retry<R>(&self, mut step: impl FnMut() -> Result<R, Stop>) -> Result<R, Stop> {
+        let mut fruitless = 0;
+        loop {
+            match step() {
+                // Another thread won; retry until it has finished.
+                Err(Stop::Again) => memfold_sync::thread::yield_now(),
+                Err(Stop::NoRoom) if fruitless < 3 => {
+                    fruitless = if reclaim_for_fault(self) { 0 } else { fruitless + 1 };
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Whether the background reclaimer has work; a hint.
@@ -89,12 +98,12 @@ impl<H: Host, S: Store> Mm<H, S> {
             }
         })
     }
+}
 
-    /// Bytes that a normal need could take now; a hint.
-    #[must_use]
-    pub fn free_pages(&self) -> u64 {
-        self.budget.free() / PAGE
-    }
+/// Reclaim by a thread that found no room; true when it freed something.
+fn reclaim_for_fault<H: Host, S: Store>(mm: &Mm<H, S>) -> bool {
+    mm.counters.direct_reclaims.one();
+    Reclaim::new(mm).free_some(BATCH as u32)
 }
 
 /// A frame is mapped from now on, and may go when room is needed.

@@ -7,6 +7,7 @@ use super::*;
 use crate::addr::{Access, FrameNo, PageNo};
 use crate::budget::{Charge, Class, Need};
 use crate::frame::shown::EXCUSES;
+use crate::mm::PAGE;
 use crate::rig::{
     Request, SimHost, SimStore, World, frame_at, limited, read, resident, roomy, run, saves, saves_nothing,
     sound, space, value, world, write,
@@ -326,7 +327,7 @@ fn background_works_between_the_marks() {
     let a = space(&mm, 3000);
     write(&mm, a, 0..200, 1);
     let free = mm.budget.free();
-    assert_eq!(mm.free_pages(), free / PAGE);
+    assert_eq!(mm.usage().free / PAGE, free / PAGE);
     assert!(!mm.wants_reclaim() && !mm.reclaim_in_background());
     let charge = |bytes| Charge::take(&mm.budget, Class::Pool, bytes, Need::Normal).expect("it is free");
     let held = charge(free - reserve / 2);
@@ -353,10 +354,10 @@ fn background_works_between_the_marks() {
 #[test]
 fn faults_reclaim_for_themselves() {
     let mm = world();
-    assert!(!mm.reclaim_for_fault());
+    assert!(!reclaim_for_fault(&mm));
     let a = space(&mm, 100);
     write(&mm, a, 0..33, 1);
-    assert!(mm.reclaim_for_fault());
+    assert!(reclaim_for_fault(&mm));
     assert_eq!((mm.stats().evictions, mm.stats().direct_reclaims), (32, 2));
 }
 
@@ -375,7 +376,7 @@ fn little_room_is_made_more() {
         page: PageNo(0),
         limit: 8 << 20,
     };
-    mm.note_failure(a, full);
+    crate::fault::note_failure(&mm, a, full);
     mm.make_room(a);
     assert_eq!(mm.stats().evictions, 0, "somebody reclaims for a condemned space");
     assert_eq!(mm.take_failure(a), Some(full));
@@ -393,7 +394,7 @@ fn what_saves_nothing_stays() {
     mm.store.price(saves_nothing);
     assert_eq!(mm.reclaim(8), 0);
     let stats = mm.stats();
-    assert_eq!((stats.incompressible, mm.store_stats().pages), (8, 0));
+    assert_eq!((stats.incompressible, mm.store().stats().pages), (8, 0));
     mm.store.price(saves);
     assert_eq!(
         (mm.reclaim(8), mm.stats().incompressible),
@@ -417,7 +418,7 @@ fn versions_are_stored_beside_a_base() {
     let alone = space(&mm, 16);
     write(&mm, alone, 0..1, 1);
     mm.evict(alone, run(0, 1)).expect("it lives");
-    assert_eq!((near(&mm), mm.store_stats().pages), (vec![None], 1));
+    assert_eq!((near(&mm), mm.store().stats().pages), (vec![None], 1));
     let a = space(&mm, 16);
     write(&mm, a, 0..2, 1);
     let b = mm.fork(a).expect("room");
@@ -452,15 +453,15 @@ fn a_failed_run_is_remembered() {
     let rest = Charge::take(&mm.budget, Class::Pool, mm.budget.free(), Need::Normal).expect("it is free");
     let looks = || mm.stats().scanned;
     let busy = mm.frames.lock(frame_at(&mm, a, 0).expect("written"));
-    assert!(!mm.reclaim_for_fault());
+    assert!(!reclaim_for_fault(&mm));
     let first = looks();
     assert!(first > 0, "the first looks");
-    assert!(!mm.wants_reclaim() && !mm.reclaim_in_background() && !mm.reclaim_for_fault());
+    assert!(!mm.wants_reclaim() && !mm.reclaim_in_background() && !reclaim_for_fault(&mm));
     assert_eq!(looks(), first, "nothing has changed since");
     drop(busy);
     mm.unpin(b, run(0, 1));
     assert!(mm.wants_reclaim(), "the end of a pin is a change");
-    assert!(mm.reclaim_for_fault());
+    assert!(reclaim_for_fault(&mm));
     assert_eq!(mm.stats().evictions, 2);
     drop(rest);
     sound(&mm);

@@ -56,7 +56,7 @@ fn a_lent_page_leaves_before_it_is_stored_to() {
     assert_eq!((usage.private, usage.pool), (before.private - PAGE, PAGE));
     sound(&mm);
     assert_eq!(mm.take_failure(a), Some(failed));
-    assert_eq!((shown(&mm, a, 2), mm.standby_pages()), (None, 0));
+    assert_eq!((shown(&mm, a, 2), mm.stats().standby_pages), (None, 0));
     assert_eq!((value(&mm, a, 2), value(&mm, b, 2)), (1, 1));
     assert_eq!(mm.failure(b), None);
     sound(&mm);
@@ -66,10 +66,10 @@ fn a_lent_page_leaves_before_it_is_stored_to() {
 #[test]
 fn sinks_are_for_condemned_spaces() {
     let (mm, a, b) = family();
-    assert_eq!((mm.sink(a, PageNo(2)), mm.standby_pages()), (Ok(()), 0));
+    assert_eq!((mm.sink(a, PageNo(2)), mm.stats().standby_pages), (Ok(()), 0));
     let failed = stores(&mm, b, 50).expect_err("there is no room");
     assert_eq!(mm.sink(a, PageNo(2)), Ok(()));
-    assert_eq!(mm.standby_pages(), 0, "another space's failure");
+    assert_eq!(mm.stats().standby_pages, 0, "another space's failure");
     let beyond = mm.sink(b, PageNo(100));
     assert!(matches!(beyond, Err(FaultError::OutOfRange { len: 100, .. })));
     assert_eq!(mm.take_failure(b), Some(failed));
@@ -83,7 +83,7 @@ fn sinks_are_for_condemned_spaces() {
     mm.host.requests();
     assert_eq!(mm.sink(a, PageNo(0)), Ok(()), "its own page");
     assert_eq!(mm.host.requests(), [Request::Unprotect(a, run(0, 1))]);
-    assert_eq!((mm.standby_pages(), mm.failure(a)), (0, Some(failed)));
+    assert_eq!((mm.stats().standby_pages, mm.failure(a)), (0, Some(failed)));
     assert_eq!(
         (mm.vacate(a, PageNo(0)), mm.vacate(a, PageNo(7))),
         (Ok(VacateReply::Open), Ok(VacateReply::Vacated))
@@ -110,14 +110,14 @@ fn the_oldest_goes_first() {
     assert_eq!(mm.sink(a, PageNo(50 + pages - 1)), Ok(()));
     assert_eq!(mm.sink(b, PageNo(98)), Ok(()));
     assert_eq!((shown(&mm, b, 99), shown(&mm, a, 51)), (None, Some(0)));
-    assert_eq!(mm.standby_pages(), pages);
+    assert_eq!(mm.stats().standby_pages, pages);
     let c = mm.fork(a).expect_err("it is condemned");
     assert!(matches!(c, SpaceError::Fault(_)));
     sound(&mm);
     assert!(mm.take_failure(a).is_some());
-    assert_eq!((mm.standby_pages(), shown(&mm, b, 98)), (1, Some(0)));
+    assert_eq!((mm.stats().standby_pages, shown(&mm, b, 98)), (1, Some(0)));
     mm.drop_space(b).expect("nothing is in the way");
-    assert_eq!(mm.standby_pages(), 0);
+    assert_eq!(mm.stats().standby_pages, 0);
     sound(&mm);
 }
 
@@ -139,7 +139,7 @@ fn loads_need_no_room() {
         assert_eq!(shown(&mm, b, page), Some(is), "page {page}");
     }
     assert_eq!(
-        (crate::Digest::of(&mm), mm.standby_pages(), mm.failure(b)),
+        (crate::Digest::of(&mm), mm.stats().standby_pages, mm.failure(b)),
         (digest, 3, None)
     );
     sound(&mm);
@@ -149,7 +149,7 @@ fn loads_need_no_room() {
         assert_eq!(stores(&mm, b, page), Ok(()));
         assert_eq!(value(&mm, b, page), is);
     }
-    assert_eq!(mm.standby_pages(), 1);
+    assert_eq!(mm.stats().standby_pages, 1);
     sound(&mm);
 }
 
@@ -162,7 +162,7 @@ fn neighbours_are_let_be() {
     write(&mm, a, 0..1, 1);
     fill_up(&mm);
     read(&mm, a, 35);
-    assert_eq!(mm.standby_pages(), 1);
+    assert_eq!(mm.stats().standby_pages, 1);
     let rest = mm.usage().stored;
     mm.budget.refund(Class::Stored, rest);
     // Each makes as many pages ahead as were written before it.
@@ -170,11 +170,11 @@ fn neighbours_are_let_be() {
         write(&mm, a, page..page + 1, 2);
     }
     assert_eq!(
-        (mm.standby_pages(), shown(&mm, a, 35), value(&mm, a, 35)),
+        (mm.stats().standby_pages, shown(&mm, a, 35), value(&mm, a, 35)),
         (1, Some(0), 0)
     );
     write(&mm, a, 35..36, 3);
-    assert_eq!((mm.standby_pages(), value(&mm, a, 35)), (0, 3));
+    assert_eq!((mm.stats().standby_pages, value(&mm, a, 35)), (0, 3));
     sound(&mm);
 }
 

@@ -27,7 +27,7 @@ pub(crate) use own::{Leaves, Split};
 pub(crate) use parents::{Roots, Trees};
 pub(crate) use tree::{AtLeaf, Lookup, OwnLeaf, Tree};
 
-use crate::addr::PageNo;
+use crate::addr::{PageNo, Run};
 use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use memfold_sync::{Mutex, MutexGuard, Rank, Slots};
 
@@ -293,6 +293,23 @@ pub(crate) fn first_of(page: PageNo, level: u8) -> PageNo {
 #[must_use]
 pub(crate) fn after_leaf(page: u32) -> u32 {
     (page | (FAN as u32 - 1)) + 1
+}
+
+/// The longest run of pages around `page` in its leaf for which `take` says yes, asked outwards
+/// from it.
+pub(crate) fn run_around(page: PageNo, mut take: impl FnMut(PageNo) -> bool) -> Run {
+    let first = first_of(page, 0);
+    let mut run = Run::one(page);
+    while run.first != first && take(PageNo(run.first.0 - 1)) {
+        run = Run {
+            first: PageNo(run.first.0 - 1),
+            len: run.len + 1,
+        };
+    }
+    while run.end() != first.plus(FAN as u32) && take(run.end()) {
+        run.len += 1;
+    }
+    run
 }
 
 /// How many levels a tree over `pages` pages has, at least 1.

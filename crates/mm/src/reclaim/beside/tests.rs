@@ -35,10 +35,10 @@ fn noise_leaves_no_base() {
     mm.store.price(saves_nothing);
     let before = mm.usage();
     assert_eq!(mm.reclaim(8), 0);
-    assert_eq!((mm.store_stats().pages, mm.usage().stored), (0, 0));
+    assert_eq!((mm.store().stats().pages, mm.usage().stored), (0, 0));
     assert_eq!(mm.usage().total, before.total + Swap::GROWTH_BYTES, "only slots");
     assert_eq!(mm.evict(child, run(0, 1)), Ok(1));
-    assert_eq!((mm.store_stats().pages, base(&mm, child, 0)), (1, None));
+    assert_eq!((mm.store().stats().pages, base(&mm, child, 0)), (1, None));
     assert_eq!(mm.usage().stored, PAGE);
     sound(&mm);
 }
@@ -70,7 +70,7 @@ fn bases_are_luxury() {
     let (_, child) = family(&mm);
     let held = Charge::take(&mm.budget, Class::Pool, mm.budget.free(), Need::Normal).expect("it is free");
     assert_eq!(mm.reclaim_one(child), 1);
-    assert_eq!((mm.store_stats().pages, base(&mm, child, 0)), (1, None));
+    assert_eq!((mm.store().stats().pages, base(&mm, child, 0)), (1, None));
     drop(held);
     sound(&mm);
 }
@@ -85,7 +85,7 @@ fn both_together_are_less_than_a_page() {
         mm.store.price(|prices| prices.plain = plain);
         assert_eq!(mm.reclaim_one(child), goes);
         assert_eq!(
-            (mm.store_stats().pages, base(&mm, child, 0)),
+            (mm.store().stats().pages, base(&mm, child, 0)),
             (u64::from(goes), None)
         );
         sound(&mm);
@@ -94,7 +94,7 @@ fn both_together_are_less_than_a_page() {
     let (_, child) = family(&mm);
     mm.store.price(|prices| prices.plain = WORTH - 101);
     assert_eq!(mm.reclaim_one(child), 1);
-    assert_eq!((mm.store_stats().pages, base(&mm, child, 0)), (2, Some(1)));
+    assert_eq!((mm.store().stats().pages, base(&mm, child, 0)), (2, Some(1)));
     sound(&mm);
 }
 
@@ -116,18 +116,18 @@ fn stale_bases_are_renewed() {
     let (parent, child) = family(&mm);
     mm.evict(child, run(0, 1)).expect("it lives");
     // The pool's version (1), the fork's (2).
-    assert_eq!((base(&mm, child, 0), mm.store_stats().pages), (Some(1), 2));
+    assert_eq!((base(&mm, child, 0), mm.store().stats().pages), (Some(1), 2));
     mm.store.price(|prices| prices.delta = None);
     mm.store.price(|prices| prices.plain = TELLING - 1);
     mm.evict(parent, run(0, 1)).expect("it lives");
     // The parent's version (3).
-    assert_eq!((base(&mm, child, 0), mm.store_stats().pages), (Some(1), 3));
+    assert_eq!((base(&mm, child, 0), mm.store().stats().pages), (Some(1), 3));
     read(&mm, child, 0);
     write(&mm, child, 0..1, 3);
     mm.store.price(|prices| prices.plain = TELLING);
     mm.evict(child, run(0, 1)).expect("it lives");
     // The fork's new version (4) and the same as a base (5): both old ones are gone.
-    assert_eq!((base(&mm, child, 0), mm.store_stats().pages), (Some(5), 3));
+    assert_eq!((base(&mm, child, 0), mm.store().stats().pages), (Some(5), 3));
     assert_eq!((value(&mm, parent, 0), value(&mm, child, 0)), (1, 3));
     sound(&mm);
 }
@@ -145,12 +145,12 @@ fn idle_bases_go() {
     assert!(!Bases(&mm).shrink_all(), "both are needed");
     assert_eq!(bases(), [true, true]);
     read(&mm, families[1].1, 0);
-    assert_eq!(mm.store_stats().pages, 3);
+    assert_eq!(mm.store().stats().pages, 3);
     assert!(Bases(&mm).shrink_all());
     assert_eq!((bases(), mm.stats().bases_freed), ([true, false], 1));
     mm.drop_space(families[0].0).expect("it lives");
     assert!(Bases(&mm).shrink_all(), "a base serves siblings");
-    assert_eq!((mm.store_stats().pages, mm.stats().bases_freed), (1, 2));
+    assert_eq!((mm.store().stats().pages, mm.stats().bases_freed), (1, 2));
     assert_eq!(value(&mm, families[0].1, 0), 2);
     assert!(!Bases(&mm).shrink_all());
     sound(&mm);
@@ -166,8 +166,8 @@ fn bases_are_room() {
     for space in [parent, child] {
         mm.pin(space, run(0, 1)).expect("room");
     }
-    assert!(mm.reclaim_for_fault());
-    assert!(!mm.reclaim_for_fault());
+    assert!(super::super::reclaim_for_fault(&mm));
+    assert!(!super::super::reclaim_for_fault(&mm));
     for space in [parent, child] {
         mm.unpin(space, run(0, 1));
     }

@@ -1,0 +1,62 @@
+//! Stores to a page that is its space's own are let through.
+//!
+//! Such a page was only protected to learn whether it is used, so letting a store through needs no
+//! room. Under the space's lock, which whoever calls this holds, and the frame's. Called by faults
+//! and by the sinks of a condemned space.
+
+use crate::addr::{FrameNo, PageNo, Run};
+use crate::error::Stop;
+use crate::frame::{Locked, Residence};
+use crate::host::{Host, Store};
+use crate::mm::Mm;
+use crate::peek::lock_entry;
+use crate::space::SpaceGuard;
+use crate::table::TableNo;
+
+/// Lets stores through to the page's frame, if that is the space's own; false when it is not, or
+/// when the entry says something else by now.
+pub(crate) fn unprotect<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    space: &SpaceGuard<'_>,
+    leaf: TableNo,
+    page: PageNo,
+    frame: FrameNo,
+) -> Result<bool, Stop> {
+    let Some(locked) = lock_entry(mm, leaf, page, frame) else {
+        return Ok(false);
+    };
+    if !locked.frame.is_exclusive() {
+        return Ok(false);
+    }
+    assert_eq!(
+        locked.residence,
+        Residence::Private(space.no),
+        "an exclusive frame lies in another space"
+    );
+    mm.host.unprotect(space.no, Run::one(page))?;
+    locked.frame.mark_referenced();
+    may_compress(mm, &locked);
+    mm.counters.unprotected.one();
+    Ok(true)
+}
+
+/// The same for a page of which only its number is known; false when it is no such page.
+pub(crate) fn let_through<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    space: &SpaceGuard<'_>,
+    page: PageNo,
+) -> Result<bool, Stop> {
+    let found = mm.tables.lookup(&space.tree, page);
+    match found.frame().filter(|_| !found.is_shared()) {
+        Some((frame, leaf)) => unprotect(mm, space, leaf, page, frame),
+        None => Ok(false),
+    }
+}
+
+/// The bytes are about to change: whether they compress is not known any more.
+pub(crate) fn may_compress<H, S>(mm: &Mm<H, S>, locked: &Locked<'_>) {
+    if locked.frame.is_incompressible() {
+        locked.frame.mark_incompressible(false);
+        mm.replacer.bring_back(&mm.frames, locked.no);
+    }
+}
