@@ -2,7 +2,7 @@
 //!
 //! A shared frame in the pool stands at its own page of the home, so every window of the home
 //! can show it; up to 16 neighbours are shown with it. A shared frame whose bytes are still the private page of
-//! the space that wrote it is moved to the pool first (*promoted*), with its neighbours, and hidden
+//! the space that wrote it is moved to the pool first (*migrated*), with its neighbours, and hidden
 //! in the writer's window, which shows the pool's page from then on. All frames of a run are locked while
 //! the host works on them: nobody can evict or move them meanwhile.
 
