@@ -17,4 +17,4 @@ pub mod size;
 pub mod smith;
 pub mod targets;
 
-pub use module::{NotForkable, Prepared, prepare};
+pub use module::{Given, NotForkable, Number, Prepared, prepare, prepare_with};

@@ -1,5 +1,7 @@
 //! What can go wrong with templates and forks, in one type. Plain values.
 
+use crate::state::{Foreign, Place};
+
 /// Why a template, an instance, a fork or a call failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -52,6 +54,17 @@ pub enum Error {
         bytes: u64,
         /// What the limiter, or Wasmtime for it, said.
         reason: wasmtime::Error,
+    },
+    /// The instance is in a state that cannot be copied into another store.
+    #[error(
+        "the instance cannot be forked as it is: {place} holds {what}, which lives in its store only; \
+         fork it before that is there, or set the place to null"
+    )]
+    Held {
+        /// Where.
+        place: Place,
+        /// What stands there.
+        what: Foreign,
     },
     /// The program trapped, or a host function that it called failed.
     #[error("the program failed: {0:#}")]

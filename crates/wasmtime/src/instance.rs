@@ -5,9 +5,9 @@
 //! the store, and neither gives a `&mut Store`.
 
 use crate::error::Error;
-use crate::globals::Globals;
 use crate::ground::Ground;
 use crate::held::{InstanceSpace, SnapshotSpace};
+use crate::state::State;
 use crate::template::Template;
 use std::fmt;
 use wasmtime::{Instance, Store, TypedFunc, WasmParams, WasmResults};
@@ -72,16 +72,17 @@ impl<T> ForkInstance<T> {
 
     /// Makes a copy of the instance, as it is now, in another store.
     ///
-    /// Memory is shared until one of the two writes to it. The copy's tables
-    /// are those of a fresh instance, which is what the instance's are, too:
-    /// `prepare` made sure. *Not* copied is what lives outside the program: the
+    /// Memory is shared until one of the two writes to it. Globals, tables that the program has changed, and which
+    /// segments it has dropped, are copied; a reference to a function becomes one to the copy's. *Not* copied is what lives outside the program: the
     /// data of the store (files that the program has open among them), fuel,
     /// epoch deadline and limits. What the program drew at random it has twice.
     ///
     /// The limiter of the child's store, if it has one, is asked twice: whether a memory of the module's first size may be made, and
-    /// whether it may grow to the size that the parent's has now.
+    /// whether it may grow to the size that the parent's has now. Tables that have grown are told to it as well. To
+    /// drop segments a few instructions run in the child's store, which takes fuel and heeds its deadline.
     ///
     /// # Errors
+    /// [`Error::Held`] when a global or a table refers to something that lives in the store.
     /// [`Error::Memory`] when the budget is spent, [`Error::Instantiate`] and [`Error::StoreLimit`] when
     /// the child's store refuses, [`Error::MemoryLost`] as in [`check`](ForkInstance::check).
     ///
@@ -89,9 +90,9 @@ impl<T> ForkInstance<T> {
     /// When `parent` is not the store of this instance, or `child` belongs to
     /// another engine.
     pub fn fork(&self, parent: &mut Store<T>, child: &mut Store<T>) -> Result<ForkInstance<T>, Error> {
-        let globals = self.at_rest(parent)?;
+        let state = self.at_rest(parent)?;
         let fork = self.template.place(child, self.ground.fork()?)?;
-        self.template.write_globals(child, &fork.instance, &globals);
+        self.template.write_state(child, &fork.instance, &state)?;
         Ok(fork)
     }
 
@@ -100,31 +101,31 @@ impl<T> ForkInstance<T> {
     /// starts then share all of it.
     ///
     /// # Errors
-    /// [`Error::Memory`] when the budget is spent, [`Error::MemoryLost`] as in
+    /// [`Error::Memory`] when the budget is spent, [`Error::Held`] as in [`fork`](ForkInstance::fork), [`Error::MemoryLost`] as in
     /// [`check`](ForkInstance::check).
     ///
     /// # Panics
     /// When `store` is not the store of this instance.
     pub fn freeze(&self, store: &mut Store<T>) -> Result<Snapshot<T>, Error> {
-        let globals = self.at_rest(store)?;
+        let state = self.at_rest(store)?;
         let ground = self.ground.freeze()?;
         Ok(Snapshot {
             template: self.template.clone(),
-            globals,
+            state,
             ground,
         })
     }
 
     /// The part of the state that is not in the memory. The store is at rest,
     /// for we have it exclusively.
-    fn at_rest(&self, store: &mut Store<T>) -> Result<Globals, Error> {
+    fn at_rest(&self, store: &mut Store<T>) -> Result<State, Error> {
         assert_eq!(
             self.template.address(store, &self.instance),
             self.ground.as_ptr(),
             "the instance belongs to another store"
         );
         self.check()?;
-        Ok(self.template.read_globals(store, &self.instance))
+        self.template.read_state(store, &self.instance)
     }
 }
 
@@ -140,7 +141,7 @@ impl<T> fmt::Debug for ForkInstance<T> {
 /// several threads at once, each with its own store.
 pub struct Snapshot<T: 'static> {
     template: Template<T>,
-    globals: Globals,
+    state: State,
     ground: Ground,
 }
 
@@ -156,7 +157,7 @@ impl<T> Snapshot<T> {
     pub fn instantiate(&self, store: &mut Store<T>) -> Result<ForkInstance<T>, Error> {
         let instance = self.template.place(store, self.ground.fork()?)?;
         self.template
-            .write_globals(store, &instance.instance, &self.globals);
+            .write_state(store, &instance.instance, &self.state)?;
         Ok(instance)
     }
 
@@ -170,7 +171,7 @@ impl<T> Clone for Snapshot<T> {
     fn clone(&self) -> Self {
         Snapshot {
             template: self.template.clone(),
-            globals: self.globals.clone(),
+            state: self.state.clone(),
             ground: self.ground.clone(),
         }
     }

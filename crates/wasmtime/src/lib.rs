@@ -53,17 +53,22 @@ mod config;
 #[allow(unsafe_code, reason = "implements the two unsafe traits of Wasmtime")]
 mod creator;
 mod error;
-mod globals;
 mod ground;
 mod handoff;
 mod held;
 mod instance;
+mod layout;
 mod prepare;
+mod state;
 mod template;
 
 pub use config::{ADDRESSES_PER_MEMORY, check, configure};
 pub use error::Error;
 pub use held::{InstanceSpace, SnapshotSpace};
 pub use instance::{ForkInstance, Snapshot};
-pub use prepare::{GlobalPlan, MemoryPlan, NotForkable, Prepared, Reason, Segment, Site, prepare};
+pub use prepare::{
+    Contents, DropPlan, FunctionPlan, Given, GlobalPlan, MemoryPlan, NotForkable, Number, Own, Prepared,
+    Reason, Segment, Site, Slot, TablePlan, prepare, prepare_with,
+};
+pub use state::{Foreign, Place};
 pub use template::Template;

@@ -8,11 +8,12 @@
 use crate::code::GuestCode;
 use crate::config;
 use crate::error::Error;
-use crate::globals::Globals;
 use crate::ground::Ground;
 use crate::handoff::{self, Offer, Wanted};
 use crate::instance::ForkInstance;
+use crate::layout::{self, Layout};
 use crate::prepare::Prepared;
+use crate::state::State;
 use memfold::{Memory, OnLoss};
 use std::fmt;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ pub struct Template<T: 'static> {
 struct Parts<T: 'static> {
     pre: InstancePre<T>,
     memory: ModuleExport,
-    globals: Box<[ModuleExport]>,
+    layout: Layout,
     start: Option<ModuleExport>,
     pristine: Ground,
     wanted: Wanted,
@@ -62,25 +63,16 @@ impl<T> Template<T> {
         prepared: &Prepared,
         module: &Module,
     ) -> Result<Self, Error> {
-        let export = |name: &str| {
-            let missing = || Error::WrongModule {
-                export: name.to_owned(),
-            };
-            module.get_export_index(name).ok_or_else(missing)
-        };
+        let export = |name: &str| layout::find(module, name);
         let memory_export = export(&prepared.memory().export)?;
-        let globals = prepared
-            .globals()
-            .iter()
-            .map(|global| export(&global.export))
-            .collect::<Result<_, _>>()?;
+        let layout = Layout::new(module, prepared)?;
         let start = prepared.start().map(export).transpose()?;
         let pre = linker.instantiate_pre(module).map_err(Error::Link)?;
         config::check(linker.engine())?;
         let parts = Parts {
             pre,
             memory: memory_export,
-            globals,
+            layout,
             start,
             pristine: pristine(memory, prepared)?,
             wanted: Wanted {
@@ -165,12 +157,17 @@ impl<T> Template<T> {
         memory.expect("the template checked its exports")
     }
 
-    pub(crate) fn read_globals(&self, store: &mut Store<T>, instance: &Instance) -> Globals {
-        Globals::read(store, instance, &self.parts.globals)
+    pub(crate) fn read_state(&self, store: &mut Store<T>, instance: &Instance) -> Result<State, Error> {
+        State::read(store, instance, &self.parts.layout)
     }
 
-    pub(crate) fn write_globals(&self, store: &mut Store<T>, instance: &Instance, globals: &Globals) {
-        globals.write(store, instance, &self.parts.globals);
+    pub(crate) fn write_state(
+        &self,
+        store: &mut Store<T>,
+        instance: &Instance,
+        state: &State,
+    ) -> Result<(), Error> {
+        state.write(store, instance, &self.parts.layout)
     }
 }
 

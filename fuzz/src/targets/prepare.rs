@@ -1,6 +1,6 @@
 //! Any bytes as a module: none panics, and what is accepted is a module that keeps its promises.
 
-use memfold_wasmtime::{Prepared, prepare};
+use memfold_wasmtime::{Given, Prepared, prepare, prepare_with};
 use wasmparser::{Validator, WasmFeatures};
 
 /// One module.
@@ -8,6 +8,10 @@ pub fn run(wasm: &[u8]) {
     match prepare(wasm) {
         Ok(prepared) => check(wasm, &prepared),
         Err(refused) => assert!(!refused.reasons.is_empty(), "refused without a reason"),
+    }
+    // Imported globals that are its own.
+    if let Ok(prepared) = prepare_with(wasm, &Given::new().zeros()) {
+        check(wasm, &prepared);
     }
 }
 

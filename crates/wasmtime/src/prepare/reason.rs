@@ -61,25 +61,29 @@ pub enum Reason {
     /// module again costs no more than a fork would.
     #[error("it has no memory")]
     NoMemory,
-    /// The memory belongs to another instance.
-    #[error("it imports the memory {module:?} {name:?}")]
-    ImportedMemory {
-        /// The import's module name.
-        module: String,
-        /// The import's field name.
-        name: String,
-    },
-    /// A table that other instances may change.
-    #[error("it imports the table {module:?} {name:?}")]
+    /// A table that is imported and cannot be filled with null: what it begins with, only another instance knows.
+    #[error("it imports the table {module:?} {name:?}, whose slots cannot be null")]
     ImportedTable {
         /// The import's module name.
         module: String,
         /// The import's field name.
         name: String,
     },
-    /// A global that other instances may change.
-    #[error("it imports the mutable global {module:?} {name:?}")]
+    /// A mutable global that is imported, and whose value (of its type) was not given: each instance would have it for itself.
+    #[error(
+        "it imports the mutable global {module:?} {name:?}: its value must be given, as a number of its type"
+    )]
     ImportedMutableGlobal {
+        /// The import's module name.
+        module: String,
+        /// The import's field name.
+        name: String,
+    },
+    /// A global that is imported beside others that are given or mutable, and whose value was not given.
+    #[error(
+        "it imports the global {module:?} {name:?}: its value must be given like that of its mutable globals"
+    )]
+    ImportedGlobal {
         /// The import's module name.
         module: String,
         /// The import's field name.
@@ -103,34 +107,18 @@ pub enum Reason {
         /// The binary logarithm of the page size.
         log2: u32,
     },
-    /// The value of a reference belongs to one store and cannot be copied into
-    /// another.
-    #[error("the mutable global {global} holds a reference")]
-    MutableReferenceGlobal {
-        /// The index of the global.
-        global: u32,
-    },
-    /// It changes a table; a fork would start with the table as it was first.
-    #[error("it changes a table: {site}")]
-    TableMutation {
-        /// Where.
-        site: Site,
-    },
-    /// It drops a data or element segment; a fork would have it again.
-    #[error("it drops a segment: {site}")]
-    SegmentDrop {
-        /// Where.
-        site: Site,
-    },
-    /// It makes or changes objects of the garbage-collected heap, which cannot
-    /// be copied into another store.
-    #[error("it makes or changes garbage-collected objects: {site}")]
+    /// Its globals, tables or element segments begin with objects of the garbage-collected heap, which a fork would have anew.
+    /// Objects that only its code makes are no reason against it, but one that is alive in a global or a table is
+    /// when an instance is forked.
+    #[error("it begins with garbage-collected objects, which cannot be copied: {site}")]
     Gc {
         /// Where.
         site: Site,
     },
     /// Where the data goes is known only when the module is instantiated.
-    #[error("the address of data segment {segment} is not a constant")]
+    #[error(
+        "the address of data segment {segment} is not a constant: give the value of the global that it stands in"
+    )]
     NonConstantOffset {
         /// The index of the segment.
         segment: u32,
@@ -141,6 +129,36 @@ pub enum Reason {
         /// The index of the segment.
         segment: u32,
     },
+}
+
+impl Reason {
+    /// What would have to change, in half a sentence.
+    #[must_use]
+    pub fn help(&self) -> &'static str {
+        match self {
+            Reason::Invalid { .. } => {
+                "build it again for WebAssembly 3.0; exceptions of the older form are not part of it (`-fwasm-exceptions` with \
+                 `-wasm-use-legacy-eh=false` makes the standard ones)"
+            }
+            Reason::Component => "fork the core module that it was made of",
+            Reason::NoMemory => "instantiate it again: there is nothing to share",
+            Reason::ImportedTable { .. } => {
+                "import a table whose slots can be null, or define it in the module"
+            }
+            Reason::ImportedMutableGlobal { .. } | Reason::ImportedGlobal { .. } => {
+                "give its value (`prepare_with`; `memfold run --stub-imports` gives zero)"
+            }
+            Reason::SharedMemory => "build it without threads",
+            Reason::SeveralMemories { .. } => "build it with one memory",
+            Reason::Memory64 => "build it for addresses of 32 bits",
+            Reason::CustomPageSize { .. } => "build it with pages of 64 KiB",
+            Reason::Gc { .. } => {
+                "make these objects when the program starts, and drop them before it is forked"
+            }
+            Reason::NonConstantOffset { .. } => "give the value of the global that its address stands in",
+            Reason::SegmentOutOfBounds { .. } => "let the memory begin larger",
+        }
+    }
 }
 
 /// Where an instruction stands, and how often there is one like it.

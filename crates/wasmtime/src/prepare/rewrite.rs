@@ -1,58 +1,94 @@
 //! Writes the forkable form of a module: new exports, no start section, empty
-//! passive segments for active ones. All other sections are copied as they
-//! are, so no index changes and code offsets stay those of the input's code
-//! section.
+//! passive segments for active ones, flags for what changes tables and drops segments. All other sections are copied as they
+//! are, so no index changes, and code offsets stay those of the input's code
+//! section where no flag is set.
 //!
 //! Called by `prepare` after `scan.rs` found nothing against it.
 
+use super::given::Number;
+use super::imports;
+use super::marks::{self, Flags, Mark};
 use super::scan::Found;
-use super::{GlobalPlan, MemoryPlan, Prepared};
+use super::sections::{self, To, Writer, number};
+use super::{DropPlan, FunctionPlan, GlobalPlan, MemoryPlan, Prepared, TablePlan};
 use std::collections::HashSet;
 use twox_hash::XxHash3_128;
-use wasm_encoder::{DataSection, ExportKind, ExportSection, Module, RawSection};
+use wasm_encoder::{DataSection, Encode, ExportKind, SectionId};
 use wasmparser::{
-    BinaryReaderError, DataKind, DataSectionReader, ExportSectionReader, ExternalKind, Parser, Payload,
+    BinaryReader, BinaryReaderError, DataKind, DataSectionReader, FunctionBody, Parser, Payload,
 };
 
 type Result<T> = std::result::Result<T, BinaryReaderError>;
 
 /// The rewritten module, and what its first instance still needs.
 pub(super) fn rewrite(wasm: &[u8], found: Found<'_>) -> Result<Prepared> {
-    let added = Added::new(&found, fingerprint(wasm));
-    let wasm = rewritten(wasm, &added)?;
+    let added = Added::new(&found, fingerprint(wasm, &found.values));
+    let wasm = rewritten(wasm, &found, &added)?;
     Ok(Prepared {
         wasm,
         memory: added.memory,
         globals: added.globals,
         segments: found.segments,
         start: added.start.map(|(name, _)| name),
+        tables: added.tables,
+        functions: added.functions,
+        drops: added.drops,
+        own: found.own,
     })
 }
 
 /// Changes whenever what is made of one and the same module does, so that a module that was compiled from an earlier form is
 /// not taken for this one.
-const FORM: u64 = 1;
+const FORM: u64 = 2;
 
 /// Tells a module from every other. It stands in the name of an export, because that, unlike a custom section, can be
 /// read from a compiled module. No protection against forgers: who makes compiled modules can make any.
-fn fingerprint(wasm: &[u8]) -> u128 {
-    XxHash3_128::oneshot_with_seed(FORM, wasm)
+fn fingerprint(wasm: &[u8], values: &[Number]) -> u128 {
+    let mut hash = XxHash3_128::with_seed(FORM);
+    hash.write(wasm);
+    for value in values {
+        hash.write(&value.expression());
+    }
+    hash.finish_128()
 }
 
-/// The exports that the module gets.
+/// What the module gets.
 struct Added {
     memory: MemoryPlan,
     globals: Vec<GlobalPlan>,
     /// Name and function.
     start: Option<(String, u32)>,
+    tables: Vec<TablePlan>,
+    functions: Vec<FunctionPlan>,
+    drops: Option<DropPlan>,
+    flags: Flags,
 }
 
 impl Added {
     fn new(found: &Found<'_>, fingerprint: u128) -> Self {
         let prefix = unused_prefix(&found.export_names);
-        let global = |&index: &u32| GlobalPlan {
+        // Tables come first, so that the flags of drops stand together.
+        let flags: Flags = found.marks.iter().copied().zip(found.counts.globals..).collect();
+        let own = found.globals.len();
+        let place = |flag: u32| own + usize::try_from(flag - found.counts.globals).unwrap_or(usize::MAX);
+        let tables = flags.iter().filter_map(|(mark, flag)| match *mark {
+            Mark::Table(index) => Some(TablePlan {
+                index,
+                export: format!("{prefix}table{index}"),
+                flag: place(*flag),
+                contents: found.tables.get(usize::try_from(index).ok()?)?.clone(),
+            }),
+            Mark::Data(_) | Mark::Element(_) => None,
+        });
+        let tables: Vec<_> = tables.collect();
+        let drops = own + tables.len()..own + flags.len();
+        let global = |index: u32| GlobalPlan {
             index,
             export: format!("{prefix}global{index}"),
+        };
+        let function = |&index: &u32| FunctionPlan {
+            index,
+            export: format!("{prefix}function{index}"),
         };
         Added {
             memory: MemoryPlan {
@@ -60,53 +96,131 @@ impl Added {
                 minimum_pages: found.memory.initial,
                 maximum_pages: found.memory.maximum,
             },
-            globals: found.globals.iter().map(global).collect(),
+            globals: found
+                .globals
+                .iter()
+                .chain(flags.values())
+                .copied()
+                .map(global)
+                .collect(),
             start: found.start.map(|function| (format!("{prefix}start"), function)),
+            tables,
+            functions: found.referable.iter().map(function).collect(),
+            drops: (!drops.is_empty()).then(|| DropPlan {
+                export: format!("{prefix}drop"),
+                flags: drops,
+            }),
+            flags,
         }
     }
 
-    /// Ours behind the module's own.
-    fn behind(&self, mut exports: ExportSection) -> ExportSection {
-        exports.export(&self.memory.export, ExportKind::Memory, 0);
+    /// Says what goes behind the module's own items.
+    fn announce(&self, found: &Found<'_>, out: &mut Writer) {
+        let mut export = |name: &str, kind: ExportKind, index: u32| {
+            let mut item = sections::sized(name.as_bytes());
+            item.push(kind as u8);
+            item.extend(number(index));
+            out.add(To::Exports, &item);
+        };
+        export(&self.memory.export, ExportKind::Memory, 0);
         for global in &self.globals {
-            exports.export(&global.export, ExportKind::Global, global.index);
+            export(&global.export, ExportKind::Global, global.index);
         }
         if let Some((name, function)) = &self.start {
-            exports.export(name, ExportKind::Func, *function);
+            export(name, ExportKind::Func, *function);
         }
-        exports
+        for table in &self.tables {
+            export(&table.export, ExportKind::Table, table.index);
+        }
+        for function in &self.functions {
+            export(&function.export, ExportKind::Func, function.index);
+        }
+        if let Some(drops) = &self.drops {
+            export(&drops.export, ExportKind::Func, found.counts.functions);
+            out.add(To::Types, &marks::DROPPER_TYPE);
+            out.add(To::Functions, &number(found.counts.types));
+            out.add(To::Code, &marks::dropper(&self.flags));
+        }
+        for _ in self.flags.values() {
+            out.add(To::Globals, &marks::FLAG);
+        }
     }
 }
 
-fn rewritten(wasm: &[u8], added: &Added) -> Result<Vec<u8>> {
-    let mut out = Module::new();
-    let mut exported = false;
+fn rewritten(wasm: &[u8], found: &Found<'_>, added: &Added) -> Result<Vec<u8>> {
+    let mut out = Writer::default();
+    added.announce(found, &mut out);
+    let mut code = Code::default();
     for payload in Parser::new(0).parse_all(wasm) {
-        let payload = payload?;
-        if !exported && comes_after_exports(&payload) {
-            exported = true;
-            out.section(&added.behind(ExportSection::new()));
-        }
-        match payload {
-            Payload::ExportSection(section) => {
-                exported = true;
-                out.section(&added.behind(own_exports(section)?));
-            }
+        match payload? {
             Payload::StartSection { .. } => {}
+            Payload::ImportSection(section) if !found.own.is_empty() => {
+                let values: Vec<_> = found.values.iter().map(|value| value.expression()).collect();
+                let kept = imports::own(section, wasm, found.own_globals, &values, &mut out)?;
+                out.section(SectionId::Import as u8, &kept)?;
+            }
             Payload::DataSection(section) => {
-                out.section(&emptied(section)?);
+                let mut data = Vec::new();
+                emptied(section)?.encode(&mut data);
+                // Without the length in front, which the writer puts there.
+                let mut reader = BinaryReader::new(&data, 0);
+                reader.read_var_u32()?;
+                out.section(SectionId::Data as u8, &data[reader.original_position()..])?;
+            }
+            Payload::CodeSectionStart { count, .. } if !found.marked_bodies.is_empty() => {
+                code.begin(count);
+            }
+            Payload::CodeSectionEntry(body) => {
+                if code.body(&body, found, &added.flags)? == Bodies::All {
+                    out.section(sections::CODE, &code.section)?;
+                }
             }
             other => {
                 if let Some((id, range)) = other.as_section() {
-                    out.section(&RawSection {
-                        id,
-                        data: &wasm[range],
-                    });
+                    out.section(id, &wasm[range])?;
                 }
             }
         }
     }
     Ok(out.finish())
+}
+
+/// The code section, when it is written anew.
+#[derive(Default)]
+struct Code {
+    section: Vec<u8>,
+    left: u32,
+    next: u32,
+}
+
+/// Whether more bodies follow.
+#[derive(PartialEq, Eq)]
+enum Bodies {
+    More,
+    All,
+}
+
+impl Code {
+    fn begin(&mut self, count: u32) {
+        self.section = number(count);
+        self.left = count;
+    }
+
+    fn body(&mut self, body: &FunctionBody<'_>, found: &Found<'_>, flags: &Flags) -> Result<Bodies> {
+        if self.left == 0 {
+            // The section was copied as a whole.
+            return Ok(Bodies::More);
+        }
+        let bytes = if found.marked_bodies.contains(&self.next) {
+            marks::marked(body, flags)?
+        } else {
+            sections::sized(body.as_bytes())
+        };
+        self.section.extend(bytes);
+        self.next += 1;
+        self.left -= 1;
+        Ok(if self.left == 0 { Bodies::All } else { Bodies::More })
+    }
 }
 
 /// A beginning that no export of the module has.
@@ -124,35 +238,6 @@ fn unused_prefix(names: &[&str]) -> String {
         .find(|number| !used.contains(number))
         .expect("there are more numbers than names");
     format!("memfold:{number}:")
-}
-
-/// Whether the export section must stand before this payload.
-fn comes_after_exports(payload: &Payload<'_>) -> bool {
-    matches!(
-        payload,
-        Payload::StartSection { .. }
-            | Payload::ElementSection(_)
-            | Payload::DataCountSection { .. }
-            | Payload::CodeSectionStart { .. }
-            | Payload::DataSection(_)
-            | Payload::End(_)
-    )
-}
-
-fn own_exports(section: ExportSectionReader<'_>) -> Result<ExportSection> {
-    let mut exports = ExportSection::new();
-    for export in section {
-        let export = export?;
-        let kind = match export.kind {
-            ExternalKind::Func | ExternalKind::FuncExact => ExportKind::Func,
-            ExternalKind::Table => ExportKind::Table,
-            ExternalKind::Memory => ExportKind::Memory,
-            ExternalKind::Global => ExportKind::Global,
-            ExternalKind::Tag => ExportKind::Tag,
-        };
-        exports.export(export.name, kind, export.index);
-    }
-    Ok(exports)
 }
 
 /// The data section as it is after instantiation: active segments are empty.

@@ -100,7 +100,7 @@ fn modules_that_differ_have_different_names() {
     let smallest = prepare(b"\0asm\x01\0\0\0\x05\x03\x01\0\x01").unwrap();
     assert_eq!(
         smallest.memory.export,
-        "memfold:0:memory:38c013b8792aa45a6125935596d75229"
+        "memfold:0:memory:852e4a8a1f8f087354cd0a35985c9577"
     );
 }
 
@@ -133,4 +133,157 @@ fn active_segments_become_empty_and_keep_their_indices() {
         bytes: bytes.to_vec(),
     };
     assert_eq!(prepared.segments(), [segment(4, b"first"), segment(6, b"over")]);
+}
+
+/// What each instruction that is remembered sets, as the bodies of the rewritten module say.
+#[test]
+fn flags_follow_what_they_remember() {
+    let prepared = prepared(
+        r#"(module (memory 1) (global (mut i64) (i64.const 5)) (table 4 funcref) (table 4 funcref)
+            (data $d "x") (func $f) (elem $e func $f)
+            (func (export "a") (table.set 1 (i32.const 0) (ref.null func)) (nop))
+            (func (data.drop $d) (elem.drop $e) (data.drop $d))
+            (func (table.copy 1 0 (i32.const 0) (i32.const 0) (i32.const 1))))"#,
+    );
+    validate(&prepared);
+    let table = &prepared.tables()[0];
+    assert_eq!((prepared.tables().len(), table.index, table.flag), (1, 1, 1));
+    let indices: Vec<u32> = prepared.globals().iter().map(|global| global.index).collect();
+    assert_eq!(indices, [0, 1, 2, 3]);
+    assert_eq!(prepared.drops().unwrap().flags, 2..4);
+    let functions: Vec<u32> = prepared
+        .functions()
+        .iter()
+        .map(|function| function.index)
+        .collect();
+    assert_eq!(functions, [0, 1]);
+    let mut set = Vec::new();
+    for payload in Parser::new(0).parse_all(prepared.wasm()) {
+        let Payload::CodeSectionEntry(body) = payload.unwrap() else {
+            continue;
+        };
+        let operators = body
+            .get_operators_reader()
+            .unwrap()
+            .into_iter()
+            .map(Result::unwrap);
+        let flags = operators.filter_map(|operator| match operator {
+            wasmparser::Operator::GlobalSet { global_index } => Some(global_index),
+            _ => None,
+        });
+        set.push(flags.collect::<Vec<_>>());
+    }
+    assert_eq!(set, [vec![], vec![1], vec![2, 3, 2], vec![1], vec![]]);
+}
+
+/// Sections that the module does not have are put where they belong.
+#[test]
+fn missing_sections_are_made() {
+    for fields in [
+        "(tag) (data $d \"x\") (func (data.drop $d))",
+        "(table 1 externref) (func (table.set 0 (i32.const 0) (ref.null extern)))",
+        "(func $f) (elem $e func $f) (func (elem.drop $e)) (@custom \"note\" (after memory) \"anything\")",
+        "(func $s (elem.drop 0)) (start $s) (elem func $s) (data (i32.const 0) \"x\")",
+    ] {
+        let once = prepared(&format!("(module (memory 1) {fields})"));
+        validate(&once);
+        validate(&prepare(once.wasm()).unwrap());
+    }
+}
+
+#[test]
+fn what_tables_hold_first_is_known() {
+    let prepared = prepared(
+        r#"(module (import "e" "g" (global $g i32)) (memory 1) (func $a) (func $b)
+            (table $t 5 funcref) (table $u 3 funcref (ref.func $b)) (table $v 2 funcref)
+            (elem (table $t) (i32.const 1) func $a $b) (elem (table $t) (i32.add (i32.const 1) (i32.const 1)) func $a)
+            (elem (table $v) (global.get $g) func $a)
+            (func (table.set $t (i32.const 0) (ref.null func)) (table.set $u (i32.const 0) (ref.null func))
+                (table.set $v (i32.const 0) (ref.null func))))"#,
+    );
+    validate(&prepared);
+    let slots = |table: usize| -> Vec<_> {
+        let contents = &prepared.tables()[table].contents;
+        (0..=contents.size).map(|slot| contents.slot(slot)).collect()
+    };
+    let (null, a, b) = (Some(Slot::Null), Some(Slot::Function(0)), Some(Slot::Function(1)));
+    assert_eq!(slots(0), [null, a, a, null, null, None]);
+    assert_eq!(slots(1), [b, b, b, None]);
+    assert_eq!(slots(2), [Some(Slot::Unknown), Some(Slot::Unknown), None]);
+}
+
+/// The names of the imports, the first sizes of the tables, the values of the globals.
+fn definitions(wasm: &[u8]) -> (Vec<String>, Vec<u64>, Vec<String>) {
+    let (mut imports, mut sizes, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload.unwrap() {
+            Payload::ImportSection(section) => {
+                imports.extend(
+                    section
+                        .into_imports()
+                        .map(|import| import.unwrap().name.to_owned()),
+                );
+            }
+            Payload::GlobalSection(section) => values.extend(section.into_iter().map(|global| {
+                let global = global.unwrap();
+                let operator = global.init_expr.get_operators_reader().read().unwrap();
+                format!("{operator:?}")
+            })),
+            Payload::TableSection(section) => {
+                sizes.extend(section.into_iter().map(|table| table.unwrap().ty.initial));
+            }
+            _ => {}
+        }
+    }
+    (imports, sizes, values)
+}
+
+/// Imports that become the instance's own stand before what the module defines, so that every index is what it was.
+#[test]
+fn imports_become_definitions() {
+    let wasm = module(
+        r#"(module (import "e" "f" (func $f)) (import "e" "m" (memory 2 3)) (import "e" "t" (table $t 4 5 funcref))
+            (import "e" "g" (global $g (mut i32))) (import "e" "tag" (tag)) (import "e" "base" (global $base i32))
+            (import "e" "long" (global $long (mut i64))) (import "e" "single" (global f32)) (import "e" "double" (global f64))
+            (table $own 1 funcref) (global $sum i32 (global.get $base)) (global $mine (mut i32) (i32.const 5))
+            (export "t" (table $own)) (export "long" (global $long)) (export "mine" (global $mine))
+            (elem (table $t) (global.get $base) func $f) (data (global.get $base) "x")
+            (func (export "run") (global.set $g (global.get $sum))))"#,
+    );
+    let given = Given::new()
+        .global("e", "g", Number::I32(-7))
+        .global("e", "base", Number::I32(3))
+        .global("e", "long", Number::I64(1 << 40))
+        .global("e", "single", Number::F32(1.5))
+        .global("e", "double", Number::F64(-2.5));
+    let prepared = prepare_with(&wasm, &given).unwrap();
+    validate(&prepared);
+    let (imports, sizes, values) = definitions(prepared.wasm());
+    assert_eq!(sizes, [4, 1]);
+    assert_eq!(imports, ["f", "tag"]);
+    assert_eq!(values.len(), 7);
+    for (value, part) in values
+        .iter()
+        .zip(["-7", "3", "1099511627776", "1.5", "-2.5", "GlobalGet", "5"])
+    {
+        // Decimal numbers are shown by their bits.
+        let bits = match part {
+            "1.5" => 1.5_f32.to_bits().to_string(),
+            "-2.5" => (-2.5_f64).to_bits().to_string(),
+            other => other.to_owned(),
+        };
+        assert!(value.contains(&bits), "{value}: {part}");
+    }
+    let own: Vec<&str> = prepared.own().iter().map(|own| own.name.as_str()).collect();
+    assert_eq!(own, ["m", "t", "g", "base", "long", "single", "double"]);
+    let indices: Vec<u32> = prepared.globals().iter().map(|global| global.index).collect();
+    assert_eq!(indices, [0, 2, 6]);
+    assert_eq!(
+        (prepared.memory().minimum_pages, prepared.memory().maximum_pages),
+        (2, Some(3))
+    );
+    assert_eq!(prepared.segments()[0].offset, 3);
+    // Another value makes another module.
+    let other = prepare_with(&wasm, &given.global("e", "g", Number::I32(8))).unwrap();
+    assert_ne!(other.memory().export, prepared.memory().export);
 }
