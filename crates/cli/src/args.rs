@@ -12,7 +12,7 @@ const EXIT_STATUS: &str = "\
 Exit status:
   0    every clone answered every call; the machine will do; every race is as it should be
   1    the program failed, in some clone or while it was warmed up; a defect was not caught, or a rule broken
-  2    bad usage, a bad module, or a budget that cannot work
+  2    bad usage, a bad module (for `inspect`: one that cannot be forked), or a budget that cannot work
   3    the machine cannot do it (permission, kernel, limits); see `memfold check`
   130  interrupted (SIGINT); the report covers what was done until then";
 
@@ -32,6 +32,9 @@ pub(crate) enum Command {
     /// Warm up one instance of a Wasm module, fork it many times, call every clone
     #[command(after_help = EXIT_STATUS)]
     Run(Box<RunOptions>),
+    /// Tell whether a Wasm module can be forked, what its state is, and what would have to change
+    #[command(after_help = EXIT_STATUS)]
+    Inspect(InspectOptions),
     /// Tell whether this machine can run memfold, and try it
     #[command(after_help = EXIT_STATUS)]
     Check(CheckOptions),
@@ -70,6 +73,15 @@ pub(crate) enum Topic {
     /// it breaks something; then the same as memfold has it, on every interleaving
     #[command(after_help = EXIT_STATUS)]
     Race(RaceOptions),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InspectOptions {
+    /// The module, in the binary or the text format
+    pub(crate) module: PathBuf,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -259,7 +271,9 @@ mod tests {
             .chain(words.split_whitespace());
         match Cli::try_parse_from(words)?.command {
             Command::Run(options) => Ok(options),
-            Command::Check(_) | Command::Peak(_) | Command::Explain(_) => unreachable!("the words say run"),
+            Command::Inspect(_) | Command::Check(_) | Command::Peak(_) | Command::Explain(_) => {
+                unreachable!("the words say run")
+            }
         }
     }
 

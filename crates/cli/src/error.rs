@@ -3,7 +3,7 @@
 use crate::run::Narrow;
 use memfold::SpaceError;
 use memfold::linux::OpenError;
-use memfold_wasmtime::NotForkable;
+use memfold_wasmtime::{NotForkable, Reason};
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -237,6 +237,9 @@ impl fmt::Display for Reasons<'_> {
         for reason in &self.0.reasons {
             write!(f, "\n  - {reason}")?;
         }
+        if let [Reason::Component] = self.0.reasons[..] {
+            return write!(f, "\n({})", Reason::Component.help());
+        }
         if !self.0.reasons.iter().any(invalid) {
             f.write_str("\n(--stock runs it on plain Wasmtime, one warm-up for each instance)")?;
         }
@@ -245,7 +248,6 @@ impl fmt::Display for Reasons<'_> {
 }
 
 fn invalid(reason: &memfold_wasmtime::Reason) -> bool {
-    use memfold_wasmtime::Reason;
     matches!(reason, Reason::Invalid { .. } | Reason::Component)
 }
 

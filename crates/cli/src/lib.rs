@@ -9,6 +9,7 @@
 //! | `output` | how it gets to stdout |
 //! | `run` | `memfold run`: warm up, fork, call |
 //! | `report` | what a run says at its end, for people and for programs |
+//! | `inspect` | `memfold inspect`: can this module be forked, and why not |
 //! | `check` | `memfold check`: can this machine do it |
 //! | `peak` | `memfold peak`: what a command holds, seen from outside |
 //! | `explain` | `memfold explain`: starts the program that explores races and tells them |
@@ -20,6 +21,7 @@ mod args;
 mod check;
 mod error;
 mod explain;
+mod inspect;
 mod output;
 mod peak;
 mod report;
@@ -37,6 +39,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(options) => run::run(&options).map(ExitCode::from),
         Command::Check(options) => check::check(&options).map(ExitCode::from),
+        Command::Inspect(options) => inspect::inspect(&options).map(ExitCode::from),
         Command::Peak(options) => peak::peak(&options),
         Command::Explain(Topic::Race(options)) => explain::race(&options).map(ExitCode::from),
     };

@@ -155,6 +155,68 @@ fn imports_are_stubbed() {
     }
 }
 
+/// Goal: a module that imports a memory, a table and mutable globals which nobody else has runs. Method: each of them, as it is, and
+/// with zeros for the globals.
+#[test]
+fn what_nobody_else_has_need_not_be_provided() {
+    let memory = module(
+        r#"(module (import "env" "memory" (memory 1)) (import "env" "table" (table 1 funcref)) (global $n (mut i32) (i32.const 0))
+          (export "memory" (memory 0)) (func (export "warm") (i32.store (i32.const 0) (i32.const 5)))
+          (func (export "run") (result i32) (i32.load (i32.const 0))))"#,
+    );
+    printed(&run(&memory, "--warm warm --invoke run"), &["5"]);
+    let report = run(&memory, "--warm warm --call run --clones 3 --evict-every --json").fine();
+    assert_eq!(report["completed"], 3);
+    let global = module(
+        r#"(module (import "env" "sp" (global $sp (mut i32))) (memory 1) (func (export "run") (result i32) (global.get $sp)))"#,
+    );
+    run(&global, "--invoke run").refused(2, &["mutable global \"env\" \"sp\"", "value must be given"]);
+    printed(&run(&global, "--invoke run --stub-imports zero"), &["0"]);
+}
+
+/// Goal: a module is judged without running it: what a fork copies, or each reason with what helps. Method: one of each kind.
+#[test]
+fn modules_are_inspected() {
+    let good = file(
+        br#"(module (import "env" "f" (func $f)) (import "env" "m" (memory 1 9)) (table 1 funcref) (global (mut i32) (i32.const 0))
+          (data $d "abc") (data (i32.const 0) "four") (start $s)
+          (func $s (table.set (i32.const 0) (ref.null func)) (data.drop $d)) (func (export "run")))"#,
+    );
+    let report = done(&format!("inspect {good} --json")).fine();
+    assert_eq!(report["forkable"], true);
+    for (name, number) in [
+        ("memory_pages", 1),
+        ("most_memory_pages", 9),
+        ("data_bytes", 4),
+        ("mutable_globals", 1),
+        ("changing_tables", 1),
+        ("dropped_segments", 1),
+        ("referable_functions", 1),
+    ] {
+        assert_eq!(report["state"][name], number, "{name} in {report}");
+    }
+    assert_eq!(report["imports"], serde_json::json!(["\"env\" \"f\""]));
+    assert_eq!(report["own_imports"], serde_json::json!(["\"env\" \"m\""]));
+    assert_eq!(report["functions"], serde_json::json!(["run"]));
+    let text = done(&format!("inspect {good}"));
+    assert!(text.stdout.contains("can be forked"), "{}", text.stdout);
+
+    let bad = module("(module (memory 1 1 shared) (memory 1))");
+    let text = done(&format!("inspect {bad}"));
+    assert_eq!(text.status, 2, "{}", text.stderr);
+    for part in [
+        "cannot be forked",
+        "- its memory is shared",
+        "-> build it without threads",
+        "one memory",
+    ] {
+        assert!(text.stdout.contains(part), "{part}: {}", text.stdout);
+    }
+    let report = done(&format!("inspect {bad} --json")).report();
+    assert_eq!(report["reasons"].as_array().unwrap().len(), 2, "{report}");
+    done("inspect /no/such").refused(2, &["cannot read /no/such"]);
+}
+
 /// Goal: names and types are checked before the module is compiled. Method: one that takes long to compile is refused at once.
 #[test]
 fn wrong_names_are_refused_at_once() {

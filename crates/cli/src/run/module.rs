@@ -18,7 +18,7 @@ const MOST_TEXT: u64 = 256 << 20;
 const BEGINNING: u64 = 4096;
 
 /// The whole file. Of one that is no module only the beginning is read.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let refused = |source| Error::read(path, source);
     let bytes = match File::open(path) {
         Ok(file) => whole(file),

@@ -10,7 +10,7 @@ use crate::args::{Making, RunOptions, Voice};
 use crate::error::Error;
 use crate::surroundings::Stub;
 use memfold::{Memory, Merging};
-use memfold_wasmtime::{Prepared, Template};
+use memfold_wasmtime::{Own, Prepared, Template, prepare_with};
 use std::path::Path;
 use wasmtime::{Cache, CacheConfig, Config, Engine, ExternType, InstancePre, Linker, Module, Store};
 use wasmtime_wasi::p1;
@@ -62,7 +62,7 @@ pub(crate) struct Draft {
 
 enum Code {
     Stock(Vec<u8>),
-    Memfold { memory: Memory, prepared: Prepared },
+    Memfold { memory: Memory, prepared: Box<Prepared> },
 }
 
 impl Draft {
@@ -77,12 +77,16 @@ impl Draft {
         // What a stock engine would say of an invalid module, it says itself.
         let prepared = match options.making() {
             Making::Stock => None,
-            Making::Fork | Making::Independent => Some(memfold_wasmtime::prepare(&bytes)?),
+            Making::Fork | Making::Independent => Some(prepare_with(&bytes, &given(options))?),
         };
         let outline = Outline::read(&bytes).map_err(|reason| Error::Invalid {
             path: options.module.clone(),
             reason,
         })?;
+        let own = prepared
+            .iter()
+            .flat_map(|prepared| prepared.own().to_vec())
+            .collect();
         let entries = Entries::find(&outline, options)?;
         let name = program_name(&options.module);
         let world = World::new(
@@ -96,6 +100,7 @@ impl Draft {
                 room::check(options.clones.get())?;
                 let memory = memory(options)?;
                 memfold_wasmtime::configure(&mut config, &memory);
+                let prepared = Box::new(prepared);
                 Code::Memfold { memory, prepared }
             }
         };
@@ -103,8 +108,9 @@ impl Draft {
         let mut linker = Linker::new(&engine);
         p1::add_to_linker_sync(&mut linker, |host: &mut Host| &mut host.wasi).map_err(Error::Module)?;
         let mut store = world.store(&engine).map_err(Error::Module)?;
-        let mut missing = outline.imports;
-        missing.retain(|import| linker.get(&mut store, &import.module, &import.name).is_err());
+        let missing = missing(outline.imports, own, |import| {
+            linker.get(&mut store, &import.module, &import.name).is_ok()
+        });
         refuse(&missing, options.surroundings.stub_imports)?;
         Ok(Draft {
             engine,
@@ -174,6 +180,25 @@ impl Draft {
                 })?;
         }
         Ok(())
+    }
+}
+
+/// What is imported, not provided, and not each instance's own.
+fn missing(imports: Vec<Import>, own: Vec<Own>, mut provided: impl FnMut(&Import) -> bool) -> Vec<Import> {
+    let is_own = |import: &Import| {
+        let same = |own: &Own| own.module == import.module && own.name == import.name;
+        import.is == Is::Other && own.iter().any(same)
+    };
+    let mut missing = imports;
+    missing.retain(|import| !is_own(import) && !provided(import));
+    missing
+}
+
+/// What is given for imported globals: zero, when the module is only tried.
+fn given(options: &RunOptions) -> memfold_wasmtime::Given {
+    match options.surroundings.stub_imports {
+        Some(_) => memfold_wasmtime::Given::new().zeros(),
+        None => memfold_wasmtime::Given::new(),
     }
 }
 
