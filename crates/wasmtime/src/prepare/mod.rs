@@ -167,7 +167,8 @@ pub struct Segment {
 ///
 /// The module must have exactly one memory. It keeps its exports and all indices; new exports have names that begin with
 /// `memfold:` and a number. It keeps its imports, but for memories and tables, which nobody else has: each instance gets its own,
-/// of the size that the import asks for. Host functions find such a memory under the name
+/// of the size that the import asks for. Host functions find such a memory under the name `memory`, if
+/// the module exports nothing else by that, and under
 /// [`MemoryPlan::export`]. Globals that are mutable need a value ([`prepare_with`]).
 ///
 /// A table is copied into a fork when the program has changed it; otherwise it is built again from the module. So a

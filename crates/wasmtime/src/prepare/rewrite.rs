@@ -52,6 +52,9 @@ fn fingerprint(wasm: &[u8], values: &[Number]) -> u128 {
     hash.finish_128()
 }
 
+/// Under this name WASI looks for the memory. Whoever imports one need not export it: its host has it.
+const WASI_MEMORY: &str = "memory";
+
 /// What the module gets.
 struct Added {
     memory: MemoryPlan,
@@ -123,6 +126,9 @@ impl Added {
             out.add(To::Exports, &item);
         };
         export(&self.memory.export, ExportKind::Memory, 0);
+        if found.memory_is_imported && !found.export_names.contains(&WASI_MEMORY) {
+            export(WASI_MEMORY, ExportKind::Memory, 0);
+        }
         for global in &self.globals {
             export(&global.export, ExportKind::Global, global.index);
         }

@@ -40,6 +40,7 @@ pub(super) struct Found<'a> {
     /// Imports that become the instance's own.
     pub own: Vec<Own>,
     pub own_globals: Globals,
+    pub memory_is_imported: bool,
     /// The values of imported globals, if they become the instance's own.
     pub values: Vec<Number>,
 }
@@ -57,6 +58,7 @@ pub(super) struct Scan<'a> {
     given: &'a Given,
     own: Vec<Own>,
     own_globals: Globals,
+    memory_is_imported: bool,
     imported_globals: Vec<Imported>,
     reasons: Vec<Reason>,
     /// Instructions that forbid a fork, by their name.
@@ -100,6 +102,7 @@ impl<'a> Scan<'a> {
             given,
             own: Vec::new(),
             own_globals: Globals::default(),
+            memory_is_imported: false,
             imported_globals: Vec::new(),
             reasons: Vec::new(),
             sites: BTreeMap::new(),
@@ -163,6 +166,7 @@ impl<'a> Scan<'a> {
             counts: self.counts,
             own: self.own,
             own_globals: self.own_globals,
+            memory_is_imported: self.memory_is_imported,
             values,
         })
     }

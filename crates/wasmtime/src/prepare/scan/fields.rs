@@ -21,6 +21,7 @@ impl Scan<'_> {
         };
         match import.ty {
             TypeRef::Memory(memory) => {
+                self.memory_is_imported = true;
                 self.own.push(names);
                 self.memory_type(memory);
                 self.memory = self.memory.or(Some(memory));
