@@ -1,10 +1,12 @@
 //! What it costs to evict pages that many windows can show, and what others wait for meanwhile.
 //!
-//! A template of text is warmed up and cloned so many times that 1 to 30,000 windows map the same range of the pool, within a hard
-//! budget. Either one clone shows the pages, or every clone does. Then reclaim moves all shared pages to the store: measured is the
-//! time of it for a page, once while the program rests, and once while another thread reads pages of clones, whose reads are timed,
-//! and a third makes clones of the template, which are timed too. Page tables come on top of the budget: the windows of this
-//! benchmark fill more of them than there are shared pages. `SHAPES=10000:all,1:one` runs these alone.
+//! A template of text is warmed up and cloned so many times that 1 to 30,000 windows map the same
+//! range of the pool, within a hard budget. Either one clone shows the pages, or every clone does.
+//! Then reclaim moves all shared pages to the store: measured is the time of it for a page, once
+//! while the program rests, and once while another thread reads pages of clones, whose reads are
+//! timed, and a third makes clones of the template, which are timed too. Page tables come on top of
+//! the budget: the windows of this benchmark fill more of them than there are shared pages.
+//! `SHAPES=10000:all,1:one` runs these alone.
 
 use memfold::{Error, Memory, PAGE_SIZE, PageTables, Space, SpaceSize};
 use memfold_benches::{is_smoke_test, percentiles, text};
@@ -109,7 +111,8 @@ fn shape(clones: usize, shown: usize) -> Result<(), Error> {
     let family = Family::new(clones)?;
     family.show(shown);
     let quiet = family.evict();
-    // Everything comes back, and goes again while others are at work: in the store already, so that it costs the punch.
+    // Everything comes back, and goes again while others are at work: in the store already, so that
+    // it costs the punch.
     family.show(shown);
     let again = family.evict();
     family.show(shown);

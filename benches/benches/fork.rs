@@ -1,7 +1,9 @@
-//! A fork of a space beside `fork(2)` of a process, at two sizes: all pages resident, 1 MiB written between two forks.
+//! A fork of a space beside `fork(2)` of a process, at two sizes: all pages resident, 1 MiB written
+//! between two forks.
 //!
-//! Both sides do the same: write 1 MiB, fork, let the child write one page, end the child. Only the fork is timed (for the
-//! process: until `fork` returns in the parent). The sides take turns in one run.
+//! Both sides do the same: write 1 MiB, fork, let the child write one page, end the child. Only the
+//! fork is timed (for the process: until `fork` returns in the parent). The sides take turns in one
+//! run.
 
 use memfold::{Memory, PAGE_SIZE, Space, SpaceSize};
 use memfold_benches::{is_smoke_test, percentiles};
@@ -44,7 +46,8 @@ fn anonymous(bytes: usize) -> NonNull<u8> {
         )
     };
     assert_ne!(base, libc::MAP_FAILED, "no memory for {bytes} bytes");
-    // SAFETY: as above; without this, huge pages would make it another comparison (see the second table).
+    // SAFETY: as above; without this, huge pages would make it another comparison (see the second
+    // table).
     unsafe { libc::madvise(base, bytes, libc::MADV_NOHUGEPAGE) };
     NonNull::new(base.cast()).expect("a mapping does not start at address 0")
 }
@@ -52,7 +55,8 @@ fn anonymous(bytes: usize) -> NonNull<u8> {
 fn fork_process(base: NonNull<u8>, round: u64) -> Duration {
     touch(base, DIRTY, round);
     let start = Instant::now();
-    // SAFETY: the child only writes memory of its own and ends at once, without running anything of Rust's or libc's.
+    // SAFETY: the child only writes memory of its own and ends at once, without running anything of
+    // Rust's or libc's.
     let child = unsafe { libc::fork() };
     if child == 0 {
         touch(base, PAGE_SIZE, round);

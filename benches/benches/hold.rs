@@ -1,9 +1,11 @@
 //! How long pins, a freeze and the end of a large space take, and how long others wait meanwhile.
 //!
-//! While one thread pins pages one by one and lets them go, freezes a space, or drops it, others do what they always do, with a
-//! pause after each: one stores to a page of the space itself (where it lives on) or of a relative, the other makes a clone of
-//! their template and drops it; a third asks for one page to be reclaimed. Printed: the time of the operation, and the longest
-//! that each of them took meanwhile, and while nothing else ran. On a machine with other work the longest is often a turn of somebody else's: take the best of some runs.
+//! While one thread pins pages one by one and lets them go, freezes a space, or drops it, others do
+//! what they always do, with a pause after each: one stores to a page of the space itself (where it
+//! lives on) or of a relative, the other makes a clone of their template and drops it; a third asks
+//! for one page to be reclaimed. Printed: the time of the operation, and the longest that each of
+//! them took meanwhile, and while nothing else ran. On a machine with other work the longest is
+//! often a turn of somebody else's: take the best of some runs.
 
 use memfold::{Memory, PAGE_SIZE, Space, SpaceSize};
 use memfold_benches::is_smoke_test;

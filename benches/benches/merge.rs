@@ -1,10 +1,11 @@
 //! Merging equal pages beside the kernel's ksmd: duplicates merged per second of processor time.
 //!
-//! Both sides get the same bytes: some copies of a memory of text, no two pages of which are equal. Ours are independent
-//! spaces of one family, merged by one round; the kernel's are anonymous mappings marked `MADV_MERGEABLE`, merged by ksmd
-//! without a throttle (it needs two scans, as it is made). Counted is the processor time of the thread that does it, until
-//! all duplicates are gone. The sides take turns in one run. The kernel's settings are put back at the end; they can be
-//! changed by root alone, without whom only our side is measured.
+//! Both sides get the same bytes: some copies of a memory of text, no two pages of which are equal.
+//! Ours are independent spaces of one family, merged by one round; the kernel's are anonymous
+//! mappings marked `MADV_MERGEABLE`, merged by ksmd without a throttle (it needs two scans, as it
+//! is made). Counted is the processor time of the thread that does it, until all duplicates are
+//! gone. The sides take turns in one run. The kernel's settings are put back at the end; they can
+//! be changed by root alone, without whom only our side is measured.
 
 use memfold::{Memory, Merging, PAGE_SIZE, SpaceSize};
 use memfold_benches::{is_smoke_test, text};

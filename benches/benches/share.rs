@@ -1,10 +1,12 @@
-//! What a background merger with 2 % of a core costs: its own processor time, and the throughput of calls beside it.
+//! What a background merger with 2 % of a core costs: its own processor time, and the throughput of
+//! calls beside it.
 //!
-//! Two memories hold the same instances of a real program, warmed up one by one; one of them merges in the background, the other does
-//! not. Both are merged by one round first, then called in turns, in short slices of the same calls, so that other work on the
-//! machine meets both. Printed per program: the merger's share of a core by the scheduler's own account, and calls per
-//! second beside it, as a ratio of medians over all slices, by the clock and by the calling thread's processor time.
-//! The programs are built by `cargo xtask programs`.
+//! Two memories hold the same instances of a real program, warmed up one by one; one of them merges
+//! in the background, the other does not. Both are merged by one round first, then called in turns,
+//! in short slices of the same calls, so that other work on the machine meets both. Printed per
+//! program: the merger's share of a core by the scheduler's own account, and calls per second
+//! beside it, as a ratio of medians over all slices, by the clock and by the calling thread's
+//! processor time. The programs are built by `cargo xtask programs`.
 
 use memfold::{Memory, Merging};
 use memfold_benches::is_smoke_test;

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-/// True when the benchmark was started by `cargo test`, which only wants to see it build and run: a tiny run then.
+/// True when the benchmark was started by `cargo test`, which only wants to see it build and run: a
+/// tiny run then.
 #[must_use]
 pub fn is_smoke_test() -> bool {
     !std::env::args().any(|arg| arg == "--bench")

@@ -4,9 +4,10 @@
 //! simulate --seed 17                             one seed
 //! simulate --from 0 --by 2 --seconds 600         seeds 0, 2, 4... until the time is up
 //! ```
-//! `--steps` sets the operations of each seed (10,000). Several processes share the cores: each takes its own `--from`.
-//! Every 16th of its seeds is run twice and must make the same calls. A seed that fails is named and the run goes on; at
-//! the end the process fails. What was done is said in lines to be counted (`memfold_verify::campaign`).
+//! `--steps` sets the operations of each seed (10,000). Several processes share the cores: each
+//! takes its own `--from`. Every 16th of its seeds is run twice and must make the same calls. A
+//! seed that fails is named and the run goes on; at the end the process fails. What was done is
+//! said in lines to be counted (`memfold_verify::campaign`).
 #![forbid(unsafe_code)]
 
 // Under shuttle, locks and atomics are those of its threads only.

@@ -1,11 +1,13 @@
 //! The audit: everything that must hold between two steps, whatever they were.
 //!
-//! * all bytes of all spaces, as the manager's tables say and as the windows show them, equal the oracle's;
+//! * all bytes of all spaces, as the manager's tables say and as the windows show them, equal the
+//!   oracle's;
 //! * the manager's own invariants ([`memfold_mm::check`]);
-//! * merge domains and settings, a fork's and a frozen copy's too, are the oracle's; there is no space besides;
+//! * merge domains and settings, a fork's and a frozen copy's too, are the oracle's; there is no
+//!   space besides;
 //! * no window lets stores through to a page that is not its space's alone;
-//! * memory that the machine gives = pages charged, to the page; its page tables are charged; the most ever held stays below
-//!   the budget;
+//! * memory that the machine gives = pages charged, to the page; its page tables are charged; the
+//!   most ever held stays below the budget;
 //! * what the store holds = what is charged for it.
 //!
 //! And what a failed call has left behind: nothing, but for what `unchanged.rs` names.
@@ -78,8 +80,9 @@ pub fn full<S: Built>(mm: &Mm<SimHost, S>, oracle: &Oracle, store_base: u64) {
     }
 }
 
-/// The manager's spaces are those of the oracle, with the oracle's settings, and such as wait for their end; wherever a program
-/// stores to a page of its own without a fault, the manager has that page down as its space's alone.
+/// The manager's spaces are those of the oracle, with the oracle's settings, and such as wait for
+/// their end; wherever a program stores to a page of its own without a fault, the manager has that
+/// page down as its space's alone.
 ///
 /// # Panics
 /// When something does not hold.

@@ -1,9 +1,10 @@
 //! Long runs: what a seed means in one, and the lines by which it is counted.
 //!
-//! A seed chooses the mix, the store, how often calls are refused, and all operations. Every long run refuses calls: that
-//! failures are survived is to be seen everywhere, not in a mix of its own. Whoever runs long says so in lines
-//! that begin with `campaign:` and go on with `name=number`; `cargo xtask campaign` adds up the numbers of each
-//! name. A line is printed past the capture of the test harness, when the work is done and not when it is planned.
+//! A seed chooses the mix, the store, how often calls are refused, and all operations. Every long
+//! run refuses calls: that failures are survived is to be seen everywhere, not in a mix of its own.
+//! Whoever runs long says so in lines that begin with `campaign:` and go on with `name=number`;
+//! `cargo xtask campaign` adds up the numbers of each name. A line is printed past the capture of
+//! the test harness, when the work is done and not when it is planned.
 
 use crate::run::{self, Outcome};
 use crate::workload::{MIXES, Mix};
@@ -16,7 +17,8 @@ use std::io::Write as _;
 const REFUSALS: [u32; 4] = [16, 64, 330, 1300];
 /// Steps between two full comparisons.
 const AUDIT_EVERY: u32 = 64;
-/// The starved mix reclaims all there is before every second operation: so much fewer of them are run.
+/// The starved mix reclaims all there is before every second operation: so much fewer of them are
+/// run.
 const STARVED_FEWER: u64 = 20;
 
 /// Where pages go in the run of a seed.
@@ -84,7 +86,8 @@ pub fn accuse(what: &str) {
 mod tests {
     use super::*;
 
-    /// Goal: a few seeds are enough for every mix with either store; every one refuses calls. Method: count them.
+    /// Goal: a few seeds are enough for every mix with either store; every one refuses calls.
+    /// Method: count them.
     #[test]
     fn seeds_reach_every_mix_and_store() {
         let mut seen = std::collections::BTreeSet::new();
@@ -96,7 +99,8 @@ mod tests {
         assert_eq!(seen.len(), MIXES.len() * 2);
     }
 
-    /// Goal: the numbers of a run are what happened. Method: one run that refuses, and its repetition.
+    /// Goal: the numbers of a run are what happened. Method: one run that refuses, and its
+    /// repetition.
     #[test]
     fn a_run_is_counted() {
         let seed = (0..)

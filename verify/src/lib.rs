@@ -1,11 +1,12 @@
-//! What holds the manager to its word: an oracle, workloads, and drivers that run the real manager on the
-//! simulated host and compare.
+//! What holds the manager to its word: an oracle, workloads, and drivers that run the real manager
+//! on the simulated host and compare.
 //!
-//! [`oracle`] is what is right: one byte array a space. [`workload`] is the one generator of operations, for
-//! property tests, fuzzing and simulation alike. [`world`] runs operations on both sides and compares every read;
-//! [`audit`] compares everything else: all bytes, the manager's invariants, memory and budget. [`run`] strings
-//! them together by seed; [`campaign`] is what a seed means in a long run, and the lines in which long runs say how
-//! much they did. Nothing depends on this package.
+//! [`oracle`] is what is right: one byte array a space. [`workload`] is the one generator of
+//! operations, for property tests, fuzzing and simulation alike. [`world`] runs operations on both
+//! sides and compares every read; [`audit`] compares everything else: all bytes, the manager's
+//! invariants, memory and budget. [`run`] strings them together by seed; [`campaign`] is what a
+//! seed means in a long run, and the lines in which long runs say how much they did. Nothing
+//! depends on this package.
 #![forbid(unsafe_code)]
 
 pub mod audit;

@@ -1,5 +1,6 @@
-//! The oracle: what every space must read as, and who may share with it. One array of bytes for each space; a fork or a frozen
-//! copy copies it, with the merge domain and whether the space takes part.
+//! The oracle: what every space must read as, and who may share with it. One array of bytes for
+//! each space; a fork or a frozen copy copies it, with the merge domain and whether the space takes
+//! part.
 //!
 //! No pages, no sharing, no budget: short enough to be right at a glance.
 

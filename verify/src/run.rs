@@ -1,7 +1,7 @@
 //! Runs by seed: so many steps of a mix, and how to replay them.
 //!
-//! A run that fails says its mix, seed and step on standard error. `MEMFOLD_SEED` makes the tests run that seed alone;
-//! `MEMFOLD_EFFORT` multiplies how many seeds (or schedules) they run.
+//! A run that fails says its mix, seed and step on standard error. `MEMFOLD_SEED` makes the tests
+//! run that seed alone; `MEMFOLD_EFFORT` multiplies how many seeds (or schedules) they run.
 
 use crate::stores::Built;
 use crate::workload::{Mix, Op};
@@ -79,7 +79,8 @@ pub fn words<S: Built>(mix: &Mix, words: &[u64]) -> Outcome {
     }
 }
 
-/// The seeds that a test runs: `usual` many times the effort, or the one that the environment names.
+/// The seeds that a test runs: `usual` many times the effort, or the one that the environment
+/// names.
 pub fn seeds(usual: u64) -> std::ops::Range<u64> {
     match number("MEMFOLD_SEED") {
         Some(seed) => seed..seed + 1,

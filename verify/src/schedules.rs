@@ -1,9 +1,10 @@
 //! Scenarios on many schedules: random ones, and such with few, well-placed preemptions (PCT).
 //!
-//! Usually a scenario gets so many schedules; `MEMFOLD_SECONDS` gives it so much time instead, in rounds whose seeds follow
-//! from `MEMFOLD_SEED`, with preemptions of several depths. How many schedules were run is counted as they
-//! begin, and said in a line for campaigns. A schedule that fails is printed, or put into the folder that `MEMFOLD_FAILURES`
-//! names; `MEMFOLD_SCHEDULE` names such a file, and then it alone is run again.
+//! Usually a scenario gets so many schedules; `MEMFOLD_SECONDS` gives it so much time instead, in
+//! rounds whose seeds follow from `MEMFOLD_SEED`, with preemptions of several depths. How many
+//! schedules were run is counted as they begin, and said in a line for campaigns. A schedule that
+//! fails is printed, or put into the folder that `MEMFOLD_FAILURES` names; `MEMFOLD_SCHEDULE` names
+//! such a file, and then it alone is run again.
 
 use crate::campaign::{accuse, say};
 use crate::run::{effort, number};

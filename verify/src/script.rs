@@ -1,4 +1,5 @@
-//! Scripts: operations written out by hand, for scenarios. Spaces are counted from the oldest that lives.
+//! Scripts: operations written out by hand, for scenarios. Spaces are counted from the oldest that
+//! lives.
 
 use crate::workload::{Op, Spot};
 

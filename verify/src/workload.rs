@@ -1,15 +1,16 @@
 //! The one generator of operations, for property tests, fuzzing and simulation.
 //!
-//! An operation is drawn from one word of 64 bits, by fields, so that any source of words will do and a shrinking
-//! property test can make each field small on its own:
+//! An operation is drawn from one word of 64 bits, by fields, so that any source of words will do
+//! and a shrinking property test can make each field small on its own:
 //!
 //! ```text
 //!  62     61..60   59..52   51..44   43..38   37..26   25..16   15..8   7..0
-//!  young | hot    | count  | value  | len-1  | offset | page   | space | kind, by the weights of the mix
+//!  young | hot    | count  | value  | len-1  | offset | page   | space | kind
 //! ```
-//! Fields are taken modulo what exists, so every word is an operation in every state. `hot` keeps three of four
-//! operations to the first pages, and `young` every second one to the youngest spaces: histories
-//! in which the same page is written, forked, evicted and dropped by several are what finds errors.
+//! The kind is chosen by the weights of the mix. Fields are taken modulo what exists, so every word
+//! is an operation in every state. `hot` keeps three of four operations to the first pages, and
+//! `young` every second one to the youngest spaces: histories in which the same page is written,
+//! forked, evicted and dropped by several are what finds errors.
 
 use memfold_host::addr::{PAGE_SIZE, PageBytes};
 
@@ -48,7 +49,8 @@ pub enum Op {
     Mergeable(Spot),
     /// A bounded step of merging, in the background or with all effort.
     Merge(Spot),
-    /// A round of merging now, every second one with a second thread's store to a page that was just looked at.
+    /// A round of merging now, every second one with a second thread's store to a page that was
+    /// just looked at.
     MergeRound(Spot),
     /// A range of a space is given copies of its own.
     Unmerge(Spot),
@@ -92,8 +94,8 @@ pub struct Mix {
     pub pages: (u32, u32),
     /// How often each operation comes.
     pub weights: Weights,
-    /// Each call of the host and of the store is refused with this probability, in 65,536ths; so is a charge of
-    /// the budget in each operation, with ten times the probability.
+    /// Each call of the host and of the store is refused with this probability, in 65,536ths; so is
+    /// a charge of the budget in each operation, with ten times the probability.
     pub refusals: u32,
     /// Which bits of a value choose the pattern of a whole page: few make equal pages.
     pub patterns: u8,
@@ -153,8 +155,9 @@ impl Op {
     }
 }
 
-/// One of a few page contents: zeros, one word repeated, text, numbers, noise, so that equal pages, small differences
-/// and incompressible pages all come up. The upper quarter of the values is noise of its own for each `salt`.
+/// One of a few page contents: zeros, one word repeated, text, numbers, noise, so that equal pages,
+/// small differences and incompressible pages all come up. The upper quarter of the values is noise
+/// of its own for each `salt`.
 #[must_use]
 pub fn pattern(value: u8, salt: u64) -> Box<PageBytes> {
     let mut page = Box::new([0; PAGE_SIZE]);
@@ -272,7 +275,8 @@ pub const MIXES: [Mix; 12] = [
         weights: [60, 40, 40, 20, 10, 12, 14, 4, 2, 6, 8, 4, 6, 4, 2, 6, 10, 4, 4],
         ..USUAL_MIX
     },
-    // Homes come and go, and what is charged once in a home's life, the records of its places, is refused often.
+    // Homes come and go, and what is charged once in a home's life, the records of its places, is
+    // refused often.
     Mix {
         name: "records",
         limit_bytes: 2 << 20,
@@ -299,7 +303,8 @@ const USUAL_MIX: Mix = Mix {
 mod tests {
     use super::*;
 
-    /// Goal: fields of a word mean what the header says, and the smallest word is the smallest read.
+    /// Goal: fields of a word mean what the header says, and the smallest word is the smallest
+    /// read.
     #[test]
     fn words() {
         let smallest = Spot {

@@ -1,8 +1,10 @@
-//! The world: the real manager on the simulated host, the oracle beside it, and one operation at a time on both.
+//! The world: the real manager on the simulated host, the oracle beside it, and one operation at a
+//! time on both.
 //!
-//! Every read is compared at once. An operation may fail only for a stated reason that applies: no room in a
-//! budget, a refused call, too many spaces. It has then changed nothing: no byte, which the next audit sees, and while the
-//! world is *watched* nothing else either, by the digest. Read next: `world/actions.rs`.
+//! Every read is compared at once. An operation may fail only for a stated reason that applies: no
+//! room in a budget, a refused call, too many spaces. It has then changed nothing: no byte, which
+//! the next audit sees, and while the world is *watched* nothing else either, by the digest. Read
+//! next: `world/actions.rs`.
 
 mod actions;
 mod copies;
@@ -94,7 +96,8 @@ impl<S: Built> World<S> {
         world
     }
 
-    /// Refuses calls by this plan, on both seams. What the plan before it refused goes to the tally.
+    /// Refuses calls by this plan, on both seams. What the plan before it refused goes to the
+    /// tally.
     pub fn refuse(&mut self, plan: Plan) {
         self.tally.refused += self.mm.host().plan_counts().1 + self.mm.store().refused();
         self.mm.host().set_plan(plan);
@@ -141,8 +144,8 @@ impl<S: Built> World<S> {
         answer
     }
 
-    /// Pins pages of one more space until a normal need finds about `left` free pages. Such a space is no target of
-    /// operations.
+    /// Pins pages of one more space until a normal need finds about `left` free pages. Such a space
+    /// is no target of operations.
     ///
     /// # Panics
     /// When there is no room for the space itself.
@@ -160,7 +163,8 @@ impl<S: Built> World<S> {
             )
             .expect("room for a space");
         self.oracle.create(no, most, Domain(9));
-        // First one page of each leaf, so that what follows needs few tables and stops close to the mark.
+        // First one page of each leaf, so that what follows needs few tables and stops close to the
+        // mark.
         let firsts = (0..LEAVES).map(|leaf| leaf * 16);
         let others = (0..most).filter(|page| page % 16 != 0);
         let mut pinned = Vec::new();
@@ -192,7 +196,8 @@ impl<S: Built> World<S> {
         self.tally
     }
 
-    /// Ends all refusals, gives the filled budget back, and lets the spaces end that could not before.
+    /// Ends all refusals, gives the filled budget back, and lets the spaces end that could not
+    /// before.
     ///
     /// # Panics
     /// When one of them still cannot.
@@ -289,7 +294,8 @@ impl<S: Built> World<S> {
         self.relent();
         self.audit();
         while !self.live.is_empty() {
-            // A drop may have no room to give away what others share; the youngest shares with nobody.
+            // A drop may have no room to give away what others share; the youngest shares with
+            // nobody.
             let before = self.live.len();
             for n in (0..before).rev() {
                 if let Err(error) = self.drop_space(n, lives::Unused::LivesOn) {

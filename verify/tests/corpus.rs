@@ -1,4 +1,5 @@
-//! Goal: histories that fuzzing found stay found. Method: its corpus through the fuzz target's own function, without cargo-fuzz.
+//! Goal: histories that fuzzing found stay found. Method: its corpus through the fuzz target's own
+//! function, without cargo-fuzz.
 #![cfg(not(shuttle))]
 
 #[path = "../../fuzz/src/targets/ops.rs"]

@@ -1,7 +1,8 @@
-//! Goal: bytes that rot in the store are lost for the spaces whose page they were and for nobody else: a typed error that names
-//! the page, no changed byte elsewhere, nothing of it in the digest, all invariants and the budget intact, and every other
-//! operation goes on. Method: a family and a stranger with the same bytes, all evicted, the n-th page that is put rotting, for
-//! every n; then every page is read, stored to, pinned, forked and dropped.
+//! Goal: bytes that rot in the store are lost for the spaces whose page they were and for nobody
+//! else: a typed error that names the page, no changed byte elsewhere, nothing of it in the digest,
+//! all invariants and the budget intact, and every other operation goes on. Method: a family and a
+//! stranger with the same bytes, all evicted, the n-th page that is put rotting, for every n; then
+//! every page is read, stored to, pinned, forked and dropped.
 #![cfg(not(shuttle))]
 
 use memfold_host::addr::{PAGE_SIZE, PageNo, Run, SpaceNo};
@@ -25,7 +26,8 @@ struct Scene {
 }
 
 impl Scene {
-    /// A parent, a child that shares four pages with it, a sibling merged with neither, and a stranger in another domain.
+    /// A parent, a child that shares four pages with it, a sibling merged with neither, and a
+    /// stranger in another domain.
     fn new() -> Self {
         let config = Config {
             replacement: memfold_mm::Replacement::default(),
@@ -178,7 +180,8 @@ fn a_rotten_page_is_lost_for_its_own_space() {
         }
         scene.intact();
         let before = memfold_mm::Digest::of(&scene.mm);
-        // With each page a base may be put that it is no difference to, and itself as a base for others.
+        // With each page a base may be put that it is no difference to, and itself as a base for
+        // others.
         if nth >= 3 * before.totals.stored_pages {
             break;
         }

@@ -1,5 +1,6 @@
-//! Goal: the workloads reach what they are meant to reach; a driver that never evicts proves nothing about eviction.
-//! Method: the manager's own counters, added up over all mixes, and the failures that were excused.
+//! Goal: the workloads reach what they are meant to reach; a driver that never evicts proves
+//! nothing about eviction. Method: the manager's own counters, added up over all mixes, and the
+//! failures that were excused.
 #![cfg(not(shuttle))]
 
 use memfold_mm::Stats;

@@ -1,9 +1,10 @@
-//! Goal: whatever call of the machine or the store fails, or charge or allocation of the manager, whenever it does: no
-//! panic, no leak, no changed byte, and a stated error or none; and an operation that fails leaves the digest of the whole
-//! system as it was. Method: scripted scenarios; in each, every n-th call in turn fails once, and then every n-th
-//! and all later ones do; likewise a budget with 0, 1, 2... pages left. The digest before and after each failed call, a
-//! full audit after each operation. An operation that failed is repeated at once, and the system is then what it is where nothing
-//! failed; then the same operations again without failures.
+//! Goal: whatever call of the machine or the store fails, or charge or allocation of the manager,
+//! whenever it does: no panic, no leak, no changed byte, and a stated error or none; and an
+//! operation that fails leaves the digest of the whole system as it was. Method: scripted
+//! scenarios; in each, every n-th call in turn fails once, and then every n-th and all later ones
+//! do; likewise a budget with 0, 1, 2... pages left. The digest before and after each failed call,
+//! a full audit after each operation. An operation that failed is repeated at once, and the system
+//! is then what it is where nothing failed; then the same operations again without failures.
 #![cfg(not(shuttle))]
 
 use memfold_host::addr::{PageNo, Run};
@@ -22,7 +23,8 @@ const MIX: Mix = Mix {
     ..MIXES[0]
 };
 
-/// How many operations ended in a stated error, by seam; and how many of these were repeated and compared.
+/// How many operations ended in a stated error, by seam; and how many of these were repeated and
+/// compared.
 static OUTCOMES: [AtomicU64; 5] = [const { AtomicU64::new(0) }; 5];
 
 /// What fails.
@@ -110,7 +112,8 @@ fn once(setup: &[Op], action: &[Op], course: &[Digest], seam: Seam, n: u64, last
     refused != 0
 }
 
-/// The operation failed, and everything before it went as it should: nothing is left of the failure once it is repeated.
+/// The operation failed, and everything before it went as it should: nothing is left of the failure
+/// once it is repeated.
 fn repeat(world: &mut World<SimStore>, op: Op, should: &Digest) {
     let failed = world.tally().failed;
     world.step(op);
@@ -324,8 +327,9 @@ fn drop_of_a_parent_whose_places_are_taken() {
     sweep(&setup, &[drop_space(1)]);
 }
 
-/// Goal: a space that nobody uses again ends as soon as the machine lets it, and not before; those who share with it lose nothing.
-/// Method: from the n-th call of the machine on all are refused; its children live on meanwhile.
+/// Goal: a space that nobody uses again ends as soon as the machine lets it, and not before; those
+/// who share with it lose nothing. Method: from the n-th call of the machine on all are refused;
+/// its children live on meanwhile.
 #[test]
 fn a_space_left_to_end_ends_later() {
     let setup = [
@@ -499,7 +503,8 @@ fn unmerging() {
     sweep(&setup, &[unmerge(1, 0, 8), unmerge(2, 0, 8), unmerge(3, 0, 8)]);
 }
 
-/// The room for a table and a frame runs out while the store is already there. Found: it was shown over.
+/// The room for a table and a frame runs out while the store is already there. Found: it was shown
+/// over.
 #[test]
 fn second_thread_stores_and_there_is_no_room_for_tables() {
     let mix = Mix {

@@ -1,5 +1,5 @@
-//! Goal: merging does what it says, and changes no byte. Method: scenarios written out; random histories with merging in them
-//! are those of `simulation.rs`.
+//! Goal: merging does what it says, and changes no byte. Method: scenarios written out; random
+//! histories with merging in them are those of `simulation.rs`.
 #![cfg(not(shuttle))]
 
 use memfold_host::addr::{PAGE_SIZE, PageNo, Run, SpaceNo};
@@ -59,7 +59,8 @@ fn now(mm: &Mm<SimHost, SimStore>) -> MergeStep {
     mm.merge_round(None).expect("no limit")
 }
 
-/// Goal: equal pages of siblings become one, zeros none; a store breaks one page apart in one fault and nobody else's.
+/// Goal: equal pages of siblings become one, zeros none; a store breaks one page apart in one fault
+/// and nobody else's.
 #[test]
 fn siblings_share_what_is_equal() {
     let (mm, spaces) = siblings(5, 40);
@@ -121,9 +122,10 @@ fn a_merged_frame_is_evicted_for_all() {
     assert_eq!(held(&mm), 1);
 }
 
-/// Goal: a page that goes takes all its forks with it, those too that have a table of their own (R48). Method: forks that stored
-/// elsewhere in the table, so that the frame has a mapper for each; without that all of them reach it through one. Once as
-/// a page in a window, once as one that lies loose.
+/// Goal: a page that goes takes all its forks with it, those too that have a table of their own
+/// (R48). Method: forks that stored elsewhere in the table, so that the frame has a mapper for
+/// each; without that all of them reach it through one. Once as a page in a window, once as one
+/// that lies loose.
 #[test]
 fn a_page_that_goes_takes_all_its_forks_along() {
     let (mm, spaces) = siblings(2, 4);
@@ -165,8 +167,8 @@ fn a_page_that_goes_takes_all_its_forks_along() {
     expect(&mm, second, 1, 5);
 }
 
-/// Goal: a page that looked equal and is not goes back as it was: what forks share still takes a store as a fault. Method: two
-/// pages that differ where a glance does not look.
+/// Goal: a page that looked equal and is not goes back as it was: what forks share still takes a
+/// store as a fault. Method: two pages that differ where a glance does not look.
 #[test]
 fn a_lent_page_that_differs_stays_protected() {
     let (mm, spaces) = siblings(2, 4);
@@ -278,8 +280,9 @@ fn domains_stay_apart() {
     assert_eq!(held(&mm), 0);
 }
 
-/// Goal: what a store costs in one domain does not depend on what another domain holds.
-/// Method: the calls that the manager makes for the same stores, with and without equal pages in another domain.
+/// Goal: what a store costs in one domain does not depend on what another domain holds. Method: the
+/// calls that the manager makes for the same stores, with and without equal pages in another
+/// domain.
 #[test]
 fn writes_tell_nothing_across_domains() {
     let calls = |other: u8| {
@@ -308,8 +311,8 @@ fn writes_tell_nothing_across_domains() {
     assert_eq!(calls(50), calls(120));
 }
 
-/// Goal: in the background a page that keeps changing is left alone more and more, and a page that holds still is merged in
-/// the second round.
+/// Goal: in the background a page that keeps changing is left alone more and more, and a page that
+/// holds still is merged in the second round.
 #[test]
 fn the_background_is_patient() {
     let (mm, spaces) = siblings(2, 2);
@@ -349,8 +352,9 @@ fn steps_are_bounded() {
     assert_eq!(held(&mm), 400);
 }
 
-/// Goal: a space that does not take part any more is left alone at once, also by a round that began before. Method: a round
-/// in small steps; before the second sibling is visited it is told to stay out.
+/// Goal: a space that does not take part any more is left alone at once, also by a round that began
+/// before. Method: a round in small steps; before the second sibling is visited it is told to stay
+/// out.
 #[test]
 fn who_stays_out_is_left_alone() {
     let (mm, spaces) = siblings(2, 40);
@@ -366,8 +370,9 @@ fn who_stays_out_is_left_alone() {
     assert_eq!(held(&mm), 64);
 }
 
-/// Goal: the first of a pair may have gone, or its frame be reused, before the second is seen (R44, R45).
-/// Method: a round in small steps; between two of them the remembered sibling is dropped and its frames are used again.
+/// Goal: the first of a pair may have gone, or its frame be reused, before the second is seen (R44,
+/// R45). Method: a round in small steps; between two of them the remembered sibling is dropped and
+/// its frames are used again.
 #[test]
 fn what_was_seen_may_be_gone() {
     for gone in 0..4 {
@@ -412,8 +417,8 @@ fn what_was_seen_may_be_gone() {
     }
 }
 
-/// Goal: each call of the machine that merging makes may be refused; then nothing has changed. Method: refuse the n-th
-/// call, for every n.
+/// Goal: each call of the machine that merging makes may be refused; then nothing has changed.
+/// Method: refuse the n-th call, for every n.
 #[test]
 fn every_call_may_be_refused() {
     for n in 0..400 {
@@ -440,8 +445,9 @@ fn every_call_may_be_refused() {
     panic!("merging a few pages makes too many calls");
 }
 
-/// Goal: a store between the guess and the proof keeps the page apart, be it the visited page, the sibling's, or one of zeros
-/// (R50). Method: a second thread stores right after the page was looked at, in rounds of all efforts.
+/// Goal: a store between the guess and the proof keeps the page apart, be it the visited page, the
+/// sibling's, or one of zeros (R50). Method: a second thread stores right after the page was looked
+/// at, in rounds of all efforts.
 #[test]
 fn a_store_after_the_guess_is_kept() {
     for effort in [Effort::Steady, Effort::Everything] {

@@ -1,5 +1,6 @@
-//! Goal: manager and oracle agree on every history, and where they do not the history is made as short as it can be.
-//! Method: random operations field by field, so that each shrinks on its own; a full audit after every step.
+//! Goal: manager and oracle agree on every history, and where they do not the history is made as
+//! short as it can be. Method: random operations field by field, so that each shrinks on its own; a
+//! full audit after every step.
 #![cfg(not(shuttle))]
 
 use memfold_sim::SimStore;

@@ -1,5 +1,6 @@
-//! Goal: manager and oracle agree over long random histories of many kinds, on the real manager. Method: seeded
-//! simulation, every read compared, all bytes and all invariants compared every few steps; a failing seed is printed.
+//! Goal: manager and oracle agree over long random histories of many kinds, on the real manager.
+//! Method: seeded simulation, every read compared, all bytes and all invariants compared every few
+//! steps; a failing seed is printed.
 #![cfg(not(shuttle))]
 
 use memfold_sim::SimStore;

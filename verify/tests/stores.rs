@@ -1,6 +1,6 @@
-//! Goal: the simulator's store keeps the rules of the seam that a manager on it relies on, costs above all. Method: the
-//! conformance suite of `memfold-stores`, but for pages that are named as similar across domains, which this store refuses
-//! with a panic, since no manager should do that.
+//! Goal: the simulator's store keeps the rules of the seam that a manager on it relies on, costs
+//! above all. Method: the conformance suite of `memfold-stores`, but for pages that are named as
+//! similar across domains, which this store refuses with a panic, since no manager should do that.
 #![cfg(not(shuttle))]
 
 use memfold_sim::SimStore;

@@ -8,13 +8,13 @@
 //! Seconds: 60
 //! ```
 //!
-//! The checker is `unit`, `loom` or `shuttle` with arguments for `cargo test`.
-//! It must pass without the patch; with it the tests must still build, and then
-//! fail within the time (`Seconds:` may be left out: 120). A patch that no longer
-//! applies is as red as a defect that nobody noticed. All of it happens in a
-//! copy of the checkout (`copy.rs`). Defects of one package and build follow one another, so that
-//! little is built for each. The gate asks of all what is cheap (see [`headings`]), and tries a dozen, others at each commit
-//! (`draw.rs`), so that one which nobody notices any more is known within days.
+//! The checker is `unit`, `loom` or `shuttle` with arguments for `cargo test`. It must pass without
+//! the patch; with it the tests must still build, and then fail within the time (`Seconds:` may be
+//! left out: 120). A patch that no longer applies is as red as a defect that nobody noticed. All of
+//! it happens in a copy of the checkout (`copy.rs`). Defects of one package and build follow one
+//! another, so that little is built for each. The gate asks of all what is cheap (see
+//! [`headings`]), and tries a dozen, others at each commit (`draw.rs`), so that one which nobody
+//! notices any more is known within days.
 
 mod draw;
 mod names;
@@ -268,8 +268,8 @@ fn heading(name: &str, text: &str) -> Result<Defect> {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: the heading of a patch is read, and a bad one refused; the table of scenarios tells the truth. Method: by
-    //! example; the table against the folder.
+    //! Goal: the heading of a patch is read, and a bad one refused; the table of scenarios tells
+    //! the truth. Method: by example; the table against the folder.
     use super::*;
 
     #[test]

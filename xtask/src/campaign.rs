@@ -1,12 +1,13 @@
 //! `cargo xtask campaign`: the long form of every check, for a night or a release.
 //!
-//! The time (`--minutes`, counted when the long parts are built) is divided between the parts by weight; what one leaves
-//! goes to those after it. A part that
-//! fails is saved, with the seed or the schedule, and the campaign goes on; at the end it fails. A part whose tool is
-//! missing is reported as *skipped*, one whose time was up as *cut*: neither is ever called passed. The report
+//! The time (`--minutes`, counted when the long parts are built) is divided between the parts by
+//! weight; what one leaves goes to those after it. A part that fails is saved, with the seed or the
+//! schedule, and the campaign goes on; at the end it fails. A part whose tool is missing is
+//! reported as *skipped*, one whose time was up as *cut*: neither is ever called passed. The report
 //! (Markdown) says what was run, how often, and how to see a failure again. Its numbers were
 //! printed by those who did the work (`campaign/counts.rs`), none is computed from a setting.
-//! `campaign/parts.rs` has the parts, `campaign/share.rs` how one is run, `campaign/report.rs` the report.
+//! `campaign/parts.rs` has the parts, `campaign/share.rs` how one is run, `campaign/report.rs` the
+//! report.
 
 mod counts;
 mod parts;

@@ -1,7 +1,8 @@
-//! A copy of the checkout in which files may be changed, and its tests run: for seeded defects and weakened orderings.
+//! A copy of the checkout in which files may be changed, and its tests run: for seeded defects and
+//! weakened orderings.
 //!
-//! The copy is `target-bugs/tree`; the checkout itself is not touched. Files that are equal keep their times, so that
-//! little is built again. One command at a time has the copy.
+//! The copy is `target-bugs/tree`; the checkout itself is not touched. Files that are equal keep
+//! their times, so that little is built again. One command at a time has the copy.
 
 use crate::shell::{self, Build};
 use anyhow::{Context, Result, bail};

@@ -5,7 +5,8 @@
 //! `memfold peak`, (3) stock Wasmtime, every instance warmed by itself, for the
 //! digest that is right. What each run printed stays in `target/demo/`.
 //!
-//! `report.rs` holds what is read from a run, the checks, and the table. `merging.rs` is the other demonstration: `--merge`.
+//! `report.rs` holds what is read from a run, the checks, and the table. `merging.rs` is the other
+//! demonstration: `--merge`.
 
 mod merging;
 mod report;

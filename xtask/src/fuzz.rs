@@ -1,8 +1,10 @@
-//! `cargo xtask fuzz`: the fuzz targets (`fuzz/`), each for so many seconds, on top of their corpus.
+//! `cargo xtask fuzz`: the fuzz targets (`fuzz/`), each for so many seconds, on top of their
+//! corpus.
 //!
-//! Needs cargo-fuzz; without it the step is skipped aloud. What the fuzzer finds new goes to `fuzz/target/corpus/`, so that the
-//! committed corpus grows only by hand; an input that fails is left in `fuzz/artifacts/`. The gate needs none of this:
-//! tests replay the corpus through the same functions.
+//! Needs cargo-fuzz; without it the step is skipped aloud. What the fuzzer finds new goes to
+//! `fuzz/target/corpus/`, so that the committed corpus grows only by hand; an input that fails is
+//! left in `fuzz/artifacts/`. The gate needs none of this: tests replay the corpus through the same
+//! functions.
 
 use crate::shell::{self, Build};
 use anyhow::{Result, ensure};
@@ -11,7 +13,8 @@ use std::fs;
 
 /// The targets, in the order in which they run.
 const TARGETS: [&str; 5] = ["prepare", "modules", "size", "ops", "bodies"];
-/// Whose corpus is written into another's: the modules that it means are in `prepare`'s, which the gate can replay.
+/// Whose corpus is written into another's: the modules that it means are in `prepare`'s, which the
+/// gate can replay.
 const WITHOUT_CORPUS: &str = "modules";
 
 #[derive(Args)]
@@ -49,7 +52,8 @@ fn has_fuzz() -> bool {
 fn fuzz(target: &str, seconds: u64) -> Result<()> {
     let found = shell::root().join("fuzz/target/corpus").join(target);
     fs::create_dir_all(&found)?;
-    // Safe Rust, but for what reads the clock and maps memory: the sanitizers have nothing to find, and cost half the speed.
+    // Safe Rust, but for what reads the clock and maps memory: the sanitizers have nothing to find,
+    // and cost half the speed.
     let mut cargo = Build::Plain.cargo(&["fuzz", "run", "--sanitizer", "none", target]);
     cargo.arg(found);
     if target != WITHOUT_CORPUS {

@@ -1,7 +1,9 @@
-//! `cargo xtask hostile`: the promises under hostile machines, full budgets and hostile guests, at their full length.
+//! `cargo xtask hostile`: the promises under hostile machines, full budgets and hostile guests, at
+//! their full length.
 //!
-//! The same tests stand in the gate with fewer guests. Here they are built as users build, one test runs at a time (some change
-//! a setting of the machine, and all are judged by what the kernel counts), and the well-behaved tenant's slowest call has a limit.
+//! The same tests stand in the gate with fewer guests. Here they are built as users build, one test
+//! runs at a time (some change a setting of the machine, and all are judged by what the kernel
+//! counts), and the well-behaved tenant's slowest call has a limit.
 
 use crate::gate;
 use crate::shell::{self, Build};

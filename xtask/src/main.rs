@@ -1,9 +1,9 @@
 //! `cargo xtask`: what CI and developers call, and nothing else.
 //!
-//! This file is the table of contents: the command line, and which module
-//! answers each command. `gate.rs` has the steps of `cargo xtask test` in
-//! their order; the steps that need more than one cargo command have a module
-//! of their own (`tidy`, `demo`, `bugs`, `weaken`, `mutants`, `sanitize`, `campaign`, `hostile`, `programs`).
+//! This file is the table of contents: the command line, and which module answers each command.
+//! `gate.rs` has the steps of `cargo xtask test` in their order; the steps that need more than one
+//! cargo command have a module of their own (`tidy`, `demo`, `bugs`, `weaken`, `mutants`,
+//! `sanitize`, `campaign`, `hostile`, `programs`).
 #![forbid(unsafe_code)]
 
 mod bugs;
@@ -44,7 +44,8 @@ enum Task {
     Test,
     /// Step: formatting is rustfmt's
     Fmt,
-    /// Step: the house rules (headers, sizes, unsafe, orderings, names, dependencies, licences, links)
+    /// Step: the house rules (headers, sizes, unsafe, orderings, names, dependencies, licences,
+    /// links)
     Tidy,
     /// Step: clippy on all targets, warnings denied
     Clippy,
@@ -73,7 +74,8 @@ enum Task {
     },
     /// Step: documentation builds without a warning
     Docs,
-    /// 500 copies of Lua inside a quarter of the memory they would take; --all: SQLite and QuickJS too; or --merge
+    /// 500 copies of Lua inside a quarter of the memory they would take; --all: SQLite and QuickJS
+    /// too; or --merge
     Demo(demo::Options),
     /// Benchmarks (`cargo bench` of the benchmark package)
     Bench {
@@ -83,15 +85,22 @@ enum Task {
     },
     /// Puts each known defect back and demands that its checker fails
     Bugs {
-        /// Step: whether every patch applies and names tests that exist; of all, only a dozen are tried, drawn by the commit
+        /// Step: whether every patch applies and names tests that exist; of all, only a dozen are
+        /// tried, drawn by the commit
         #[arg(long)]
         short: bool,
         /// Only defects whose file name contains one of these
         names: Vec<String>,
     },
-    /// Changes the manager in a thousand small ways, one by one: does a test notice? Survivors are explained in verify/MUTANTS.md
-    Mutants(mutants::Options),
-    /// The host and the library under ThreadSanitizer and AddressSanitizer, the manager under Miri (default: all three)
+    /// Changes the manager in small ways, one by one: does a test notice? Survivors stand in
+    /// verify/MUTANTS.md
+    Mutants {
+        /// Handed to cargo-mutants: `--shard 0/50`, `--in-diff FILE`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// The host and the library under ThreadSanitizer and AddressSanitizer, the manager under Miri
+    /// (default: all three)
     Sanitize {
         /// Only these
         which: Vec<sanitize::Sanitizer>,
@@ -101,11 +110,13 @@ enum Task {
         /// Only files whose path contains one of these (default: all)
         files: Vec<String>,
     },
-    /// The long form of every check, within a time, with a report. What is not installed is skipped aloud
+    /// The long form of every check, within a time, with a report. What is not installed is skipped
+    /// aloud
     Campaign(campaign::Options),
     /// The fuzz targets, each for a minute; skipped aloud without cargo-fuzz
     Fuzz(fuzz::Options),
-    /// Hostile machines, full budgets and 10,000 hostile guests, judged from outside (the gate has the short form)
+    /// Hostile machines, full budgets and 10,000 hostile guests, judged from outside (the gate has
+    /// the short form)
     Hostile(hostile::Options),
 }
 
@@ -125,7 +136,7 @@ fn main() -> ExitCode {
         Task::Bench { args } => gate::bench(&args),
         Task::Bugs { short: true, .. } => gate::one(gate::Step::Bugs, &[]),
         Task::Bugs { names, .. } => bugs::run(&names),
-        Task::Mutants(options) => mutants::run(&options),
+        Task::Mutants { args } => mutants::run(&args),
         Task::Sanitize { which } => sanitize::run(&which),
         Task::Weaken { files } => weaken::run(&files),
         Task::Campaign(options) => campaign::run(&options),

@@ -1,211 +1,94 @@
 //! `cargo xtask mutants`: does a test fail when the manager's code is wrong in some small way?
 //!
-//! cargo-mutants says which small ways there are (`.cargo/mutants.toml`). It builds and runs the tests
-//! anew for each of some 1,300, which takes a night on two cores. Here all of them are woven into one copy of the sources,
-//! each behind a switch (`mutants/weave.rs`), built once, and tried one by one with the test programs of
-//! the manager and of `verify` (`mutants/trial.rs`), cheapest first; a failing test ends a mutant's trial. What
-//! survives them is tried on the race models. The few that cannot be woven (constants, mostly) are built one by one.
-//! Every survivor has to stand in `verify/MUTANTS.md` with the reason why nobody sees it.
+//! cargo-mutants changes the manager, builds, and runs the tests, once for each of some 1,400 small
+//! ways (`.cargo/mutants.toml`); a whole round is a night's work on two cores, so `--shard 0/50` or
+//! `--in-diff FILE` says which. What is added here is the record: each survivor stands in
+//! `verify/MUTANTS.md` with the reason why nobody sees it.
 
-mod build;
-mod list;
-mod report;
-mod trial;
-mod weave;
-
-use crate::shell;
+use crate::shell::{self, Build};
 use anyhow::{Context, Result, bail, ensure};
-use list::Mutant;
-use report::{Outcome, Verdict};
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
-use trial::{Ending, Trial};
+use std::path::Path;
 
-/// What `cargo xtask mutants` can be told.
-#[derive(clap::Args)]
-pub(crate) struct Options {
-    /// Only mutants whose name contains one of these
-    names: Vec<String>,
-    /// Only mutants of the lines that this diff changes
-    #[arg(long, value_name = "FILE")]
-    in_diff: Option<PathBuf>,
-    /// Only mutants that the last run did not catch, or did not try
-    #[arg(long)]
-    iterate: bool,
-    /// Only so many of the test programs, cheapest first; what survives is tried with the others by `--iterate`
-    #[arg(long, value_name = "PROGRAMS", default_value_t = usize::MAX)]
-    depth: usize,
-    /// Also try what survives on the race models
-    #[arg(long)]
-    loom: bool,
-    /// How many are tried at the same time
-    #[arg(long, default_value_t = 2)]
-    jobs: usize,
-}
+/// How cargo-mutants says that some mutants survived, or that tests did not end in time.
+const SURVIVORS: [i32; 2] = [2, 3];
 
-/// What a trial may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub time: Duration,
-    /// Address space, in bytes.
-    pub memory: u64,
-}
-
-/// More than any test program needs.
-const MEMORY: u64 = 6 << 30;
-
-/// What a trial of a mutant that was built alone may take: several times what the longest does.
-const ALONE: Limits = Limits {
-    time: Duration::from_secs(300),
-    memory: MEMORY,
-};
-
-/// Of the viable mutants, so many of a hundred must be caught.
-const LEAST_CAUGHT: usize = 90;
-
-/// Tries the mutants, records what happened, and demands that enough of them are caught and each survivor is explained.
-pub(crate) fn run(options: &Options) -> Result<()> {
-    ensure!(options.jobs > 0, "somebody has to do it: --jobs 0");
-    let mutants = list::all(options.in_diff.as_deref())?;
-    let mut outcomes = report::load()?;
-    outcomes.retain(|name, _| options.in_diff.is_some() || mutants.iter().any(|m| m.name == *name));
-    let wanted = |m: &Mutant| {
-        (options.names.is_empty() || options.names.iter().any(|name| m.name.contains(name)))
-            && !(options.iterate && outcomes.get(&m.name).is_some_and(|o| o.verdict.is_settled()))
-    };
-    let tried: Vec<usize> = (0..mutants.len()).filter(|&n| wanted(&mutants[n])).collect();
-    println!("{} mutants, {} to be tried", mutants.len(), tried.len());
-    std::fs::create_dir_all(folder())?;
-    let tree = build::Tree::copy(&mutants)?;
-    let known = |m: &Mutant| {
-        outcomes
-            .get(&m.name)
-            .is_some_and(|o| o.verdict == Verdict::Unviable)
-            && options.iterate
-    };
-    let unviable = (1..=mutants.len()).filter(|no| known(&mutants[no - 1])).collect();
-    let plain = tree.build(build::Programs::Tests, unviable)?;
-    for &no in &plain.unviable {
-        outcomes.insert(mutants[no - 1].name.clone(), Outcome::of(Verdict::Unviable));
+/// Runs cargo-mutants on the manager, with these words in addition, and judges the survivors.
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    ensure!(
+        is_there(),
+        "cargo-mutants is not there (cargo install --locked cargo-mutants)"
+    );
+    let folder = shell::target();
+    let mut cargo = Build::Plain.cargo(&["mutants", "--package", "memfold-mm", "--output"]);
+    cargo.arg(&folder).args(args);
+    println!("$ {}", shell::describe(&cargo));
+    let status = cargo.status().context("cannot start cargo mutants")?;
+    if !status.success() && !status.code().is_some_and(|code| SURVIVORS.contains(&code)) {
+        bail!("cargo mutants: {status}");
     }
-    for &no in &plain.alone {
-        let known = outcomes.entry(mutants[no - 1].name.clone());
-        known.or_insert_with(|| Outcome::of(Verdict::Alone));
-    }
-    let open = |numbers: &[usize]| -> Vec<usize> {
-        let skipped = |no: &usize| plain.unviable.contains(no) || plain.alone.contains(no);
-        numbers.iter().map(|n| n + 1).filter(|no| !skipped(no)).collect()
-    };
-    let trials = &plain.trials[..options.depth.min(plain.trials.len())];
-    let survivors = try_all(&mutants, &open(&tried), trials, options.jobs, &mut outcomes)?;
-    for no in tried.iter().map(|n| n + 1).filter(|no| plain.alone.contains(no)) {
-        let verdict = try_alone(&tree, no)?;
-        println!("{verdict}: {}", mutants[no - 1].name);
-        outcomes.insert(mutants[no - 1].name.clone(), Outcome::of(verdict));
-        report::save(&outcomes)?;
-    }
-    if options.loom && !survivors.is_empty() {
-        let models = tree.build(build::Programs::Models, plain.unviable)?;
-        try_all(&mutants, &survivors, &models.trials, options.jobs, &mut outcomes)?;
-    }
-    report::summary(&outcomes);
-    if options.names.is_empty() && options.in_diff.is_none() {
-        report::judge(&outcomes, LEAST_CAUGHT)?;
-    }
+    let missed = std::fs::read_to_string(folder.join("mutants.out/missed.txt")).unwrap_or_default();
+    let known = std::fs::read_to_string(record()).context("verify/MUTANTS.md")?;
+    let unknown = unexplained(&missed, &known);
+    ensure!(
+        unknown.is_empty(),
+        "survivors without a reason in verify/MUTANTS.md:\n{}",
+        unknown.join("\n")
+    );
     Ok(())
 }
 
-/// Tries these mutants with these programs; those that nobody noticed.
-fn try_all(
-    mutants: &[Mutant],
-    numbers: &[usize],
-    trials: &[Trial],
-    jobs: usize,
-    outcomes: &mut BTreeMap<String, Outcome>,
-) -> Result<Vec<usize>> {
-    let timed: Vec<(&Trial, Limits)> = trials.iter().map(|t| Ok((t, calm(t)?))).collect::<Result<_>>()?;
-    let (next, done) = (AtomicUsize::new(0), Mutex::new((&mut *outcomes, Vec::new())));
-    let work = || -> Result<()> {
-        // Relaxed: a ticket; the results are under the lock.
-        while let Some(&no) = numbers.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let begin = Instant::now();
-            let verdict = try_one(no, &timed)?;
-            let mut done = done.lock().expect("nobody panics with it");
-            let name = &mutants[no - 1].name;
-            println!("{verdict} in {:.1?}: {name}", begin.elapsed());
-            if verdict == Verdict::Survived {
-                done.1.push(no);
-            }
-            done.0.insert(name.clone(), Outcome::of(verdict));
-            report::save(done.0)?;
-        }
-        Ok(())
-    };
-    std::thread::scope(|scope| {
-        let all: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
-        all.into_iter().try_for_each(|thread| match thread.join() {
-            Ok(result) => result,
-            Err(_) => bail!("a worker panicked"),
-        })
-    })?;
-    let (_, mut survivors) = done.into_inner().expect("nobody panics with it");
-    survivors.sort_unstable();
-    Ok(survivors)
+/// Whether cargo-mutants is installed.
+pub(crate) fn is_there() -> bool {
+    shell::succeeds(Build::Plain.cargo(&["mutants", "--version"]))
 }
 
-/// How long a program takes without a mutant, and so how long it may take with one.
-fn calm(trial: &Trial) -> Result<Limits> {
-    let mut limits = Limits {
-        time: Duration::from_secs(900),
-        memory: MEMORY,
-    };
-    let begin = Instant::now();
-    let ending = trial.run(0, limits).with_context(|| trial.name.clone())?;
-    ensure!(
-        ending == Ending::Passed,
-        "{} fails without a mutant: {ending:?}",
-        trial.name
-    );
-    let time = begin.elapsed();
-    limits.time = time * 8 + Duration::from_secs(10);
-    println!(
-        "{}: {:.1?} without a mutant, at most {:.0?} with one",
-        trial.name, time, limits.time
-    );
-    Ok(limits)
+fn record() -> std::path::PathBuf {
+    shell::root().join("verify/MUTANTS.md")
 }
 
-/// Builds with a mutant that cannot be woven, and tries it.
-fn try_alone(tree: &build::Tree<'_>, no: usize) -> Result<Verdict> {
-    for programs in [build::Programs::Unit, build::Programs::Tests] {
-        let Some(trials) = tree.build_alone(no, programs)? else {
-            return Ok(Verdict::Unviable);
-        };
-        let all: Vec<(&Trial, Limits)> = trials.iter().map(|trial| (trial, ALONE)).collect();
-        // Its switch is not there: it is on whatever is said.
-        match try_one(0, &all)? {
-            Verdict::Survived => (),
-            verdict => return Ok(verdict),
-        }
+/// The survivors, as cargo-mutants names them, that the record does not name. Line and column are
+/// left out: other changes move them.
+fn unexplained<'a>(missed: &'a str, record: &str) -> Vec<&'a str> {
+    // A bar inside a table's cell is escaped.
+    let record = record.replace("\\|", "|");
+    let is_unknown = |name: &&str| !record.contains(name.splitn(4, ':').last().unwrap_or(name).trim());
+    missed.lines().filter(is_unknown).collect()
+}
+
+/// The files of the manager that the record's table names: `merge/join.rs:144:68` is one.
+fn places(record: &str) -> impl Iterator<Item = &str> {
+    let cells = record.lines().filter_map(|line| line.strip_prefix("| `"));
+    cells.filter_map(|cell| {
+        cell.split(['`', ':'])
+            .next()
+            .filter(|place| place.ends_with(".rs"))
+    })
+}
+
+/// The places of the record that are no files of the manager any more.
+pub(crate) fn lost(root: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(root.join("verify/MUTANTS.md")).context("verify/MUTANTS.md")?;
+    let source = root.join("crates/mm/src");
+    let lost = places(&text).filter(|place| !source.join(place).is_file());
+    Ok(lost.map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    //! Goal: a survivor is explained or named, and the record's files are found. Method: by
+    //! example.
+    use super::*;
+
+    const RECORD: &str = "| `a/b.rs:1:2` | `replace \\| with ^ in join` | equivalent | x |\n| place | x |\n";
+
+    #[test]
+    fn a_survivor_without_a_reason_is_named() {
+        let missed = "crates/mm/src/a/b.rs:9:9: replace | with ^ in join\ncrates/mm/src/a.rs:1:1: delete !\n";
+        assert_eq!(unexplained(missed, RECORD), ["crates/mm/src/a.rs:1:1: delete !"]);
     }
-    Ok(Verdict::Survived)
-}
 
-fn try_one(no: usize, trials: &[(&Trial, Limits)]) -> Result<Verdict> {
-    for (trial, limits) in trials {
-        match trial.run(no, *limits)? {
-            Ending::Passed => (),
-            Ending::Failed(test) => return Ok(Verdict::Caught(format!("{} {test}", trial.name))),
-            Ending::TimedOut => return Ok(Verdict::TimedOut(trial.name.clone())),
-        }
+    #[test]
+    fn the_record_names_files() {
+        assert_eq!(places(RECORD).collect::<Vec<_>>(), ["a/b.rs"]);
     }
-    Ok(Verdict::Survived)
-}
-
-/// Where the copy and the results are.
-fn folder() -> PathBuf {
-    shell::root().join("target-mutants")
 }

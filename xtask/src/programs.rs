@@ -137,8 +137,8 @@ const TOUCH: Program = Program {
     ],
 };
 
-/// Builds the programs of these names (all, when there are none) that are not up to date into `<root>/target/programs`,
-/// and prints a line for each.
+/// Builds the programs of these names (all, when there are none) that are not up to date into
+/// `<root>/target/programs`, and prints a line for each.
 ///
 /// # Errors
 /// A message for people: a name is unknown, a tool is missing and cannot be installed, a source

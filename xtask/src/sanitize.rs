@@ -1,9 +1,10 @@
-//! `cargo xtask sanitize`: the Linux host and the public library under ThreadSanitizer and AddressSanitizer, and the manager
-//! under Miri.
+//! `cargo xtask sanitize`: the Linux host and the public library under ThreadSanitizer and
+//! AddressSanitizer, and the manager under Miri.
 //!
-//! The standard library is built with the sanitizer as well (`-Zbuild-std`): without that its own locks are reported.
-//! There are no suppressions; what the options below turn off is said beside them. Each has a target directory
-//! of its own. What is not installed is fetched by rustup, or skipped aloud.
+//! The standard library is built with the sanitizer as well (`-Zbuild-std`): without that its own
+//! locks are reported. There are no suppressions; what the options below turn off is said beside
+//! them. Each has a target directory of its own. What is not installed is fetched by rustup, or
+//! skipped aloud.
 
 use crate::shell::{self, Build};
 use anyhow::{Result, bail};
@@ -101,12 +102,14 @@ fn instrumented(name: &str, cfg: &str, folder: &str) -> Command {
 }
 
 fn thread() -> Command {
-    // The manager orders stores to a window's page and its own reads of it by the page's protection, which only the kernel
-    // knows of: where it compares protected pages it reads them as atomics then (`span.rs`).
+    // The manager orders stores to a window's page and its own reads of it by the page's
+    // protection, which only the kernel knows of: where it compares protected pages it reads them
+    // as atomics then (`span.rs`).
     let mut cargo = instrumented("thread", " --cfg memfold_tsan", "target-tsan");
-    // A fault's handler allocates where an array of the manager grows. The signal is that of a load or store to a window, so the
-    // interrupted code is not inside the allocator: the warning is about signals that come from outside. Tests that look at how a
-    // process dies of a signal need the signal, which the sanitizer would take.
+    // A fault's handler allocates where an array of the manager grows. The signal is that of a load
+    // or store to a window, so the interrupted code is not inside the allocator: the warning is
+    // about signals that come from outside. Tests that look at how a process dies of a signal need
+    // the signal, which the sanitizer would take.
     cargo.env(
         "TSAN_OPTIONS",
         "report_signal_unsafe=0:handle_segv=0:handle_sigbus=0",
@@ -118,7 +121,8 @@ fn thread() -> Command {
 
 fn address() -> Command {
     let mut cargo = instrumented("address", "", "target-asan");
-    // The sanitizer's own alternate stacks are small, and handlers here run on the thread's own stack. The signals as above.
+    // The sanitizer's own alternate stacks are small, and handlers here run on the thread's own
+    // stack. The signals as above.
     cargo.env("ASAN_OPTIONS", "use_sigaltstack=0:handle_segv=0:handle_sigbus=0");
     // As above.
     cargo.args(["--", "--skip", "windows_come_and_go"]);

@@ -1,10 +1,12 @@
-//! `cargo xtask weaken`: each ordering of the core that is not relaxed is made weaker, and a race model must fail.
+//! `cargo xtask weaken`: each ordering of the core that is not relaxed is made weaker, and a race
+//! model must fail.
 //!
-//! An ordering is found by a scan of tokens (`tidy/atomics.rs`). `Acquire` and `Release` become `Relaxed`; `AcqRel`
-//! becomes that and each of its halves, for a half that nobody needs is an ordering too strong. The models of the
-//! module run first, then all. What no model notices needs a line beside it: `// No model: why`; and such a line
-//! where a model does notice is as red. Fences are left alone: without one the code would have to be another.
-//! It happens in a copy of the checkout (`copy.rs`).
+//! An ordering is found by a scan of tokens (`tidy/atomics.rs`). `Acquire` and `Release` become
+//! `Relaxed`; `AcqRel` becomes that and each of its halves, for a half that nobody needs is an
+//! ordering too strong. The models of the module run first, then all. What no model notices needs a
+//! line beside it: `// No model: why`; and such a line where a model does notice is as red. Fences
+//! are left alone: without one the code would have to be another. It happens in a copy of the
+//! checkout (`copy.rs`).
 
 use crate::copy::{Checker, Copy, Outcome};
 use crate::shell::{self, Build};
@@ -52,7 +54,8 @@ pub(crate) struct Tally {
     pub(crate) red: Vec<String>,
 }
 
-/// Weakens the orderings of the files whose path contains one of `files` (all, when there are none).
+/// Weakens the orderings of the files whose path contains one of `files` (all, when there are
+/// none).
 pub(crate) fn run(files: &[String]) -> Result<()> {
     let tally = until(files, None)?;
     println!("{} caught, {} with a written reason", tally.caught, tally.written);
@@ -217,7 +220,8 @@ fn models(module: &str, file: &str) -> Checker {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: one ordering is changed and no other; nothing passes that nothing tests. Method: by example.
+    //! Goal: one ordering is changed and no other; nothing passes that nothing tests. Method: by
+    //! example.
     use super::*;
 
     const TEXT: &str = "/// é.\na.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed); // x\na.load(Ordering::Acquire); // y\n";

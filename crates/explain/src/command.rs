@@ -1,7 +1,8 @@
-//! The command line of `memfold-explain`, which `memfold explain` starts: what was asked for, progress, and the exit status.
+//! The command line of `memfold-explain`, which `memfold explain` starts: what was asked for,
+//! progress, and the exit status.
 //!
-//! The statuses are those of `memfold`: 0 all is as it should be, 1 a defect was not caught or a rule broken, 2 bad usage, 3 the
-//! machine cannot do it.
+//! The statuses are those of `memfold`: 0 all is as it should be, 1 a defect was not caught or a
+//! rule broken, 2 bad usage, 3 the machine cannot do it.
 
 use crate::chapters::{self, Chapter, Extent};
 use crate::options::RaceOptions;
@@ -118,7 +119,8 @@ fn list() -> String {
         .collect()
 }
 
-/// As wide as the terminal, within what reads well; in colour if it takes it (`NO_COLOR` and the like are heeded).
+/// As wide as the terminal, within what reads well; in colour if it takes it (`NO_COLOR` and the
+/// like are heeded).
 fn look() -> Look {
     let term = Term::stdout();
     let width = term
@@ -135,7 +137,8 @@ fn look() -> Look {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: what was asked for is what is explored, and a failure is no success. Method: options and reports by hand.
+    //! Goal: what was asked for is what is explored, and a failure is no success. Method: options
+    //! and reports by hand.
     use super::*;
 
     fn options(defect: Option<&str>, all: bool) -> RaceOptions {

@@ -1,9 +1,10 @@
 //! memfold's races, explored when they are asked for and told step by step.
 //!
-//! The rules are the manager's own race models on the manager's own sources, built with loom's atomics (`--cfg loom`), as
-//! the gate builds them: what it explores is what is told here. Each defect of a rule is put back and explored until
-//! it breaks something; that execution is its timeline. Then the rule is explored as memfold has it, to the end of its bound.
-//! Nothing is recorded beforehand. Without `--cfg loom` this library is [`options`] alone.
+//! The rules are the manager's own race models on the manager's own sources, built with loom's
+//! atomics (`--cfg loom`), as the gate builds them: what it explores is what is told here. Each
+//! defect of a rule is put back and explored until it breaks something; that execution is its
+//! timeline. Then the rule is explored as memfold has it, to the end of its bound. Nothing is
+//! recorded beforehand. Without `--cfg loom` this library is [`options`] alone.
 //!
 //! | module | what lives there |
 //! | --- | --- |

@@ -1,4 +1,5 @@
-//! What can be asked for, once: for `memfold explain race`, which passes it on, and for `memfold-explain`, which reads it.
+//! What can be asked for, once: for `memfold explain race`, which passes it on, and for
+//! `memfold-explain`, which reads it.
 
 use clap::Args;
 

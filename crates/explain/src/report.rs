@@ -1,4 +1,5 @@
-//! What came of the explorations: plain values, for `text` and for programs. Made once per call, on the calling thread.
+//! What came of the explorations: plain values, for `text` and for programs. Made once per call, on
+//! the calling thread.
 
 use crate::chapters::{Chapter, plain};
 use memfold_sync::model::{Defect, Explored, Failure, Preemptions, Recording, Rule, explore};
@@ -75,7 +76,8 @@ pub struct FailureTold {
     pub thread: Option<usize>,
     /// The threads.
     pub threads: Vec<&'static str>,
-    /// What they did, in this order: an interleaving, or, where there is none with these values, as it happened.
+    /// What they did, in this order: an interleaving, or, where there is none with these values, as
+    /// it happened.
     pub steps: Vec<StepTold>,
     /// How many of the steps stand before the failure.
     pub failed_after: usize,
@@ -125,8 +127,8 @@ fn tell_rule(rule: &Rule, progress: &mut impl FnMut(&str)) -> RuleTold {
         ));
     }
     progress(plain(rule.title));
-    // Without the log, which costs time: the many executions that hold are told by their number. One that fails is
-    // looked for again, in the same order.
+    // Without the log, which costs time: the many executions that hold are told by their number.
+    // One that fails is looked for again, in the same order.
     let mut explored = explore(rule.bound, &rule.model, Recording::Silent);
     if explored.failure.is_some() {
         explored = explore(rule.bound, &rule.model, Recording::On);
@@ -185,7 +187,8 @@ fn tell_step(step: Step) -> StepTold {
     }
 }
 
-/// What loom calls a causality violation, in terms of the steps: the last one, and the one that nothing orders it with.
+/// What loom calls a causality violation, in terms of the steps: the last one, and the one that
+/// nothing orders it with.
 fn unordered(message: &str, timeline: &Timeline) -> Option<String> {
     if !message.contains("Causality violation") {
         return None;

@@ -1,5 +1,5 @@
-//! What is told is true: every defect is caught and told with its threads and its decision, every rule holds. The
-//! explorations are real ones, so one test makes them all and looks at everything.
+//! What is told is true: every defect is caught and told with its threads and its decision, every
+//! rule holds. The explorations are real ones, so one test makes them all and looks at everything.
 
 use crate::chapters::{Extent, chapters, defects, only};
 use crate::report::{DefectTold, Report, tell};
@@ -16,8 +16,8 @@ fn told(report: &Report) -> impl Iterator<Item = &DefectTold> {
     rules.flat_map(|rule| &rule.defects)
 }
 
-/// Goal: every defect is caught, with a timeline in which two threads act and that says where it went wrong, and every rule
-/// holds in more than no interleavings. Method: all of it, once.
+/// Goal: every defect is caught, with a timeline in which two threads act and that says where it
+/// went wrong, and every rule holds in more than no interleavings. Method: all of it, once.
 #[test]
 fn everything_is_told() {
     let (report, heard) = all();
@@ -102,7 +102,8 @@ fn check_json(report: &Report) {
     );
 }
 
-/// Goal: the seed's race is told as the message told it. Method: the walker's load stands between the two stores.
+/// Goal: the seed's race is told as the message told it. Method: the walker's load stands between
+/// the two stores.
 #[test]
 fn the_seed_is_between_two_stores() {
     let report = tell(&only("split-store").expect("it is listed"), |_| ());
@@ -122,7 +123,8 @@ fn the_seed_is_between_two_stores() {
     );
 }
 
-/// Goal: one defect is all that is told when one is asked for. Method: each by name, and a name that is none.
+/// Goal: one defect is all that is told when one is asked for. Method: each by name, and a name
+/// that is none.
 #[test]
 fn one_is_told_alone() {
     for (name, _) in defects() {
@@ -138,7 +140,8 @@ fn one_is_told_alone() {
     assert!(only("no such defect").is_none());
 }
 
-/// Goal: what fails is said to fail. Method: a defect in the place of its rule, and a rule in the place of its defect.
+/// Goal: what fails is said to fail. Method: a defect in the place of its rule, and a rule in the
+/// place of its defect.
 #[test]
 fn a_failure_is_not_hidden() {
     let mut chapters = only("split-store").expect("it is listed");

@@ -1,4 +1,5 @@
-//! A [`Report`] for people: each failed execution as a timeline with a column for each thread. Pure.
+//! A [`Report`] for people: each failed execution as a timeline with a column for each thread.
+//! Pure.
 //!
 //! ```text
 //!      write fault         | walker              |

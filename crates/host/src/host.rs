@@ -1,4 +1,5 @@
-//! [`Host`]: the machine whose page tables the manager fills, real memory or arrays in the simulator.
+//! [`Host`]: the machine whose page tables the manager fills, real memory or arrays in the
+//! simulator.
 //!
 //! The host's translations are a cache of the manager's tables: the manager
 //! fills, protects and drops them, and never asks the host what is true.
@@ -33,8 +34,8 @@ pub enum PageRef {
     Pool(PoolPage),
 }
 
-/// Where a word of each half of a page is looked at, to guess what it is equal to: the same places on every host, so that what
-/// is guessed does not depend on the host.
+/// Where a word of each half of a page is looked at, to guess what it is equal to: the same places
+/// on every host, so that what is guessed does not depend on the host.
 pub const SAMPLES: [usize; 2] = [crate::addr::PAGE_SIZE / 4, crate::addr::PAGE_SIZE / 4 * 3];
 
 /// The words that are looked at.
@@ -45,8 +46,8 @@ fn samples(page: &PageBytes) -> [u64; 2] {
 /// The machine's page tables under windows, as far as a budget is concerned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
-    /// Pages of a window that one table is for: the first `pages`, the next, and so on. A multiple of
-    /// the fan-out of the manager's own tables (16); of no meaning when `bytes` is 0.
+    /// Pages of a window that one table is for: the first `pages`, the next, and so on. A multiple
+    /// of the fan-out of the manager's own tables (16); of no meaning when `bytes` is 0.
     pub pages: u32,
     /// Bytes of one table. 0: the machine has none that count.
     pub bytes: u64,
@@ -65,18 +66,21 @@ pub trait Host: Send + Sync {
     /// Opens the empty window of a new space: `reserve` pages of addresses, of
     /// which the first `len` are accessible. Page `p` can show `home + p`.
     ///
-    /// The answer is how many bytes more the machine may hold for windows from now on, beside pages and their
-    /// [`page_tables`](Self::page_tables): at most [`most_window_bytes`](Self::most_window_bytes).
+    /// The answer is how many bytes more the machine may hold for windows from now on, beside pages
+    /// and their [`page_tables`](Self::page_tables): at most
+    /// [`most_window_bytes`](Self::most_window_bytes).
     ///
     /// # Errors
     /// When there are no addresses left; then there is no window.
     fn open(&self, space: SpaceNo, home: PoolPage, reserve: u32, len: u32) -> Result<u64, HostError>;
 
-    /// Closes the window; its private pages are gone. No thread is inside it. The answer is how many bytes less the machine
-    /// holds for windows, beside page tables: windows may share what an earlier one was charged for.
+    /// Closes the window; its private pages are gone. No thread is inside it. The answer is how
+    /// many bytes less the machine holds for windows, beside page tables: windows may share what an
+    /// earlier one was charged for.
     fn close(&self, space: SpaceNo) -> u64;
 
-    /// Makes the first `len` pages of the window accessible; `len` only grows. The answer is as that of `open`.
+    /// Makes the first `len` pages of the window accessible; `len` only grows. The answer is as
+    /// that of `open`.
     ///
     /// # Errors
     /// When the machine refuses; then the old length stands.
@@ -87,8 +91,8 @@ pub trait Host: Send + Sync {
         Tables::default()
     }
 
-    /// The most that the machine holds for a window, or for making so many more of its pages accessible, beside page tables;
-    /// in bytes.
+    /// The most that the machine holds for a window, or for making so many more of its pages
+    /// accessible, beside page tables; in bytes.
     fn most_window_bytes(&self, _pages: u32) -> u64 {
         0
     }
@@ -98,9 +102,10 @@ pub trait Host: Send + Sync {
         0
     }
 
-    /// Hides everything in a range of one page table, none of it private (so, unlike in other calls, a page of the run may be
-    /// hidden by another call at the same time), and gives the table's memory back; false when the machine cannot, or
-    /// not now. Pages may then be hidden or not.
+    /// Hides everything in a range of one page table, none of it private (so, unlike in other
+    /// calls, a page of the run may be hidden by another call at the same time), and gives the
+    /// table's memory back; false when the machine cannot, or not now. Pages may then be hidden or
+    /// not.
     fn free_table(&self, _space: SpaceNo, _run: Run) -> bool {
         false
     }
@@ -149,8 +154,8 @@ pub trait Host: Send + Sync {
     /// When the machine has no memory; the page is then as it was, or empty.
     fn copy_from_pool(&self, space: SpaceNo, page: PageNo, from: PoolPage) -> Result<(), HostError>;
 
-    /// Shows memory of its own with these bytes at a page, in place of what it shows (nothing, zeros, a pool page): a
-    /// standby page, which belongs to no frame. `drop_pages` takes it away.
+    /// Shows memory of its own with these bytes at a page, in place of what it shows (nothing,
+    /// zeros, a pool page): a standby page, which belongs to no frame. `drop_pages` takes it away.
     ///
     /// # Errors
     /// When the machine has no memory; the page is then as it was, or empty.
@@ -176,8 +181,9 @@ pub trait Host: Send + Sync {
     /// When the machine refuses; some pages may still be protected.
     fn unprotect(&self, space: SpaceNo, run: Run) -> Result<(), HostError>;
 
-    /// Which private pages of the run can be stored to without a fault (bit `n`: page `n`). At most 64 pages. For checks: the
-    /// manager knows what it protected, and asks whether the machine kept to it.
+    /// Which private pages of the run can be stored to without a fault (bit `n`: page `n`). At most
+    /// 64 pages. For checks: the manager knows what it protected, and asks whether the machine kept
+    /// to it.
     fn writable(&self, _space: SpaceNo, _run: Run) -> u64 {
         0
     }
@@ -199,7 +205,8 @@ pub trait Host: Send + Sync {
     /// When the machine cannot read it.
     fn read_private(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError>;
 
-    /// Reads a private page while stores to it may go through: a guess, which may be of no moment at all.
+    /// Reads a private page while stores to it may go through: a guess, which may be of no moment
+    /// at all.
     ///
     /// # Errors
     /// When the machine cannot read it.
@@ -211,8 +218,8 @@ pub trait Host: Send + Sync {
     /// The window is as before.
     ///
     /// # Errors
-    /// When the machine has no memory, or a page is not protected any more ([`HostError::Unprotected`]); `pool_free` of the
-    /// pages undoes it.
+    /// When the machine has no memory, or a page is not protected any more
+    /// ([`HostError::Unprotected`]); `pool_free` of the pages undoes it.
     fn copy_to_pool(&self, space: SpaceNo, run: Run, to: PoolPage) -> Result<(), HostError>;
 
     /// Writes a free pool page.
@@ -227,8 +234,8 @@ pub trait Host: Send + Sync {
     /// When the machine cannot read it.
     fn pool_read(&self, at: PoolPage, out: &mut PageBytes) -> Result<(), HostError>;
 
-    /// Whether a private page, stores to which may go through, probably has the bytes of this other page: a
-    /// guess from the [`SAMPLES`].
+    /// Whether a private page, stores to which may go through, probably has the bytes of this other
+    /// page: a guess from the [`SAMPLES`].
     fn sample_equal(&self, space: SpaceNo, page: PageNo, of: PageRef) -> bool {
         let mut bytes = Box::new([0; crate::addr::PAGE_SIZE]);
         if self.read_racy(space, page, &mut bytes).is_err() {
@@ -275,11 +282,12 @@ pub trait Host: Send + Sync {
         Ok(*page == *bytes)
     }
 
-    /// Frees `len` pool pages from `first` on: every window that shows one of them, or zeros in its place, is
-    /// emptied there; private pages stay. Pages that were never written are no error.
+    /// Frees `len` pool pages from `first` on: every window that shows one of them, or zeros in its
+    /// place, is emptied there; private pages stay. Pages that were never written are no error.
     fn pool_free(&self, first: PoolPage, len: u32);
 
-    /// Which pages of the run, all of which show pool pages or nothing, were shown since this was last
-    /// asked or they were dropped (bit `n`: page `n`); they are hidden, so that the next use shows. At most 64 pages.
+    /// Which pages of the run, all of which show pool pages or nothing, were shown since this was
+    /// last asked or they were dropped (bit `n`: page `n`); they are hidden, so that the next use
+    /// shows. At most 64 pages.
     fn test_and_clear_young(&self, space: SpaceNo, run: Run) -> u64;
 }

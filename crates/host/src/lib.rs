@@ -1,9 +1,11 @@
-//! The seams between memfold's manager and a machine: plain numbers, traits and errors, and nothing that decides.
+//! The seams between memfold's manager and a machine: plain numbers, traits and errors, and nothing
+//! that decides.
 //!
-//! [`Host`] is the machine whose page tables the manager fills (real memory, or arrays in the simulator), [`Store`]
-//! is where the bytes of cold pages go, [`Ledger`] is whom a store asks for memory, and [`FaultSink`] is whom a host asks to resolve
-//! a page fault. The manager (`memfold-mm`) and the machines (`memfold-linux`, `memfold-sim`, `memfold-stores`) depend on this package, and
-//! not on one another; `memfold` joins them.
+//! [`Host`] is the machine whose page tables the manager fills (real memory, or arrays in the
+//! simulator), [`Store`] is where the bytes of cold pages go, [`Ledger`] is whom a store asks for
+//! memory, and [`FaultSink`] is whom a host asks to resolve a page fault. The manager
+//! (`memfold-mm`) and the machines (`memfold-linux`, `memfold-sim`, `memfold-stores`) depend on
+//! this package, and not on one another; `memfold` joins them.
 #![forbid(unsafe_code)]
 
 pub mod addr;

@@ -1,4 +1,5 @@
-//! [`Store`], the second seam: where the bytes of cold pages go, what that costs, and whom it asks for memory.
+//! [`Store`], the second seam: where the bytes of cold pages go, what that costs, and whom it asks
+//! for memory.
 //!
 //! A store guards itself; what it is called with is guarded by the manager's locks (see the trait).
 
@@ -42,15 +43,18 @@ pub trait Ledger {
     fn refund(&self, bytes: u64);
 }
 
-/// Most bytes that one [`Store::put`] asks its ledger for: reclaim sets them aside before it puts a page.
+/// Most bytes that one [`Store::put`] asks its ledger for: reclaim sets them aside before it puts a
+/// page.
 pub const PUT_MOST: u64 = 5 * crate::addr::PAGE_SIZE as u64;
 
 /// What keeping a stored page costs, in bytes of memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// What is held for the page's bytes: body, header, share of the store's tables. 0 when all is in the name.
+    /// What is held for the page's bytes: body, header, share of the store's tables. 0 when all is
+    /// in the name.
     pub bytes: u64,
-    /// Other pages need the same bytes: equal ones, or such as are kept as a difference to this one.
+    /// Other pages need the same bytes: equal ones, or such as are kept as a difference to this
+    /// one.
     pub shared: bool,
     /// The page is kept as a difference to another.
     pub delta: bool,
@@ -70,9 +74,10 @@ impl Cost {
 /// A store must not touch a window, and must need little stack (8 KiB).
 pub trait Store: Send + Sync {
     /// Takes a page. `near` names an earlier page of this store whose content is probably similar
-    /// (the template's page at the same place); a store may encode the page as a difference to it, and
-    /// keeps what it needs of it alive. Another thread may have freed `near` a moment ago: then it is ignored. Memory that
-    /// the store grows by is charged to `ledger` first, at most [`PUT_MOST`] bytes.
+    /// (the template's page at the same place); a store may encode the page as a difference to it,
+    /// and keeps what it needs of it alive. Another thread may have freed `near` a moment ago: then
+    /// it is ignored. Memory that the store grows by is charged to `ledger` first, at most
+    /// [`PUT_MOST`] bytes.
     ///
     /// # Errors
     /// [`StoreError::Full`] when the ledger refuses; then nothing is held.
@@ -94,10 +99,11 @@ pub trait Store: Send + Sync {
     /// refunded to `ledger`.
     fn free(&self, id: Stored, ledger: &dyn Ledger);
 
-    /// What keeping this page costs now; of a name that is not stored: nothing, and shared. In constant time.
+    /// What keeping this page costs now; of a name that is not stored: nothing, and shared. In
+    /// constant time.
     ///
-    /// The costs of all pages make up what is held, but for the last page of memory of each sort and what the store keeps
-    /// ready to grow by.
+    /// The costs of all pages make up what is held, but for the last page of memory of each sort
+    /// and what the store keeps ready to grow by.
     fn cost(&self, id: Stored) -> Cost;
 
     /// What the store holds now.

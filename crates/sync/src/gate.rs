@@ -1,15 +1,16 @@
 //! A gate before a few fields: many enter and leave without a lock, one opens and closes it.
 //!
-//! What a fault handler looks up goes through it: the fields change only while the gate is closed and nobody
-//! is inside. One word:
+//! What a fault handler looks up goes through it: the fields change only while the gate is closed
+//! and nobody is inside. One word:
 //!
 //! ```text
 //!  63            33   32   31          0
 //! | times opened    | open | inside     |
 //! ```
-//! Who enters counts itself in first and believes the fields only if the gate was open then; who closes clears the
-//! bit and waits for the count. So a handler that holds an old number of a record finds it closed, or finds
-//! another one's fields in it, and never fields that change. Opened and closed by one thread at a time, the record's owner.
+//! Who enters counts itself in first and believes the fields only if the gate was open then; who
+//! closes clears the bit and waits for the count. So a handler that holds an old number of a record
+//! finds it closed, or finds another one's fields in it, and never fields that change. Opened and
+//! closed by one thread at a time, the record's owner.
 
 #[cfg(all(test, loom))]
 mod races;
@@ -48,12 +49,14 @@ impl Gate {
         (state & OPEN != 0).then_some(inside)
     }
 
-    /// Lets nobody in any more and waits, with `pause` between two looks, until nobody is inside. They get on without us.
+    /// Lets nobody in any more and waits, with `pause` between two looks, until nobody is inside.
+    /// They get on without us.
     ///
     /// # Panics
     /// When it is closed.
     pub fn close(&self, pause: impl Fn()) {
-        // Relaxed: an order of all changes to one word; later entries see the bit cleared, earlier ones are counted.
+        // Relaxed: an order of all changes to one word; later entries see the bit cleared, earlier
+        // ones are counted.
         let before = self.0.fetch_and(!OPEN, Ordering::Relaxed);
         assert!(before & OPEN != 0, "a gate is closed while it is closed");
         // Acquire: what those inside did comes before what the owner does with the fields next.
@@ -75,7 +78,8 @@ impl Drop for Inside<'_> {
 mod tests {
     use super::*;
 
-    /// Goal: one enters while it is open, and only then; closing waits. Method: by steps, with one inside that leaves at the second look.
+    /// Goal: one enters while it is open, and only then; closing waits. Method: by steps, with one
+    /// inside that leaves at the second look.
     #[test]
     fn it_is_open_between_opening_and_closing() {
         let gate = Gate::default();

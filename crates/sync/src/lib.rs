@@ -1,12 +1,12 @@
 //! The facade over std, loom and shuttle, and the few shared structures built on it.
 //!
-//! [`imp`](self) is the one place that chooses whose atomics, locks and threads the
-//! manager runs on; nothing in `mm` or `sim` names `std::sync`. On top of it stand the
-//! ranked lock ([`Mutex`], whose order is the table in `rank.rs`), the fixed
-//! arrays with a free list ([`Slots`]) and the [`Witness`], a piece of plain data that
-//! lets a checker see whether a lock or a publishing store does its work; [`Gate`] stands before what fault handlers look up;
-//! [`Reserved`] is memory that the system may refuse.
-//! Built bottom-up: `imp`, `rank`, `lock`, `witness`, `reserved`, `slots`, `gate`.
+//! [`imp`](self) is the one place that chooses whose atomics, locks and threads the manager runs
+//! on; nothing in `mm` or `sim` names `std::sync`. On top of it stand the ranked lock ([`Mutex`],
+//! whose order is the table in `rank.rs`), the fixed arrays with a free list ([`Slots`]) and the
+//! [`Witness`], a piece of plain data that lets a checker see whether a lock or a publishing store
+//! does its work; [`Gate`] stands before what fault handlers look up; [`Reserved`] is memory that
+//! the system may refuse. Built bottom-up: `imp`, `rank`, `lock`, `witness`, `reserved`, `slots`,
+//! `gate`.
 #![deny(unsafe_code)]
 
 mod gate;

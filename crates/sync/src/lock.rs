@@ -120,11 +120,11 @@ impl<T: std::fmt::Debug> std::fmt::Debug for MutexGuard<'_, T> {
 
 /// Under loom: whether the lock is taken, where `try_lock` can see it.
 ///
-/// Loom 0.7 lets a thread that is about to `try_lock` wait while another holds the lock, so that
-/// a refusal is hardly ever explored; and nothing can come between `lock` and `unlock`
-/// when nothing happens there. The door is a word that both change and `try_lock` looks at
-/// first. It orders nothing, and may be seen closed a moment too long, as any refusal may. In the log of
-/// an execution it stands for the lock.
+/// Loom 0.7 lets a thread that is about to `try_lock` wait while another holds the lock, so that a
+/// refusal is hardly ever explored; and nothing can come between `lock` and `unlock` when nothing
+/// happens there. The door is a word that both change and `try_lock` looks at first. It orders
+/// nothing, and may be seen closed a moment too long, as any refusal may. In the log of an
+/// execution it stands for the lock.
 #[cfg(loom)]
 mod door {
     use crate::imp::unwatched::{AtomicBool, Ordering};
@@ -241,7 +241,8 @@ mod held {
 mod tests {
     use super::*;
 
-    /// Goal: the declared order is accepted and its reverse is not. Method: take two locks both ways.
+    /// Goal: the declared order is accepted and its reverse is not. Method: take two locks both
+    /// ways.
     #[test]
     #[cfg(debug_assertions)]
     fn order_is_asserted() {

@@ -1,12 +1,13 @@
 //! Race models: a closure that loom runs on every interleaving of its threads, within a bound.
 //!
-//! Only under loom. A model either [`holds`], explored to the end, or is [`caught`]: its
-//! defect must fail with the words that say so. Both print one line, past the capture of the
-//! test harness, with the bound, the number of executions and the time. A [`Rule`] is a model with its defects, which
-//! tests [`prove`](Rule::prove) and `memfold explain` tells. [`explore`] is below all of them: it says how often a model
-//! was executed, and, if it failed, what its threads did until then. Campaigns go further: `MEMFOLD_DEEPER` adds so many
-//! preemptions to each bound, `MEMFOLD_SECONDS` ends each exploration after that time. [`Outside`] is state
-//! that the model does not see: the machine around the manager, a tally of outcomes.
+//! Only under loom. A model either [`holds`], explored to the end, or is [`caught`]: its defect
+//! must fail with the words that say so. Both print one line, past the capture of the test harness,
+//! with the bound, the number of executions and the time. A [`Rule`] is a model with its defects,
+//! which tests [`prove`](Rule::prove) and `memfold explain` tells. [`explore`] is below all of
+//! them: it says how often a model was executed, and, if it failed, what its threads did until
+//! then. Campaigns go further: `MEMFOLD_DEEPER` adds so many preemptions to each bound,
+//! `MEMFOLD_SECONDS` ends each exploration after that time. [`Outside`] is state that the model
+//! does not see: the machine around the manager, a tally of outcomes.
 //!
 //! A blind spot of loom 0.7, and why [`race`] exists: of each atomic it remembers only the last
 //! access. Where a thread loads a word and then stores to it, its own load hides an earlier load by

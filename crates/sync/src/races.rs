@@ -7,7 +7,8 @@
 use crate::model::{Outside, Part, Preemptions::All, Preemptions::UpTo, caught, holds, part, race};
 use crate::{Arc, Mutex, Rank, Slots, Witness, thread};
 
-/// Goal: a holder of the lock sees what the one before did. Method: a witness under the lock, three threads.
+/// Goal: a holder of the lock sees what the one before did. Method: a witness under the lock, three
+/// threads.
 #[test]
 fn the_lock_orders() {
     holds("sync: a lock orders its holders", All, || {
@@ -79,8 +80,8 @@ impl Desk {
     }
 }
 
-/// Goal: an item has one holder at a time, and each sees what the one before did. Method: three items,
-/// three threads, a witness in each item.
+/// Goal: an item has one holder at a time, and each sees what the one before did. Method: three
+/// items, three threads, a witness in each item.
 #[test]
 fn items_have_one_holder() {
     holds("sync: Slots: an item has one holder at a time", UpTo(2), || {

@@ -73,7 +73,8 @@ impl Rank {
 mod tests {
     use super::*;
 
-    /// Goal: `LOCKS.md` says what the code says. Method: compare the first column with the ranks, in order.
+    /// Goal: `LOCKS.md` says what the code says. Method: compare the first column with the ranks,
+    /// in order.
     #[test]
     fn locks_md_agrees() {
         let page = include_str!("../../../LOCKS.md");

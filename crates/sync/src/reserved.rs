@@ -1,7 +1,8 @@
 //! Boxed slices that the system may refuse.
 //!
-//! What grows while a fault is served must not end the process when memory is short: `collect` and `Box::new` do. A
-//! [`Reserved`] is got first, which may fail; filling it cannot. Nothing shared, no lock.
+//! What grows while a fault is served must not end the process when memory is short: `collect` and
+//! `Box::new` do. A [`Reserved`] is got first, which may fail; filling it cannot. Nothing shared,
+//! no lock.
 
 /// Memory for a slice of so many items, which is not touched before it is filled.
 #[derive(Debug)]

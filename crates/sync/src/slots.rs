@@ -1,15 +1,19 @@
-//! A growing array whose items never move, with a free list, which gives memory back when nobody looks.
+//! A growing array whose items never move, with a free list, which gives memory back when nobody
+//! looks.
 //!
-//! Items are made in chunks on demand, and stay for as long as anybody may look: a number is enough to name one and
-//! nothing dangles; whoever holds a stale number finds another item, or a free one, never freed memory, and must check.
-//! Chunks whose items are all free go in [`give_back`](Slots::give_back), which wants the array for itself alone: so no
-//! reference into it and no operation that remembers a number can be under way then, and the compiler knows it. Their numbers
-//! are given out again when the array grows, with new items. Chunks are found through a directory
-//! of groups, made on demand as well, so that an array that can grow far costs little while it is small. The free
-//! lists run through the items and are under their own lock (rank `Slots`); `get` takes no lock. Number 0 is never given out.
+//! Items are made in chunks on demand, and stay for as long as anybody may look: a number is enough
+//! to name one and nothing dangles; whoever holds a stale number finds another item, or a free one,
+//! never freed memory, and must check. Chunks whose items are all free go in
+//! [`give_back`](Slots::give_back), which wants the array for itself alone: so no reference into it
+//! and no operation that remembers a number can be under way then, and the compiler knows it. Their
+//! numbers are given out again when the array grows, with new items. Chunks are found through a
+//! directory of groups, made on demand as well, so that an array that can grow far costs little
+//! while it is small. The free lists run through the items and are under their own lock (rank
+//! `Slots`); `get` takes no lock. Number 0 is never given out.
 //!
 //! ```text
-//! chunks with some free items (taken first) ──> wholly free ones ──> holes, whose memory was given back ──> new ones
+//! chunks with some free items (taken first) ──> wholly free ones
+//!     ──> holes, whose memory was given back ──> new ones
 //! ```
 
 use crate::imp::atomic::{AtomicU32, Ordering};
@@ -22,7 +26,8 @@ use std::sync::OnceLock;
 const CHUNK: u32 = if cfg!(any(loom, shuttle)) { 4 } else { 64 };
 /// Chunks per group.
 const GROUP: u32 = if cfg!(any(loom, shuttle)) { 4 } else { 64 };
-/// Wholly free chunks that stay, so that an array in use does not shrink and grow by turns: so many, and a part of the others.
+/// Wholly free chunks that stay, so that an array in use does not shrink and grow by turns: so
+/// many, and a part of the others.
 const SPARE: u32 = if cfg!(any(loom, shuttle)) { 0 } else { 4 };
 const SPARE_PART: u32 = 8;
 
@@ -151,7 +156,8 @@ impl<T> Slots<T> {
     /// Bytes by which the array grows at a time.
     #[must_use]
     pub const fn chunk_bytes() -> u64 {
-        // Items with their links, the chunk's entry in its group, and its free list, in a vector that may have doubled.
+        // Items with their links, the chunk's entry in its group, and its free list, in a vector
+        // that may have doubled.
         (CHUNK as usize * size_of::<Cell<T>>() + size_of::<Chunk<T>>() + 2 * size_of::<Room>()) as u64
     }
 
@@ -170,7 +176,8 @@ impl<T> Slots<T> {
     }
 
     /// Takes a free item. When the array must grow, `charge` is asked for
-    /// [`chunk_bytes`](Self::chunk_bytes) first; `None` when it refuses, or the system has no memory, or at capacity.
+    /// [`chunk_bytes`](Self::chunk_bytes) first; `None` when it refuses, or the system has no
+    /// memory, or at capacity.
     pub fn alloc(&self, charge: impl FnOnce(u64) -> bool) -> Option<u32> {
         let mut free = self.free.lock();
         let chunk = match (free.first(Sort::Part), free.first(Sort::Whole)) {
@@ -195,7 +202,8 @@ impl<T> Slots<T> {
         Some(number)
     }
 
-    /// Makes the items of a hole, or of one more chunk, all of them free, lowest first; which chunk it is.
+    /// Makes the items of a hole, or of one more chunk, all of them free, lowest first; which chunk
+    /// it is.
     fn grow(&self, free: &mut FreeLists, charge: impl FnOnce(u64) -> bool) -> Option<u32> {
         let hole = free.first(Sort::Hole);
         let new = free.rooms.len() as u32;
@@ -203,7 +211,8 @@ impl<T> Slots<T> {
             return None;
         }
         let chunk = hole.unwrap_or(new);
-        // All memory first, since the system may have none; nothing of it is touched before it is charged.
+        // All memory first, since the system may have none; nothing of it is touched before it is
+        // charged.
         let memory = Reserved::new(CHUNK as usize)?;
         free.rooms.try_reserve(1).ok()?;
         let group = self.group(chunk)?;
@@ -234,8 +243,8 @@ impl<T> Slots<T> {
         Some(chunk)
     }
 
-    /// The group that the chunk is in, which is made if it is not there; `None` when the system has no memory. The free
-    /// lists' lock is held.
+    /// The group that the chunk is in, which is made if it is not there; `None` when the system has
+    /// no memory. The free lists' lock is held.
     fn group(&self, chunk: u32) -> Option<&[Chunk<T>]> {
         let group = &self.groups[(chunk / GROUP) as usize];
         if group.get().is_none() {
@@ -273,8 +282,8 @@ impl<T> Slots<T> {
 
     /// Frees up to `most` chunks whose items are all free; how many bytes that was, to be refunded.
     ///
-    /// The items are new when they are given out again, so nobody may remember a number of theirs: whoever calls this
-    /// has the array for itself, and no operation of its owner is under way.
+    /// The items are new when they are given out again, so nobody may remember a number of theirs:
+    /// whoever calls this has the array for itself, and no operation of its owner is under way.
     pub fn give_back(&mut self, most: u32, giving: Giving) -> u64 {
         let mut free = self.free.lock();
         let count = free.spare(giving).min(most);

@@ -1,10 +1,11 @@
 //! What the threads of a model did, step by step: the log from which a failed execution is told.
 //!
-//! Only under loom. The facade's atomics (`watched.rs`), locks and witnesses write an event for each
-//! access, after it happened, so that the log is in the order of the execution; a witness writes before, because
-//! the access may be the one that ends it. The log is a thread-local of the real thread that explores, outside of the
-//! model: writing it orders nothing. It is kept only while `record` says so, begins anew with each race, and takes the
-//! names of words and locks from the model ([`name`]). A [`Timeline`] is made of it.
+//! Only under loom. The facade's atomics (`watched.rs`), locks and witnesses write an event for
+//! each access, after it happened, so that the log is in the order of the execution; a witness
+//! writes before, because the access may be the one that ends it. The log is a thread-local of the
+//! real thread that explores, outside of the model: writing it orders nothing. It is kept only
+//! while `record` says so, begins anew with each race, and takes the names of words and locks from
+//! the model ([`name`]). A [`Timeline`] is made of it.
 
 mod order;
 
@@ -213,7 +214,8 @@ impl Kind {
 /// One step of an execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Which thread of the race (its place in [`Timeline::threads`]); `None` for the model's own, when the race is over.
+    /// Which thread of the race (its place in [`Timeline::threads`]); `None` for the model's own,
+    /// when the race is over.
     pub thread: Option<usize>,
     /// What it was.
     pub kind: Kind,
@@ -230,7 +232,8 @@ pub struct Step {
 pub struct Timeline {
     /// The threads that raced.
     pub threads: Vec<&'static str>,
-    /// What they did: in an order that is an interleaving, if there is one, else as it happened under weak memory.
+    /// What they did: in an order that is an interleaving, if there is one, else as it happened
+    /// under weak memory.
     pub steps: Vec<Step>,
     /// How many of the steps stand before the failure.
     pub failed_after: usize,

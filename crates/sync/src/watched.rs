@@ -1,7 +1,8 @@
 //! Loom's atomics, each access of which is written into the log of the execution.
 //!
-//! Only under loom, where `imp` chooses them for the facade. They have the operations that memfold uses; one more is one
-//! more line here. Each tells the log where it was called, and what it did, after it did it.
+//! Only under loom, where `imp` chooses them for the facade. They have the operations that memfold
+//! uses; one more is one more line here. Each tells the log where it was called, and what it did,
+//! after it did it.
 
 use crate::imp::unwatched;
 use crate::trace::{What, event};
@@ -70,7 +71,8 @@ macro_rules! watched {
     };
 }
 
-/// Operations that change the word by a value: what each is called, and what it makes of before and value.
+/// Operations that change the word by a value: what each is called, and what it makes of before and
+/// value.
 macro_rules! changed_by {
     ($name:ident, $value:ty, $($operation:ident: $after:expr,)*) => {
         #[allow(missing_docs, reason = "the operations of std's atomic of that name")]

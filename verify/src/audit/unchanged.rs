@@ -1,8 +1,10 @@
-//! What a failed call has left behind: nothing. The digest before it and after it, but for what the call may have changed.
+//! What a failed call has left behind: nothing. The digest before it and after it, but for what the
+//! call may have changed.
 //!
-//! Three things may differ, and no more. Reclaim that ran in between puts pages into the store. A pin or a fork that fails part
-//! of the way may leave pages that are as good as before to programs, and differ in whose they are: [`May`] says which.
-//! Spaces that were waiting for their end may have come to it.
+//! Three things may differ, and no more. Reclaim that ran in between puts pages into the store. A
+//! pin or a fork that fails part of the way may leave pages that are as good as before to programs,
+//! and differ in whose they are: [`May`] says which. Spaces that were waiting for their end may
+//! have come to it.
 
 use crate::oracle::Oracle;
 use crate::stores::Built;
@@ -17,10 +19,11 @@ use std::collections::BTreeMap;
 pub enum May {
     /// Nothing.
     Nothing,
-    /// Pages of this run may be their space's own now, and neighbours that the store had may have come back with them: a pin
-    /// failed.
+    /// Pages of this run may be their space's own now, and neighbours that the store had may have
+    /// come back with them: a pin failed.
     Own(SpaceNo, Run),
-    /// Pages of this space, but not pinned ones, may be down as shared though nobody shares them: a fork failed.
+    /// Pages of this space, but not pinned ones, may be down as shared though nobody shares them: a
+    /// fork failed.
     Lend(SpaceNo),
 }
 
@@ -42,7 +45,8 @@ impl Before {
     }
 }
 
-/// A call failed: everything is as it was. The oracle says which spaces live; the others waited for their end before the call.
+/// A call failed: everything is as it was. The oracle says which spaces live; the others waited for
+/// their end before the call.
 ///
 /// # Panics
 /// When something is not.
@@ -145,7 +149,8 @@ mod tests {
         }
     }
 
-    /// Goal: of whose a page is, exactly what reclaim and a failed fork may change is let pass. Method: each change alone.
+    /// Goal: of whose a page is, exactly what reclaim and a failed fork may change is let pass.
+    /// Method: each change alone.
     #[test]
     fn what_may_change() {
         use Ownership::{Exclusive, Shared, Stored};

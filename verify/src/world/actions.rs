@@ -1,5 +1,5 @@
-//! What each operation does on both sides. The oracle changes only after the manager has said yes. How spaces come and go
-//! stands in `lives.rs`.
+//! What each operation does on both sides. The oracle changes only after the manager has said yes.
+//! How spaces come and go stands in `lives.rs`.
 
 use super::World;
 use super::lives::Unused;
@@ -128,8 +128,8 @@ impl<S: Built> World<S> {
         panic!("an access to space {space} still misses after many faults that succeeded");
     }
 
-    /// Host code goes on in a condemned space: none of its stores reaches a page, of this space or of another, which the next
-    /// audit sees. May end early, when the machine refuses.
+    /// Host code goes on in a condemned space: none of its stores reaches a page, of this space or
+    /// of another, which the next audit sees. May end early, when the machine refuses.
     fn go_on_by_standby(
         &self,
         space: SpaceNo,
@@ -327,7 +327,8 @@ impl<S: Built> World<S> {
         let stored = self.mm.host().disarm_races() == 0;
         let _ = self.mm.take_failure(space);
         if loaded.is_err() && stored {
-            // The store was under way when its page could not be kept: it is there, or the space says that it is not.
+            // The store was under way when its page could not be kept: it is there, or the space
+            // says that it is not.
             let mut now = [0; PAGE_SIZE];
             self.mm
                 .host()

@@ -1,9 +1,11 @@
-//! Forked processes: between two operations a program calls `fork(2)`, and the child does what it can with what it inherits.
+//! Forked processes: between two operations a program calls `fork(2)`, and the child does what it
+//! can with what it inherits.
 //!
-//! It has a copy of every handle, and goes through the door that the library goes through (`memfold_mm::Door`); to it that must
-//! be shut. Where a child enters all the same, or the machine is asked for anything, this panics at once; and what the
-//! manager, the machine and the store are afterwards is what they were. The value that holds the manager itself is
-//! not here: that a child does not drop it is the business of `memfold_linux::Own`, and of tests of real processes.
+//! It has a copy of every handle, and goes through the door that the library goes through
+//! (`memfold_mm::Door`); to it that must be shut. Where a child enters all the same, or the machine
+//! is asked for anything, this panics at once; and what the manager, the machine and the store are
+//! afterwards is what they were. The value that holds the manager itself is not here: that a child
+//! does not drop it is the business of `memfold_linux::Own`, and of tests of real processes.
 
 use super::World;
 use crate::stores::Built;
@@ -14,7 +16,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 /// Operations between two such children.
 pub(super) const EVERY: u64 = 64;
 
-/// All that a child could change: the manager's state, the machine's memory, its windows (by the trace of all calls).
+/// All that a child could change: the manager's state, the machine's memory, its windows (by the
+/// trace of all calls).
 #[derive(Debug, PartialEq)]
 struct Everything {
     digest: Digest,
@@ -66,7 +69,8 @@ impl<S: Built> Door for World<S> {
 }
 
 impl<S: Built> World<S> {
-    /// A child lives and dies: it tries to work, drops all that it has, and drops it once more by unwinding.
+    /// A child lives and dies: it tries to work, drops all that it has, and drops it once more by
+    /// unwinding.
     pub(super) fn fork_process(&mut self) {
         let before = self.everything();
         self.mm.host().as_copy(|| {

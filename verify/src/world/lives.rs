@@ -1,7 +1,8 @@
 //! How spaces come, grow and go, on both sides.
 //!
-//! A drop that the machine refuses is answered in one of two ways: its user goes on with the space, or nobody ever uses it again
-//! and it ends when it can. The oracle knows no such space: all that is said of it is that it is gone in the end.
+//! A drop that the machine refuses is answered in one of two ways: its user goes on with the space,
+//! or nobody ever uses it again and it ends when it can. The oracle knows no such space: all that
+//! is said of it is that it is gone in the end.
 
 use super::{Live, World};
 use crate::audit::May;
@@ -94,7 +95,8 @@ impl<S: Built> World<S> {
 
     /// Drops the handle of a space, as the library does.
     fn leave(&self, no: SpaceNo) -> Result<(), SpaceError> {
-        // Few drops ask the machine for anything, so that of these all are refused that can be, unless a scenario says which.
+        // Few drops ask the machine for anything, so that of these all are refused that can be,
+        // unless a scenario says which.
         let ended = if self.watched && self.mix.refusals == 0 {
             self.end_space(no)
         } else {

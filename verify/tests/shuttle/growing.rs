@@ -10,7 +10,8 @@ fn short(mm: &Manager) -> SpaceNo {
     space
 }
 
-/// Grows to `to` pages, unless another thread has grown further already; then the last of them can be used.
+/// Grows to `to` pages, unless another thread has grown further already; then the last of them can
+/// be used.
 fn grow(mm: &Manager, space: SpaceNo, to: u32) {
     match mm.grow(space, to) {
         Ok(()) => (),
@@ -21,8 +22,9 @@ fn grow(mm: &Manager, space: SpaceNo, to: u32) {
     put(mm, space, to - 1, 20 + to as u8);
 }
 
-/// Goal: a space only grows, whoever is first, and its window with it. Method: two threads grow it by different lengths and store
-/// to their last page; a third forks it meanwhile and uses what the fork has.
+/// Goal: a space only grows, whoever is first, and its window with it. Method: two threads grow it
+/// by different lengths and store to their last page; a third forks it meanwhile and uses what the
+/// fork has.
 #[test]
 fn two_threads_grow_one_space() {
     explore(

@@ -1,7 +1,8 @@
-//! Goal: the whole manager, on the simulated host, under threads that fault, fork, evict, pin, freeze and drop at once: no
-//! byte is lost, torn or seen by who must not see it, and all invariants hold when the threads are done. Method:
-//! random schedules, and such with few, well-placed preemptions (PCT); a failing schedule is printed and can be
-//! run again (`memfold_verify::schedules`). `MEMFOLD_EFFORT` multiplies the schedules.
+//! Goal: the whole manager, on the simulated host, under threads that fault, fork, evict, pin,
+//! freeze and drop at once: no byte is lost, torn or seen by who must not see it, and all
+//! invariants hold when the threads are done. Method: random schedules, and such with few,
+//! well-placed preemptions (PCT); a failing schedule is printed and can be run again
+//! (`memfold_verify::schedules`). `MEMFOLD_EFFORT` multiplies the schedules.
 #![cfg(shuttle)]
 
 mod growing;

@@ -1,4 +1,5 @@
-//! Merging while programs store, fork, pin, evict, unmerge and drop: no byte is lost or seen by who must not see it.
+//! Merging while programs store, fork, pin, evict, unmerge and drop: no byte is lost or seen by who
+//! must not see it.
 
 use super::*;
 

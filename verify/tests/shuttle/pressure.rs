@@ -57,7 +57,8 @@ fn relax(mm: &Manager, spaces: &[SpaceNo]) {
     RECLAIMS.fetch_add(mm.stats().direct_reclaims, Ordering::Relaxed);
 }
 
-/// Goal: direct reclaim, by the faulting thread itself, with its space locked by nobody or by others.
+/// Goal: direct reclaim, by the faulting thread itself, with its space locked by nobody or by
+/// others.
 #[test]
 fn direct_reclaim_by_faulting_threads() {
     explore_within(

@@ -1,5 +1,6 @@
-//! Goal: merging changes no byte and leaves nothing behind whatever runs beside it: stores, loads, forks, eviction, drops,
-//! another merger, unmerging. Method: as `main.rs`; siblings that wrote the same bytes each for itself.
+//! Goal: merging changes no byte and leaves nothing behind whatever runs beside it: stores, loads,
+//! forks, eviction, drops, another merger, unmerging. Method: as `main.rs`; siblings that wrote the
+//! same bytes each for itself.
 
 use super::{ALL, Manager, evict, explore, get, put, reads, task};
 use memfold_host::Domain;

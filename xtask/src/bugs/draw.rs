@@ -1,8 +1,10 @@
-//! The short form, for the gate: which defects it tries at a commit; the same for the same commit, others at the next.
+//! The short form, for the gate: which defects it tries at a commit; the same for the same commit,
+//! others at the next.
 //!
-//! Each defect gets a number from the commit's name and its own, and those with the least numbers are tried; so a defect's chances
-//! do not depend on what others there are. A kind of build has its share of the dozen by what a try costs: a
-//! defect that the manager's own tests catch takes seconds, one that a race model or a scenario catches needs another build of everything.
+//! Each defect gets a number from the commit's name and its own, and those with the least numbers
+//! are tried; so a defect's chances do not depend on what others there are. A kind of build has its
+//! share of the dozen by what a try costs: a defect that the manager's own tests catch takes
+//! seconds, one that a race model or a scenario catches needs another build of everything.
 
 use super::{Defect, each, folder, headings, read, sort};
 use crate::copy::Copy;
@@ -16,8 +18,8 @@ use std::time::Instant;
 /// How many of each build are tried.
 const SHARES: [(Build, usize); 3] = [(Build::Plain, 8), (Build::Loom, 3), (Build::Shuttle, 1)];
 
-/// The short form, for the gate: all headings, and a dozen defects tried, drawn by the commit. That their checkers pass without them
-/// is what the steps before this one have just found out.
+/// The short form, for the gate: all headings, and a dozen defects tried, drawn by the commit. That
+/// their checkers pass without them is what the steps before this one have just found out.
 pub(crate) fn short() -> Result<()> {
     let defects = read(&folder(), &[])?;
     headings(&defects)?;
@@ -70,8 +72,8 @@ fn number(words: &[&str]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: a commit draws the same dozen each time, and a month's commits draw every defect there is. Method: the defects of the
-    //! checkout, and 200 made-up commits.
+    //! Goal: a commit draws the same dozen each time, and a month's commits draw every defect there
+    //! is. Method: the defects of the checkout, and 200 made-up commits.
     use super::*;
     use std::collections::BTreeSet;
 

@@ -1,7 +1,9 @@
-//! What the parts printed, counted: numbers by name, and failures with what is needed to see them again.
+//! What the parts printed, counted: numbers by name, and failures with what is needed to see them
+//! again.
 //!
-//! Long runs of ours print `campaign: name=number ...` and `campaign failure: ...`; the race models, the test harness
-//! and shuttle have lines of their own. Whatever else stands in a log is not looked at.
+//! Long runs of ours print `campaign: name=number ...` and `campaign failure: ...`; the race
+//! models, the test harness and shuttle have lines of their own. Whatever else stands in a log is
+//! not looked at.
 
 use std::collections::BTreeMap;
 
@@ -75,9 +77,9 @@ impl Counts {
         } else if line.contains("panicked at ") && self.panics.len() < FAILURES_MAX {
             self.panics
                 .push(format!("{}: {next}", line.trim_end_matches(':')));
-        } else if line.starts_with("caught by ") || line.starts_with("TIMEOUT in ") {
+        } else if line.starts_with("caught   ") || line.starts_with("TIMEOUT  ") {
             self.add("mutants_caught", 1);
-        } else if line.starts_with("SURVIVED in ") {
+        } else if line.starts_with("MISSED   ") {
             // Whether the survivor is explained is for `mutants` to judge.
             self.add("mutants_survived", 1);
         } else if let Some(inputs) = line.strip_prefix("stat::number_of_executed_units:") {

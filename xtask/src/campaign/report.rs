@@ -152,7 +152,8 @@ fn section(done: &Done) -> String {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: the report has every part, sums what they counted, and hides no failure. Method: by example.
+    //! Goal: the report has every part, sums what they counted, and hides no failure. Method: by
+    //! example.
     use super::*;
 
     #[test]

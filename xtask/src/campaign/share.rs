@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// Commands that are to end by themselves when the time is up get this much more before they are ended.
+/// Commands that are to end by themselves when the time is up get this much more before they are
+/// ended.
 const GRACE: Duration = Duration::from_secs(60);
 
 /// One part's share.

@@ -1,8 +1,9 @@
 //! `cargo xtask demo --merge`: instances that were warmed up one by one come together again.
 //!
-//! For each program three runs of the same calls: independent instances as they are, the same with `--merge`, and
-//! stock Wasmtime for the digest that is right. The round of merging begins with the first call, so calls go on beside it; pages
-//! in memory when it ends are to be at most [`most_percent`] of those when it began.
+//! For each program three runs of the same calls: independent instances as they are, the same with
+//! `--merge`, and stock Wasmtime for the digest that is right. The round of merging begins with the
+//! first call, so calls go on beside it; pages in memory when it ends are to be at most
+//! [`most_percent`] of those when it began.
 
 use super::Stage;
 use super::report::{Report, Round};
@@ -93,7 +94,8 @@ fn wrong(name: &str, report: &Report, stock: &Report, clones: u32) -> Option<Str
 
 #[cfg(test)]
 mod tests {
-    //! Goal: a round that left too much, or that stopped the calls, is a failure. Method: by example.
+    //! Goal: a round that left too much, or that stopped the calls, is a failure. Method: by
+    //! example.
     use super::*;
 
     #[test]

@@ -1,6 +1,7 @@
 //! Every memory ordering has a reason beside it, and none is `SeqCst` but a fence's.
 //!
-//! An ordering that no race model can see has a line more: `// No model: why`. `cargo xtask weaken` holds it to that.
+//! An ordering that no race model can see has a line more: `// No model: why`. `cargo xtask weaken`
+//! holds it to that.
 
 use super::Finding;
 use super::scan::{Source, words};
@@ -95,7 +96,8 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
     findings
 }
 
-/// A line that says why no model sees an ordering stands beside one that is not relaxed, and does say why.
+/// A line that says why no model sees an ordering stands beside one that is not relaxed, and does
+/// say why.
 fn no_model_lines(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, line) in source.lines.iter().enumerate() {

@@ -182,76 +182,26 @@ fn graph(files: &BTreeMap<String, &Source>) -> Graph {
 /// The paths within the package that a file names, each with its line. Test modules at the end of a
 /// file are left out.
 fn names(module: &str, source: &Source) -> Vec<(Vec<String>, usize)> {
-    let code = source.code();
-    let code = code.split("mod tests {").next().unwrap_or_default();
-    let here: Vec<String> = module.split("::").map(str::to_owned).collect();
-    let mut found = Vec::new();
-    let mut line = 1;
-    let mut rest = code;
-    // Ends: each turn takes a piece off the rest.
-    while let Some(at) = rest.find(|c: char| c.is_alphanumeric() || c == '_' || c == '\n') {
-        let word_on = &rest[at..];
-        if let Some(after) = word_on.strip_prefix('\n') {
-            line += 1;
-            rest = after;
-            continue;
-        }
-        let len = word_on
-            .find(|c: char| !c.is_alphanumeric() && c != '_')
-            .unwrap_or(word_on.len());
-        rest = &word_on[len..];
-        let mut base = match &word_on[..len] {
-            "crate" => Vec::new(),
-            "self" => here.clone(),
-            "super" => here[..here.len() - 1].to_vec(),
-            _ => continue,
+    let end = source
+        .lines
+        .iter()
+        .position(|line| line.code.contains("mod tests {"));
+    let here: Vec<&str> = module.split("::").collect();
+    let absolute = |path: &[String]| {
+        let up = path.iter().take_while(|word| *word == "super").count();
+        let (base, rest) = match path[0].as_str() {
+            "crate" => (0, &path[1..]),
+            "self" => (here.len(), &path[1..]),
+            _ => (here.len().saturating_sub(up), &path[up..]),
         };
-        while let Some(after) = rest.strip_prefix("::super") {
-            base.pop();
-            rest = after;
-        }
-        found.extend(tree(&base, rest).into_iter().map(|path| (path, line)));
-    }
-    found
-}
-
-/// All paths of a use-tree that begins with `::`, below a base.
-fn tree(base: &[String], text: &str) -> Vec<Vec<String>> {
-    let Some(text) = text.strip_prefix("::") else {
-        return Vec::new();
+        let base = here[..base].iter().map(|&word| word.to_owned());
+        base.chain(rest.iter().cloned()).collect()
     };
-    if let Some(inside) = text.strip_prefix('{') {
-        return branches(inside)
-            .into_iter()
-            .flat_map(|branch| tree(base, &format!("::{branch}")))
-            .collect();
-    }
-    let len = text
-        .find(|c: char| !c.is_alphanumeric() && c != '_')
-        .unwrap_or(text.len());
-    let path = [base, &[text[..len].to_owned()]].concat();
-    let below = tree(&path, &text[len..]);
-    if below.is_empty() { vec![path] } else { below }
-}
-
-/// What stands between the commas of a group, up to its end.
-fn branches(group: &str) -> Vec<&str> {
-    let (mut depth, mut begin, mut found) = (0_usize, 0, Vec::new());
-    for (at, c) in group.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth > 0 => depth -= 1,
-            '}' | ',' if depth == 0 => {
-                found.push(group[begin..at].trim());
-                begin = at + 1;
-                if c == '}' {
-                    break;
-                }
-            }
-            _ => {}
-        }
-    }
-    found
+    let paths = source.paths(&["crate", "self", "super"]).into_iter();
+    paths
+        .filter(|&(_, line)| end.is_none_or(|end| line <= end))
+        .map(|(path, line)| (absolute(&path), line))
+        .collect()
 }
 
 #[cfg(test)]

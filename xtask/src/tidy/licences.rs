@@ -111,7 +111,8 @@ impl Parser<'_> {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: an expression is accepted exactly when it can be met. Method: expressions seen in the wild.
+    //! Goal: an expression is accepted exactly when it can be met. Method: expressions seen in the
+    //! wild.
     use super::*;
 
     #[test]

@@ -3,18 +3,17 @@
 //! Every rule is a function from a file (or the list of files, or the packages)
 //! to findings, and has a unit test with a small bad snippet. `scan.rs` splits
 //! Rust text into code and comments, so that no rule is misled by a word in a
-//! string. The scan knows tokens, not syntax: what a macro makes is not seen,
-//! and braces that do not balance inside one confuse the length of the function
-//! around it. That is cheap (the whole check takes less than a second) and has
-//! been enough.
+//! string. The scan knows tokens, not syntax: what a macro makes is not seen.
+//! That is cheap (the whole check takes less than a second) and has been enough.
+//! What clippy can ask stands in `Cargo.toml` and `clippy.toml`.
 //!
 //! | file | rules |
 //! | --- | --- |
-//! | `shape.rs` | header, file and function length, words that mark unfinished work |
-//! | `unsafety.rs` | where `unsafe` may stand, and its notes |
+//! | `shape.rs` | header, file length, width of comments, words that mark unfinished work |
+//! | `unsafety.rs` | where `unsafe` may stand |
 //! | `atomics.rs` | a reason beside each ordering; no `SeqCst` but in fences |
 //! | `names.rs` | paths that a package must not name |
-//! | `files.rs` | dead files, paths of a build machine, links that lead nowhere |
+//! | `files.rs` | dead files, paths of a build machine, links that lead nowhere; files that `verify/MUTANTS.md` names |
 //! | `circles.rs` | circles between files, the order of the manager's rooms |
 //! | `packages.rs`, `licences.rs` | direction of dependencies, licences, duplicates |
 
@@ -70,7 +69,7 @@ type Rule = fn(&Source) -> Vec<Finding>;
 const RULES: [Rule; 7] = [
     shape::header,
     shape::file_length,
-    shape::function_length,
+    shape::comment_width,
     shape::unfinished,
     unsafety::check,
     atomics::check,
@@ -101,6 +100,10 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     );
     findings.extend(unsafety::one_file(&sources));
     findings.extend(files::dead(&sources));
+    findings.extend(crate::mutants::lost(root)?.into_iter().map(|place| {
+        let message = format!("`{place}` is no file of `crates/mm/src`");
+        Finding::new("verify/MUTANTS.md", 1, "mutants-record", message)
+    }));
     findings.extend(circles::check(&sources));
     let packages = packages::read().context("reading the packages")?;
     findings.extend(packages::directions(root, &packages));

@@ -35,12 +35,6 @@ impl Line {
     pub(crate) fn is_comment(&self) -> bool {
         self.code.trim().is_empty() && !self.comment.is_empty()
     }
-
-    /// Whether the line is an attribute.
-    pub(crate) fn is_attribute(&self) -> bool {
-        let code = self.code.trim_start();
-        code.starts_with("#[") || code.starts_with("#![")
-    }
 }
 
 /// The identifiers and keywords of a piece of code, each with its column.
@@ -82,6 +76,19 @@ impl Source {
             .is_some_and(|rest| rest.starts_with('/'))
     }
 
+    /// The paths in the code that begin with one of these words, groups of imports spelled out,
+    /// each with the line where it begins.
+    pub(crate) fn paths(&self, roots: &[&str]) -> Vec<(Vec<String>, usize)> {
+        let code = self.code();
+        let mut found = Vec::new();
+        for (at, word) in words(&code).filter(|(_, word)| roots.contains(word)) {
+            let line = code[..at].matches('\n').count() + 1;
+            let paths = tree(&[word.to_owned()], &code[at + word.len()..]);
+            found.extend(paths.into_iter().map(|path| (path, line)));
+        }
+        found
+    }
+
     /// The code of the whole file, line ends kept.
     pub(crate) fn code(&self) -> String {
         self.lines
@@ -89,6 +96,43 @@ impl Source {
             .flat_map(|line| [line.code.as_str(), "\n"])
             .collect()
     }
+}
+
+/// All paths of a use-tree that begins with `::`, below a base.
+fn tree(base: &[String], text: &str) -> Vec<Vec<String>> {
+    let Some(text) = text.strip_prefix("::") else {
+        return Vec::new();
+    };
+    if let Some(inside) = text.strip_prefix('{') {
+        let branches = branches(inside).into_iter();
+        return branches
+            .flat_map(|branch| tree(base, &format!("::{branch}")))
+            .collect();
+    }
+    let (_, word) = words(text).next().filter(|&(at, _)| at == 0).unwrap_or_default();
+    let path = [base, &[word.to_owned()]].concat();
+    let below = tree(&path, &text[word.len()..]);
+    if below.is_empty() { vec![path] } else { below }
+}
+
+/// What stands between the commas of a group, up to its end.
+fn branches(group: &str) -> Vec<&str> {
+    let (mut depth, mut begin, mut found) = (0_usize, 0, Vec::new());
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            '}' | ',' if depth == 0 => {
+                found.push(group[begin..at].trim());
+                begin = at + 1;
+                if c == '}' {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 /// Where the scanner stands.
@@ -258,7 +302,8 @@ impl<'a> Scanner<'a> {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: no rule is misled by a comment or a literal. Method: scan the awkward cases of the lexer.
+    //! Goal: no rule is misled by a comment or a literal. Method: scan the awkward cases of the
+    //! lexer.
     use super::*;
 
     fn code(text: &str) -> String {

@@ -1,8 +1,9 @@
 //! Race models of the gate: the look-up of an address, as a fault handler does it.
 //!
-//! Goal: who is inside sees fields that nobody changes, and those of the opening that let it in. Method: a record whose
-//! fields are plain data (`Witness`), and a place that names it, as in the table of addresses; an owner that opens, closes, reuses and
-//! opens again, and handlers that come at any time.
+//! Goal: who is inside sees fields that nobody changes, and those of the opening that let it in.
+//! Method: a record whose fields are plain data (`Witness`), and a place that names it, as in the
+//! table of addresses; an owner that opens, closes, reuses and opens again, and handlers that come
+//! at any time.
 
 use super::*;
 use crate::model::Preemptions::{All, UpTo};
@@ -55,7 +56,8 @@ fn an_opening_publishes() {
     });
 }
 
-/// Goal: the fields change only when nobody is inside. Method: an open gate is closed and its fields are changed while handlers come and go.
+/// Goal: the fields change only when nobody is inside. Method: an open gate is closed and its
+/// fields are changed while handlers come and go.
 #[test]
 fn a_closing_waits() {
     holds("gate: closed while two are inside or come late", UpTo(3), || {
@@ -65,7 +67,8 @@ fn a_closing_waits() {
     });
 }
 
-/// Goal: a handler with an old number meets the reused record whole, or closed. Method: close, reuse and open again against one handler.
+/// Goal: a handler with an old number meets the reused record whole, or closed. Method: close,
+/// reuse and open again against one handler.
 #[test]
 fn a_reused_record_is_whole() {
     holds("gate: a record is reused under a late handler", UpTo(4), || {

@@ -30,8 +30,8 @@ fn capacity_ends() {
     assert_eq!(given, CHUNK as usize - 1);
 }
 
-/// Goal: memory of chunks that are wholly free goes, their numbers come again with new items, and what is in use stays.
-/// Method: many items, all freed but one here and there; then as many again.
+/// Goal: memory of chunks that are wholly free goes, their numbers come again with new items, and
+/// what is in use stays. Method: many items, all freed but one here and there; then as many again.
 #[test]
 fn whole_chunks_go() {
     static MADE: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);

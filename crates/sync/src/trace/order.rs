@@ -1,9 +1,10 @@
 //! The order in which the steps of an execution are told.
 //!
-//! Loom lets a load return a value that was overwritten before, where nothing orders the two; its log then has the load after
-//! a store that it did not see. If there is an order of the same steps in which every load sees the newest value, each
-//! thread goes its way, and locks and plain data are used in turn, then that is a plain interleaving of the same steps
-//! with the same values, and easier to follow. If there is none, the execution exists only because of weak memory.
+//! Loom lets a load return a value that was overwritten before, where nothing orders the two; its
+//! log then has the load after a store that it did not see. If there is an order of the same steps
+//! in which every load sees the newest value, each thread goes its way, and locks and plain data
+//! are used in turn, then that is a plain interleaving of the same steps with the same values, and
+//! easier to follow. If there is none, the execution exists only because of weak memory.
 
 use super::{Event, What};
 
@@ -70,7 +71,8 @@ mod tests {
         steps.iter().map(event).collect()
     }
 
-    /// Goal: a load that saw an older value is told before the store that it did not see. Method: the seed's steps.
+    /// Goal: a load that saw an older value is told before the store that it did not see. Method:
+    /// the seed's steps.
     #[test]
     fn an_old_value_is_told_where_it_was_new() {
         let log = events(&[(0, What::Store(1)), (0, What::Store(2)), (1, What::Load(1))]);
@@ -79,7 +81,8 @@ mod tests {
         assert_eq!(interleaving(&log), Some(vec![1, 0, 2]));
     }
 
-    /// Goal: what no interleaving explains is not made one. Method: a thread that loads the newer value first.
+    /// Goal: what no interleaving explains is not made one. Method: a thread that loads the newer
+    /// value first.
     #[test]
     fn weak_memory_stays_as_it_was() {
         let log = events(&[(0, What::Store(2)), (1, What::Load(2)), (1, What::Load(0))]);
