@@ -35,6 +35,8 @@ use std::time::{Duration, Instant};
 const SECONDS_DEFAULT: u64 = 120;
 /// A checker that passes explores all there is, which takes longer than to fail.
 const CLEAN: u32 = 5;
+/// Limits are for a machine that does nothing else; so many defects are tried at the same time.
+const LANES: u32 = 2;
 
 /// One patch, its heading read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +64,14 @@ pub(crate) struct Tally {
     pub(crate) red: Vec<String>,
 }
 
+impl Tally {
+    fn join(&mut self, other: Tally) {
+        self.caught += other.caught;
+        self.left += other.left;
+        self.red.extend(other.red);
+    }
+}
+
 fn folder() -> PathBuf {
     shell::root().join("verify/bugs")
 }
@@ -83,17 +93,45 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
 
 /// The same, as far as the time goes. One line says how each defect went.
 pub(crate) fn until(names: &[String], end: Option<Instant>) -> Result<Tally> {
-    let mut defects = read(&folder(), names)?;
+    let defects = read(&folder(), names)?;
     ensure!(!defects.is_empty(), "no defect of that name in verify/bugs/");
-    sort(&mut defects);
-    let copy = Copy::new()?;
-    let clean = clean(&copy, &defects, end);
-    each(&copy, &defects, &clean, end)
+    lanes(defects, true, end)
 }
 
-/// Those of one package and build together.
-fn sort(defects: &mut [Defect]) {
+/// Tries defects in two lanes, side by side: those that tests catch, and those that models catch.
+/// Whether the checkers pass without them is asked before, where `clean` is said.
+fn lanes(mut defects: Vec<Defect>, clean: bool, end: Option<Instant>) -> Result<Tally> {
+    // Those of one package and build together.
     defects.sort_by(|a, b| (&a.checker, &a.name).cmp(&(&b.checker, &b.name)));
+    let of_tests = |defect: &Defect| defect.checker.build == Build::Plain;
+    let (tests, models): (Vec<Defect>, Vec<Defect>) = defects.into_iter().partition(of_tests);
+    let (mut tally, other) = std::thread::scope(|scope| {
+        let models = scope.spawn(|| lane(&models, clean, end));
+        let tests = lane(&tests, clean, end);
+        let models = models
+            .join()
+            .unwrap_or_else(|_| Err(anyhow!("the lane of models panicked")));
+        Ok::<_, anyhow::Error>((tests?, models?))
+    })?;
+    tally.join(other);
+    Ok(tally)
+}
+
+/// The defects of a lane, one after the other.
+fn lane(defects: &[Defect], clean: bool, end: Option<Instant>) -> Result<Tally> {
+    let mut tally = Tally::default();
+    for of_build in defects.chunk_by(|a, b| a.checker.build == b.checker.build) {
+        let copy = Copy::new(of_build[0].checker.build)?;
+        let known = if clean {
+            without(&copy, of_build, end)
+        } else {
+            BTreeMap::new()
+        };
+        tally.join(each(&copy, of_build, &known, end)?);
+        // What is built next in this target directory is not to find a defect.
+        copy.refresh()?;
+    }
+    Ok(tally)
 }
 
 /// Tries each defect whose checker is not known to fail without it.
@@ -129,7 +167,7 @@ fn each(
 }
 
 /// Whether each checker passes without any defect. All of them first: so each build is made once.
-fn clean(copy: &Copy, defects: &[Defect], end: Option<Instant>) -> BTreeMap<Checker, Result<(), String>> {
+fn without(copy: &Copy, defects: &[Defect], end: Option<Instant>) -> BTreeMap<Checker, Result<(), String>> {
     let mut clean = BTreeMap::new();
     for defect in defects {
         let late = end.is_some_and(|end| Instant::now() >= end);
@@ -139,7 +177,7 @@ fn clean(copy: &Copy, defects: &[Defect], end: Option<Instant>) -> BTreeMap<Chec
         let checker = &defect.checker;
         let outcome = copy
             .build(checker)
-            .and_then(|()| copy.test(checker, defect.limit * CLEAN));
+            .and_then(|()| copy.test(checker, defect.limit * LANES * CLEAN));
         let verdict = match outcome {
             Ok(Outcome::Passed) => Ok(()),
             Ok(Outcome::Failed(test)) => Err(format!("its checker fails without the defect: {test}")),
@@ -163,10 +201,13 @@ fn check(copy: &Copy, defect: &Defect) -> Result<()> {
     copy.refresh()?;
     copy.patch(&defect.patch())?;
     copy.build(checker)?;
-    match copy.test(checker, defect.limit)? {
+    match copy.test(checker, defect.limit * LANES)? {
         Outcome::Failed(_) => Ok(()),
         Outcome::Passed => bail!("its checker passes"),
-        Outcome::TimedOut => bail!("its checker did not end within {}", table::time(defect.limit)),
+        Outcome::TimedOut => bail!(
+            "its checker did not end within {}",
+            table::time(defect.limit * LANES)
+        ),
     }
 }
 

@@ -1,8 +1,8 @@
 //! A copy of the checkout in which files may be changed, and its tests run: for seeded defects and
 //! weakened orderings.
 //!
-//! The copy is `target-bugs/tree`; the checkout itself is not touched. Files that are equal keep
-//! their times, so that little is built again. One command at a time has the copy.
+//! A copy is `target-bugs/BUILD`; the checkout itself is not touched. Files that are equal keep
+//! their times, so that little is built again. One command at a time has a copy.
 
 use crate::shell::{self, Build};
 use anyhow::{Context, Result, bail};
@@ -29,23 +29,26 @@ pub(crate) enum Outcome {
     TimedOut,
 }
 
-/// The copy.
+/// The copy for one build.
 pub(crate) struct Copy {
+    build: Build,
     tree: PathBuf,
     _lock: File,
 }
 
 impl Copy {
     /// A copy that is equal to the checkout.
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new(build: Build) -> Result<Self> {
         let folder = shell::root().join("target-bugs");
         fs::create_dir_all(&folder)?;
-        let lock = File::create(folder.join("lock"))?;
+        let name = format!("{build:?}").to_lowercase();
+        let lock = File::create(folder.join(format!("{name}.lock")))?;
         if lock.try_lock().is_err() {
-            bail!("another command works in target-bugs/");
+            bail!("another command works in target-bugs/{name}");
         }
         let copy = Copy {
-            tree: folder.join("tree"),
+            build,
+            tree: folder.join(name),
             _lock: lock,
         };
         copy.refresh()?;
@@ -126,12 +129,25 @@ impl Copy {
         })
     }
 
+    /// Libraries are those that the gate has built, in its target directory: only what is ours is
+    /// built anew, and with another level of debug information, so that cargo never takes the one
+    /// for the other. For the same reason each build has its copy: cargo tells packages of one
+    /// target directory apart by their place in the workspace, not by the workspace's.
     fn cargo(&self, checker: &Checker) -> Command {
-        let mut cargo = checker.build.cargo(&["test", "--profile", "bugs"]);
-        let build = format!("target-{:?}", checker.build).to_lowercase();
-        cargo
-            .current_dir(&self.tree)
-            .env("CARGO_TARGET_DIR", self.tree.with_file_name(build));
+        debug_assert_eq!(self.build, checker.build);
+        let mut cargo = checker.build.cargo(&["test"]);
+        match checker.build {
+            Build::Plain => cargo.args(["--config", "profile.dev.debug=0"]),
+            Build::Loom | Build::Shuttle => {
+                cargo.args(["--release", "--config", "profile.release.debug=0"]);
+                // Much is built, little is run.
+                cargo.args(["--config", "profile.release.opt-level=1"])
+            }
+        };
+        cargo.current_dir(&self.tree).env("CARGO_INCREMENTAL", "1");
+        if checker.build == Build::Plain {
+            cargo.env("CARGO_TARGET_DIR", shell::target());
+        }
         if checker.build == Build::Loom && std::env::var_os("LOOM_MAX_PREEMPTIONS").is_none() {
             cargo.env("LOOM_MAX_PREEMPTIONS", "3");
         }

@@ -71,7 +71,7 @@ pub(crate) fn run(files: &[String]) -> Result<()> {
 pub(crate) fn until(files: &[String], end: Option<Instant>) -> Result<Tally> {
     let all = weakenings(files)?;
     ensure!(!all.is_empty(), "no ordering to weaken in such a file");
-    let copy = Copy::new()?;
+    let copy = Copy::new(Build::Loom)?;
     let models = models("", &all[0].file);
     copy.build(&models)?;
     ensure!(

@@ -6,12 +6,10 @@
 //! share of the dozen by what a try costs: a defect that the manager's own tests catch takes
 //! seconds, one that a race model or a scenario catches needs another build of everything.
 
-use super::{Defect, each, folder, headings, read, sort};
-use crate::copy::Copy;
+use super::{Defect, folder, headings, lanes, read};
 use crate::shell::{self, Build};
 use crate::table;
 use anyhow::{Context, Result, ensure};
-use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Instant;
 
@@ -26,15 +24,14 @@ pub(crate) fn short() -> Result<()> {
     let mut git = shell::clean(Command::new("git"));
     git.args(["rev-parse", "HEAD"]);
     let commit = shell::read(git).context("the commit draws the defects to try")?;
-    let mut drawn = by_commit(commit.trim(), &defects);
-    sort(&mut drawn);
+    let drawn = by_commit(commit.trim(), &defects);
     println!(
         "{} of them are tried, drawn by commit {}",
         drawn.len(),
         commit.trim()
     );
     let begin = Instant::now();
-    let tally = each(&Copy::new()?, &drawn, &BTreeMap::new(), None)?;
+    let tally = lanes(drawn, false, None)?;
     println!(
         "{} defects caught in {}",
         tally.caught,
