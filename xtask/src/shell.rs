@@ -104,6 +104,16 @@ pub(crate) fn read(mut command: Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{line}: its output is not text"))
 }
 
+/// Runs a command; whether it succeeded, and all that it said.
+pub(crate) fn keep(command: &mut Command) -> Result<(bool, String)> {
+    let output = command.stdin(Stdio::null()).output()?;
+    let said = [output.stdout, output.stderr].concat();
+    Ok((
+        output.status.success(),
+        String::from_utf8_lossy(&said).into_owned(),
+    ))
+}
+
 /// Whether a command can be started and succeeds, with nothing printed.
 pub(crate) fn succeeds(mut command: Command) -> bool {
     command
