@@ -2,15 +2,16 @@
 //!
 //! Pages that compress 3:1 are loaded and stored to at random, by a Zipf distribution or evenly,
 //! while half or a quarter of them can be resident; each access checks the page's number, version
-//! and sum. The kernel's side is anonymous memory in a memory cgroup with a limit, with zram (LZ4) to
-//! swap to. The limit does not count what zram holds, a budget counts everything: memfold's is the
-//! limit and what zram came to hold in that cell. Sides take turns, each in a process of its own; the
-//! rows are medians. The kernel's side needs root, zram and a memory cgroup; without them the bench
-//! says so and measures memfold alone, with a budget of the limit and what zram usually holds.
+//! and sum. The kernel's side is anonymous memory in a memory cgroup with a limit, with zram (LZ4)
+//! to swap to. The limit does not count what zram holds, a budget counts everything: memfold's is
+//! the limit and what zram came to hold in that cell. Sides take turns, each in a process of its
+//! own; the rows are medians. The kernel's side needs root, zram and a memory cgroup; without them
+//! the bench says so and measures memfold alone, with a budget of the limit and what zram usually
+//! holds.
 //!
 //! `ROUNDS=5` sets how often each side runs, `CELLS=1:1,2:2` which numbers of threads and spaces.
-//! It needs no Wasm: `cargo bench -p memfold-benches --no-default-features --bench pressure`. Killed in
-//! the middle, it leaves its zram device behind as swap.
+//! It needs no Wasm: `cargo bench -p memfold-benches --no-default-features --bench pressure`.
+//! Killed in the middle, it leaves its zram device behind as swap.
 
 mod load;
 mod rival;
