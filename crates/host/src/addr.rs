@@ -70,6 +70,15 @@ impl Run {
         self.first.plus(self.len)
     }
 
+    /// The run from the first of these, which stand in their order, to the end of the last; `None`
+    /// when there is none.
+    #[must_use]
+    pub fn around(runs: &[Self]) -> Option<Self> {
+        let (first, last) = (runs.first()?.first, runs.last()?.end());
+        let len = last.0 - first.0;
+        Some(Self { first, len })
+    }
+
     /// Whether the page is one of them.
     #[must_use]
     pub fn has(self, page: PageNo) -> bool {

@@ -175,11 +175,27 @@ pub trait Host: Send + Sync {
     /// When the machine refuses; some pages may then be protected.
     fn protect(&self, space: SpaceNo, run: Run) -> Result<(), HostError>;
 
+    /// The same for several runs of one space, in their order and less than a leaf apart, in as few
+    /// calls as the machine can: pages between them, whatever they show, may be protected too, but
+    /// nothing else becomes of them.
+    ///
+    /// # Errors
+    /// When the machine refuses; some pages may then be protected.
+    fn protect_around(&self, space: SpaceNo, runs: &[Run]) -> Result<(), HostError> {
+        runs.iter().try_for_each(|&run| self.protect(space, run))
+    }
+
     /// Lets stores to the private pages of the run through again.
     ///
     /// # Errors
     /// When the machine refuses; some pages may still be protected.
     fn unprotect(&self, space: SpaceNo, run: Run) -> Result<(), HostError>;
+
+    /// Whether a page that was protected stays so until the manager lets stores through: no once
+    /// something beside us may have taken protections away. A load.
+    fn protections_hold(&self) -> bool {
+        true
+    }
 
     /// Which private pages of the run can be stored to without a fault (bit `n`: page `n`). At most
     /// 64 pages. For checks: the manager knows what it protected, and asks whether the machine kept

@@ -20,7 +20,7 @@ use crate::fault::Site;
 use crate::filling::Shown;
 use crate::keep::Keeper;
 use crate::ksm::Ksm;
-use crate::limits::{no_record, page_refused, refused};
+use crate::limits::{no_record, refused};
 use crate::lineage::{Lineage, Own};
 use crate::pagetables::{self, TABLE_PAGES};
 use crate::pool::Pool;
@@ -297,13 +297,18 @@ impl Host for LinuxHost {
         self.site.pages.writable(self.span(space, run))
     }
 
+    fn protections_hold(&self) -> bool {
+        !self.ksm.was_opted_in()
+    }
+
     fn protect(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
-        if self.ksm.opted_in() {
-            // The process may have opted out and in again meanwhile.
-            let slot = self.record(space).slot();
-            sys::unmergeable(slot).map_err(page_refused("madvise(MADV_UNMERGEABLE)"))?;
-        }
+        self.keep_out_of_ksm(space)?;
         self.site.pages.protect(self.span(space, run), Stores::Fault)
+    }
+
+    fn protect_around(&self, space: SpaceNo, runs: &[Run]) -> Result<(), HostError> {
+        // A page that is not there gets a mark, which whatever comes there next replaces.
+        Run::around(runs).map_or(Ok(()), |run| self.protect(space, run))
     }
 
     fn unprotect(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {

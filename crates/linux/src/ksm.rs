@@ -7,7 +7,7 @@
 //! then besides: while the answer is yes, windows say otherwise. When it turns to yes while windows are open, the kernel may
 //! have been there already: the host is *suspicious*, once, and its manager looks at what it protected.
 //! What nobody has looked at is caught in time all the same: bytes leave a lent page by
-//! `copy_to_pool` only, which looks for itself. Two flags; no lock.
+//! `copy_to_pool` only, which looks for itself. Three flags; no lock.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,6 +18,8 @@ use crate::sys;
 pub(crate) struct Ksm {
     // Atomic, each by itself:
     opted_in: AtomicBool,
+    /// Whether it was ever so.
+    was_opted_in: AtomicBool,
     suspicious: AtomicBool,
 }
 
@@ -36,6 +38,10 @@ impl Ksm {
     /// Asks; a system call.
     pub(crate) fn ask(&self) -> Choice {
         let now = sys::merges_all();
+        if now {
+            // Relaxed: as below.
+            self.was_opted_in.store(true, Ordering::Relaxed);
+        }
         // Relaxed: a hint; who acts on it asks the kernel.
         match (self.opted_in.swap(now, Ordering::Relaxed), now) {
             (_, false) => Choice::Out,
@@ -48,6 +54,12 @@ impl Ksm {
     pub(crate) fn opted_in(&self) -> bool {
         // Relaxed: as above.
         self.opted_in.load(Ordering::Relaxed)
+    }
+
+    /// Whether any answer so far was yes.
+    pub(crate) fn was_opted_in(&self) -> bool {
+        // Relaxed: as above.
+        self.was_opted_in.load(Ordering::Relaxed)
     }
 
     /// Protections may have been lost.

@@ -225,6 +225,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         if len != 0 {
             let first = PageNo(end.0 - len);
             self.mm.host.protect(self.parent.no, Run { first, len })?;
+            run.iter_mut().for_each(|locked| locked.protected = true);
         }
         run.clear();
         Ok(())

@@ -17,7 +17,7 @@ use crate::reclaim::choice::Replacement;
 use crate::reclaim::replacer::Replacer;
 use crate::scratch::Scratch;
 use crate::space::{NoSuchSpace, SpaceGuard, SpaceSlot};
-use crate::stalled::{Room, Stalled};
+use crate::stalled::{Room, Stalled, Watching};
 use crate::standby::Standby;
 use crate::stats::{Counters, Stats};
 use crate::swap::Swap;
@@ -69,6 +69,7 @@ pub struct Mm<H, S> {
     pub(crate) standby: Standby,
     pub(crate) stalled: Stalled,
     pub(crate) room: Room,
+    pub(crate) watching: Watching,
     /// Spaces that nobody uses any more and that the machine did not let end; held for a push or a pop.
     pub(crate) doomed: Mutex<Vec<SpaceNo>>,
     pub(crate) scratch: Scratch,
@@ -109,6 +110,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             standby,
             stalled: Stalled::default(),
             room: Room::default(),
+            watching: Watching::default(),
             doomed: Mutex::new(Rank::Slots, Vec::new()),
             scratch: Scratch::new(),
         };

@@ -142,7 +142,23 @@ pub(crate) fn exposed<H: Host, S: Store>(mm: &Mm<H, S>, locked: &Locked<'_>) -> 
         return None;
     }
     let page = mm.tables.page_of(at);
-    (mm.host.writable(lender, Run::one(page)) != 0).then_some((lender, page))
+    is_writable(mm, locked).then_some((lender, page))
+}
+
+/// Whether a program can store to the frame's private page without a fault.
+pub(crate) fn is_writable<H: Host, S>(mm: &Mm<H, S>, locked: &Locked<'_>) -> bool {
+    let (Owner::Exclusive(at) | Owner::Shared(at)) = locked.frame.word.load().owner else {
+        return false;
+    };
+    let Residence::Private(space) = locked.residence else {
+        return false;
+    };
+    mm.host.writable(space, Run::one(mm.tables.page_of(at))) != 0
+}
+
+/// Whether the next store to the private page that the frame's bytes are is a fault for certain.
+pub(crate) fn is_protected<H: Host, S>(mm: &Mm<H, S>, locked: &Locked<'_>) -> bool {
+    locked.protected && mm.host.protections_hold()
 }
 
 /// Reads the frame's bytes for `reader` out of the window of `owner`, which may have lent it.

@@ -13,8 +13,9 @@ use crate::frame::Put;
 use crate::frame::count::MOST_PINS;
 use crate::host::{Host, Store};
 use crate::mm::Mm;
-use crate::space::{FaultError, PIECE, SpaceState};
+use crate::space::{FaultError, PIECE, SpaceGuard};
 use crate::table::LeafEntry;
+use crate::writable::let_stores_through;
 
 /// A run of which the first pages are pinned; dropped before all are, these are unpinned.
 struct Pinning<'m, H: Host, S: Store> {
@@ -47,6 +48,8 @@ impl<H: Host, S: Store> Mm<H, S> {
                 len: 0,
             },
         };
+        let slot = self.spaces.peek(space.0).ok_or(FaultError::NoSuchSpace(space))?;
+        let _pinning = slot.fence.begin_pins();
         for page in run.pages() {
             self.retry(|| pin_page(self, space, page))
                 .map_err(|stop| stop.of_page(&self.budget, space, page))?;
@@ -84,31 +87,36 @@ fn pin_page<H: Host, S: Store>(mm: &Mm<H, S>, space: SpaceNo, page: PageNo) -> R
     let LeafEntry::Frame(no) = mm.tables.lookup(&st.tree, page).entry() else {
         return Err(Stop::Again);
     };
-    let locked = mm.frames.lock(no);
+    let mut locked = mm.frames.lock(no);
     let still =
         mm.tables.lookup(&st.tree, page).entry() == LeafEntry::Frame(no) && locked.frame.is_exclusive();
     if !still {
         return Err(Stop::Again);
     }
     // Ageing may have protected the page after the fault.
-    mm.host.unprotect(space, Run::one(page))?;
+    let_stores_through(mm, space, page, &mut locked)?;
     locked.frame.mark_incompressible(false);
     if !locked.frame.count.pin() {
         let most = MOST_PINS;
         return Err(Stop::Fault(FaultError::TooManyPins { space, page, most }));
     }
     mm.replacer.set_aside(&mm.frames, no);
-    *st.pins.entry(page).or_insert(0) += 1;
+    let times = st.pins.entry(page).or_insert(0);
+    *times += 1;
+    if *times == 1 {
+        st.slot.fence.add_pin();
+    }
     Ok(())
 }
 
-/// Takes back one pin of a page of the space whose state this is.
-pub(crate) fn unpin_page<H: Host, S: Store>(mm: &Mm<H, S>, st: &mut SpaceState, page: PageNo) {
+/// Takes back one pin of a page of this space.
+pub(crate) fn unpin_page<H: Host, S: Store>(mm: &Mm<H, S>, st: &mut SpaceGuard<'_>, page: PageNo) {
     let times = st.pins.get_mut(&page).expect("the page is not pinned");
     *times -= 1;
     let last = *times == 0;
     if last {
         st.pins.remove(&page);
+        st.slot.fence.end_pin();
     }
     let LeafEntry::Frame(no) = mm.tables.lookup(&st.tree, page).entry() else {
         panic!("a pinned page was evicted")

@@ -5,8 +5,10 @@
 //! parents are guarded by that table's lock; `lent` counts, atomically, the frames that
 //! others share while their bytes still are private pages of this space's window.
 
+mod fence;
 mod guard;
 
+use fence::Fence;
 pub(crate) use guard::{NoSuchSpace, SpaceGuard};
 
 use crate::addr::{PageNo, SpaceNo};
@@ -149,6 +151,8 @@ pub(crate) struct SpaceSlot {
     /// Guarded by the root table's lock.
     root_links: ChainLinks,
     lent: AtomicU32,
+    /// Pins against protections that pass over pages.
+    pub fence: Fence,
     /// The same as in the state, for reclaim, which has a frame of the space locked but not the space.
     home: AtomicU32,
     domain: AtomicU32,
@@ -182,6 +186,7 @@ impl SpaceSlot {
             waiting: AtomicU32::new(0),
             root_links: ChainLinks::new(),
             lent: AtomicU32::new(0),
+            fence: Fence::new(),
             home: AtomicU32::new(0),
             domain: AtomicU32::new(0),
             merging: AtomicU32::new(0),

@@ -1,5 +1,5 @@
 //! Whether reclaim has found that nothing can go, and nothing has changed since; and whether room
-//! is made ahead of need.
+//! is made ahead of need, and whether idle pages are watched.
 //!
 //! A run of reclaim that fails looks at every frame; when all are pinned, in use or do not compress, the next run would
 //! look at all of them again for nothing. So a failed run notes the number of changes that it began at, and while
@@ -69,9 +69,64 @@ impl Room {
     }
 }
 
+/// Frames watched after which the older ones count half.
+const REMEMBERED: u32 = 4096;
+
+/// Frames of which one must be stored to, for it to be worth it to watch them.
+const WORTH: u32 = 16;
+
+/// Whether it is worth it to protect pages that seem to be idle (`reclaim/age.rs`): each call
+/// interrupts every other running thread, and where hardly a page is stored to before it goes,
+/// nothing is learned. Then only some are watched, to see whether that changes.
+#[derive(Debug, Default)]
+pub(crate) struct Watching {
+    watched: AtomicU32,
+    stored: AtomicU32,
+}
+
+impl Watching {
+    /// So many pages were protected.
+    pub fn watched(&self, pages: u32) {
+        // Relaxed, all of this: policy only.
+        let watched = self.watched.fetch_add(pages, Ordering::Relaxed) + pages;
+        if watched >= REMEMBERED {
+            self.watched.store(watched / 2, Ordering::Relaxed);
+            let stored = self.stored.load(Ordering::Relaxed);
+            self.stored.store(stored / 2, Ordering::Relaxed);
+        }
+    }
+
+    /// A store to one of them was noticed.
+    pub fn stored(&self) {
+        // Relaxed: policy only.
+        self.stored.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether to watch all that seem to be idle, and not only some.
+    pub fn is_worth_it(&self) -> bool {
+        // Relaxed: policy only.
+        let watched = self.watched.load(Ordering::Relaxed);
+        // Relaxed: as above.
+        let stored = self.stored.load(Ordering::Relaxed);
+        watched < REMEMBERED / 4 || stored >= watched / WORTH
+    }
+}
+
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
+
+    /// Goal: what is never stored to is watched no more but in part, until stores are seen again.
+    #[test]
+    fn watching_pays_or_ends() {
+        let watching = Watching::default();
+        watching.watched(REMEMBERED / 8);
+        assert!(watching.is_worth_it(), "too little is known");
+        watching.watched(REMEMBERED);
+        assert!(!watching.is_worth_it());
+        (0..REMEMBERED / 4).for_each(|_| watching.stored());
+        assert!(watching.is_worth_it());
+    }
 
     /// Goal: a failed run is remembered until something changes, also when that was during the run.
     #[test]

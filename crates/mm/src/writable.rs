@@ -1,13 +1,13 @@
 //! Stores to a page that is its space's own are let through.
 //!
 //! Such a page was only protected to learn whether it is used, so letting a store through needs no
-//! room. Under the space's lock, which whoever calls this holds, and the frame's. Called by faults
-//! and by the sinks of a condemned space.
+//! room. Under the space's lock, which whoever calls this holds, and the frame's. Called by faults,
+//! by pins and by the sinks of a condemned space.
 
-use crate::addr::{FrameNo, PageNo, Run};
+use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::error::Stop;
 use crate::frame::{Locked, Residence};
-use crate::host::{Host, Store};
+use crate::host::{Host, HostError, Store};
 use crate::mm::Mm;
 use crate::peek::lock_entry;
 use crate::space::SpaceGuard;
@@ -22,7 +22,7 @@ pub(crate) fn unprotect<H: Host, S: Store>(
     page: PageNo,
     frame: FrameNo,
 ) -> Result<bool, Stop> {
-    let Some(locked) = lock_entry(mm, leaf, page, frame) else {
+    let Some(mut locked) = lock_entry(mm, leaf, page, frame) else {
         return Ok(false);
     };
     if !locked.frame.is_exclusive() {
@@ -33,7 +33,10 @@ pub(crate) fn unprotect<H: Host, S: Store>(
         Residence::Private(space.no),
         "an exclusive frame lies in another space"
     );
-    mm.host.unprotect(space.no, Run::one(page))?;
+    if locked.protected {
+        mm.watching.stored();
+    }
+    let_stores_through(mm, space.no, page, &mut locked)?;
     locked.frame.mark_referenced();
     may_compress(mm, &locked);
     mm.counters.unprotected.one();
@@ -51,6 +54,18 @@ pub(crate) fn let_through<H: Host, S: Store>(
         Some((frame, leaf)) => unprotect(mm, space, leaf, page, frame),
         None => Ok(false),
     }
+}
+
+/// Stores to the frame's private page are no faults any more.
+pub(crate) fn let_stores_through<H: Host, S>(
+    mm: &Mm<H, S>,
+    space: SpaceNo,
+    page: PageNo,
+    locked: &mut Locked<'_>,
+) -> Result<(), HostError> {
+    // Before: a call that is refused may have done it.
+    locked.protected = false;
+    mm.host.unprotect(space, Run::one(page))
 }
 
 /// The bytes are about to change: whether they compress is not known any more.

@@ -26,6 +26,8 @@ pub(crate) struct State {
     pub races: Vec<Race>,
     /// Private pages whose protection something beside the manager took away.
     pub lost: Vec<(SpaceNo, PageNo)>,
+    /// No protection was lost so far.
+    pub protections_hold: bool,
     /// Private pages that the program emptied.
     pub emptied: Vec<(SpaceNo, PageNo)>,
     pub log: Log,
@@ -56,6 +58,7 @@ impl SimHost {
             trace: Trace::default(),
             races: Vec::new(),
             lost: Vec::new(),
+            protections_hold: true,
             emptied: Vec::new(),
             log: Log::default(),
             at_rest: 0,

@@ -88,6 +88,7 @@ impl SimHost {
         let mut state = self.lock();
         state.machine.window_mut(space).set_writable(page, true);
         state.lost.push((space, page));
+        state.protections_hold = false;
     }
 
     /// Whether every page of the run is there, and as the manager protected it.

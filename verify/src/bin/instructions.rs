@@ -132,7 +132,9 @@ mod counted {
             fn copy_from_pool(space: SpaceNo, page: PageNo, from: PoolPage) -> Result<(), HostError>;
             fn show_standby(space: SpaceNo, page: PageNo, bytes: &PageBytes, to: Protection) -> Result<(), HostError>;
             fn protect(space: SpaceNo, run: Run) -> Result<(), HostError>;
+            fn protect_around(space: SpaceNo, runs: &[Run]) -> Result<(), HostError>;
             fn unprotect(space: SpaceNo, run: Run) -> Result<(), HostError>;
+            fn protections_hold() -> bool;
             fn writable(space: SpaceNo, run: Run) -> u64;
             fn drop_pages(space: SpaceNo, run: Run);
             fn drop_many(runs: &[(SpaceNo, Run)]);

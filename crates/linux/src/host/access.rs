@@ -10,7 +10,8 @@ use super::{LinuxHost, Window};
 use crate::builder::Builder;
 use crate::fault::Delivery;
 use crate::guard::accessing;
-use crate::table;
+use crate::limits::page_refused;
+use crate::{sys, table};
 use memfold_host::FaultSink;
 
 impl LinuxHost {
@@ -84,5 +85,14 @@ impl LinuxHost {
     /// now on pages are written so that they stay single, which takes a little longer. Any thread; never in a fault.
     pub fn keep_pages_single(&self) {
         self.pool.write_by_mappings();
+    }
+
+    /// Before pages are protected: the process may have opted out of the kernel's merging and in again meanwhile.
+    pub(super) fn keep_out_of_ksm(&self, space: SpaceNo) -> Result<(), HostError> {
+        if self.ksm.opted_in() {
+            let slot = self.record(space).slot();
+            sys::unmergeable(slot).map_err(page_refused("madvise(MADV_UNMERGEABLE)"))?;
+        }
+        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use crate::error::Stop;
 use crate::fault::note_failure;
 use crate::host::{Host, HostError, Store};
 use crate::mm::Mm;
-use crate::peek::exposed;
+use crate::peek::{exposed, is_protected, is_writable};
 use crate::rmap::rmap_walk;
 use crate::space::FaultError;
 use crate::table::LeafEntry;
@@ -61,11 +61,18 @@ impl<H: Host, S: Store> Check<'_, H, S> {
     pub(super) fn check_exposed(&mut self) {
         let Self { mm, scan, report } = self;
         for &no in scan.mappers.keys() {
-            let exposed = exposed(mm, &mm.frames.lock(no));
+            let locked = mm.frames.lock(no);
+            let exposed = exposed(mm, &locked);
             report.demand(
                 exposed.is_none(),
                 "no window shows a shared frame writable",
                 || format!("frame {no}: (space, page) {exposed:?}"),
+            );
+            let open = is_protected(mm, &locked) && is_writable(mm, &locked);
+            report.demand(
+                !open,
+                "a page that is noted as protected cannot be stored to without a fault",
+                || format!("frame {no}"),
             );
         }
     }

@@ -221,6 +221,7 @@ impl<'a, 'm, H: Host, S: Store> Fault<'a, 'm, H, S> {
         let mut locked = self.mm.frames.lock(frame);
         locked.residence = Residence::Private(self.space.no);
         locked.charge = Some(charge);
+        locked.protected = false;
         locked.frame.mark_incompressible(false);
         self.mm.tables.map_new(&locked, Owner::Exclusive(slot));
         self.mm

@@ -20,7 +20,7 @@ use crate::residency::NoRecord;
 use crate::rmap::Sweep;
 use crate::table::LeafSlot;
 use crate::table::{LeafEntry, OwnLeaf};
-use crate::writable::may_compress;
+use crate::writable::{let_stores_through, may_compress};
 
 impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     pub(super) fn write_frame(
@@ -70,7 +70,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
 
     /// Nobody else maps the frame: it becomes this space's own, in place.
     fn reuse(&mut self, leaf: OwnLeaf, mut locked: Locked<'_>) -> Result<Next, Stop> {
-        self.mm.host.unprotect(self.space.no, Run::one(self.page))?;
+        let_stores_through(self.mm, self.space.no, self.page, &mut locked)?;
         if let Some(slot) = locked.cached.take() {
             self.mm.swap.drop_cache(slot, &self.mm.store, &self.mm.budget);
         }

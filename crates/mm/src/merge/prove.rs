@@ -246,12 +246,15 @@ impl<'m, 'r, H: Host, S: Store> Proof<'m, 'r, H, S> {
     /// that are its own: its lock is held, so no fork is under way that has protected them. A
     /// sibling's page stays protected: the next store to it takes a fault. Returns the pages of
     /// pairs.
-    fn release_all(&self, different: Vec<Frozen<'_>>) -> Vec<PageNo> {
+    fn release_all(&self, mut different: Vec<Frozen<'_>>) -> Vec<PageNo> {
         let own =
             |Frozen { candidate: c, .. }: &Frozen<'_>| match (c.source, c.locked.frame.word.load().owner) {
                 (Source::Window(space), Owner::Exclusive(_)) => Some((space, c.page)),
                 _ => None,
             };
+        for frozen in different.iter_mut().filter(|frozen| own(frozen).is_some()) {
+            frozen.candidate.locked.protected = false;
+        }
         for (space, run) in runs(different.iter().filter_map(own).collect()) {
             // Refused: the next store takes a fault.
             let _ = self.mm.host.unprotect(space, run);

@@ -14,6 +14,7 @@ use crate::addr::{PageNo, Run, SpaceNo};
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, Store};
 use crate::mm::Mm;
+use crate::peek::is_protected;
 use crate::rmap::rmap_walk;
 
 /// Windows of a shared frame that are asked at a time, until one says yes.
@@ -86,6 +87,7 @@ impl<H: Host, S: Store> Aging<'_, H, S> {
         let mut batch: Batch = [const { None }; BATCH];
         let taken = self.mm.replacer.isolate_to_age(&self.mm.frames, &mut batch);
         self.mm.counters.scanned.add(taken as u64);
+        let most = if self.mm.watching.is_worth_it() { BATCH } else { 1 };
         let mut watched: [Option<(SpaceNo, PageNo, Locked<'_>)>; BATCH] = [const { None }; BATCH];
         let mut len = 0;
         for isolated in &mut batch {
@@ -99,6 +101,9 @@ impl<H: Host, S: Store> Aging<'_, H, S> {
                 continue;
             }
             let locked = locked.expect("an unused frame is locked");
+            if len == most || is_protected(self.mm, &locked) || locked.frame.count.load().pins != 0 {
+                continue;
+            }
             if let (Residence::Private(space), Owner::Exclusive(at)) =
                 (locked.residence, locked.frame.word.load().owner)
             {
@@ -106,6 +111,7 @@ impl<H: Host, S: Store> Aging<'_, H, S> {
                 len += 1;
             }
         }
+        self.mm.watching.watched(len as u32);
         self.watch(&mut watched[..len]);
         drop(watched);
         let mut idle = 0;
@@ -119,29 +125,24 @@ impl<H: Host, S: Store> Aging<'_, H, S> {
         idle
     }
 
-    /// Protects private pages in runs, so that a store to one of them is noticed. Pinned ones are let be.
+    /// Protects private pages in runs, so that a store to one of them is noticed.
     fn watch(&self, pages: &mut [Option<(SpaceNo, PageNo, Locked<'_>)>]) {
         pages.sort_unstable_by_key(|p| p.as_ref().map(|(space, page, _)| (*space, *page)));
-        let mut run: Option<(SpaceNo, Run)> = None;
-        for (space, page, locked) in pages.iter().flatten() {
-            if locked.frame.count.load().pins != 0 {
-                continue;
-            }
-            run = match run {
-                Some((s, r)) if s == *space && r.end() == *page => Some((s, Run { len: r.len + 1, ..r })),
-                before => {
-                    self.protect_hint(before);
-                    Some((*space, Run::one(*page)))
-                }
+        let follows = |a: &Option<(SpaceNo, PageNo, _)>, b: &Option<(SpaceNo, PageNo, _)>| {
+            let (Some((space, page, _)), Some((next_space, next, _))) = (a, b) else {
+                return false;
             };
-        }
-        self.protect_hint(run);
-    }
-
-    fn protect_hint(&self, run: Option<(SpaceNo, Run)>) {
-        if let Some((space, run)) = run {
+            space == next_space && page.plus(1) == *next
+        };
+        for run in pages.chunk_by_mut(follows) {
+            let Some((space, first, _)) = run[0] else { continue };
+            let len = run.len() as u32;
             // A page that stays writable is only less well known.
-            let _ = self.mm.host.protect(space, run);
+            if self.mm.host.protect(space, Run { first, len }).is_ok() {
+                run.iter_mut()
+                    .flatten()
+                    .for_each(|(_, _, locked)| locked.protected = true);
+            }
         }
     }
 

@@ -11,6 +11,7 @@
 
 use super::batch::{BATCH, Batch, put_back};
 use super::beside::{Beside, WORTH};
+use super::cluster;
 use super::queue::Isolated;
 use super::victim::{Kept, Place, Victim};
 use crate::addr::{FrameNo, PageNo, PoolPage, Run, SpaceNo};
@@ -87,7 +88,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
     pub fn run(mut self) -> u32 {
         let len = self.choose();
         self.victims[..len].sort_unstable_by_key(|v| v.as_ref().map(|v| v.place));
-        self.protect(len);
+        cluster::protect(self.mm, &mut self.victims[..len]);
         let evicted = self.move_bytes(len);
         self.victims[..len].iter_mut().for_each(|v| *v = None);
         self.put_back();
@@ -147,23 +148,6 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
         })
     }
 
-    /// Nobody stores to the private pages that are read below.
-    fn protect(&mut self, len: usize) {
-        let mm = self.mm;
-        each_run(&mut self.victims[..len], |run| {
-            let Some(Victim {
-                place: Place::Private(space, first),
-                ..
-            }) = run[0]
-            else {
-                return true;
-            };
-            let len = run.len() as u32;
-            // A frame that cannot be protected is not read below.
-            mm.host.protect(space, Run { first, len }).is_ok()
-        });
-    }
-
     /// Part by part, as far as each may raise the total: the bytes go to the store, the pages out
     /// of sight, the entries over to the slots. How many went.
     fn move_bytes(&mut self, len: usize) -> u32 {
@@ -174,10 +158,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
             let end = start + self.store_some(start, len);
             let left = start + pack(&mut self.victims[start..end]);
             let mut hidden = Hidden::new(mm);
-            each_run(&mut self.victims[start..left], |run| {
-                hidden.add(run);
-                true
-            });
+            each_run(&self.victims[start..left], |run| hidden.add(run));
             hidden.finish();
             for n in start..left {
                 if let Some(mut gone) = self.victims[n].take() {
@@ -306,24 +287,18 @@ impl<'m, H: Host, S: Store> Hidden<'m, H, S> {
     }
 }
 
-/// Calls `step` with each run of neighbours; those of a run for which it says no are let go.
-fn each_run<'v>(victims: &mut [Option<Victim<'v>>], mut step: impl FnMut(&[Option<Victim<'v>>]) -> bool) {
-    let mut start = 0;
-    while start < victims.len() {
-        let place = |n: usize| victims[n].as_ref().map(|v| v.place);
-        let mut end = start + 1;
-        while end < victims.len()
-            && place(end)
-                .zip(place(end - 1))
-                .is_some_and(|(now, before)| now.follows(before))
-        {
-            end += 1;
-        }
-        if victims[start].is_some() && !step(&victims[start..end]) {
-            victims[start..end].iter_mut().for_each(|v| *v = None);
-        }
-        start = end;
-    }
+/// Calls `step` with each run of neighbours.
+fn each_run<'v>(victims: &[Option<Victim<'v>>], mut step: impl FnMut(&[Option<Victim<'v>>])) {
+    let place = |victim: &Option<Victim<'_>>| victim.as_ref().map(|v| v.place);
+    let follows = |before: &Option<Victim<'v>>, now: &Option<Victim<'v>>| {
+        place(now)
+            .zip(place(before))
+            .is_some_and(|(now, before)| now.follows(before))
+    };
+    victims
+        .chunk_by(follows)
+        .filter(|run| run[0].is_some())
+        .for_each(&mut step);
 }
 
 /// Finds or makes the slot that holds the frame's bytes. Changes nothing else.

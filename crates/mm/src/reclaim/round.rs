@@ -8,6 +8,7 @@
 use super::age::{Aging, Look};
 use super::batch::{BATCH, Batch};
 use super::beside::Bases;
+use super::cluster;
 use super::evict::{Why, evict_batch};
 use super::gather::Neighbours;
 use crate::host::{Host, Store};
@@ -83,7 +84,7 @@ impl<'m, H: Host, S: Store> Reclaim<'m, H, S> {
     /// many went.
     pub fn evict_next(&self) -> u32 {
         let mut batch: Batch = [const { None }; BATCH];
-        let taken = self.mm.replacer.isolate_victims(&self.mm.frames, &mut batch);
+        let taken = cluster::isolate(self.mm, &mut batch);
         self.mm.counters.scanned.add(taken as u64);
         let neighbours = Neighbours::gather(self.mm, &mut batch);
         self.aging().keep_used(&mut batch);

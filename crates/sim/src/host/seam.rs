@@ -191,11 +191,39 @@ impl Host for SimHost {
         result
     }
 
+    fn protect_around(&self, space: SpaceNo, runs: &[Run]) -> Result<(), HostError> {
+        let Some(whole) = Run::around(runs) else {
+            return Ok(());
+        };
+        for &run in runs {
+            self.witnesses.concerns(space, run);
+            self.lock().find_lost(space, run);
+        }
+        let words = [u64::from(space.0), u64::from(whole.first.0), u64::from(whole.len)];
+        let (len, result) = match self.enter(Call::Protect, &words) {
+            Ok(_) => (whole.len, Ok(())),
+            Err(e) => (self.lock().planner.below(whole.len), Err(e)),
+        };
+        self.lock().log.add(Request::Protect(space, whole));
+        self.each(whole, len, |m, page| {
+            m.populate(space, page);
+            match runs.iter().any(|run| run.has(page)) {
+                true => m.window_mut(space).set_writable(page, false),
+                false => m.window_mut(space).pass_over(page),
+            }
+        });
+        result
+    }
+
     fn unprotect(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
         let (len, result) = self.enter_run(Call::Unprotect, space, run, 0);
         self.lock().log.add(Request::Unprotect(space, run));
         self.each(run, len, |m, page| m.window_mut(space).set_writable(page, true));
         result
+    }
+
+    fn protections_hold(&self) -> bool {
+        self.lock().protections_hold
     }
 
     fn writable(&self, space: SpaceNo, run: Run) -> u64 {

@@ -156,6 +156,14 @@ impl Window {
         }
     }
 
+    /// A page that lies between others that are protected, whatever it shows.
+    pub fn pass_over(&mut self, page: PageNo) {
+        assert!(!self.is_held(page), "page {page} is pinned and protected");
+        if let Shown::Private { writable, .. } | Shown::Standby { writable, .. } = self.page_mut(page) {
+            *writable = false;
+        }
+    }
+
     /// The second half of `show_zero`: true when a store came between. A page that was emptied between is shown again.
     pub fn protect_zero(&mut self, page: PageNo) -> bool {
         match self.page_mut(page) {

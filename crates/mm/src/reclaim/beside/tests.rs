@@ -195,7 +195,9 @@ fn a_batch_rises_little() {
         _ => None,
     });
     let part = FLUSH.div_ceil(4000) as u32;
-    assert_eq!(drops.collect::<Vec<_>>(), [part, part, part, 32 - 3 * part]);
+    let drops: Vec<_> = drops.collect();
+    assert!(drops.iter().all(|&len| len <= part), "{drops:?}");
+    assert_eq!(drops.iter().sum::<u32>(), 32);
     drop(held);
     sound(&mm);
 }

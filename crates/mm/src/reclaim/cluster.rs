@@ -1,0 +1,133 @@
+//! Victims go with their neighbours in the leaf.
+//!
+//! A page must be protected before its bytes are read, and each such call interrupts every other
+//! running thread: twelve microseconds a page beside a second thread, as much as all the rest of an
+//! eviction. One call for what goes of a leaf passes over the pages between, so the policy names a
+//! few victims and the others on probation in their leaves go as well (Linux: swap clusters). Pages
+//! that are protected already need no call. Hints throughout: who is taken is looked at again under
+//! its lock. Called by rounds and by evictions.
+
+use super::batch::{BATCH, Batch};
+use super::victim::{Place, Victim};
+use crate::addr::{PageNo, Run, SpaceNo};
+use crate::frame::Owner;
+use crate::host::{Host, Store};
+use crate::mm::Mm;
+use crate::peek::is_protected;
+use crate::table::{FAN, LeafEntry, first_of, slot_of};
+
+/// Victims that the policy names at a time, before their neighbours are looked for.
+const NAMED: usize = if BATCH < 4 { 1 } else { BATCH / 4 };
+
+/// Fills a batch with the next victims and their neighbours; returns how many.
+pub(super) fn isolate<H: Host, S: Store>(mm: &Mm<H, S>, batch: &mut Batch) -> usize {
+    let mut taken = 0;
+    while taken < BATCH {
+        let room = &mut batch[taken..BATCH.min(taken + NAMED)];
+        let named = taken..taken + mm.replacer.isolate_victims(&mm.frames, room);
+        if named.is_empty() {
+            break;
+        }
+        taken = named.end;
+        for n in named {
+            taken = add_neighbours(mm, batch, n, taken);
+        }
+    }
+    taken
+}
+
+/// Adds neighbours of the batch's frame `n` where it is the only one's own; how long the batch is.
+fn add_neighbours<H: Host, S: Store>(mm: &Mm<H, S>, batch: &mut Batch, n: usize, mut len: usize) -> usize {
+    let Some(locked) = (batch[n].as_ref()).and_then(|named| mm.frames.try_lock(named.no)) else {
+        return len;
+    };
+    let Owner::Exclusive(at) = locked.frame.word.load().owner else {
+        return len;
+    };
+    for slot in (0..FAN as u8).filter(|&slot| slot != at.slot) {
+        let LeafEntry::Frame(no) = mm.tables.at(at.leaf).slot(slot).entry.leaf() else {
+            continue;
+        };
+        if len == BATCH {
+            break;
+        }
+        if let Some(neighbour) = mm.replacer.isolate_candidate(&mm.frames, no) {
+            batch[len] = Some(neighbour);
+            len += 1;
+        }
+    }
+    len
+}
+
+/// Nobody stores any more to those of the victims, in their order, that are private pages; those
+/// for which the machine refuses are let go.
+pub(super) fn protect<H: Host, S: Store>(mm: &Mm<H, S>, victims: &mut [Option<Victim<'_>>]) {
+    let beside = |a: &Option<Victim<'_>>, b: &Option<Victim<'_>>| {
+        let (Some((space, page)), Some((next_space, next))) = (private(a), private(b)) else {
+            return false;
+        };
+        space == next_space && (first_of(page, 0) == first_of(next, 0) || page.plus(1) == next)
+    };
+    for part in victims.chunk_by_mut(beside) {
+        let open = |v: &Option<Victim<'_>>| !v.as_ref().is_some_and(|v| is_protected(mm, &v.locked));
+        let (Some(from), Some(to)) = (part.iter().position(open), part.iter().rposition(open)) else {
+            continue;
+        };
+        let part = &mut part[from..=to];
+        if private(&part[0]).is_none() {
+            continue;
+        }
+        if protect_part(mm, part) {
+            part.iter_mut().flatten().for_each(|v| v.locked.protected = true);
+        } else {
+            // What cannot be protected is not read.
+            part.iter_mut().for_each(|v| *v = None);
+        }
+    }
+}
+
+/// Protects private pages of one space, in their order; false when the machine refused.
+fn protect_part<H: Host, S: Store>(mm: &Mm<H, S>, part: &[Option<Victim<'_>>]) -> bool {
+    let mut runs = [Run::one(PageNo(0)); BATCH];
+    let (mut len, mut of) = (0, SpaceNo(0));
+    let mut others_fit = mm.host.protections_hold();
+    for victim in part.iter().flatten() {
+        let Place::Private(space, page) = victim.place else {
+            continue;
+        };
+        of = space;
+        match runs[..len].last_mut() {
+            Some(run) if run.end() == page => run.len += 1,
+            before => {
+                others_fit &= before.is_none_or(|run| may_pass_over(mm, victim, run.end()));
+                runs[len] = Run::one(page);
+                len += 1;
+            }
+        }
+    }
+    let runs = &runs[..len];
+    let pass = (len > 1 && others_fit).then(|| mm.spaces.get(of.0).fence.pass_over());
+    match pass.flatten() {
+        Some(_pass) => mm.host.protect_around(of, runs).is_ok(),
+        None => runs.iter().all(|&run| mm.host.protect(of, run).is_ok()),
+    }
+}
+
+/// Whether the pages of the victim's leaf from this one to the victim may be protected with it. A lent page must not: if it
+/// lost its protection, nobody would find out.
+fn may_pass_over<H: Host, S: Store>(mm: &Mm<H, S>, victim: &Victim<'_>, from: PageNo) -> bool {
+    let Owner::Exclusive(at) = victim.locked.frame.word.load().owner else {
+        return false;
+    };
+    (slot_of(from, 0)..at.slot).all(|slot| match mm.tables.at(at.leaf).slot(slot).entry.leaf() {
+        LeafEntry::Frame(no) => !mm.frames.at(no).is_shared(),
+        LeafEntry::Absent | LeafEntry::Swapped(_) => true,
+    })
+}
+
+fn private(victim: &Option<Victim<'_>>) -> Option<(SpaceNo, PageNo)> {
+    match victim.as_ref()?.place {
+        Place::Private(space, page) => Some((space, page)),
+        Place::Home(..) | Place::Loose(_) => None,
+    }
+}
