@@ -87,11 +87,14 @@ pub(crate) struct Watching {
 impl Watching {
     /// So many pages were protected.
     pub fn watched(&self, pages: u32) {
-        // Relaxed, all of this: policy only.
+        // Relaxed: policy only.
         let watched = self.watched.fetch_add(pages, Ordering::Relaxed) + pages;
         if watched >= REMEMBERED {
+            // Relaxed: as above.
             self.watched.store(watched / 2, Ordering::Relaxed);
+            // Relaxed: as above.
             let stored = self.stored.load(Ordering::Relaxed);
+            // Relaxed: as above.
             self.stored.store(stored / 2, Ordering::Relaxed);
         }
     }

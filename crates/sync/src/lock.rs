@@ -205,7 +205,7 @@ mod wait {
     use std::hint::spin_loop;
     use std::sync::TryLockError;
 
-    /// Looks at the lock before the thread sleeps, each after twice as many pauses as the one before.
+    /// Looks before the thread sleeps, each after twice the pauses of the one before.
     const LOOKS: u32 = 40;
     /// The most pauses before a look.
     const PAUSES: u32 = 32;
