@@ -29,7 +29,7 @@ impl Fence {
 
     /// The right to pass over pages, for one call of the machine; `None` while there are pins.
     pub fn pass_over(&self) -> Option<PassOver<'_>> {
-        let call = |word: u64| (word % CALL == 0).then_some(word + CALL);
+        let call = |word: u64| word.is_multiple_of(CALL).then_some(word + CALL);
         // Acquire: stores were let through before the last pin ended, not after the call.
         let begun = self.0.fetch_update(Ordering::Acquire, Ordering::Relaxed, call);
         begun.is_ok().then(|| PassOver(self))
