@@ -221,8 +221,10 @@ mod wait {
 
     #[cold]
     fn a_while<T>(lock: &imp::Mutex<T>) -> imp::MutexGuard<'_, T> {
-        for look in 0..LOOKS {
-            (0..PAUSES.min(1 << look)).for_each(|_| spin_loop());
+        let mut pauses = 1;
+        for _ in 0..LOOKS {
+            (0..pauses).for_each(|_| spin_loop());
+            pauses = PAUSES.min(pauses * 2);
             match lock.try_lock() {
                 Ok(guard) => return guard,
                 Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
@@ -306,6 +308,20 @@ mod tests {
             let _s = space.lock();
         }));
         assert!(wrong.is_err());
+    }
+
+    /// Goal: who waits for longer than a few looks gets the lock all the same. Method: held for some
+    /// milliseconds.
+    #[test]
+    fn long_waits_end() {
+        let lock = Mutex::new(Rank::Frame, 0);
+        std::thread::scope(|scope| {
+            let held = lock.lock();
+            let waits = scope.spawn(|| *lock.lock());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            drop(held);
+            assert_eq!(waits.join().expect("it gets the lock"), 0);
+        });
     }
 
     /// Goal: `try_lock` may go against the order, and says no when the lock is taken.
