@@ -310,7 +310,7 @@ mod tests {
         assert!(wrong.is_err());
     }
 
-    /// Goal: who waits for longer than a few looks gets the lock all the same. Method: held for some
+    /// Goal: who waits for longer than a few looks gets the lock. Method: held for some
     /// milliseconds.
     #[test]
     fn long_waits_end() {
