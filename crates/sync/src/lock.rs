@@ -68,13 +68,9 @@ impl<T> Mutex<T> {
         if self.door.is_closed() {
             return None;
         }
-        let inner = match self.inner.try_lock() {
-            Ok(guard) => guard,
-            Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(std::sync::TryLockError::WouldBlock) => {
-                self.door.refuse();
-                return None;
-            }
+        let Some(inner) = wait::attempt(&self.inner) else {
+            self.door.refuse();
+            return None;
         };
         held::add(self.rank);
         self.door.close();
@@ -194,54 +190,51 @@ mod door {
     }
 }
 
-/// Waiting for a lock, at first without the system.
+/// Taking a lock, and waiting for one, at first without the system.
 ///
 /// Most of these locks are held for some microseconds. A thread that sleeps and is woken costs both
 /// sides more than that: a quarter of all processor time of two threads that faulted in one space.
 /// So a thread looks for some tens of microseconds, with longer and longer pauses, and sleeps then.
-#[cfg(not(any(loom, shuttle)))]
 mod wait {
     use crate::imp;
-    use std::hint::spin_loop;
-    use std::sync::TryLockError;
+    use std::sync::{PoisonError, TryLockError};
 
-    /// Looks before the thread sleeps, each after twice the pauses of the one before.
-    const LOOKS: u32 = 40;
-    /// The most pauses before a look.
-    const PAUSES: u32 = 32;
-
+    /// The lock, if it is free.
     #[inline]
-    pub fn until_free<T>(lock: &imp::Mutex<T>) -> imp::MutexGuard<'_, T> {
+    #[cfg_attr(loom, track_caller)]
+    pub fn attempt<T>(lock: &imp::Mutex<T>) -> Option<imp::MutexGuard<'_, T>> {
         match lock.try_lock() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => a_while(lock),
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
         }
     }
 
-    #[cold]
-    fn a_while<T>(lock: &imp::Mutex<T>) -> imp::MutexGuard<'_, T> {
-        let mut pauses = 1;
-        for _ in 0..LOOKS {
-            (0..pauses).for_each(|_| spin_loop());
-            pauses = PAUSES.min(pauses * 2);
-            match lock.try_lock() {
-                Ok(guard) => return guard,
-                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => (),
-            }
-        }
-        lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
-
-#[cfg(any(loom, shuttle))]
-mod wait {
-    use crate::imp;
-
+    /// The lock, however long that takes.
+    #[inline]
     #[cfg_attr(loom, track_caller)]
     pub fn until_free<T>(lock: &imp::Mutex<T>) -> imp::MutexGuard<'_, T> {
-        lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        #[cfg(not(any(loom, shuttle)))]
+        if let Some(guard) = attempt(lock).or_else(|| a_while(lock)) {
+            return guard;
+        }
+        lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lock, if it becomes free soon.
+    #[cfg(not(any(loom, shuttle)))]
+    #[cold]
+    fn a_while<T>(lock: &imp::Mutex<T>) -> Option<imp::MutexGuard<'_, T>> {
+        /// Looks before the thread sleeps, each after twice the pauses of the one before.
+        const LOOKS: u32 = 40;
+        /// The most pauses before a look.
+        const PAUSES: u32 = 32;
+        let mut pauses = 1;
+        (0..LOOKS).find_map(|_| {
+            (0..pauses).for_each(|_| std::hint::spin_loop());
+            pauses = PAUSES.min(pauses * 2);
+            attempt(lock)
+        })
     }
 }
 
