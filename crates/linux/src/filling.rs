@@ -25,7 +25,7 @@ pub(crate) enum Shown {
 }
 
 impl Pages {
-    /// Gives an empty or zero-shown page private memory with these bytes.
+    /// Gives a page private memory with these bytes, in place of whatever it shows.
     pub(crate) fn fill(
         &self,
         page: Span,
@@ -35,25 +35,20 @@ impl Pages {
         self.replace(page, bytes.as_ptr() as usize, protection.into())
     }
 
-    /// Shows a standby page in place of whatever the page shows.
-    pub(crate) fn show_standby(
-        &self,
-        page: Span,
-        bytes: &PageBytes,
-        protection: Protection,
-    ) -> Result<(), HostError> {
-        self.replace(page, bytes.as_ptr() as usize, protection.into())
+    /// Private memory with the bytes at `source` for empty pages, from the first on. One that was
+    /// there when its fault came is not tried the first time: it may have become empty only since.
+    pub(crate) fn copy_if_empty(&self, pages: Span, source: usize, stores: Stores) -> Progress {
+        if present::take(pages) {
+            return Progress::Exists;
+        }
+        self.uffd().copy(pages, source, stores)
     }
 
     /// Private memory with the bytes at `source`, in place of whatever the page shows. On error it is
     /// as it was, or empty.
     fn replace(&self, page: Span, source: usize, stores: Stores) -> Result<(), HostError> {
-        if present::take(page) {
-            // What is there goes either way; it need not be in the way first.
-            self.drop_pages(page);
-        }
         for _ in 0..ROUNDS {
-            match self.uffd().copy(page, source, stores) {
+            match self.copy_if_empty(page, source, stores) {
                 Progress::All | Progress::Part(_) => return Ok(()),
                 Progress::Exists => self.drop_pages(page),
                 Progress::Refused(errno) => return Err(page_refused(COPY)(errno)),
@@ -69,13 +64,10 @@ impl Pages {
             return self.replace(page, source, Stores::Pass);
         }
         for _ in 0..ROUNDS {
-            // A page that was there is asked about only once: it may have become empty since.
-            if !present::take(page) {
-                match self.uffd().copy(page, source, Stores::Pass) {
-                    Progress::All | Progress::Part(_) => return Ok(()),
-                    Progress::Exists => {}
-                    Progress::Refused(errno) => return Err(page_refused(COPY)(errno)),
-                }
+            match self.copy_if_empty(page, source, Stores::Pass) {
+                Progress::All | Progress::Part(_) => return Ok(()),
+                Progress::Exists => {}
+                Progress::Refused(errno) => return Err(page_refused(COPY)(errno)),
             }
             insist("unprotecting a shown page", || {
                 self.uffd().protect(page, Stores::Pass)

@@ -267,9 +267,7 @@ impl Host for LinuxHost {
         bytes: &PageBytes,
         protection: Protection,
     ) -> Result<(), HostError> {
-        self.site
-            .pages
-            .show_standby(self.page(space, page), bytes, protection)
+        self.site.pages.fill(self.page(space, page), bytes, protection)
     }
 
     fn fill_zero(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {

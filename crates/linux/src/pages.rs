@@ -33,7 +33,6 @@ use memfold_sync::{Mutex, Rank};
 use crate::fault::Delivery;
 use crate::keep::Kept;
 use crate::limits::page_refused;
-use crate::present;
 use crate::scan::{Pagemap, SCAN_PAGES, mask};
 use crate::span::Span;
 use crate::sys::{self, Errno};
@@ -226,12 +225,7 @@ impl Pages {
         let (mut rest, mut tries) = (span, 0);
         while !rest.is_empty() {
             let piece = rest.head(SCAN_PAGES);
-            let progress = if present::take(piece) {
-                Progress::Exists
-            } else {
-                self.uffd.copy(piece, ZEROS.as_ptr() as usize, Stores::Pass)
-            };
-            let done = match progress {
+            let done = match self.copy_if_empty(piece, ZEROS.as_ptr() as usize, Stores::Pass) {
                 Progress::All => piece.pages(),
                 Progress::Part(pages) => pages,
                 Progress::Exists => self.own_zeros(piece)?,

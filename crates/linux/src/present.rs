@@ -4,7 +4,7 @@
 //! page finds nothing. It saves the host a call that would only find that out. It is a hint of one
 //! moment: another thread may have emptied or filled the page since, so whoever takes it still
 //! looks at what comes of its step, and it is given once. One word of each thread; no lock. Set by
-//! `fault.rs`, taken by `filling.rs` and `pages.rs`.
+//! `fault.rs`, taken by `filling.rs`.
 
 use std::cell::Cell;
 
