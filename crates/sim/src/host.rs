@@ -116,13 +116,18 @@ impl SimHost {
 
     /// The same for a run that may stop part of the way: how many of its pages are done, and the error that follows.
     fn enter_run(&self, call: Call, space: SpaceNo, run: Run, more: u64) -> (u32, Result<(), HostError>) {
+        self.witnesses.concerns(space, run);
+        self.enter_pages(call, space, run, more)
+    }
+
+    /// The same where the call does not concern every page of the run.
+    fn enter_pages(&self, call: Call, space: SpaceNo, run: Run, more: u64) -> (u32, Result<(), HostError>) {
         let words = [
             u64::from(space.0),
             u64::from(run.first.0),
             u64::from(run.len),
             more,
         ];
-        self.witnesses.concerns(space, run);
         match self.enter(call, &words) {
             Ok(_) => (run.len, Ok(())),
             Err(e) => (self.lock().planner.below(run.len), Err(e)),

@@ -199,11 +199,7 @@ impl Host for SimHost {
             self.witnesses.concerns(space, run);
             self.lock().find_lost(space, run);
         }
-        let words = [u64::from(space.0), u64::from(whole.first.0), u64::from(whole.len)];
-        let (len, result) = match self.enter(Call::Protect, &words) {
-            Ok(_) => (whole.len, Ok(())),
-            Err(e) => (self.lock().planner.below(whole.len), Err(e)),
-        };
+        let (len, result) = self.enter_pages(Call::Protect, space, whole, 0);
         self.lock().log.add(Request::Protect(space, whole));
         self.each(whole, len, |m, page| {
             m.populate(space, page);
