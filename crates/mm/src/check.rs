@@ -16,8 +16,7 @@ use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE};
 use crate::swap::SwapRef;
-use crate::table::Trees;
-use crate::table::{FAN, LeafEntry, LeafSlot, TableEntry, TableNo};
+use crate::table::{FAN, LeafEntry, LeafSlot, TableEntry, TableNo, Trees};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An invariant that does not hold.

@@ -19,15 +19,14 @@ use crate::error::{SpaceError, Stop};
 use crate::frame::{Locked, Residence};
 use crate::home::HomeNo;
 use crate::host::{Host, HostError, Store};
-use crate::migrate::migrate_around;
-use crate::migrate::move_loose;
+use crate::migrate::{migrate_around, move_loose};
 use crate::mm::Mm;
+use crate::peek::lock_entry;
 use crate::pin::unpin_page;
 use crate::rmap::Sweep;
 use crate::space::{PIECE, SpaceGuard, SpaceState};
 use crate::standby::StandbyPages;
-use crate::table::Trees;
-use crate::table::{LeafEntry, Lookup, TableNo, after_leaf};
+use crate::table::{LeafEntry, Lookup, TableNo, Trees, after_leaf};
 use crate::window::{WindowTables, Windows};
 
 /// Pages that are emptied in one call, where many of a window are private: the machine lets nobody
@@ -202,12 +201,12 @@ impl<'m, H: Host, S: Store> Ending<'m, H, S> {
             };
             let leaf = found.leaf;
             if let LeafEntry::Frame(frame) = found.entry {
-                let locked = mm.frames.lock(frame);
-                let same = mm.tables.entry(leaf, PageNo(page)) == LeafEntry::Frame(frame);
-                let lent = locked.residence == Residence::Private(no)
-                    && locked.frame.is_shared()
-                    && (found.shared || locked.frame.count.load().maps > 1);
-                if same && lent {
+                let lent = |locked: &Locked<'_>| {
+                    locked.residence == Residence::Private(no)
+                        && locked.frame.is_shared()
+                        && (found.shared || locked.frame.count.load().maps > 1)
+                };
+                if let Some(locked) = lock_entry(mm, leaf, PageNo(page), frame).filter(lent) {
                     match self.give_away_frame(leaf, PageNo(page), locked) {
                         Err(Stop::Host(HostError::Emptied)) => {
                             return Err(move_as_zeros(mm, no, PageNo(page), frame));

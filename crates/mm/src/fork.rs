@@ -17,8 +17,7 @@ use crate::host::{Host, HostError, Store};
 use crate::mm::Mm;
 use crate::path::OwnPath;
 use crate::space::{SpaceGuard, SpaceState};
-use crate::table::Trees;
-use crate::table::{FAN, LeafEntry, LeafSlot, TableNo, slot_of};
+use crate::table::{FAN, LeafEntry, LeafSlot, TableNo, Trees, slot_of};
 use std::collections::BTreeMap;
 
 /// Pages that a fork protects at a time.

@@ -16,15 +16,13 @@ use crate::fork::Fork;
 use crate::frame::{Owner, Residence};
 use crate::host::{Host, Store};
 use crate::migrate::migrate_around;
-use crate::mm::alloc_frame;
-use crate::mm::{Mm, PAGE};
+use crate::mm::{Mm, PAGE, alloc_frame};
 use crate::path::OwnPath;
 use crate::peek::peek_page;
-use crate::reclaim::Origin;
-use crate::reclaim::now_resident;
+use crate::reclaim::{Origin, now_resident};
 use crate::residency::NewPlace;
 use crate::space::PIECE;
-use crate::table::{FAN, LeafEntry, LeafSlot, slot_of};
+use crate::table::{FAN, LeafEntry, LeafSlot};
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// A copy of the space whose pages all forks of the copy can share in memory.
@@ -204,14 +202,9 @@ fn place_page<H: Host, S: Store>(
     }
     locked.charge = Some(charge.page());
     locked.frame.mark_incompressible(false);
-    let slot = slot_of(page, 0);
-    mm.tables
-        .map_new(&locked, Owner::Shared(LeafSlot { leaf: leaf.0, slot }));
-    mm.tables
-        .at(leaf.0)
-        .slot(slot)
-        .entry
-        .set_leaf(LeafEntry::Frame(frame));
+    let slot = LeafSlot::of(leaf.0, page);
+    mm.tables.map_new(&locked, Owner::Shared(slot));
+    mm.tables.set_entry(slot, LeafEntry::Frame(frame));
     drop(locked);
     now_resident(mm, frame, Origin::New);
     Ok(())

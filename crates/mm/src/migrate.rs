@@ -6,19 +6,15 @@
 //! the frame's lock.
 
 use crate::addr::{PageNo, Run, SpaceNo};
-use crate::budget::Refund;
-use crate::budget::{Charge, Class, Need};
+use crate::budget::{Charge, Class, Need, Refund};
 use crate::emptied::hear_of_emptied;
 use crate::error::Stop;
-use crate::frame::Locked;
-use crate::frame::Residence;
+use crate::frame::{Locked, Residence};
 use crate::home::HomeNo;
-use crate::host::HostError;
-use crate::host::{Host, Store};
+use crate::host::{Host, HostError, Store};
 use crate::mm::{Mm, PAGE};
 use crate::neighbours::LockedRun;
-use crate::residency::NewRun;
-use crate::residency::{NewPlace, NoRecord};
+use crate::residency::{NewPlace, NewRun, NoRecord};
 use crate::table::TableNo;
 
 /// Copies a lent frame of this window to the pool, where it stands from then on. The private page
@@ -48,11 +44,9 @@ pub(crate) fn move_loose<H: Host, S: Store>(
     mut locked: Locked<'_>,
 ) -> Result<(), Stop> {
     let mut charge = Charge::take(&mm.budget, Class::Pool, PAGE, Need::Reclaim).ok_or(Stop::NoRoom)?;
-    copy_out(mm, no, home, page, &mut locked, NoRecord::Loose)?;
-    mm.host.drop_pages(no, Run::one(page));
+    leave(mm, no, home, page, &mut locked)?;
     let before = locked.charge.replace(charge.page());
     mm.budget.refund_page(before);
-    mm.counters.promoted.one();
     Ok(())
 }
 
@@ -66,9 +60,21 @@ pub(crate) fn move_out<H: Host, S: Store>(
     page: PageNo,
     mut locked: Locked<'_>,
 ) -> Result<(), Stop> {
-    copy_out(mm, no, home, page, &mut locked, NoRecord::Loose)?;
-    mm.host.drop_pages(no, Run::one(page));
+    leave(mm, no, home, page, &mut locked)?;
     mm.budget.reclass_page(&mut locked.charge, Class::Pool);
+    Ok(())
+}
+
+/// The frame's bytes are in the pool and not in this window any more. Charges nothing.
+fn leave<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    no: SpaceNo,
+    home: HomeNo,
+    page: PageNo,
+    locked: &mut Locked<'_>,
+) -> Result<(), Stop> {
+    copy_out(mm, no, home, page, locked, NoRecord::Loose)?;
+    mm.host.drop_pages(no, Run::one(page));
     mm.counters.promoted.one();
     Ok(())
 }

@@ -3,18 +3,14 @@
 //! Called under the space's lock, by freezing, by standby pages and for checks. Frame locks are waited for, and nothing
 //! is changed; an answer that another thread has overtaken is `Stop::Again`.
 
-use crate::addr::FrameNo;
-use crate::addr::Run;
-use crate::addr::{PageBytes, PageNo, SpaceNo};
+use crate::addr::{FrameNo, PageBytes, PageNo, Run, SpaceNo};
 use crate::emptied::hear_of_emptied;
 use crate::error::Stop;
-use crate::frame::Owner;
-use crate::frame::{Locked, Residence};
+use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Store};
 use crate::mm::Mm;
 use crate::space::SpaceGuard;
-use crate::table::LeafEntry;
-use crate::table::TableNo;
+use crate::table::{LeafEntry, TableNo};
 
 /// Where the bytes are that a space sees at a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +48,8 @@ pub(crate) fn see<H: Host, S: Store>(
             Ok(Seen::Elsewhere)
         }
         LeafEntry::Frame(frame) => {
-            let locked = mm.frames.lock(frame);
-            let names = |leaf| mm.tables.entry(leaf, page) == LeafEntry::Frame(frame);
-            if !found.leaf().is_some_and(names) {
-                return Err(Stop::Again);
-            }
+            let locked = found.leaf().and_then(|leaf| lock_entry(mm, leaf, page, frame));
+            let locked = locked.ok_or(Stop::Again)?;
             if locked.residence == Residence::Private(space.no) {
                 return Ok(Seen::Here);
             }
@@ -117,13 +110,8 @@ fn read_here<H: Host, S: Store>(
     out: &mut PageBytes,
 ) -> Result<bool, Stop> {
     let found = mm.tables.lookup(&space.tree, page);
-    let Some((frame, leaf)) = found.frame() else {
-        return Err(Stop::Again);
-    };
-    let locked = mm.frames.lock(frame);
-    if mm.tables.entry(leaf, page) != LeafEntry::Frame(frame) {
-        return Err(Stop::Again);
-    }
+    let (frame, leaf) = found.frame().ok_or(Stop::Again)?;
+    let locked = lock_entry(mm, leaf, page, frame).ok_or(Stop::Again)?;
     read_frame(mm, space.no, &locked, page, out)?;
     Ok(true)
 }

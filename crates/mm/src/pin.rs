@@ -13,6 +13,7 @@ use crate::frame::Put;
 use crate::frame::count::MOST_PINS;
 use crate::host::{Host, Store};
 use crate::mm::Mm;
+use crate::peek::lock_entry;
 use crate::space::{FaultError, PIECE, SpaceGuard};
 use crate::table::LeafEntry;
 use crate::writable::let_stores_through;
@@ -84,13 +85,9 @@ impl<H: Host, S: Store> Mm<H, S> {
 fn pin_page<H: Host, S: Store>(mm: &Mm<H, S>, space: SpaceNo, page: PageNo) -> Result<(), Stop> {
     let mut st = mm.lock_space(space)?;
     Fault::resolve(mm, &mut st, page, Access::Write)?;
-    let LeafEntry::Frame(no) = mm.tables.lookup(&st.tree, page).entry() else {
-        return Err(Stop::Again);
-    };
-    let mut locked = mm.frames.lock(no);
-    let still =
-        mm.tables.lookup(&st.tree, page).entry() == LeafEntry::Frame(no) && locked.frame.is_exclusive();
-    if !still {
+    let (no, leaf) = mm.tables.lookup(&st.tree, page).frame().ok_or(Stop::Again)?;
+    let mut locked = lock_entry(mm, leaf, page, no).ok_or(Stop::Again)?;
+    if !locked.frame.is_exclusive() {
         return Err(Stop::Again);
     }
     // Ageing may have protected the page after the fault.

@@ -253,7 +253,7 @@ impl Tables {
             if self.unchain(locked, at) {
                 locked.retire();
             }
-            self.at(at.leaf).slot(at.slot).entry.set_leaf(to);
+            self.set_entry(at, to);
             replaced += 1;
             let put = locked.frame.count.unmap();
             assert_eq!(put, Put::Held, "the evicting thread holds a reference");

@@ -1,8 +1,7 @@
 //! What one space holds, found out by walking its tables. Under the space lock; other threads may
 //! change shared pages meanwhile.
 
-use crate::addr::PageNo;
-use crate::addr::SpaceNo;
+use crate::addr::{PageNo, SpaceNo};
 use crate::error::{SpaceError, Stop};
 use crate::frame::{Owner, Residence};
 use crate::host::{Host, Store};

@@ -86,26 +86,20 @@ fn a_sound_world_is_sound() {
     assert_eq!((usage.private, usage.pool, usage.stored), (0, 0, 0));
 }
 
+/// The topmost table of a space.
+fn root(mm: &World, space: SpaceNo) -> TableNo {
+    let tree = &mm.lock_space(space).expect("it lives").tree;
+    tree.root.expect("it was written")
+}
+
 /// Goal: tables and their parents.
 #[test]
 fn tables() {
     broken("table refs = parents", |mm, [a, _], _| {
-        let root = mm
-            .lock_space(a)
-            .expect("it lives")
-            .tree
-            .root
-            .expect("it was written");
-        mm.tables.at(root).add_ref();
+        mm.tables.at(root(mm, a)).add_ref();
     });
     broken("leaf to spaces is exact", |mm, [a, _], _| {
-        let root = mm
-            .lock_space(a)
-            .expect("it lives")
-            .tree
-            .root
-            .expect("it was written");
-        mm.tables.at(root).lock().head = 0;
+        mm.tables.at(root(mm, a)).lock().head = 0;
     });
 }
 

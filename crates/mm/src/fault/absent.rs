@@ -11,12 +11,10 @@ use crate::backing::Backing;
 use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::host::{Host, Store};
-use crate::mm::PAGE;
-use crate::mm::alloc_frame;
+use crate::mm::{PAGE, alloc_frame};
 use crate::path::OwnPath;
 use crate::reclaim::Origin;
-use crate::table::run_around;
-use crate::table::{FAN, LeafEntry, OwnLeaf, TableNo, first_of};
+use crate::table::{FAN, LeafEntry, OwnLeaf, TableNo, first_of, run_around};
 
 impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     pub(super) fn show_backing(&mut self, leaf: Option<TableNo>) -> Result<Next, Stop> {

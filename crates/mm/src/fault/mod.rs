@@ -28,8 +28,7 @@ use crate::frame::{Owner, Residence};
 use crate::host::{Host, HostError, Resolve, Store};
 use crate::mm::{Mm, PAGE};
 use crate::path::OwnPath;
-use crate::reclaim::Origin;
-use crate::reclaim::now_resident;
+use crate::reclaim::{Origin, now_resident};
 use crate::space::{FaultError, SpaceGuard};
 use crate::standby::StandbyPages;
 use crate::table::{LeafEntry, LeafSlot, Lookup, OwnLeaf, first_of, slot_of};
@@ -224,12 +223,7 @@ impl<'a, 'm, H: Host, S: Store> Fault<'a, 'm, H, S> {
         locked.protected = false;
         locked.frame.mark_incompressible(false);
         self.mm.tables.map_new(&locked, Owner::Exclusive(slot));
-        self.mm
-            .tables
-            .at(leaf.0)
-            .slot(slot.slot)
-            .entry
-            .set_leaf(LeafEntry::Frame(frame));
+        self.mm.tables.set_entry(slot, LeafEntry::Frame(frame));
         self.mm.tables.mark_dirty(&mut self.space.tree, leaf);
         now_resident(self.mm, frame, origin);
     }

@@ -13,14 +13,11 @@ use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::frame::{Locked, Owner};
 use crate::host::{Host, Protection, Store};
-use crate::mm::PAGE;
-use crate::mm::alloc_frame;
-use crate::reclaim::Origin;
-use crate::reclaim::now_resident;
+use crate::mm::{PAGE, alloc_frame};
+use crate::reclaim::{Origin, now_resident};
 use crate::residency::NewPlace;
 use crate::swap::{SwapRef, Swapped};
-use crate::table::LeafSlot;
-use crate::table::{AtLeaf, FAN, LeafEntry, OwnLeaf, TableNo, first_of};
+use crate::table::{AtLeaf, FAN, LeafEntry, LeafSlot, OwnLeaf, TableNo, first_of};
 
 /// Evictions between two pages that count as one time.
 const TOGETHER: u32 = 256;
@@ -163,12 +160,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         }
         let place = LeafSlot::of(leaf, self.page);
         self.mm.tables.map_also(&locked, leaf, place.slot);
-        self.mm
-            .tables
-            .at(leaf)
-            .slot(place.slot)
-            .entry
-            .set_leaf(LeafEntry::Frame(frame));
+        self.mm.tables.set_entry(place, LeafEntry::Frame(frame));
         self.mm.swap.put(slot, &self.mm.store, &self.mm.budget);
     }
 
@@ -225,12 +217,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         locked.cached = Some(slot);
         let place = LeafSlot::of(leaf, self.page);
         self.mm.tables.map_new(locked, Owner::Shared(place));
-        self.mm
-            .tables
-            .at(leaf)
-            .slot(place.slot)
-            .entry
-            .set_leaf(LeafEntry::Frame(locked.no));
+        self.mm.tables.set_entry(place, LeafEntry::Frame(locked.no));
         self.mm.swap.put(slot, &self.mm.store, &self.mm.budget);
         Ok(())
     }

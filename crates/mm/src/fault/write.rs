@@ -14,12 +14,11 @@ use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Protection, Store};
 use crate::migrate::copy_out;
 use crate::mm::alloc_frame;
-use crate::peek::read_window;
+use crate::peek::{lock_entry, read_window};
 use crate::reclaim::Origin;
 use crate::residency::NoRecord;
 use crate::rmap::Sweep;
-use crate::table::LeafSlot;
-use crate::table::{LeafEntry, OwnLeaf};
+use crate::table::{LeafEntry, LeafSlot, OwnLeaf};
 use crate::writable::{let_stores_through, may_compress};
 
 impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
@@ -29,10 +28,9 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         frame: FrameNo,
         mut charge: Charge<'_>,
     ) -> Result<Next, Stop> {
-        let locked = self.mm.frames.lock(frame);
-        if self.mm.tables.entry(leaf.0, self.page) != LeafEntry::Frame(frame) {
+        let Some(locked) = lock_entry(self.mm, leaf.0, self.page, frame) else {
             return Ok(Next::Look);
-        }
+        };
         if locked.frame.is_exclusive() {
             // The path was shared when we looked, and is not any more: `unprotect` is the way.
             return Ok(Next::Look);
@@ -54,12 +52,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             }
         };
         let slot = LeafSlot::of(leaf.0, self.page);
-        self.mm
-            .tables
-            .at(leaf.0)
-            .slot(slot.slot)
-            .entry
-            .set_leaf(LeafEntry::Absent);
+        self.mm.tables.set_entry(slot, LeafEntry::Absent);
         let mut sweep = Sweep::new(self.mm);
         sweep.unmap(locked, slot);
         sweep.finish_pool();

@@ -18,8 +18,7 @@ use crate::home::View;
 use crate::host::{Host, PageRef, Store};
 use crate::mm::Mm;
 use crate::space::{Merging, SpaceGuard};
-use crate::table::Trees;
-use crate::table::{AtLeaf, FAN, LeafEntry, Lookup, TableEntry, TableNo, first_of, slot_of};
+use crate::table::{AtLeaf, FAN, LeafEntry, Lookup, TableEntry, TableNo, Trees, first_of, slot_of};
 use twox_hash::XxHash3_128;
 
 /// Sharers of a frame that are asked whether they take part.

@@ -17,11 +17,9 @@ use crate::budget::{Charge, Class, Need, PageCharge};
 use crate::frame::{Locked, Owner};
 use crate::home::HomeNo;
 use crate::host::{Host, Store};
-use crate::mm::free_frame;
-use crate::mm::{Mm, PAGE};
+use crate::mm::{Mm, PAGE, free_frame};
 use crate::residency::NewPlace;
-use crate::rmap::free_loose;
-use crate::rmap::retire;
+use crate::rmap::{free_loose, retire};
 use crate::table::LeafEntry;
 
 /// A place of the home and the room for the page there; dropped, both are given back, the place
@@ -197,7 +195,7 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
                 }
                 None => LeafEntry::Absent,
             };
-            mm.tables.at(at.leaf).slot(at.slot).entry.set_leaf(to);
+            mm.tables.set_entry(at, to);
             if last {
                 return;
             }

@@ -1,7 +1,6 @@
 //! What merging and forking save, found out by walking the tables of all spaces of a domain.
 
-use crate::addr::PageNo;
-use crate::addr::SpaceNo;
+use crate::addr::{PageNo, SpaceNo};
 use crate::error::Stop;
 use crate::host::{Domain, Host, Store};
 use crate::mm::Mm;

@@ -3,8 +3,7 @@
 //! Goal and method: see `races.rs`.
 
 #[cfg(test)]
-use super::programs::stores;
-use super::programs::{World, all, check, load, store, world};
+use super::programs::{World, all, check, load, store, stores, world};
 use crate::addr::SpaceNo;
 #[cfg(test)]
 use crate::addr::{PageNo, Run};

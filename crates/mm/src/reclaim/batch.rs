@@ -10,8 +10,7 @@ use super::queue::Isolated;
 use crate::addr::{PageNo, Run, SpaceNo};
 use crate::error::SpaceError;
 use crate::host::{Host, Store};
-use crate::mm::Mm;
-use crate::mm::put_frame;
+use crate::mm::{Mm, put_frame};
 use crate::table::{Lookup, after_leaf};
 
 /// Frames worked on at a time: one change of protection or drop serves many.

@@ -231,6 +231,11 @@ impl Tables {
         self.at(leaf).slot(slot_of(page, 0)).entry.leaf()
     }
 
+    /// A leaf says this from now on.
+    pub fn set_entry(&self, at: LeafSlot, entry: LeafEntry) {
+        self.at(at.leaf).slot(at.slot).entry.set_leaf(entry);
+    }
+
     /// The page that a slot of a leaf stands for.
     pub fn page_of(&self, at: LeafSlot) -> PageNo {
         self.at(at.leaf).first_page().plus(u32::from(at.slot))

@@ -4,8 +4,7 @@ use super::super::batch::BATCH;
 use super::super::evict::{FLUSH, RISE_MOST, Why, evict_batch};
 use super::*;
 use crate::addr::SpaceNo;
-use crate::budget::Charge;
-use crate::budget::Class;
+use crate::budget::{Charge, Class};
 use crate::rig::{
     Request, World, limited, read, resident, run, saves_nothing, sound, space, value, world, write,
 };
