@@ -9,7 +9,7 @@ use crate::layout::{Layout, Table};
 use crate::prepare::Slot;
 use std::collections::HashMap;
 use std::fmt;
-use wasmtime::{Extern, Func, Global, Instance, Ref, Store, V128, Val};
+use wasmtime::{Extern, Instance, ModuleExport, Ref, Store, V128, Val};
 
 /// The value of a global or of a slot of a table.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -113,7 +113,7 @@ impl State {
             .globals
             .iter()
             .map(|(index, export)| {
-                let value = global(store, instance, export).get(&mut *store);
+                let value = item(store, instance, export, Extern::into_global).get(&mut *store);
                 let place = Place::Global { index: *index };
                 names.value(store, value).map_err(|what| held(place, what))
             })
@@ -146,7 +146,7 @@ impl State {
         );
         for ((_, export), value) in layout.globals.iter().zip(&self.globals) {
             let value = value.in_store(store, instance, layout);
-            let set = global(store, instance, export).set(&mut *store, value);
+            let set = item(store, instance, export, Extern::into_global).set(&mut *store, value);
             set.expect("the global is mutable and of the value's type");
         }
         for (table, state) in layout.tables.iter().zip(&self.tables) {
@@ -159,10 +159,7 @@ impl State {
                 .iter()
                 .any(|flag| *flag != Value::I32(0))
         {
-            let drop = instance
-                .get_module_export(&mut *store, drop)
-                .and_then(Extern::into_func)
-                .expect("the template checked its exports");
+            let drop = item(store, instance, drop, Extern::into_func);
             drop.call(&mut *store, &[], &mut []).map_err(Error::Instantiate)?;
         }
         Ok(())
@@ -171,7 +168,7 @@ impl State {
 
 impl TableState {
     fn read<T>(store: &mut Store<T>, names: &mut Names<'_>, table: &Table) -> Result<Self, Error> {
-        let handle = table_of(store, names.instance, table);
+        let handle = item(store, names.instance, &table.export, Extern::into_table);
         let size = handle.size(&*store);
         let mut changed = Vec::new();
         for slot in 0..size {
@@ -209,7 +206,7 @@ impl TableState {
         layout: &Layout,
         table: &Table,
     ) -> Result<(), Error> {
-        let handle = table_of(store, instance, table);
+        let handle = item(store, instance, &table.export, Extern::into_table);
         let first = handle.size(&*store);
         if self.size > first {
             let element = handle.ty(&*store).element().clone();
@@ -280,12 +277,10 @@ impl Names<'_> {
         let (instance, layout) = (self.instance, self.layout);
         self.indices.get_or_insert_with(|| {
             let address = |(index, export): &(u32, _)| {
-                let function = instance
-                    .get_module_export(&mut *store, export)
-                    .and_then(Extern::into_func);
-                function.map(|function: Func| (function.to_raw(&mut *store).addr(), *index))
+                let function = item(store, instance, export, Extern::into_func);
+                (function.to_raw(&mut *store).addr(), *index)
             };
-            layout.functions().filter_map(address).collect()
+            layout.functions().map(address).collect()
         })
     }
 }
@@ -305,10 +300,7 @@ impl Value {
             Value::Null(Kind::Exception) => Val::ExnRef(None),
             Value::Function(index) => {
                 let export = layout.function(index).expect("it was found among these");
-                let function = instance
-                    .get_module_export(&mut *store, export)
-                    .and_then(Extern::into_func);
-                Val::FuncRef(Some(function.expect("the template checked its exports")))
+                Val::FuncRef(Some(item(store, instance, export, Extern::into_func)))
             }
         }
     }
@@ -322,16 +314,13 @@ fn held(place: Place, what: Foreign) -> Error {
     Error::Held { place, what }
 }
 
-fn global<T>(store: &mut Store<T>, instance: &Instance, export: &wasmtime::ModuleExport) -> Global {
-    instance
-        .get_module_export(store, export)
-        .and_then(Extern::into_global)
-        .expect("the template checked its exports")
-}
-
-fn table_of<T>(store: &mut Store<T>, instance: &Instance, table: &Table) -> wasmtime::Table {
-    instance
-        .get_module_export(store, &table.export)
-        .and_then(Extern::into_table)
-        .expect("the template checked its exports")
+/// What the module exports there.
+fn item<T, I>(
+    store: &mut Store<T>,
+    instance: &Instance,
+    export: &ModuleExport,
+    into: fn(Extern) -> Option<I>,
+) -> I {
+    let item = instance.get_module_export(store, export).and_then(into);
+    item.expect("the template checked its exports")
 }
