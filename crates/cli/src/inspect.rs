@@ -5,7 +5,7 @@
 use crate::args::InspectOptions;
 use crate::error::{Error, Exit};
 use crate::output;
-use crate::run::{Outline, read_module};
+use crate::run::{Outline, named, read_module};
 use memfold_wasmtime::{Given, NotForkable, Prepared, Reason, prepare_with};
 use serde::Serialize;
 use std::fmt::Write;
@@ -117,10 +117,6 @@ impl State {
             start_function: prepared.start().is_some(),
         }
     }
-}
-
-fn named(module: &str, name: &str) -> String {
-    format!("{module:?} {name:?}")
 }
 
 fn text(report: &Report) -> String {

@@ -99,16 +99,14 @@ fn the_digest_is_of_the_answers() {
 fn the_text_is_for_people() {
     let text = small("--clones 4 --warm warm --call run --budget 32MiB");
     assert_eq!(text.status, 0, "{}", text.stderr);
-    for part in [
+    text.shows(&[
         "4 clones of one warm instance: all done",
         "shared",
         "budget",
         "32.0 MiB",
         "fork",
         "digest",
-    ] {
-        assert!(text.stdout.contains(part), "{part}: {}", text.stdout);
-    }
+    ]);
     assert_eq!(text.stderr, "", "no progress where there is no terminal");
 }
 
@@ -244,14 +242,12 @@ fn what_cannot_be_forked_says_why() {
 fn check_tells_and_tries() {
     let text = done("check");
     assert_eq!(text.status, 0, "{}\n{}", text.stdout, text.stderr);
-    for part in [
+    text.shows(&[
         "vm.max_map_count",
         "RLIMIT_NOFILE",
         "trial",
         "This machine can run memfold",
-    ] {
-        assert!(text.stdout.contains(part), "{part}: {}", text.stdout);
-    }
+    ]);
     let report = done("check --json").fine();
     assert_ne!(report["verdict"], "missing");
     let lines = report["lines"].as_array().unwrap();

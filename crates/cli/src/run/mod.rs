@@ -30,7 +30,7 @@ mod world;
 
 pub(crate) use entry::EntryError;
 pub(crate) use module::read as read_module;
-pub(crate) use outline::Outline;
+pub(crate) use outline::{Outline, named};
 pub(crate) use progress::Seconds;
 pub(crate) use room::Narrow;
 pub(crate) use trouble::Failed;

@@ -27,6 +27,11 @@ pub(crate) enum Is {
     Other,
 }
 
+/// An import as people are told of it.
+pub(crate) fn named(module: &str, name: &str) -> String {
+    format!("{module:?} {name:?}")
+}
+
 /// The index spaces that exports of functions lead through.
 #[derive(Default)]
 struct Indices {

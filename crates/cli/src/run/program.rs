@@ -3,7 +3,7 @@
 //! Immutable once loaded, shared by all threads.
 
 use super::entry::{Entry, Given};
-use super::outline::{Import, Is, Outline};
+use super::outline::{Import, Is, Outline, named};
 use super::world::{Host, World};
 use super::{module, room};
 use crate::args::{Making, RunOptions, Voice};
@@ -165,7 +165,7 @@ impl Draft {
             if !self.missing.iter().any(missing) {
                 continue;
             }
-            let what = format!("the import {:?} {:?} is a stub", import.module(), import.name());
+            let what = format!("the import {} is a stub", named(import.module(), import.name()));
             let of = ty.clone();
             self.linker
                 .func_new(import.module(), import.name(), ty, move |_, _, results| {
@@ -208,7 +208,7 @@ fn refuse(missing: &[Import], stub: Option<Stub>) -> Result<(), Error> {
         .iter()
         .filter(|import| stub.is_none() || import.is != Is::Function);
     let lines: Vec<String> = refused
-        .map(|import| format!("{:?} {:?}", import.module, import.name))
+        .map(|import| named(&import.module, &import.name))
         .collect();
     if lines.is_empty() {
         Ok(())

@@ -40,6 +40,14 @@ impl Done {
         self.report()
     }
 
+    /// It printed all of these.
+    #[track_caller]
+    pub fn shows(&self, parts: &[&str]) {
+        for part in parts {
+            assert!(self.stdout.contains(part), "{part}: {}", self.stdout);
+        }
+    }
+
     /// It refused with this status, and said these words.
     #[track_caller]
     pub fn refused(&self, status: i32, words: &[&str]) {
