@@ -145,7 +145,8 @@ pub(crate) struct RunOptions {
     /// Without it, a WASI command runs its `_start` once in each clone
     #[arg(long, value_name = "EXPORT", group = "called")]
     pub(crate) call: Option<String>,
-    /// Export to call on every clone with the values that follow `--`; one clone alone prints the results
+    /// Export to call on every clone with the values that follow `--`; one clone alone prints the
+    /// results
     #[arg(long, value_name = "EXPORT", group = "called")]
     pub(crate) invoke: Option<String>,
     /// How often each clone is called: call 0 of all clones, then call 1, and so on

@@ -1,4 +1,5 @@
-//! `memfold inspect`: whether a module can be forked, what its state is, and every reason against it with what would help.
+//! `memfold inspect`: whether a module can be forked, what its state is, and every reason against
+//! it with what would help.
 //!
 //! Nothing is compiled and nothing runs. Pure but for reading the file.
 

@@ -1,5 +1,6 @@
-//! What a program is given: its arguments, variables, folders and input ([`Surroundings`]), and what stands in for imports
-//! that nobody provides ([`Stub`]). Plain values of the command line; `run/world.rs` makes stores of them.
+//! What a program is given: its arguments, variables, folders and input ([`Surroundings`]), and
+//! what stands in for imports that nobody provides ([`Stub`]). Plain values of the command line;
+//! `run/world.rs` makes stores of them.
 
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -59,7 +60,8 @@ fn variable(text: &str) -> Result<(String, String), String> {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: folders and variables are read as people write them. Method: each form, and what is none.
+    //! Goal: folders and variables are read as people write them. Method: each form, and what is
+    //! none.
     use super::*;
 
     #[test]

@@ -1,5 +1,5 @@
-//! What people have is run as it is: modules as text, arguments, variables, folders, input, values, imports that nobody
-//! provides, and a cache of what was compiled.
+//! What people have is run as it is: modules as text, arguments, variables, folders, input, values,
+//! imports that nobody provides, and a cache of what was compiled.
 
 mod common;
 
@@ -40,7 +40,8 @@ fn printed(done: &Done, lines: &[&str]) {
     assert_eq!(found, lines);
 }
 
-/// Goal: arguments, variables, folders and input arrive, on both kinds of memory, and in forks. Method: their numbers and sizes.
+/// Goal: arguments, variables, folders and input arrive, on both kinds of memory, and in forks.
+/// Method: their numbers and sizes.
 #[test]
 fn surroundings_arrive() {
     let path = module(ASKS);
@@ -87,14 +88,16 @@ fn surroundings_arrive() {
     run(&path, "--call read --dir ::x").refused(2, &["HOST::GUEST"]);
 }
 
-/// Goal: a command gets its arguments. Method: a real program that is told none of memfold's options.
+/// Goal: a command gets its arguments. Method: a real program that is told none of memfold's
+/// options.
 #[test]
 fn a_command_runs_with_arguments() {
     let hello = given(&program("hello"), &["--", "--clones", "9"]);
     assert_eq!(hello.status, 0, "{}", hello.stderr);
 }
 
-/// Goal: values are given and printed by their types, and wrong ones refused before anything is compiled.
+/// Goal: values are given and printed by their types, and wrong ones refused before anything is
+/// compiled.
 #[test]
 fn values_are_given() {
     let add = module(
@@ -155,8 +158,8 @@ fn imports_are_stubbed() {
     }
 }
 
-/// Goal: a module that imports a memory, a table and mutable globals which nobody else has runs. Method: each of them, as it is, and
-/// with zeros for the globals.
+/// Goal: a module that imports a memory, a table and mutable globals which nobody else has runs.
+/// Method: each of them, as it is, and with zeros for the globals.
 #[test]
 fn what_nobody_else_has_need_not_be_provided() {
     let memory = module(
@@ -174,7 +177,8 @@ fn what_nobody_else_has_need_not_be_provided() {
     printed(&run(&global, "--invoke run --stub-imports zero"), &["0"]);
 }
 
-/// Goal: a module is judged without running it: what a fork copies, or each reason with what helps. Method: one of each kind.
+/// Goal: a module is judged without running it: what a fork copies, or each reason with what helps.
+/// Method: one of each kind.
 #[test]
 fn modules_are_inspected() {
     let good = file(
@@ -215,7 +219,8 @@ fn modules_are_inspected() {
     done("inspect /no/such").refused(2, &["cannot read /no/such"]);
 }
 
-/// Goal: names and types are checked before the module is compiled. Method: one that takes long to compile is refused at once.
+/// Goal: names and types are checked before the module is compiled. Method: one that takes long to
+/// compile is refused at once.
 #[test]
 fn wrong_names_are_refused_at_once() {
     let begin = Instant::now();
@@ -224,8 +229,8 @@ fn wrong_names_are_refused_at_once() {
     assert!(begin.elapsed() < Duration::from_secs(10), "it was compiled first");
 }
 
-/// Goal: what was compiled is kept in the user's cache folder, and found there; `--no-cache` keeps nothing. Method: a cache folder
-/// of the test's own, and one that cannot be.
+/// Goal: what was compiled is kept in the user's cache folder, and found there; `--no-cache` keeps
+/// nothing. Method: a cache folder of the test's own, and one that cannot be.
 #[test]
 fn compiled_code_is_kept() {
     let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("cache-{}", std::process::id()));

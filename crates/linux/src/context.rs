@@ -52,7 +52,8 @@ pub(crate) unsafe fn interrupted(context: *mut c_void) -> Interrupted {
     const RECORDS: usize = 4096;
     /// Bit 6 of the syndrome of a data abort: write, not read.
     const WRITE: u64 = 1 << 6;
-    /// The kind of fault, but for the level of the table: the access was not allowed, so there was a page.
+    /// The kind of fault, but for the level of the table: the access was not allowed, so there was
+    /// a page.
     const KIND: u64 = 0b11_1100;
     const PERMISSION: u64 = 0b00_1100;
     // SAFETY: the kernel passes a `ucontext_t`, by the caller's word.

@@ -44,8 +44,8 @@ impl Pages {
         self.uffd().copy(pages, source, stores)
     }
 
-    /// Private memory with the bytes at `source`, in place of whatever the page shows. On error it is
-    /// as it was, or empty.
+    /// Private memory with the bytes at `source`, in place of whatever the page shows. On error it
+    /// is as it was, or empty.
     fn replace(&self, page: Span, source: usize, stores: Stores) -> Result<(), HostError> {
         for _ in 0..ROUNDS {
             match self.copy_if_empty(page, source, stores) {
@@ -57,8 +57,8 @@ impl Pages {
         Err(page_refused(COPY)(Errno(libc::EEXIST)))
     }
 
-    /// Gives `page` a private, writable copy of the bytes at `source`. `shown`: the page may show those
-    /// very bytes.
+    /// Gives `page` a private, writable copy of the bytes at `source`. `shown`: the page may show
+    /// those very bytes.
     pub(crate) fn copy(&self, page: Span, source: usize, shown: Shown) -> Result<(), HostError> {
         if shown == Shown::Other || self.how == Break::ByRefill {
             return self.replace(page, source, Stores::Pass);
@@ -75,8 +75,8 @@ impl Pages {
             let Err(errno) = sys::populate_write(page) else {
                 return Ok(());
             };
-            // Still the pool's page: nobody could store to it either, so it is as it was. Otherwise it has
-            // become empty, or private by another thread's store: the next round finds out.
+            // Still the pool's page: nobody could store to it either, so it is as it was. Otherwise
+            // it has become empty, or private by another thread's store: the next round finds out.
             insist("protecting a shown page", || {
                 self.uffd().protect(page, Stores::Fault)
             });

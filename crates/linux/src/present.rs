@@ -23,7 +23,8 @@ pub(crate) fn answering<R>(page: Span, was_present: bool, answer: impl FnOnce() 
     answered
 }
 
-/// Whether this thread answers a fault of the first page of `span`, which was there; the first time it is asked.
+/// Whether this thread answers a fault of the first page of `span`, which was there; the first time
+/// it is asked.
 pub(crate) fn take(span: Span) -> bool {
     let ours = PRESENT.get() == span.addr();
     if ours {

@@ -1,7 +1,7 @@
 //! Why things fail: building a manager, an operation on a space, a step of one.
 //!
-//! What a step stops for ([`Stop`]) stays inside; its operation tries again, or says it in the words
-//! of a space ([`SpaceError`]) or of a page ([`FaultError`]). No lock, no data.
+//! What a step stops for ([`Stop`]) stays inside; its operation tries again, or says it in the
+//! words of a space ([`SpaceError`]) or of a page ([`FaultError`]). No lock, no data.
 
 use crate::addr::{PageNo, SpaceNo};
 use crate::budget::Budget;

@@ -22,7 +22,8 @@ impl Scratch {
         Self(Mutex::new(Rank::Slots, pages))
     }
 
-    /// Lends a page buffer to `step`; nothing is allocated while few are out. It is on the stack where the system has no memory.
+    /// Lends a page buffer to `step`; nothing is allocated while few are out. It is on the stack
+    /// where the system has no memory.
     pub fn lend<R>(&self, step: impl FnOnce(&mut PageBytes) -> R) -> R {
         let taken = self.0.lock().pop();
         let fresh = || <Box<PageBytes>>::try_from(boxed(0..PAGE_SIZE, |_| 0)?).ok();

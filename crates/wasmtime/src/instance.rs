@@ -72,14 +72,16 @@ impl<T> ForkInstance<T> {
 
     /// Makes a copy of the instance, as it is now, in another store.
     ///
-    /// Memory is shared until one of the two writes to it. Globals, tables that the program has changed, and which
-    /// segments it has dropped, are copied; a reference to a function becomes one to the copy's. *Not* copied is what lives outside the program: the
-    /// data of the store (files that the program has open among them), fuel,
-    /// epoch deadline and limits. What the program drew at random it has twice.
+    /// Memory is shared until one of the two writes to it. Globals, tables that the program has
+    /// changed, and which segments it has dropped, are copied; a reference to a function becomes
+    /// one to the copy's. *Not* copied is what lives outside the program: the data of the store
+    /// (files that the program has open among them), fuel, epoch deadline and limits. What the
+    /// program drew at random it has twice.
     ///
-    /// The limiter of the child's store, if it has one, is asked twice: whether a memory of the module's first size may be made, and
-    /// whether it may grow to the size that the parent's has now. Tables that have grown are told to it as well. To
-    /// drop segments a few instructions run in the child's store, which takes fuel and heeds its deadline.
+    /// The limiter of the child's store, if it has one, is asked twice: whether a memory of the
+    /// module's first size may be made, and whether it may grow to the size that the parent's has
+    /// now. Tables that have grown are told to it as well. To drop segments a few instructions run
+    /// in the child's store, which takes fuel and heeds its deadline.
     ///
     /// # Errors
     /// [`Error::Held`] when a global or a table refers to something that lives in the store.
@@ -101,8 +103,8 @@ impl<T> ForkInstance<T> {
     /// starts then share all of it.
     ///
     /// # Errors
-    /// [`Error::Memory`] when the budget is spent, [`Error::Held`] as in [`fork`](ForkInstance::fork), [`Error::MemoryLost`] as in
-    /// [`check`](ForkInstance::check).
+    /// [`Error::Memory`] when the budget is spent, [`Error::Held`] as in
+    /// [`fork`](ForkInstance::fork), [`Error::MemoryLost`] as in [`check`](ForkInstance::check).
     ///
     /// # Panics
     /// When `store` is not the store of this instance.

@@ -1,8 +1,8 @@
-//! The state of an instance besides its memory: mutable globals, tables that the program changed, segments that it dropped.
-//! Read from one store, written to another ([`State`]).
+//! The state of an instance besides its memory: mutable globals, tables that the program changed,
+//! segments that it dropped. Read from one store, written to another ([`State`]).
 //!
-//! Immutable values that belong to no store: a reference is kept as the index of the function that it is to. Whatever else
-//! a reference can be to lives in one store, and is refused by its place.
+//! Immutable values that belong to no store: a reference is kept as the index of the function that
+//! it is to. Whatever else a reference can be to lives in one store, and is refused by its place.
 
 use crate::error::Error;
 use crate::layout::{Layout, Table};

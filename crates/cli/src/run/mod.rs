@@ -7,8 +7,10 @@
 //!  mod.rs       what it comes to                      all of it -> Report
 //! ```
 //!
-//! Beside that way: `module` (any file, read), `outline` (its names and types), `world` (what it is given), `room` (what is known not to fit), `entry` and `values` (what is called), `guest` (one instance), `trouble` (what stops one clone),
-//! `interrupt` (what stops all), `merging` (what goes on beside the calls), `digest`, `order`, `times`, `progress`.
+//! Beside that way: `module` (any file, read), `outline` (its names and types), `world` (what it is
+//! given), `room` (what is known not to fit), `entry` and `values` (what is called), `guest` (one
+//! instance), `trouble` (what stops one clone), `interrupt` (what stops all), `merging` (what goes
+//! on beside the calls), `digest`, `order`, `times`, `progress`.
 
 mod calls;
 mod crowd;

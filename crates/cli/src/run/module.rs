@@ -1,5 +1,5 @@
-//! Reads the module's file, which may be anything: a device without an end, a folder, text, which is
-//! made a module of. Pure but for the reading.
+//! Reads the module's file, which may be anything: a device without an end, a folder, text, which
+//! is made a module of. Pure but for the reading.
 
 use crate::error::Error;
 use std::fs::File;

@@ -125,7 +125,8 @@ impl Indices {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: names and types are those of the module, whatever stands before them. Method: a module in the text format.
+    //! Goal: names and types are those of the module, whatever stands before them. Method: a module
+    //! in the text format.
     use super::*;
     use wasmparser::ValType;
 

@@ -1,6 +1,7 @@
 //! The surroundings of a program, ready to be given to any number of stores: [`World`].
 //!
-//! Immutable; shared by all threads. Folders are opened anew for each store, so that each takes a descriptor.
+//! Immutable; shared by all threads. Folders are opened anew for each store, so that each takes a
+//! descriptor.
 
 use super::interrupt::DEADLINE;
 use crate::args::Voice;
@@ -31,7 +32,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Reads the input, and looks whether the folders are there. `arguments` begin with the program's name.
+    /// Reads the input, and looks whether the folders are there. `arguments` begin with the
+    /// program's name.
     pub(crate) fn new(arguments: Vec<String>, given: Surroundings, voice: Voice) -> Result<Self, Error> {
         for folder in &given.folders {
             let path = &folder.host;

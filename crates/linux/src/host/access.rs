@@ -87,7 +87,8 @@ impl LinuxHost {
         self.pool.write_by_mappings();
     }
 
-    /// Before pages are protected: the process may have opted out of the kernel's merging and in again meanwhile.
+    /// Before pages are protected: the process may have opted out of the kernel's merging and in
+    /// again meanwhile.
     pub(super) fn keep_out_of_ksm(&self, space: SpaceNo) -> Result<(), HostError> {
         if self.ksm.opted_in() {
             let slot = self.record(space).slot();

@@ -1,11 +1,11 @@
 //! What a page is where no table says more.
 //!
 //! The tables of a space name what it wrote. Where a leaf's entry is absent, or the tables do not
-//! reach so far, the page is what *backs* it: today zeros, everywhere. Whoever meets an absent entry
-//! asks here, by the space and the page, and matches on the answer; nowhere else does "absent" mean
-//! anything. What a space answers with ([`Areas`]) stands in its state, under the space lock; an
-//! answer takes no lock of its own and no memory. Asked by faults, reads beside the window
-//! (`peek.rs`), merging.
+//! reach so far, the page is what *backs* it: today zeros, everywhere. Whoever meets an absent
+//! entry asks here, by the space and the page, and matches on the answer; nowhere else does
+//! "absent" mean anything. What a space answers with ([`Areas`]) stands in its state, under the
+//! space lock; an answer takes no lock of its own and no memory. Asked by faults, reads beside the
+//! window (`peek.rs`), merging.
 
 use crate::addr::{PAGE_SIZE, PageBytes, PageNo};
 

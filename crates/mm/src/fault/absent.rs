@@ -1,9 +1,11 @@
-//! First touch of a page that no table says anything of: its backing for a read, new pages for a write.
+//! First touch of a page that no table says anything of: its backing for a read, new pages for a
+//! write.
 //!
-//! What backs the page is asked of `backing/`. A read of zeros costs no memory: the window shows the machine's zero page, protected. Another thread
-//! of the same space may store before the protection stands; the host then says so and
-//! the page is adopted as written. A write that goes on where earlier writes
-//! ended gets its following pages as well, as many as were written before it, up to the end of the leaf.
+//! What backs the page is asked of `backing/`. A read of zeros costs no memory: the window shows
+//! the machine's zero page, protected. Another thread of the same space may store before the
+//! protection stands; the host then says so and the page is adopted as written. A write that goes
+//! on where earlier writes ended gets its following pages as well, as many as were written before
+//! it, up to the end of the leaf.
 
 use super::{Fault, Next};
 use crate::addr::{PageNo, Run};
@@ -37,7 +39,8 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
                 && leaf.is_none_or(|leaf| self.mm.tables.entry(leaf, page) == LeafEntry::Absent)
                 && self.space.areas.of(page) == Backing::Zeros
         });
-        // Held only until it is known that nobody stored meanwhile; where room is short, for the page alone.
+        // Held only until it is known that nobody stored meanwhile; where room is short, for the
+        // page alone.
         let room =
             |pages: u32, need| Charge::take(&self.mm.budget, Class::Private, u64::from(pages) * PAGE, need);
         let mut charge = match room(run.len, Need::Normal) {
@@ -57,9 +60,9 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         Ok(Next::Done)
     }
 
-    /// A store came between showing zeros and protecting them: the page has a frame from now on. If there is no room
-    /// for that, not even in the reserve, the store is lost and the space learns it: no second attempt, which would
-    /// find the page without it.
+    /// A store came between showing zeros and protecting them: the page has a frame from now on. If
+    /// there is no room for that, not even in the reserve, the store is lost and the space learns
+    /// it: no second attempt, which would find the page without it.
     fn adopt_written(&mut self, page: PageNo, charge: &mut Charge<'_>) -> Result<(), Stop> {
         // Reclaim takes no space lock, so it may run here.
         let made = self.mm.retry(|| {

@@ -52,7 +52,8 @@ pub struct FrameState {
     pub cached: Option<SwapRef>,
     /// What its page is charged as; none while it has no bytes.
     pub charge: Option<PageCharge>,
-    /// The bytes are a private page, and the next store to it is a fault, unless the machine lost that protection.
+    /// The bytes are a private page, and the next store to it is a fault, unless the machine lost
+    /// that protection.
     pub protected: bool,
 }
 

@@ -77,7 +77,8 @@ fn fork_against_a_store() {
     });
 }
 
-/// Goal: the parent's store displaces the bytes, the child's load migrates them; both want the same place.
+/// Goal: the parent's store displaces the bytes, the child's load migrates them; both want the same
+/// place.
 #[test]
 fn parent_stores_child_loads() {
     holds(

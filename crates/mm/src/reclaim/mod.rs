@@ -4,10 +4,11 @@
 //! made of queues (`queue.rs`), behind one lock (`replacer.rs`). `age.rs` asks whether frames were
 //! used, and watches the idle; `evict.rs` moves the bytes of a batch of frames to the store,
 //! `beside.rs` says near to which bytes they are stored there, and frees those again that nobody
-//! needs; `cluster.rs` lets pages go with the others of their leaf, `gather.rs` lets the pages of large families go with their neighbours; `round.rs` says
-//! when it is enough. Here are the doors. A frame found busy counts as used. Reclaim takes no space
-//! lock and waits for no frame lock, so it may run in a fault, with that fault's space locked or
-//! not, in the background, or from a test: in bounded steps.
+//! needs; `cluster.rs` lets pages go with the others of their leaf, `gather.rs` lets the pages of
+//! large families go with their neighbours; `round.rs` says when it is enough. Here are the doors.
+//! A frame found busy counts as used. Reclaim takes no space lock and waits for no frame lock, so
+//! it may run in a fault, with that fault's space locked or not, in the background, or from a test:
+//! in bounded steps.
 
 mod age;
 pub(crate) mod batch;

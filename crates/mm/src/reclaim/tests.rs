@@ -31,7 +31,8 @@ fn looks(mm: &World) -> u64 {
     mm.stats().evictions_failed + mm.stats().activated
 }
 
-/// Goal: reclaim takes whole batches, oldest first with what stands beside them, until it has enough.
+/// Goal: reclaim takes whole batches, oldest first with what stands beside them, until it has
+/// enough.
 #[test]
 fn enough_is_enough() {
     let mm = world();
@@ -270,7 +271,8 @@ fn ranges_are_exact() {
     sound(&mm);
 }
 
-/// Goal: neighbours go together: one call protects those of a leaf, with what lies between, one hides each run of them.
+/// Goal: neighbours go together: one call protects those of a leaf, with what lies between, one
+/// hides each run of them.
 #[test]
 fn neighbours_go_together() {
     let mm = world();
@@ -309,8 +311,8 @@ fn protected(mm: &World) -> Vec<Run> {
     mm.host.requests().into_iter().filter_map(run).collect()
 }
 
-/// Goal: a pinned page is not protected, though pages on both sides of it are. Method: the calls; the simulated machine
-/// panics.
+/// Goal: a pinned page is not protected, though pages on both sides of it are. Method: the calls;
+/// the simulated machine panics.
 #[test]
 fn pinned_pages_are_not_passed_over() {
     let mm = world();
@@ -325,8 +327,8 @@ fn pinned_pages_are_not_passed_over() {
     sound(&mm);
 }
 
-/// Goal: what is protected already is not protected again before it goes, unless it was stored to, or the machine may have
-/// lost protections.
+/// Goal: what is protected already is not protected again before it goes, unless it was stored to,
+/// or the machine may have lost protections.
 #[test]
 fn a_page_is_protected_once() {
     let mm = world();

@@ -97,8 +97,9 @@ mod races {
     use memfold_sync::model::{holds, part, race};
     use memfold_sync::{Arc, Witness};
 
-    /// Goal: a page is not protected while it is pinned, nor let through while somebody passes over it. Method: plain data
-    /// for the page's protection between one who passes over it and one who pins it.
+    /// Goal: a page is not protected while it is pinned, nor let through while somebody passes over
+    /// it. Method: plain data for the page's protection between one who passes over it and one who
+    /// pins it.
     #[test]
     fn calls_and_pins() {
         holds("space: who pins waits for those who pass over", All, || {

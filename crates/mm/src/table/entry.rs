@@ -4,8 +4,8 @@
 //!  63          32 31          8 7    2 1    0
 //! | number       | generation  |      | kind |
 //! ```
-//! A leaf's slot says nothing (`backing/` says what the page is then), names a frame, or names a swap
-//! slot. A higher table's slot is empty or names a table. Who may change an entry: the space
+//! A leaf's slot says nothing (`backing/` says what the page is then), names a frame, or names a
+//! swap slot. A higher table's slot is empty or names a table. Who may change an entry: the space
 //! whose path to the table is not shared, under its space lock; and for a frame's entries, whoever
 //! holds that frame's lock, in all tables at once (eviction, swap-in).
 

@@ -158,7 +158,8 @@ impl<R: Roots> Trees<'_, R> {
         } else {
             self.copy_table(old, new);
         }
-        // The parent's slot has one pair of links: it leaves the old chain before it enters the new one.
+        // The parent's slot has one pair of links: it leaves the old chain before it enters the new
+        // one.
         self.pull_parent(parent, old);
         self.adopt(parent, new);
         self.point(parent, tree, new);
@@ -245,7 +246,8 @@ impl<R: Roots> Trees<'_, R> {
     /// they were.
     pub fn take_back(&self, tree: &mut Tree, split: Split, leaves: &mut impl Leaves) {
         let Split { parent, before, now } = split;
-        // The parent has one pair of links: it leaves the new chain before it enters the old one again.
+        // The parent has one pair of links: it leaves the new chain before it enters the old one
+        // again.
         self.pull_parent(parent, now);
         match before {
             Some(old) => {

@@ -5,7 +5,8 @@
 use wasm_encoder::{ConstExpr, Encode};
 use wasmparser::ValType;
 
-/// The values of imported globals. Each instance begins with them, and those that are mutable are its own from then on.
+/// The values of imported globals. Each instance begins with them, and those that are mutable are
+/// its own from then on.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,14 +1,17 @@
-//! Imports that become an instance's own: memories, tables and globals that nobody but this instance has ([`Own`]).
+//! Imports that become an instance's own: memories, tables and globals that nobody but this
+//! instance has ([`Own`]).
 //!
-//! An import of a kind comes before everything of that kind that the module defines. So all imports of one kind become
-//! definitions in front of the others, or none does: then no index changes. Called by `scan.rs` and `rewrite.rs`.
+//! An import of a kind comes before everything of that kind that the module defines. So all imports
+//! of one kind become definitions in front of the others, or none does: then no index changes.
+//! Called by `scan.rs` and `rewrite.rs`.
 
 use super::sections::{To, Writer};
 use wasmparser::{BinaryReader, BinaryReaderError, ImportSectionReader, TypeRef};
 
 type Result<T> = std::result::Result<T, BinaryReaderError>;
 
-/// An import of a [`Prepared`](super::Prepared) module that each instance has for itself, so that the linker need not.
+/// An import of a [`Prepared`](super::Prepared) module that each instance has for itself, so that
+/// the linker need not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Own {
     /// The import's module name.
@@ -26,8 +29,8 @@ pub(super) enum Globals {
     Own,
 }
 
-/// The imports that stay, as bytes of a section; the others are added in front of what the module defines. `values` has the
-/// initial expression of each global that is imported.
+/// The imports that stay, as bytes of a section; the others are added in front of what the module
+/// defines. `values` has the initial expression of each global that is imported.
 pub(super) fn own(
     section: ImportSectionReader<'_>,
     wasm: &[u8],

@@ -1,7 +1,9 @@
-//! What a program does to its state outside of memories and globals, and how it is remembered: [`Mark`].
+//! What a program does to its state outside of memories and globals, and how it is remembered:
+//! [`Mark`].
 //!
-//! The program changes tables and drops segments by instructions. Behind each of them the rewritten module sets a flag, a global
-//! of its own: so a fork knows which tables to look at, and which segments to drop. Called by `scan.rs` and `rewrite.rs`.
+//! The program changes tables and drops segments by instructions. Behind each of them the rewritten
+//! module sets a flag, a global of its own: so a fork knows which tables to look at, and which
+//! segments to drop. Called by `scan.rs` and `rewrite.rs`.
 
 use super::sections::{number, sized};
 use std::collections::BTreeMap;
@@ -37,8 +39,8 @@ impl Mark {
 /// The global that is the flag of each mark.
 pub(super) type Flags = BTreeMap<Mark, u32>;
 
-/// A function body in which each marked instruction is followed by setting its flag. An instruction that traps has changed
-/// nothing, and sets no flag.
+/// A function body in which each marked instruction is followed by setting its flag. An instruction
+/// that traps has changed nothing, and sets no flag.
 pub(super) fn marked(body: &FunctionBody<'_>, flags: &Flags) -> Result<Vec<u8>, BinaryReaderError> {
     let range = body.range();
     let bytes = body.as_bytes();

@@ -1,14 +1,15 @@
 //! Makes a module forkable: [`prepare`].
 //!
-//! An instance's state is its memory, its mutable globals, its tables, and
-//! which segments were dropped. A fork copies all of it. So that it can be seen and set from outside,
+//! An instance's state is its memory, its mutable globals, its tables, and which segments were
+//! dropped. A fork copies all of it. So that it can be seen and set from outside,
 //!
 //! * a module with state that cannot be is refused, with all [`Reason`]s (`scan.rs` finds them);
-//! * the module is rewritten (`rewrite.rs`): every mutable global, the memory,
-//!   the start function, tables that the program changes and functions that these may refer to are exported under new
-//!   names, the start section is gone, and each active data segment has become an empty passive one. That
-//!   is the state of a segment after instantiation. What changes a table or drops a segment sets
-//!   a flag (`marks.rs`), a global of our own. No index changes: what is new stands at the end.
+//! * the module is rewritten (`rewrite.rs`): every mutable global, the memory, the start function,
+//!   tables that the program changes and functions that these may refer to are exported under new
+//!   names, the start section is gone, and each active data segment has become an empty passive
+//!   one. That is the state of a segment after instantiation. What changes a table or drops a
+//!   segment sets a flag (`marks.rs`), a global of our own. No index changes: what is new stands at
+//!   the end.
 //!
 //! Instantiating the rewritten module thus runs no code of it and writes
 //! nothing to its memory. What it left out is kept beside it in [`Prepared`]:
@@ -80,7 +81,8 @@ impl Prepared {
         &self.tables
     }
 
-    /// The functions that references in tables and mutable globals can be to, in the order of their indices.
+    /// The functions that references in tables and mutable globals can be to, in the order of their
+    /// indices.
     pub fn functions(&self) -> &[FunctionPlan] {
         &self.functions
     }
@@ -129,7 +131,8 @@ pub struct TablePlan {
     pub index: u32,
     /// The name under which it is exported (besides names that it had).
     pub export: String,
-    /// The place, among [`Prepared::globals`], of the flag that says whether the program has changed it.
+    /// The place, among [`Prepared::globals`], of the flag that says whether the program has
+    /// changed it.
     pub flag: usize,
     /// What it holds before.
     pub contents: Contents,
@@ -147,7 +150,8 @@ pub struct FunctionPlan {
 /// What drops segments in forks of a [`Prepared`] module's instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DropPlan {
-    /// The name of the exported function without parameters that drops each segment whose flag is set.
+    /// The name of the exported function without parameters that drops each segment whose flag is
+    /// set.
     pub export: String,
     /// The places of the flags among [`Prepared::globals`].
     pub flags: std::ops::Range<usize>,
@@ -165,15 +169,17 @@ pub struct Segment {
 
 /// Rewrites a module of the binary format so that its instances can be forked.
 ///
-/// The module must have exactly one memory. It keeps its exports and all indices; new exports have names that begin with
-/// `memfold:` and a number. It keeps its imports, but for memories and tables, which nobody else has: each instance gets its own,
-/// of the size that the import asks for. Host functions find such a memory under the name `memory`, if
-/// the module exports nothing else by that, and under
-/// [`MemoryPlan::export`]. Globals that are mutable need a value ([`prepare_with`]).
+/// The module must have exactly one memory. It keeps its exports and all indices; new exports have
+/// names that begin with `memfold:` and a number. It keeps its imports, but for memories and
+/// tables, which nobody else has: each instance gets its own, of the size that the import asks for.
+/// Host functions find such a memory under the name `memory`, if the module exports nothing else by
+/// that, and under [`MemoryPlan::export`]. Globals that are mutable need a value
+/// ([`prepare_with`]).
 ///
-/// A table is copied into a fork when the program has changed it; otherwise it is built again from the module. So a
-/// host that changes an exported table by itself must do so in each fork. Positions of instructions change where the program
-/// changes tables or drops segments, which those who read debugging information see.
+/// A table is copied into a fork when the program has changed it; otherwise it is built again from
+/// the module. So a host that changes an exported table by itself must do so in each fork.
+/// Positions of instructions change where the program changes tables or drops segments, which those
+/// who read debugging information see.
 ///
 /// # Errors
 /// [`NotForkable`] lists every reason at once; an invalid module and a
@@ -193,8 +199,8 @@ pub fn prepare(wasm: &[u8]) -> Result<Prepared, NotForkable> {
 
 /// As [`prepare`], with values for globals that are imported.
 ///
-/// When a value is given for one global, or one is mutable, each imported global needs one: all become the instance's own.
-/// A segment whose address stands in such a global is written there.
+/// When a value is given for one global, or one is mutable, each imported global needs one: all
+/// become the instance's own. A segment whose address stands in such a global is written there.
 ///
 /// # Errors
 /// As [`prepare`].

@@ -61,7 +61,8 @@ pub enum Reason {
     /// module again costs no more than a fork would.
     #[error("it has no memory")]
     NoMemory,
-    /// A table that is imported and cannot be filled with null: what it begins with, only another instance knows.
+    /// A table that is imported and cannot be filled with null: what it begins with, only another
+    /// instance knows.
     #[error("it imports the table {module:?} {name:?}, whose slots cannot be null")]
     ImportedTable {
         /// The import's module name.
@@ -69,7 +70,8 @@ pub enum Reason {
         /// The import's field name.
         name: String,
     },
-    /// A mutable global that is imported, and whose value (of its type) was not given: each instance would have it for itself.
+    /// A mutable global that is imported, and whose value (of its type) was not given: each
+    /// instance would have it for itself.
     #[error(
         "it imports the mutable global {module:?} {name:?}: its value must be given, as a number of its type"
     )]
@@ -79,7 +81,8 @@ pub enum Reason {
         /// The import's field name.
         name: String,
     },
-    /// A global that is imported beside others that are given or mutable, and whose value was not given.
+    /// A global that is imported beside others that are given or mutable, and whose value was not
+    /// given.
     #[error(
         "it imports the global {module:?} {name:?}: its value must be given like that of its mutable globals"
     )]
@@ -107,9 +110,9 @@ pub enum Reason {
         /// The binary logarithm of the page size.
         log2: u32,
     },
-    /// Its globals, tables or element segments begin with objects of the garbage-collected heap, which a fork would have anew.
-    /// Objects that only its code makes are no reason against it, but one that is alive in a global or a table is
-    /// when an instance is forked.
+    /// Its globals, tables or element segments begin with objects of the garbage-collected heap,
+    /// which a fork would have anew. Objects that only its code makes are no reason against it, but
+    /// one that is alive in a global or a table is when an instance is forked.
     #[error("it begins with garbage-collected objects, which cannot be copied: {site}")]
     Gc {
         /// Where.

@@ -1,7 +1,7 @@
-//! Writes the forkable form of a module: new exports, no start section, empty
-//! passive segments for active ones, flags for what changes tables and drops segments. All other sections are copied as they
-//! are, so no index changes, and code offsets stay those of the input's code
-//! section where no flag is set.
+//! Writes the forkable form of a module: new exports, no start section, empty passive segments for
+//! active ones, flags for what changes tables and drops segments. All other sections are copied as
+//! they are, so no index changes, and code offsets stay those of the input's code section where no
+//! flag is set.
 //!
 //! Called by `prepare` after `scan.rs` found nothing against it.
 
@@ -52,7 +52,8 @@ fn fingerprint(wasm: &[u8], values: &[Number]) -> u128 {
     hash.finish_128()
 }
 
-/// Under this name WASI looks for the memory. Whoever imports one need not export it: its host has it.
+/// Under this name WASI looks for the memory. Whoever imports one need not export it: its host has
+/// it.
 const WASI_MEMORY: &str = "memory";
 
 /// What the module gets.

@@ -246,8 +246,8 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// The instructions of initializers that make objects of the garbage-collected heap. What only code makes is seen when an
-/// instance is forked.
+/// The instructions of initializers that make objects of the garbage-collected heap. What only code
+/// makes is seen when an instance is forked.
 fn makes_an_object(operator: &Operator<'_>) -> Option<&'static str> {
     Some(match operator {
         Operator::StructNew { .. } => "struct.new",

@@ -1,4 +1,5 @@
-//! The binary format by hand, where items are added before and behind those that a section has: [`Writer`].
+//! The binary format by hand, where items are added before and behind those that a section has:
+//! [`Writer`].
 //!
 //! Nothing that stands already is decoded. Called by `rewrite.rs`.
 
@@ -74,7 +75,8 @@ impl Writer {
         &mut entry.or_insert_with(|| (id, Added::default())).1
     }
 
-    /// The next section of the module. Those that come before it and had nothing but what was added are written first.
+    /// The next section of the module. Those that come before it and had nothing but what was added
+    /// are written first.
     pub(super) fn section(&mut self, id: u8, data: &[u8]) -> Result<()> {
         if id == 0 {
             self.module.section(&RawSection { id, data });

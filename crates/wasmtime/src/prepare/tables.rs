@@ -1,4 +1,5 @@
-//! What a module's tables hold before it runs: [`Contents`], as far as it can be known without running it.
+//! What a module's tables hold before it runs: [`Contents`], as far as it can be known without
+//! running it.
 //!
 //! Collected by `scan.rs`; a fork writes only what differs from it. Pure.
 

@@ -1,4 +1,5 @@
-//! The same calls on an unmodified module of a stock engine, and in forks made half-way: [`equal_to_stock`].
+//! The same calls on an unmodified module of a stock engine, and in forks made half-way:
+//! [`equal_to_stock`].
 
 use crate::common::{self, Wasi, engine, linker, memory, store};
 use memfold_wasmtime::{ForkInstance, Given, Template, prepare_with};
@@ -53,12 +54,14 @@ fn seen(store: &mut Store<Wasi>, instance: &Instance) -> Vec<String> {
     exports.into_iter().map(of).collect()
 }
 
-/// Runs both halves on a stock engine, and with a fork, a fork of the fork, and a snapshot between them.
+/// Runs both halves on a stock engine, and with a fork, a fork of the fork, and a snapshot between
+/// them.
 pub fn equal_to_stock(text: &str, before: &[Call], after: &[Call]) {
     equal_with(text, &Given::new(), |_, _| {}, before, after);
 }
 
-/// The same for a module that needs more: what is given for it, and what a host of the stock engine would define.
+/// The same for a module that needs more: what is given for it, and what a host of the stock engine
+/// would define.
 pub fn equal_with(
     text: &str,
     given: &Given,

@@ -1,5 +1,5 @@
-//! Goal: imports that nobody else has are the instance's own. Method: as a host of the stock engine would define them; a host
-//! function that looks for the memory.
+//! Goal: imports that nobody else has are the instance's own. Method: as a host of the stock engine
+//! would define them; a host function that looks for the memory.
 
 use crate::common::{Wasi, engine, linker, memory, store};
 use crate::equal::{Call, equal_with};
@@ -9,8 +9,8 @@ use wasmtime::{
     TableType, Val, ValType,
 };
 
-/// What emscripten and its linker write: the memory, the table and the stack pointer are imported, data and functions are
-/// put where imported numbers say.
+/// What emscripten and its linker write: the memory, the table and the stack pointer are imported,
+/// data and functions are put where imported numbers say.
 const IMPORTS: &str = r#"(module
     (type $f (func (result i32)))
     (import "env" "memory" (memory 2 10))

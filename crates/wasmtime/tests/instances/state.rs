@@ -1,5 +1,6 @@
-//! Goal: a fork has all of its parent's state, tables and dropped segments and references included. Method: the same calls on an
-//! unmodified module of a stock engine and in a fork made half-way: results, traps, globals, memories and tables are equal.
+//! Goal: a fork has all of its parent's state, tables and dropped segments and references included.
+//! Method: the same calls on an unmodified module of a stock engine and in a fork made half-way:
+//! results, traps, globals, memories and tables are equal.
 
 use crate::common::{self, engine, memory, store};
 use crate::equal::{Call, equal_to_stock};
@@ -161,7 +162,8 @@ fn objects_and_exceptions_come_and_go() {
     equal_to_stock(text, &calls, &calls);
 }
 
-/// What `fork` says of a module with these fields after `call` ran, and that `freeze` says the same.
+/// What `fork` says of a module with these fields after `call` ran, and that `freeze` says the
+/// same.
 fn refused(fields: &str, calls: &[&str], host: bool) -> (Place, Foreign) {
     let memory = memory();
     let engine = engine(&memory);

@@ -1,7 +1,7 @@
 //! Size classes of objects, and the two numbers that say where an object lies.
 //!
-//! A class is a tenant of the arena: an array of slots of one size, all of them in use but for a few
-//! (`holes.rs`). Slots may cross frames, so a class wastes only what its objects lack to its
+//! A class is a tenant of the arena: an array of slots of one size, all of them in use but for a
+//! few (`holes.rs`). Slots may cross frames, so a class wastes only what its objects lack to its
 //! size, and part of its last frame. Plain arithmetic, no state; called by the shelf.
 
 use super::arena::Tenant;

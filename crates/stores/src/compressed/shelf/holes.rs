@@ -53,8 +53,8 @@ impl Shelf {
         }
     }
 
-    /// The object is gone: its slot is kept, or filled; frames that the class has too many are given
-    /// back.
+    /// The object is gone: its slot is kept, or filled; frames that the class has too many are
+    /// given back.
     pub(super) fn leave_slot(&mut self, gone: Place) {
         let class = gone.class;
         let holes = self.holes.of(class).len();

@@ -3,9 +3,10 @@
 //! Linear hashing: the heads of the chains are an array of words in a tenant of the arena, the
 //! chains run through the objects' headers. A head says the first object of its chain, and has a
 //! small filter of what is in it: most pages are nobody's twin, and are known for it without a look
-//! at a header, which is seldom in the processor's cache. With `n` buckets, a checksum belongs to bucket `checksum mod 2^k`, or
-//! `mod 2^(k-1)` where that bucket does not exist yet. Every put splits at most one bucket and every
-//! free joins at most two, so no call ever pays for a rehash. Under the store's lock; called by `shelf`.
+//! at a header, which is seldom in the processor's cache. With `n` buckets, a checksum belongs to
+//! bucket `checksum mod 2^k`, or `mod 2^(k-1)` where that bucket does not exist yet. Every put
+//! splits at most one bucket and every free joins at most two, so no call ever pays for a rehash.
+//! Under the store's lock; called by `shelf`.
 
 use super::Shelf;
 use super::arena::{FRAME, Tenant};

@@ -11,7 +11,8 @@
 //!  checksum ──index──> chain through headers ─┘
 //! ```
 //!
-//! Read next: `arena.rs` (the bytes), `object.rs` (the header), `index.rs`, `ids.rs`, `class.rs`, `holes.rs`.
+//! Read next: `arena.rs` (the bytes), `object.rs` (the header), `index.rs`, `ids.rs`, `class.rs`,
+//! `holes.rs`.
 
 mod arena;
 mod class;

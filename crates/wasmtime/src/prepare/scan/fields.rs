@@ -1,4 +1,5 @@
-//! What the fields of a module's sections mean for a fork: imports, memories, globals, tables, segments.
+//! What the fields of a module's sections mean for a fork: imports, memories, globals, tables,
+//! segments.
 //!
 //! A part of the scan; `scan.rs` hands each field to one method.
 
@@ -167,7 +168,8 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// The values of imported globals, all or none: they become the instance's own together, since indices must not change.
+    /// The values of imported globals, all or none: they become the instance's own together, since
+    /// indices must not change.
     pub(super) fn values(&mut self) -> Vec<Number> {
         if self.own_globals == Globals::Imported {
             return Vec::new();
@@ -190,8 +192,8 @@ impl Scan<'_> {
         values
     }
 
-    /// The value of an expression of constants, globals that are given, sums, differences and products; `None` when it depends
-    /// on anything else.
+    /// The value of an expression of constants, globals that are given, sums, differences and
+    /// products; `None` when it depends on anything else.
     pub(super) fn constant(&self, expression: &ConstExpr<'_>) -> Result<Option<u64>> {
         let mut stack: Vec<u64> = Vec::new();
         for operator in expression.get_operators_reader() {

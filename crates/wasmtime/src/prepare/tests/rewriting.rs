@@ -238,7 +238,8 @@ fn definitions(wasm: &[u8]) -> (Vec<String>, Vec<u64>, Vec<String>) {
     (imports, sizes, values)
 }
 
-/// Imports that become the instance's own stand before what the module defines, so that every index is what it was.
+/// Imports that become the instance's own stand before what the module defines, so that every index
+/// is what it was.
 #[test]
 fn imports_become_definitions() {
     let wasm = module(
