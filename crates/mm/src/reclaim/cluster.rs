@@ -8,20 +8,21 @@
 //! its lock. Called by rounds and by evictions.
 
 use super::batch::{BATCH, Batch};
+use super::queue::Isolated;
 use super::victim::{Place, Victim};
-use crate::addr::{PageNo, Run, SpaceNo};
-use crate::frame::Owner;
+use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
+use crate::frame::{Frame, Owner};
 use crate::host::{Host, Store};
 use crate::mm::Mm;
 use crate::peek::is_protected;
-use crate::table::{FAN, LeafEntry, first_of, slot_of};
+use crate::table::{FAN, LeafEntry, TableNo, first_of, slot_of};
 
 /// Victims that the policy names at a time, before their neighbours are looked for.
 const NAMED: usize = if BATCH < 4 { 1 } else { BATCH / 4 };
 
 /// Fills a batch with the next victims and their neighbours; returns how many.
 pub(super) fn isolate<H: Host, S: Store>(mm: &Mm<H, S>, batch: &mut Batch) -> usize {
-    let mut taken = 0;
+    let (mut taken, mut last) = (0, None);
     while taken < BATCH {
         let room = &mut batch[taken..BATCH.min(taken + NAMED)];
         let named = taken..taken + mm.replacer.isolate_victims(&mm.frames, room);
@@ -30,33 +31,41 @@ pub(super) fn isolate<H: Host, S: Store>(mm: &Mm<H, S>, batch: &mut Batch) -> us
         }
         taken = named.end;
         for n in named {
-            taken = add_neighbours(mm, batch, n, taken);
+            let Some(no) = batch[n].as_ref().map(|named| named.no) else {
+                continue;
+            };
+            // Those that are named one after the other are often of one leaf.
+            let leaf = own_leaf(mm.frames.at(no));
+            if leaf != last {
+                taken += add_neighbours(mm, no, &mut batch[taken..]);
+            }
+            last = leaf;
         }
     }
     taken
 }
 
-/// Adds neighbours of the batch's frame `n` where it is the only one's own; how long the batch is.
-fn add_neighbours<H: Host, S: Store>(mm: &Mm<H, S>, batch: &mut Batch, n: usize, mut len: usize) -> usize {
-    let Some(locked) = (batch[n].as_ref()).and_then(|named| mm.frames.try_lock(named.no)) else {
-        return len;
-    };
-    let Owner::Exclusive(at) = locked.frame.word.load().owner else {
-        return len;
-    };
-    for slot in (0..FAN as u8).filter(|&slot| slot != at.slot) {
-        let LeafEntry::Frame(no) = mm.tables.at(at.leaf).slot(slot).entry.leaf() else {
-            continue;
-        };
-        if len == BATCH {
-            break;
-        }
-        if let Some(neighbour) = mm.replacer.isolate_candidate(&mm.frames, no) {
-            batch[len] = Some(neighbour);
-            len += 1;
-        }
+/// The leaf of the one space that has the frame. A hint, unless the frame is locked.
+fn own_leaf(frame: &Frame) -> Option<TableNo> {
+    match frame.word.load().owner {
+        Owner::Exclusive(at) => Some(at.leaf),
+        Owner::Shared(_) | Owner::Nobody => None,
     }
-    len
+}
+
+/// Takes those frames of the named one's leaf that are on probation, where it is one space's own;
+/// how many. Under the frame's lock the leaf is what it was.
+fn add_neighbours<H: Host, S: Store>(mm: &Mm<H, S>, named: FrameNo, out: &mut [Option<Isolated>]) -> usize {
+    let locked = mm.frames.try_lock(named);
+    let Some(leaf) = locked.as_ref().and_then(|locked| own_leaf(locked.frame)) else {
+        return 0;
+    };
+    let leaf = mm.tables.at(leaf);
+    let frames = (0..FAN as u8).filter_map(|slot| match leaf.slot(slot).entry.leaf() {
+        LeafEntry::Frame(no) => Some(no),
+        LeafEntry::Absent | LeafEntry::Swapped(_) => None,
+    });
+    mm.replacer.isolate_candidates(&mm.frames, frames, out)
 }
 
 /// Nobody stores any more to those of the victims, in their order, that are private pages; those

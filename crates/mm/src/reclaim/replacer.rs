@@ -42,6 +42,27 @@ impl Queues {
         }
         from
     }
+
+    fn isolate_if(
+        &mut self,
+        frames: &Slots<Frame>,
+        no: FrameNo,
+        fits: impl FnOnce(&Chosen, Tag) -> bool,
+    ) -> Option<Isolated> {
+        let frame = frames.get(no.0);
+        let on = Tag::of(frame);
+        if on == Tag::NONE || !fits(&self.policy, on) || !frame.count.try_get() {
+            return None;
+        }
+        let from = self.remove(frames, no);
+        Some(Isolated { no, from })
+    }
+
+    fn isolate_candidate(&mut self, frames: &Slots<Frame>, no: FrameNo) -> Option<Isolated> {
+        self.isolate_if(frames, no, |policy, on| {
+            on != Tag::UNEVICTABLE && policy.is_candidate(on)
+        })
+    }
 }
 
 /// The policy, its queues and its clock.
@@ -104,30 +125,27 @@ impl Replacer {
 
     /// Takes this frame off its queue; `None` when it is on none or dying.
     pub fn isolate(&self, frames: &Slots<Frame>, no: FrameNo) -> Option<Isolated> {
-        self.isolate_if(frames, no, |_, _| true)
+        self.queues.lock().isolate_if(frames, no, |_, _| true)
     }
 
     /// The same, if it may go before its turn because its neighbours do.
     pub fn isolate_candidate(&self, frames: &Slots<Frame>, no: FrameNo) -> Option<Isolated> {
-        self.isolate_if(frames, no, |policy, on| {
-            on != Tag::UNEVICTABLE && policy.is_candidate(on)
-        })
+        self.queues.lock().isolate_candidate(frames, no)
     }
 
-    fn isolate_if(
+    /// The same for several frames, as far as there is room for them; how many were taken.
+    pub fn isolate_candidates(
         &self,
         frames: &Slots<Frame>,
-        no: FrameNo,
-        fits: impl FnOnce(&Chosen, Tag) -> bool,
-    ) -> Option<Isolated> {
-        let frame = frames.get(no.0);
+        numbers: impl Iterator<Item = FrameNo>,
+        out: &mut [Option<Isolated>],
+    ) -> usize {
         let mut queues = self.queues.lock();
-        let on = Tag::of(frame);
-        if on == Tag::NONE || !fits(&queues.policy, on) || !frame.count.try_get() {
-            return None;
-        }
-        let from = queues.remove(frames, no);
-        Some(Isolated { no, from })
+        let taken = numbers.filter_map(|no| queues.isolate_candidate(frames, no));
+        out.iter_mut()
+            .zip(taken)
+            .map(|(place, taken)| *place = Some(taken))
+            .count()
     }
 
     /// Puts an isolated frame back, and says what was found about it.
