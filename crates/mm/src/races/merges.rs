@@ -3,7 +3,8 @@
 //! Goal and method: see `races.rs`.
 
 #[cfg(test)]
-use super::programs::{World, all, check, load, store, stores, world};
+use super::programs::stores;
+use super::programs::{World, all, check, load, store, world};
 use crate::addr::SpaceNo;
 #[cfg(test)]
 use crate::addr::{PageNo, Run};
