@@ -1,4 +1,5 @@
-//! Writes the modules that a corpus of the target `modules` means into a corpus of `prepare`, which the gate replays.
+//! Writes the modules that a corpus of the target `modules` means into a corpus of `prepare`, which
+//! the gate replays.
 //!
 //! `cargo run --example write_modules -- target/corpus/modules corpus/prepare`, in `fuzz/`; then
 //! `cargo fuzz cmin prepare`.

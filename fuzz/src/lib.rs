@@ -1,8 +1,9 @@
 //! What is fuzzed, as functions of bytes that panic when something is wrong.
 //!
-//! `targets` has one module for each; `fuzz_targets/` hands them to libFuzzer, and tests of the workspace replay the corpus
-//! (`fuzz/corpus/`) through the same files, so that a find stays found without cargo-fuzz. `prepare` and the sizes are compiled
-//! here from their own files: around them stands an engine whose instrumented build would take half an hour.
+//! `targets` has one module for each; `fuzz_targets/` hands them to libFuzzer, and tests of the
+//! workspace replay the corpus (`fuzz/corpus/`) through the same files, so that a find stays found
+//! without cargo-fuzz. `prepare` and the sizes are compiled here from their own files: around them
+//! stands an engine whose instrumented build would take half an hour.
 #![forbid(unsafe_code)]
 
 extern crate self as memfold_cli;

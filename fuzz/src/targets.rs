@@ -1,4 +1,5 @@
-//! The targets. Each module is a file that a test of the workspace includes, too, and names only what both have.
+//! The targets. Each module is a file that a test of the workspace includes, too, and names only
+//! what both have.
 
 pub mod bodies;
 pub mod ops;

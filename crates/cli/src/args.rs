@@ -38,7 +38,8 @@ pub(crate) enum Command {
     /// Tell whether this machine can run memfold, and try it
     #[command(after_help = EXIT_STATUS)]
     Check(CheckOptions),
-    /// Run a command, and tell what it holds as the kernel counts it: nothing that it says about itself is used
+    /// Run a command, and tell what it holds as the kernel counts it: nothing that it says about
+    /// itself is used
     #[command(after_help = PEAK_STATUS)]
     Peak(PeakOptions),
     /// Explore how memfold could go wrong, and show it step by step
@@ -69,8 +70,9 @@ pub(crate) struct PeakOptions {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Topic {
-    /// The race that memfold was born from: each known defect is put back into memfold's own sources and explored until
-    /// it breaks something; then the same as memfold has it, on every interleaving
+    /// The race that memfold was born from: each known defect is put back into memfold's own
+    /// sources and explored until it breaks something; then the same as memfold has it, on every
+    /// interleaving
     #[command(after_help = EXIT_STATUS)]
     Race(RaceOptions),
 }
@@ -141,8 +143,8 @@ pub(crate) struct RunOptions {
     /// Export to call once before forking (after `_initialize`, if there is one)
     #[arg(long, value_name = "EXPORT")]
     pub(crate) warm: Option<String>,
-    /// Export to call on every clone: parameters are none, (i32 clone) or (i32 clone, i32 call); results i32 or i64.
-    /// Without it, a WASI command runs its `_start` once in each clone
+    /// Export to call on every clone: parameters are none, (i32 clone) or (i32 clone, i32 call);
+    /// results i32 or i64. Without it, a WASI command runs its `_start` once in each clone
     #[arg(long, value_name = "EXPORT", group = "called")]
     pub(crate) call: Option<String>,
     /// Export to call on every clone with the values that follow `--`; one clone alone prints the
@@ -155,7 +157,8 @@ pub(crate) struct RunOptions {
     /// Threads that the clones are divided among
     #[arg(long, value_name = "T", default_value = "1")]
     pub(crate) threads: NonZeroU32,
-    /// Call the clones of each round in an order drawn from this number, instead of by their numbers
+    /// Call the clones of each round in an order drawn from this number, instead of by their
+    /// numbers
     #[arg(long, value_name = "SEED")]
     pub(crate) seed: Option<u64>,
     /// Warm up every instance by itself instead of forking one, on memfold's memory
@@ -217,7 +220,8 @@ impl RunOptions {
         }
     }
 
-    /// Whether equal pages are merged, and with how many per cent of a core while clones are called.
+    /// Whether equal pages are merged, and with how many per cent of a core while clones are
+    /// called.
     pub(crate) fn merge_percent(&self) -> Option<f64> {
         self.merge.then_some(self.merge_cpu)
     }
@@ -262,7 +266,8 @@ fn limit(text: &str) -> Result<Limit, SizeError> {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: the command line is consistent. Method: clap's own check, and the combinations that matter.
+    //! Goal: the command line is consistent. Method: clap's own check, and the combinations that
+    //! matter.
     use super::*;
     use clap::CommandFactory;
 

@@ -15,7 +15,8 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Every clone answered every call; the machine will do; every race is as it should be.
     Fine,
-    /// The program failed, in some clone or before there were any; or a race is not as it should be.
+    /// The program failed, in some clone or before there were any; or a race is not as it should
+    /// be.
     Failed,
     /// Bad usage, a bad module, or a budget that cannot work.
     Input,

@@ -1,7 +1,9 @@
-//! `memfold explain race`: starts `memfold-explain`, a program of its own, in the place of this one.
+//! `memfold explain race`: starts `memfold-explain`, a program of its own, in the place of this
+//! one.
 //!
-//! It runs the manager's sources under a model checker, which the product does not link. It is taken from where `memfold` itself stands; in
-//! a checkout it is built when it is asked for, from the sources that are there.
+//! It runs the manager's sources under a model checker, which the product does not link. It is
+//! taken from where `memfold` itself stands; in a checkout it is built when it is asked for, from
+//! the sources that are there.
 
 use crate::error::{Error, Exit};
 use crate::output;

@@ -14,7 +14,8 @@
 //! | `peak` | `memfold peak`: what a command holds, seen from outside |
 //! | `explain` | `memfold explain`: starts the program that explores races and tells them |
 //!
-//! Nothing here decides about memory; it drives `memfold` and `memfold-wasmtime` as any embedder would.
+//! Nothing here decides about memory; it drives `memfold` and `memfold-wasmtime` as any embedder
+//! would.
 #![forbid(unsafe_code)]
 
 mod args;

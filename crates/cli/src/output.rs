@@ -20,7 +20,8 @@ pub(crate) fn complain(what: &dyn Display) {
     let _ = writeln!(io::stderr(), "memfold: {what}");
 }
 
-/// Writes text to stderr, beside what somebody else prints on stdout. If that is full or gone, so is the text.
+/// Writes text to stderr, beside what somebody else prints on stdout. If that is full or gone, so
+/// is the text.
 pub(crate) fn remark(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }

@@ -1,7 +1,8 @@
 //! Sizes as people write them: `64MiB`, `1.5 GiB`, `512KiB`, plain bytes. Pure functions.
 //!
-//! `KiB`, `MiB`, `GiB`, `TiB`, `PiB`, `EiB` and the short `K`, `M`, `G`, `T`, `P`, `E` are powers of 1024;
-//! `KB`, `MB`, `GB`, `TB`, `PB`, `EB` are powers of 1000. Upper and lower case are the same.
+//! `KiB`, `MiB`, `GiB`, `TiB`, `PiB`, `EiB` and the short `K`, `M`, `G`, `T`, `P`, `E` are powers
+//! of 1024; `KB`, `MB`, `GB`, `TB`, `PB`, `EB` are powers of 1000. Upper and lower case are the
+//! same.
 
 /// Why a text is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -125,7 +126,8 @@ pub fn show(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: every way to write a size means what it says, and nothing else is one. Method: examples and any text.
+    //! Goal: every way to write a size means what it says, and nothing else is one. Method:
+    //! examples and any text.
     use super::*;
     use proptest::prelude::*;
 

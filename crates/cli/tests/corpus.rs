@@ -1,4 +1,5 @@
-//! Goal: sizes that fuzzing found stay found. Method: its corpus through the fuzz target's own function, without cargo-fuzz.
+//! Goal: sizes that fuzzing found stay found. Method: its corpus through the fuzz target's own
+//! function, without cargo-fuzz.
 
 #[path = "../../../fuzz/src/targets/size.rs"]
 mod size;

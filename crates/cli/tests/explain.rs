@@ -1,7 +1,7 @@
 //! `memfold explain` starts another program.
 //!
-//! Goal: what stands beside `memfold` is started with the same wishes, and its status is ours. Method: a copy of the command beside a
-//! script that tells what it was given.
+//! Goal: what stands beside `memfold` is started with the same wishes, and its status is ours.
+//! Method: a copy of the command beside a script that tells what it was given.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! SIGINT ends a run quickly, with a report of what was done. The programs print a line when they have begun, so
-//! that no test depends on how fast the machine is.
+//! SIGINT ends a run quickly, with a report of what was done. The programs print a line when they
+//! have begun, so that no test depends on how fast the machine is.
 
 mod common;
 
@@ -88,7 +88,8 @@ fn end(child: &mut Child) -> i32 {
     panic!("it did not end within {PATIENCE:?}");
 }
 
-/// Goal: an endless loop is ended. Method: one in a clone, on each kind of memory and on two threads.
+/// Goal: an endless loop is ended. Method: one in a clone, on each kind of memory and on two
+/// threads.
 #[test]
 fn an_endless_loop_is_ended() {
     for how in ["", "--stock", "--threads 2", "--evict-every"] {
@@ -104,7 +105,8 @@ fn an_endless_loop_is_ended() {
     }
 }
 
-/// Goal: that nobody can be told of it does not keep a run from ending. Method: an endless loop, and who reads stderr goes first.
+/// Goal: that nobody can be told of it does not keep a run from ending. Method: an endless loop,
+/// and who reads stderr goes first.
 #[test]
 fn a_run_is_ended_that_cannot_say_so() {
     let done = interrupted_before("--clones 4 --call spin", |stderr| drop(stderr.take()));

@@ -1,4 +1,5 @@
-//! Real programs give the same answers however their memory is held. Plain Wasmtime (`--stock`) says what is right.
+//! Real programs give the same answers however their memory is held. Plain Wasmtime (`--stock`)
+//! says what is right.
 
 mod common;
 
@@ -37,7 +38,8 @@ fn answers_are_right(name: &str) {
     let pages = number(&free, "shared_bytes") + number(&free, "private_bytes");
     assert!(pages < number(&free, "logical_bytes"), "{free}");
 
-    // Less than the pages that are held without a budget, but room for the tables and the warm parent.
+    // Less than the pages that are held without a budget, but room for the tables and the warm
+    // parent.
     let budget = (pages * 2 / 3).max(2 * MIB);
     let tight = go(&format!("--budget {budget}"), 5);
     assert_eq!(tight["digest"], stock["digest"]);
@@ -63,7 +65,8 @@ fn quickjs_answers_right() {
     answers_are_right("quickjs");
 }
 
-/// Goal: a clone that is moved out before each call does not notice. Method: 40 calls each, against stock.
+/// Goal: a clone that is moved out before each call does not notice. Method: 40 calls each, against
+/// stock.
 #[test]
 fn evicted_before_every_call() {
     for name in ["lua", "sqlite"] {
@@ -79,7 +82,8 @@ fn evicted_before_every_call() {
     }
 }
 
-/// Goal: instances that were warmed up one by one are the same, too. Method: a small program, against stock.
+/// Goal: instances that were warmed up one by one are the same, too. Method: a small program,
+/// against stock.
 #[test]
 fn independent_instances() {
     let module = program("touch");
@@ -93,8 +97,9 @@ fn independent_instances() {
     assert_eq!(independent["mode"], "independent");
 }
 
-/// Goal: instances that grew up apart become one, and answer as before. Method: three real programs, merged before there are calls,
-/// which says how much is equal; then merged while they are called, against stock.
+/// Goal: instances that grew up apart become one, and answer as before. Method: three real
+/// programs, merged before there are calls, which says how much is equal; then merged while they
+/// are called, against stock.
 #[test]
 fn independent_instances_are_merged() {
     for (name, most_percent) in [("lua", 30), ("sqlite", 45), ("quickjs", 45)] {

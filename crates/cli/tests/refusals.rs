@@ -1,5 +1,5 @@
-//! What the command is given and where it runs may be anything: one sentence and the documented status, never a panic, never a
-//! run without an end.
+//! What the command is given and where it runs may be anything: one sentence and the documented
+//! status, never a panic, never a run without an end.
 
 mod common;
 
@@ -54,7 +54,8 @@ fn refused(line: &str, status: i32, words: &[&str]) {
     assert_eq!(done.stdout, "", "{line}");
 }
 
-/// Goal: what is not a module is told apart and refused, on both kinds of memory. Method: text, devices, a folder, nothing.
+/// Goal: what is not a module is told apart and refused, on both kinds of memory. Method: text,
+/// devices, a folder, nothing.
 #[test]
 fn any_file_may_be_given() {
     let text = file(b"\n;; a program\n(module");
@@ -77,8 +78,8 @@ fn any_file_may_be_given() {
     refused(&endless, 2, &["no module may"]);
 }
 
-/// Goal: more clones than the machine's limits allow are refused before the first is made, by the limit's name.
-/// Method: this machine's own limits; a small one of addresses.
+/// Goal: more clones than the machine's limits allow are refused before the first is made, by the
+/// limit's name. Method: this machine's own limits; a small one of addresses.
 #[test]
 fn too_many_clones_are_refused_at_once() {
     let small = module(SMALL);
@@ -116,8 +117,8 @@ fn too_many_clones_are_refused_at_once() {
     assert_eq!(stock.report()["completed"], 40_000);
 }
 
-/// Goal: where a limit is met after all, the clones behind it are not tried one by one. Method: addresses for all
-/// but a few, which the size that is asked for does not tell: slots are larger.
+/// Goal: where a limit is met after all, the clones behind it are not tried one by one. Method:
+/// addresses for all but a few, which the size that is asked for does not tell: slots are larger.
 #[test]
 fn a_limit_met_later_ends_the_making() {
     let small = module(SMALL);
@@ -139,8 +140,8 @@ fn a_limit_met_later_ends_the_making() {
     }
 }
 
-/// Goal: full and closed outputs change no status but that of a report that is lost. Method: /dev/full, a reader that goes, no
-/// descriptor at all.
+/// Goal: full and closed outputs change no status but that of a report that is lost. Method:
+/// /dev/full, a reader that goes, no descriptor at all.
 #[test]
 fn outputs_may_be_full_or_gone() {
     let small = module(SMALL);
@@ -195,7 +196,8 @@ fn outputs_may_be_full_or_gone() {
     }
 }
 
-/// Goal: with any small number of descriptors the command works, or says what it lacks. Method: every number.
+/// Goal: with any small number of descriptors the command works, or says what it lacks. Method:
+/// every number.
 #[test]
 fn few_descriptors() {
     let small = module(SMALL);
@@ -216,7 +218,8 @@ fn few_descriptors() {
     assert!(works_from.is_some(), "24 are plenty");
 }
 
-/// Goal: threads that cannot be had are a refusal. Method: stacks of more threads than there are addresses for.
+/// Goal: threads that cannot be had are a refusal. Method: stacks of more threads than there are
+/// addresses for.
 #[test]
 fn too_many_threads() {
     let none = module("(module (func (export \"run\")))");

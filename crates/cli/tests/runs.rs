@@ -10,7 +10,8 @@ fn small(words: &str) -> Done {
     run(&module(SMALL), words)
 }
 
-/// Goal: programs can rely on the report's fields. Method: all names, in a run with and one without a budget.
+/// Goal: programs can rely on the report's fields. Method: all names, in a run with and one without
+/// a budget.
 #[test]
 fn the_report_has_its_fields() {
     let numbers = [
@@ -72,7 +73,8 @@ fn the_report_has_its_fields() {
     }
 }
 
-/// Goal: the digest depends on the answers alone. Method: the same work in other orders; other work.
+/// Goal: the digest depends on the answers alone. Method: the same work in other orders; other
+/// work.
 #[test]
 fn the_digest_is_of_the_answers() {
     let digest = |words: &str| {
@@ -139,8 +141,8 @@ fn a_trap_is_one_clones_own() {
     assert!(all.stdout.contains("and 3 more clones"), "{}", all.stdout);
 }
 
-/// Goal: a clone that needs more than the budget is told so, and nothing else breaks. Method: pages of noise, more
-/// than the budget, in one of three clones.
+/// Goal: a clone that needs more than the budget is told so, and nothing else breaks. Method: pages
+/// of noise, more than the budget, in one of three clones.
 #[test]
 fn over_budget_in_a_clone() {
     let greedy = module(
@@ -259,7 +261,8 @@ fn check_tells_and_tries() {
     );
 }
 
-/// Goal: a machine that cannot is told apart from bad input. Method: limits of the process that leave too little.
+/// Goal: a machine that cannot is told apart from bad input. Method: limits of the process that
+/// leave too little.
 #[test]
 fn a_machine_that_cannot() {
     let module = module(SMALL);

@@ -43,8 +43,8 @@ impl Drop for Group {
     }
 }
 
-/// Goal: a warning is one line on stderr, and stands in the report for programs; without one there is nothing. Method: a budget that the
-/// control group may not hold, and one that it may.
+/// Goal: a warning is one line on stderr, and stands in the report for programs; without one there
+/// is nothing. Method: a budget that the control group may not hold, and one that it may.
 #[test]
 fn a_small_group() {
     let Some(group) = Group::new() else { return };

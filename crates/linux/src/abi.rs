@@ -29,8 +29,8 @@ pub(crate) const FEATURE_WP_HUGETLBFS_SHMEM: u64 = 1 << 12;
 pub(crate) const FEATURE_WP_UNPOPULATED: u64 = 1 << 13;
 pub(crate) const FEATURE_POISON: u64 = 1 << 14;
 
-/// `UFFDIO_REGISTER` modes: faults on empty pages, on protected ones, and on empty pages whose pool page
-/// exists.
+/// `UFFDIO_REGISTER` modes: faults on empty pages, on protected ones, and on empty pages whose pool
+/// page exists.
 pub(crate) const REGISTER_ALL: u64 = 1 << 0 | 1 << 1 | 1 << 2;
 /// `UFFDIO_REGISTER` mode: faults on empty pages only.
 pub(crate) const REGISTER_MISSING: u64 = 1 << 0;

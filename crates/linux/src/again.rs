@@ -1,9 +1,10 @@
 //! The same fault again and again.
 //!
-//! A page that something beside us has emptied (a program's `madvise(MADV_DONTNEED)` on its own window) is there as far as the
-//! manager knows: each fault is resolved by doing nothing, and comes again at once, for ever. So each thread that resolves
-//! faults remembers the last one; when the same page was resolved very often without another in between,
-//! it is not resolved at all. A page that others evict each time (memory is short) comes again as well, but not that often. A few
+//! A page that something beside us has emptied (a program's `madvise(MADV_DONTNEED)` on its own
+//! window) is there as far as the manager knows: each fault is resolved by doing nothing, and comes
+//! again at once, for ever. So each thread that resolves faults remembers the last one; when the
+//! same page was resolved very often without another in between, it is not resolved at all. A page
+//! that others evict each time (memory is short) comes again as well, but not that often. A few
 //! words of each thread; no lock.
 
 use std::cell::Cell;

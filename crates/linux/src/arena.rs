@@ -1,15 +1,17 @@
 //! The addresses that windows stand on.
 //!
-//! Arenas are large inaccessible reservations, made when the free addresses run out and never given back
-//! while the host lives. The first has 16 GiB, each later one as much as all before it, up to 4 TiB, or what the kernel still
-//! allows: a process has room for many hosts, and a large host has few arenas. They are usually adjacent to the
-//! last, so that all unused addresses are one VMA. A window takes a *slot*: a multiple of 64 MiB, aligned
-//! to that (one place of the table in `table.rs`). Free addresses are kept by place and by size under one
-//! lock and join with their neighbours; the best fit is taken, so slots of one size are reused. A slot is
-//! always mapped: by the arena, or by its window. Called by `host.rs` to open and close windows.
+//! Arenas are large inaccessible reservations, made when the free addresses run out and never given
+//! back while the host lives. The first has 16 GiB, each later one as much as all before it, up to
+//! 4 TiB, or what the kernel still allows: a process has room for many hosts, and a large host has
+//! few arenas. They are usually adjacent to the last, so that all unused addresses are one VMA. A
+//! window takes a *slot*: a multiple of 64 MiB, aligned to that (one place of the table in
+//! `table.rs`). Free addresses are kept by place and by size under one lock and join with their
+//! neighbours; the best fit is taken, so slots of one size are reused. A slot is always mapped: by
+//! the arena, or by its window. Called by `host.rs` to open and close windows.
 //!
-//! The kernel's upper page tables are for whole blocks of addresses, so they are kept here too: when the last window of a
-//! block has gone, all of it is sealed once more, in one call, with which its table goes.
+//! The kernel's upper page tables are for whole blocks of addresses, so they are kept here too:
+//! when the last window of a block has gone, all of it is sealed once more, in one call, with which
+//! its table goes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -23,7 +25,8 @@ use crate::sys::{self, Errno};
 /// Windows are aligned to this, and take a multiple of it.
 pub(crate) const GRANULE: usize = 64 << 20;
 
-/// Arenas are aligned to this, and take a multiple of it, where the kernel has room for that: so no two share an upper page table.
+/// Arenas are aligned to this, and take a multiple of it, where the kernel has room for that: so no
+/// two share an upper page table.
 const BLOCK: usize = 1 << 30;
 
 /// The first arena.
@@ -71,7 +74,8 @@ impl Arenas {
         Ok(slot(addr, len))
     }
 
-    /// A part of a slot becomes accessible; bytes of upper page tables that there may be from now on.
+    /// A part of a slot becomes accessible; bytes of upper page tables that there may be from now
+    /// on.
     pub(crate) fn cover(&self, part: Span) -> u64 {
         let addrs = part.addr()..part.addr() + part.len();
         self.free.lock().uppers.cover(addrs)
@@ -82,8 +86,8 @@ impl Arenas {
         self.free.lock().add(slot.addr(), slot.len());
     }
 
-    /// Takes a slot back. It is sealed: inaccessible, empty, part of the arena again. Bytes of the upper page tables that are
-    /// gone.
+    /// Takes a slot back. It is sealed: inaccessible, empty, part of the arena again. Bytes of the
+    /// upper page tables that are gone.
     pub(crate) fn put(&self, slot: Span) -> u64 {
         let mut free = self.free.lock();
         free.add(slot.addr(), slot.len());
@@ -96,7 +100,8 @@ impl Arenas {
 
 /// The slot at `addr`, which belongs to an arena.
 fn slot(addr: usize, len: usize) -> Span {
-    // SAFETY: the free addresses are parts of arenas, which are unmapped only when the host is dropped.
+    // SAFETY: the free addresses are parts of arenas, which are unmapped only when the host is
+    // dropped.
     unsafe { Span::new(addr, len) }
 }
 
@@ -139,8 +144,9 @@ impl Free {
         run.is_some_and(|(&at, &len)| addrs.end <= at + len)
     }
 
-    /// Gives up the upper page table of a block, if all of its addresses that are ours are free; how many bytes that are. Where
-    /// they are in pieces, the kernel may keep one table for a block of the higher kind: these few are charged from the start.
+    /// Gives up the upper page table of a block, if all of its addresses that are ours are free;
+    /// how many bytes that are. Where they are in pieces, the kernel may keep one table for a block
+    /// of the higher kind: these few are charged from the start.
     fn give_up(&mut self, block: Block) -> u64 {
         if !self.uppers.has(block) {
             return 0;

@@ -1,7 +1,7 @@
 //! [`Builder`]: what a host shall be, and opening it.
 //!
-//! A plain value until [`Builder::build`], which opens everything that may be refused, in an order in which
-//! each refusal leaves nothing behind but the signal handler.
+//! A plain value until [`Builder::build`], which opens everything that may be refused, in an order
+//! in which each refusal leaves nothing behind but the signal handler.
 
 use std::sync::Arc;
 
@@ -64,15 +64,16 @@ impl Builder {
         self
     }
 
-    /// Whether core dumps of the process contain windows and pool; not if not said: they are as large as all spaces
-    /// together, and say little without the manager's tables and the store.
+    /// Whether core dumps of the process contain windows and pool; not if not said: they are as
+    /// large as all spaces together, and say little without the manager's tables and the store.
     #[must_use]
     pub fn core_dumps(mut self, contain: bool) -> Self {
         self.core_dumps = contain;
         self
     }
 
-    /// How many page tables (4 KiB each) reading the pool may fill; 64 if not said, 8 at the least. Each is for 2 MiB of the pool.
+    /// How many page tables (4 KiB each) reading the pool may fill; 64 if not said, 8 at the least.
+    /// Each is for 2 MiB of the pool.
     #[must_use]
     pub fn direct_tables(mut self, tables: u32) -> Self {
         self.direct_tables = tables.max(8);

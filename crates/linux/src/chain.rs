@@ -1,11 +1,11 @@
 //! Signals that are not ours go on to whoever handled them before.
 //!
-//! An action that our SIGBUS handler replaces is written down before ours is installed (again: each time that a host is built
-//! and finds another handler there), and read by the handler without a lock. The newest is obeyed first, as the kernel
-//! would: default, ignore, plain or full handler, its
-//! mask, one-shot (`SA_RESETHAND`); when it passes the signal on to us, the one before it is next. Only its wish for an alternate stack cannot be met. Also forwards a
-//! failed fault of guest code to the process's *current* SIGSEGV handler, which is asked for at that
-//! moment.
+//! An action that our SIGBUS handler replaces is written down before ours is installed (again: each
+//! time that a host is built and finds another handler there), and read by the handler without a
+//! lock. The newest is obeyed first, as the kernel would: default, ignore, plain or full handler,
+//! its mask, one-shot (`SA_RESETHAND`); when it passes the signal on to us, the one before it is
+//! next. Only its wish for an alternate stack cannot be met. Also forwards a failed fault of guest
+//! code to the process's *current* SIGSEGV handler, which is asked for at that moment.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
@@ -21,7 +21,8 @@ const MOST: usize = 8;
 /// An action that ours replaced. What it points to is never freed.
 struct Before {
     action: AtomicPtr<Action>,
-    /// Whether it has become the default since: a one-shot handler has had its shot, or a handler reset itself.
+    /// Whether it has become the default since: a one-shot handler has had its shot, or a handler
+    /// reset itself.
     spent: AtomicBool,
 }
 
@@ -35,8 +36,8 @@ static BEFORE: [Before; MOST] = [const {
 static KNOWN: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// How many of the previous actions this thread is inside: a handler that replaced ours and passes signals on calls ours,
-    /// which must not call it again.
+    /// How many of the previous actions this thread is inside: a handler that replaced ours and
+    /// passes signals on calls ours, which must not call it again.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -103,8 +104,9 @@ pub(crate) unsafe fn previous(info: *mut siginfo_t, context: *mut c_void) {
     }
 }
 
-/// A handler that has returned may have reset the signal to its default (std's does, for a signal that is none of its
-/// own): it means its own place in the chain, for the next signal that is not ours. Ours stays.
+/// A handler that has returned may have reset the signal to its default (std's does, for a signal
+/// that is none of its own): it means its own place in the chain, for the next signal that is not
+/// ours. Ours stays.
 fn take_back(before: &Before) {
     if signal::action(libc::SIGBUS).is_ok_and(|now| now.kind() == Kind::Default) {
         // Relaxed: as in `previous`.

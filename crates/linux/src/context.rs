@@ -1,7 +1,8 @@
-//! What the machine was doing when a signal came: where its program stood, and whether it stored; calls on other stacks, and
-//! calls that a signal can end.
+//! What the machine was doing when a signal came: where its program stood, and whether it stored;
+//! calls on other stacks, and calls that a signal can end.
 //!
-//! The one file that knows processor architectures. Called by `sigbus.rs`, `stack.rs` and `guard.rs`.
+//! The one file that knows processor architectures. Called by `sigbus.rs`, `stack.rs` and
+//! `guard.rs`.
 
 use libc::c_void;
 use memfold_host::addr::Access;
@@ -60,7 +61,8 @@ pub(crate) unsafe fn interrupted(context: *mut c_void) -> Interrupted {
     let machine = unsafe { &raw const (*context.cast::<libc::ucontext_t>()).uc_mcontext };
     // SAFETY: as above.
     let pc = unsafe { (*machine).pc } as usize;
-    // The records stand behind `pstate`, aligned to 16: each begins with a magic number and its size.
+    // The records stand behind `pstate`, aligned to 16: each begins with a magic number and its
+    // size.
     let end_of_registers = std::mem::offset_of!(libc::mcontext_t, pstate) + 8;
     let first = end_of_registers.next_multiple_of(16);
     let mut at = 0;
@@ -101,7 +103,8 @@ pub(crate) unsafe fn interrupted(context: *mut c_void) -> Interrupted {
 /// `top` is the aligned end of a stack that nobody uses; `body` returns.
 #[cfg(target_arch = "x86_64")]
 pub(crate) unsafe fn call_on(top: usize, body: extern "C" fn(*mut c_void), argument: *mut c_void) {
-    // SAFETY: by the caller's contract; the stack pointer is kept in a register that `body` restores.
+    // SAFETY: by the caller's contract; the stack pointer is kept in a register that `body`
+    // restores.
     unsafe {
         std::arch::asm!(
             "mov r12, rsp",
@@ -123,7 +126,8 @@ pub(crate) unsafe fn call_on(top: usize, body: extern "C" fn(*mut c_void), argum
 /// `top` is the aligned end of a stack that nobody uses; `body` returns.
 #[cfg(target_arch = "aarch64")]
 pub(crate) unsafe fn call_on(top: usize, body: extern "C" fn(*mut c_void), argument: *mut c_void) {
-    // SAFETY: by the caller's contract; the stack pointer is kept in a register that `body` restores.
+    // SAFETY: by the caller's contract; the stack pointer is kept in a register that `body`
+    // restores.
     unsafe {
         std::arch::asm!(
             "mov x20, sp",
@@ -158,8 +162,8 @@ pub(crate) unsafe fn call_guarded(
     recovery: *mut Recovery,
 ) -> bool {
     let ended: u64;
-    // SAFETY: by the caller's contract; both ways out restore the registers that the compiler does not let us name, and
-    // all others are given up.
+    // SAFETY: by the caller's contract; both ways out restore the registers that the compiler does
+    // not let us name, and all others are given up.
     unsafe {
         std::arch::asm!(
             "push rbp",
@@ -200,8 +204,8 @@ pub(crate) unsafe fn call_guarded(
     recovery: *mut Recovery,
 ) -> bool {
     let ended: u64;
-    // SAFETY: by the caller's contract; both ways out restore the registers that the compiler does not let us name, and
-    // all others are given up.
+    // SAFETY: by the caller's contract; both ways out restore the registers that the compiler does
+    // not let us name, and all others are given up.
     unsafe {
         std::arch::asm!(
             "stp x29, x19, [sp, #-16]!",

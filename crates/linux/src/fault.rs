@@ -1,8 +1,9 @@
-//! How a fault reaches the manager: the [`Site`] holds everything of a host that a fault handler needs, its
-//! [`FaultSink`] among it.
+//! How a fault reaches the manager: the [`Site`] holds everything of a host that a fault handler
+//! needs, its [`FaultSink`] among it.
 //!
-//! A site is made with its host, outlives all its windows and is read without a lock. The sink is set once.
-//! Called by `sigbus.rs` (the faulting thread itself) and `thread.rs` (the handler thread).
+//! A site is made with its host, outlives all its windows and is read without a lock. The sink is
+//! set once. Called by `sigbus.rs` (the faulting thread itself) and `thread.rs` (the handler
+//! thread).
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -16,12 +17,12 @@ use crate::table::Inside;
 /// How faults arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Delivery {
-    /// The faulting thread runs the sink itself, in a signal handler (SIGBUS). Fast, and needs no privilege.
-    /// A system call on a page that is not accessible gets `EFAULT`.
+    /// The faulting thread runs the sink itself, in a signal handler (SIGBUS). Fast, and needs no
+    /// privilege. A system call on a page that is not accessible gets `EFAULT`.
     #[default]
     InThread,
-    /// A handler thread runs the sink while the faulting thread waits in the kernel. Slower; system calls
-    /// and virtual machines work on windows like on any memory. Needs
+    /// A handler thread runs the sink while the faulting thread waits in the kernel. Slower; system
+    /// calls and virtual machines work on windows like on any memory. Needs
     /// [`UserMode::Full`](crate::UserMode::Full).
     Thread,
 }
@@ -59,8 +60,8 @@ impl Site {
         assert!(first, "a host has one fault sink");
     }
 
-    /// The sink, kept alive by the caller. When this turns out to be the last to hold it, the host itself
-    /// goes with it: so it is let go *after* the window has been left.
+    /// The sink, kept alive by the caller. When this turns out to be the last to hold it, the host
+    /// itself goes with it: so it is let go *after* the window has been left.
     pub(crate) fn sink(&self) -> Option<Arc<dyn FaultSink>> {
         self.sink.get().and_then(|attached| attached.0.upgrade())
     }

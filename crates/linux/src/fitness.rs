@@ -1,14 +1,16 @@
 //! Whether the calling thread can use windows: [`check_thread`].
 //!
-//! With in-thread delivery a fault is a signal to the thread. A thread that has it blocked, or a library that replaced our handler,
-//! ends the process without a word at the next fault. Only looks; changes nothing.
+//! With in-thread delivery a fault is a signal to the thread. A thread that has it blocked, or a
+//! library that replaced our handler, ends the process without a word at the next fault. Only
+//! looks; changes nothing.
 
 use libc::SIGBUS;
 
 use crate::sigbus;
 use crate::sys::{open, signal};
 
-/// Bytes of stack that a fault needs at the most, the signal's own frame and some room for the program's included.
+/// Bytes of stack that a fault needs at the most, the signal's own frame and some room for the
+/// program's included.
 pub const FAULT_STACK_BYTES: usize = 32 << 10;
 
 /// Why a thread must not touch a window.
@@ -38,7 +40,8 @@ pub enum ThreadError {
     },
 }
 
-/// Whether the calling thread can use windows whose faults arrive in it. A few system calls; more in the main thread.
+/// Whether the calling thread can use windows whose faults arrive in it. A few system calls; more
+/// in the main thread.
 ///
 /// # Errors
 /// The first obstacle, with what mends it.

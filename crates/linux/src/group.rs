@@ -1,7 +1,8 @@
-//! How much memory the control group of this process may hold: the least of its own and its ancestors' limits.
+//! How much memory the control group of this process may hold: the least of its own and its
+//! ancestors' limits.
 //!
-//! Reads `/proc/self/cgroup` and `/proc/self/mountinfo`, and the groups' files where they are mounted, for both versions
-//! of control groups. What cannot be read sets no limit. Nothing shared.
+//! Reads `/proc/self/cgroup` and `/proc/self/mountinfo`, and the groups' files where they are
+//! mounted, for both versions of control groups. What cannot be read sets no limit. Nothing shared.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,11 +1,13 @@
 //! Accesses of the host itself to windows, which may find a page that the program has emptied.
 //!
-//! The host reads pages in their windows under the manager's locks, when it knows them to be there. A fault in the middle would be
-//! answered by the manager, in this very thread (in-thread delivery), which would wait for locks that this thread holds. So a
-//! thread says that it is inside such an access, and the SIGBUS handler ends that instead of answering the fault: the thread goes on
-//! behind it. Stores to pinned pages, which hold no locks, are ended likewise: the library returns an error where a program gets a
-//! signal. A few words of each thread; no lock. With a handler thread a load gets no signal but waits, so memory is read by a
-//! system call that never does (`reading.rs`).
+//! The host reads pages in their windows under the manager's locks, when it knows them to be there.
+//! A fault in the middle would be answered by the manager, in this very thread (in-thread
+//! delivery), which would wait for locks that this thread holds. So a thread says that it is inside
+//! such an access, and the SIGBUS handler ends that instead of answering the fault: the thread goes
+//! on behind it. Stores to pinned pages, which hold no locks, are ended likewise: the library
+//! returns an error where a program gets a signal. A few words of each thread; no lock. With a
+//! handler thread a load gets no signal but waits, so memory is read by a system call that never
+//! does (`reading.rs`).
 
 use std::cell::Cell;
 use std::sync::atomic::{Ordering, compiler_fence};
@@ -19,8 +21,8 @@ thread_local! {
     static INSIDE: Cell<*const Recovery> = const { Cell::new(std::ptr::null()) };
 }
 
-/// Loads from windows, or stores to them; `None` when a page was not there. Nothing that `access` holds is dropped when it is ended,
-/// and it has no state of its own that could be halfway changed.
+/// Loads from windows, or stores to them; `None` when a page was not there. Nothing that `access`
+/// holds is dropped when it is ended, and it has no state of its own that could be halfway changed.
 pub(crate) fn accessing<R: Copy>(mut access: impl FnMut() -> R) -> Option<R> {
     extern "C" fn call<F: FnMut()>(work: *mut c_void) {
         // SAFETY: the pointer that is passed below, exclusive meanwhile.

@@ -1,11 +1,11 @@
 //! Where guest code lies: programs whose runtime turns a segmentation violation into a trap.
 //!
-//! A small table for the whole process, without a lock, because the signal handler reads it. A place holds
-//! the first and the last address + 1 of a range; `start` is 0 when it is free and 1 while it changes. A
-//! reader reads `start`, `end` and `start` again and believes the pair only if both starts agree (a range
-//! that is guest code now stays in its place while the handler reads, so it is found; at worst another
-//! range is overlooked while it changes). Written by whoever loads guest code, read by `sigbus.rs` when a
-//! fault has failed.
+//! A small table for the whole process, without a lock, because the signal handler reads it. A
+//! place holds the first and the last address + 1 of a range; `start` is 0 when it is free and 1
+//! while it changes. A reader reads `start`, `end` and `start` again and believes the pair only if
+//! both starts agree (a range that is guest code now stays in its place while the handler reads, so
+//! it is found; at worst another range is overlooked while it changes). Written by whoever loads
+//! guest code, read by `sigbus.rs` when a fault has failed.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
@@ -40,10 +40,12 @@ pub struct GuestCode {
     place: usize,
 }
 
-/// Says that instructions at these addresses belong to guest programs whose runtime handles SIGSEGV.
+/// Says that instructions at these addresses belong to guest programs whose runtime handles
+/// SIGSEGV.
 ///
-/// When a fault of such an instruction has failed, the process's SIGSEGV handler is called with it, as if the
-/// address were out of bounds. Other code gets an empty page in that case and goes on. Any thread, any time.
+/// When a fault of such an instruction has failed, the process's SIGSEGV handler is called with it,
+/// as if the address were out of bounds. Other code gets an empty page in that case and goes on.
+/// Any thread, any time.
 ///
 /// # Errors
 /// [`GuestTableFull`]; then nothing is registered.

@@ -1,10 +1,10 @@
 //! [`LinuxHost`]: real memory behind the manager's `Host` trait.
 //!
-//! It joins the parts: the pool, the addresses, one userfaultfd with its pages, and the numbers of the open
-//! windows' records by space, read without a lock. The methods of `Host` translate a space and a run into a
-//! [`Span`] and hand over to `pages.rs` and `pool.rs`; opening and closing a window stands here. The
-//! manager's own locks keep `open`, `close` and the rest on one space apart. Whoever makes a host also
-//! attaches the sink that its faults go to.
+//! It joins the parts: the pool, the addresses, one userfaultfd with its pages, and the numbers of
+//! the open windows' records by space, read without a lock. The methods of `Host` translate a space
+//! and a run into a [`Span`] and hand over to `pages.rs` and `pool.rs`; opening and closing a
+//! window stands here. The manager's own locks keep `open`, `close` and the rest on one space
+//! apart. Whoever makes a host also attaches the sink that its faults go to.
 
 mod access;
 
@@ -35,11 +35,11 @@ use crate::uffd::Stores;
 
 /// Real memory: windows of this process onto one pool.
 ///
-/// All methods may be called from any thread; the rules about one page or one space at a time are those of
-/// [`Host`]. Dropping the host closes its windows; nobody may be using them.
+/// All methods may be called from any thread; the rules about one page or one space at a time are
+/// those of [`Host`]. Dropping the host closes its windows; nobody may be using them.
 ///
-/// A child of `fork(2)` that inherits a host must not use it (see [`is_inherited`](Self::is_inherited)); dropping it
-/// there does nothing.
+/// A child of `fork(2)` that inherits a host must not use it (see
+/// [`is_inherited`](Self::is_inherited)); dropping it there does nothing.
 #[derive(Debug)]
 pub struct LinuxHost {
     pub(crate) lineage: Lineage,
@@ -232,7 +232,8 @@ impl Host for LinuxHost {
     }
 
     fn free_table(&self, space: SpaceNo, run: Run) -> bool {
-        // The kernel does it only for a range that lies wholly in one mapping: here, all of it accessible.
+        // The kernel does it only for a range that lies wholly in one mapping: here, all of it
+        // accessible.
         let whole = run.len == TABLE_PAGES && run.first.0.is_multiple_of(TABLE_PAGES);
         if !whole || !self.tables_are_freed {
             return false;
@@ -325,8 +326,8 @@ impl Host for LinuxHost {
     }
 
     fn read_private(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {
-        // The page is private and protected, so it is there (or swapped in by the kernel) unless the program has emptied it,
-        // and nobody stores to it.
+        // The page is private and protected, so it is there (or swapped in by the kernel) unless
+        // the program has emptied it, and nobody stores to it.
         self.site.pages.read(self.page(space, page), out)
     }
 

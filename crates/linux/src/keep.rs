@@ -1,13 +1,15 @@
 //! Descriptors that the program cannot take away.
 //!
-//! A program that closes descriptors which it did not open (a daemon's habit: `close_range(3, ~0)`) would close ours; with the
-//! last reference to a userfaultfd goes its hold on every window, and pages that were evicted would read as zeros. So
-//! ours have high numbers, out of the way; and a thread with a descriptor table of its own, the *keeper*, holds a second
-//! reference to each. When a call on a descriptor fails as if it were not ours, its identity (device and inode; each
-//! memfd, userfaultfd and pipe has its own) is looked at; if the number is free, the file comes back from the keeper
-//! to the same number (`pidfd_getfd`), and the call is made again. If the number is somebody else's by now, or the
-//! kernel does not let us, the call fails with `EBADF`, which becomes `HostError::Closed`. What would harm the other
-//! file (writing, truncating) is not tried before the identity was checked, which costs one `fstat` (0.15 us) a call.
+//! A program that closes descriptors which it did not open (a daemon's habit: `close_range(3, ~0)`)
+//! would close ours; with the last reference to a userfaultfd goes its hold on every window, and
+//! pages that were evicted would read as zeros. So ours have high numbers, out of the way; and a
+//! thread with a descriptor table of its own, the *keeper*, holds a second reference to each. When
+//! a call on a descriptor fails as if it were not ours, its identity (device and inode; each memfd,
+//! userfaultfd and pipe has its own) is looked at; if the number is free, the file comes back from
+//! the keeper to the same number (`pidfd_getfd`), and the call is made again. If the number is
+//! somebody else's by now, or the kernel does not let us, the call fails with `EBADF`, which
+//! becomes `HostError::Closed`. What would harm the other file (writing, truncating) is not tried
+//! before the identity was checked, which costs one `fstat` (0.15 us) a call.
 //!
 //! Everything here may run inside a fault handler: no lock, no allocation.
 
@@ -21,8 +23,8 @@ use crate::sys::{self, Errno};
 
 /// How many numbers below the limit ours begin.
 const ROOM: u64 = 256;
-/// The limit where none, or a higher one, is set: a table of descriptors is as long as the highest number says, and each
-/// `fork(2)` copies it.
+/// The limit where none, or a higher one, is set: a table of descriptors is as long as the highest
+/// number says, and each `fork(2)` copies it.
 const MOST: u64 = 1024;
 /// Bytes of stack of a thread that only sleeps; the system may give more.
 const STACK: usize = 16 << 10;
@@ -78,11 +80,13 @@ impl Kept {
 
     /// For a call that harms nobody if the number is somebody else's by now.
     pub(crate) fn unchecked(&self) -> BorrowedFd<'_> {
-        // SAFETY: at worst the number of no file, or of another one, which the caller's calls turn away.
+        // SAFETY: at worst the number of no file, or of another one, which the caller's calls turn
+        // away.
         unsafe { BorrowedFd::borrow_raw(self.number) }
     }
 
-    /// Makes such a call; if it fails because the number is not ours any more, gets ours back and makes it again.
+    /// Makes such a call; if it fails because the number is not ours any more, gets ours back and
+    /// makes it again.
     pub(crate) fn with<R>(
         &self,
         mut call: impl FnMut(BorrowedFd<'_>) -> Result<R, Errno>,
@@ -151,8 +155,9 @@ fn harmless(code: i32) -> bool {
 }
 
 impl Holder {
-    /// The calling thread gets a table of descriptors of its own, with nothing but these, and is the holder from now on. It must
-    /// open and close nothing that others shall see. False when the kernel refuses: then nothing has changed.
+    /// The calling thread gets a table of descriptors of its own, with nothing but these, and is
+    /// the holder from now on. It must open and close nothing that others shall see. False when the
+    /// kernel refuses: then nothing has changed.
     pub(crate) fn become_holder(&self, numbers: &[RawFd]) -> bool {
         let done = open::part_with_table(numbers);
         if done {
@@ -170,7 +175,8 @@ impl Holder {
 }
 
 impl Keeper {
-    /// Starts the thread, and waits until it holds what it shall. Without one (the system refuses) nothing is held.
+    /// Starts the thread, and waits until it holds what it shall. Without one (the system refuses)
+    /// nothing is held.
     pub(crate) fn start(holder: &Arc<Holder>, numbers: Vec<RawFd>) -> Self {
         let (ready, wait) = std::sync::mpsc::channel();
         let theirs = Arc::clone(holder);

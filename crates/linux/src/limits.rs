@@ -1,7 +1,9 @@
-//! Which limit was in the way when the kernel refused something, so that an error can name what has to be raised.
+//! Which limit was in the way when the kernel refused something, so that an error can name what has
+//! to be raised.
 //!
-//! For a window it is read from `/proc` after the refusal: by `windows.rs` and `host.rs`, never by a fault. For pages, which faults
-//! work on, the error code must do: no file, no lock, no allocation.
+//! For a window it is read from `/proc` after the refusal: by `windows.rs` and `host.rs`, never by
+//! a fault. For pages, which faults work on, the error code must do: no file, no lock, no
+//! allocation.
 
 use memfold_host::{HostError, Limit};
 
@@ -68,7 +70,8 @@ fn in_the_way(bytes: u64) -> Option<Limit> {
         .or_else(|| mappings().map(Limit::Mappings))
 }
 
-/// The most mappings that a process may have, if this one has (nearly) so many: a refused call wanted one to three more.
+/// The most mappings that a process may have, if this one has (nearly) so many: a refused call
+/// wanted one to three more.
 fn mappings() -> Option<u64> {
     let most = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
     let most: u64 = most.trim().parse().ok()?;

@@ -1,11 +1,13 @@
-//! Whose memory this is: this process's own, or that of a parent which made this process by `fork(2)`.
+//! Whose memory this is: this process's own, or that of a parent which made this process by
+//! `fork(2)`.
 //!
-//! A child of `fork(2)` has copies of our descriptors and of everything that we know, but the windows, the pool
-//! and the userfaultfd behind the copies are its parent's: what the child did through them, the parent would
-//! suffer. So each process has a number, its *generation*, in a page that the kernel wipes in a child
-//! (`MADV_WIPEONFORK`). A host remembers the number it was built under; a child finds 0 there, or, once it has built a
-//! host of its own, the next number. Numbers come from a counter that a child inherits, so they never repeat in a line
-//! of descent. Asking is two loads; no lock, since a child's locks may be held by threads that it does not have.
+//! A child of `fork(2)` has copies of our descriptors and of everything that we know, but the
+//! windows, the pool and the userfaultfd behind the copies are its parent's: what the child did
+//! through them, the parent would suffer. So each process has a number, its *generation*, in a page
+//! that the kernel wipes in a child (`MADV_WIPEONFORK`). A host remembers the number it was built
+//! under; a child finds 0 there, or, once it has built a host of its own, the next number. Numbers
+//! come from a counter that a child inherits, so they never repeat in a line of descent. Asking is
+//! two loads; no lock, since a child's locks may be held by threads that it does not have.
 
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
@@ -35,7 +37,8 @@ pub(crate) fn generation() -> u64 {
     if page.is_null() {
         return 0;
     }
-    // SAFETY: a page that is mapped for good and holds an atomic integer at its start; zeros are one.
+    // SAFETY: a page that is mapped for good and holds an atomic integer at its start; zeros are
+    // one.
     let word = unsafe { &*page };
     // Relaxed: the number is all that is asked.
     word.load(Ordering::Relaxed)
@@ -79,7 +82,8 @@ impl Lineage {
         Ok(Self { generation })
     }
 
-    /// Whether the process that this names is an ancestor of the one that asks, by `fork(2)`. Two loads.
+    /// Whether the process that this names is an ancestor of the one that asks, by `fork(2)`. Two
+    /// loads.
     #[must_use]
     pub fn is_inherited(self) -> bool {
         generation() != self.generation
@@ -93,15 +97,17 @@ impl LinuxHost {
         self.lineage
     }
 
-    /// Whether this process is a child of `fork(2)` of the one that made the host: then windows, pool and descriptors
-    /// are not its own, and nothing but this, [`window`](Self::window) and [`lineage`](Self::lineage) may be called. Two loads.
+    /// Whether this process is a child of `fork(2)` of the one that made the host: then windows,
+    /// pool and descriptors are not its own, and nothing but this, [`window`](Self::window) and
+    /// [`lineage`](Self::lineage) may be called. Two loads.
     #[must_use]
     pub fn is_inherited(&self) -> bool {
         self.lineage.is_inherited()
     }
 
-    /// In a child of `fork(2)`: closes the child's copies of the host's descriptors, so that the pool's memory does not
-    /// live as long as the child. Nothing otherwise, and nothing the second time.
+    /// In a child of `fork(2)`: closes the child's copies of the host's descriptors, so that the
+    /// pool's memory does not live as long as the child. Nothing otherwise, and nothing the second
+    /// time.
     pub fn renounce(&self) {
         if self.is_inherited() {
             let kept = self.site.pages.kept().chain(self.pool.kept());
@@ -110,8 +116,9 @@ impl LinuxHost {
     }
 }
 
-/// A value that only the process which made it drops. In a child of `fork(2)` it is forgotten: what it holds is the
-/// parent's, and even memory of its own may be half changed, by a thread that the child does not have.
+/// A value that only the process which made it drops. In a child of `fork(2)` it is forgotten: what
+/// it holds is the parent's, and even memory of its own may be half changed, by a thread that the
+/// child does not have.
 #[derive(Debug)]
 pub struct Own<T> {
     lineage: Lineage,

@@ -1,6 +1,8 @@
 //! Looks at pages that cannot fail: a scan needs no memory, only patience with signals.
 //!
-//! Part of [`Pages`]; nothing is changed, but pages that are only shown may be hidden, to be seen when they are used again. What a look says stays true only as long as the caller keeps others from changing it.
+//! Part of [`Pages`]; nothing is changed, but pages that are only shown may be hidden, to be seen
+//! when they are used again. What a look says stays true only as long as the caller keeps others
+//! from changing it.
 
 use crate::pages::{Pages, width};
 use crate::scan::{SCAN_PAGES, Seen};
@@ -26,7 +28,8 @@ impl Pages {
             .all(|at| self.writable(span.skip(at).head(SCAN_PAGES)) == 0)
     }
 
-    /// Which pages are shown; they are emptied, all in one call (an interruption of the other cores each).
+    /// Which pages are shown; they are emptied, all in one call (an interruption of the other cores
+    /// each).
     pub(crate) fn test_and_clear_young(&self, span: Span) -> u64 {
         let young = self.look(span).present;
         if young != 0 {

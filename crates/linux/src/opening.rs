@@ -16,7 +16,8 @@ use crate::uffd::{Uffd, handshake};
 /// Whose faults a userfaultfd reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserMode {
-    /// Those of programs only; a system call on an inaccessible page gets `EFAULT`. Needs no privilege.
+    /// Those of programs only; a system call on an inaccessible page gets `EFAULT`. Needs no
+    /// privilege.
     UserOnly,
     /// Those of system calls too. Needs a privilege (see [`OpenError::FullRefused`]).
     Full,
@@ -185,7 +186,8 @@ pub(crate) fn choose(there: u64, delivery: Delivery) -> Result<u64, OpenError> {
     Ok(chosen)
 }
 
-/// A userfaultfd that turns every fault on an empty page into a signal, or an error of the system call that touched it.
+/// A userfaultfd that turns every fault on an empty page into a signal, or an error of the system
+/// call that touched it.
 pub(crate) fn open_fence(mode: UserMode, holder: &Arc<Holder>) -> Result<Uffd, OpenError> {
     let (fd, _) = descriptor(mode)?;
     let features = abi::FEATURE_SIGBUS | abi::FEATURE_MISSING_SHMEM;

@@ -1,27 +1,29 @@
 //! What the host does to the pages of one window, step by step.
 //!
-//! The manager's locks keep two of these from one page at a time. What may still happen to a page in the
-//! middle of a step, and what each step is therefore built on:
+//! The manager's locks keep two of these from one page at a time. What may still happen to a page
+//! in the middle of a step, and what each step is therefore built on:
 //!
-//! * Any thread may touch it. An empty page makes that thread wait for the manager, which waits for this
-//!   step: so a page may be emptied and filled again (never the other way round), and no hole is ever read.
-//! * A page that shows zeros or a pool page may become *empty* by itself: the kernel zaps zero pages
-//!   together with the pool pages at their place (`pool_free`), and swaps pool pages out. So every step
-//!   takes "empty after all" for an answer and tries again, a bounded number of times.
-//! * A page that shows zeros *unprotected*, as it does for a moment in [`Pages::show_zero`], may become
-//!   private.
-//! * Dropping a protected page leaves a marker. `COPY` and `CONTINUE` install over it, `ZEROPAGE` does
-//!   not; clearing the protection takes it away. A marker cannot be told from a page that the
+//! * Any thread may touch it. An empty page makes that thread wait for the manager, which waits for
+//!   this step: so a page may be emptied and filled again (never the other way round), and no hole
+//!   is ever read.
+//! * A page that shows zeros or a pool page may become *empty* by itself: the kernel zaps zero
+//!   pages together with the pool pages at their place (`pool_free`), and swaps pool pages out. So
+//!   every step takes "empty after all" for an answer and tries again, a bounded number of times.
+//! * A page that shows zeros *unprotected*, as it does for a moment in [`Pages::show_zero`], may
+//!   become private.
+//! * Dropping a protected page leaves a marker. `COPY` and `CONTINUE` install over it, `ZEROPAGE`
+//!   does not; clearing the protection takes it away. A marker cannot be told from a page that the
 //!   kernel has swapped out, except by trying to fill it.
 //!
-//! * With a handler thread, an empty page may carry *poison* from a fault that failed. Nothing installs
-//!   over it; dropping the page takes it away, which is safe for who knows that the page is empty. Poison
-//!   that outlives its fault is harmless: who meets it asks the sink again.
+//! * With a handler thread, an empty page may carry *poison* from a fault that failed. Nothing
+//!   installs over it; dropping the page takes it away, which is safe for who knows that the page
+//!   is empty. Poison that outlives its fault is harmless: who meets it asks the sink again.
 //!
-//! While a system call may be reading a page (in-thread delivery cannot help it), a copy-on-write must not
-//! empty the page on the way: there protection is cleared and the kernel made to copy inside one call. With
-//! a handler thread that call could wait for the handler, which may wait for us: there the page is emptied
-//! and filled. One lock, `unpoisoned`: `show_zero` and poisoning exclude each other.
+//! While a system call may be reading a page (in-thread delivery cannot help it), a copy-on-write
+//! must not empty the page on the way: there protection is cleared and the kernel made to copy
+//! inside one call. With a handler thread that call could wait for the handler, which may wait for
+//! us: there the page is emptied and filled. One lock, `unpoisoned`: `show_zero` and poisoning
+//! exclude each other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -124,7 +126,8 @@ impl Pages {
         Ok(())
     }
 
-    /// Takes the poison from a page that is empty or shown, if it can have one. Whether it looks so.
+    /// Takes the poison from a page that is empty or shown, if it can have one. Whether it looks
+    /// so.
     fn clear_poison(&self, page: Span) -> bool {
         if !self.poison_used() || self.look(page).present != 0 {
             return false;
@@ -133,7 +136,8 @@ impl Pages {
         true
     }
 
-    /// Shows zeros in the empty pages of `span`; the answer's bits are the pages that are private after all.
+    /// Shows zeros in the empty pages of `span`; the answer's bits are the pages that are private
+    /// after all.
     pub(crate) fn show_zero(&self, span: Span) -> Result<u64, HostError> {
         let _calm = (self.how == Break::ByRefill).then(|| self.unpoisoned.lock());
         let (mapped, refused) = self.zero_all(span);
@@ -152,7 +156,8 @@ impl Pages {
             stored |= u64::from(self.settle(span.part(page, 1))) << page;
         }
         match refused {
-            // A store must not be lost: then what could be shown stays, the rest is left to its own fault.
+            // A store must not be lost: then what could be shown stays, the rest is left to its own
+            // fault.
             Some(errno) if stored == 0 => {
                 self.drop_pages(span);
                 Err(page_refused("userfaultfd's UFFDIO_ZEROPAGE")(errno))
@@ -185,24 +190,24 @@ impl Pages {
         (mapped, None)
     }
 
-    /// Takes away what keeps the empty `page` from showing zeros. False when it is not empty, or nothing
-    /// helps.
+    /// Takes away what keeps the empty `page` from showing zeros. False when it is not empty, or
+    /// nothing helps.
     fn clear_marker(&self, page: Span, tries: u32) -> bool {
         if tries >= ROUNDS || self.look(page).present != 0 {
             return false;
         }
         insist("clearing a marker", || self.uffd.protect(page, Stores::Pass));
         if tries > 0 {
-            // What clearing leaves is the poison of an earlier failed fault. The page was empty when the
-            // step began and showed nothing since, so there is no store to lose.
+            // What clearing leaves is the poison of an earlier failed fault. The page was empty
+            // when the step began and showed nothing since, so there is no store to lose.
             self.drop_pages(page);
         }
         true
     }
 
-    /// A page to which this call mapped zeros, and which is not there any more: it was emptied with its
-    /// pool page, or stored to and swapped out by the kernel. Ends with it shown again (false), private and
-    /// protected (true), or empty (false).
+    /// A page to which this call mapped zeros, and which is not there any more: it was emptied with
+    /// its pool page, or stored to and swapped out by the kernel. Ends with it shown again (false),
+    /// private and protected (true), or empty (false).
     fn settle(&self, page: Span) -> bool {
         for _ in 0..ROUNDS {
             insist("clearing a marker", || self.uffd.protect(page, Stores::Pass));
@@ -240,14 +245,15 @@ impl Pages {
         Ok(())
     }
 
-    /// The first page of `piece` is there already: makes it, and what follows in the same state, private and
-    /// writable. How many pages are done (0: ask again).
+    /// The first page of `piece` is there already: makes it, and what follows in the same state,
+    /// private and writable. How many pages are done (0: ask again).
     fn own_zeros(&self, piece: Span) -> Result<usize, HostError> {
         let seen = self.look(piece);
         let private = (seen.present & !seen.zero).trailing_ones() as usize;
         let zeros = seen.zero.trailing_ones() as usize;
         if private > 0 {
-            // Another thread stored to it when this call had taken the protection away: it is as wanted.
+            // Another thread stored to it when this call had taken the protection away: it is as
+            // wanted.
             insist("unprotecting private pages", || {
                 self.uffd.protect(piece.head(private), Stores::Pass)
             });
@@ -258,7 +264,8 @@ impl Pages {
             self.drop_pages(piece.head(zeros.max(1)));
             return Ok(0);
         }
-        // Not there any more: emptied, or (then by such a store) private and swapped out by the kernel.
+        // Not there any more: emptied, or (then by such a store) private and swapped out by the
+        // kernel.
         let shown = piece.head(zeros.max(1));
         insist("unprotecting zero pages", || {
             self.uffd.protect(shown, Stores::Pass)
@@ -283,9 +290,11 @@ impl Pages {
         insist("emptying pages", || sys::dont_need(span));
     }
 
-    /// Empties a range of one page table so that nothing is left in it, with which the table goes. No page of it is private.
+    /// Empties a range of one page table so that nothing is left in it, with which the table goes.
+    /// No page of it is private.
     pub(crate) fn free_table(&self, span: Span) {
-        // Protected pages leave markers. The protection must not go before the page: a store could then make it private.
+        // Protected pages leave markers. The protection must not go before the page: a store could
+        // then make it private.
         self.drop_pages(span);
         insist("clearing markers", || self.uffd.protect(span, Stores::Pass));
         self.drop_pages(span);
@@ -312,7 +321,8 @@ impl Pages {
 
     /// Whether any page of this host was ever poisoned.
     pub(crate) fn poison_used(&self) -> bool {
-        // Relaxed: who met a poisoned page learnt of it from the kernel, which orders that after the store.
+        // Relaxed: who met a poisoned page learnt of it from the kernel, which orders that after
+        // the store.
         self.poison_used.load(Ordering::Relaxed)
     }
 }

@@ -1,9 +1,11 @@
-//! What windows cost the kernel beside their pages, in bytes, and whether it gives empty page tables back.
+//! What windows cost the kernel beside their pages, in bytes, and whether it gives empty page
+//! tables back.
 //!
-//! A page table is for 2 MiB; the manager charges those, by what it shows. Above them stand two levels of *upper* tables,
-//! one page for each GiB and for each 512 GiB in which anything is accessible; windows share them with their neighbours, and
-//! they go when a whole block of addresses is sealed in one call. [`Uppers`] keeps which there are; `arena.rs` guards
-//! it. The rest is a constant for each window.
+//! A page table is for 2 MiB; the manager charges those, by what it shows. Above them stand two
+//! levels of *upper* tables, one page for each GiB and for each 512 GiB in which anything is
+//! accessible; windows share them with their neighbours, and they go when a whole block of
+//! addresses is sealed in one call. [`Uppers`] keeps which there are; `arena.rs` guards it. The
+//! rest is a constant for each window.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -19,15 +21,16 @@ pub(crate) const TABLE_PAGES: u32 = 512;
 /// Bytes of a table of any level.
 pub(crate) const TABLE_BYTES: u64 = PAGE_SIZE as u64;
 
-/// What the kernel and this crate hold for a window: two or three mappings (192 bytes each) with their places in the tree of
-/// mappings, the link of the first private page (`anon_vma`), the record and its places in our tables.
+/// What the kernel and this crate hold for a window: two or three mappings (192 bytes each) with
+/// their places in the tree of mappings, the link of the first private page (`anon_vma`), the
+/// record and its places in our tables.
 const WINDOW_BYTES: u64 = 1024;
 
 /// The bits of an address below each level of upper tables.
 const LEVELS: [u32; 2] = [30, 39];
 
-/// Tables that there may be beside those that are known: those of the highest level, and in the direct mappings those that
-/// threads fill at the moment when all are emptied.
+/// Tables that there may be beside those that are known: those of the highest level, and in the
+/// direct mappings those that threads fill at the moment when all are emptied.
 const MORE: u64 = 8;
 
 /// What the manager is told of them; `direct`: tables for reading the pool.
@@ -39,7 +42,8 @@ pub(crate) fn geometry(direct: u32) -> Tables {
     }
 }
 
-/// The most that opening a window, or so many more accessible pages of it, can cost beside page tables.
+/// The most that opening a window, or so many more accessible pages of it, can cost beside page
+/// tables.
 pub(crate) fn most_window_bytes(pages: u32) -> u64 {
     let blocks = LEVELS.map(|bits| ((u64::from(pages) * TABLE_BYTES) >> bits) + 2);
     WINDOW_BYTES + blocks.iter().sum::<u64>() * TABLE_BYTES
@@ -98,8 +102,9 @@ impl Block {
     }
 }
 
-/// Whether this kernel frees a page table when everything in its range is dropped in one call (since Linux 6.14, with
-/// `CONFIG_PT_RECLAIM`). Found out by doing so, on 32 tables; what other threads do meanwhile can make it answer no.
+/// Whether this kernel frees a page table when everything in its range is dropped in one call
+/// (since Linux 6.14, with `CONFIG_PT_RECLAIM`). Found out by doing so, on 32 tables; what other
+/// threads do meanwhile can make it answer no.
 pub(crate) fn are_freed() -> bool {
     sys::tables::kernel_at_least(6, 14) && (0..3).any(|_| sys::tables::are_freed(32).unwrap_or(false))
 }

@@ -1,18 +1,20 @@
 //! The pool: one long sparse file in memory, whose pages every window can show.
 //!
-//! Written and read by position, grown and never shrunk; freed pages give their memory back at once. Beside
-//! the file stand *direct* mappings, shared and read-only, from which `UFFDIO_COPY` takes a pool page
-//! without a copy in between: one for each 1 GiB of the pool that was ever asked for, made at first use,
-//! taken away when its whole range is freed. Their page tables are for a window that wanders: when more than a given number of
-//! them have been filled, all are emptied. Found without a lock in a sparse table; made and taken away
-//! under `changing`. Who reads through one holds the pool page (the contract of `Host`), so its range is
-//! not wholly freed at that time. Called by `host.rs`.
+//! Written and read by position, grown and never shrunk; freed pages give their memory back at
+//! once. Beside the file stand *direct* mappings, shared and read-only, from which `UFFDIO_COPY`
+//! takes a pool page without a copy in between: one for each 1 GiB of the pool that was ever asked
+//! for, made at first use, taken away when its whole range is freed. Their page tables are for a
+//! window that wanders: when more than a given number of them have been filled, all are emptied.
+//! Found without a lock in a sparse table; made and taken away under `changing`. Who reads through
+//! one holds the pool page (the contract of `Host`), so its range is not wholly freed at that time.
+//! Called by `host.rs`.
 //!
-//! A process that locks or populates all its memory (`mlockall`) must not fill the holes of the file through a direct
-//! mapping: so that is fenced by a userfaultfd, by which touching a hole is an error. And the pool is made of single
-//! pages, whatever the machine's setting about huge ones: where a page written by position turns out to hold more than a
-//! page (tried when the pool is made; who compares the account with the kernel's count later may also say so), pages are written into the
-//! direct mappings, which never get huge ones.
+//! A process that locks or populates all its memory (`mlockall`) must not fill the holes of the
+//! file through a direct mapping: so that is fenced by a userfaultfd, by which touching a hole is
+//! an error. And the pool is made of single pages, whatever the machine's setting about huge ones:
+//! where a page written by position turns out to hold more than a page (tried when the pool is
+//! made; who compares the account with the kernel's count later may also say so), pages are written
+//! into the direct mappings, which never get huge ones.
 
 mod direct;
 
@@ -85,8 +87,8 @@ fn cut_short() -> HostError {
 }
 
 impl Pool {
-    /// An empty pool; `dumped`: its pages are part of core dumps; `most_tables`: how many page tables its direct mappings
-    /// may fill.
+    /// An empty pool; `dumped`: its pages are part of core dumps; `most_tables`: how many page
+    /// tables its direct mappings may fill.
     pub(crate) fn new(
         holder: &Arc<Holder>,
         fence: Arc<Uffd>,
@@ -115,7 +117,8 @@ impl Pool {
         }
     }
 
-    /// Writes a page, where there would be room for a huge one, and asks the kernel what the file holds now.
+    /// Writes a page, where there would be room for a huge one, and asks the kernel what the file
+    /// holds now.
     fn holds_what_is_written(&self) -> Result<bool, Errno> {
         let trial = |error| match error {
             HostError::Call { code, .. } => Errno(code),
@@ -140,7 +143,8 @@ impl Pool {
         self.by_mapping.store(true, Ordering::Relaxed);
     }
 
-    /// The file, which is ours at this moment: what is written is never somebody else's. One `fstat`.
+    /// The file, which is ours at this moment: what is written is never somebody else's. One
+    /// `fstat`.
     pub(crate) fn fd(&self) -> Result<BorrowedFd<'_>, Errno> {
         self.fd.checked()
     }
@@ -159,8 +163,8 @@ impl Pool {
         [self.fence.kept(), &self.fd]
     }
 
-    /// Makes the pool at least `pages` long. Also readies the table of direct mappings, so that a fault
-    /// handler need not allocate.
+    /// Makes the pool at least `pages` long. Also readies the table of direct mappings, so that a
+    /// fault handler need not allocate.
     pub(crate) fn reserve(&self, pages: u64) -> Result<(), HostError> {
         // Acquire: pairs with the growing thread's Release.
         if pages <= self.pages.load(Ordering::Acquire) {
@@ -203,7 +207,8 @@ impl Pool {
             } else {
                 None
             };
-            // A short write stands at a page border, or the machine has no memory for the next page.
+            // A short write stands at a page border, or the machine has no memory for the next
+            // page.
             let pages = match mapped {
                 Some(pages) => pages,
                 None => {
@@ -220,14 +225,16 @@ impl Pool {
         Ok(())
     }
 
-    /// Writes pages from address `from` on to the free pages from `to` on, as many as one step does. `None`: the first of them is
-    /// there already (a free page is a hole, unless an earlier write of a run was cut short), so a write cannot make a huge one.
+    /// Writes pages from address `from` on to the free pages from `to` on, as many as one step
+    /// does. `None`: the first of them is there already (a free page is a hole, unless an earlier
+    /// write of a run was cut short), so a write cannot make a huge one.
     fn write_by_mapping(&self, from: usize, pages: usize, to: PoolPage) -> Result<Option<usize>, HostError> {
         let here = (PIECE_PAGES - to.0 % PIECE_PAGES).min(pages as u64) as usize;
         let Some(target) = self.direct(to) else {
             return Err(page_refused("mmap of the pool")(Errno(libc::ENOMEM)));
         };
-        // SAFETY: pages of a direct mapping, which lives while somebody writes a page of it (see the header).
+        // SAFETY: pages of a direct mapping, which lives while somebody writes a page of it (see
+        // the header).
         let target = unsafe { Span::new(target, here * PAGE_SIZE) };
         match self.fence.copy(target, from, Stores::Pass) {
             Progress::All => Ok(Some(here)),
@@ -244,11 +251,13 @@ impl Pool {
         }
     }
 
-    /// Whether the page has these bytes: compared where it is, if there are addresses left for that.
+    /// Whether the page has these bytes: compared where it is, if there are addresses left for
+    /// that.
     pub(crate) fn equals(&self, at: PoolPage, bytes: &PageBytes) -> Result<bool, HostError> {
         if let Some(source) = self.direct(at) {
-            // SAFETY: the mapping of a piece of the pool, which lives while the page is not freed; the page was written and
-            // nobody writes to it before it is freed, which whoever names it prevents.
+            // SAFETY: the mapping of a piece of the pool, which lives while the page is not freed;
+            // the page was written and nobody writes to it before it is freed, which whoever names
+            // it prevents.
             let page = unsafe { &*(source as *const PageBytes) };
             return Ok(page == bytes);
         }
@@ -257,7 +266,8 @@ impl Pool {
         Ok(page == *bytes)
     }
 
-    /// A few words of a page that was written; `None` when there are no addresses left to read it from.
+    /// A few words of a page that was written; `None` when there are no addresses left to read it
+    /// from.
     pub(crate) fn samples(&self, at: PoolPage) -> Option<[u64; 2]> {
         // SAFETY: as in `equals`.
         Some(unsafe { span::samples(self.direct(at)?) })

@@ -1,7 +1,7 @@
 //! What this machine offers to memfold: for `memfold check` and for error messages.
 //!
-//! [`probe`] opens what it can and closes it again, and reads a few settings; nothing is kept or changed.
-//! What cannot be read is `None`.
+//! [`probe`] opens what it can and closes it again, and reads a few settings; nothing is kept or
+//! changed. What cannot be read is `None`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,8 +30,8 @@ pub enum Overcommit {
 pub enum Huge {
     /// The pool is made of single pages, as it must be for memory to be freed page by page.
     No,
-    /// The setting (its name) makes the kernel use huge pages in files: the pool is then written through a mapping
-    /// that cannot have them, which is a little slower.
+    /// The setting (its name) makes the kernel use huge pages in files: the pool is then written
+    /// through a mapping that cannot have them, which is a little slower.
     Yes(String),
 }
 
@@ -60,7 +60,8 @@ pub struct Report {
     pub huge_pool: Option<Huge>,
     /// Bytes of memory of the machine.
     pub total_ram: Option<u64>,
-    /// Bytes of memory that the process's control group may hold, or one above it; `None`: no limit, or it cannot be read.
+    /// Bytes of memory that the process's control group may hold, or one above it; `None`: no
+    /// limit, or it cannot be read.
     pub group_limit: Option<u64>,
     /// Bytes of address space that the process may use; `None`: no limit.
     pub address_space_limit: Option<u64>,
@@ -131,7 +132,8 @@ impl Report {
         self.features.is_some_and(|bits| bits & feature.bit != 0)
     }
 
-    /// How many windows the setting `vm.max_map_count` allows, about; 1,000 mappings are left to the program.
+    /// How many windows the setting `vm.max_map_count` allows, about; 1,000 mappings are left to
+    /// the program.
     #[must_use]
     pub fn windows(&self) -> Option<u64> {
         self.max_map_count.map(|maps| maps.saturating_sub(1000) / 2)
@@ -203,7 +205,8 @@ fn number(path: &str) -> Option<u64> {
     read(path)?.parse().ok()
 }
 
-/// Bytes of memory that the process's control group may hold, or one above it; `None`: no limit, or it cannot be read.
+/// Bytes of memory that the process's control group may hold, or one above it; `None`: no limit, or
+/// it cannot be read.
 #[must_use]
 pub fn group_memory_bytes() -> Option<u64> {
     group::limit()

@@ -1,10 +1,12 @@
 //! The host's own reads of windows, under the manager's locks: none of them waits for a fault.
 //!
-//! The pages are there as far as the manager knows; but a program may have emptied one (`madvise` on its own window), at any
-//! moment. With in-thread delivery memory is read where it is, and a fault ends the read (`guard.rs`). With a handler thread the
-//! fault would wait for that thread, which waits for our locks, or is this one: there memory is read through
-//! `/proc/self/mem`, for which the kernel answers no fault of a userfaultfd but fails (0.9 us a page with the look at the descriptor).
-//! Either way the answer is [`HostError::Emptied`]. Part of [`Pages`] and [`LinuxHost`].
+//! The pages are there as far as the manager knows; but a program may have emptied one (`madvise`
+//! on its own window), at any moment. With in-thread delivery memory is read where it is, and a
+//! fault ends the read (`guard.rs`). With a handler thread the fault would wait for that thread,
+//! which waits for our locks, or is this one: there memory is read through `/proc/self/mem`, for
+//! which the kernel answers no fault of a userfaultfd but fails (0.9 us a page with the look at the
+//! descriptor). Either way the answer is [`HostError::Emptied`]. Part of [`Pages`] and
+//! [`LinuxHost`].
 
 use memfold_host::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, SpaceNo};
 use memfold_host::{HostError, PageRef, SAMPLES};
@@ -19,7 +21,8 @@ use crate::sys::{self, Errno};
 
 /// From the first word that samples look at to the end of the last.
 const STRETCH: usize = SAMPLES[1] - SAMPLES[0] + 8;
-/// How often a page is read that cannot be: the kernel may be short of memory for a page that it has swapped out.
+/// How often a page is read that cannot be: the kernel may be short of memory for a page that it
+/// has swapped out.
 const TRIES: u32 = 3;
 
 impl Pages {
@@ -41,7 +44,8 @@ impl Pages {
         Ok([0, STRETCH - 8].map(|at| u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))))
     }
 
-    /// Whether a page has the bytes of the page at another address, in a window or readable without a fault.
+    /// Whether a page has the bytes of the page at another address, in a window or readable without
+    /// a fault.
     fn equals(&self, page: Span, other: Other) -> Result<bool, HostError> {
         let Some(memory) = &self.memory else {
             let other = other.addr();
@@ -85,8 +89,8 @@ fn read_by_call(memory: &Kept, addr: usize, out: &mut [u8]) -> Result<(), HostEr
 }
 
 impl LinuxHost {
-    /// A page of a window; the same part of the next one is on its way from memory: pages are looked at from end to end of
-    /// a window, and that way is most of what a look costs.
+    /// A page of a window; the same part of the next one is on its way from memory: pages are
+    /// looked at from end to end of a window, and that way is most of what a look costs.
     pub(crate) fn look(&self, space: SpaceNo, page: PageNo, wanted: Wanted) -> Span {
         let window = self.record(space).slot();
         let at = page.0 as usize;

@@ -28,7 +28,8 @@ pub(crate) struct Seen {
     pub(crate) pool: u64,
 }
 
-/// Which pages a scan tells of: those in all of these categories, and in one of those (if any are named).
+/// Which pages a scan tells of: those in all of these categories, and in one of those (if any are
+/// named).
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
     all: u64,

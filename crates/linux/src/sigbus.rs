@@ -1,20 +1,22 @@
 //! The SIGBUS handler: faults of windows, in the thread that has them.
 //!
-//! Installed with the first host and never removed; again where somebody has replaced it when a host is built. It runs on the
-//! thread's *ordinary* stack: the manager needs more than the 8 KiB that std's alternate stacks have, and a thread that
-//! touches a window is not out of stack. (Called on an alternate stack all the same, it works on one of ours: `stack.rs`.) All
-//! signals are blocked meanwhile but those of instructions, SIGBUS among these: a program's handler on top of ours might
-//! touch a window while we hold locks. The error code is kept. It is entered by an
-//! instruction that touched a window, so the interrupted code holds no lock of ours, and it takes what
-//! locks it needs like any other caller. The window is found without a lock (`table.rs`); a signal that is
-//! not ours goes to the previous handler (`chain.rs`). A fault of the host's own access to a window ends that access (`guard.rs`).
+//! Installed with the first host and never removed; again where somebody has replaced it when a
+//! host is built. It runs on the thread's *ordinary* stack: the manager needs more than the 8 KiB
+//! that std's alternate stacks have, and a thread that touches a window is not out of stack.
+//! (Called on an alternate stack all the same, it works on one of ours: `stack.rs`.) All signals
+//! are blocked meanwhile but those of instructions, SIGBUS among these: a program's handler on top
+//! of ours might touch a window while we hold locks. The error code is kept. It is entered by an
+//! instruction that touched a window, so the interrupted code holds no lock of ours, and it takes
+//! what locks it needs like any other caller. The window is found without a lock (`table.rs`); a
+//! signal that is not ours goes to the previous handler (`chain.rs`). A fault of the host's own
+//! access to a window ends that access (`guard.rs`).
 //!
-//! A fault that failed: of guest code, it goes on to the SIGSEGV handler, whose runtime makes a trap of it.
-//! Of other code (a runtime's own `memory.copy`), which nobody could stop in the middle, the sink says what becomes of it:
-//! a signal, the end of the process, or something that it has put in the page's place. With thread delivery
-//! the faults themselves do not come here, only failed ones, by way of a poisoned page: the sink is asked
-//! once more, and what failed again is dealt with here, because only here it is known whose instruction it
-//! was.
+//! A fault that failed: of guest code, it goes on to the SIGSEGV handler, whose runtime makes a
+//! trap of it. Of other code (a runtime's own `memory.copy`), which nobody could stop in the
+//! middle, the sink says what becomes of it: a signal, the end of the process, or something that it
+//! has put in the page's place. With thread delivery the faults themselves do not come here, only
+//! failed ones, by way of a poisoned page: the sink is asked once more, and what failed again is
+//! dealt with here, because only here it is known whose instruction it was.
 
 use libc::{c_int, c_void, siginfo_t};
 
@@ -56,8 +58,8 @@ pub(crate) fn is_installed() -> bool {
 }
 
 /// # Safety
-/// Called by the kernel, or by a handler that it called, with the arguments of a signal handler with information
-/// (`SA_SIGINFO`).
+/// Called by the kernel, or by a handler that it called, with the arguments of a signal handler
+/// with information (`SA_SIGINFO`).
 unsafe extern "C" fn on_sigbus(_: c_int, info: *mut siginfo_t, context: *mut c_void) {
     signal::keeping_errno(|| {
         // SAFETY: the kernel calls this with a signal's information and machine state.
@@ -107,7 +109,8 @@ unsafe fn ends_access(code: c_int, addr: usize, context: *mut c_void) -> bool {
     ends
 }
 
-/// Whether a fault is one of a page that we have poisoned; otherwise the machine itself may have lost it.
+/// Whether a fault is one of a page that we have poisoned; otherwise the machine itself may have
+/// lost it.
 fn is_poison(code: c_int, inside: &Inside) -> bool {
     code == BUS_MCEERR_AR && inside.site().pages.poison_used()
 }

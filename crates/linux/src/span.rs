@@ -76,8 +76,8 @@ impl Span {
         self.part(pages, self.pages() - pages)
     }
 
-    /// Copies bytes in, from byte `start` on, by words where they are aligned. Other threads may use the memory
-    /// meanwhile, also through this; the pages are there and writable (pinned).
+    /// Copies bytes in, from byte `start` on, by words where they are aligned. Other threads may
+    /// use the memory meanwhile, also through this; the pages are there and writable (pinned).
     pub(crate) fn copy_in(self, start: usize, bytes: &[u8]) {
         assert!(
             start + bytes.len() <= self.len,
@@ -89,7 +89,8 @@ impl Span {
         let (head, rest) = bytes.split_at(bytes.len().min(at.next_multiple_of(8) - at));
         let (words, tail) = rest.split_at(rest.len() / 8 * 8);
         let first_word = at + head.len();
-        // SAFETY: bytes inside the span, mapped memory of ours (see `new`) that no Rust reference points into.
+        // SAFETY: bytes inside the span, mapped memory of ours (see `new`) that no Rust reference
+        // points into.
         unsafe { store_bytes(at, head) };
         for (n, word) in words.chunks_exact(8).enumerate() {
             // SAFETY: as above; aligned, by the head's length.
@@ -102,28 +103,31 @@ impl Span {
         unsafe { store_bytes(first_word + words.len(), tail) };
     }
 
-    /// Copies the first page out, word by word: the page is present, and programs may be storing to it
-    /// (`Host::read_racy`; not so in `Host::read_private`).
+    /// Copies the first page out, word by word: the page is present, and programs may be storing to
+    /// it (`Host::read_racy`; not so in `Host::read_private`).
     pub(crate) fn copy_out(self, out: &mut PageBytes) {
         assert!(!self.is_empty(), "a page to read");
         for (n, to) in out.chunks_exact_mut(8).enumerate() {
-            // SAFETY: an aligned word of a page in an arena of ours (file header), present by the caller's contract.
+            // SAFETY: an aligned word of a page in an arena of ours (file header), present by the
+            // caller's contract.
             to.copy_from_slice(&unsafe { word(self.addr + n * 8) }.to_ne_bytes());
         }
     }
 
-    /// Whether the first page has the bytes of the page at address `other`. Both are present, and nobody stores to
-    /// them meanwhile (the contract of `Host::pages_equal`).
+    /// Whether the first page has the bytes of the page at address `other`. Both are present, and
+    /// nobody stores to them meanwhile (the contract of `Host::pages_equal`).
     pub(crate) fn equals(self, other: usize) -> bool {
         assert!(!self.is_empty(), "a page to compare");
-        // ThreadSanitizer does not know that protecting a page orders the stores before it: it is shown atomic reads.
+        // ThreadSanitizer does not know that protecting a page orders the stores before it: it is
+        // shown atomic reads.
         #[cfg(memfold_tsan)]
         // SAFETY: aligned words of the two pages; see below.
         return (0..PAGE_SIZE)
             .step_by(8)
             .all(|at| unsafe { word(self.addr + at) == word(other + at) });
-        // SAFETY: the page lies in an arena of ours (file header), the other in one or in a direct mapping of the
-        // pool; both are present by the caller's contract. No Rust reference is made.
+        // SAFETY: the page lies in an arena of ours (file header), the other in one or in a direct
+        // mapping of the pool; both are present by the caller's contract. No Rust reference is
+        // made.
         #[cfg(not(memfold_tsan))]
         let order = unsafe {
             libc::memcmp(
@@ -139,11 +143,13 @@ impl Span {
     /// A word of each half of the first page. It is present; somebody may be storing to it.
     pub(crate) fn samples(self) -> [u64; 2] {
         assert!(!self.is_empty(), "a page to look at");
-        // SAFETY: the page lies in an arena of ours (file header) and is present by the caller's contract.
+        // SAFETY: the page lies in an arena of ours (file header) and is present by the caller's
+        // contract.
         unsafe { samples(self.addr) }
     }
 
-    /// Tells the processor that this part of the first page will be read soon. Nothing happens when it is not there.
+    /// Tells the processor that this part of the first page will be read soon. Nothing happens when
+    /// it is not there.
     pub(crate) fn expect_read(self, wanted: Wanted) {
         #[cfg(target_arch = "x86_64")]
         {

@@ -1,7 +1,7 @@
 //! A long array of atomics of which only the used stretches cost memory.
 //!
-//! Two levels; a leaf is made once and never freed before the whole, so a reader needs no lock and a
-//! fault handler may read. Making a leaf allocates and is done outside fault handlers.
+//! Two levels; a leaf is made once and never freed before the whole, so a reader needs no lock and
+//! a fault handler may read. Making a leaf allocates and is done outside fault handlers.
 
 use std::sync::OnceLock;
 
@@ -32,7 +32,8 @@ impl<T: Default> Sparse<T> {
         self.leaves.get(at / LEAF)?.get().map(|leaf| &leaf[at % LEAF])
     }
 
-    /// The value at `at`; makes its stretch at first use. `None` when the system has no memory for that.
+    /// The value at `at`; makes its stretch at first use. `None` when the system has no memory for
+    /// that.
     pub(crate) fn make(&self, at: usize) -> Option<&T> {
         let leaf = &self.leaves[at / LEAF];
         if leaf.get().is_none() {

@@ -1,9 +1,10 @@
 //! Stacks for fault handlers that were called on a small one.
 //!
-//! Our handler runs on the stack of the code that it interrupts. But a handler that was installed later, runs on the thread's
-//! alternate stack (8 KiB with std) and passes the signal on, calls ours there; and a program may touch a window from a
-//! handler of its own. Reclaim needs more than such a stack has. So there the work is done on a stack of
-//! ours, taken from a few that are kept, or mapped at that moment. No lock, no allocation.
+//! Our handler runs on the stack of the code that it interrupts. But a handler that was installed
+//! later, runs on the thread's alternate stack (8 KiB with std) and passes the signal on, calls
+//! ours there; and a program may touch a window from a handler of its own. Reclaim needs more than
+//! such a stack has. So there the work is done on a stack of ours, taken from a few that are kept,
+//! or mapped at that moment. No lock, no allocation.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -25,7 +26,8 @@ static STACKS: [AtomicUsize; KEPT] = [const { AtomicUsize::new(0) }; KEPT];
 /// # Safety
 /// `machine_state` is the third argument of a signal handler that is running.
 pub(crate) unsafe fn is_alternate(machine_state: *mut c_void) -> bool {
-    // SAFETY: the kernel passes a `ucontext_t`, by the caller's word, in which it notes the alternate stack.
+    // SAFETY: the kernel passes a `ucontext_t`, by the caller's word, in which it notes the
+    // alternate stack.
     let stack = unsafe { (*machine_state.cast::<libc::ucontext_t>()).uc_stack };
     let here = (&raw const stack) as usize;
     here.checked_sub(stack.ss_sp as usize)
@@ -40,7 +42,8 @@ pub(crate) fn run<F: FnMut()>(work: &mut F) {
     }
     let Some(stack) = take() else { return work() };
     let argument = std::ptr::from_mut(work).cast();
-    // SAFETY: a stack of ours that nobody else uses; `call` returns, or the process ends by its panic.
+    // SAFETY: a stack of ours that nobody else uses; `call` returns, or the process ends by its
+    // panic.
     unsafe { context::call_on(stack + BYTES, call::<F>, argument) };
     give(stack);
 }
@@ -85,7 +88,8 @@ mod tests {
         first as usize..first as usize + bytes
     }
 
-    /// Goal: the work is done elsewhere, with room, again and again, also from several threads. Method: addresses of locals.
+    /// Goal: the work is done elsewhere, with room, again and again, also from several threads.
+    /// Method: addresses of locals.
     #[test]
     fn work_is_done_elsewhere() {
         let threads: Vec<_> = (0..4)

@@ -74,8 +74,9 @@ pub(crate) fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], at: u64) -> Result<usiz
 /// Writes the memory of `from` at `at`; how many bytes were taken.
 pub(crate) fn write_span_at(fd: BorrowedFd<'_>, from: Span, at: u64) -> Result<usize, Errno> {
     refuse(Call::PoolWrite)?;
-    // By number: a sanitizer takes libc's function for a read of the program's own, and knows of no protection.
-    // SAFETY: the kernel reads memory of our own arena; an inaccessible page is an error, not a fault.
+    // By number: a sanitizer takes libc's function for a read of the program's own, and knows of no
+    // protection. SAFETY: the kernel reads memory of our own arena; an inaccessible page is an
+    // error, not a fault.
     restarted(|| unsafe {
         libc::syscall(
             libc::SYS_pwrite64,
@@ -94,7 +95,8 @@ pub(crate) fn read_at(fd: BorrowedFd<'_>, out: &mut [u8], at: u64) -> Result<usi
     pread(fd, out, at)
 }
 
-/// Reads memory of this process through its file; how many bytes came. What a userfaultfd would have to fill is an error.
+/// Reads memory of this process through its file; how many bytes came. What a userfaultfd would
+/// have to fill is an error.
 pub(crate) fn read_memory(memory: BorrowedFd<'_>, out: &mut [u8], addr: usize) -> Result<usize, Errno> {
     pread(memory, out, addr as u64)
 }
@@ -116,7 +118,8 @@ fn pread(fd: BorrowedFd<'_>, out: &mut [u8], at: u64) -> Result<usize, Errno> {
 pub(crate) fn punch(fd: BorrowedFd<'_>, at: u64, len: u64) -> Result<(), Errno> {
     refuse(Call::Punch)?;
     let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-    // SAFETY: frees file pages; memory that showed them becomes empty, which our windows are made for.
+    // SAFETY: frees file pages; memory that showed them becomes empty, which our windows are made
+    // for.
     restarted(|| unsafe {
         i64::from(libc::fallocate(
             fd.as_raw_fd(),
@@ -195,7 +198,8 @@ pub(crate) fn map_wiped(len: usize) -> Result<usize, Errno> {
 pub(crate) fn map_stack(len: usize) -> Result<usize, Errno> {
     let prot = libc::PROT_READ | libc::PROT_WRITE;
     let addr = map(len, prot, NOTHING | libc::MAP_STACK, -1, 0)?;
-    // SAFETY: memory that has just been mapped and that nobody else knows. Refused: no guard, no harm otherwise.
+    // SAFETY: memory that has just been mapped and that nobody else knows. Refused: no guard, no
+    // harm otherwise.
     unsafe {
         libc::mprotect(
             addr as *mut c_void,
@@ -267,9 +271,11 @@ pub(crate) unsafe fn replace_mapping(from: usize, to: usize, len: usize) -> Resu
 /// Gives addresses back to the kernel.
 ///
 /// # Safety
-/// They were mapped by [`map_arena`], [`map_direct`], [`map_stack`] or [`map_wiped`] and nobody uses them any more.
+/// They were mapped by [`map_arena`], [`map_direct`], [`map_stack`] or [`map_wiped`] and nobody
+/// uses them any more.
 pub(crate) unsafe fn unmap(addr: usize, len: usize) {
-    // SAFETY: by the caller's word nobody uses the addresses. A failure leaks addresses, nothing else.
+    // SAFETY: by the caller's word nobody uses the addresses. A failure leaks addresses, nothing
+    // else.
     unsafe { libc::munmap(addr as *mut c_void, len) };
 }
 
@@ -360,8 +366,8 @@ pub(crate) fn populate_write(span: Span) -> Result<(), Errno> {
 /// An `ioctl` whose argument is a structure of `abi.rs`.
 ///
 /// # Safety
-/// `T` is the structure that belongs to `request`, and what the kernel does with the addresses in it is
-/// sound.
+/// `T` is the structure that belongs to `request`, and what the kernel does with the addresses in
+/// it is sound.
 pub(crate) unsafe fn ioctl<T>(fd: BorrowedFd<'_>, request: u64, argument: &mut T) -> Result<u64, Errno> {
     let argument = std::ptr::from_mut(argument);
     // SAFETY: the caller vouches for the pair of request and structure.

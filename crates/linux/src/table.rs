@@ -1,16 +1,18 @@
 //! From an address to its window, without a lock: what the signal handler looks up first.
 //!
-//! One table for the process and all its hosts: a place for each 64 MiB of user addresses, holding the
-//! number of a window record or 0. The records are type-stable: made once, reused, never freed, so a
-//! handler that read an old number still finds a record, and sees in it that the window is gone or another
-//! one.
+//! One table for the process and all its hosts: a place for each 64 MiB of user addresses, holding
+//! the number of a window record or 0. The records are type-stable: made once, reused, never freed,
+//! so a handler that read an old number still finds a record, and sees in it that the window is
+//! gone or another one.
 //!
-//! Before a record's fields stands a [`Gate`], whose race models are beside it: the fields change only while it is closed
-//! and nobody is inside. `close` waits for those inside, who finish without it, because nothing they wait for is held by who
-//! closes. The free records stand under one lock, taken to open and close only.
+//! Before a record's fields stands a [`Gate`], whose race models are beside it: the fields change
+//! only while it is closed and nobody is inside. `close` waits for those inside, who finish without
+//! it, because nothing they wait for is held by who closes. The free records stand under one lock,
+//! taken to open and close only.
 //!
-//! A child of `fork(2)` inherits table and records, but none of the windows: it enters none of them (each record knows
-//! the generation that opened it), and its own windows take records of its own, under a lock of its own.
+//! A child of `fork(2)` inherits table and records, but none of the windows: it enters none of them
+//! (each record knows the generation that opened it), and its own windows take records of its own,
+//! under a lock of its own.
 
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -73,7 +75,8 @@ pub(crate) struct Inside {
     _inside: memfold_sync::Inside<'static>,
 }
 
-/// Those of this process. An ancestor's are left alone: their lock may be held by a thread that is not here.
+/// Those of this process. An ancestor's are left alone: their lock may be held by a thread that is
+/// not here.
 fn free_records() -> &'static Mutex<Vec<u32>> {
     let generation = lineage::generation();
     // Acquire: pairs with the publishing exchange.
@@ -83,8 +86,8 @@ fn free_records() -> &'static Mutex<Vec<u32>> {
         return &records.numbers;
     }
     if !known.is_null() {
-        // A thread of the parent may have been about to make a leaf of records, and never ends that here.
-        // Relaxed: a number; who makes records of it publishes them by the table.
+        // A thread of the parent may have been about to make a leaf of records, and never ends that
+        // here. Relaxed: a number; who makes records of it publishes them by the table.
         let _ = MADE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |made| {
             Some(made.next_multiple_of(LEAF))
         });
@@ -101,7 +104,8 @@ fn free_records() -> &'static Mutex<Vec<u32>> {
     unsafe { &(*current).numbers }
 }
 
-/// The number of a record that nobody uses, and which is there. `None`: there is none left, or no memory for one.
+/// The number of a record that nobody uses, and which is there. `None`: there is none left, or no
+/// memory for one.
 fn free_number() -> Option<u32> {
     let mut free = free_records().lock();
     if let Some(number) = free.pop() {
@@ -109,7 +113,8 @@ fn free_number() -> Option<u32> {
     }
     // Relaxed: as above.
     let made = MADE.load(Ordering::Relaxed);
-    // So that giving back cannot fail; others' numbers among them do no harm. The lock makes this the only thread here.
+    // So that giving back cannot fail; others' numbers among them do no harm. The lock makes this
+    // the only thread here.
     free.try_reserve(made + 1).ok()?;
     if made >= Sparse::<Record>::PLACES {
         return None;
@@ -188,7 +193,8 @@ pub(crate) fn enter(addr: usize) -> Option<Inside> {
         .checked_sub(1)?;
     let record = RECORDS.get(number as usize)?;
     let _inside = record.gate.enter()?;
-    // Relaxed: the gate is open, so this is the window's. Another process's window is no memory of ours.
+    // Relaxed: the gate is open, so this is the window's. Another process's window is no memory of
+    // ours.
     if record.generation.load(Ordering::Relaxed) != lineage::generation() {
         return None;
     }

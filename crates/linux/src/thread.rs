@@ -1,14 +1,15 @@
 //! The handler thread: faults of windows, while their threads wait in the kernel.
 //!
-//! One thread for a host with thread delivery. It reads fault messages, asks the sink, and wakes. It takes
-//! the manager's locks like any thread and never touches a window; it blocks all signals, so that nobody's
-//! handler does so in its name. A failed fault poisons the page, so that the waiting thread gets a signal
-//! (`sigbus.rs`); what the page holds for others leaves it first. It stops when the bell rings, and is
-//! joined before the host goes (or, when the host goes on that very thread, ends by itself soon after).
+//! One thread for a host with thread delivery. It reads fault messages, asks the sink, and wakes.
+//! It takes the manager's locks like any thread and never touches a window; it blocks all signals,
+//! so that nobody's handler does so in its name. A failed fault poisons the page, so that the
+//! waiting thread gets a signal (`sigbus.rs`); what the page holds for others leaves it first. It
+//! stops when the bell rings, and is joined before the host goes (or, when the host goes on that
+//! very thread, ends by itself soon after).
 //!
-//! It has a table of descriptors of its own and is the host's keeper (`keep.rs`), so it answers faults whatever the program
-//! closes. The price: a host that goes on this very thread leaves its numbers open in the process (the pool is cut to
-//! nothing, so no memory stays).
+//! It has a table of descriptors of its own and is the host's keeper (`keep.rs`), so it answers
+//! faults whatever the program closes. The price: a host that goes on this very thread leaves its
+//! numbers open in the process (the pool is cut to nothing, so no memory stays).
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -89,8 +90,8 @@ impl Drop for FaultThread {
         }
         assert!(rung.is_ok(), "a bell can be rung: {rung:?}");
         let Some(handle) = self.handle.take() else { return };
-        // On the thread itself, when the last sink was dropped there: it ends by itself, and uses nothing but
-        // what it holds. Anywhere else we wait for it.
+        // On the thread itself, when the last sink was dropped there: it ends by itself, and uses
+        // nothing but what it holds. Anywhere else we wait for it.
         if handle.thread().id() != std::thread::current().id() {
             // It ends well, or the process ends (see `Served`).
             let _ = handle.join();
@@ -98,7 +99,8 @@ impl Drop for FaultThread {
     }
 }
 
-/// Ends the process when the thread ends by a panic, which has been printed: threads that wait for an answer would wait for ever.
+/// Ends the process when the thread ends by a panic, which has been printed: threads that wait for
+/// an answer would wait for ever.
 struct Served;
 
 impl Drop for Served {
@@ -121,7 +123,8 @@ fn serve(site: &Site, bell: &Bell) {
         let count = match sys::open::read_messages(uffd, &mut messages) {
             Ok(count) => count,
             Err(errno) => {
-                // Only where it has no table of its own, and the program has closed the descriptor. Threads wait for us.
+                // Only where it has no table of its own, and the program has closed the descriptor.
+                // Threads wait for us.
                 eprintln!("faults cannot be read any more: {}", page_refused("read")(errno));
                 std::process::abort();
             }
@@ -177,8 +180,8 @@ fn resolve(site: &Site, message: &abi::Message) {
     site.pages.uffd().wake(memory);
 }
 
-/// Starts a thread that takes no signals meant for the process, from its first instruction on: only those that its own
-/// instructions cause. Its handle is to be kept, or not.
+/// Starts a thread that takes no signals meant for the process, from its first instruction on: only
+/// those that its own instructions cause. Its handle is to be kept, or not.
 ///
 /// # Errors
 /// When the system has no room for one.

@@ -3,8 +3,8 @@
 //! A request on a run of pages says how far it came ([`Progress`]); what to do about a page that
 //! was there already is decided in `pages.rs`. A request that the kernel turns away because the
 //! address space is just changing (`EAGAIN` without progress) is repeated here: the thread that
-//! changes it makes progress inside the kernel; the number of repeats is bounded all the same.
-//! No lock; the kernel guards the descriptor. Opening it, and what may be missing, is in `probe.rs`.
+//! changes it makes progress inside the kernel; the number of repeats is bounded all the same. No
+//! lock; the kernel guards the descriptor. Opening it, and what may be missing, is in `probe.rs`.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -237,8 +237,8 @@ impl From<Protection> for Stores {
 /// For steps that have gone too far to be undone: makes them until they succeed.
 ///
 /// # Panics
-/// When the kernel refuses for good what it cannot refuse on pages that are mapped; going on would lose a
-/// store.
+/// When the kernel refuses for good what it cannot refuse on pages that are mapped; going on would
+/// lose a store.
 pub(crate) fn insist(what: &str, mut step: impl FnMut() -> Result<(), Errno>) {
     let mut last = Errno(0);
     for _ in 0..64 {

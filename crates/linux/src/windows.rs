@@ -1,7 +1,9 @@
-//! Windows from the cradle to the grave: a slot of the arena becomes a window, and a piece of the arena again.
+//! Windows from the cradle to the grave: a slot of the arena becomes a window, and a piece of the
+//! arena again.
 //!
-//! Part of [`LinuxHost`]. Also what is done to all open windows at once when the process lets the kernel merge its memory
-//! (`ksm.rs`). The order of steps in [`LinuxHost::equip`] matters: a window becomes accessible last.
+//! Part of [`LinuxHost`]. Also what is done to all open windows at once when the process lets the
+//! kernel merge its memory (`ksm.rs`). The order of steps in [`LinuxHost::equip`] matters: a window
+//! becomes accessible last.
 
 use std::sync::atomic::Ordering;
 
@@ -30,7 +32,8 @@ impl LinuxHost {
             sys::dont_dump(slot).map_err(why("madvise"))?;
         }
         if self.pool.is_by_mapping() {
-            // Where files get huge pages, the kernel would also look for places to make some afterwards.
+            // Where files get huge pages, the kernel would also look for places to make some
+            // afterwards.
             let _ = sys::not_huge(slot);
         }
         self.site
@@ -39,7 +42,8 @@ impl LinuxHost {
             .register(slot)
             .map_err(why("userfaultfd's UFFDIO_REGISTER"))?;
         if self.delivery() == Delivery::Thread {
-            // Memory that is locked is populated when it becomes accessible: by faults, for which we would wait.
+            // Memory that is locked is populated when it becomes accessible: by faults, for which
+            // we would wait.
             sys::unlock(slot).map_err(why("munlock"))?;
         }
         sys::allow(slot.head(len as usize), Allowed::All).map_err(why("mprotect"))
@@ -54,8 +58,8 @@ impl LinuxHost {
         }
     }
 
-    /// Turns what became of a window that was not opened back into a piece of the arena. Upper page tables stay as they are:
-    /// nobody hears how many are gone.
+    /// Turns what became of a window that was not opened back into a piece of the arena. Upper page
+    /// tables stay as they are: nobody hears how many are gone.
     pub(crate) fn abandon(&self, slot: Span) {
         if self.empty(slot) {
             self.arenas.put_back(slot);
@@ -69,13 +73,15 @@ impl LinuxHost {
             let _ = sys::dont_fork(slot);
             return true;
         }
-        // The kernel has no memory for the mapping: the slot is lost until the host goes, its memory is not.
+        // The kernel has no memory for the mapping: the slot is lost until the host goes, its
+        // memory is not.
         self.site.pages.drop_pages(slot);
         let _ = sys::allow(slot, Allowed::Nothing);
         false
     }
 
-    /// Asks whether the kernel merges this process's memory. If that is news, keeps it out of the windows that are open.
+    /// Asks whether the kernel merges this process's memory. If that is news, keeps it out of the
+    /// windows that are open.
     fn keep_out_ksm(&self) -> bool {
         let choice = self.ksm.ask();
         if choice == Choice::NewlyIn && self.part_from_ksm() != 0 {
@@ -100,9 +106,10 @@ impl LinuxHost {
         open
     }
 
-    /// Asks the kernel whether it merges this process's memory, and keeps it out of windows (see `ksm.rs`). True when it
-    /// may have taken protections away since this was last asked: the manager should look (`Mm::audit`). A system
-    /// call; one a window besides where the process has opted in.
+    /// Asks the kernel whether it merges this process's memory, and keeps it out of windows (see
+    /// `ksm.rs`). True when it may have taken protections away since this was last asked: the
+    /// manager should look (`Mm::audit`). A system call; one a window besides where the process has
+    /// opted in.
     pub fn watch_ksm(&self) -> bool {
         if self.keep_out_ksm() {
             self.part_from_ksm();

@@ -1,4 +1,5 @@
-//! Many windows: addresses and records are used again, and the kernel's count of mappings is kept low.
+//! Many windows: addresses and records are used again, and the kernel's count of mappings is kept
+//! low.
 
 mod common;
 
@@ -22,9 +23,10 @@ fn zeros(world: &World) {
     });
 }
 
-/// Goal: addresses and records come back, faults find the right space, and all unused addresses are few
-/// mappings. Method: 2,000 windows of several sizes, closed and opened again in another order, with a fault
-/// in each. The two tests here run one after the other, because they count the process's mappings.
+/// Goal: addresses and records come back, faults find the right space, and all unused addresses are
+/// few mappings. Method: 2,000 windows of several sizes, closed and opened again in another order,
+/// with a fault in each. The two tests here run one after the other, because they count the
+/// process's mappings.
 #[test]
 fn windows_come_and_go() {
     bounded(|| {
@@ -91,8 +93,8 @@ fn wasm_sized() {
             .step_by(100)
             .all(|space| world.view(space).get(3, 0) == u64::from(space))
     );
-    // As many more as there are addresses or mappings; then a clean refusal, and one closed makes room for
-    // one.
+    // As many more as there are addresses or mappings; then a clean refusal, and one closed makes
+    // room for one.
     let mut space = 30_000;
     let refused = loop {
         match world.host.open(SpaceNo(space), PoolPage(0), 1 << 20, 16) {

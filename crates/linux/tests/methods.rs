@@ -16,7 +16,8 @@ fn each_delivery(test: fn(World)) {
     bounded(move || BOTH.into_iter().for_each(|delivery| test(World::with(delivery))));
 }
 
-/// Goal: two windows on one home show one pool page; a store is a fault, and gives a copy of one's own.
+/// Goal: two windows on one home show one pool page; a store is a fault, and gives a copy of one's
+/// own.
 #[test]
 fn two_windows_share_and_copy_on_write() {
     each_delivery(|world| {
@@ -149,8 +150,8 @@ fn evict_and_bring_back() {
     });
 }
 
-/// Goal: zeros are shown without memory, over markers and poison too; a store is a fault; filling replaces
-/// them.
+/// Goal: zeros are shown without memory, over markers and poison too; a store is a fault; filling
+/// replaces them.
 #[test]
 fn zeros() {
     each_delivery(|world| {
@@ -189,8 +190,8 @@ fn zeros() {
     });
 }
 
-/// Goal: a page of zeros to which somebody stored before protection stood is reported, and has the store.
-/// Method: fill the page by hand, as the kernel would.
+/// Goal: a page of zeros to which somebody stored before protection stood is reported, and has the
+/// store. Method: fill the page by hand, as the kernel would.
 #[test]
 fn a_private_page_among_zeros_is_reported() {
     each_delivery(|world| {
@@ -291,8 +292,8 @@ fn young() {
     });
 }
 
-/// Goal: a window grows in place, keeps its bytes, and what is beyond its length is no memory. Method:
-/// `/proc/self/maps`.
+/// Goal: a window grows in place, keeps its bytes, and what is beyond its length is no memory.
+/// Method: `/proc/self/maps`.
 #[test]
 fn windows_grow() {
     bounded(|| {

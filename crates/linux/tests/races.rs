@@ -1,7 +1,7 @@
 //! The steps with other threads in the middle of them.
 //!
-//! Every page's word `t` belongs to hammering thread `t`, which adds one and looks at what was there
-//! before: a lost store, a hole read as zeros, or bytes of another page show at once.
+//! Every page's word `t` belongs to hammering thread `t`, which adds one and looks at what was
+//! there before: a lost store, a hole read as zeros, or bytes of another page show at once.
 
 mod common;
 
@@ -44,7 +44,8 @@ enum Bytes {
 struct Mini {
     host: Arc<LinuxHost>,
     pages: Mutex<Vec<Bytes>>,
-    /// Faults do not wait for the lock but are repeated, so that a thread is never far from its next access.
+    /// Faults do not wait for the lock but are repeated, so that a thread is never far from its
+    /// next access.
     spin: bool,
 }
 
@@ -70,7 +71,8 @@ impl Mini {
                 }
             }
             (Bytes::Zeros, Access::Write) => {
-                // What was not reported as stored to shows zeros still: so nothing is lost by either of these.
+                // What was not reported as stored to shows zeros still: so nothing is lost by
+                // either of these.
                 let filled = match page.0 % 2 {
                     0 => self.host.fill_zero(SPACE, one),
                     _ => self.host.fill(SPACE, page, &[0; PAGE_SIZE], Protection::Writable),
@@ -206,9 +208,9 @@ fn pages_wander_under_stores() {
 }
 
 /// Goal: zeros are shown over empty pages while threads store to them, and every store is kept and
-/// reported. Method: rounds on an empty window; the threads retry without waiting, so that they hit the
-/// moment between showing and protecting; another thread frees the pool pages of the same places, which
-/// takes zero pages away.
+/// reported. Method: rounds on an empty window; the threads retry without waiting, so that they hit
+/// the moment between showing and protecting; another thread frees the pool pages of the same
+/// places, which takes zero pages away.
 #[test]
 fn show_zero_under_stores() {
     bounded(|| {
@@ -258,7 +260,8 @@ fn show_zero_under_stores() {
     });
 }
 
-/// One round: an empty window, zeros shown in pieces while the threads add, then the sums are compared.
+/// One round: an empty window, zeros shown in pieces while the threads add, then the sums are
+/// compared.
 fn zero_round(mini: &Mini, barrier: &Barrier, pause: &AtomicBool, added: &[AtomicU64], view: View) -> u32 {
     let mut caught = 0;
     pause.store(false, COUNT);
@@ -290,8 +293,9 @@ fn zero_round(mini: &Mini, barrier: &Barrier, pause: &AtomicBool, added: &[Atomi
     caught
 }
 
-/// Goal: a copy-on-write in a page that other threads read and store to is whole, and each window has its
-/// own. Method: many windows on one home; a barrier lets all threads loose on each page at once.
+/// Goal: a copy-on-write in a page that other threads read and store to is whole, and each window
+/// has its own. Method: many windows on one home; a barrier lets all threads loose on each page at
+/// once.
 #[test]
 fn copy_on_write_under_stores() {
     bounded(|| {

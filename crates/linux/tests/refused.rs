@@ -1,5 +1,6 @@
-//! Every system call of the host refused, at every place of every method: an error, or a success that is
-//! one; and the same method works afterwards. One test, because the plan of refusals is the process's.
+//! Every system call of the host refused, at every place of every method: an error, or a success
+//! that is one; and the same method works afterwards. One test, because the plan of refusals is the
+//! process's.
 
 mod common;
 
@@ -60,8 +61,8 @@ const CALLS: [(Call, i32); 15] = [
     (Call::WriteProtect, libc::EAGAIN),
 ];
 
-/// A window in which each step finds what it needs: pages 0..8 and 32..40 have pool pages (some shown),
-/// 8..32 are empty, with markers here and there, 41..44 show zeros, 50.. are private.
+/// A window in which each step finds what it needs: pages 0..8 and 32..40 have pool pages (some
+/// shown), 8..32 are empty, with markers here and there, 41..44 show zeros, 50.. are private.
 fn fresh(delivery: Delivery) -> (World, View) {
     let world = World::with(delivery);
     let view = world.open(1, 0, 64);
@@ -135,8 +136,8 @@ fn names(error: HostError, errno: i32) -> bool {
     }
 }
 
-/// Goal: each refusal is survived, and told. Method: for each method, system call and delivery, refuse the first,
-/// second, ... use once, until the method no longer gets that far.
+/// Goal: each refusal is survived, and told. Method: for each method, system call and delivery,
+/// refuse the first, second, ... use once, until the method no longer gets that far.
 #[test]
 fn each_call_refused_once() {
     bounded(|| {
@@ -179,8 +180,8 @@ fn each_call_refused_once() {
     });
 }
 
-/// Goal: a host that cannot be opened says why. (After the other test would be too late for its plan: same
-/// process.)
+/// Goal: a host that cannot be opened says why. (After the other test would be too late for its
+/// plan: same process.)
 #[test]
 fn opening_refused() {
     let refused = std::process::Command::new(std::env::current_exe().expect("our own name"))
@@ -196,9 +197,10 @@ fn opening_refused() {
     }
 }
 
-/// Goal: what is held for windows comes to nothing when none is left, also where a window could not be opened over the upper
-/// page tables of an earlier one. Method: the second sealing of a close (that of the whole block, with which its tables go) is
-/// refused, so the tables stay; then a window that is refused, then one that is not.
+/// Goal: what is held for windows comes to nothing when none is left, also where a window could not
+/// be opened over the upper page tables of an earlier one. Method: the second sealing of a close
+/// (that of the whole block, with which its tables go) is refused, so the tables stay; then a
+/// window that is refused, then one that is not.
 #[test]
 fn the_account_outlives_refusals() {
     let child = std::process::Command::new(std::env::current_exe().expect("our own name"))

@@ -17,7 +17,8 @@ use memfold_linux::Delivery;
 static CALLS: AtomicI32 = AtomicI32::new(0);
 
 fn set(signal: c_int, handler: usize, flags: c_int) {
-    // SAFETY: all zeros is an action; the handlers of these tests are of the kinds that the flags say.
+    // SAFETY: all zeros is an action; the handlers of these tests are of the kinds that the flags
+    // say.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler;
@@ -107,7 +108,8 @@ fn a_full_handler_is_called() {
     assert_eq!(ended.expect("the parent").0, End::Code(42));
 }
 
-/// Goal: a previous plain handler is called for a sent signal, again and again, and the mask is restored.
+/// Goal: a previous plain handler is called for a sent signal, again and again, and the mask is
+/// restored.
 #[test]
 fn a_plain_handler_is_called() {
     let ended = in_child("a_plain_handler_is_called", || {
@@ -153,8 +155,8 @@ fn ignoring_goes_on() {
     assert_eq!(end, End::Signal(libc::SIGBUS));
 }
 
-/// Goal: the default action ends the process by the signal, sent or an instruction's own; so does std's
-/// handler.
+/// Goal: the default action ends the process by the signal, sent or an instruction's own; so does
+/// std's handler.
 #[test]
 fn the_default_ends_the_process() {
     let ended = in_child("the_default_ends_the_process", || {
@@ -175,7 +177,8 @@ fn stds_handler_ends_the_process() {
     assert_eq!(ended.expect("the parent").0, End::Signal(libc::SIGBUS));
 }
 
-/// Goal: a closed window's addresses are a segmentation violation; a child of fork(2) has no windows at all.
+/// Goal: a closed window's addresses are a segmentation violation; a child of fork(2) has no
+/// windows at all.
 #[test]
 fn closed_windows_are_no_memory() {
     let ended = in_child("closed_windows_are_no_memory", || {

@@ -1,5 +1,5 @@
-//! Faults that fail, and faults of system calls, with both deliveries. Bodies that end processes run in
-//! children.
+//! Faults that fail, and faults of system calls, with both deliveries. Bodies that end processes
+//! run in children.
 
 #[path = "common/child.rs"]
 mod child;
@@ -19,8 +19,8 @@ use memfold_linux::Delivery;
 const A: SpaceNo = SpaceNo(1);
 const BOTH: [Delivery; 2] = [Delivery::InThread, Delivery::Thread];
 
-/// Goal: host code whose fault has failed goes on with what the sink puts in the page's place, whatever stood there; and later
-/// steps replace what it got.
+/// Goal: host code whose fault has failed goes on with what the sink puts in the page's place,
+/// whatever stood there; and later steps replace what it got.
 #[test]
 fn host_code_goes_on() {
     bounded(|| {
@@ -56,7 +56,8 @@ fn host_code_goes_on() {
     });
 }
 
-/// Goal: when the sink is gone, an access gets the signal of a lost page; nobody goes on with zeros.
+/// Goal: when the sink is gone, an access gets the signal of a lost page; nobody goes on with
+/// zeros.
 #[test]
 fn the_sink_is_gone() {
     let ended = in_child("the_sink_is_gone", || {
@@ -70,8 +71,9 @@ fn the_sink_is_gone() {
     assert_eq!(ended.expect("the parent").0, End::Signal(libc::SIGBUS));
 }
 
-/// Goal: the last to hold the sink, and with it the host, may be the handler thread. Method: the fault is
-/// resolved, which lets the test's thread go on and drop everything, before the sink returns.
+/// Goal: the last to hold the sink, and with it the host, may be the handler thread. Method: the
+/// fault is resolved, which lets the test's thread go on and drop everything, before the sink
+/// returns.
 #[test]
 fn the_handler_thread_is_the_last_to_leave() {
     bounded(|| {
@@ -102,8 +104,8 @@ impl Drop for Leaving {
     }
 }
 
-/// Goal: a system call on pages that are not there: with a handler thread it works, in-thread it gets
-/// `EFAULT`.
+/// Goal: a system call on pages that are not there: with a handler thread it works, in-thread it
+/// gets `EFAULT`.
 #[test]
 fn system_calls() {
     bounded(|| {
@@ -256,8 +258,8 @@ fn guest_is_trapped(delivery: Delivery) {
     assert_eq!(a.get(4, 1), 7);
 }
 
-/// Goal: a failed fault of guest code reaches the runtime as a segmentation violation, and the page works
-/// again later.
+/// Goal: a failed fault of guest code reaches the runtime as a segmentation violation, and the page
+/// works again later.
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn guest_code_traps_in_thread() {

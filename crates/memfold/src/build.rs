@@ -53,17 +53,18 @@ impl Memory {
 }
 
 impl MemoryBuilder {
-    /// Most bytes that may be held for all spaces together: shared and private pages, compressed bytes, the manager's own
-    /// tables and the kernel's page tables. Without it there is no limit.
+    /// Most bytes that may be held for all spaces together: shared and private pages, compressed
+    /// bytes, the manager's own tables and the kernel's page tables. Without it there is no limit.
     #[must_use]
     pub fn budget_bytes(mut self, bytes: u64) -> Self {
         self.budget_bytes = bytes;
         self
     }
 
-    /// Whether the kernel's page tables under windows, and its records of them, are part of the budget. They are by default: a
-    /// window with a few pages here and there has a table of 4 KiB for each 2 MiB in which anything is shown. What is
-    /// charged is an upper bound of what the kernel holds. [`MemoryStats`](crate::MemoryStats) shows them in any case.
+    /// Whether the kernel's page tables under windows, and its records of them, are part of the
+    /// budget. They are by default: a window with a few pages here and there has a table of 4 KiB
+    /// for each 2 MiB in which anything is shown. What is charged is an upper bound of what the
+    /// kernel holds. [`MemoryStats`](crate::MemoryStats) shows them in any case.
     #[must_use]
     pub fn page_tables(mut self, page_tables: PageTables) -> Self {
         self.page_tables = page_tables;
@@ -79,8 +80,8 @@ impl MemoryBuilder {
         self
     }
 
-    /// How faults arrive. In the faulting thread by default; by a handler thread where system calls must be able
-    /// to touch pages that are not there.
+    /// How faults arrive. In the faulting thread by default; by a handler thread where system calls
+    /// must be able to touch pages that are not there.
     #[must_use]
     pub fn delivery(mut self, delivery: Delivery) -> Self {
         self.delivery = delivery;
@@ -110,16 +111,18 @@ impl MemoryBuilder {
         self
     }
 
-    /// Whether new spaces take part in merging; they do not by default. Each space can be told otherwise by
-    /// [`Space::set_merging`](crate::Space::set_merging). Read there what merging tells one space about another.
+    /// Whether new spaces take part in merging; they do not by default. Each space can be told
+    /// otherwise by [`Space::set_merging`](crate::Space::set_merging). Read there what merging
+    /// tells one space about another.
     #[must_use]
     pub fn merging(mut self, merging: Merging) -> Self {
         self.merging = merging;
         self
     }
 
-    /// How much processor time a thread of memfold's may use to look for equal pages, in per cent of one core. 0 by
-    /// default: no such thread; [`Memory::merge_now`] works all the same. More than 100 is 100.
+    /// How much processor time a thread of memfold's may use to look for equal pages, in per cent
+    /// of one core. 0 by default: no such thread; [`Memory::merge_now`] works all the same. More
+    /// than 100 is 100.
     ///
     /// # Panics
     /// When it is negative or not a number.
@@ -130,35 +133,40 @@ impl MemoryBuilder {
         self
     }
 
-    /// Page tables for reading the pool: 1/512 of the budget, enough for as much of the pool as the budget could hold.
+    /// Page tables for reading the pool: 1/512 of the budget, enough for as much of the pool as the
+    /// budget could hold.
     fn direct_tables(&self) -> u32 {
         let bytes = self.budget_bytes.min(memfold_linux::memory_bytes()) / 512;
         (bytes / PAGE_SIZE as u64).clamp(8, 1024) as u32
     }
 
-    /// What becomes of an access that the process makes itself to a page of a space, through its address, and that cannot be served:
-    /// the budget has no room left for a store and nothing can be reclaimed, or the bytes are lost. By default the thread
-    /// gets SIGBUS, as for a page that the kernel has lost. Each space can be told otherwise by
-    /// [`Space::set_on_loss`](crate::Space::set_on_loss). Loads of pages whose bytes are there are always served.
+    /// What becomes of an access that the process makes itself to a page of a space, through its
+    /// address, and that cannot be served: the budget has no room left for a store and nothing can
+    /// be reclaimed, or the bytes are lost. By default the thread gets SIGBUS, as for a page that
+    /// the kernel has lost. Each space can be told otherwise by
+    /// [`Space::set_on_loss`](crate::Space::set_on_loss). Loads of pages whose bytes are there are
+    /// always served.
     #[must_use]
     pub fn on_loss(mut self, on_loss: OnLoss) -> Self {
         self.on_loss = on_loss;
         self
     }
 
-    /// Whether core dumps of the process contain what spaces hold in memory. They do not by default: a dump would be as large as
-    /// all spaces together, and what is evicted is not readable in it.
+    /// Whether core dumps of the process contain what spaces hold in memory. They do not by
+    /// default: a dump would be as large as all spaces together, and what is evicted is not
+    /// readable in it.
     #[must_use]
     pub fn core_dumps(mut self, contain: bool) -> Self {
         self.core_dumps = contain;
         self
     }
 
-    /// Builds it. What works but may go wrong later is in [`Memory::warnings`], and is said as events of `tracing`.
+    /// Builds it. What works but may go wrong later is in [`Memory::warnings`], and is said as
+    /// events of `tracing`.
     ///
     /// # Errors
-    /// [`Error::Machine`] when this process may not use userfaultfd, with the setting that mends it;
-    /// [`Error::Build`] when the budget is too small for anything.
+    /// [`Error::Machine`] when this process may not use userfaultfd, with the setting that mends
+    /// it; [`Error::Build`] when the budget is too small for anything.
     pub fn build(self) -> Result<Memory, Error> {
         let host = LinuxHost::builder()
             .delivery(self.delivery)

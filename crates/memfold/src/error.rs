@@ -5,7 +5,8 @@ pub use memfold_mm::FaultError as Failure;
 /// What [`Error::Build`] and [`Error::Space`] hold.
 pub use memfold_mm::{BuildError, SpaceError};
 
-/// Any failure of a [`Memory`](crate::Memory) or [`Space`](crate::Space). A failed operation leaves everything as it was.
+/// Any failure of a [`Memory`](crate::Memory) or [`Space`](crate::Space). A failed operation leaves
+/// everything as it was.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -1,8 +1,9 @@
 //! Many memory images in one process, inside one hard budget.
 //!
 //! A [`Memory`] holds [`Space`]s: real ranges of addresses that code reads and writes directly. A
-//! space forks copy-on-write in microseconds, whatever its size; forks share what they have in common; pages that
-//! are not used go to a compressed store, so that all spaces together never hold more than the budget.
+//! space forks copy-on-write in microseconds, whatever its size; forks share what they have in
+//! common; pages that are not used go to a compressed store, so that all spaces together never hold
+//! more than the budget.
 //!
 //! ```
 //! use memfold::{Memory, SpaceSize};
@@ -24,22 +25,27 @@
 //! # }
 //! ```
 //!
-//! Memory whose contents refer to themselves by offset (a Wasm linear memory, a guest's RAM, database pages) can be
-//! forked inside one process. Memory full of absolute pointers cannot: the fork stands at another address.
+//! Memory whose contents refer to themselves by offset (a Wasm linear memory, a guest's RAM,
+//! database pages) can be forked inside one process. Memory full of absolute pointers cannot: the
+//! fork stands at another address.
 //!
 //! # Processes that call `fork(2)`
 //!
 //! A child of `fork(2)` inherits the handles, but the memory stays its parent's. In the child:
 //!
-//! * it may `exec`, exit, unwind and drop everything: drops do nothing, and the parent's memory stays as it is;
-//! * each operation on an inherited [`Memory`], [`Space`] or [`Pinned`] that can fail answers [`Error::Forked`], without
-//!   waiting for a lock; those that cannot fail answer with nothing (`stats` with zeros, `reclaim` with 0), but
-//!   [`Space::as_ptr`], [`Space::len`] and [`Space::reserve`], which say what is so in the parent;
+//! * it may `exec`, exit, unwind and drop everything: drops do nothing, and the parent's memory
+//!   stays as it is;
+//! * each operation on an inherited [`Memory`], [`Space`] or [`Pinned`] that can fail answers
+//!   [`Error::Forked`], without waiting for a lock; those that cannot fail answer with nothing
+//!   (`stats` with zeros, `reclaim` with 0), but [`Space::as_ptr`], [`Space::len`] and
+//!   [`Space::reserve`], which say what is so in the parent;
 //! * the addresses of inherited spaces are not mapped: an access is a segmentation violation;
-//! * it may build a [`Memory`] of its own, which works like any other. So it goes on in children of the child.
+//! * it may build a [`Memory`] of its own, which works like any other. So it goes on in children of
+//!   the child.
 //!
-//! The child is told before it takes a lock, so it does not matter what other threads of the parent were doing. (That the
-//! allocator works in a child of a process with threads is up to the C library: glibc's does.)
+//! The child is told before it takes a lock, so it does not matter what other threads of the parent
+//! were doing. (That the allocator works in a child of a process with threads is up to the C
+//! library: glibc's does.)
 #![forbid(unsafe_code)]
 
 mod build;

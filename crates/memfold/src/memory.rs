@@ -21,8 +21,8 @@ use std::sync::Arc;
 pub struct Memory(pub(crate) Arc<Inner>);
 
 impl Memory {
-    /// What may go wrong later: what was found at building, and what was found since or is found now. For people; each was also
-    /// an event of `tracing` (target `memfold`) when it was found.
+    /// What may go wrong later: what was found at building, and what was found since or is found
+    /// now. For people; each was also an event of `tracing` (target `memfold`) when it was found.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
         if let Ok(mm) = self.0.mm() {
@@ -34,7 +34,8 @@ impl Memory {
     /// A new space of zeros. Its pages are never shared with those of other spaces but its forks.
     ///
     /// # Errors
-    /// [`Error::BadSize`]; [`Error::Space`] when there is no room for it, or no addresses; [`Error::Forked`].
+    /// [`Error::BadSize`]; [`Error::Space`] when there is no room for it, or no addresses;
+    /// [`Error::Forked`].
     pub fn create(&self, size: SpaceSize) -> Result<Space, Error> {
         self.create_in(size, Domain::default())
     }
@@ -59,7 +60,8 @@ impl Memory {
         MemoryStats::read(&self.0)
     }
 
-    /// Moves up to `pages` frames to the store now; returns how many went. None in a child of `fork(2)`.
+    /// Moves up to `pages` frames to the store now; returns how many went. None in a child of
+    /// `fork(2)`.
     pub fn reclaim(&self, pages: u32) -> u32 {
         self.0.mm().map_or(0, |mm| mm.reclaim(pages))
     }
@@ -86,8 +88,8 @@ impl Memory {
         }
     }
 
-    /// What the spaces of a domain, or all spaces, share in memory, by merging and by forks. Takes time in proportion to
-    /// their size. Nothing in a child of `fork(2)`.
+    /// What the spaces of a domain, or all spaces, share in memory, by merging and by forks. Takes
+    /// time in proportion to their size. Nothing in a child of `fork(2)`.
     #[must_use]
     pub fn sharing(&self, domain: Option<Domain>) -> Sharing {
         self.0
@@ -96,12 +98,12 @@ impl Memory {
             .unwrap_or_default()
     }
 
-    /// Checks every invariant of the manager by a full scan; call it when no thread uses any space. The
-    /// background threads rest meanwhile.
+    /// Checks every invariant of the manager by a full scan; call it when no thread uses any space.
+    /// The background threads rest meanwhile.
     ///
     /// # Errors
-    /// A line for each invariant that does not hold: memfold has a bug, or memory was corrupted. In a child of `fork(2)`
-    /// the text of [`Error::Forked`].
+    /// A line for each invariant that does not hold: memfold has a bug, or memory was corrupted. In
+    /// a child of `fork(2)` the text of [`Error::Forked`].
     pub fn check(&self) -> Result<(), Vec<String>> {
         let mm = self.0.mm().map_err(|forked| vec![forked.to_string()])?;
         let _resting = self.0.reclaimer.get().map(Reclaimer::pause);

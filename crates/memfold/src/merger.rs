@@ -1,11 +1,13 @@
 //! The background merger: a thread that looks for equal pages with a share of one core.
 //!
-//! It works in small steps, reads its own processor time after each, and sleeps until what it has used is its share of the time
-//! that has passed. Time that it did not use is forgotten beyond a little, so that
-//! it does not catch up in one burst. After a few rounds in which nothing was merged and no page was new or had changed it sleeps
-//! without a clock, until a fault or an operation of the memory says that something has happened ([`Merger::note`]): a load
-//! for who takes the fault, and a system call only when the thread sleeps. (Stores that take no fault do not wake it; the next
-//! fault does.) It holds the manager only weakly while it sleeps; the manager's end wakes it, and ends it.
+//! It works in small steps, reads its own processor time after each, and sleeps until what it has
+//! used is its share of the time that has passed. Time that it did not use is forgotten beyond a
+//! little, so that it does not catch up in one burst. After a few rounds in which nothing was
+//! merged and no page was new or had changed it sleeps without a clock, until a fault or an
+//! operation of the memory says that something has happened ([`Merger::note`]): a load for who
+//! takes the fault, and a system call only when the thread sleeps. (Stores that take no fault do
+//! not wake it; the next fault does.) It holds the manager only weakly while it sleeps; the
+//! manager's end wakes it, and ends it.
 
 use crate::inner::Inner;
 use memfold_linux::{spawn_quiet, thread_cpu_time};
@@ -63,7 +65,8 @@ impl Merger {
         }
         // Relaxed: the fence orders it before the load.
         self.news.store(true, Ordering::Relaxed);
-        // SeqCst, as the one in `may_sleep`: either the thread sees the news, or we see that it sleeps.
+        // SeqCst, as the one in `may_sleep`: either the thread sees the news, or we see that it
+        // sleeps.
         fence(Ordering::SeqCst);
         // Relaxed: as above.
         if self.asleep.load(Ordering::Relaxed)
@@ -217,7 +220,8 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// Goal: what is used stays its share of the time. Method: steps of different cost, and sleeps that last too long.
+    /// Goal: what is used stays its share of the time. Method: steps of different cost, and sleeps
+    /// that last too long.
     #[test]
     fn the_share_is_kept() {
         let mut allowance = Allowance {

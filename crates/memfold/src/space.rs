@@ -48,14 +48,15 @@ fn to_pages(bytes: u64) -> Result<u32, Error> {
     Ok(pages as u32)
 }
 
-/// A memory image: a range of addresses, its own content, shared with its relatives as far as it is the same.
+/// A memory image: a range of addresses, its own content, shared with its relatives as far as it is
+/// the same.
 ///
-/// The addresses are the same for the life of the space. Any thread may read and write them directly through
-/// [`as_ptr`](Self::as_ptr); accesses to pages that are not there become faults that memfold resolves. Dropping the space
-/// ends it: no thread may be inside it then.
+/// The addresses are the same for the life of the space. Any thread may read and write them
+/// directly through [`as_ptr`](Self::as_ptr); accesses to pages that are not there become faults
+/// that memfold resolves. Dropping the space ends it: no thread may be inside it then.
 ///
-/// In a child of `fork(2)` the addresses are not there, each operation that can fail does, with [`Error::Forked`], and dropping
-/// the space does nothing: it is the parent's.
+/// In a child of `fork(2)` the addresses are not there, each operation that can fail does, with
+/// [`Error::Forked`], and dropping the space does nothing: it is the parent's.
 #[derive(Debug)]
 pub struct Space {
     inner: Arc<Inner>,
@@ -75,7 +76,8 @@ impl Space {
         self.no
     }
 
-    /// The first byte. Reading and writing `len` bytes from it is allowed, by any thread, while the space lives.
+    /// The first byte. Reading and writing `len` bytes from it is allowed, by any thread, while the
+    /// space lives.
     ///
     /// System calls on the memory: see [`pin`](Self::pin).
     #[must_use]
@@ -101,9 +103,11 @@ impl Space {
         u64::from(self.window().reserve) * PAGE_SIZE as u64
     }
 
-    /// A copy-on-write copy, in microseconds, whatever the size: the time depends on what this space wrote since its last fork.
+    /// A copy-on-write copy, in microseconds, whatever the size: the time depends on what this
+    /// space wrote since its last fork.
     ///
-    /// Threads may run in this space meanwhile; each page is copied as it is at one moment during the call.
+    /// Threads may run in this space meanwhile; each page is copied as it is at one moment during
+    /// the call.
     ///
     /// # Errors
     /// [`Error::Space`]; this space is as it was.
@@ -113,9 +117,9 @@ impl Space {
         Ok(Self::new(self.inner.clone(), no))
     }
 
-    /// A copy whose pages all of *its* forks can share in memory from the start: fork a space that will have many
-    /// children through this. Takes time in proportion to what was written since this was last done; a space that is
-    /// itself a fork and went its own way is copied whole.
+    /// A copy whose pages all of *its* forks can share in memory from the start: fork a space that
+    /// will have many children through this. Takes time in proportion to what was written since
+    /// this was last done; a space that is itself a fork and went its own way is copied whole.
     ///
     /// # Errors
     /// [`Error::Space`]; this space is as it was.
@@ -128,7 +132,8 @@ impl Space {
     /// Makes the first `len` bytes (rounded up to pages) accessible; the new ones are zeros.
     ///
     /// # Errors
-    /// [`Error::Space`] with `BadSize` when that is shorter than now or beyond the reserve; the old length stands.
+    /// [`Error::Space`] with `BadSize` when that is shorter than now or beyond the reserve; the old
+    /// length stands.
     pub fn grow(&self, len: u64) -> Result<(), Error> {
         Ok(self.inner.mm()?.grow(self.no, to_pages(len)?)?)
     }
@@ -136,7 +141,8 @@ impl Space {
     /// Copies bytes out.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`]; [`Error::Space`] when a page could not be brought back: `out` is then unspecified.
+    /// [`Error::OutOfRange`]; [`Error::Space`] when a page could not be brought back: `out` is then
+    /// unspecified.
     pub fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         let mm = self.inner.mm()?;
         self.check_range(offset, out.len() as u64)?;
@@ -157,8 +163,8 @@ impl Space {
     /// Copies bytes in.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`], with nothing written; [`Error::Fault`] when there is no room for a page, or it is lost: those
-    /// before it are written.
+    /// [`Error::OutOfRange`], with nothing written; [`Error::Fault`] when there is no room for a
+    /// page, or it is lost: those before it are written.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         let mm = self.inner.mm()?;
         self.check_range(offset, bytes.len() as u64)?;
@@ -183,9 +189,10 @@ impl Space {
         Ok(())
     }
 
-    /// Brings the range in, writable, and keeps it there until the guard is dropped, so that its addresses can be handed to
-    /// system calls. Without a pin, a system call on a page that is not there fails with `EFAULT` (or is
-    /// cut short) when faults are delivered in the faulting thread.
+    /// Brings the range in, writable, and keeps it there until the guard is dropped, so that its
+    /// addresses can be handed to system calls. Without a pin, a system call on a page that is not
+    /// there fails with `EFAULT` (or is cut short) when faults are delivered in the faulting
+    /// thread.
     ///
     /// # Errors
     /// [`Error::OutOfRange`]; [`Error::Fault`] when there is no room: then nothing is pinned.
@@ -206,7 +213,8 @@ impl Space {
         Ok(mm.advise_cold(self.no, run)?)
     }
 
-    /// Moves the whole space to the store now, also what it shares; returns how many pages went. Pinned pages stay.
+    /// Moves the whole space to the store now, also what it shares; returns how many pages went.
+    /// Pinned pages stay.
     ///
     /// # Errors
     /// [`Error::Space`].
@@ -228,13 +236,15 @@ impl Space {
         Ok(evicted)
     }
 
-    /// Says whether this space takes part in merging: whether its pages may become one with equal pages, at the same place,
-    /// of spaces of its family and domain that take part as well. Forks inherit it. What is merged already stays so
-    /// until it is written, or [`unmerge`](Self::unmerge)d.
+    /// Says whether this space takes part in merging: whether its pages may become one with equal
+    /// pages, at the same place, of spaces of its family and domain that take part as well. Forks
+    /// inherit it. What is merged already stays so until it is written, or
+    /// [`unmerge`](Self::unmerge)d.
     ///
-    /// The first store to a merged page takes longer than one to a page of the space's own. So a program that guesses a
-    /// page's content can find out whether a relative in its domain has the same: do not let spaces take part in one domain
-    /// whose programs must not know each other's secrets.
+    /// The first store to a merged page takes longer than one to a page of the space's own. So a
+    /// program that guesses a page's content can find out whether a relative in its domain has the
+    /// same: do not let spaces take part in one domain whose programs must not know each other's
+    /// secrets.
     ///
     /// # Errors
     /// [`Error::Space`].
@@ -245,7 +255,8 @@ impl Space {
         Ok(())
     }
 
-    /// Looks at every page of this space and its relatives that take part, now, and merges what is equal.
+    /// Looks at every page of this space and its relatives that take part, now, and merges what is
+    /// equal.
     ///
     /// # Errors
     /// [`Error::Space`] when the budget has no room for the list of relatives.
@@ -253,8 +264,8 @@ impl Space {
         Ok(self.inner.mm()?.merge_round(Some(self.no))?)
     }
 
-    /// Gives this space its own copy of every page that it shares, merged or forked; returns how many. Nobody can then
-    /// learn about it, or it about others, by how long a store takes.
+    /// Gives this space its own copy of every page that it shares, merged or forked; returns how
+    /// many. Nobody can then learn about it, or it about others, by how long a store takes.
     ///
     /// # Errors
     /// [`Error::Space`] when there is no room; pages before that one have their copies.
@@ -264,7 +275,8 @@ impl Space {
         Ok(self.inner.mm()?.unmerge(self.no, run)?)
     }
 
-    /// What the pages of this space are, in pages. Takes time in proportion to its size. Nothing in a child of `fork(2)`.
+    /// What the pages of this space are, in pages. Takes time in proportion to its size. Nothing in
+    /// a child of `fork(2)`.
     #[must_use]
     pub fn stats(&self) -> SpaceStats {
         let Ok(mm) = self.inner.mm() else {
@@ -273,24 +285,26 @@ impl Space {
         memfold_mm::SpaceStats::of(&mm, self.no).expect("the space lives")
     }
 
-    /// The first fault of this space that could not be resolved since this was last asked: what the program inside
-    /// did since then is not to be trusted. Until this is called the space is *condemned*: its further faults fail at once, it cannot
-    /// be forked, and under [`OnLoss::Sink`] its stores to such pages go nowhere. None in a child of `fork(2)`, where the
-    /// space cannot be used at all.
+    /// The first fault of this space that could not be resolved since this was last asked: what the
+    /// program inside did since then is not to be trusted. Until this is called the space is
+    /// *condemned*: its further faults fail at once, it cannot be forked, and under
+    /// [`OnLoss::Sink`] its stores to such pages go nowhere. None in a child of `fork(2)`, where
+    /// the space cannot be used at all.
     #[must_use]
     pub fn take_failure(&self) -> Option<Failure> {
         self.inner.mm().ok()?.take_failure(self.no)
     }
 
-    /// The same, without taking it: the space stays condemned. For host functions that are about to pass on what they have
-    /// read in the space.
+    /// The same, without taking it: the space stays condemned. For host functions that are about to
+    /// pass on what they have read in the space.
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
         self.inner.mm().ok()?.failure(self.no)
     }
 
-    /// Says what becomes of an access that the process makes itself to a page of this space and that cannot be served; forks
-    /// inherit it. See [`MemoryBuilder::on_loss`](crate::MemoryBuilder::on_loss).
+    /// Says what becomes of an access that the process makes itself to a page of this space and
+    /// that cannot be served; forks inherit it. See
+    /// [`MemoryBuilder::on_loss`](crate::MemoryBuilder::on_loss).
     ///
     /// # Errors
     /// [`Error::Space`]; [`Error::Forked`].
@@ -298,8 +312,8 @@ impl Space {
         Ok(self.inner.mm()?.set_on_loss(self.no, on_loss)?)
     }
 
-    /// From the window's record. A child of `fork(2)` that cannot have it without waiting gets one without pages: it cannot use
-    /// the space in any case.
+    /// From the window's record. A child of `fork(2)` that cannot have it without waiting gets one
+    /// without pages: it cannot use the space in any case.
     fn window(&self) -> Window {
         self.inner.window(self.no).unwrap_or(Window {
             base: NonNull::dangling(),

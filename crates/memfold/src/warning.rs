@@ -1,10 +1,12 @@
-//! What a [`Memory`](crate::Memory) found when it was built, or since, that does not keep it from working but may end it later.
+//! What a [`Memory`](crate::Memory) found when it was built, or since, that does not keep it from
+//! working but may end it later.
 //!
 //! Each is also an event of `tracing`, at the moment when it is found; never in a fault.
 
 use memfold_linux::Delivery;
 
-/// A setting of the machine or the process that is at odds with what was asked for; it works, for the time being.
+/// A setting of the machine or the process that is at odds with what was asked for; it works, for
+/// the time being.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Warning {
@@ -19,9 +21,9 @@ pub enum Warning {
         /// The budget in bytes; `u64::MAX` when there is none.
         budget: u64,
     },
-    /// The machine began to make huge pages in memory files after the memory was built, so that more is held than is charged.
-    /// Found where the two are compared: by [`Memory::stats`](crate::Memory::stats) and
-    /// [`Memory::warnings`](crate::Memory::warnings).
+    /// The machine began to make huge pages in memory files after the memory was built, so that
+    /// more is held than is charged. Found where the two are compared: by
+    /// [`Memory::stats`](crate::Memory::stats) and [`Memory::warnings`](crate::Memory::warnings).
     #[error(
         "{held} bytes of shared pages are held where {charged} are charged: the machine makes huge pages in memory files since the \
          memory was built; new pages are kept single from now on; echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled"

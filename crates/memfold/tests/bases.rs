@@ -1,4 +1,5 @@
-//! What evictions cost on real memory, and what is kept beside stored pages: in bytes of the store and of the budget.
+//! What evictions cost on real memory, and what is kept beside stored pages: in bytes of the store
+//! and of the budget.
 
 use memfold::{Memory, PAGE_SIZE, Space, SpaceSize};
 use memfold_stores::conformance::pages::{changed, noise, text};
@@ -41,9 +42,10 @@ fn clean(memory: &Memory) {
     }
 }
 
-/// Goal: bases follow what the spaces write: old ones do not pile up, and later versions are small again. Method: 16 MiB of a
-/// template, rewritten by two forks for three generations, the second fork's pages a little different; what the store holds
-/// after each, beside what it holds after the first.
+/// Goal: bases follow what the spaces write: old ones do not pile up, and later versions are small
+/// again. Method: 16 MiB of a template, rewritten by two forks for three generations, the second
+/// fork's pages a little different; what the store holds after each, beside what it holds after the
+/// first.
 #[test]
 fn rewritten_pages_leave_no_old_bases() {
     let m = memory(256 * MIB);
@@ -68,7 +70,8 @@ fn rewritten_pages_leave_no_old_bases() {
             assert_eq!(fork.evict().unwrap(), 4096);
         }
         let store = m.stats().store;
-        // A version of each page by itself, the other as a difference, and the base, which is one of the two.
+        // A version of each page by itself, the other as a difference, and the base, which is one
+        // of the two.
         assert_eq!(
             (store.pages, store.deltas),
             (3 * 4096, 4096),
@@ -84,8 +87,8 @@ fn rewritten_pages_leave_no_old_bases() {
     assert!(holds(&template, text));
 }
 
-/// Goal: bases that nothing is a difference to any more go when room is needed. Method: all that was evicted is rewritten, and
-/// stays; then reclaim.
+/// Goal: bases that nothing is a difference to any more go when room is needed. Method: all that
+/// was evicted is rewritten, and stays; then reclaim.
 #[test]
 fn idle_bases_go_under_pressure() {
     let m = memory(64 * MIB);
@@ -106,7 +109,8 @@ fn idle_bases_go_under_pressure() {
         .collect();
     let before = m.stats();
     assert_eq!(before.store.pages, 1024, "the bases are left");
-    // What is not pinned is the template, which goes. A few of its pages may do so first, and are the same as their bases.
+    // What is not pinned is the template, which goes. A few of its pages may do so first, and are
+    // the same as their bases.
     m.reclaim(u32::MAX);
     let freed = m.stats().counts.bases_freed;
     assert!(freed > 900, "{freed} of 1024 bases went");
@@ -114,8 +118,9 @@ fn idle_bases_go_under_pressure() {
     clean(&m);
 }
 
-/// Goal: an eviction lowers the total, whatever the pages are. Method: a budget of 16 MiB, a template of noise in the pool, two
-/// forks that wrote noise and text by turns; the total before and after each call that moved something.
+/// Goal: an eviction lowers the total, whatever the pages are. Method: a budget of 16 MiB, a
+/// template of noise in the pool, two forks that wrote noise and text by turns; the total before
+/// and after each call that moved something.
 #[test]
 fn evictions_lower_the_total() {
     let m = memory(16 * MIB);
@@ -170,8 +175,8 @@ fn evictions_lower_the_total() {
     clean(&m);
 }
 
-/// Goal: what was evicted can come back. Method: a budget of 16 MiB, full of noise of forks, all of it asked to go, as far
-/// as that is possible; then each page is used again.
+/// Goal: what was evicted can come back. Method: a budget of 16 MiB, full of noise of forks, all of
+/// it asked to go, as far as that is possible; then each page is used again.
 #[test]
 fn what_was_evicted_comes_back() {
     let m = memory(16 * MIB);

@@ -58,7 +58,8 @@ fn clean(memory: &Memory) {
     }
 }
 
-/// Goal: a fresh space reads as zeros, without memory, and keeps what is stored, also over zeros read before.
+/// Goal: a fresh space reads as zeros, without memory, and keeps what is stored, also over zeros
+/// read before.
 #[test]
 fn zeros_then_stores() {
     let m = memory(64 * MIB);
@@ -173,7 +174,8 @@ fn evicted_pages_come_back() {
     }
 }
 
-/// Goal: pinned memory can be handed to system calls, stays through eviction and is copied by a fork.
+/// Goal: pinned memory can be handed to system calls, stays through eviction and is copied by a
+/// fork.
 #[test]
 fn pins_hold() {
     use std::os::fd::AsRawFd;
@@ -331,7 +333,8 @@ fn errors_are_typed() {
     clean(&m);
 }
 
-/// Goal: what does not compress and does not fit is refused, to this space only, and the rest goes on.
+/// Goal: what does not compress and does not fit is refused, to this space only, and the rest goes
+/// on.
 #[test]
 fn incompressible_beyond_the_budget() {
     let m = memory(4 * MIB);

@@ -1,7 +1,8 @@
-//! Goal: merging on real memory: equal pages of relatives hold memory once, and no byte is wrong whatever runs beside it.
-//! Method: families that are filled alike; then the stress of `stress.rs` with few contents, so that pages keep becoming equal,
-//! the background merger, whole rounds, unmerging, forks, evictions and pins all at once.
-//! A few seconds in the gate; `MEMFOLD_SECONDS` makes it longer.
+//! Goal: merging on real memory: equal pages of relatives hold memory once, and no byte is wrong
+//! whatever runs beside it. Method: families that are filled alike; then the stress of `stress.rs`
+//! with few contents, so that pages keep becoming equal, the background merger, whole rounds,
+//! unmerging, forks, evictions and pins all at once. A few seconds in the gate; `MEMFOLD_SECONDS`
+//! makes it longer.
 
 use memfold::{Delivery, Domain, Memory, Merging, PAGE_SIZE, Space, SpaceSize};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,7 +19,8 @@ fn family(memory: &Memory, n: usize, domain: Domain) -> Vec<Space> {
 
 fn word(space: &Space, page: usize, n: usize) -> &AtomicU64 {
     assert!(page < PAGES && n < PAGE_SIZE / 8);
-    // SAFETY: inside the space, aligned, and only ever used as an atomic; the space outlives the reference.
+    // SAFETY: inside the space, aligned, and only ever used as an atomic; the space outlives the
+    // reference.
     unsafe {
         &*space
             .as_ptr()
@@ -48,7 +50,8 @@ fn check(memory: &Memory) {
     }
 }
 
-/// Goal: equal pages are held once, zeros not at all; stores break them apart; unmerging gives all of them back.
+/// Goal: equal pages are held once, zeros not at all; stores break them apart; unmerging gives all
+/// of them back.
 #[test]
 fn relatives_share_what_is_equal() {
     for delivery in [Delivery::InThread, Delivery::Thread] {
@@ -88,7 +91,8 @@ fn relatives_share_what_is_equal() {
     }
 }
 
-/// Goal: no page of one domain is ever one with a page of another. Method: the same pages in families of three domains.
+/// Goal: no page of one domain is ever one with a page of another. Method: the same pages in
+/// families of three domains.
 #[test]
 fn domains_stay_apart() {
     let memory = Memory::builder().build().unwrap();
@@ -106,9 +110,10 @@ fn domains_stay_apart() {
     check(&memory);
 }
 
-/// Goal: how long the first store to a page takes does not depend on what another domain holds. Method: medians of stores
-/// to a family's merged pages with equal and with different pages in another domain, in turns; beside them the
-/// store to a page of its own, which is what the clock can tell.
+/// Goal: how long the first store to a page takes does not depend on what another domain holds.
+/// Method: medians of stores to a family's merged pages with equal and with different pages in
+/// another domain, in turns; beside them the store to a page of its own, which is what the clock
+/// can tell.
 #[test]
 fn write_latency_tells_nothing_across_domains() {
     let mut times = [Vec::new(), Vec::new()];
@@ -185,7 +190,8 @@ impl Random {
 
 const WRITERS: usize = 2;
 
-/// Each writer has a word in every page of every space, in which it counts in small numbers: pages are often equal.
+/// Each writer has a word in every page of every space, in which it counts in small numbers: pages
+/// are often equal.
 fn write(spaces: &[Space], writer: usize, stop: &AtomicBool) -> u64 {
     let mut random = Random(0x9e37_79b9 + writer as u64);
     let mut known = vec![0; spaces.len() * PAGES];

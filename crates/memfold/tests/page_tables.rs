@@ -1,8 +1,8 @@
-//! Page tables, judged from outside: what the kernel counts (`VmPTE`) is never more than what is charged, nor much less; after
-//! drops and evictions both fall.
+//! Page tables, judged from outside: what the kernel counts (`VmPTE`) is never more than what is
+//! charged, nor much less; after drops and evictions both fall.
 //!
-//! `VmPTE` is of the whole process, so each case runs in a process of its own: the test binary again, told by an environment
-//! variable which case it is.
+//! `VmPTE` is of the whole process, so each case runs in a process of its own: the test binary
+//! again, told by an environment variable which case it is.
 
 use memfold::{Memory, PAGE_SIZE, PageTables, Space, SpaceSize};
 use std::process::Command;
@@ -50,15 +50,16 @@ impl World {
         self.memory.stats().usage.page_tables
     }
 
-    /// What the kernel counts for us, at the least: of its number, what the process's heap can need is taken off.
+    /// What the kernel counts for us, at the least: of its number, what the process's heap can need
+    /// is taken off.
     fn kernel(&self) -> u64 {
         let usage = self.memory.stats().usage;
         let heap = (usage.tables + usage.stored) / 512 + 48 * KIB;
         vm_pte().saturating_sub(self.before + heap)
     }
 
-    /// The bound holds, and is no more than a tenth above the truth, beside a KiB and a half for each window and what is charged from
-    /// the start.
+    /// The bound holds, and is no more than a tenth above the truth, beside a KiB and a half for
+    /// each window and what is charged from the start.
     fn compare(&self, when: &str, windows: u64) {
         let (charged, kernel) = (self.charged(), self.kernel());
         println!(
@@ -226,7 +227,8 @@ fn read_in_the_pool() {
     world.finish();
 }
 
-/// A budget in which nothing but page tables can be short: idle windows give theirs to those that need some.
+/// A budget in which nothing but page tables can be short: idle windows give theirs to those that
+/// need some.
 fn short_of_tables() {
     let memory = Memory::builder()
         .budget_bytes(32 * MIB)
@@ -302,9 +304,10 @@ fn one_case() {
     case();
 }
 
-/// Goal: what is charged for page tables is at least what the kernel counts for the process, and not much more, with dense and
-/// scattered touches, forks, growth, evictions, drops, many homes; the budget holds with them, and idle windows' tables go
-/// where room is needed. Method: each case in a process of its own, against `VmPTE`.
+/// Goal: what is charged for page tables is at least what the kernel counts for the process, and
+/// not much more, with dense and scattered touches, forks, growth, evictions, drops, many homes;
+/// the budget holds with them, and idle windows' tables go where room is needed. Method: each case
+/// in a process of its own, against `VmPTE`.
 #[test]
 fn the_kernel_counts_no_more() {
     let exe = std::env::current_exe().expect("the test's own binary");

@@ -1,8 +1,10 @@
-//! The system refuses memory while faults are served: nothing ends the process, and bytes are right or their space is told.
+//! The system refuses memory while faults are served: nothing ends the process, and bytes are right
+//! or their space is told.
 //!
-//! The allocator of this process refuses on demand, one allocation or all from a chosen one on, in whatever thread. The
-//! same work is done with each of its allocations refused in turn (and all from some on), until it passes without a refusal; what spaces then hold
-//! is compared with what was stored. Spaces are made before; one test only, since the plan is the process's.
+//! The allocator of this process refuses on demand, one allocation or all from a chosen one on, in
+//! whatever thread. The same work is done with each of its allocations refused in turn (and all
+//! from some on), until it passes without a refusal; what spaces then hold is compared with what
+//! was stored. Spaces are made before; one test only, since the plan is the process's.
 
 use memfold::{Delivery, Error, Memory, OnLoss, PAGE_SIZE, Space, SpaceSize};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -98,7 +100,8 @@ fn touch(space: &Space) {
     }
 }
 
-/// Each page holds what it held before or what was stored; where nobody was told of a failure, what was stored.
+/// Each page holds what it held before or what was stored; where nobody was told of a failure, what
+/// was stored.
 fn right(space: &Space, step: usize, before: u8, after: u8) {
     let told = space.take_failure();
     for (page, value) in load(space).into_iter().enumerate() {
@@ -196,7 +199,8 @@ fn one_round(delivery: Delivery, first: u32, count: u32) -> bool {
     round.refused
 }
 
-/// Goal: as the head says. Method: each allocation of the work refused by itself, and all from every fourth on, for both deliveries.
+/// Goal: as the head says. Method: each allocation of the work refused by itself, and all from
+/// every fourth on, for both deliveries.
 #[test]
 fn each_allocation_refused() {
     for delivery in [Delivery::InThread, Delivery::Thread] {

@@ -1,8 +1,9 @@
-//! Real threads on real memory: two writers fault on the same and on different pages of the same spaces, a third
-//! thread forks, checks, writes and drops children, the reclaimer runs all the time because the budget is a fraction of what is
-//! written. Every page carries version stamps, one for each writer; a child must show, for each stamp, a version between
-//! the one known before its fork and the one known after, and must never change.
-//! A few seconds in the gate; `MEMFOLD_SECONDS` makes it longer.
+//! Real threads on real memory: two writers fault on the same and on different pages of the same
+//! spaces, a third thread forks, checks, writes and drops children, the reclaimer runs all the time
+//! because the budget is a fraction of what is written. Every page carries version stamps, one for
+//! each writer; a child must show, for each stamp, a version between the one known before its fork
+//! and the one known after, and must never change. A few seconds in the gate; `MEMFOLD_SECONDS`
+//! makes it longer.
 
 use memfold::{Delivery, Memory, PAGE_SIZE, Space, SpaceSize};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -39,7 +40,8 @@ impl Random {
 
 fn word(space: &Space, page: usize, writer: usize) -> &AtomicU64 {
     assert!(page < PAGES && writer < WRITERS);
-    // SAFETY: inside the space, aligned, and only ever used as an atomic; the space outlives the reference.
+    // SAFETY: inside the space, aligned, and only ever used as an atomic; the space outlives the
+    // reference.
     unsafe {
         &*space
             .as_ptr()
@@ -221,8 +223,9 @@ fn by_handler_thread() {
     stress(Delivery::Thread);
 }
 
-/// Goal: `write` and `read` may be called by any threads at once, by safe code. Method: two writers of words of their own kind and a
-/// reader, over all alignments; each aligned word is one of the two, whole; ThreadSanitizer sees no race.
+/// Goal: `write` and `read` may be called by any threads at once, by safe code. Method: two writers
+/// of words of their own kind and a reader, over all alignments; each aligned word is one of the
+/// two, whole; ThreadSanitizer sees no race.
 #[test]
 fn writers_at_once() {
     let memory = Memory::builder().build().expect("userfaultfd");

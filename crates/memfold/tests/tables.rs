@@ -28,8 +28,9 @@ fn memory() -> Memory {
         .expect("userfaultfd works here")
 }
 
-/// Goal: after clones came and went their tables do not fill the budget, and those that stayed are whole. Method: 20,000 clones
-/// of a template at a time, one page of each written, twice; one in 5,000 stays.
+/// Goal: after clones came and went their tables do not fill the budget, and those that stayed are
+/// whole. Method: 20,000 clones of a template at a time, one page of each written, twice; one in
+/// 5,000 stays.
 #[test]
 fn tables_of_clones_go_with_them() {
     let m = memory();
@@ -64,8 +65,8 @@ fn tables_of_clones_go_with_them() {
     }
 }
 
-/// Goal: tables go while others work, and nobody's page with them. Method: two threads that make, use and drop clones in
-/// tides, each checking what its clones hold.
+/// Goal: tables go while others work, and nobody's page with them. Method: two threads that make,
+/// use and drop clones in tides, each checking what its clones hold.
 #[test]
 fn tides_on_two_threads() {
     let m = memory();

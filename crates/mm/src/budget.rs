@@ -1,16 +1,18 @@
 //! The budget: how many bytes are held for spaces, and how many may be.
 //!
-//! Everything is charged before it is held: private pages, pool pages, stored bytes, the
-//! manager's own tables, the machine's page tables. `charge` is one compare-exchange on the total, so the limit is
-//! never passed, not even for a moment; the classes are for people and may lag behind the
-//! total by an instant. The last part of the budget (`reserve`) is for reclaim alone, which
-//! needs room in the store before it can free a page (Linux: the minimum watermark), and for what comes back.
+//! Everything is charged before it is held: private pages, pool pages, stored bytes, the manager's
+//! own tables, the machine's page tables. `charge` is one compare-exchange on the total, so the
+//! limit is never passed, not even for a moment; the classes are for people and may lag behind the
+//! total by an instant. The last part of the budget (`reserve`) is for reclaim alone, which needs
+//! room in the store before it can free a page (Linux: the minimum watermark), and for what comes
+//! back.
 //!
 //! ```text
 //!  0 ................................. high .. low .. | .............. | ........ | limit
 //!               reclaim in the background stops ^  ^ starts
-//!                                  new content ends here ^              ^          ^ steps that end lower end here
-//!                                     content that comes back ends here |
+//!                                  new content ends here ^              ^          ^
+//!                                     content that comes back ends here |          |
+//!                                               steps that end lower than they began
 //! ```
 
 mod ledger;
@@ -58,11 +60,13 @@ pub enum PageTables {
 pub enum Need {
     /// New content, a fork: leaves the reserve alone.
     Normal,
-    /// Content that is held already comes back from the store: may use half of the reserve, so that who
-    /// is swapped out still runs when others have filled the budget with what does not compress.
+    /// Content that is held already comes back from the store: may use half of the reserve, so that
+    /// who is swapped out still runs when others have filled the budget with what does not
+    /// compress.
     Refault,
-    /// Reclaim, and steps that give back at their end as much as they take, or more: may use all of the reserve. The last half
-    /// is for their moment alone, so that whatever is held at rest, there is room to exchange one page for another.
+    /// Reclaim, and steps that give back at their end as much as they take, or more: may use all of
+    /// the reserve. The last half is for their moment alone, so that whatever is held at rest,
+    /// there is room to exchange one page for another.
     Reclaim,
 }
 
@@ -101,8 +105,8 @@ pub struct Usage {
     pub stored: u64,
     /// The manager's own tables.
     pub tables: u64,
-    /// The machine's page tables under windows, and its record of each window: an upper bound. Part of `total` unless they
-    /// come on top of the limit.
+    /// The machine's page tables under windows, and its record of each window: an upper bound. Part
+    /// of `total` unless they come on top of the limit.
     pub page_tables: u64,
 }
 

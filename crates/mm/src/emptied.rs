@@ -1,8 +1,10 @@
-//! Pages that a program has emptied behind the manager's back, found when the host reads them (`HostError::Emptied`).
+//! Pages that a program has emptied behind the manager's back, found when the host reads them
+//! (`HostError::Emptied`).
 //!
-//! Their bytes are lost, and everybody who maps the frame must hear of it. Whoever finds out holds the frame's lock, may hold
-//! some space's or none, and waits for no space: so it leaves a note with each space (an atomic, `SpaceSlot`), which becomes
-//! the space's failure at its next fault, fork or question. The page stays empty: who touches it gets no zeros but a failure. Only when
+//! Their bytes are lost, and everybody who maps the frame must hear of it. Whoever finds out holds
+//! the frame's lock, may hold some space's or none, and waits for no space: so it leaves a note
+//! with each space (an atomic, `SpaceSlot`), which becomes the space's failure at its next fault,
+//! fork or question. The page stays empty: who touches it gets no zeros but a failure. Only when
 //! its space ends, so that the frame must move, it moves as zeros.
 
 use crate::addr::{FrameNo, PAGE_SIZE, PageNo, SpaceNo};

@@ -1,12 +1,12 @@
 //! Homes: ranges of the pool, one for each family of forks, and who stands where in them.
 //!
-//! The window of a space can show one pool page at each of its pages: `home + page`. A home
-//! records which frame stands there. A frame that cannot stand at its place, because another
-//! version of that page does, goes to the *loose* range, from where it can be copied but not shown.
-//! Each place also remembers a *base*: a stored version of its page, to which the versions of all
-//! spaces of the home are probably similar, so that the store can keep them as small differences (`bases.rs`).
-//! Places are claimed and given back by compare-exchange, under the lock of the frame that stands there; the
-//! ranges themselves are handed out under the home lock.
+//! The window of a space can show one pool page at each of its pages: `home + page`. A home records
+//! which frame stands there. A frame that cannot stand at its place, because another version of
+//! that page does, goes to the *loose* range, from where it can be copied but not shown. Each place
+//! also remembers a *base*: a stored version of its page, to which the versions of all spaces of
+//! the home are probably similar, so that the store can keep them as small differences
+//! (`bases.rs`). Places are claimed and given back by compare-exchange, under the lock of the frame
+//! that stands there; the ranges themselves are handed out under the home lock.
 
 use crate::addr::{FrameNo, PageNo, PoolPage};
 use crate::host::Stored;
@@ -51,7 +51,8 @@ struct Ranges {
 }
 
 impl Ranges {
-    /// A range of so many pages for one home more. `None` when the system has no memory for giving it back, which cannot fail.
+    /// A range of so many pages for one home more. `None` when the system has no memory for giving
+    /// it back, which cannot fail.
     fn take(&mut self, pages: u32) -> Option<PoolPage> {
         self.free.try_reserve(self.homes + 1).ok()?;
         self.homes += 1;
@@ -156,8 +157,8 @@ impl Homes {
         self.homes.base_bytes()
     }
 
-    /// A home of `pages` pages with one user, and how long the pool must be for it. `None` when `charge` refuses room for its
-    /// record, or the system has no memory.
+    /// A home of `pages` pages with one user, and how long the pool must be for it. `None` when
+    /// `charge` refuses room for its record, or the system has no memory.
     pub fn create(&self, pages: u32, charge: impl FnOnce(u64) -> bool) -> Option<(HomeNo, u64)> {
         let no = self.homes.alloc(charge)?;
         let mut ranges = self.ranges.lock();
@@ -195,7 +196,8 @@ impl Homes {
         self.homes.get(home.0).0.lock().users += 1;
     }
 
-    /// A user less. With the last one `free` gets the bases; the answer is how many bytes the places held, to be given back.
+    /// A user less. With the last one `free` gets the bases; the answer is how many bytes the
+    /// places held, to be given back.
     pub fn leave(&self, home: HomeNo, mut free: impl FnMut(Stored)) -> Option<u64> {
         let mut state = self.homes.get(home.0).0.lock();
         state.users -= 1;
@@ -240,11 +242,12 @@ impl Homes {
         Self::at(places.get(page)?)
     }
 
-    /// `frame`, whose lock is held, takes the page's place, unless another stands there or there is no room for
-    /// the record: `charge` refuses it, or the system has no memory.
+    /// `frame`, whose lock is held, takes the page's place, unless another stands there or there is
+    /// no room for the record: `charge` refuses it, or the system has no memory.
     pub fn claim(&self, home: HomeNo, page: PageNo, frame: FrameNo, charge: impl Fn(u64) -> bool) -> Claim {
         let taken = self.with_place(home, page, charge, |place| {
-            // Release: publishes the frame. That the one before it is gone is seen by the home's lock: see `vacate`.
+            // Release: publishes the frame. That the one before it is gone is seen by the home's
+            // lock: see `vacate`.
             place
                 .frame
                 .compare_exchange(0, frame.0, Ordering::Release, Ordering::Relaxed)
@@ -257,8 +260,8 @@ impl Homes {
         }
     }
 
-    /// Runs `step` on a place, whose record is made if need be; `None` when `charge` refuses room for it, or the system has
-    /// no memory.
+    /// Runs `step` on a place, whose record is made if need be; `None` when `charge` refuses room
+    /// for it, or the system has no memory.
     fn with_place<R>(
         &self,
         home: HomeNo,
@@ -282,13 +285,14 @@ impl Homes {
             .clone()
             .expect("a frame stands in this home");
         let place = places.get(page).expect("a frame stands in this part of the home");
-        // Relaxed: whoever takes the place next has had the home's lock after us, so it sees the place emptied.
+        // Relaxed: whoever takes the place next has had the home's lock after us, so it sees the
+        // place emptied.
         let was = place.frame.swap(0, Ordering::Relaxed);
         assert_eq!(was, frame.0, "frame {frame} left a place where frame {was} stood");
     }
 
-    /// A place in the loose range, and how long the pool must be for it; `None` when the system has no memory for giving it
-    /// back.
+    /// A place in the loose range, and how long the pool must be for it; `None` when the system has
+    /// no memory for giving it back.
     pub fn claim_loose(&self) -> Option<(PoolPage, u64)> {
         let mut ranges = self.ranges.lock();
         let at = match ranges.loose_free.pop() {

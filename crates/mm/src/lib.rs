@@ -1,7 +1,7 @@
 //! memfold's manager: every decision about frames, and nothing else.
 //!
-//! No system call, no `unsafe`, no clock, no randomness: what the manager needs of the
-//! machine comes through [`memfold_host::Host`], so that the same code runs on real memory and in the
+//! No system call, no `unsafe`, no clock, no randomness: what the manager needs of the machine
+//! comes through [`memfold_host::Host`], so that the same code runs on real memory and in the
 //! simulator, where every schedule of it can be replayed. Bottom-up: `frame`, `budget`, `swap`,
 //! `home`, `table`, `backing`, `rmap`, `window`, `space`, then the operations of [`Mm`].
 #![forbid(unsafe_code)]

@@ -64,13 +64,15 @@ pub struct Mm<H, S> {
     pub(crate) window_hand: Hand,
     /// The merge round under way in the background.
     pub(crate) scanner: Mutex<Option<Scanner>>,
-    /// Bytes that are charged from the start beside the arrays: page buffers, standby pages, and what the store begins with.
+    /// Bytes that are charged from the start beside the arrays: page buffers, standby pages, and
+    /// what the store begins with.
     pub(crate) fixed_bytes: u64,
     pub(crate) standby: Standby,
     pub(crate) stalled: Stalled,
     pub(crate) room: Room,
     pub(crate) watching: Watching,
-    /// Spaces that nobody uses any more and that the machine did not let end; held for a push or a pop.
+    /// Spaces that nobody uses any more and that the machine did not let end; held for a push or a
+    /// pop.
     pub(crate) doomed: Mutex<Vec<SpaceNo>>,
     pub(crate) scratch: Scratch,
 }
@@ -79,7 +81,8 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// An empty manager.
     ///
     /// # Errors
-    /// [`BuildError::BudgetTooSmall`] below [`LEAST_LIMIT`], or when the tables alone would fill a quarter of it.
+    /// [`BuildError::BudgetTooSmall`] below [`LEAST_LIMIT`], or when the tables alone would fill a
+    /// quarter of it.
     pub fn new(host: H, store: S, config: Config) -> Result<Self, BuildError> {
         let limit = config.limit_bytes;
         let most_bytes = limit.min(config.machine_bytes).max(LEAST_LIMIT);

@@ -1,7 +1,8 @@
 //! Reading a page as its space sees it, without bringing it in.
 //!
-//! Called under the space's lock, by freezing, by standby pages and for checks. Frame locks are waited for, and nothing
-//! is changed; an answer that another thread has overtaken is `Stop::Again`.
+//! Called under the space's lock, by freezing, by standby pages and for checks. Frame locks are
+//! waited for, and nothing is changed; an answer that another thread has overtaken is
+//! `Stop::Again`.
 
 use crate::addr::{FrameNo, PageBytes, PageNo, Run, SpaceNo};
 use crate::emptied::hear_of_emptied;

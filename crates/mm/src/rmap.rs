@@ -1,10 +1,10 @@
 //! The reverse map: the only way from a frame to the entries that name it.
 //!
-//! A frame's mappers are leaf tables, all in the same slot, chained through that slot's
-//! links and headed by the mapping word. Everything here happens under the frame lock; whoever finds
-//! it taken treats the frame as in use and never walks without it. An entry names the
-//! frame exactly as long as its leaf is on the chain. `Sweep` gathers what a teardown frees, so that
-//! pool pages go in runs and private pages are refunded when their window is gone.
+//! A frame's mappers are leaf tables, all in the same slot, chained through that slot's links and
+//! headed by the mapping word. Everything here happens under the frame lock; whoever finds it taken
+//! treats the frame as in use and never walks without it. An entry names the frame exactly as long
+//! as its leaf is on the chain. `Sweep` gathers what a teardown frees, so that pool pages go in
+//! runs and private pages are refunded when their window is gone.
 
 use crate::addr::{FrameNo, PageNo, PoolPage, SpaceNo};
 use crate::budget::Refund;
@@ -199,7 +199,8 @@ impl Tables {
         locked.set_owner(owner);
     }
 
-    /// One leaf more names the frame, in the same slot as the others. The entry is stored by the caller.
+    /// One leaf more names the frame, in the same slot as the others. The entry is stored by the
+    /// caller.
     pub fn map_also(&self, locked: &Locked<'_>, leaf: TableNo, slot: u8) {
         let Owner::Shared(head) = locked.frame.word.load().owner else {
             panic!("frame {} has one owner and was mapped again", locked.no)
@@ -248,8 +249,8 @@ impl Tables {
     pub fn replace_all(&self, locked: &mut Locked<'_>, to: LeafEntry) -> u32 {
         let mut replaced = 0;
         while let Owner::Exclusive(at) | Owner::Shared(at) = locked.frame.word.load().owner {
-            // Off the chain first: once the entry names no frame, its space may put another frame into the slot and
-            // link that one, without this frame's lock.
+            // Off the chain first: once the entry names no frame, its space may put another frame
+            // into the slot and link that one, without this frame's lock.
             if self.unchain(locked, at) {
                 locked.retire();
             }

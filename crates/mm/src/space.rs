@@ -1,9 +1,9 @@
 //! A space: one memory image, its window's size, its root table.
 //!
-//! The state stands under the space lock, which a fault, a fork, a drop, a pin holds for
-//! as long as it works on the space. Reclaim never takes it. The links into the root table's chain of
-//! parents are guarded by that table's lock; `lent` counts, atomically, the frames that
-//! others share while their bytes still are private pages of this space's window.
+//! The state stands under the space lock, which a fault, a fork, a drop, a pin holds for as long as
+//! it works on the space. Reclaim never takes it. The links into the root table's chain of parents
+//! are guarded by that table's lock; `lent` counts, atomically, the frames that others share while
+//! their bytes still are private pages of this space's window.
 
 mod fence;
 mod guard;
@@ -93,8 +93,9 @@ pub enum OnLoss {
     Signal,
     /// The process ends, with a message.
     Abort,
-    /// It finds a standby page and goes on: loads get the page's bytes, or zeros where they are lost, stores go nowhere, and the
-    /// space is condemned until somebody takes its failure. For who asks before believing anything.
+    /// It finds a standby page and goes on: loads get the page's bytes, or zeros where they are
+    /// lost, stores go nowhere, and the space is condemned until somebody takes its failure. For
+    /// who asks before believing anything.
     Sink,
 }
 
@@ -153,14 +154,16 @@ pub(crate) struct SpaceSlot {
     lent: AtomicU32,
     /// Pins against protections that pass over pages.
     pub fence: Fence,
-    /// The same as in the state, for reclaim, which has a frame of the space locked but not the space.
+    /// The same as in the state, for reclaim, which has a frame of the space locked but not the
+    /// space.
     home: AtomicU32,
     domain: AtomicU32,
     /// Whether the space takes part in merging: changed under the space lock, read without.
     merging: AtomicU32,
     /// What becomes of accesses that cannot be served: changed under the space lock, read without.
     on_loss: AtomicU32,
-    /// A page that the program has emptied, plus one, until that is the failure in the state; 0: none (`emptied.rs`).
+    /// A page that the program has emptied, plus one, until that is the failure in the state; 0:
+    /// none (`emptied.rs`).
     emptied: AtomicU32,
     /// Pages of this space that became one with another, or zeros. A number for people.
     merged: AtomicU64,
@@ -224,10 +227,12 @@ impl SpaceSlot {
         }
     }
 
-    /// Leaves a note, unless there is one: for who has a frame of the space locked but not the space.
+    /// Leaves a note, unless there is one: for who has a frame of the space locked but not the
+    /// space.
     pub fn note_emptied(&self, page: PageNo) {
         let none = |now| (now == 0).then_some(page.0 + 1);
-        // Relaxed: a number on its own; who is to see it comes to the frame's lock first, or sees it later.
+        // Relaxed: a number on its own; who is to see it comes to the frame's lock first, or sees
+        // it later.
         let _ = (self.emptied).fetch_update(Ordering::Relaxed, Ordering::Relaxed, none);
     }
 
@@ -243,7 +248,8 @@ impl SpaceSlot {
     }
 
     pub fn set_merging(&self, merging: Merging) {
-        // Relaxed: a page is merged by what is read under its frame's lock; a moment later is soon enough.
+        // Relaxed: a page is merged by what is read under its frame's lock; a moment later is soon
+        // enough.
         self.merging
             .store(u32::from(merging == Merging::On), Ordering::Relaxed);
     }
@@ -290,8 +296,9 @@ impl SpaceSlot {
         state
     }
 
-    /// Between two pieces of long work: lets those who wait for the lock have it. A lock is not fair by itself: who lets it go and
-    /// takes it again at once is faster than whoever has to be woken first. Bounded; the lock is not held.
+    /// Between two pieces of long work: lets those who wait for the lock have it. A lock is not
+    /// fair by itself: who lets it go and takes it again at once is faster than whoever has to be
+    /// woken first. Bounded; the lock is not held.
     pub fn let_others(&self) {
         for _ in 0..PATIENCE {
             // Relaxed: a hint.
@@ -307,8 +314,9 @@ impl SpaceSlot {
         self.state.try_lock()
     }
 
-    /// For a space that nobody else knows yet. Its maker may hold its parent's lock, so this does not block;
-    /// whoever looks at the space that stood here before finds it dead and lets go at once.
+    /// For a space that nobody else knows yet. Its maker may hold its parent's lock, so this does
+    /// not block; whoever looks at the space that stood here before finds it dead and lets go at
+    /// once.
     pub fn lock_new(&self) -> MutexGuard<'_, SpaceState> {
         loop {
             if let Some(state) = self.state.try_lock() {
@@ -326,7 +334,8 @@ impl SpaceSlot {
 
     /// Such a frame's bytes left this space, or are its own again.
     pub fn unlend(&self) {
-        // Release: what was done to this window for the frame is done before the window may be closed.
+        // Release: what was done to this window for the frame is done before the window may be
+        // closed.
         let before = self.lent.fetch_sub(1, Ordering::Release);
         assert_ne!(before, 0, "a space got back a frame that it had not lent");
     }

@@ -1,11 +1,13 @@
 //! Whether reclaim has found that nothing can go, and nothing has changed since; and whether room
 //! is made ahead of need, and whether idle pages are watched.
 //!
-//! A run of reclaim that fails looks at every frame; when all are pinned, in use or do not compress, the next run would
-//! look at all of them again for nothing. So a failed run notes the number of changes that it began at, and while
-//! that is the present number nobody tries again. A change is whatever can make a page go that could not: a fault that was
-//! resolved (a frame is new, or was stored to), a pin that ended, a space that ended, a merge. Counted without a lock: a change in the
-//! middle of a run makes the note worthless, and one that is seen late costs a run that could have been spared.
+//! A run of reclaim that fails looks at every frame; when all are pinned, in use or do not
+//! compress, the next run would look at all of them again for nothing. So a failed run notes the
+//! number of changes that it began at, and while that is the present number nobody tries again. A
+//! change is whatever can make a page go that could not: a fault that was resolved (a frame is new,
+//! or was stored to), a pin that ended, a space that ended, a merge. Counted without a lock: a
+//! change in the middle of a run makes the note worthless, and one that is seen late costs a run
+//! that could have been spared.
 
 use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
 

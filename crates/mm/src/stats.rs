@@ -1,4 +1,5 @@
-//! What was done so far, counted at the commit points. Atomic numbers for people; no decision hangs on them.
+//! What was done so far, counted at the commit points. Atomic numbers for people; no decision hangs
+//! on them.
 
 use memfold_sync::atomic::{AtomicU64, Ordering};
 
@@ -13,7 +14,8 @@ macro_rules! counters {
             pub active_frames: u32,
             /// Frames on probation, by the replacement policy, now (Linux: the inactive list).
             pub inactive_frames: u32,
-            /// Frames that cannot go as they are, now: pinned, or such as would hold as much in the store.
+            /// Frames that cannot go as they are, now: pinned, or such as would hold as much in the
+            /// store.
             pub unevictable_frames: u32,
             /// Standby pages that stand in for a page, now. They are charged from the start, with
             /// the tables.

@@ -1,11 +1,11 @@
 //! Swap slots: what stands in a leaf table where a page's bytes are in the store.
 //!
-//! A slot counts the entries that name it, holds the store's name for the bytes and, when the
-//! bytes were brought back for all sharers, the frame that caches them (Linux: the swap cache, the one gate
-//! between a store and a table). It is freed when no entry names it and no frame caches it.
-//! All of it is under the slot's lock, which is taken after a frame lock, never before. A
-//! slot's generation is part of the entry, so that an entry copied from a table that changed
-//! meanwhile is noticed.
+//! A slot counts the entries that name it, holds the store's name for the bytes and, when the bytes
+//! were brought back for all sharers, the frame that caches them (Linux: the swap cache, the one
+//! gate between a store and a table). It is freed when no entry names it and no frame caches it.
+//! All of it is under the slot's lock, which is taken after a frame lock, never before. A slot's
+//! generation is part of the entry, so that an entry copied from a table that changed meanwhile is
+//! noticed.
 
 use crate::addr::FrameNo;
 use crate::budget::{Budget, Need};

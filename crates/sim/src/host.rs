@@ -1,9 +1,10 @@
-//! The simulated host: the machine behind one lock (rank `Host`), with failures by plan and a trace.
+//! The simulated host: the machine behind one lock (rank `Host`), with failures by plan and a
+//! trace.
 //!
-//! Every page of a run is a step of its own, so that other threads come in between as they would on a real
-//! machine. A refused call changes nothing, or stops part of the way where the seam allows that, at
-//! a page that the plan's seed draws. While the host is *at rest* (no program runs, a test inspects) nothing is
-//! refused or traced and unprotected pages may be read.
+//! Every page of a run is a step of its own, so that other threads come in between as they would on
+//! a real machine. A refused call changes nothing, or stops part of the way where the seam allows
+//! that, at a page that the plan's seed draws. While the host is *at rest* (no program runs, a test
+//! inspects) nothing is refused or traced and unprotected pages may be read.
 
 mod control;
 mod seam;
@@ -114,7 +115,8 @@ impl SimHost {
         self.enter(call, &words)
     }
 
-    /// The same for a run that may stop part of the way: how many of its pages are done, and the error that follows.
+    /// The same for a run that may stop part of the way: how many of its pages are done, and the
+    /// error that follows.
     fn enter_run(&self, call: Call, space: SpaceNo, run: Run, more: u64) -> (u32, Result<(), HostError>) {
         self.witnesses.concerns(space, run);
         self.enter_pages(call, space, run, more)

@@ -216,7 +216,8 @@ mod tests {
         calls.iter().map(|&c| planner.refuses(c)).collect()
     }
 
-    /// Goal: the n-th call and no other, or that and all later ones; kinds outside the set do not count.
+    /// Goal: the n-th call and no other, or that and all later ones; kinds outside the set do not
+    /// count.
     #[test]
     fn nth() {
         let calls = [Call::Show, Call::Fill, Call::Show, Call::Show];

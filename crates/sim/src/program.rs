@@ -1,8 +1,9 @@
-//! Programs: threads that load and store, fault, and try again; and the kernel, which holds pinned pages.
+//! Programs: threads that load and store, fault, and try again; and the kernel, which holds pinned
+//! pages.
 //!
-//! [`load`] and [`store`] are what a thread on a real machine does: access, on a miss ask the manager to bring
-//! the page in, access again. Several attempts may be needed, since others evict meanwhile; that nobody starves is
-//! bounded by [`PATIENCE`]. An access lies within one page.
+//! [`load`] and [`store`] are what a thread on a real machine does: access, on a miss ask the
+//! manager to bring the page in, access again. Several attempts may be needed, since others evict
+//! meanwhile; that nobody starves is bounded by [`PATIENCE`]. An access lies within one page.
 
 use crate::host::{SimHost, State};
 use crate::machine::{Miss, Shown};
@@ -58,7 +59,8 @@ impl SimHost {
         self.lock().machine.store(space, at.page, at.offset, data)
     }
 
-    /// What a program would see at a page without a fault; `None` where it would fault. For inspection.
+    /// What a program would see at a page without a fault; `None` where it would fault. For
+    /// inspection.
     pub fn shown(&self, space: SpaceNo, page: PageNo) -> Option<Box<PageBytes>> {
         let state = self.lock();
         let window = state.machine.find(space)?;
@@ -73,14 +75,16 @@ impl SimHost {
         }
     }
 
-    /// The private pages of a window to which a program stores without a fault: each must be its space's alone. For inspection.
+    /// The private pages of a window to which a program stores without a fault: each must be its
+    /// space's alone. For inspection.
     pub fn stores_go_through(&self, space: SpaceNo) -> Vec<PageNo> {
         let state = self.lock();
         let window = state.machine.find(space);
         window.map_or(Vec::new(), |window| window.writable_pages().collect())
     }
 
-    /// Something beside the manager takes the protection of a private page away, as a kernel does that merges pages.
+    /// Something beside the manager takes the protection of a private page away, as a kernel does
+    /// that merges pages.
     ///
     /// # Panics
     /// When the page is not private.
@@ -114,14 +118,16 @@ impl SimHost {
         state.emptied.push((space, page));
     }
 
-    /// The run is about to be pinned while other threads fork: from now on its pages may be found pinned.
+    /// The run is about to be pinned while other threads fork: from now on its pages may be found
+    /// pinned.
     pub fn expect_hold(&self, space: SpaceNo, run: Run) {
         let mut state = self.lock();
         run.pages()
             .for_each(|page| state.machine.window_mut(space).expect_hold(page));
     }
 
-    /// The kernel holds the pages of a run that was just pinned: until `let_go` they must stay where they are.
+    /// The kernel holds the pages of a run that was just pinned: until `let_go` they must stay
+    /// where they are.
     pub fn hold(&self, space: SpaceNo, run: Run) {
         let mut state = self.lock();
         run.pages()
@@ -223,7 +229,8 @@ mod tests {
         );
     }
 
-    /// Goal: loads and stores miss where the window shows nothing, and the kernel may store where it holds.
+    /// Goal: loads and stores miss where the window shows nothing, and the kernel may store where
+    /// it holds.
     #[test]
     fn misses_and_holds() {
         let host = SimHost::new(1);

@@ -1,4 +1,5 @@
-//! Stores of a second thread at moments that a single-threaded history would never meet. Under the host's lock.
+//! Stores of a second thread at moments that a single-threaded history would never meet. Under the
+//! host's lock.
 
 use crate::host::SimHost;
 use crate::machine::Machine;
@@ -24,7 +25,8 @@ pub(crate) struct Race {
 }
 
 impl Race {
-    /// Whether the store happened, if now is its moment. One to a page that was only looked at may miss: then it did not.
+    /// Whether the store happened, if now is its moment. One to a page that was only looked at may
+    /// miss: then it did not.
     pub fn run(&self, machine: &mut Machine, moment: Moment, space: SpaceNo, page: PageNo) -> bool {
         if (self.moment, self.space, self.page) != (moment, space, page) {
             return false;

@@ -1,9 +1,10 @@
 //! A store of exact copies, for tests that do not want a real one.
 //!
-//! It holds every page as it is, and charges for it as if it compressed: a quarter of a page and a little more (so that
-//! eviction frees room), a whole page and a little more for what looks like noise, little for a page that differs from another
-//! in few bytes, which it keeps for that long. It notices names that were freed, can refuse by plan, and can let the bytes
-//! of a page rot. One lock (rank `Store`).
+//! It holds every page as it is, and charges for it as if it compressed: a quarter of a page and a
+//! little more (so that eviction frees room), a whole page and a little more for what looks like
+//! noise, little for a page that differs from another in few bytes, which it keeps for that long.
+//! It notices names that were freed, can refuse by plan, and can let the bytes of a page rot. One
+//! lock (rank `Store`).
 
 use crate::plan::{Call, Plan, Planner};
 use crate::rng::mix;
@@ -20,7 +21,8 @@ const PACKED: u64 = PAGE_SIZE as u64 / 4 + 32;
 const RAW: u64 = PAGE_SIZE as u64 + 64;
 /// What a page is charged that differs from another in few bytes, and in how many at most.
 const DELTA: (u64, usize) = (96, 128);
-/// A page with more byte values than this, and fewer bytes that repeat the one before, does not compress.
+/// A page with more byte values than this, and fewer bytes that repeat the one before, does not
+/// compress.
 const NOISY: (usize, usize) = (240, 64);
 
 /// What pages cost, where a test says it and not their bytes.
@@ -237,7 +239,8 @@ impl State {
         Some((id, &self.copies[&id].bytes))
     }
 
-    /// Forgets a page that nobody names or needs, and then what it differs from; what was charged for them.
+    /// Forgets a page that nobody names or needs, and then what it differs from; what was charged
+    /// for them.
     fn forget(&mut self, id: u64) -> u64 {
         let copy = &self.copies[&id];
         if copy.named || copy.needed > 0 {

@@ -1,7 +1,9 @@
-//! Nanoseconds and bytes per page of the compressed store, for the sorts of pages that clones leave.
+//! Nanoseconds and bytes per page of the compressed store, for the sorts of pages that clones
+//! leave.
 //!
-//! `cargo run --release -p memfold-stores --example measure`. Each line: one sort, put on a new store that holds
-//! its templates; bytes are the growth of what is charged, tables and all, over the number of pages.
+//! `cargo run --release -p memfold-stores --example measure`. Each line: one sort, put on a new
+//! store that holds its templates; bytes are the growth of what is charged, tables and all, over
+//! the number of pages.
 
 use memfold_host::addr::PageBytes;
 use memfold_host::{Domain, Store, Stored};
@@ -179,7 +181,8 @@ fn copy(page: &PageBytes) -> Box<PageBytes> {
     changed(page, 0, 0)
 }
 
-/// A page of heap objects of 32 bytes: a type's address, two pointers into one heap, a small number.
+/// A page of heap objects of 32 bytes: a type's address, two pointers into one heap, a small
+/// number.
 fn objects(seed: u64) -> Box<PageBytes> {
     let mut page = blank();
     reallocate(&mut page, 0..128, &mut Rng::new(seed));

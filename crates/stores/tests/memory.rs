@@ -1,5 +1,6 @@
-//! Goal: what is charged covers what the process really holds, and freeing really gives memory back.
-//! Method: resident bytes of this process, which runs nothing else, before, while and after the store holds 40 MiB.
+//! Goal: what is charged covers what the process really holds, and freeing really gives memory
+//! back. Method: resident bytes of this process, which runs nothing else, before, while and after
+//! the store holds 40 MiB.
 #![cfg(target_os = "linux")]
 
 use memfold_host::{Domain, Store};

@@ -1,8 +1,8 @@
 //! Makes an engine take its memories from memfold: [`configure`], and
 //! [`check`], which sees whether it does.
 //!
-//! Pure functions. Most settings can be read from an engine; whether it asks *us* for memories cannot, so
-//! it is made to ask, by the smallest module.
+//! Pure functions. Most settings can be read from an engine; whether it asks *us* for memories
+//! cannot, so it is made to ask, by the smallest module.
 
 use crate::creator::Creator;
 use crate::error::Error;
@@ -17,19 +17,19 @@ use wasmtime::{Config, Engine, Instance, InstanceAllocationStrategy, Module, Sto
 pub(crate) const RESERVATION: u64 = 4 << 30;
 /// Inaccessible addresses behind them.
 pub(crate) const GUARD: u64 = 32 << 20;
-/// The same behind the heaps for garbage-collected objects. Another number, because nothing else tells
-/// the creator which of the two it makes.
+/// The same behind the heaps for garbage-collected objects. Another number, because nothing else
+/// tells the creator which of the two it makes.
 pub(crate) const GC_GUARD: u64 = 16 << 20;
 
 /// Makes engines of this configuration take their memories from `memory`.
 ///
-/// Call it last: it sets what memfold relies on (the memory creator, on-demand
-/// allocation, traps by signals, 4 GiB of addresses for each memory and for each heap of
-/// garbage-collected objects, with a guard behind them, no memory images of Wasmtime's own). Later changes to these
-/// make [`check`] and [`Template::new`](crate::Template::new) fail. All other settings are free.
+/// Call it last: it sets what memfold relies on (the memory creator, on-demand allocation, traps by
+/// signals, 4 GiB of addresses for each memory and for each heap of garbage-collected objects, with
+/// a guard behind them, no memory images of Wasmtime's own). Later changes to these make [`check`]
+/// and [`Template::new`](crate::Template::new) fail. All other settings are free.
 ///
-/// Every memory of the engine is then held by `memory` and counts against its
-/// budget, also those of modules that are not templates. An engine for such modules alone should be [`check`]ed.
+/// Every memory of the engine is then held by `memory` and counts against its budget, also those of
+/// modules that are not templates. An engine for such modules alone should be [`check`]ed.
 ///
 /// With WASI, leave `WasiCtxBuilder::allow_blocking_current_thread` at `false`:
 /// set to `true` it hands addresses of the memory to the kernel, which answers
@@ -59,22 +59,24 @@ pub fn configure<'a>(config: &'a mut Config, memory: &Memory) -> &'a mut Config 
         .signals_based_traps(true)
 }
 
-/// Bytes of addresses that the memory of each instance takes: 4 GiB, and the guard behind them. They cost no
-/// memory, but a process has only so many.
+/// Bytes of addresses that the memory of each instance takes: 4 GiB, and the guard behind them.
+/// They cost no memory, but a process has only so many.
 pub const ADDRESSES_PER_MEMORY: u64 = RESERVATION + GUARD;
 
 /// `(module (memory 1))`
 const SMALLEST: &[u8] = b"\0asm\x01\0\0\0\x05\x03\x01\0\x01";
 
-/// Sees whether the engine is as [`configure`] leaves it. Costs less than a millisecond; [`Template::new`](crate::Template::new)
-/// does it by itself.
+/// Sees whether the engine is as [`configure`] leaves it. Costs less than a millisecond;
+/// [`Template::new`](crate::Template::new) does it by itself.
 ///
-/// With other settings, an engine works at first and fails later: an access that memfold cannot resolve ends the process
-/// where traps are not made by signals, a module with data panics where memories have images of Wasmtime's own.
+/// With other settings, an engine works at first and fails later: an access that memfold cannot
+/// resolve ends the process where traps are not made by signals, a module with data panics where
+/// memories have images of Wasmtime's own.
 ///
 /// # Errors
-/// [`Error::NotConfigured`] when the engine does not ask memfold for its memories; [`Error::Setting`] names the first setting that
-/// was changed after [`configure`]; [`Error::Compile`] when it cannot even compile a module of one memory.
+/// [`Error::NotConfigured`] when the engine does not ask memfold for its memories;
+/// [`Error::Setting`] names the first setting that was changed after [`configure`];
+/// [`Error::Compile`] when it cannot even compile a module of one memory.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

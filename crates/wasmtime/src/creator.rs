@@ -32,14 +32,15 @@ impl Creator {
     }
 }
 
-// SAFETY: every memory stands on a space of `RESERVATION + GUARD` bytes of addresses behind its first byte, of which only
-// the first `byte_size` (and the rest of their last page) are accessible, so the guard that compiled code relies on is
-// there; other sizes are refused. Pages of less than 4 KiB are bounds-checked by the compiled code itself. A space
-// made here is all zeros. A space on offer holds a fork's contents, which is what its instance is to start with:
-// the module's own segments are empty, whoever offers it hands it to one memory only, of the type that it is for, and it is
-// not a heap: those have another guard. It may be longer than `byte_size` says until `Template::place` has grown the memory
-// to it, before any code runs. Nobody but the owner of the store writes to the space after that: `InstanceSpace`
-// offers no way to.
+// SAFETY: every memory stands on a space of `RESERVATION + GUARD` bytes of addresses behind its
+// first byte, of which only the first `byte_size` (and the rest of their last page) are accessible,
+// so the guard that compiled code relies on is there; other sizes are refused. Pages of less than 4
+// KiB are bounds-checked by the compiled code itself. A space made here is all zeros. A space on
+// offer holds a fork's contents, which is what its instance is to start with: the module's own
+// segments are empty, whoever offers it hands it to one memory only, of the type that it is for,
+// and it is not a heap: those have another guard. It may be longer than `byte_size` says until
+// `Template::place` has grown the memory to it, before any code runs. Nobody but the owner of the
+// store writes to the space after that: `InstanceSpace` offers no way to.
 unsafe impl MemoryCreator for Creator {
     fn new_memory(
         &self,
@@ -109,7 +110,8 @@ struct Linear {
     _code: Option<Arc<GuestCode>>,
 }
 
-// SAFETY: the space does not move, is accessible up to `len` at the least, and lives as long as this value.
+// SAFETY: the space does not move, is accessible up to `len` at the least, and lives as long as
+// this value.
 unsafe impl LinearMemory for Linear {
     fn byte_size(&self) -> usize {
         self.len
@@ -123,8 +125,8 @@ unsafe impl LinearMemory for Linear {
         if new_size > self.byte_capacity() {
             return Err(wasmtime::Error::msg("a memory cannot grow beyond 4 GiB"));
         }
-        // The space of a fork has the length already that its memory grows to first, and pages of the machine may be
-        // larger than those of the memory.
+        // The space of a fork has the length already that its memory grows to first, and pages of
+        // the machine may be larger than those of the memory.
         if new_size as u64 > self.ground.len() {
             self.ground.grow(new_size as u64)?;
         }

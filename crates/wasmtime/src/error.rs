@@ -43,8 +43,8 @@ pub enum Error {
     /// The store refused the instance.
     #[error("the instance cannot be made: {0:#}")]
     Instantiate(wasmtime::Error),
-    /// The limiter of the fork's store refused a memory as large as the fork's. As with any instance that Wasmtime
-    /// could not finish, what there is of it goes with the store.
+    /// The limiter of the fork's store refused a memory as large as the fork's. As with any
+    /// instance that Wasmtime could not finish, what there is of it goes with the store.
     #[error(
         "the store's limits refuse a memory of {bytes} bytes, which the fork has from its parent: \
          allow as much in the fork's store ({reason:#})"

@@ -21,7 +21,8 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    /// Zeros for a memory of `len` bytes, with addresses for every memory that it may grow to and the guard behind that.
+    /// Zeros for a memory of `len` bytes, with addresses for every memory that it may grow to and
+    /// the guard behind that.
     pub(crate) fn new(memory: &Memory, len: u64) -> Result<Self, Error> {
         let head = if len == 0 { PAGE_SIZE as u64 } else { 0 };
         let size = SpaceSize {

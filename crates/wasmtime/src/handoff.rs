@@ -10,9 +10,9 @@
 //! In the same way [`ask`] learns what the creator is asked for, without a
 //! memory being made.
 //!
-//! Thread-local: no lock. A `ResourceLimiter` runs between offer and memory. If it
-//! makes an instance itself, with a memory of the very same type, that one may take the space; whoever offered it
-//! compares addresses afterwards and finds out.
+//! Thread-local: no lock. A `ResourceLimiter` runs between offer and memory. If it makes an
+//! instance itself, with a memory of the very same type, that one may take the space; whoever
+//! offered it compares addresses afterwards and finds out.
 
 use crate::code::GuestCode;
 use crate::ground::Ground;

@@ -1,9 +1,10 @@
-//! What may be done with the space under a live instance or a snapshot: [`InstanceSpace`], [`SnapshotSpace`].
+//! What may be done with the space under a live instance or a snapshot: [`InstanceSpace`],
+//! [`SnapshotSpace`].
 //!
-//! The memory of an instance belongs to its store. Reading, writing or growing the space
-//! beside Wasmtime would break what `wasmtime::Memory::data_mut` promises, so
-//! this view offers only what leaves every byte as it is. A snapshot is what later instances begin with,
-//! on compiled code that relies on its size: it is only read.
+//! The memory of an instance belongs to its store. Reading, writing or growing the space beside
+//! Wasmtime would break what `wasmtime::Memory::data_mut` promises, so this view offers only what
+//! leaves every byte as it is. A snapshot is what later instances begin with, on compiled code that
+//! relies on its size: it is only read.
 
 use crate::ground::Ground;
 use memfold::{Error, Failure, PAGE_SIZE, Pinned, Space, SpaceStats};
@@ -28,8 +29,9 @@ impl<'a> InstanceSpace<'a> {
     }
 
     /// Whether a page of the memory could not be had, and nobody has learnt that yet from
-    /// [`ForkInstance::call`](crate::ForkInstance::call) or [`check`](crate::ForkInstance::check): then what the program
-    /// has stored since may be lost. For host functions that are about to pass on what they read in the memory.
+    /// [`ForkInstance::call`](crate::ForkInstance::call) or [`check`](crate::ForkInstance::check):
+    /// then what the program has stored since may be lost. For host functions that are about to
+    /// pass on what they read in the memory.
     #[must_use]
     pub fn failure(self) -> Option<Failure> {
         self.0.space().failure()
@@ -66,8 +68,8 @@ impl<'a> InstanceSpace<'a> {
     }
 }
 
-/// The frozen memory of a snapshot, to be looked at: instances begin with every byte of it. Every method may be called at
-/// any time, from any thread.
+/// The frozen memory of a snapshot, to be looked at: instances begin with every byte of it. Every
+/// method may be called at any time, from any thread.
 #[derive(Clone, Copy, Debug)]
 pub struct SnapshotSpace<'a>(pub(crate) &'a Ground);
 
@@ -112,7 +114,8 @@ impl SnapshotSpace<'_> {
         idle(self.0)
     }
 
-    /// Moves all pages to the store now, those that live instances still share as well; returns how many went.
+    /// Moves all pages to the store now, those that live instances still share as well; returns how
+    /// many went.
     ///
     /// # Errors
     /// As [`Space::evict`].
@@ -120,9 +123,9 @@ impl SnapshotSpace<'_> {
         self.0.space().evict()
     }
 
-    /// Forks the memory alone, without an instance: a space of its own, to be changed or measured. Nothing that is done to
-    /// it reaches the snapshot or any instance. If the memory of the module begins empty, its first byte
-    /// stands [`PAGE_SIZE`](memfold::PAGE_SIZE) bytes into the space.
+    /// Forks the memory alone, without an instance: a space of its own, to be changed or measured.
+    /// Nothing that is done to it reaches the snapshot or any instance. If the memory of the module
+    /// begins empty, its first byte stands [`PAGE_SIZE`](memfold::PAGE_SIZE) bytes into the space.
     ///
     /// # Errors
     /// As [`Space::fork`].

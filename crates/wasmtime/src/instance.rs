@@ -85,8 +85,8 @@ impl<T> ForkInstance<T> {
     ///
     /// # Errors
     /// [`Error::Held`] when a global or a table refers to something that lives in the store.
-    /// [`Error::Memory`] when the budget is spent, [`Error::Instantiate`] and [`Error::StoreLimit`] when
-    /// the child's store refuses, [`Error::MemoryLost`] as in [`check`](ForkInstance::check).
+    /// [`Error::Memory`] when the budget is spent, [`Error::Instantiate`] and [`Error::StoreLimit`]
+    /// when the child's store refuses, [`Error::MemoryLost`] as in [`check`](ForkInstance::check).
     ///
     /// # Panics
     /// When `parent` is not the store of this instance, or `child` belongs to
@@ -151,8 +151,8 @@ impl<T> Snapshot<T> {
     /// Makes an instance that goes on from the snapshot.
     ///
     /// # Errors
-    /// [`Error::Memory`] when the budget is spent, [`Error::Instantiate`] and [`Error::StoreLimit`] when
-    /// the store's limits refuse, as in [`fork`](ForkInstance::fork).
+    /// [`Error::Memory`] when the budget is spent, [`Error::Instantiate`] and [`Error::StoreLimit`]
+    /// when the store's limits refuse, as in [`fork`](ForkInstance::fork).
     ///
     /// # Panics
     /// When the store belongs to another engine.

@@ -56,7 +56,8 @@ impl<T> Template<T> {
     /// [`Prepared::wasm`], such as one that was serialized.
     ///
     /// # Errors
-    /// As [`new`](Template::new), and [`Error::WrongModule`] for another module, prepared ones included.
+    /// As [`new`](Template::new), and [`Error::WrongModule`] for another module, prepared ones
+    /// included.
     pub fn from_module(
         memory: &Memory,
         linker: &Linker<T>,
@@ -129,8 +130,9 @@ impl<T> Template<T> {
         if memory.data_ptr(&*store) != ground.as_ptr() {
             return Err(Error::NotConfigured);
         }
-        // Wasmtime has made a memory of the module's first size. That it is as large as the parent's is told to it, and by it
-        // to the store's limiter, as growth; the pages are there already.
+        // Wasmtime has made a memory of the module's first size. That it is as large as the
+        // parent's is told to it, and by it to the store's limiter, as growth; the pages are there
+        // already.
         let grown = ground.len() / WASM_PAGE - memory.size(&*store);
         if grown > 0 {
             let refused = |reason| Error::StoreLimit {
@@ -188,8 +190,8 @@ impl<T> fmt::Debug for Template<T> {
 /// The memory as the data segments leave it.
 fn pristine(memory: &Memory, prepared: &Prepared) -> Result<Ground, Error> {
     let ground = Ground::new(memory, prepared.memory().minimum_pages * WASM_PAGE)?;
-    // A guest must not take the process with it: host code (a `memory.copy` of Wasmtime's) that meets a page which cannot be had
-    // goes on, and the call ends with `Error::MemoryLost`.
+    // A guest must not take the process with it: host code (a `memory.copy` of Wasmtime's) that
+    // meets a page which cannot be had goes on, and the call ends with `Error::MemoryLost`.
     ground.space().set_on_loss(OnLoss::Sink)?;
     for segment in prepared.segments() {
         ground.write(segment.offset, &segment.bytes)?;

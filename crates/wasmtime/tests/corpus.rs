@@ -1,4 +1,5 @@
-//! Goal: modules that fuzzing found stay found. Method: its corpus through the fuzz target's own function, without cargo-fuzz.
+//! Goal: modules that fuzzing found stay found. Method: its corpus through the fuzz target's own
+//! function, without cargo-fuzz.
 
 #[path = "../../../fuzz/src/targets/prepare.rs"]
 mod prepare;

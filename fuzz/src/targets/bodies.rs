@@ -1,4 +1,5 @@
-//! Stored bytes that have gone bad: headers and bodies that nobody wrote give an error, never a panic; pages come back.
+//! Stored bytes that have gone bad: headers and bodies that nobody wrote give an error, never a
+//! panic; pages come back.
 
 /// One object and one page.
 pub fn run(data: &[u8]) {

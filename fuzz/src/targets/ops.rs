@@ -1,6 +1,8 @@
-//! Histories: the manager on the simulated host against the oracle, every byte and every invariant compared on the way.
+//! Histories: the manager on the simulated host against the oracle, every byte and every invariant
+//! compared on the way.
 //!
-//! The first byte chooses mix and store, the next the size of the spaces; then come operations, eight bytes each.
+//! The first byte chooses mix and store, the next the size of the spaces; then come operations,
+//! eight bytes each.
 
 use memfold_sim::SimStore;
 use memfold_stores::CompressedStore;

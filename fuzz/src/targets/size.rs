@@ -15,7 +15,8 @@ pub fn run(data: &[u8]) {
     let Ok(bytes) = size else { return };
     assert_eq!(parse(&bytes.to_string()), Ok(bytes), "{text:?}");
     let shown = show(bytes);
-    // What is shown has one digit behind the point of a number that is at least 1: it is off by a twentieth at most.
+    // What is shown has one digit behind the point of a number that is at least 1: it is off by a
+    // twentieth at most.
     match parse(&shown) {
         Ok(read) => assert!(read.abs_diff(bytes) <= bytes / 20, "{bytes} is shown as {shown}"),
         // The last is rounded up to 2^64.

@@ -11,18 +11,6 @@ const TEST_FILE_MAX: usize = 600;
 /// Columns of a line that is a comment.
 const COMMENT_MAX: usize = 100;
 
-/// Packages with comments that are still wider: the list shrinks, and nothing joins it.
-const WIDE: [&str; 8] = [
-    "crates/cli",
-    "crates/linux",
-    "crates/memfold",
-    "crates/mm",
-    "crates/sim",
-    "crates/stores",
-    "crates/wasmtime",
-    "fuzz",
-];
-
 /// A file begins with a `//!` header.
 pub(super) fn header(source: &Source) -> Vec<Finding> {
     let first = source.lines.first().map_or("", |line| line.comment.as_str());
@@ -47,9 +35,6 @@ pub(super) fn file_length(source: &Source) -> Vec<Finding> {
 /// A line that is a comment has at most [`COMMENT_MAX`] columns; a table's row, or a word that
 /// cannot be broken, may be longer.
 pub(super) fn comment_width(source: &Source) -> Vec<Finding> {
-    if WIDE.iter().any(|package| source.is_in(package)) {
-        return Vec::new();
-    }
     let breaks = |text: &str| {
         let text = text.trim_start_matches(['/', '!', ' ']);
         !text.starts_with('|') && text.contains(' ')

@@ -1,4 +1,5 @@
-//! What the machine offers and allows, judged: one [`Line`] for each thing that memfold needs. Only reads.
+//! What the machine offers and allows, judged: one [`Line`] for each thing that memfold needs. Only
+//! reads.
 
 use super::{Line, Verdict};
 use crate::size::show;

@@ -1,7 +1,8 @@
 //! `memfold check`: whether this machine can run memfold, line by line, and whether it does.
 //!
-//! `machine.rs` judges what the probe of the Linux host and a few settings say; `trial.rs` runs a small
-//! program on memfold's memory and knows every answer beforehand. Nothing is changed on the machine.
+//! `machine.rs` judges what the probe of the Linux host and a few settings say; `trial.rs` runs a
+//! small program on memfold's memory and knows every answer beforehand. Nothing is changed on the
+//! machine.
 
 mod machine;
 mod trial;

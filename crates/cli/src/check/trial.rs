@@ -1,4 +1,5 @@
-//! The trial: a small program on memfold's memory, forked, changed, evicted and read back, by way of real faults.
+//! The trial: a small program on memfold's memory, forked, changed, evicted and read back, by way
+//! of real faults.
 //!
 //! Every answer is known beforehand, the spaces do not fit into the budget
 //! together, and at the end the manager checks its own invariants.
@@ -174,7 +175,8 @@ fn judge(memory: &Memory) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: the program is the one that is documented, and the trial passes here. Method: the text compiled; run it.
+    //! Goal: the program is the one that is documented, and the trial passes here. Method: the text
+    //! compiled; run it.
     use super::*;
 
     #[test]

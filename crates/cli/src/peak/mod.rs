@@ -7,7 +7,8 @@
 //! * **windows**: `Anonymous` of the mappings of those memfds: the private pages of the images;
 //! * **anonymous**: `RssAnon` of the whole process: the windows, and everything that has nothing
 //!   to do with memory images (heap, stacks, code made at run time, the compressed store);
-//! * **page tables**: `VmPTE` of the whole process: those under the windows, and a few hundred KiB for the rest;
+//! * **page tables**: `VmPTE` of the whole process: those under the windows, and a few hundred KiB
+//!   for the rest;
 //! * *images* = pool + windows, *kernel* = images + page tables, and *process* = pool + anonymous.
 //!
 //! Pool and `RssAnon` take microseconds to read, and are read every few
@@ -34,8 +35,8 @@ use watch::{Peaks, watch};
 /// What a shell answers for a command that a signal ended: so much more than the signal's number.
 const SIGNALLED: i32 = 128;
 
-/// Runs the command, and reports on standard error or to a file, so that what the command prints stays as it is.
-/// The exit status is the command's.
+/// Runs the command, and reports on standard error or to a file, so that what the command prints
+/// stays as it is. The exit status is the command's.
 pub(crate) fn peak(options: &PeakOptions) -> Result<ExitCode, Error> {
     // Clap asks for one word at least.
     let (program, words) = options.command.split_first().ok_or(Error::NoCommand)?;

@@ -127,7 +127,8 @@ fn kib(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: the figures are the kernel's. Method: a piece of a real `smaps`, and this very process.
+    //! Goal: the figures are the kernel's. Method: a piece of a real `smaps`, and this very
+    //! process.
     use super::*;
 
     #[test]

@@ -48,7 +48,8 @@ pub(super) fn watch(mut command: Command, interval: Duration) -> Result<(ExitSta
         program: command.get_program().to_owned(),
         source,
     })?;
-    // A terminal sends SIGINT to both of us: the command decides what becomes of it, and is then reported on.
+    // A terminal sends SIGINT to both of us: the command decides what becomes of it, and is then
+    // reported on.
     let refused = |source| Error::system("to watch for SIGINT", source);
     signal_hook::flag::register(SIGINT, Arc::default()).map_err(refused)?;
     let mut watcher = Watcher::new(child);
@@ -168,7 +169,8 @@ fn signal(name: &str, pids: &[u32]) {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: peaks come from the command, and it runs to its end. Method: a shell, stopped and woken.
+    //! Goal: peaks come from the command, and it runs to its end. Method: a shell, stopped and
+    //! woken.
     use super::*;
 
     #[test]

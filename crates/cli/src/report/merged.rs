@@ -7,9 +7,11 @@ use serde::Serialize;
 pub(crate) struct Merged {
     /// The round over all clones that began with the first call.
     pub(crate) first: Option<Round>,
-    /// Pages that became one with another, or that were zeros, in the background between the rounds,
+    /// Pages that became one with another, or that were zeros, in the background between the
+    /// rounds,
     pub(crate) background_pages: u64,
-    /// and the processor time for it, of one core. Nothing when the calls ended too soon for a figure.
+    /// and the processor time for it, of one core. Nothing when the calls ended too soon for a
+    /// figure.
     pub(crate) background_cpu_percent: Option<f64>,
     /// The round after the last call.
     pub(crate) last: Option<Round>,

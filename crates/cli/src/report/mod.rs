@@ -1,4 +1,5 @@
-//! What a run says at its end: [`Report`], one object for programs (`--json`) and, by `text.rs`, for people.
+//! What a run says at its end: [`Report`], one object for programs (`--json`) and, by `text.rs`,
+//! for people.
 //!
 //! Plain values. Bytes are what memfold's budget counts, unless a field says otherwise.
 
@@ -32,11 +33,13 @@ pub(crate) struct Report {
     pub(crate) calls_answered: u64,
     /// Over all answers, independent of their order.
     pub(crate) digest: String,
-    /// The sizes of the memories of all clones that did not fail, added up as if nothing were shared.
+    /// The sizes of the memories of all clones that did not fail, added up as if nothing were
+    /// shared.
     pub(crate) logical_bytes: u64,
     /// The budget; null for none.
     pub(crate) budget_bytes: Option<u64>,
-    /// The most that was held at any time. For stock instances: by how much the process's anonymous memory grew.
+    /// The most that was held at any time. For stock instances: by how much the process's anonymous
+    /// memory grew.
     pub(crate) peak_bytes: u64,
     /// What is held at the end, by kind. Not for stock instances.
     #[serde(flatten)]

@@ -1,4 +1,5 @@
-//! Goal: what is printed says what happened, and no number is dropped from the object. Method: reports by hand.
+//! Goal: what is printed says what happened, and no number is dropped from the object. Method:
+//! reports by hand.
 
 use super::held::Faults;
 use super::*;

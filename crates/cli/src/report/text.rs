@@ -1,4 +1,5 @@
-//! A [`Report`] as text for people: the outcome, a chart of what is held against the budget, then the details.
+//! A [`Report`] as text for people: the outcome, a chart of what is held against the budget, then
+//! the details.
 
 use super::chart::bar;
 use super::held::{Faults, Held};

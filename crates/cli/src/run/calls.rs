@@ -57,8 +57,8 @@ impl Tally {
     }
 }
 
-/// Calls every guest as often as planned, or until it fails or the user wants an end. No call is made if the
-/// system refuses a thread.
+/// Calls every guest as often as planned, or until it fails or the user wants an end. No call is
+/// made if the system refuses a thread.
 pub(crate) fn run(guests: &mut [Option<Guest>], plan: Plan<'_>) -> Result<Tally, Error> {
     let threads = usize::try_from(plan.threads).unwrap_or(usize::MAX);
     let share = guests.len().div_ceil(threads).max(1);
@@ -102,8 +102,8 @@ fn rounds(guests: &mut [Option<Guest>], plan: Plan<'_>) -> Tally {
     tally
 }
 
-/// One call of one guest, if it is still there. One that fails is discarded with all its memory: nobody can say what
-/// state it is in, and the others may need the room.
+/// One call of one guest, if it is still there. One that fails is discarded with all its memory:
+/// nobody can say what state it is in, and the others may need the room.
 fn step(place: &mut Option<Guest>, call: u32, plan: Plan<'_>, tally: &mut Tally) {
     let Some(guest) = place else { return };
     let evicted = match plan.before {

@@ -11,7 +11,8 @@ use memfold::{Memory, MemoryStats, PAGE_SIZE};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The background thread works in steps, with sleeps between: in so short a time its share means nothing.
+/// The background thread works in steps, with sleeps between: in so short a time its share means
+/// nothing.
 const TOO_SHORT: Duration = Duration::from_millis(100);
 
 /// What is known when the calls are over.
@@ -22,7 +23,8 @@ pub(crate) struct Halfway {
     background: (Instant, Duration, u64),
 }
 
-/// Does `work` with merging beside it, unless there can be no thread for that; `calls` tells how many calls have ended.
+/// Does `work` with merging beside it, unless there can be no thread for that; `calls` tells how
+/// many calls have ended.
 pub(crate) fn beside<T>(
     memory: &Memory,
     percent: f64,

@@ -105,7 +105,8 @@ fn is_text(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: any file is told apart from a module, and reading ends. Method: bytes and endless streams.
+    //! Goal: any file is told apart from a module, and reading ends. Method: bytes and endless
+    //! streams.
     use super::*;
 
     #[test]

@@ -30,7 +30,8 @@ impl Order {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: an order is a permutation, the same for the same seed, another for another. Method: by example.
+    //! Goal: an order is a permutation, the same for the same seed, another for another. Method: by
+    //! example.
     use super::*;
 
     fn arranged(order: Order, round: u32) -> Vec<usize> {

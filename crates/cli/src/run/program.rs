@@ -15,7 +15,8 @@ use std::path::Path;
 use wasmtime::{Cache, CacheConfig, Config, Engine, ExternType, InstancePre, Linker, Module, Store};
 use wasmtime_wasi::p1;
 
-/// Spaces beside those of the clones: the pristine one, the parent, the snapshot, one to measure forks.
+/// Spaces beside those of the clones: the pristine one, the parent, the snapshot, one to measure
+/// forks.
 const MORE_SPACES: u32 = 8;
 
 /// Where instances come from.

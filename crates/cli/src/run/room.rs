@@ -1,4 +1,5 @@
-//! Whether the process has room for so many clones, as far as that is known before the first is made. Immutable values.
+//! Whether the process has room for so many clones, as far as that is known before the first is
+//! made. Immutable values.
 
 use crate::error::Error;
 use memfold::linux::{self, Report};
@@ -92,7 +93,8 @@ impl fmt::Display for Narrow {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: each limit is found where it is, and not before. Method: a report of this machine with other settings.
+    //! Goal: each limit is found where it is, and not before. Method: a report of this machine with
+    //! other settings.
     use super::*;
 
     #[test]

@@ -1,4 +1,5 @@
-//! What a [`LinuxHost`] tells about itself and its windows, beside the seam. Lock-free, but for what the kernel is asked.
+//! What a [`LinuxHost`] tells about itself and its windows, beside the seam. Lock-free, but for
+//! what the kernel is asked.
 
 use std::ptr::NonNull;
 use std::sync::{Arc, Weak};
@@ -21,8 +22,8 @@ impl LinuxHost {
         Builder::default()
     }
 
-    /// Says who decides this host's faults. Before the first window is used; once. The host does not keep it
-    /// alive: a fault after it is gone has failed.
+    /// Says who decides this host's faults. Before the first window is used; once. The host does
+    /// not keep it alive: a fault after it is gone has failed.
     ///
     /// # Panics
     /// The second time.
@@ -81,8 +82,9 @@ impl LinuxHost {
         self.pool.held()
     }
 
-    /// The pool was found to hold more than what was written to it, since the machine has begun to make huge pages in files: from
-    /// now on pages are written so that they stay single, which takes a little longer. Any thread; never in a fault.
+    /// The pool was found to hold more than what was written to it, since the machine has begun to
+    /// make huge pages in files: from now on pages are written so that they stay single, which
+    /// takes a little longer. Any thread; never in a fault.
     pub fn keep_pages_single(&self) {
         self.pool.write_by_mappings();
     }

@@ -1,5 +1,5 @@
-//! The pool's direct mappings: made at first use, renewed when their page tables have become too many, taken away with their
-//! range. Under `changing`; found without it.
+//! The pool's direct mappings: made at first use, renewed when their page tables have become too
+//! many, taken away with their range. Under `changing`; found without it.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -21,7 +21,8 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// Notes that a table is about to be filled, and the one above; how many of them were not before.
+    /// Notes that a table is about to be filled, and the one above; how many of them were not
+    /// before.
     fn fill(&self, table: usize) -> u32 {
         let new = |word: usize, bit: u64| {
             let word = &self.tables[word];
@@ -56,7 +57,8 @@ impl Pool {
         self.most_tables
     }
 
-    /// Where the bytes of pool page `at` can be read; `None` when there is no address space left for that.
+    /// Where the bytes of pool page `at` can be read; `None` when there is no address space left
+    /// for that.
     pub(crate) fn direct(&self, at: PoolPage) -> Option<usize> {
         let piece = self.direct.get((at.0 / PIECE_PAGES) as usize)?;
         let within = (at.0 % PIECE_PAGES) as usize * PAGE_SIZE;
@@ -90,7 +92,8 @@ impl Pool {
         }
     }
 
-    /// Renews the mapping of every piece, with which its page tables go; who reads through one fills it again.
+    /// Renews the mapping of every piece, with which its page tables go; who reads through one
+    /// fills it again.
     fn empty_tables(&self) {
         let Some(_changing) = self.changing.try_lock() else {
             return;
@@ -114,10 +117,12 @@ impl Pool {
         }
     }
 
-    /// Puts a new mapping in place of a piece's, in one step: who reads it meanwhile waits and sees the same.
+    /// Puts a new mapping in place of a piece's, in one step: who reads it meanwhile waits and sees
+    /// the same.
     fn renew_mapping(&self, piece: u64, base: usize) -> Result<(), Errno> {
         let fresh = self.make_mapping(piece)?;
-        // SAFETY: the mapping of this piece, which nobody takes away while `changing` is held, and one that nobody else knows.
+        // SAFETY: the mapping of this piece, which nobody takes away while `changing` is held, and
+        // one that nobody else knows.
         if let Err(errno) = unsafe { sys::replace_mapping(fresh, base, PIECE_BYTES) } {
             // SAFETY: as above.
             unsafe { sys::unmap(fresh, PIECE_BYTES) };
@@ -128,12 +133,14 @@ impl Pool {
         Ok(())
     }
 
-    /// A direct mapping: everything in order before it becomes accessible, so that nobody populates it.
+    /// A direct mapping: everything in order before it becomes accessible, so that nobody populates
+    /// it.
     fn make_mapping(&self, piece: u64) -> Result<usize, Errno> {
         let start = offset(PoolPage(piece * PIECE_PAGES));
         let base = sys::map_direct(self.fd()?, start, PIECE_BYTES)?;
         let whole = mapping(base);
-        // Refused: a child of fork(2) could read the pool, and a core dump has it, huge pages would be possible. No harm.
+        // Refused: a child of fork(2) could read the pool, and a core dump has it, huge pages would
+        // be possible. No harm.
         let _ = sys::dont_fork(whole);
         let _ = sys::not_huge(whole);
         if !self.dumped {
@@ -161,8 +168,8 @@ impl Pool {
         if base != 0 {
             // Relaxed: a count.
             self.tables.fetch_sub(piece.take_filled(), Ordering::Relaxed);
-            // SAFETY: mapped by `direct`, and its place is now 0. Who read through it held a page of the
-            // range, and all of these are being freed by the only thread that may name them.
+            // SAFETY: mapped by `direct`, and its place is now 0. Who read through it held a page
+            // of the range, and all of these are being freed by the only thread that may name them.
             unsafe { sys::unmap(base, PIECE_BYTES) };
         }
     }

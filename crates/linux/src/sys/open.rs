@@ -37,7 +37,8 @@ pub(crate) fn userfaultfd(flags: c_int) -> Result<OwnedFd, Errno> {
     checked(unsafe { libc::syscall(libc::SYS_userfaultfd, flags) }).map(owned)
 }
 
-/// A userfaultfd by `/dev/userfaultfd`, whose file permissions say who may; `flags` besides the usual ones.
+/// A userfaultfd by `/dev/userfaultfd`, whose file permissions say who may; `flags` besides the
+/// usual ones.
 pub(crate) fn userfaultfd_device(flags: c_int) -> Result<OwnedFd, Errno> {
     refuse(Call::Userfaultfd)?;
     let device = File::options()
@@ -122,8 +123,8 @@ pub(crate) fn from_thread(thread: i32, number: RawFd) -> Result<OwnedFd, Errno> 
     checked(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) }).map(owned)
 }
 
-/// Gives the calling thread a table of descriptors of its own in which only these are open. False when the kernel
-/// refuses: then it goes on with the process's.
+/// Gives the calling thread a table of descriptors of its own in which only these are open. False
+/// when the kernel refuses: then it goes on with the process's.
 pub(crate) fn part_with_table(keep: &[RawFd]) -> bool {
     const CLOSE_RANGE_UNSHARE: c_int = 1 << 1;
     let mut keep: Vec<u32> = keep.iter().map(|&number| number.cast_unsigned()).collect();
@@ -183,7 +184,8 @@ pub(crate) fn page_size() -> usize {
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
 }
 
-/// Bytes of stack that are left below the caller in this thread; `None` when the system does not say.
+/// Bytes of stack that are left below the caller in this thread; `None` when the system does not
+/// say.
 pub(crate) fn stack_left() -> Option<usize> {
     let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
     let here = attributes.as_ptr() as usize;

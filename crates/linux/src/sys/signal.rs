@@ -1,7 +1,7 @@
 //! The system calls about signals, and calling another's handler.
 //!
-//! An [`Action`] is the kernel's `sigaction` as a value. Everything here may be used inside a signal
-//! handler: no lock, no allocation. Called by `sigbus.rs`, `chain.rs` and `thread.rs`.
+//! An [`Action`] is the kernel's `sigaction` as a value. Everything here may be used inside a
+//! signal handler: no lock, no allocation. Called by `sigbus.rs`, `chain.rs` and `thread.rs`.
 
 use std::mem::MaybeUninit;
 
@@ -36,8 +36,8 @@ impl std::fmt::Debug for Action {
 }
 
 impl Action {
-    /// Calls `handler` on the ordinary stack, with every signal blocked but those that instructions cause, this one included, and
-    /// interrupted calls restarted.
+    /// Calls `handler` on the ordinary stack, with every signal blocked but those that instructions
+    /// cause, this one included, and interrupted calls restarted.
     pub(crate) fn new(handler: Full) -> Self {
         let mut action = Self::default_action();
         action.0.sa_mask = all_but_own();
@@ -70,11 +70,12 @@ impl Action {
         self.0.sa_flags & flag != 0
     }
 
-    /// Calls the handler as the kernel would: with its signals blocked meanwhile. (The kernel would also
-    /// change to the alternate stack if asked to; that cannot be done here.)
+    /// Calls the handler as the kernel would: with its signals blocked meanwhile. (The kernel would
+    /// also change to the alternate stack if asked to; that cannot be done here.)
     ///
     /// # Safety
-    /// `info` and `context` are those of the signal handler that is running; the action is a handler's.
+    /// `info` and `context` are those of the signal handler that is running; the action is a
+    /// handler's.
     pub(crate) unsafe fn call(&self, signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
         let mut mask = self.0.sa_mask;
         if !self.has(libc::SA_NODEFER) {
@@ -101,8 +102,9 @@ impl Action {
     }
 }
 
-/// Changes the thread's mask, and returns the old one. Only a filter of system calls refuses that; then nothing changes, no
-/// signal counts as blocked, and the thread does its work with signals coming in.
+/// Changes the thread's mask, and returns the old one. Only a filter of system calls refuses that;
+/// then nothing changes, no signal counts as blocked, and the thread does its work with signals
+/// coming in.
 fn change_mask(how: c_int, mask: &libc::sigset_t) -> libc::sigset_t {
     let mut old = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: both sets are live; the thread's own mask changes.
@@ -172,8 +174,8 @@ pub(crate) fn is_blocked(signal: c_int) -> bool {
     unsafe { libc::sigismember(&raw const now, signal) == 1 }
 }
 
-/// Blocks again what the code that a signal interrupted has blocked, and nothing else: for handlers of others, which may never
-/// return to us.
+/// Blocks again what the code that a signal interrupted has blocked, and nothing else: for handlers
+/// of others, which may never return to us.
 ///
 /// # Safety
 /// `machine_state` is the third argument of a signal handler that is running.

@@ -1,4 +1,5 @@
-//! The process's page tables: how many bytes the kernel counts, and whether it gives empty ones back.
+//! The process's page tables: how many bytes the kernel counts, and whether it gives empty ones
+//! back.
 //!
 //! One function each, nothing shared. Reads `/proc`, so not for signal handlers.
 
@@ -9,7 +10,8 @@ use super::{Errno, NOTHING, checked, map, restarted, unmap};
 /// One page table's range.
 const RANGE: usize = 2 << 20;
 
-/// Bytes of page tables of the process, as the kernel counts them (`VmPTE`); `None` when it does not say.
+/// Bytes of page tables of the process, as the kernel counts them (`VmPTE`); `None` when it does
+/// not say.
 pub(crate) fn page_table_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmPTE:"))?;
@@ -27,7 +29,8 @@ pub(crate) fn kernel_at_least(major: u32, minor: u32) -> bool {
     found >= [major, minor]
 }
 
-/// Makes `count` page tables, drops what they hold, each in one call, and says whether most of them are gone.
+/// Makes `count` page tables, drops what they hold, each in one call, and says whether most of them
+/// are gone.
 pub(crate) fn are_freed(count: usize) -> Result<bool, Errno> {
     let len = (count + 1) * RANGE;
     let base = map(len, libc::PROT_READ, NOTHING, -1, 0)?;
@@ -61,7 +64,8 @@ fn fill_and_drop(first: usize, count: usize, base: usize, len: usize) -> Result<
 
 #[cfg(test)]
 mod tests {
-    //! Goal: versions are compared as numbers. Method: the running kernel, against small and large ones.
+    //! Goal: versions are compared as numbers. Method: the running kernel, against small and large
+    //! ones.
     use super::*;
 
     #[test]

@@ -1,7 +1,8 @@
-//! Goal: the simulator and Linux are one machine to the manager: the same operations have the same outcomes, the same bytes, the
-//! same digests and the same counters, be faults delivered in the faulting thread or by a handler thread; and a system call
-//! that is refused ends in a typed error that changes nothing, or in none. Method: one generator of operations
-//! (`ops.rs`), run on each host (`side.rs`) in a child process of its own with a time limit, so that a lost fault is a
+//! Goal: the simulator and Linux are one machine to the manager: the same operations have the same
+//! outcomes, the same bytes, the same digests and the same counters, be faults delivered in the
+//! faulting thread or by a handler thread; and a system call that is refused ends in a typed error
+//! that changes nothing, or in none. Method: one generator of operations (`ops.rs`), run on each
+//! host (`side.rs`) in a child process of its own with a time limit, so that a lost fault is a
 //! failure and not a hang; what the children say of each step is compared line by line.
 //!
 //! `MEMFOLD_SEED` runs that seed alone, `MEMFOLD_EFFORT` multiplies how many there are.
@@ -25,7 +26,8 @@ const REFUSED: u64 = 24;
 /// Seeds of one child.
 const EACH: u64 = 10;
 
-/// Runs this file again as a child, and returns the lines that it said; the error names what went wrong.
+/// Runs this file again as a child, and returns the lines that it said; the error names what went
+/// wrong.
 fn child(host: &str, way: &str, seeds: std::ops::Range<u64>) -> Result<Vec<String>, String> {
     let task = format!("{host} {way} {} {}", seeds.start, seeds.end);
     let mut child = Command::new(std::env::current_exe().expect("a test knows where it lies"))
@@ -126,8 +128,8 @@ fn hosts_agree() {
     println!("{steps} steps have the same results on three hosts");
 }
 
-/// Goal: a refused system call is survived. Method: before each step one system call is chosen and refused, once or often; the
-/// child demands typed errors and intact data.
+/// Goal: a refused system call is survived. Method: before each step one system call is chosen and
+/// refused, once or often; the child demands typed errors and intact data.
 #[test]
 fn refused_calls_are_stated() {
     if !cfg!(debug_assertions) {

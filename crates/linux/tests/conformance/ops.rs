@@ -1,4 +1,5 @@
-//! The operations of the conformance suite, drawn from a seed. Spaces are picked modulo how many live.
+//! The operations of the conformance suite, drawn from a seed. Spaces are picked modulo how many
+//! live.
 
 use memfold_sim::Rng;
 

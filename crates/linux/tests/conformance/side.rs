@@ -1,4 +1,5 @@
-//! One side: a manager on one host, the bytes that must be there, and what each step came to, in one line.
+//! One side: a manager on one host, the bytes that must be there, and what each step came to, in
+//! one line.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,6 +1,8 @@
-//! The full budget, judged from outside: bytes by an oracle, what is held by what the kernel counts.
+//! The full budget, judged from outside: bytes by an oracle, what is held by what the kernel
+//! counts.
 //!
-//! Each scenario runs in a process of its own, so that the kernel's counts are of one memory alone, and a process may end.
+//! Each scenario runs in a process of its own, so that the kernel's counts are of one memory alone,
+//! and a process may end.
 
 #[path = "../common/child.rs"]
 mod child;
@@ -96,9 +98,10 @@ fn alone(test: &str, body: impl FnOnce()) {
     }
 }
 
-/// Goal: a parent's store to a page that a fork shares does not reach the fork when there is no room for a copy: it is
-/// lost, the parent knows, and has its old byte again. Method: all pages of a parent, lent to a live fork, are stored to in a full
-/// budget; then the fork's, and the parent's, bytes are read.
+/// Goal: a parent's store to a page that a fork shares does not reach the fork when there is no
+/// room for a copy: it is lost, the parent knows, and has its old byte again. Method: all pages of
+/// a parent, lent to a live fork, are stored to in a full budget; then the fork's, and the
+/// parent's, bytes are read.
 #[test]
 fn a_store_without_room_reaches_nobody() {
     alone("a_store_without_room_reaches_nobody", || {
@@ -135,8 +138,9 @@ fn a_store_without_room_reaches_nobody() {
     });
 }
 
-/// Goal: stores far beyond the budget hold no more than the budget, and end at once after the first that is refused. Method: a copy
-/// of 32 MiB of noise by host code, in 16 MiB; what the kernel counts.
+/// Goal: stores far beyond the budget hold no more than the budget, and end at once after the first
+/// that is refused. Method: a copy of 32 MiB of noise by host code, in 16 MiB; what the kernel
+/// counts.
 #[test]
 fn stores_beyond_the_budget_hold_nothing() {
     alone("stores_beyond_the_budget_hold_nothing", || {
@@ -166,8 +170,9 @@ fn stores_beyond_the_budget_hold_nothing() {
     });
 }
 
-/// Goal: what was evicted comes back, page by page, when others have filled the budget with what does not compress and go on
-/// wanting more. Method: noise of forks is evicted, another space fills the budget; then every page is read and stored to.
+/// Goal: what was evicted comes back, page by page, when others have filled the budget with what
+/// does not compress and go on wanting more. Method: noise of forks is evicted, another space fills
+/// the budget; then every page is read and stored to.
 #[test]
 fn what_was_evicted_comes_back() {
     alone("what_was_evicted_comes_back", || {
@@ -193,7 +198,8 @@ fn what_was_evicted_comes_back() {
                 fill(&other, end, 7);
                 assert!(other.take_failure().is_some());
             }
-            // A page that holds as much in the store as in memory can be stored to as well: nothing is needed for it.
+            // A page that holds as much in the store as in memory can be stored to as well: nothing
+            // is needed for it.
             for page in 0..pages(&forks[0]) {
                 store(&forks[0], page, page);
                 assert_eq!(load(&forks[0], page), page);
@@ -236,8 +242,8 @@ fn lose_a_store(on_loss: OnLoss, delivery: Delivery) {
     (0..pages(&space)).for_each(|page| fill(&space, page, page));
 }
 
-/// Goal: an access that cannot be served is a signal by default, as for a page that the kernel has lost; or the end of
-/// the process with a message.
+/// Goal: an access that cannot be served is a signal by default, as for a page that the kernel has
+/// lost; or the end of the process with a message.
 #[test]
 fn a_lost_store_is_a_signal() {
     if let Some((end, _)) = in_child("a_lost_store_is_a_signal", || {

@@ -1,4 +1,5 @@
-//! What the kernel says that this process holds for memfold: the pool's blocks, and private pages of windows.
+//! What the kernel says that this process holds for memfold: the pool's blocks, and private pages
+//! of windows.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -1,4 +1,5 @@
-//! A full budget leaves the process in its user's hands: signals arrive, and who does nothing costs nothing.
+//! A full budget leaves the process in its user's hands: signals arrive, and who does nothing costs
+//! nothing.
 
 use crate::child::{End, in_child};
 use crate::{BOTH, MIB, alone, fill, fill_up, memory, noise, pages, word};
@@ -21,8 +22,8 @@ fn copy_for_ever(space: &Space) -> ! {
     }
 }
 
-/// A process of its own copies 24 MiB into 16, over and over; when the first store has been lost, SIGINT with its default action
-/// to the very thread that copies.
+/// A process of its own copies 24 MiB into 16, over and over; when the first store has been lost,
+/// SIGINT with its default action to the very thread that copies.
 fn interrupt(test: &str, delivery: Delivery) {
     let ended = in_child(test, || {
         // SAFETY: the default action; a shell may have had the signal ignored.
@@ -84,8 +85,9 @@ fn used() -> Duration {
     time(usage.ru_utime) + time(usage.ru_stime)
 }
 
-/// Goal: a process whose budget is full of what cannot go, and that does nothing, uses no processor time to speak of. Method: noise
-/// until a page finds no room, then two seconds of rest; what the kernel counts for all threads, the reclaimer's among them.
+/// Goal: a process whose budget is full of what cannot go, and that does nothing, uses no processor
+/// time to speak of. Method: noise until a page finds no room, then two seconds of rest; what the
+/// kernel counts for all threads, the reclaimer's among them.
 #[test]
 fn a_full_budget_at_rest_costs_nothing() {
     alone("still::a_full_budget_at_rest_costs_nothing", || {

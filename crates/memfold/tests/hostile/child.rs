@@ -65,10 +65,12 @@ pub fn in_child(test: &str, body: impl FnOnce()) -> Option<(End, String)> {
     Some((end, text))
 }
 
-/// `fork(2)`: runs `body` in a copy of this process, as a program would that forks while it has spaces, and says how
-/// the copy ended: 0 when `body` returned, 101 when it panicked, 14 (SIGALRM) when it hung.
+/// `fork(2)`: runs `body` in a copy of this process, as a program would that forks while it has
+/// spaces, and says how the copy ended: 0 when `body` returned, 101 when it panicked, 14 (SIGALRM)
+/// when it hung.
 pub fn forked(body: impl FnOnce()) -> End {
-    // SAFETY: the child runs Rust code on a copy of this thread, which is what is tested; it ends by `_exit`.
+    // SAFETY: the child runs Rust code on a copy of this thread, which is what is tested; it ends
+    // by `_exit`.
     let child = unsafe { libc::fork() };
     assert!(child >= 0, "{}", std::io::Error::last_os_error());
     if child == 0 {

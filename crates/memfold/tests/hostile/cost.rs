@@ -4,7 +4,8 @@ use crate::stamps::stamped;
 use memfold::Memory;
 use std::time::Instant;
 
-/// Goal: a fork stays at a few microseconds, whatever the host does to keep windows safe. Method: the median of many.
+/// Goal: a fork stays at a few microseconds, whatever the host does to keep windows safe. Method:
+/// the median of many.
 #[test]
 #[ignore = "a measurement, for people"]
 fn a_fork() {

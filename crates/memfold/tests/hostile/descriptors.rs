@@ -1,4 +1,5 @@
-//! A program that closes descriptors which it did not open: what was evicted comes back, or nothing does; never zeros.
+//! A program that closes descriptors which it did not open: what was evicted comes back, or nothing
+//! does; never zeros.
 
 use crate::child::{End, in_child, isolated};
 use crate::filter;
@@ -39,8 +40,8 @@ fn ours() -> Vec<i32> {
     entries.filter(mine).map(number).collect()
 }
 
-/// Goal: a program that closes everything goes on as if it had not. Method: `close_range`, then loads, stores, forks,
-/// evictions, new spaces, drops; and again.
+/// Goal: a program that closes everything goes on as if it had not. Method: `close_range`, then
+/// loads, stores, forks, evictions, new spaces, drops; and again.
 #[test]
 fn closed() {
     isolated("descriptors::closed", || {
@@ -86,8 +87,8 @@ fn others_file(parent: u32) -> PathBuf {
 
 const OTHERS: &str = "somebody else's";
 
-/// In a process whose descriptors are gone for good: errors or right bytes by the library, then by the program's own
-/// loads right bytes or a signal.
+/// In a process whose descriptors are gone for good: errors or right bytes by the library, then by
+/// the program's own loads right bytes or a signal.
 fn goes_on_or_ends(memory: Memory, space: Space, fork: Space, delivery: Delivery) {
     let error = space.fork().map(drop).unwrap_err();
     assert!(error.to_string().contains("closed by the program"), "{error}");
@@ -144,8 +145,9 @@ fn ended_well((end, text): (End, String), delivery: Delivery) {
     assert!(fine, "{end:?}: {text}");
 }
 
-/// Goal: where other files stand at our numbers, nothing of ours is written to them, and no wrong byte is given out. Method: a file
-/// at each number; every page by library and program; the file's content.
+/// Goal: where other files stand at our numbers, nothing of ours is written to them, and no wrong
+/// byte is given out. Method: a file at each number; every page by library and program; the file's
+/// content.
 #[test]
 fn replaced_in_thread() {
     replaced("descriptors::replaced_in_thread", Delivery::InThread);
@@ -167,7 +169,8 @@ fn gone(test: &str, delivery: Delivery) {
     ended_well(ended.expect("the parent"), delivery);
 }
 
-/// Goal: where descriptors cannot be had back, an access ends the process and is no zeros. Method: a filter that refuses it.
+/// Goal: where descriptors cannot be had back, an access ends the process and is no zeros. Method:
+/// a filter that refuses it.
 #[test]
 fn gone_in_thread() {
     gone("descriptors::gone_in_thread", Delivery::InThread);

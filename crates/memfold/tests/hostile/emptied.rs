@@ -1,4 +1,5 @@
-//! Programs that empty pages of their own windows: the bytes are lost, which everybody who had them is told; nothing waits for ever.
+//! Programs that empty pages of their own windows: the bytes are lost, which everybody who had them
+//! is told; nothing waits for ever.
 
 use crate::child::{End, in_child, isolated};
 use crate::stamps::{DELIVERIES, PAGES, builder, stamp, stamp_page, stamped, strange, word};
@@ -33,8 +34,8 @@ fn others(space: &Space, stamp: u64) -> (Vec<usize>, usize) {
     (other, refused)
 }
 
-/// Goal: an eviction passes over a page that is not there. Method: a page of a space's own, in both deliveries; asked for, and by reclaim
-/// for another space's fault.
+/// Goal: an eviction passes over a page that is not there. Method: a page of a space's own, in both
+/// deliveries; asked for, and by reclaim for another space's fault.
 #[test]
 fn evicted() {
     isolated("emptied::evicted", || {
@@ -75,8 +76,9 @@ fn evicted() {
     });
 }
 
-/// Goal: a lent page that its lender has emptied is lost for the forks as well, and they are told. Method: reads of the fork and of the
-/// lender, stores, and the end of the lender, in both deliveries.
+/// Goal: a lent page that its lender has emptied is lost for the forks as well, and they are told.
+/// Method: reads of the fork and of the lender, stores, and the end of the lender, in both
+/// deliveries.
 #[test]
 fn lent() {
     isolated("emptied::lent", || {
@@ -108,7 +110,8 @@ fn lent() {
     });
 }
 
-/// Goal: an access by address to such a page ends, by a signal. Method: loads of a fork, in a process of its own for each delivery.
+/// Goal: an access by address to such a page ends, by a signal. Method: loads of a fork, in a
+/// process of its own for each delivery.
 fn touched(test: &str, delivery: Delivery) {
     let ended = in_child(test, || {
         let memory = builder(delivery).build().expect("userfaultfd");
@@ -178,8 +181,9 @@ fn merged() {
     });
 }
 
-/// Goal: nothing hangs whenever a page vanishes. Method: a thread that empties pages as fast as it can, beside evictions, forks, merges,
-/// and the ends of spaces, for a while; then another space is whole.
+/// Goal: nothing hangs whenever a page vanishes. Method: a thread that empties pages as fast as it
+/// can, beside evictions, forks, merges, and the ends of spaces, for a while; then another space is
+/// whole.
 #[test]
 fn at_any_moment() {
     isolated("emptied::at_any_moment", || {

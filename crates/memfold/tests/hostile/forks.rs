@@ -6,7 +6,8 @@ use memfold::{Delivery, Error, Memory, MemoryStats, PAGE_SIZE, Space, SpaceSize}
 use std::mem::ManuallyDrop;
 use std::process::Command;
 
-/// A parent's memory with everything in it: an evicted space, its fork with a page that it lends, a page that is written.
+/// A parent's memory with everything in it: an evicted space, its fork with a page that it lends, a
+/// page that is written.
 struct Parent {
     memory: Memory,
     space: Space,
@@ -86,8 +87,8 @@ fn harmless(memory: &Memory, space: &Space) {
     assert_ne!(space.as_ptr().as_ptr() as usize, 0);
 }
 
-/// Goal: in a child each operation says `Forked` or does nothing, and the parent notices none of it. Method: all of
-/// them, then drops of everything; in the parent all stamps, and life goes on.
+/// Goal: in a child each operation says `Forked` or does nothing, and the parent notices none of
+/// it. Method: all of them, then drops of everything; in the parent all stamps, and life goes on.
 #[test]
 fn a_child_can_do_nothing() {
     isolated("forks::a_child_can_do_nothing", || {
@@ -108,8 +109,9 @@ fn a_child_can_do_nothing() {
     });
 }
 
-/// Goal: a child that drops its handles, pins among them, takes nothing from the parent. Method: drops by plain code, and by
-/// unwinding; a SIGBUS handler, a userfaultfd and a handler thread that still work in the parent.
+/// Goal: a child that drops its handles, pins among them, takes nothing from the parent. Method:
+/// drops by plain code, and by unwinding; a SIGBUS handler, a userfaultfd and a handler thread that
+/// still work in the parent.
 #[test]
 fn a_child_drops_everything() {
     isolated("forks::a_child_drops_everything", || {
@@ -134,7 +136,8 @@ fn a_child_drops_everything() {
     });
 }
 
-/// Goal: the same for the guard of a pin. Method: the child drops it; in the parent the page stays where it is.
+/// Goal: the same for the guard of a pin. Method: the child drops it; in the parent the page stays
+/// where it is.
 #[test]
 fn a_child_drops_a_pin() {
     isolated("forks::a_child_drops_a_pin", || {
@@ -145,7 +148,8 @@ fn a_child_drops_a_pin() {
             let copy = ManuallyDrop::new(unsafe { std::ptr::read(&raw const pinned) });
             assert_eq!(forked(move || drop(ManuallyDrop::into_inner(copy))), End::Code(0));
             all.space.evict().expect("room in the store");
-            // SAFETY: a word of a living space; by a system call, which would be refused were the page not there.
+            // SAFETY: a word of a living space; by a system call, which would be refused were the
+            // page not there.
             let read = unsafe {
                 libc::write(
                     libc::memfd_create(c"out".as_ptr(), 0),
@@ -160,8 +164,8 @@ fn a_child_drops_a_pin() {
     });
 }
 
-/// Goal: a child has its own memory, and so has its child. Method: three generations with stamps of their own, at addresses that
-/// overlap; the middle one forks while it has handles of two memories.
+/// Goal: a child has its own memory, and so has its child. Method: three generations with stamps of
+/// their own, at addresses that overlap; the middle one forks while it has handles of two memories.
 #[test]
 fn generations_have_their_own() {
     isolated("forks::generations_have_their_own", || {
@@ -185,7 +189,8 @@ fn generations_have_their_own() {
     });
 }
 
-/// Goal: a child that calls exec, or whose access to a space dies, leaves the parent alone. Method: `sh`, and a load.
+/// Goal: a child that calls exec, or whose access to a space dies, leaves the parent alone. Method:
+/// `sh`, and a load.
 #[test]
 fn a_child_execs_or_dies() {
     isolated("forks::a_child_execs_or_dies", || {
@@ -204,8 +209,9 @@ fn a_child_execs_or_dies() {
     });
 }
 
-/// Goal: a child waits for no lock of its parent's threads. Method: forks while another thread faults, forks spaces and
-/// drops them all the time; in each child every operation, drops, and a memory of its own.
+/// Goal: a child waits for no lock of its parent's threads. Method: forks while another thread
+/// faults, forks spaces and drops them all the time; in each child every operation, drops, and a
+/// memory of its own.
 #[test]
 fn no_lock_is_waited_for() {
     isolated("forks::no_lock_is_waited_for", || {

@@ -1,4 +1,5 @@
-//! A memory with nothing to do costs nothing: its threads sleep until something happens, and wake when it does.
+//! A memory with nothing to do costs nothing: its threads sleep until something happens, and wake
+//! when it does.
 
 use crate::child::isolated;
 use crate::stamps::{DELIVERIES, PAGES, builder, stamp, stamped, strange};
@@ -47,8 +48,9 @@ fn merged(memory: &Memory, pages: u64) {
     }
 }
 
-/// Goal: no wake-ups without work, in no thread of ours; and work wakes them. Method: the kernel's count of voluntary switches over two
-/// seconds, after everything was merged; then pages that are equal again, a full budget, and the end.
+/// Goal: no wake-ups without work, in no thread of ours; and work wakes them. Method: the kernel's
+/// count of voluntary switches over two seconds, after everything was merged; then pages that are
+/// equal again, a full budget, and the end.
 #[test]
 fn no_wake_ups() {
     isolated("idle::no_wake_ups", || {
@@ -89,7 +91,8 @@ fn no_wake_ups() {
     });
 }
 
-/// Goal: a memory that has nothing to merge sleeps from the start. Method: as above, with a space that takes no part.
+/// Goal: a memory that has nothing to merge sleeps from the start. Method: as above, with a space
+/// that takes no part.
 #[test]
 fn nothing_to_merge() {
     isolated("idle::nothing_to_merge", || {

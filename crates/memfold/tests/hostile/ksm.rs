@@ -1,4 +1,5 @@
-//! The kernel's own merging: whenever a process lets it in, what a space lent stays as it was lent, or is refused.
+//! The kernel's own merging: whenever a process lets it in, what a space lent stays as it was lent,
+//! or is refused.
 
 use crate::child::isolated;
 use crate::settings::Setting;
@@ -69,8 +70,8 @@ fn family(memory: &Memory) -> [Space; 2] {
     [parent, child]
 }
 
-/// Goal: a process that opted in before it had spaces is as any other. Method: ksmd at full speed over a lent
-/// page, which it would make writable; then stores by the parent.
+/// Goal: a process that opted in before it had spaces is as any other. Method: ksmd at full speed
+/// over a lent page, which it would make writable; then stores by the parent.
 #[test]
 fn opted_in_before() {
     let Some(_ksmd) = Setting::ksmd() else { return };
@@ -90,7 +91,8 @@ fn opted_in_before() {
     });
 }
 
-/// What may become of a child whose parent's pages lost their protection: its old bytes, or a failure that says so.
+/// What may become of a child whose parent's pages lost their protection: its old bytes, or a
+/// failure that says so.
 fn old_or_refused(memory: &Memory, child: &Space) {
     let mut bytes = [0; 8];
     let refused = (0..PAGES).filter(|page| match child.read((page * PAGE_SIZE) as u64, &mut bytes) {
@@ -110,8 +112,9 @@ fn old_or_refused(memory: &Memory, child: &Space) {
     );
 }
 
-/// Goal: a process that opts in while it has spaces learns what it has done; nobody reads another's bytes. Method: ksmd
-/// over lent pages, stores by the parent, at which nobody has looked; then the child reads, by the library and by its program.
+/// Goal: a process that opts in while it has spaces learns what it has done; nobody reads another's
+/// bytes. Method: ksmd over lent pages, stores by the parent, at which nobody has looked; then the
+/// child reads, by the library and by its program.
 #[test]
 fn opted_in_later() {
     let Some(_ksmd) = Setting::ksmd() else { return };
@@ -190,8 +193,9 @@ fn is_mergeable(addr: usize) -> bool {
     panic!("nothing is mapped at {addr:#x}");
 }
 
-/// Goal: windows of a process that lets the kernel merge its memory are not mergeable, those that were open before neither. Method: what
-/// the kernel shows of each mapping; needs no ksmd, so it says the same each time.
+/// Goal: windows of a process that lets the kernel merge its memory are not mergeable, those that
+/// were open before neither. Method: what the kernel shows of each mapping; needs no ksmd, so it
+/// says the same each time.
 #[test]
 fn windows_are_kept_out() {
     if !std::path::Path::new("/sys/kernel/mm/ksm").exists() {

@@ -30,7 +30,8 @@ fn used(name: &str) -> u64 {
     kib << 10
 }
 
-/// A limit a little above what is used: spaces until one is refused, which says why; the others are whole.
+/// A limit a little above what is used: spaces until one is refused, which says why; the others are
+/// whole.
 fn reached(test: &str, resource: libc::__rlimit_resource_t, name: &str, says: &str) {
     isolated(test, || {
         let memory = builder(Delivery::InThread).background(false).build();

@@ -1,5 +1,5 @@
-//! Settings that make the kernel hold more than was asked for: huge pages, locked memory, core dumps, a small group.
-//! Judged by what the kernel counts.
+//! Settings that make the kernel hold more than was asked for: huge pages, locked memory, core
+//! dumps, a small group. Judged by what the kernel counts.
 
 use crate::child::{in_child, isolated};
 use crate::settings::{Group, Setting};
@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 
 const MIB: u64 = 1 << 20;
 
-/// Bytes that the kernel counts for this process: private pages of windows and everything else (`RssAnon`), and files in
-/// memory that it has mapped (`RssShmem`).
+/// Bytes that the kernel counts for this process: private pages of windows and everything else
+/// (`RssAnon`), and files in memory that it has mapped (`RssShmem`).
 fn resident() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux");
     let kib = |name: &str| -> u64 {
@@ -84,13 +84,15 @@ fn huge(setting: &str, test: &str) {
     });
 }
 
-/// Goal: where the machine makes huge pages in files, the pool has none. Method: blocks against the account.
+/// Goal: where the machine makes huge pages in files, the pool has none. Method: blocks against the
+/// account.
 #[test]
 fn huge_always() {
     huge("always", "memory::huge_always");
 }
 
-/// Goal: the same for the setting that looks at the file's length, which in a pool is always long enough.
+/// Goal: the same for the setting that looks at the file's length, which in a pool is always long
+/// enough.
 #[test]
 fn huge_within_size() {
     huge("within_size", "memory::huge_within_size");
@@ -102,8 +104,9 @@ fn huge_forced() {
     huge("force", "memory::huge_forced");
 }
 
-/// Goal: where the machine begins to make huge pages when the memory is there already, that is noticed, and said once, and it goes no
-/// further. Method: the setting is changed in between; the kernel's count, and the events.
+/// Goal: where the machine begins to make huge pages when the memory is there already, that is
+/// noticed, and said once, and it goes no further. Method: the setting is changed in between; the
+/// kernel's count, and the events.
 #[test]
 fn huge_later() {
     let file = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
@@ -184,8 +187,9 @@ impl tracing::field::Visit for Noting<'_> {
     }
 }
 
-/// Goal: a process that locks its memory holds what is charged, no whole pool and no whole windows; and nothing hangs. Method: lock
-/// what is there and what comes, before and after; the kernel's counts.
+/// Goal: a process that locks its memory holds what is charged, no whole pool and no whole windows;
+/// and nothing hangs. Method: lock what is there and what comes, before and after; the kernel's
+/// counts.
 #[test]
 fn all_locked() {
     isolated("memory::all_locked", || {
@@ -211,7 +215,8 @@ fn all_locked() {
                 whole(&memory, all.last().expect("some"), 8);
                 drop(all);
                 drop(clone);
-                // Stacks and heap of the test are locked as well; a populated window or pool would be much more.
+                // Stacks and heap of the test are locked as well; a populated window or pool would
+                // be much more.
                 let held = memory.stats().usage.total + 32 * MIB;
                 assert!(resident() < held, "{} held, at most {held} expected", resident());
                 // SAFETY: as above.
@@ -229,7 +234,8 @@ fn flags_of(space: &Space) -> String {
     line.expect("Linux").to_owned()
 }
 
-/// Goal: core dumps leave spaces out, unless they are asked for. Method: the kernel's flag of windows and of the pool's mappings.
+/// Goal: core dumps leave spaces out, unless they are asked for. Method: the kernel's flag of
+/// windows and of the pool's mappings.
 #[test]
 fn core_dumps() {
     isolated("memory::core_dumps", || {
@@ -258,8 +264,8 @@ fn core_dumps() {
     });
 }
 
-/// Goal: a budget that the process's control group cannot hold is noticed at building. Method: a group of 64 MiB, and budgets
-/// above and below.
+/// Goal: a budget that the process's control group cannot hold is noticed at building. Method: a
+/// group of 64 MiB, and budgets above and below.
 #[test]
 fn a_small_group() {
     let Some(group) = Group::of(64 * MIB) else { return };
@@ -289,8 +295,8 @@ fn a_small_group() {
     assert_eq!(end, crate::child::End::Code(0), "{text}");
 }
 
-/// Goal: a limit for files is an error, and no deadly signal. Method: a limit a little beyond where homes begin in the (sparse)
-/// pool; spaces until it is reached.
+/// Goal: a limit for files is an error, and no deadly signal. Method: a limit a little beyond where
+/// homes begin in the (sparse) pool; spaces until it is reached.
 #[test]
 fn a_file_limit() {
     isolated("memory::a_file_limit", || {
@@ -336,8 +342,8 @@ fn a_file_limit() {
     });
 }
 
-/// Goal: a process has room for many memories, and they leave room for others. Method: 100 of them, each with a family; then
-/// addresses for the program itself.
+/// Goal: a process has room for many memories, and they leave room for others. Method: 100 of them,
+/// each with a family; then addresses for the program itself.
 #[test]
 fn many_memories() {
     isolated("memory::many_memories", || {

@@ -1,7 +1,8 @@
 //! What else could take a protection away: each is tried on a live fork with stamps.
 //!
-//! The parent has lent all its pages; something is done to its window from beside, by the process or by the kernel; then
-//! the parent stores to each page. The fork must still have what it had, and the check must be content.
+//! The parent has lent all its pages; something is done to its window from beside, by the process
+//! or by the kernel; then the parent stores to each page. The fork must still have what it had, and
+//! the check must be content.
 
 use crate::child::isolated;
 use crate::settings::{Setting, Swap};
@@ -10,7 +11,8 @@ use memfold::{Memory, PAGE_SIZE, Space};
 
 const BYTES: usize = PAGES * PAGE_SIZE;
 
-/// Does `step` to the parent of a live fork, in both deliveries, before and after the fork has read half of the pages.
+/// Does `step` to the parent of a live fork, in both deliveries, before and after the fork has read
+/// half of the pages.
 fn survives(step: impl Fn(*mut libc::c_void)) {
     for delivery in DELIVERIES {
         let memory = builder(delivery).build().expect("userfaultfd");
@@ -42,7 +44,8 @@ fn advise(window: *mut libc::c_void, advice: libc::c_int) {
     println!("madvise {advice}: {done}, {}", std::io::Error::last_os_error());
 }
 
-/// Goal: a program that changes the protection of a window's pages, to and fro, takes nothing from ours.
+/// Goal: a program that changes the protection of a window's pages, to and fro, takes nothing from
+/// ours.
 #[test]
 fn mprotect() {
     isolated("protection::mprotect", || {
@@ -59,7 +62,8 @@ fn mprotect() {
     });
 }
 
-/// Goal: advice about the window, as an allocator or a tuner gives it for any memory. Method: each by itself.
+/// Goal: advice about the window, as an allocator or a tuner gives it for any memory. Method: each
+/// by itself.
 #[test]
 fn advice() {
     const MADV_COLLAPSE: libc::c_int = 25;
@@ -101,7 +105,8 @@ fn locked() {
     });
 }
 
-/// Goal: pages that the kernel moves keep their protection. Method: to the node where they are, and compaction.
+/// Goal: pages that the kernel moves keep their protection. Method: to the node where they are, and
+/// compaction.
 #[test]
 fn migrated() {
     isolated("protection::migrated", || {
@@ -132,7 +137,8 @@ fn migrated() {
     });
 }
 
-/// Goal: whoever tracks dirty and used pages does not undo ours. Method: every command of `clear_refs`.
+/// Goal: whoever tracks dirty and used pages does not undo ours. Method: every command of
+/// `clear_refs`.
 #[test]
 fn soft_dirty() {
     isolated("protection::soft_dirty", || {
@@ -147,7 +153,8 @@ fn soft_dirty() {
     });
 }
 
-/// Goal: huge pages never swallow protected ones. Method: everything set to `always`, khugepaged at full speed.
+/// Goal: huge pages never swallow protected ones. Method: everything set to `always`, khugepaged at
+/// full speed.
 #[test]
 fn huge_pages() {
     let at = |name: &str, to| Setting::change(&format!("/sys/kernel/mm/transparent_hugepage/{name}"), to);
@@ -179,8 +186,9 @@ fn swapped() {
     });
 }
 
-/// Goal: a program that hands a window itself to ksmd, or unregisters it, breaks its own isolation only as far as it is told: its
-/// relatives' bytes are right or refused. Method: `MADV_MERGEABLE` on the window and `check`, while ksmd works.
+/// Goal: a program that hands a window itself to ksmd, or unregisters it, breaks its own isolation
+/// only as far as it is told: its relatives' bytes are right or refused. Method: `MADV_MERGEABLE`
+/// on the window and `check`, while ksmd works.
 #[test]
 fn handed_to_ksmd() {
     let Some(_ksmd) = Setting::ksmd() else { return };

@@ -1,4 +1,5 @@
-//! Each system call that we use, refused by a filter: before there is a memory, and in the middle of its life.
+//! Each system call that we use, refused by a filter: before there is a memory, and in the middle
+//! of its life.
 
 use crate::child::{End, forked, isolated};
 use crate::filter;
@@ -6,7 +7,8 @@ use crate::stamps::{DELIVERIES, PAGES, builder, stamp_page, strange};
 use libc::{ENOMEM, EPERM};
 use memfold::{Delivery, Memory, OnLoss, PAGE_SIZE, Space, SpaceSize};
 
-/// The calls of the host, by name. Not here: those without which no program ends or prints (`futex`, `write`, `exit_group`).
+/// The calls of the host, by name. Not here: those without which no program ends or prints
+/// (`futex`, `write`, `exit_group`).
 const CALLS: [(&str, libc::c_long); 27] = [
     ("clock_gettime", libc::SYS_clock_gettime),
     ("clone3", libc::SYS_clone3),
@@ -40,8 +42,9 @@ const CALLS: [(&str, libc::c_long); 27] = [
 /// How a child ends in which memfold stopped because going on would lose bytes.
 const STOPPED: i32 = 3;
 
-/// Whether a child ended as one may whose machine refuses something: well, by the signal that a lost page is, or by a clear end of
-/// the process. Never by a failed test or another panic (101), a hang (SIGALRM), or an access to what is not there (SIGSEGV).
+/// Whether a child ended as one may whose machine refuses something: well, by the signal that a
+/// lost page is, or by a clear end of the process. Never by a failed test or another panic (101), a
+/// hang (SIGALRM), or an access to what is not there (SIGSEGV).
 fn allowed(end: &End) -> bool {
     matches!(
         end,
@@ -140,21 +143,22 @@ fn all(early: bool) {
     assert_eq!(bad, []);
 }
 
-/// Goal: a call that the machine refuses from the start is a clear refusal, or not needed. Method: each, in a process of its own.
+/// Goal: a call that the machine refuses from the start is a clear refusal, or not needed. Method:
+/// each, in a process of its own.
 #[test]
 fn from_the_start() {
     isolated("refused::from_the_start", || all(true));
 }
 
-/// Goal: a call that is refused from some moment on costs what asks for it, and no byte. Method: a family of stamped spaces before;
-/// every operation after.
+/// Goal: a call that is refused from some moment on costs what asks for it, and no byte. Method: a
+/// family of stamped spaces before; every operation after.
 #[test]
 fn from_then_on() {
     isolated("refused::from_then_on", || all(false));
 }
 
-/// Goal: where a filter refuses the system call and the device may be used, that is the way in. Method: both usual refusals of
-/// filters; a family of stamped spaces.
+/// Goal: where a filter refuses the system call and the device may be used, that is the way in.
+/// Method: both usual refusals of filters; a family of stamped spaces.
 #[test]
 fn by_the_device() {
     let device = std::fs::File::options()

@@ -1,5 +1,5 @@
-//! Settings of the machine, changed for a test and put back after it. All of it happens in the parent of a test's process: a child
-//! ends without a word, and finds everything changed already.
+//! Settings of the machine, changed for a test and put back after it. All of it happens in the
+//! parent of a test's process: a child ends without a word, and finds everything changed already.
 
 use crate::child;
 use crate::turns::Turn;
@@ -17,7 +17,8 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// Changes a file below `/sys` or `/proc`; `None` where that is not allowed, or there is no such setting.
+    /// Changes a file below `/sys` or `/proc`; `None` where that is not allowed, or there is no
+    /// such setting.
     pub fn change(file: &str, to: &str) -> Option<Self> {
         let turn = Turn::alone();
         if child::is_one() {

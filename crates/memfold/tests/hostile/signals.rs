@@ -1,4 +1,5 @@
-//! Signals: what a process does with them keeps faults from being answered in no way that could be helped, and is told otherwise.
+//! Signals: what a process does with them keeps faults from being answered in no way that could be
+//! helped, and is told otherwise.
 
 use crate::child::{End, in_child, isolated};
 use crate::stamps::{DELIVERIES, PAGES, builder, stamp, stamped, strange, whole};
@@ -26,7 +27,8 @@ fn set(signal: i32, handler: Full, flags: i32) -> usize {
 }
 
 fn send(signal: i32) {
-    // SAFETY: a signal to this process; this thread takes it before the call returns, if it does not block it.
+    // SAFETY: a signal to this process; this thread takes it before the call returns, if it does
+    // not block it.
     unsafe { libc::raise(signal) };
 }
 
@@ -67,8 +69,8 @@ fn under_pressure(spaces: &[Space]) {
     }
 }
 
-/// Goal: a SIGBUS that somebody sends means what it meant without memfold, and the next fault is answered. Method: std's handler lets
-/// the first one pass and the second one end the process.
+/// Goal: a SIGBUS that somebody sends means what it meant without memfold, and the next fault is
+/// answered. Method: std's handler lets the first one pass and the second one end the process.
 #[test]
 fn sent() {
     let ended = in_child("signals::sent", || {
@@ -115,8 +117,8 @@ extern "C" fn touches(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
     unsafe { AtomicU64::from_ptr(page) }.fetch_add(1, COUNT);
 }
 
-/// Goal: a program's handler that uses a space may interrupt anything, and waits for nothing that it interrupted. Method: a timer every
-/// 50 us, and more written than the budget holds.
+/// Goal: a program's handler that uses a space may interrupt anything, and waits for nothing that
+/// it interrupted. Method: a timer every 50 us, and more written than the budget holds.
 #[test]
 fn handlers_use_spaces() {
     isolated("signals::handlers_use_spaces", || {
@@ -141,7 +143,8 @@ fn handlers_use_spaces() {
         // SAFETY: a timer of this process.
         let set = unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
         assert_eq!(set, 0);
-        // Inside the library's own calls a handler must not use spaces: here the program only loads and stores.
+        // Inside the library's own calls a handler must not use spaces: here the program only loads
+        // and stores.
         for _ in 0..3 {
             under_pressure(&spaces);
         }
@@ -163,8 +166,8 @@ fn handlers_use_spaces() {
     });
 }
 
-/// Goal: a handler on the small alternate stack that passes faults on costs no stack overflow, with room and without. Method: reclaim
-/// inside faults; in threads with std's alternate stack.
+/// Goal: a handler on the small alternate stack that passes faults on costs no stack overflow, with
+/// room and without. Method: reclaim inside faults; in threads with std's alternate stack.
 #[test]
 fn passed_on_from_a_small_stack() {
     isolated("signals::passed_on_from_a_small_stack", || {
@@ -184,7 +187,8 @@ fn passed_on_from_a_small_stack() {
     });
 }
 
-/// Goal: a program may itself touch a space from a handler on the alternate stack. Method: the same, from there.
+/// Goal: a program may itself touch a space from a handler on the alternate stack. Method: the
+/// same, from there.
 #[test]
 fn used_on_a_small_stack() {
     extern "C" fn works(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
@@ -214,7 +218,8 @@ fn used_on_a_small_stack() {
     });
 }
 
-/// Goal: signals meant for the process never end up in a thread of ours. Method: the kernel's word about each thread's mask.
+/// Goal: signals meant for the process never end up in a thread of ours. Method: the kernel's word
+/// about each thread's mask.
 #[test]
 fn background_threads_block_signals() {
     isolated("signals::background_threads_block_signals", || {
@@ -256,7 +261,8 @@ fn background_threads_block_signals() {
     });
 }
 
-/// Goal: a thread that cannot take faults is told so, before it dies. Method: SIGBUS blocked; the handler replaced; little stack.
+/// Goal: a thread that cannot take faults is told so, before it dies. Method: SIGBUS blocked; the
+/// handler replaced; little stack.
 #[test]
 fn unfit_threads_are_told() {
     isolated("signals::unfit_threads_are_told", || {
@@ -306,8 +312,8 @@ fn unfit_threads_are_told() {
     });
 }
 
-/// Goal: a handler that passes signals on and then is replaced by ours again is no endless loop. Method: two such in turn, then signals
-/// that are nobody's.
+/// Goal: a handler that passes signals on and then is replaced by ours again is no endless loop.
+/// Method: two such in turn, then signals that are nobody's.
 #[test]
 fn chains_have_ends() {
     isolated("signals::chains_have_ends", || {
@@ -356,7 +362,8 @@ fn emptied(test: &str, delivery: Delivery) {
     assert!(end == End::Code(0) || signal, "{end:?}: {text}");
 }
 
-/// Goal: a page that the program itself has emptied is lost and no endless loop: a failure of its space, and no zeros in silence.
+/// Goal: a page that the program itself has emptied is lost and no endless loop: a failure of its
+/// space, and no zeros in silence.
 #[test]
 fn emptied_in_thread() {
     emptied("signals::emptied_in_thread", Delivery::InThread);

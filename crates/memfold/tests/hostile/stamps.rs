@@ -1,4 +1,5 @@
-//! Spaces full of stamps: each page says whose it is, so that a byte in the wrong place, or a lost one, is seen.
+//! Spaces full of stamps: each page says whose it is, so that a byte in the wrong place, or a lost
+//! one, is seen.
 
 use memfold::{Delivery, Memory, MemoryBuilder, PAGE_SIZE, Space, SpaceSize};
 

@@ -1,7 +1,8 @@
 //! Whose turn it is: a test that changes the machine runs alone, all others run together.
 //!
-//! One lock file of this user orders the tests of every process on the machine, so that two suites that run at once do not judge
-//! each other's settings. Parents take turns; their children run within their parents' turns.
+//! One lock file of this user orders the tests of every process on the machine, so that two suites
+//! that run at once do not judge each other's settings. Parents take turns; their children run
+//! within their parents' turns.
 
 use crate::child;
 use std::cell::RefCell;
@@ -16,7 +17,8 @@ pub struct Turn {
 }
 
 thread_local! {
-    /// This thread's turn: a test that changes several settings, then starts a child, has one for all of it.
+    /// This thread's turn: a test that changes several settings, then starts a child, has one for
+    /// all of it.
     static MINE: RefCell<Weak<File>> = const { RefCell::new(Weak::new()) };
 }
 

@@ -1,7 +1,8 @@
 //! Where a store asks for its memory: the budget, with the need of who puts a page.
 //!
-//! A page that reclaim puts may use the reserve; a base beside it is luxury and may not. A ledger also knows how far
-//! it has raised the total, so that reclaim gives back before it takes much more. Made for one step of one thread.
+//! A page that reclaim puts may use the reserve; a base beside it is luxury and may not. A ledger
+//! also knows how far it has raised the total, so that reclaim gives back before it takes much
+//! more. Made for one step of one thread.
 
 use super::{Budget, Class, Need};
 use crate::host::Ledger;
@@ -54,7 +55,8 @@ impl Ledger for StoreLedger<'_> {
 mod tests {
     use super::*;
 
-    /// Goal: what a store asks for is charged as stored, as far as the need may go, and comes back; the rise is known.
+    /// Goal: what a store asks for is charged as stored, as far as the need may go, and comes back;
+    /// the rise is known.
     #[test]
     fn a_store_is_charged_by_need() {
         let b = Budget::new(1 << 20);

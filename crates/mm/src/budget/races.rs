@@ -97,7 +97,8 @@ fn the_limit_holds() {
     limit_rule().prove();
 }
 
-/// Goal: charges and refunds lose nothing. Method: three threads take and give back; two of three fit at a time.
+/// Goal: charges and refunds lose nothing. Method: three threads take and give back; two of three
+/// fit at a time.
 #[test]
 fn nothing_is_lost() {
     holds("budget: charge and refund, three threads", UpTo(2), || {
@@ -116,7 +117,8 @@ fn nothing_is_lost() {
     });
 }
 
-/// Goal: a step that fails keeps nothing, whatever runs beside it. Method: a charge dropped, a part of one kept.
+/// Goal: a step that fails keeps nothing, whatever runs beside it. Method: a charge dropped, a part
+/// of one kept.
 #[test]
 fn a_dropped_charge_is_refunded() {
     holds("budget: a charge dropped, a part of one kept", UpTo(3), || {

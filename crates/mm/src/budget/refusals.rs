@@ -1,4 +1,5 @@
-//! Charges refused by plan, as if the budget had no room for a moment, and a part of it set aside; for tests (feature `faults`).
+//! Charges refused by plan, as if the budget had no room for a moment, and a part of it set aside;
+//! for tests (feature `faults`).
 //!
 //! Atomics on their own; the plan is set while nothing runs.
 

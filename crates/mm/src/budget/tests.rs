@@ -34,8 +34,8 @@ fn refaults_use_half_of_the_reserve() {
     assert!(!b.charge(Class::Private, 1, Need::Refault));
 }
 
-/// Goal: the background reclaimer starts when less than half of a reserve is free, and stops at a whole one.
-/// Method: what is free, to the byte, on both sides of each mark.
+/// Goal: the background reclaimer starts when less than half of a reserve is free, and stops at a
+/// whole one. Method: what is free, to the byte, on both sides of each mark.
 #[test]
 fn marks_are_where_the_header_says() {
     let b = Budget::new(1 << 20);
@@ -80,7 +80,8 @@ fn reserve_is_bounded() {
     assert_eq!(Budget::new(UNLIMITED).free(), UNLIMITED);
 }
 
-/// Goal: of a charge, what is kept stays, the rest comes back; the total does not change when a class does.
+/// Goal: of a charge, what is kept stays, the rest comes back; the total does not change when a
+/// class does.
 #[test]
 fn parts_are_kept() {
     let b = Budget::new(1 << 20);

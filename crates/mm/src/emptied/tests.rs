@@ -1,4 +1,5 @@
-//! Goal: what a program has emptied is a failure of all who map it, and nothing waits for it. Method: a machine from which the page is gone.
+//! Goal: what a program has emptied is a failure of all who map it, and nothing waits for it.
+//! Method: a machine from which the page is gone.
 
 use crate::addr::{Access, PageNo, SpaceNo};
 use crate::error::SpaceError;

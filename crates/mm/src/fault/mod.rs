@@ -10,10 +10,11 @@
 //!  swapped    bring it in for all sharers,           bring it in for this space
 //!             or for this space (fault/swap_in.rs)   (fault/swap_in.rs)
 //! ```
-//! An attempt that finds no room in the budget changes nothing, lets the space lock go, reclaims and tries again.
-//! One that was overtaken by another thread looks again; that thread has made progress. When nothing more can be reclaimed, a
-//! load gets the page's bytes from a standby page (`standby.rs`), and a store has failed. A space whose fault has failed
-//! is condemned: its further faults fail at once, until somebody takes the failure.
+//! An attempt that finds no room in the budget changes nothing, lets the space lock go, reclaims
+//! and tries again. One that was overtaken by another thread looks again; that thread has made
+//! progress. When nothing more can be reclaimed, a load gets the page's bytes from a standby page
+//! (`standby.rs`), and a store has failed. A space whose fault has failed is condemned: its further
+//! faults fail at once, until somebody takes the failure.
 
 mod absent;
 pub(crate) mod ahead;
@@ -73,13 +74,13 @@ impl<H: Host, S: Store> Resolve for Mm<H, S> {
 impl<H: Host, S: Store> Mm<H, S> {
     /// Makes a page accessible, for a program or for the host's own use.
     ///
-    /// Called in the faulting thread, by a handler thread, or ahead of need; from any thread. Needs up to 16 KiB of stack,
-    /// takes no lock that a thread holds while it touches a window.
+    /// Called in the faulting thread, by a handler thread, or ahead of need; from any thread. Needs
+    /// up to 16 KiB of stack, takes no lock that a thread holds while it touches a window.
     ///
     /// # Errors
     /// [`FaultError`]; the page is as it was. The space remembers the first such error until
-    /// [`take_failure`](Self::take_failure) (but not [`FaultError::OutOfRange`]: nothing was lost), and until then its further
-    /// faults fail with it at once.
+    /// [`take_failure`](Self::take_failure) (but not [`FaultError::OutOfRange`]: nothing was lost),
+    /// and until then its further faults fail with it at once.
     pub fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> Result<(), FaultError> {
         self.counters.faults.one();
         let mut result = self.retry(|| Fault::resolve(self, &mut self.lock_space(space)?, page, access));
@@ -95,14 +96,16 @@ impl<H: Host, S: Store> Mm<H, S> {
         })
     }
 
-    /// The host resolves this page's fault again and again: the page is empty although it was filled. The space remembers that.
+    /// The host resolves this page's fault again and again: the page is empty although it was
+    /// filled. The space remembers that.
     pub fn lost(&self, space: SpaceNo, page: PageNo) {
         let source = HostError::Emptied;
         note_failure(self, space, FaultError::Host { space, page, source });
     }
 
-    /// The first fault of this space that could not be resolved since this was last asked. Its faults are resolved again from
-    /// now on, and what its stores left in standby pages (see [`sink`](Self::sink)) is gone.
+    /// The first fault of this space that could not be resolved since this was last asked. Its
+    /// faults are resolved again from now on, and what its stores left in standby pages (see
+    /// [`sink`](Self::sink)) is gone.
     pub fn take_failure(&self, space: SpaceNo) -> Option<FaultError> {
         let mut space = self.lock_space(space).ok()?;
         let failure = space.failure()?;
@@ -111,7 +114,8 @@ impl<H: Host, S: Store> Mm<H, S> {
         Some(failure)
     }
 
-    /// Whether a fault of this space could not be resolved and nobody has [taken](Self::take_failure) that yet.
+    /// Whether a fault of this space could not be resolved and nobody has
+    /// [taken](Self::take_failure) that yet.
     pub fn failure(&self, space: SpaceNo) -> Option<FaultError> {
         self.lock_space(space).ok()?.failure()
     }

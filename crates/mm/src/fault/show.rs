@@ -1,10 +1,10 @@
 //! A read of a page that has a frame: show it in this window.
 //!
-//! A shared frame in the pool stands at its own page of the home, so every window of the home
-//! can show it; up to 16 neighbours are shown with it. A shared frame whose bytes are still the private page of
-//! the space that wrote it is moved to the pool first (*migrated*), with its neighbours, and hidden
-//! in the writer's window, which shows the pool's page from then on. All frames of a run are locked while
-//! the host works on them: nobody can evict or move them meanwhile.
+//! A shared frame in the pool stands at its own page of the home, so every window of the home can
+//! show it; up to 16 neighbours are shown with it. A shared frame whose bytes are still the private
+//! page of the space that wrote it is moved to the pool first (*migrated*), with its neighbours,
+//! and hidden in the writer's window, which shows the pool's page from then on. All frames of a run
+//! are locked while the host works on them: nobody can evict or move them meanwhile.
 
 use super::{Fault, Next};
 use crate::addr::FrameNo;

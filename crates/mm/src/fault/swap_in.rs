@@ -1,10 +1,10 @@
 //! A page whose bytes are in the store.
 //!
-//! For one space: the bytes become its private page. For a read of a page that others share
-//! (a shared table, or several entries that name the slot) the bytes go to the page's place in the pool and the
-//! frame caches the slot: every other sharer finds it there, through the slot, the only
-//! gate between the store and a table. Where another version stands at that place, the reader gets
-//! its own copy. The replacer is told when a page that comes back had gone.
+//! For one space: the bytes become its private page. For a read of a page that others share (a
+//! shared table, or several entries that name the slot) the bytes go to the page's place in the
+//! pool and the frame caches the slot: every other sharer finds it there, through the slot, the
+//! only gate between the store and a table. Where another version stands at that place, the reader
+//! gets its own copy. The replacer is told when a page that comes back had gone.
 
 use super::ahead::{Plan, sample_of};
 use super::{Fault, Next};
@@ -117,8 +117,9 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         (seen.count == 1 && seen.frame.is_none() && together).then_some((slot, seen))
     }
 
-    /// How far down the budget a page of one space may reach when it comes back. One that holds as much in the store as in
-    /// memory frees that as it comes: it needs the room for a moment only, which is there whatever others do.
+    /// How far down the budget a page of one space may reach when it comes back. One that holds as
+    /// much in the store as in memory frees that as it comes: it needs the room for a moment only,
+    /// which is there whatever others do.
     pub(super) fn need_to_return(&self, slot: SwapRef) -> Need {
         let alone = self
             .mm

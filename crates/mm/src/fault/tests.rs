@@ -9,7 +9,8 @@ use crate::rig::{Request, World, frame_at, limited, read, resident, run, sound, 
 use crate::space::FaultError;
 use memfold_sim::Moment;
 
-/// Goal: writes that go on where earlier ones ended get as many pages ahead as were written before, to the end of the leaf.
+/// Goal: writes that go on where earlier ones ended get as many pages ahead as were written before,
+/// to the end of the leaf.
 #[test]
 fn pages_ahead_grow() {
     let mm = world();
@@ -82,7 +83,8 @@ fn neighbours_are_shown() {
     write(&mm, a, 17..18, 2);
     write(&mm, b, 32..33, 2);
     mm.host.requests();
-    // What moves to the pool at its place, hidden in the writer's window, and what is shown of it then.
+    // What moves to the pool at its place, hidden in the writer's window, and what is shown of it
+    // then.
     for (page, moved, shown) in [
         (22, (21, 3), (21, 3)),
         (18, (18, 2), (17, 3)),
@@ -102,8 +104,8 @@ fn neighbours_are_shown() {
     sound(&mm);
 }
 
-/// Goal: the first fault that could not be resolved is remembered until somebody asks, and those after it fail with it at once;
-/// one beyond the end is not.
+/// Goal: the first fault that could not be resolved is remembered until somebody asks, and those
+/// after it fail with it at once; one beyond the end is not.
 #[test]
 fn the_first_failure_is_remembered() {
     let mm = limited(4 << 20);
@@ -157,7 +159,8 @@ fn gone(others: u32, left: u32) -> (World, crate::addr::SpaceNo) {
     (mm, a)
 }
 
-/// Goal: a page that comes back before as many others went as are held was wanted: it goes to the active list.
+/// Goal: a page that comes back before as many others went as are held was wanted: it goes to the
+/// active list.
 #[test]
 fn early_refaults_are_active() {
     // Page 3 is the last of the four to go: its distance is that of the others, and one.
@@ -178,7 +181,8 @@ fn early_refaults_are_active() {
     }
 }
 
-/// Goal: pages of the leaf that went at about the same time come back together; others, and shared ones, do not.
+/// Goal: pages of the leaf that went at about the same time come back together; others, and shared
+/// ones, do not.
 #[test]
 fn neighbours_come_back_together() {
     let (mm, a) = gone(250, 0);
@@ -218,7 +222,8 @@ fn neighbours_come_back_together() {
     sound(&mm);
 }
 
-/// Goal: zeros are shown around the page: in its leaf, up to the end, without a gap; the page alone when room is short.
+/// Goal: zeros are shown around the page: in its leaf, up to the end, without a gap; the page alone
+/// when room is short.
 #[test]
 fn zeros_are_shown_around() {
     let mm = limited(8 << 20);
@@ -247,7 +252,8 @@ fn first_byte(mm: &World, space: SpaceNo, page: u32) -> u8 {
     bytes[0]
 }
 
-/// Goal: a page to which another thread stored before it was protected is that space's own from then on.
+/// Goal: a page to which another thread stored before it was protected is that space's own from
+/// then on.
 #[test]
 fn a_store_in_between_is_kept() {
     let mm = world();

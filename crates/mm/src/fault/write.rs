@@ -1,10 +1,11 @@
 //! A write to a page that has a frame (Linux: `do_wp_page`).
 //!
-//! An exclusive frame was only protected to learn whether it is used: let the store through.
-//! A shared frame that nobody else maps any more, and whose bytes are this space's private page, is taken over: the
-//! mapping word moves to this leaf in one store, under the frame lock (Linux: `page_move_anon_rmap`). Any other shared
-//! frame is copied. When its bytes are *this* space's private page, they go to the pool for those who share them, and
-//! the private page becomes the new frame's: still one copy, and the others lose nothing.
+//! An exclusive frame was only protected to learn whether it is used: let the store through. A
+//! shared frame that nobody else maps any more, and whose bytes are this space's private page, is
+//! taken over: the mapping word moves to this leaf in one store, under the frame lock (Linux:
+//! `page_move_anon_rmap`). Any other shared frame is copied. When its bytes are *this* space's
+//! private page, they go to the pool for those who share them, and the private page becomes the new
+//! frame's: still one copy, and the others lose nothing.
 
 use super::{Fault, Next};
 use crate::addr::{FrameNo, Run};
@@ -77,7 +78,8 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         Ok(Next::Done)
     }
 
-    /// The bytes are our private page and others share them: the pool gets them, the page stays ours.
+    /// The bytes are our private page and others share them: the pool gets them, the page stays
+    /// ours.
     fn displace(&mut self, mut locked: Locked<'m>) -> Result<Locked<'m>, Stop> {
         copy_out(
             self.mm,
@@ -90,7 +92,8 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         self.mm.budget.reclass_page(&mut locked.charge, Class::Pool);
         let run = Run::one(self.page);
         if let Err(e) = self.mm.host.unprotect(self.space.no, run) {
-            // The frame is in the pool now, that is no harm; our private page must not stay behind it.
+            // The frame is in the pool now, that is no harm; our private page must not stay behind
+            // it.
             self.mm.host.drop_pages(self.space.no, run);
             return Err(e.into());
         }

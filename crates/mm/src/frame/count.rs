@@ -2,9 +2,9 @@
 //! every decision sees all three as they were at one moment.
 //!
 //! A reference keeps the descriptor from being reused; each mapping (an entry of a leaf table),
-//! each pin and whoever isolated the frame from its list holds one. Mappings and pins change under the frame
-//! lock; references are also taken without it, by `try_get`, which refuses a frame that is
-//! dying (0) or frozen. `freeze` is the only proof that nobody else holds the frame: a
+//! each pin and whoever isolated the frame from its list holds one. Mappings and pins change under
+//! the frame lock; references are also taken without it, by `try_get`, which refuses a frame that
+//! is dying (0) or frozen. `freeze` is the only proof that nobody else holds the frame: a
 //! compare-exchange of the whole expected word.
 //!
 //! ```text
@@ -110,7 +110,8 @@ impl Count {
         self.word.store(REF + MAP, Ordering::Release);
     }
 
-    /// One more entry names the frame. The caller holds the frame lock and an existing mapping or reference.
+    /// One more entry names the frame. The caller holds the frame lock and an existing mapping or
+    /// reference.
     pub fn map(&self) {
         // Relaxed: the frame lock orders it; reference and mapping rise together.
         let before = self.word.fetch_add(REF + MAP, Ordering::Relaxed);
@@ -153,7 +154,8 @@ impl Count {
         }
     }
 
-    /// Pins a mapped frame; false when it has as many pins as can be counted. The caller holds the frame lock.
+    /// Pins a mapped frame; false when it has as many pins as can be counted. The caller holds the
+    /// frame lock.
     #[must_use]
     pub fn pin(&self) -> bool {
         if self.load().pins >= MOST_PINS {

@@ -37,7 +37,8 @@ pub enum Residence {
     Nowhere,
     /// A private page under the window of this space, at the page that the owner's slot stands for.
     Private(SpaceNo),
-    /// The pool page at the frame's own page of this home, immutable: windows of the home can show it.
+    /// The pool page at the frame's own page of this home, immutable: windows of the home can show
+    /// it.
     Home(HomeNo),
     /// A pool page of the loose range, immutable: it can be copied, not shown.
     Loose(PoolPage),
@@ -117,7 +118,8 @@ impl Frame {
         self.referenced.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that storing the bytes saves nothing, until they change: the page is protected or immutable. Under the frame lock.
+    /// Notes that storing the bytes saves nothing, until they change: the page is protected or
+    /// immutable. Under the frame lock.
     pub(crate) fn mark_incompressible(&self, saves_nothing: bool) {
         // Relaxed: under the frame lock.
         self.incompressible.store(saves_nothing, Ordering::Relaxed);

@@ -1,8 +1,10 @@
-//! What reclaim knows of the windows that show a frame: one word of hints, changed under the frame lock.
+//! What reclaim knows of the windows that show a frame: one word of hints, changed under the frame
+//! lock.
 //!
-//! How many windows show it, about; which of them are asked next whether they use it; and how many times in a row the only sign
-//! of use was that a window still shows it. Such a sign is weak: every window that ever read the page gives it until it
-//! is asked, and thousands may. So it excuses a frame a few times and no more: pages that everybody shows go last, but they go.
+//! How many windows show it, about; which of them are asked next whether they use it; and how many
+//! times in a row the only sign of use was that a window still shows it. Such a sign is weak: every
+//! window that ever read the page gives it until it is asked, and thousands may. So it excuses a
+//! frame a few times and no more: pages that everybody shows go last, but they go.
 
 use memfold_sync::atomic::{AtomicU32, Ordering};
 

@@ -1,9 +1,9 @@
 //! Bases of a home's places: recorded, replaced, taken out again.
 //!
-//! A place's base changes by compare-exchange under the home's lock, so that each stored page is freed once: by
-//! who replaced it, by the sweep that took it out, or by the last user of the home. Who only reads a base
-//! takes no part in that: the name may be gone a moment later, which a store tolerates. A base is a cache: the sweep takes
-//! out those that nobody needs (Linux: a shrinker).
+//! A place's base changes by compare-exchange under the home's lock, so that each stored page is
+//! freed once: by who replaced it, by the sweep that took it out, or by the last user of the home.
+//! Who only reads a base takes no part in that: the name may be gone a moment later, which a store
+//! tolerates. A base is a cache: the sweep takes out those that nobody needs (Linux: a shrinker).
 
 use super::places::{Place, Places};
 use super::{CHUNK, HomeNo, Homes};
@@ -28,8 +28,8 @@ impl Homes {
         Self::base_at(places.get(page)?)
     }
 
-    /// Records a base in place of `old`, which the caller frees then. False when another stands there, or there is no
-    /// room for the record: the caller frees its own.
+    /// Records a base in place of `old`, which the caller frees then. False when another stands
+    /// there, or there is no room for the record: the caller frees its own.
     pub fn set_base(
         &self,
         home: HomeNo,
@@ -52,7 +52,8 @@ impl Homes {
     /// The one step that changes a base; the home's lock is held.
     fn exchange(place: &Place, old: Option<Stored>, new: u64) -> bool {
         let old = old.map_or(0, |old| old.0.get());
-        // Release: publishes the store's entry; who gets one out by name had it published before. Relaxed: changes nothing.
+        // Release: publishes the store's entry; who gets one out by name had it published before.
+        // Relaxed: changes nothing.
         place
             .base
             .compare_exchange(old, new, Ordering::Release, Ordering::Relaxed)
@@ -76,9 +77,10 @@ impl Homes {
         self.bases.fetch_sub(count as u64, Ordering::Relaxed);
     }
 
-    /// One bounded step through all bases, from where the last one ended: those of the next few homes, one chunk of
-    /// places at most. Takes out such as `idle` says nobody needs, and all of a home that has one user;
-    /// `free` gets each. True when the last home was reached, so that the next step begins anew.
+    /// One bounded step through all bases, from where the last one ended: those of the next few
+    /// homes, one chunk of places at most. Takes out such as `idle` says nobody needs, and all of a
+    /// home that has one user; `free` gets each. True when the last home was reached, so that the
+    /// next step begins anew.
     pub fn sweep_bases(&self, idle: impl Fn(Stored) -> bool, mut free: impl FnMut(Stored)) -> bool {
         // Relaxed: a hint; a base that is not seen now is seen the next time.
         if self.bases.load(Ordering::Relaxed) == 0 {
@@ -106,7 +108,8 @@ impl Homes {
         false
     }
 
-    /// Looks at the first chunk of places that was made, from `from` on; which one is next, or none of this home.
+    /// Looks at the first chunk of places that was made, from `from` on; which one is next, or none
+    /// of this home.
     fn sweep_chunk(
         &self,
         home: HomeNo,

@@ -1,7 +1,9 @@
-//! The places of one home: one for each page, made in chunks when a page of theirs is first claimed.
+//! The places of one home: one for each page, made in chunks when a page of theirs is first
+//! claimed.
 //!
-//! Chunks never move and are not freed before the whole, so readers need no lock; they are made under the home's lock. Memory for
-//! them is got first, charged, and only then touched, since the system may have none.
+//! Chunks never move and are not freed before the whole, so readers need no lock; they are made
+//! under the home's lock. Memory for them is got first, charged, and only then touched, since the
+//! system may have none.
 
 use super::{CHUNK, PageNo};
 use memfold_sync::atomic::{AtomicU32, AtomicU64};
@@ -28,8 +30,8 @@ impl Places {
         Some(&chunk[(page.0 % CHUNK) as usize])
     }
 
-    /// The page's place, in a home of `pages` pages, which is made if need be; `None` when `charge` refuses room for it, or the
-    /// system has no memory. The home's lock is held.
+    /// The page's place, in a home of `pages` pages, which is made if need be; `None` when `charge`
+    /// refuses room for it, or the system has no memory. The home's lock is held.
     pub fn make(&self, page: PageNo, pages: u32, charge: impl Fn(u64) -> bool) -> Option<&Place> {
         let chunks = match self.0.get() {
             Some(chunks) => chunks,

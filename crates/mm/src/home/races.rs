@@ -1,8 +1,8 @@
 //! Race models of homes: places, bases, users.
 //!
-//! Goal: one frame stands at a place, the next finds it emptied, one base wins, and the last
-//! user gets all bases. Method: plain data for the pool page, the frame and the store's entry, written by who owns
-//! them at the moment.
+//! Goal: one frame stands at a place, the next finds it emptied, one base wins, and the last user
+//! gets all bases. Method: plain data for the pool page, the frame and the store's entry, written
+//! by who owns them at the moment.
 
 use super::*;
 use memfold_sync::Witness;
@@ -37,7 +37,8 @@ impl Scene {
         })
     }
 
-    /// The same, with the records made: who makes them holds the home's lock, which would order what is to be tested.
+    /// The same, with the records made: who makes them holds the home's lock, which would order
+    /// what is to be tested.
     fn recorded(users: u32) -> Arc<Self> {
         let scene = Self::new(users);
         assert_eq!(
@@ -103,7 +104,8 @@ fn stored(base: u64) -> Stored {
     Stored(NonZeroU64::new(base).expect("not 0"))
 }
 
-/// Goal: one of two frames gets a place, the other comes when it is emptied. Method: claim, write, leave, twice.
+/// Goal: one of two frames gets a place, the other comes when it is emptied. Method: claim, write,
+/// leave, twice.
 #[test]
 fn one_frame_at_a_place() {
     holds("home: two frames claim and leave one place", All, || {
@@ -161,7 +163,8 @@ fn one_base_wins() {
     });
 }
 
-/// Goal: the last user gets the bases, each once, whoever it is. Method: two users, one offers a base before it leaves.
+/// Goal: the last user gets the bases, each once, whoever it is. Method: two users, one offers a
+/// base before it leaves.
 #[test]
 fn the_last_user_gets_the_bases() {
     holds("home: two users leave, one with a base", All, || {
@@ -184,8 +187,8 @@ fn the_last_user_gets_the_bases() {
     });
 }
 
-/// Goal: a base is freed once, by who replaced it or by the sweep. Method: both at once; then all that was made is freed but
-/// what stands there.
+/// Goal: a base is freed once, by who replaced it or by the sweep. Method: both at once; then all
+/// that was made is freed but what stands there.
 #[test]
 fn a_base_is_replaced_or_swept() {
     holds("home: a base is renewed and swept", All, || {

@@ -17,7 +17,8 @@ fn frames(homes: &Homes, home: HomeNo, pages: &[u32]) -> Vec<Option<u32>> {
     pages.iter().map(both).collect()
 }
 
-/// Goal: homes do not overlap each other or the loose range, and the pool is as long as the last of them needs.
+/// Goal: homes do not overlap each other or the loose range, and the pool is as long as the last of
+/// them needs.
 #[test]
 fn ranges_follow_each_other() {
     let homes = Homes::new(8);
@@ -92,7 +93,8 @@ fn the_first_base_stays() {
     assert_eq!(bases, [stored(9), stored(7)]);
 }
 
-/// Goal: the last user gets back what was charged for the records, to the byte; no room for a record is no place.
+/// Goal: the last user gets back what was charged for the records, to the byte; no room for a
+/// record is no place.
 #[test]
 fn records_are_charged() {
     use memfold_sync::atomic::AtomicU64;
@@ -148,7 +150,8 @@ fn the_table_is_counted() {
     assert!(Homes::new(1 << 20).base_bytes() > Homes::new(8).base_bytes());
 }
 
-/// Goal: the survey says who stands where, what is kept and what the records hold, of homes with users only.
+/// Goal: the survey says who stands where, what is kept and what the records hold, of homes with
+/// users only.
 #[test]
 fn the_survey_is_exact() {
     let homes = Homes::new(8);

@@ -3,7 +3,8 @@
 use super::*;
 use crate::rig::{limited, run, space, world, write};
 
-/// Goal: an operation without room is repeated as long as reclaim frees something, and given up soon after.
+/// Goal: an operation without room is repeated as long as reclaim frees something, and given up
+/// soon after.
 #[test]
 fn no_room_ends() {
     let mm = world();

@@ -159,8 +159,8 @@ fn two_reclaimers() {
     });
 }
 
-/// Goal: one of two leaves that map a frame brings its page in again while the other is still being changed.
-/// Method: a frame that two leaves map, evicted, against a store through one of them.
+/// Goal: one of two leaves that map a frame brings its page in again while the other is still being
+/// changed. Method: a frame that two leaves map, evicted, against a store through one of them.
 #[test]
 fn a_chain_of_two_meets_eviction() {
     for (what, leave) in [("store", false), ("drop", true)] {

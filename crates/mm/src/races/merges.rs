@@ -84,7 +84,8 @@ fn merge_meets_eviction(which: usize) -> impl Fn() {
     }
 }
 
-/// A frame that reclaim has isolated is not converted under it; no page goes missing on its way to the store.
+/// A frame that reclaim has isolated is not converted under it; no page goes missing on its way to
+/// the store.
 pub(crate) fn eviction_rules() -> Vec<Rule> {
     let titles = [
         "mm: merge against evict of the first sibling",
@@ -94,7 +95,8 @@ pub(crate) fn eviction_rules() -> Vec<Rule> {
     vec![rule(0), rule(1)]
 }
 
-/// Goal: R02, what is isolated is not converted. Method: a round of merging against eviction, of either sibling.
+/// Goal: R02, what is isolated is not converted. Method: a round of merging against eviction, of
+/// either sibling.
 #[test]
 fn eviction_meets_merging() {
     eviction_rules().iter().for_each(Rule::prove);
@@ -130,7 +132,8 @@ fn forks_and_drops_meet_merging() {
     }
 }
 
-/// Goal: C3, a page that is pinned meanwhile stays where it is, and what a device writes to it is its space's alone.
+/// Goal: C3, a page that is pinned meanwhile stays where it is, and what a device writes to it is
+/// its space's alone.
 #[test]
 fn a_pin_meets_merging() {
     holds("mm: merge against a pin", UpTo(2), || {

@@ -92,7 +92,8 @@ fn parent_stores_child_loads() {
     );
 }
 
-/// Goal: two spaces leave a shared path at once; nobody loses a page, and the last frees the old tables.
+/// Goal: two spaces leave a shared path at once; nobody loses a page, and the last frees the old
+/// tables.
 #[test]
 fn both_store() {
     for levels in [1, 2] {
@@ -157,8 +158,8 @@ fn an_old_space_number_is_refused() {
     });
 }
 
-/// Goal: the reverse map is climbed while spaces leave shared tables: the climb finds nobody else's space. Method: three
-/// threads; the store asserts the domain that eviction found by climbing.
+/// Goal: the reverse map is climbed while spaces leave shared tables: the climb finds nobody else's
+/// space. Method: three threads; the store asserts the domain that eviction found by climbing.
 #[test]
 fn a_climb_meets_two_splits() {
     let title = "mm: stores of parent and fork against evict of what they share";

@@ -1,11 +1,11 @@
 //! Ageing: was a frame used? (Linux: `shrink_active_list`, `page_referenced`.)
 //!
-//! A fault that shows, takes over or unprotects a frame marks it as referenced. What a program
-//! does with a page that it already sees is not known to us, so ageing makes the next use a fault: a private page that
-//! was idle is protected (a store takes it back), a shared frame is hidden in a
-//! few of the windows that show it, others each time (a load shows it again). Every question is asked under the frame lock; a frame whose
-//! lock is taken counts as used. That a window still shows a frame is a weak sign, and counts a few times in a row
-//! (`frame/shown.rs`).
+//! A fault that shows, takes over or unprotects a frame marks it as referenced. What a program does
+//! with a page that it already sees is not known to us, so ageing makes the next use a fault: a
+//! private page that was idle is protected (a store takes it back), a shared frame is hidden in a
+//! few of the windows that show it, others each time (a load shows it again). Every question is
+//! asked under the frame lock; a frame whose lock is taken counts as used. That a window still
+//! shows a frame is a weak sign, and counts a few times in a row (`frame/shown.rs`).
 
 use super::batch::{BATCH, Batch, settle};
 use super::policy::Finding;
@@ -63,8 +63,9 @@ impl<H: Host, S: Store> Aging<'_, H, S> {
         still && shown.excuse()
     }
 
-    /// Asks the windows whose turn it is, in the order of the reverse map, whether one has used the page; `None` when there are not
-    /// so many. Each time others are asked: the newest mappers of a frame say little about what the many old ones do.
+    /// Asks the windows whose turn it is, in the order of the reverse map, whether one has used the
+    /// page; `None` when there are not so many. Each time others are asked: the newest mappers of a
+    /// frame say little about what the many old ones do.
     fn ask_windows(&self, locked: &Locked<'_>, run: Run, turn: u32) -> Option<bool> {
         let skip = turn * ASKED;
         let (mut seen, mut used) = (0, None);

@@ -1,11 +1,12 @@
 //! What a victim is stored beside: the *base* of its place, and what both cost.
 //!
-//! The store keeps a page that resembles its base as a small difference. A base is luxury: its memory is
-//! charged as new content is, never to the reserve, and it is kept only when it compresses and, together with
-//! the page for whose sake it was put, holds less than the page did. It is renewed by the page that turned out to
-//! be no difference to it, which costs nothing where equal pages are stored once. What nothing is a difference to any
-//! more is a cache, which reclaim empties in steps (Linux: a shrinker). Called by `evict.rs` with the victim's
-//! frame lock held, the sweep by `reclaim` with none.
+//! The store keeps a page that resembles its base as a small difference. A base is luxury: its
+//! memory is charged as new content is, never to the reserve, and it is kept only when it
+//! compresses and, together with the page for whose sake it was put, holds less than the page did.
+//! It is renewed by the page that turned out to be no difference to it, which costs nothing where
+//! equal pages are stored once. What nothing is a difference to any more is a cache, which reclaim
+//! empties in steps (Linux: a shrinker). Called by `evict.rs` with the victim's frame lock held,
+//! the sweep by `reclaim` with none.
 
 use super::victim::{Kept, Place, Victim};
 use crate::addr::{PageBytes, PageNo, PoolPage};
@@ -21,7 +22,8 @@ use crate::swap::Swap;
 /// What a victim may cost in the store, all counted, so that its eviction lowers the total.
 pub(super) const WORTH: u64 = PAGE - Swap::SLOT_BYTES;
 
-/// A page that costs less by itself says nothing about its base, from which it may differ by being almost empty.
+/// A page that costs less by itself says nothing about its base, from which it may differ by being
+/// almost empty.
 const TELLING: u64 = PAGE / 8;
 
 /// Where a victim's page lies, for the store.
@@ -80,8 +82,8 @@ impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
         kept
     }
 
-    /// What the store may take this page as a difference to: the place's base, or else the version that stands at
-    /// the place, if there is room for it outside of the reserve.
+    /// What the store may take this page as a difference to: the place's base, or else the version
+    /// that stands at the place, if there is room for it outside of the reserve.
     fn base_for(&self, v: &Victim<'_>, bytes: &mut PageBytes) -> Base {
         let Some(home) = self.near.home else {
             return Base::None;
@@ -105,7 +107,8 @@ impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
         Base::Fresh(base, cost.adds())
     }
 
-    /// Reads the version of a page that stands at its place in the home, if it is there and nobody uses it.
+    /// Reads the version of a page that stands at its place in the home, if it is there and nobody
+    /// uses it.
     fn read_occupant(&self, home: HomeNo, page: PageNo, bytes: &mut PageBytes) -> bool {
         let Some(no) = self.mm.homes.occupant(home, page) else {
             return false;
@@ -113,7 +116,8 @@ impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
         let Some(locked) = self.mm.frames.try_lock(no) else {
             return false;
         };
-        // The number may have been reused already, for another page, while its old place is still being emptied.
+        // The number may have been reused already, for another page, while its old place is still
+        // being emptied.
         let stands_here = locked.residence == Residence::Home(home)
             && self
                 .mm
@@ -130,8 +134,8 @@ impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
                 .is_ok()
     }
 
-    /// Puts the page as a difference to the base, if it is one, and settles what becomes of the base. A fresh one is
-    /// freed here only when this succeeds.
+    /// Puts the page as a difference to the base, if it is one, and settles what becomes of the
+    /// base. A fresh one is freed here only when this succeeds.
     fn put_near(&self, bytes: &PageBytes, base: Base) -> Result<Kept, Stop> {
         let mut stored = self
             .mm
@@ -207,8 +211,8 @@ impl<H: Host, S: Store> Bases<'_, H, S> {
         self.0.store.free(base, &self.0.budget.ledger(Need::Normal));
     }
 
-    /// One bounded step of the sweep that frees bases which nothing in the store is a difference to; how many went, and
-    /// whether the round is over.
+    /// One bounded step of the sweep that frees bases which nothing in the store is a difference
+    /// to; how many went, and whether the round is over.
     pub fn shrink(&self) -> (u64, bool) {
         let mut freed = 0;
         let idle = |base| !self.0.store.cost(base).shared;
@@ -220,7 +224,8 @@ impl<H: Host, S: Store> Bases<'_, H, S> {
         (freed, over)
     }
 
-    /// Reclaim's last resort: sweeps until there is room for a page more, or all bases were looked at; whether any went.
+    /// Reclaim's last resort: sweeps until there is room for a page more, or all bases were looked
+    /// at; whether any went.
     pub fn shrink_all(&self) -> bool {
         let (before, mut any) = (self.0.budget.free(), false);
         // The first round may have begun in the middle.

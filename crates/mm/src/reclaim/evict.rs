@@ -1,9 +1,9 @@
 //! Eviction: the bytes of a batch of frames go to the store (Linux: `shrink_folio_list`).
 //!
-//! For each frame whose lock is free: protect, read, store, hide or free, and only then change every
-//! entry that names it, all under its lock, so that a fault in the middle of it waits
-//! and then finds the page swapped. Protecting and hiding is done for runs of neighbours, because
-//! each call interrupts every other running thread. What cannot be stored stays as it is.
+//! For each frame whose lock is free: protect, read, store, hide or free, and only then change
+//! every entry that names it, all under its lock, so that a fault in the middle of it waits and
+//! then finds the page swapped. Protecting and hiding is done for runs of neighbours, because each
+//! call interrupts every other running thread. What cannot be stored stays as it is.
 //!
 //! An eviction lowers the total: a victim that costs a page or more in the store, with what was put
 //! beside it (`beside.rs`), is undone. The batch goes in parts, so that the reserve lends it a
@@ -48,7 +48,8 @@ const _: () = assert!(
 /// Why frames are evicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
-    /// The user asked for it: whatever the store makes of them, as long as there is room outside of the reserve.
+    /// The user asked for it: whatever the store makes of them, as long as there is room outside of
+    /// the reserve.
     Asked,
     /// Room is needed: a frame that would hold as much in the store stays.
     Pressure,
@@ -171,7 +172,8 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
         evicted
     }
 
-    /// Stores victims until they have raised the total as far as they may before some of them go; how many were looked at.
+    /// Stores victims until they have raised the total as far as they may before some of them go;
+    /// how many were looked at.
     fn store_some(&mut self, start: usize, end: usize) -> usize {
         let ledger = self.mm.budget.ledger(Need::Reclaim);
         let most = FLUSH.max(self.mm.budget.reserve() / FLUSH_PART);

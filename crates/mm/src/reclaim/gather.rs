@@ -1,12 +1,14 @@
 //! Pages of large families go with their neighbours.
 //!
-//! Freeing a pool page costs the machine a look at every window of its home, however many pages go in one call: 0.125
-//! microseconds for each window, and about as much again for each page in each window that really shows it. So where a batch holds a
-//! page of a home with many spaces, the pages around it that are on probation as well go in one call, the more of them the
-//! more spaces there are, and the other pages of such homes wait for a batch of their own. All frames of a call are locked
-//! meanwhile, so what it is expected to cost is bounded: pages that everybody shows go few at a time. Hints throughout: who is taken is
-//! looked at again under its lock. The lists of frames and victims are on the heap, one of each for a call, since a fault has little
-//! stack; where the machine refuses them, the pages stay until the next round.
+//! Freeing a pool page costs the machine a look at every window of its home, however many pages go
+//! in one call: 0.125 microseconds for each window, and about as much again for each page in each
+//! window that really shows it. So where a batch holds a page of a home with many spaces, the pages
+//! around it that are on probation as well go in one call, the more of them the more spaces there
+//! are, and the other pages of such homes wait for a batch of their own. All frames of a call are
+//! locked meanwhile, so what it is expected to cost is bounded: pages that everybody shows go few
+//! at a time. Hints throughout: who is taken is looked at again under its lock. The lists of frames
+//! and victims are on the heap, one of each for a call, since a fault has little stack; where the
+//! machine refuses them, the pages stay until the next round.
 
 use super::age::{Aging, Look};
 use super::batch::{BATCH, Batch, settle};
@@ -23,13 +25,15 @@ use memfold_sync::boxed;
 /// Spaces of a home from which on a page goes with its neighbours.
 const FAMILY: u32 = if cfg!(any(loom, shuttle)) { 3 } else { 16 };
 
-/// Spaces for each page of a run: then the look at every window costs about two microseconds a page.
+/// Spaces for each page of a run: then the look at every window costs about two microseconds a
+/// page.
 const SPACES: u32 = 16;
 
 /// The longest run, in pages: a power of two, as all runs are.
 const LONGEST: u32 = if cfg!(any(loom, shuttle)) { 4 } else { 256 };
 
-/// What one call may change beside the pool: entries of leaves, and pages shown in windows. About 0.1 microseconds each.
+/// What one call may change beside the pool: entries of leaves, and pages shown in windows. About
+/// 0.1 microseconds each.
 const CHANGES: u32 = 1 << 15;
 
 /// Pages of a large family that may go in one call, in their order.
@@ -47,11 +51,13 @@ fn run_len(spaces: u32) -> u32 {
 }
 
 impl<'m, H: Host, S: Store> Neighbours<'m, H, S> {
-    /// Takes the pages of large families out of a batch of frames on probation: the first one and its neighbours are to be
-    /// evicted together, the others are on probation still and the next to be looked at.
+    /// Takes the pages of large families out of a batch of frames on probation: the first one and
+    /// its neighbours are to be evicted together, the others are on probation still and the next to
+    /// be looked at.
     pub fn gather(mm: &'m Mm<H, S>, batch: &mut Batch) -> Option<Self> {
         let mut found: Option<(HomeNo, PageNo, u32)> = None;
-        // From the youngest on, so that the oldest is found at last and the others keep their order.
+        // From the youngest on, so that the oldest is found at last and the others keep their
+        // order.
         for isolated in batch.iter_mut().rev() {
             let Some(family) = isolated.as_ref().and_then(|no| family_of(mm, no)) else {
                 continue;
@@ -74,7 +80,8 @@ impl<'m, H: Host, S: Store> Neighbours<'m, H, S> {
         })
     }
 
-    /// Evicts those of the pages that were not used, in as few calls as are bearable; returns how many went.
+    /// Evicts those of the pages that were not used, in as few calls as are bearable; returns how
+    /// many went.
     pub fn evict(mut self, look: Look) -> u32 {
         let mm = self.mm;
         let mut taken = std::mem::take(&mut self.taken);
@@ -98,7 +105,8 @@ impl<'m, H: Host, S: Store> Neighbours<'m, H, S> {
         evicted
     }
 
-    /// How many of the pages change no more than one call may, and twice as many as there are windows; the first in any case.
+    /// How many of the pages change no more than one call may, and twice as many as there are
+    /// windows; the first in any case.
     fn bearable(&self, pages: &[Option<Isolated>]) -> usize {
         let spaces = self.spaces;
         let most = CHANGES.max(spaces.saturating_mul(2));
@@ -143,7 +151,8 @@ mod tests {
         lens.collect()
     }
 
-    /// 128 pages in the pool that so many forks share, which came far from each other, and that nobody has used since.
+    /// 128 pages in the pool that so many forks share, which came far from each other, and that
+    /// nobody has used since.
     fn family(forks: usize) -> (World, SpaceNo, Vec<SpaceNo>) {
         let mm = roomy(64 << 20, forks as u32 + 1);
         let a = space(&mm, 256);
@@ -176,8 +185,8 @@ mod tests {
         runs
     }
 
-    /// Goal: pages of a large family go in runs although they came one by one, far from each other; those of a small one go as
-    /// they come.
+    /// Goal: pages of a large family go in runs although they came one by one, far from each other;
+    /// those of a small one go as they come.
     #[test]
     fn neighbours_go_in_one_call() {
         assert!(runs(4).len() > 64);
@@ -192,7 +201,8 @@ mod tests {
         assert_eq!(lens, [32, 64, 64, 256, 256, 256]);
     }
 
-    /// Goal: one call does not change windows without a bound. Method: 128 pages, each of which many windows show.
+    /// Goal: one call does not change windows without a bound. Method: 128 pages, each of which
+    /// many windows show.
     #[test]
     fn what_many_show_goes_few_at_a_time() {
         let (mm, _, _) = family(1023);

@@ -40,8 +40,8 @@ use queue::Isolated;
 use round::Reclaim;
 
 impl<H: Host, S: Store> Mm<H, S> {
-    /// Tries to move at least `pages` frames to the store; returns how many went. Bounded: ends after that many, or after
-    /// as many rounds without success as it takes to look at every frame.
+    /// Tries to move at least `pages` frames to the store; returns how many went. Bounded: ends
+    /// after that many, or after as many rounds without success as it takes to look at every frame.
     pub fn reclaim(&self, pages: u32) -> u32 {
         Reclaim::new(self).run(pages)
     }
@@ -72,8 +72,9 @@ impl<H: Host, S: Store> Mm<H, S> {
         !self.budget.is_high() && Reclaim::new(self).free_some(BATCH as u32) && !self.budget.is_high()
     }
 
-    /// Moves what the space maps in this range to the store now, shared frames too; returns how many went.
-    /// Pinned and busy frames stay, and so do pages that do not compress when all of the budget but the reserve is used.
+    /// Moves what the space maps in this range to the store now, shared frames too; returns how
+    /// many went. Pinned and busy frames stay, and so do pages that do not compress when all of the
+    /// budget but the reserve is used.
     ///
     /// # Errors
     /// [`SpaceError::NoSuchSpace`].

@@ -50,7 +50,8 @@ fn enough_is_enough() {
     sound(&mm);
 }
 
-/// Goal: frames that stand on the active list alone are found as well: batches are aged until as many are on probation.
+/// Goal: frames that stand on the active list alone are found as well: batches are aged until as
+/// many are on probation.
 #[test]
 fn the_active_list_is_aged() {
     let mm = world();
@@ -64,8 +65,8 @@ fn the_active_list_is_aged() {
     sound(&mm);
 }
 
-/// Goal: frames that cannot go are no obstacle: pinned ones are not looked at, such as do not compress once, until they are
-/// stored to. Method: many that are older than a few others.
+/// Goal: frames that cannot go are no obstacle: pinned ones are not looked at, such as do not
+/// compress once, until they are stored to. Method: many that are older than a few others.
 #[test]
 fn what_cannot_go_is_set_aside() {
     let mm = world();
@@ -109,7 +110,8 @@ fn used_frames_stay() {
     sound(&mm);
 }
 
-/// Goal: private pages on probation are protected, in runs, so that the next store is noticed; pinned ones are not.
+/// Goal: private pages on probation are protected, in runs, so that the next store is noticed;
+/// pinned ones are not.
 #[test]
 fn probation_is_protected() {
     let mm = world();
@@ -147,7 +149,8 @@ fn probation_is_protected() {
     sound(&mm);
 }
 
-/// Goal: of a shared frame's windows a few are asked whether they use it, others each time, and none after one that does.
+/// Goal: of a shared frame's windows a few are asked whether they use it, others each time, and
+/// none after one that does.
 #[test]
 fn windows_are_asked_by_turns() {
     let mm = world();
@@ -186,7 +189,8 @@ fn windows_are_asked_by_turns() {
     );
 }
 
-/// Goal: that a window still shows a frame is a weak sign of use: it counts a few times, and again after certain use.
+/// Goal: that a window still shows a frame is a weak sign of use: it counts a few times, and again
+/// after certain use.
 #[test]
 fn a_window_that_shows_is_a_weak_sign() {
     let mm = world();
@@ -205,8 +209,9 @@ fn a_window_that_shows_is_a_weak_sign() {
     assert_eq!(signs(), EXCUSES);
 }
 
-/// Goal: where windows show everything and nobody uses it, reclaim finds pages all the same, without asking for all of them. Method:
-/// 4,096 pages, which a fork reads once; every window always says yes.
+/// Goal: where windows show everything and nobody uses it, reclaim finds pages all the same,
+/// without asking for all of them. Method: 4,096 pages, which a fork reads once; every window
+/// always says yes.
 #[test]
 fn the_search_for_idle_pages_ends() {
     let mm = roomy(64 << 20, 16);
@@ -375,7 +380,8 @@ fn cold_pages_go_first() {
     sound(&mm);
 }
 
-/// Goal: the background reclaimer works between its two marks, in single batches, and says when it is done.
+/// Goal: the background reclaimer works between its two marks, in single batches, and says when it
+/// is done.
 #[test]
 fn background_works_between_the_marks() {
     let mm = limited(8 << 20);
@@ -441,7 +447,8 @@ fn little_room_is_made_more() {
     sound(&mm);
 }
 
-/// Goal: pages that the store saves nothing on stay, are not tried again until they change, and go when that is asked for.
+/// Goal: pages that the store saves nothing on stay, are not tried again until they change, and go
+/// when that is asked for.
 #[test]
 fn what_saves_nothing_stays() {
     let mm = world();
@@ -465,8 +472,8 @@ fn what_saves_nothing_stays() {
     sound(&mm);
 }
 
-/// Goal: a page goes to the store beside the version that stands at its place, or another's that went before; the first of
-/// a family offers its own; a space without relatives offers nothing.
+/// Goal: a page goes to the store beside the version that stands at its place, or another's that
+/// went before; the first of a family offers its own; a space without relatives offers nothing.
 #[test]
 fn versions_are_stored_beside_a_base() {
     let mm = world();
@@ -496,9 +503,9 @@ fn versions_are_stored_beside_a_base() {
     sound(&mm);
 }
 
-/// Goal: where nothing can go no frame is looked at again, by a fault or in the background, until something has changed. Method: a
-/// full budget, and one frame that could go but for its lock, which somebody holds; looks are counted. Then the end of the
-/// lock and of a pin.
+/// Goal: where nothing can go no frame is looked at again, by a fault or in the background, until
+/// something has changed. Method: a full budget, and one frame that could go but for its lock,
+/// which somebody holds; looks are counted. Then the end of the lock and of a pin.
 #[test]
 fn a_failed_run_is_remembered() {
     let mm = limited(8 << 20);

@@ -1,8 +1,8 @@
 //! Race models of swap slots: counting, caching, reuse.
 //!
 //! Goal: bytes are freed once, when neither an entry nor a frame names them, and nobody reads them
-//! afterwards. Method: a store of a few shelves, each with plain data that is read by `get` and written by
-//! `put` and `free`; two threads at the same slot.
+//! afterwards. Method: a store of a few shelves, each with plain data that is read by `get` and
+//! written by `put` and `free`; two threads at the same slot.
 
 use super::*;
 use crate::addr::{PAGE_SIZE, PageBytes};
@@ -175,7 +175,8 @@ fn bytes_stay_while_counted() {
     count_rule().prove();
 }
 
-/// Goal: the cache keeps the bytes, or comes too late. Method: a frame caches the slot, reads and lets go, against the last put.
+/// Goal: the cache keeps the bytes, or comes too late. Method: a frame caches the slot, reads and
+/// lets go, against the last put.
 #[test]
 fn a_cache_keeps_the_bytes() {
     holds("swap: cache, read and drop against the last put", All, || {
@@ -192,7 +193,8 @@ fn a_cache_keeps_the_bytes() {
     });
 }
 
-/// Goal: R23, one of two threads brings a page in. Method: both try to cache it with a frame of their own.
+/// Goal: R23, one of two threads brings a page in. Method: both try to cache it with a frame of
+/// their own.
 #[test]
 fn one_frame_caches_a_slot() {
     holds("swap: two threads bring one slot in", All, || {
@@ -214,7 +216,8 @@ fn one_frame_caches_a_slot() {
     });
 }
 
-/// Goal: an evicted cache hands its mappers over. Method: `uncache` for two entries against the put of a third.
+/// Goal: an evicted cache hands its mappers over. Method: `uncache` for two entries against the put
+/// of a third.
 #[test]
 fn uncache_hands_the_mappers_over() {
     holds("swap: uncache against put", All, || {
@@ -231,7 +234,8 @@ fn uncache_hands_the_mappers_over() {
     });
 }
 
-/// Goal: R24, an entry of an earlier use does not count on a later one. Method: put, reuse for other bytes, against `dup`.
+/// Goal: R24, an entry of an earlier use does not count on a later one. Method: put, reuse for
+/// other bytes, against `dup`.
 #[test]
 fn reuse_is_noticed() {
     holds("swap: dup against free and reuse", All, || {

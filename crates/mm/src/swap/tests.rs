@@ -45,7 +45,8 @@ fn says(swap: &Swap, slot: SwapRef) -> Option<(u32, Option<FrameNo>, u32)> {
     swap.look(slot).map(|s| (s.count, s.frame, s.evicted_at))
 }
 
-/// Goal: the bytes live exactly as long as an entry names them, and the slot's next use has another name.
+/// Goal: the bytes live exactly as long as an entry names them, and the slot's next use has another
+/// name.
 #[test]
 fn bytes_live_as_long_as_entries() {
     let f = Fixture::new();
@@ -99,7 +100,8 @@ fn one_frame_caches_a_slot() {
     assert_eq!((says(&f.swap, slot), f.stored()), (None, 0));
 }
 
-/// Goal: entries that name the slot when its frame is evicted again add to those that never left it.
+/// Goal: entries that name the slot when its frame is evicted again add to those that never left
+/// it.
 #[test]
 fn evicted_again_adds_up() {
     let f = Fixture::new();

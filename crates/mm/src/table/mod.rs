@@ -12,8 +12,8 @@
 //!        /    \                            /   \    /   \
 //!     [leaf]  [leaf]                   [leaf]  [leaf x] [leaf x']
 //! ```
-//! Reverse map: each slot carries two links. In a leaf they chain the leaves that map one
-//! frame, always in the same slot, guarded by the frame lock, headed by the frame's mapping word. In a
+//! Reverse map: each slot carries two links. In a leaf they chain the leaves that map one frame,
+//! always in the same slot, guarded by the frame lock, headed by the frame's mapping word. In a
 //! higher table they chain the tables that point at one child, guarded by the child's lock. So
 //! frame to leaves, leaf to tables, tables to spaces is exact and costs no allocation.
 

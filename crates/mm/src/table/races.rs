@@ -1,8 +1,8 @@
 //! Race models of tables: who may change one, and what an entry publishes.
 //!
 //! Goal: a space that finds itself the only parent of a table, and of the tables below it, sees all
-//! that the other parents did, and is right. Method: plain data for what a table's slots say; a parent that copies and lets go against
-//! one that asks whether it is alone.
+//! that the other parents did, and is right. Method: plain data for what a table's slots say; a
+//! parent that copies and lets go against one that asks whether it is alone.
 
 use super::*;
 #[cfg(test)]
@@ -82,7 +82,8 @@ fn reads_and_drops(how: LetGo) -> impl Fn() {
     }
 }
 
-/// Goal: R08, alone means that the others are done. Method: a parent reads and lets go, another asks, then writes.
+/// Goal: R08, alone means that the others are done. Method: a parent reads and lets go, another
+/// asks, then writes.
 #[test]
 fn alone_means_that_others_are_done() {
     let [alone, _] = alone_rules();
@@ -92,7 +93,8 @@ fn alone_means_that_others_are_done() {
 fn copies_and_drops(how: LetGo) -> impl Fn() {
     move || {
         let scene = Scene::new();
-        // The other space copies the root, whose copy is a second parent of the leaf, and lets the old root go.
+        // The other space copies the root, whose copy is a second parent of the leaf, and lets the
+        // old root go.
         let other = part(&scene, move |s: &Scene| {
             s.leaf.add_ref();
             assert!(!s.drop_root(how), "the asking space still points at the root");
@@ -127,14 +129,16 @@ pub(crate) fn alone_rules() -> [Rule; 2] {
     [alone, path]
 }
 
-/// Goal: who finds the root its own finds the leaf shared. Method: the other space copies the root before it lets go.
+/// Goal: who finds the root its own finds the leaf shared. Method: the other space copies the root
+/// before it lets go.
 #[test]
 fn a_copied_root_leaves_the_leaf_shared() {
     let [_, path] = alone_rules();
     path.prove();
 }
 
-/// Goal: of two parents that let go, one frees, and sees what the other did. Method: both read the slots first; who frees writes.
+/// Goal: of two parents that let go, one frees, and sees what the other did. Method: both read the
+/// slots first; who frees writes.
 #[test]
 fn the_last_parent_frees() {
     holds("table: two parents let go", All, || {
@@ -152,7 +156,8 @@ fn the_last_parent_frees() {
     });
 }
 
-/// Goal: an entry publishes what it names. Method: a frame is set up, stored in an entry, found there by a walk without a lock.
+/// Goal: an entry publishes what it names. Method: a frame is set up, stored in an entry, found
+/// there by a walk without a lock.
 #[test]
 fn an_entry_publishes() {
     holds("table: an entry stored against a walk", All, || {

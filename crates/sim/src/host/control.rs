@@ -42,7 +42,8 @@ impl SimHost {
         result
     }
 
-    /// From now on page tables are not given back before their window is closed, as by a machine that cannot.
+    /// From now on page tables are not given back before their window is closed, as by a machine
+    /// that cannot.
     pub fn keep_tables(&self) {
         self.lock().keeps_tables = true;
     }
@@ -88,7 +89,8 @@ impl SimHost {
         self.lock().machine.open_windows()
     }
 
-    /// Runs `look` while no program runs: nothing is refused or traced, and private pages may be read as they are.
+    /// Runs `look` while no program runs: nothing is refused or traced, and private pages may be
+    /// read as they are.
     pub fn at_rest<R>(&self, look: impl FnOnce() -> R) -> R {
         self.lock().at_rest += 1;
         let result = look();

@@ -1,4 +1,5 @@
-//! What a host need not write itself: the comparisons that the seam makes of reads, on this host, which keeps them.
+//! What a host need not write itself: the comparisons that the seam makes of reads, on this host,
+//! which keeps them.
 
 use super::tests::refuse;
 use super::*;

@@ -1,4 +1,5 @@
-//! Goal: refusals leave what the seam promises, and the same calls give the same trace. Method: a few calls.
+//! Goal: refusals leave what the seam promises, and the same calls give the same trace. Method: a
+//! few calls.
 
 use super::*;
 use crate::plan::Plan;

@@ -1,8 +1,9 @@
 //! The machine: a pool, windows, and how much memory they hold.
 //!
-//! It has page tables too, small ones: a window gets one when a page of its range is first populated, and upper tables that
-//! neighbouring windows share. Plain data and the rules for it; `host.rs` puts the lock around it. Each method is one step on one page and
-//! panics when the manager broke a duty that the seam gives it: that is the point of this machine.
+//! It has page tables too, small ones: a window gets one when a page of its range is first
+//! populated, and upper tables that neighbouring windows share. Plain data and the rules for it;
+//! `host.rs` puts the lock around it. Each method is one step on one page and panics when the
+//! manager broke a duty that the seam gives it: that is the point of this machine.
 
 mod pool;
 mod tables;
@@ -276,7 +277,8 @@ impl Machine {
         self.note_peak();
     }
 
-    /// Frees a pool page and empties every page that shows it, or zeros in its place: the kernel's hole takes both.
+    /// Frees a pool page and empties every page that shows it, or zeros in its place: the kernel's
+    /// hole takes both.
     pub fn pool_free(&mut self, at: PoolPage) {
         self.pool.free(at);
         for window in self.windows.values_mut() {

@@ -1,4 +1,5 @@
-//! The pool: one long sparse array of pages. A page is free until it is written, and immutable from then on.
+//! The pool: one long sparse array of pages. A page is free until it is written, and immutable from
+//! then on.
 
 use memfold_host::addr::{PageBytes, PoolPage};
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! The machine's page tables: small ones, so that small spaces have several.
 //!
-//! Windows stand side by side by the number of their space, in blocks of four that share an upper table; a long window has an
-//! upper table more for each 64 accessible pages. An upper table is made when the first window needs it, and goes when no
-//! window is left in its block.
+//! Windows stand side by side by the number of their space, in blocks of four that share an upper
+//! table; a long window has an upper table more for each 64 accessible pages. An upper table is
+//! made when the first window needs it, and goes when no window is left in its block.
 
 use memfold_host::Tables as Geometry;
 use memfold_host::addr::{PageNo, SpaceNo};

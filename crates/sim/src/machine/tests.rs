@@ -173,8 +173,9 @@ fn memory_is_counted_with_its_peak() {
     );
 }
 
-/// Goal: what the machine holds for windows is what it said when they were opened, grew and were closed, and a page
-/// table for each range in which anything was shown. Method: neighbours that share an upper table, closed in both orders.
+/// Goal: what the machine holds for windows is what it said when they were opened, grew and were
+/// closed, and a page table for each range in which anything was shown. Method: neighbours that
+/// share an upper table, closed in both orders.
 #[test]
 fn page_tables_are_counted() {
     let mut m = Machine::default();

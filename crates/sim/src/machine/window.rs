@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!   Empty ── show ──> Pool                     shows pool page home + p, read-only
-//!     │ ╲── show_zero ──> Zero                 zeros without memory; open for stores until protected
+//!     │ ╲── show_zero ──> Zero                 zeros without memory, open until protected
 //!     ╰── fill, fill_zero, copy_from_pool ──> Private (writable <── protect, unprotect ──> not)
 //! ```
-//! `show_standby` leads from all but Private to Standby; `drop_pages` leads back to Empty from everywhere. Pages that the (simulated) kernel holds by a pin must
-//! stay private and writable until it lets go.
+//! `show_standby` leads from all but Private to Standby; `drop_pages` leads back to Empty from
+//! everywhere. Pages that the (simulated) kernel holds by a pin must stay private and writable
+//! until it lets go.
 
 use memfold_host::addr::{PageBytes, PageNo, PoolPage};
 use std::collections::{BTreeMap, BTreeSet};
@@ -164,7 +165,8 @@ impl Window {
         }
     }
 
-    /// The second half of `show_zero`: true when a store came between. A page that was emptied between is shown again.
+    /// The second half of `show_zero`: true when a store came between. A page that was emptied
+    /// between is shown again.
     pub fn protect_zero(&mut self, page: PageNo) -> bool {
         match self.page_mut(page) {
             shown @ Shown::Empty => {

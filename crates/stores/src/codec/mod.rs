@@ -1,10 +1,10 @@
 //! How a page becomes few bytes, and back.
 //!
 //! Pure functions on byte slices: no lock, no shared state, no memory but what is handed in
-//! ([`Workbench`]). `compressed` calls [`encode`] and [`decode`] outside its lock. A body is described by
-//! its [`Kind`] and its length; a decoder answers `None` to any body that it cannot have written, and
-//! never panics, since bodies come from memory that may have gone bad. Whether a decoded page is the
-//! right one is for the caller's checksum to say.
+//! ([`Workbench`]). `compressed` calls [`encode`] and [`decode`] outside its lock. A body is
+//! described by its [`Kind`] and its length; a decoder answers `None` to any body that it cannot
+//! have written, and never panics, since bodies come from memory that may have gone bad. Whether a
+//! decoded page is the right one is for the caller's checksum to say.
 
 pub(crate) mod fill;
 pub(crate) mod runs;
@@ -97,8 +97,8 @@ pub(crate) fn zeros(len: usize) -> Option<Vec<u8>> {
     Some(zeros)
 }
 
-/// Whether the system has memory for a table of LZ4, which the library demands of it and would end the process for: asked
-/// for and given back just before.
+/// Whether the system has memory for a table of LZ4, which the library demands of it and would end
+/// the process for: asked for and given back just before.
 fn has_table() -> bool {
     let mut room = Vec::<u8>::new();
     let got = room.try_reserve_exact(LZ4_TABLE).is_ok();
@@ -207,8 +207,8 @@ pub(crate) fn decode(kind: Kind, body: &[u8], out: &mut PageBytes) -> Option<()>
     Some(())
 }
 
-/// Decodes a delta: `base_kind` and `base_body` are its base's, which is no delta; `base_page` is room for
-/// it. `None` when either is malformed; `out` is then unspecified.
+/// Decodes a delta: `base_kind` and `base_body` are its base's, which is no delta; `base_page` is
+/// room for it. `None` when either is malformed; `out` is then unspecified.
 pub(crate) fn decode_delta(
     (kind, body): (Kind, &[u8]),
     (base_kind, base_body): (Kind, &[u8]),

@@ -1,7 +1,7 @@
 //! The difference between two pages as runs of changed bytes.
 //!
-//! A body is a row of runs in rising order. Each is a little-endian token of two bytes, `n << 12 | skip`,
-//! then a longer length where `n` says so, then the changed bytes:
+//! A body is a row of runs in rising order. Each is a little-endian token of two bytes, `n << 12 |
+//! skip`, then a longer length where `n` says so, then the changed bytes:
 //!
 //! ```text
 //! skip      unchanged bytes since the end of the run before (0..4095)
@@ -10,8 +10,9 @@
 //! n 0       two bytes follow, little endian: the length of the run
 //! ```
 //!
-//! Changes are sought word by word and trimmed to the byte; two changes at most [`JOIN`] bytes apart are
-//! one run, as a token costs two bytes. An empty body means equal pages. Pure functions, called by `codec`.
+//! Changes are sought word by word and trimmed to the byte; two changes at most [`JOIN`] bytes
+//! apart are one run, as a token costs two bytes. An empty body means equal pages. Pure functions,
+//! called by `codec`.
 
 use memfold_host::addr::{PAGE_SIZE, PageBytes};
 

@@ -1,5 +1,5 @@
-//! Goal: what is encoded comes back, and no body makes a decoder panic. Method: pages of each sort, and
-//! bodies of random bytes.
+//! Goal: what is encoded comes back, and no body makes a decoder panic. Method: pages of each sort,
+//! and bodies of random bytes.
 
 use super::*;
 use crate::conformance::pages::{Rng, changed, noise, text};

@@ -1,7 +1,8 @@
-//! Any bytes as a stored object, and as a page: what fuzzing calls, and the test that replays its corpus.
+//! Any bytes as a stored object, and as a page: what fuzzing calls, and the test that replays its
+//! corpus.
 //!
-//! Only in tests and with the feature `bodies`. Pure functions over `codec` and the objects' headers; no store is involved,
-//! whose own tests flip the bits of objects that are stored.
+//! Only in tests and with the feature `bodies`. Pure functions over `codec` and the objects'
+//! headers; no store is involved, whose own tests flip the bits of objects that are stored.
 
 use super::shelf::{HEADER, Header};
 use crate::codec::{Kind, Workbench, decode, decode_delta, encode};

@@ -1,9 +1,9 @@
 //! The compressed store: cold pages in memory, as small as they get.
 //!
-//! [`CompressedStore`] is the door; `put`, `get` and `free` below are called by the manager, from fault
-//! handlers and from several threads. One lock guards the `shelf` (objects, names, index) and is held for
-//! copies and table work only; hashing, comparing, encoding and decoding run on private room
-//! (`scratch.rs`) between two locked steps:
+//! [`CompressedStore`] is the door; `put`, `get` and `free` below are called by the manager, from
+//! fault handlers and from several threads. One lock guards the `shelf` (objects, names, index) and
+//! is held for copies and table work only; hashing, comparing, encoding and decoding run on private
+//! room (`scratch.rs`) between two locked steps:
 //!
 //! ```text
 //! put:  hash ─> [lock: find a twin, or hold and copy the base] ─> compare / decode base, encode
@@ -34,18 +34,20 @@ use twox_hash::XxHash3_64;
 
 /// A [`Store`] in memory that keeps pages compressed.
 ///
-/// * A page of one repeated word is kept in its name, without memory, if the word's two highest bits are alike
-///   (zeros, small numbers, ASCII, positive and negative counters); else in an entry.
-/// * Equal pages of one domain are stored once: found by checksum, always compared byte by byte. Pages of
-///   different domains never share anything.
+/// * A page of one repeated word is kept in its name, without memory, if the word's two highest
+///   bits are alike (zeros, small numbers, ASCII, positive and negative counters); else in an
+///   entry.
+/// * Equal pages of one domain are stored once: found by checksum, always compared byte by byte.
+///   Pages of different domains never share anything.
 /// * A page that resembles its `near` page is kept as the difference to it: around 50 bytes for a
 ///   few small changes, everything counted. The base stays for as long as a delta needs it.
 /// * All else is LZ4, or raw where LZ4 does not help.
 ///
-/// Charges are in bytes, made before memory is touched, 4 KiB at a time or a few of them; memory goes back to
-/// the system, and its charge to the ledger, in steps of 64 KiB, down to nothing when nothing is stored.
-/// All ledgers given to one store must lead to the same account, since its memory is shared by all
-/// pages. [`FIXED_BYTES`](Self::FIXED_BYTES) are held from `new` on and not charged to any ledger.
+/// Charges are in bytes, made before memory is touched, 4 KiB at a time or a few of them; memory
+/// goes back to the system, and its charge to the ledger, in steps of 64 KiB, down to nothing when
+/// nothing is stored. All ledgers given to one store must lead to the same account, since its
+/// memory is shared by all pages. [`FIXED_BYTES`](Self::FIXED_BYTES) are held from `new` on and not
+/// charged to any ledger.
 ///
 /// Thread-safe; no call waits for another's compression. Needs less than 8 KiB of stack.
 ///
@@ -70,8 +72,9 @@ pub struct CompressedStore {
 }
 
 impl CompressedStore {
-    /// What an empty store holds, in bytes: room for two calls and small tables. Not charged; whoever makes a
-    /// store reserves it. A call that finds both rooms taken uses 34 KiB of heap while it runs.
+    /// What an empty store holds, in bytes: room for two calls and small tables. Not charged;
+    /// whoever makes a store reserves it. A call that finds both rooms taken uses 34 KiB of heap
+    /// while it runs.
     pub const FIXED_BYTES: u64 = 88 << 10;
 
     /// An empty store, with a random seed for its checksums.
@@ -131,7 +134,8 @@ impl CompressedStore {
         sound.then_some(base.id)
     }
 
-    /// Stores the page as an object of its own; it takes over the hold on the base, or lets go of it.
+    /// Stores the page as an object of its own; it takes over the hold on the base, or lets go of
+    /// it.
     fn put_object(
         &self,
         (domain, page): (Domain, &PageBytes),

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! 1 w62..w0                 a page of the word w, whose two highest bits are alike
-//! 0 0 tag (30) id+1 (32)    the object `id`; the tag is part of its checksum, so that a name outlives
-//!                           its object only to be told apart from the next object of that id
+//! 0 0 tag (30) id+1 (32)    the object `id`; the tag is part of its checksum, so that a name
+//!                           outlives its object only to be told apart from the next of that id
 //! ```
 //!
 //! Plain arithmetic, nothing shared; called by `compressed`.

@@ -1,9 +1,9 @@
 //! Page-sized room for calls under way, kept off the stack.
 //!
-//! A call takes a [`Scratch`] from the pool and gives it back; two are kept, and when more threads are in
-//! the store at once, the others' come from the heap and go back to it. Where the heap has nothing left they wait for one of the two:
-//! who has one waits for nobody. The pool's lock is held only to
-//! move a room in or out. Called by `compressed`, never with the shelf locked.
+//! A call takes a [`Scratch`] from the pool and gives it back; two are kept, and when more threads
+//! are in the store at once, the others' come from the heap and go back to it. Where the heap has
+//! nothing left they wait for one of the two: who has one waits for nobody. The pool's lock is held
+//! only to move a room in or out. Called by `compressed`, never with the shelf locked.
 
 use super::shelf::Header;
 use crate::codec::{self, Workbench};

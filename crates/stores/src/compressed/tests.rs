@@ -1,4 +1,5 @@
-//! What the compressed store promises beyond the seam: sizes, sharing, stats, and that bad memory is told.
+//! What the compressed store promises beyond the seam: sizes, sharing, stats, and that bad memory
+//! is told.
 
 use super::*;
 use crate::conformance::pages::{Rng, blank, changed, filled, noise, text};
@@ -54,8 +55,8 @@ fn stats_are_exact() {
     assert_eq!((store.stats(), account.charged()), (StoreStats::default(), 0));
 }
 
-/// Goal: a clone's page costs 20 to 150 bytes, all counted. Method: 500 clones of 40 template pages, with 1 to
-/// 8 small changes in each page.
+/// Goal: a clone's page costs 20 to 150 bytes, all counted. Method: 500 clones of 40 template
+/// pages, with 1 to 8 small changes in each page.
 #[test]
 fn clones_pages_are_small() {
     let (store, account) = (CompressedStore::with_seed(1), Account::unlimited());
@@ -79,7 +80,8 @@ fn clones_pages_are_small() {
     assert!((20..100).contains(&each), "{each} bytes for a page");
 }
 
-/// Goal: little is lost around the bodies. Method: 4 MiB of pages of all sizes, then all but a tenth freed.
+/// Goal: little is lost around the bodies. Method: 4 MiB of pages of all sizes, then all but a
+/// tenth freed.
 #[test]
 fn waste_is_small() {
     let (store, account) = (CompressedStore::with_seed(1), Account::unlimited());
@@ -96,12 +98,13 @@ fn waste_is_small() {
     while ids.len() > 200 {
         store.free(ids.swap_remove(rng.below(ids.len())), &account);
     }
-    // What is left is about 400 KiB; a chunk's slack and the last frame of each class weigh more now.
+    // What is left is about 400 KiB; a chunk's slack and the last frame of each class weigh more
+    // now.
     assert!(waste(store.stats()) < 0.35, "{:?}", store.stats());
 }
 
-/// Goal: a flipped bit is told or harmless, never a panic, never wrong bytes. Method: every bit of one
-/// object of each kind, header and body, and of a delta's base.
+/// Goal: a flipped bit is told or harmless, never a panic, never wrong bytes. Method: every bit of
+/// one object of each kind, header and body, and of a delta's base.
 #[test]
 fn every_flipped_bit_is_told() {
     let base = text(1);
@@ -150,7 +153,8 @@ fn flip_each_bit(store: &CompressedStore, victim: Stored, (id, page): (Stored, &
     told
 }
 
-/// Goal: two threads that put and free the same pages agree. Method: eight contents, thousands of times.
+/// Goal: two threads that put and free the same pages agree. Method: eight contents, thousands of
+/// times.
 #[test]
 fn two_threads_share_and_part() {
     let (store, account) = (CompressedStore::with_seed(1), Account::unlimited());
@@ -175,8 +179,8 @@ fn two_threads_share_and_part() {
     assert_eq!((store.stats(), account.charged()), (StoreStats::default(), 0));
 }
 
-/// Goal: calls get on with little stack. Method: a thread with the 16 KiB that are the least the system
-/// gives; release builds only, since debug builds keep every temporary.
+/// Goal: calls get on with little stack. Method: a thread with the 16 KiB that are the least the
+/// system gives; release builds only, since debug builds keep every temporary.
 #[test]
 #[cfg(not(debug_assertions))]
 fn calls_need_little_stack() {
@@ -208,7 +212,8 @@ fn freeing_twice_panics() {
     store.free(id, &account);
 }
 
-/// Goal: a name that is gone is told from the next object of its id. Method: free, put another, get.
+/// Goal: a name that is gone is told from the next object of its id. Method: free, put another,
+/// get.
 #[test]
 fn a_stale_name_is_told() {
     let (store, account) = (CompressedStore::with_seed(1), Account::unlimited());

@@ -1,7 +1,7 @@
 //! The rules of [`Store::cost`], as tests for any store.
 //!
-//! Reclaim decides by costs whether a page goes to the store and whether a base stays there, so a store that says too
-//! little lets memory grow where it should shrink.
+//! Reclaim decides by costs whether a page goes to the store and whether a base stays there, so a
+//! store that says too little lets memory grow where it should shrink.
 
 use super::pages::{changed, noise, text};
 use super::{Account, assert_empty};
@@ -10,11 +10,12 @@ use memfold_host::{Domain, PUT_MOST, Store, Stored};
 
 /// Pages of each sort: enough for whole pages of memory of each.
 const MANY: u64 = 400;
-/// What may be held beside the costs: a page of memory for each of a few sorts, and some to grow by.
+/// What may be held beside the costs: a page of memory for each of a few sorts, and some to grow
+/// by.
 const READY: u64 = 128 << 10;
 
-/// Costs of pages make up what is held; a page that does not compress costs a page and more, an equal one adds nothing where
-/// it is shared; and no put asks for more than it may.
+/// Costs of pages make up what is held; a page that does not compress costs a page and more, an
+/// equal one adds nothing where it is shared; and no put asks for more than it may.
 ///
 /// # Panics
 /// When the store breaks a rule.
@@ -59,8 +60,8 @@ pub fn costs_add_up(store: &impl Store) {
     assert_empty(store, &account);
 }
 
-/// A page that others are differences to is shared for as long as they are there; one that is gone is said to be, and costs
-/// nothing.
+/// A page that others are differences to is shared for as long as they are there; one that is gone
+/// is said to be, and costs nothing.
 ///
 /// # Panics
 /// When the store breaks a rule.

@@ -1,8 +1,8 @@
 //! The rules of the [`Store`] seam, as a test for any store.
 //!
-//! [`all`] runs every rule; each takes a maker of empty stores and panics with the rule that is broken.
-//! `tests` of a store call it; so can the stores of others. Single-threaded but for [`threads`]; no clock
-//! and no chance but a seed, so a failure repeats.
+//! [`all`] runs every rule; each takes a maker of empty stores and panics with the rule that is
+//! broken. `tests` of a store call it; so can the stores of others. Single-threaded but for
+//! [`threads`]; no clock and no chance but a seed, so a failure repeats.
 
 mod costs;
 mod ledger;
@@ -14,7 +14,8 @@ use memfold_host::addr::{PAGE_SIZE, PageBytes};
 use memfold_host::{Domain, Store, StoreError, StoreStats, Stored};
 use pages::{Rng, blank, changed, filled, noise, text};
 
-/// Runs every rule, each on a new store; `steps` (at least 100) is the length of the random histories.
+/// Runs every rule, each on a new store; `steps` (at least 100) is the length of the random
+/// histories.
 ///
 /// # Panics
 /// When the store breaks a rule.
@@ -73,8 +74,8 @@ fn sorts(base: &PageBytes) -> Vec<Box<PageBytes>> {
     sorts
 }
 
-/// Pages of two domains never share: freeing one's leaves the other's, a `near` of another domain or one
-/// that is gone does no harm.
+/// Pages of two domains never share: freeing one's leaves the other's, a `near` of another domain
+/// or one that is gone does no harm.
 ///
 /// # Panics
 /// When the store breaks a rule.
@@ -164,8 +165,8 @@ pub fn refusal_changes_nothing(store: &impl Store) {
     assert_empty(store, &account);
 }
 
-/// A random history of put, get and free, against a list of what must be stored, with charges that are
-/// refused at random. The seed decides all.
+/// A random history of put, get and free, against a list of what must be stored, with charges that
+/// are refused at random. The seed decides all.
 ///
 /// # Panics
 /// When the store breaks a rule.
@@ -195,7 +196,8 @@ pub fn history(store: &impl Store, seed: u64, steps: usize) {
     assert_empty(store, &account);
 }
 
-/// Several threads at once, each with a history in a domain of its own and all in one shared domain.
+/// Several threads at once, each with a history in a domain of its own and all in one shared
+/// domain.
 ///
 /// # Panics
 /// When the store breaks a rule.
@@ -226,7 +228,8 @@ struct History {
 }
 
 impl History {
-    /// Puts (`puts` times in ten), or gets and frees. One put in eight meets an account that refuses.
+    /// Puts (`puts` times in ten), or gets and frees. One put in eight meets an account that
+    /// refuses.
     fn step(&mut self, store: &impl Store, account: &Account, puts: usize) {
         if self.held.is_empty() || self.rng.below(10) < puts {
             let refuse = self.domains > 1 && self.rng.below(8) == 0;
@@ -291,7 +294,8 @@ fn check(store: &impl Store, id: Stored, page: &PageBytes) {
     assert!(*out == *page, "the bytes come back");
 }
 
-/// Asserts that the store holds nothing and charges what it charged before its first page, which is nothing.
+/// Asserts that the store holds nothing and charges what it charged before its first page, which is
+/// nothing.
 fn assert_empty(store: &impl Store, account: &Account) {
     assert_eq!(
         store.stats(),

@@ -1,6 +1,7 @@
 //! Pages to test stores with: text, noise, repeated words, small changes. All follow from a seed.
 //!
-//! Plain functions, thread-safe, nothing shared; used by the conformance suite, tests and benchmarks.
+//! Plain functions, thread-safe, nothing shared; used by the conformance suite, tests and
+//! benchmarks.
 
 use memfold_host::addr::{PAGE_SIZE, PageBytes};
 

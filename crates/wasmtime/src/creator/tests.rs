@@ -1,5 +1,6 @@
-//! Goal: a space on offer goes to the memory that it is for, and every other memory begins with zeros. Method: the
-//! creator is asked as Wasmtime asks it for memories and for heaps of objects, with an offer of marked bytes standing.
+//! Goal: a space on offer goes to the memory that it is for, and every other memory begins with
+//! zeros. Method: the creator is asked as Wasmtime asks it for memories and for heaps of objects,
+//! with an offer of marked bytes standing.
 
 use super::*;
 use crate::handoff::Wanted;
@@ -54,7 +55,8 @@ fn ty(builder: &mut MemoryTypeBuilder) -> MemoryType {
     builder.build().expect("a type that there is")
 }
 
-/// What a store's heap for objects is asked for by default, and with a first size: no maximum, 32 bits, its own guard.
+/// What a store's heap for objects is asked for by default, and with a first size: no maximum, 32
+/// bits, its own guard.
 #[test]
 fn a_heap_for_objects_gets_zeros() {
     let world = world();

@@ -106,8 +106,9 @@ impl Prepared {
 /// The memory of a [`Prepared`] module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
-    /// The name under which it is exported (besides names that it had). It ends with a fingerprint of the module, by which
-    /// [`Template::from_module`](crate::Template::from_module) knows that a compiled module is this one.
+    /// The name under which it is exported (besides names that it had). It ends with a fingerprint
+    /// of the module, by which [`Template::from_module`](crate::Template::from_module) knows that a
+    /// compiled module is this one.
     pub export: String,
     /// Its first size, in Wasm pages of 64 KiB; may be 0.
     pub minimum_pages: u64,

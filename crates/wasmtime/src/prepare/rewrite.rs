@@ -37,12 +37,13 @@ pub(super) fn rewrite(wasm: &[u8], found: Found<'_>) -> Result<Prepared> {
     })
 }
 
-/// Changes whenever what is made of one and the same module does, so that a module that was compiled from an earlier form is
-/// not taken for this one.
+/// Changes whenever what is made of one and the same module does, so that a module that was
+/// compiled from an earlier form is not taken for this one.
 const FORM: u64 = 2;
 
-/// Tells a module from every other. It stands in the name of an export, because that, unlike a custom section, can be
-/// read from a compiled module. No protection against forgers: who makes compiled modules can make any.
+/// Tells a module from every other. It stands in the name of an export, because that, unlike a
+/// custom section, can be read from a compiled module. No protection against forgers: who makes
+/// compiled modules can make any.
 fn fingerprint(wasm: &[u8], values: &[Number]) -> u128 {
     let mut hash = XxHash3_128::with_seed(FORM);
     hash.write(wasm);

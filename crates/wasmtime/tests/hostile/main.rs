@@ -1,12 +1,13 @@
 //! Guests that are made to do harm, beside one that behaves.
 //!
-//! Goal: whatever a guest does in a full budget (bulk operations at every size, growth, traps in the middle, deep recursion that
-//! faults), it fails alone: its call ends in an error or a right answer, the budget holds, and a tenant beside it has its bytes and
-//! goes on. Method: random scripts of calls of one module, most of which want more memory than there is; a second thread calls the
-//! tenant all the time and compares its digest. What is held is what the kernel counts.
+//! Goal: whatever a guest does in a full budget (bulk operations at every size, growth, traps in
+//! the middle, deep recursion that faults), it fails alone: its call ends in an error or a right
+//! answer, the budget holds, and a tenant beside it has its bytes and goes on. Method: random
+//! scripts of calls of one module, most of which want more memory than there is; a second thread
+//! calls the tenant all the time and compares its digest. What is held is what the kernel counts.
 //!
-//! `MEMFOLD_GUESTS` says how many guests there are (10,000 in `cargo xtask hostile`, which also asks for the
-//! tenant's slowest call); `MEMFOLD_SEED` where the scripts begin.
+//! `MEMFOLD_GUESTS` says how many guests there are (10,000 in `cargo xtask hostile`, which also
+//! asks for the tenant's slowest call); `MEMFOLD_SEED` where the scripts begin.
 
 mod outside;
 

@@ -19,8 +19,9 @@ fn assert_within_budget(memory: &Memory) {
     assert!(usage.peak <= usage.limit, "{usage:?}");
 }
 
-/// Every invariant of the manager holds. Its reclaimer may be in the middle of a batch, which the check reports as if
-/// frames were lost; so one of some checks has to pass, which it cannot if anything really is.
+/// Every invariant of the manager holds. Its reclaimer may be in the middle of a batch, which the
+/// check reports as if frames were lost; so one of some checks has to pass, which it cannot if
+/// anything really is.
 fn assert_whole(memory: &Memory) {
     let mut violations = memory.check();
     for _ in 0..100 {
@@ -142,7 +143,8 @@ fn load(store: &mut Store<Wasi>, instance: &ForkInstance<Wasi>, at: i32) -> Resu
     instance.call(store, &load, at)
 }
 
-/// Goal: a program that needs more than there is fails with the reason; nobody else loses a byte; room given back can be used.
+/// Goal: a program that needs more than there is fails with the reason; nobody else loses a byte;
+/// room given back can be used.
 #[test]
 fn a_spent_budget_is_an_error() {
     let World {
@@ -162,7 +164,8 @@ fn a_spent_budget_is_an_error() {
         assert!(error.to_string().contains("budget"), "{error}");
         assert_within_budget(&memory);
     }
-    // While the greedy one held everything, the bystander might have failed too: there is one budget.
+    // While the greedy one held everything, the bystander might have failed too: there is one
+    // budget.
     assert_eq!(load(&mut bystander_store, &bystander, 4096).unwrap(), before);
     noise(&mut bystander_store, &bystander, 0, MIB, 12).unwrap();
     assert_within_budget(&memory);
@@ -200,8 +203,8 @@ fn a_spent_budget_in_a_copy_is_an_error() {
     assert_whole(&memory);
 }
 
-/// Goal: threads that fault at the same time, each in its own clone, inside a budget. Method: forks of one
-/// snapshot on four threads, each compared with what it wrote.
+/// Goal: threads that fault at the same time, each in its own clone, inside a budget. Method: forks
+/// of one snapshot on four threads, each compared with what it wrote.
 #[test]
 fn threads_share_a_budget() {
     let World {

@@ -1,11 +1,12 @@
-//! Goal: a program whose memory begins empty is forked like any other. Method: small modules in the text format,
-//! and AssemblyScript's own shape; every answer is known.
+//! Goal: a program whose memory begins empty is forked like any other. Method: small modules in the
+//! text format, and AssemblyScript's own shape; every answer is known.
 
 use crate::common::{self, Stock, Wasi, engine, memory, run, warm};
 use memfold_wasmtime::{Error, ForkInstance};
 use wasmtime::{Store, Trap};
 
-/// Grows when it is warmed up, as AssemblyScript's programs do; keeps its sum in the last word of what it has.
+/// Grows when it is warmed up, as AssemblyScript's programs do; keeps its sum in the last word of
+/// what it has.
 const PROGRAM: &str = r#"(module (memory (export "memory") 0 8)
     (global $at (mut i32) (i32.const -4))
     (func $add (param i32)
@@ -106,7 +107,8 @@ fn forks_equal_stock() {
     );
 }
 
-/// Goal: a pin is of bytes of the memory. Method: what is written by way of a pinned range is what the program loads.
+/// Goal: a pin is of bytes of the memory. Method: what is written by way of a pinned range is what
+/// the program loads.
 #[test]
 fn a_pin_is_where_the_memory_is() {
     let memory = memory();

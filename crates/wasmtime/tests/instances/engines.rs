@@ -1,6 +1,6 @@
-//! Goal: an engine whose settings memfold cannot work with is refused by name, and one with the right settings
-//! takes memories of every kind. Method: each setting changed behind `configure`; memories of unusual types, with
-//! the same calls on stock Wasmtime.
+//! Goal: an engine whose settings memfold cannot work with is refused by name, and one with the
+//! right settings takes memories of every kind. Method: each setting changed behind `configure`;
+//! memories of unusual types, with the same calls on stock Wasmtime.
 
 use crate::common::{engine, linker, memory};
 use memfold_wasmtime::{Error, Template, check, configure, prepare};
@@ -8,7 +8,8 @@ use wasmtime::{Config, Engine, Instance, Module, Store, Trap};
 
 const SMALL: &str = r#"(module (memory (export "memory") 1) (data (i32.const 0) "x"))"#;
 
-/// Goal: each setting that was changed after `configure` is named, whatever it was changed to. Method: one at a time.
+/// Goal: each setting that was changed after `configure` is named, whatever it was changed to.
+/// Method: one at a time.
 #[test]
 fn a_changed_setting_is_named() {
     type Change = fn(&mut Config) -> &mut Config;
@@ -57,7 +58,8 @@ fn a_changed_setting_is_named() {
     }
 }
 
-/// Goal: an engine that takes its memories from elsewhere is refused. Method: stock, and with all settings but the creator.
+/// Goal: an engine that takes its memories from elsewhere is refused. Method: stock, and with all
+/// settings but the creator.
 #[test]
 fn other_engines_are_refused() {
     let memory = memory();
@@ -78,7 +80,8 @@ fn other_engines_are_refused() {
     }
 }
 
-/// Goal: asking an engine costs no memory, and disturbs nothing. Method: the account before and after; then a template.
+/// Goal: asking an engine costs no memory, and disturbs nothing. Method: the account before and
+/// after; then a template.
 #[test]
 fn asking_leaves_nothing() {
     let memory = memory();
@@ -160,8 +163,8 @@ fn seen(engine: &Engine, ty: &str, p: &str) -> String {
     seen.lines
 }
 
-/// Goal: memories that begin empty, have pages of one byte, or addresses of 64 bits are right in an engine on memfold.
-/// Method: what a program sees of each, on stock Wasmtime too.
+/// Goal: memories that begin empty, have pages of one byte, or addresses of 64 bits are right in an
+/// engine on memfold. Method: what a program sees of each, on stock Wasmtime too.
 #[test]
 fn unusual_memories_are_as_on_stock() {
     let memory = memory();

@@ -160,7 +160,8 @@ fn a_grown_memory_forks() {
     assert_eq!(call::<_, i32>(&mut store, &parent, "pages", ()), 5);
 }
 
-/// Goal: an access outside the memory still traps, before and behind the end. Method: the last word, and the next.
+/// Goal: an access outside the memory still traps, before and behind the end. Method: the last
+/// word, and the next.
 #[test]
 fn out_of_bounds_traps() {
     let world = world(ALL_KINDS);
@@ -180,7 +181,8 @@ fn out_of_bounds_traps() {
     assert_eq!(call::<_, i32>(&mut store, &instance, "load", 65_532), 0);
 }
 
-/// Goal: an instance goes on after a trap, and can be forked. Method: `touch` traps for one clone number.
+/// Goal: an instance goes on after a trap, and can be forked. Method: `touch` traps for one clone
+/// number.
 #[test]
 fn a_trap_harms_nobody() {
     let memory = memory();
@@ -201,7 +203,8 @@ fn a_trap_harms_nobody() {
     );
 }
 
-/// Goal: copies and fills by the host's code work on pages that are not there. Method: `touch`, evicted.
+/// Goal: copies and fills by the host's code work on pages that are not there. Method: `touch`,
+/// evicted.
 #[test]
 fn the_host_copies_evicted_pages() {
     let memory = memory();
@@ -223,7 +226,8 @@ fn the_host_copies_evicted_pages() {
     assert_eq!(call::<_, i32>(&mut store, &instance, "sum", (arena, len)), 0);
 }
 
-/// Goal: a module that was not prepared is refused, and so is another one that was, whose exports have the same names.
+/// Goal: a module that was not prepared is refused, and so is another one that was, whose exports
+/// have the same names.
 #[test]
 fn only_the_prepared_module_is_taken() {
     let memory = memory();
@@ -252,7 +256,8 @@ fn a_missing_import_is_named() {
     assert!(matches!(error, Error::Link(_)));
 }
 
-/// Goal: a snapshot can be looked at, and forked without an instance; neither changes it. Method: read it, write to the bare fork.
+/// Goal: a snapshot can be looked at, and forked without an instance; neither changes it. Method:
+/// read it, write to the bare fork.
 #[test]
 fn a_snapshot_is_looked_at() {
     let world = world(ALL_KINDS);
@@ -315,7 +320,8 @@ fn held(memory: &Memory) -> u64 {
     usage.private + usage.pool + usage.stored
 }
 
-/// Goal: nothing is left when stores, handles and templates are gone. Method: the manager's own check and count.
+/// Goal: nothing is left when stores, handles and templates are gone. Method: the manager's own
+/// check and count.
 #[test]
 fn memory_is_given_back() {
     let memory = memory();

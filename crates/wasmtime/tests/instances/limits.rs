@@ -1,5 +1,5 @@
-//! Goal: a store's limits hold for forks as for every instance. Method: limiters that allow less than the parent
-//! has, exactly that, and more; what they are told is written down.
+//! Goal: a store's limits hold for forks as for every instance. Method: limiters that allow less
+//! than the parent has, exactly that, and more; what they are told is written down.
 
 use crate::common::{engine, memory};
 use memfold_wasmtime::{Error, ForkInstance, Snapshot, Template, prepare};
@@ -87,7 +87,8 @@ fn grow(store: &mut Store<Limit>, of: &ForkInstance<Limit>, pages: i32) -> i32 {
 type Made = (Store<Limit>, Result<ForkInstance<Limit>, Error>);
 
 impl World {
-    /// A fork of the live instance and an instance of the snapshot, each in a store of its own that allows so many pages.
+    /// A fork of the live instance and an instance of the snapshot, each in a store of its own that
+    /// allows so many pages.
     fn both(&mut self, pages: usize, hard: bool) -> [Made; 2] {
         let mut one = limited(&self.engine, pages, hard);
         let mut other = limited(&self.engine, pages, hard);
@@ -97,7 +98,8 @@ impl World {
     }
 }
 
-/// Goal: a fork that is larger than its store allows is refused, with the size; the limiter's own words are kept.
+/// Goal: a fork that is larger than its store allows is refused, with the size; the limiter's own
+/// words are kept.
 #[test]
 fn a_fork_larger_than_allowed_is_refused() {
     let mut world = world();
@@ -121,7 +123,8 @@ fn a_fork_larger_than_allowed_is_refused() {
     assert!(world.both(10, true).iter().all(|(_, made)| made.is_ok()));
 }
 
-/// Goal: the limiter is told the sizes that the memory really has, one after the other, and limits the fork's growth too.
+/// Goal: the limiter is told the sizes that the memory really has, one after the other, and limits
+/// the fork's growth too.
 #[test]
 fn growth_of_a_fork_is_limited() {
     let mut world = world();
@@ -144,7 +147,8 @@ fn growth_of_a_fork_is_limited() {
     }
 }
 
-/// Goal: refused forks leave nothing behind when their stores are gone. Method: the account and the manager's check.
+/// Goal: refused forks leave nothing behind when their stores are gone. Method: the account and the
+/// manager's check.
 #[test]
 fn refused_forks_are_given_back() {
     let memory = memory();

@@ -1,9 +1,9 @@
 //! Race models of the counts: who may take a reference, who frees, what a freeze proves.
 //!
-//! Goal: a dying or frozen frame gives no reference; exactly one holder is the last; a freezer is alone. Method:
-//! the `content` witness in `Count` is read under every reference and written by who freed or froze
-//! the frame, so that loom reports whoever came too late; beside each rule stand the historic ways
-//! to get it wrong. `memfold explain` tells the rules here.
+//! Goal: a dying or frozen frame gives no reference; exactly one holder is the last; a freezer is
+//! alone. Method: the `content` witness in `Count` is read under every reference and written by who
+//! freed or froze the frame, so that loom reports whoever came too late; beside each rule stand the
+//! historic ways to get it wrong. `memfold explain` tells the rules here.
 
 use super::*;
 use crate::frame::{MappingWord, Owner};
@@ -97,7 +97,8 @@ impl Scene {
         }
     }
 
-    /// A reclaimer: isolates the frame, decides by the word how to walk, and looks at the word again where it walks.
+    /// A reclaimer: isolates the frame, decides by the word how to walk, and looks at the word
+    /// again where it walks.
     fn walk(&self) {
         if !self.count.try_get() {
             return trace::note("is refused: leaves the frame where it is");
@@ -178,7 +179,8 @@ pub(crate) fn get_rule() -> Rule {
     )
 }
 
-/// Goal: R42, a dying frame gives no reference. Method: a reclaimer gets one while the last mapper goes.
+/// Goal: R42, a dying frame gives no reference. Method: a reclaimer gets one while the last mapper
+/// goes.
 #[test]
 fn a_dying_frame_is_refused() {
     get_rule().prove();
@@ -201,8 +203,8 @@ fn three_let_go(scene: &Arc<Scene>, ways: [fn(&Count) -> Put; 3]) {
     scene.check_freed_once();
 }
 
-/// Goal: one of three holders is the last, and sees what the others did. Method: each changes plain data of its own first,
-/// which the last one reads; references, mappings and pins.
+/// Goal: one of three holders is the last, and sees what the others did. Method: each changes plain
+/// data of its own first, which the last one reads; references, mappings and pins.
 #[test]
 fn one_holder_is_the_last() {
     holds("count: three holders, one is the last", UpTo(3), || {
@@ -215,8 +217,8 @@ fn one_holder_is_the_last() {
     });
 }
 
-/// Goal: mapping and unmapping by sharers loses no reference of a reclaimer. Method: a second leaf maps and
-/// unmaps, a reclaimer takes a reference and drops it, the first leaf unmaps.
+/// Goal: mapping and unmapping by sharers loses no reference of a reclaimer. Method: a second leaf
+/// maps and unmaps, a reclaimer takes a reference and drops it, the first leaf unmaps.
 #[test]
 fn mapping_and_isolating_do_not_disturb() {
     holds("count: map, unmap and try_get, three threads", UpTo(3), || {
@@ -323,13 +325,15 @@ pub(crate) fn freeze_rule() -> Rule {
         )
 }
 
-/// Goal: R02, held means not becoming something else. Method: conversion against a holder that looks twice.
+/// Goal: R02, held means not becoming something else. Method: conversion against a holder that
+/// looks twice.
 #[test]
 fn a_freeze_is_the_only_proof() {
     freeze_rule().prove();
 }
 
-/// Goal: a freezer sees what earlier holders did. Method: a holder changes plain data and lets go; who freezes reads it.
+/// Goal: a freezer sees what earlier holders did. Method: a holder changes plain data and lets go;
+/// who freezes reads it.
 #[test]
 fn a_freeze_sees_what_holders_did() {
     holds("count: freeze against the put of a holder", All, || {
@@ -349,8 +353,8 @@ fn a_freeze_sees_what_holders_did() {
     });
 }
 
-/// Goal: whoever sees that it is alone (`load`) sees what the others did. Method: the write fault's question,
-/// is this the only mapping, against a sharer that lets go.
+/// Goal: whoever sees that it is alone (`load`) sees what the others did. Method: the write fault's
+/// question, is this the only mapping, against a sharer that lets go.
 #[test]
 fn alone_means_alone() {
     holds("count: load against the unmap of a sharer", All, || {
@@ -412,13 +416,15 @@ pub(crate) fn pin_rule() -> Rule {
     )
 }
 
-/// Goal: a pinned frame is not converted. Method: pin, use, unpin against a freeze, under the frame lock and without.
+/// Goal: a pinned frame is not converted. Method: pin, use, unpin against a freeze, under the frame
+/// lock and without.
 #[test]
 fn a_pinned_frame_is_not_frozen() {
     pin_rule().prove();
 }
 
-/// Goal: who finds a frame by an old number sees it set up, or is refused. Method: free, reuse, and a `try_get` meanwhile.
+/// Goal: who finds a frame by an old number sees it set up, or is refused. Method: free, reuse, and
+/// a `try_get` meanwhile.
 #[test]
 fn a_reused_frame_is_seen_set_up() {
     holds("count: begin against try_get by an old number", All, || {

@@ -2,8 +2,9 @@
 //!
 //! Goal: whoever loads the word, with or without the frame lock, sees one owner, whole, and what
 //! was published with it. Method: each leaf that an owner can name has plain data (its chain of
-//! mappers) and a kind under which it may be walked; a writer moves the owner in the right way or in one of
-//! the historic ways, a walker decodes it. Every interleaving is explored. `memfold explain` tells the rules here.
+//! mappers) and a kind under which it may be walked; a writer moves the owner in the right way or
+//! in one of the historic ways, a walker decodes it. Every interleaving is explored. `memfold
+//! explain` tells the rules here.
 
 use super::*;
 use crate::addr::{FrameNo, PoolPage};
@@ -240,14 +241,15 @@ pub(crate) fn walk_rule() -> Rule {
     )
 }
 
-/// Goal: walks hold the frame lock, because chains change. Method: the same walk with and without it.
+/// Goal: walks hold the frame lock, because chains change. Method: the same walk with and without
+/// it.
 #[test]
 fn walks_hold_the_frame_lock() {
     walk_rule().prove();
 }
 
-/// Goal: a reader without the lock sees a living owner or nobody, and generations only grow. Method:
-/// the head leaves the chain, then the frame retires and is used again, against two loads.
+/// Goal: a reader without the lock sees a living owner or nobody, and generations only grow.
+/// Method: the head leaves the chain, then the frame retires and is used again, against two loads.
 #[test]
 fn unmap_and_retire_show_whole_owners() {
     memfold_sync::model::holds("word: unmap, retire and reuse against two loads", All, || {
@@ -279,8 +281,9 @@ fn load_twice(word: &MappingWord) {
     }
 }
 
-/// Goal: who sees that a use of the frame is over sees it emptied. Method: its chain is taken apart, the frame retires, a
-/// reader without the lock looks at the chain when it sees the next generation.
+/// Goal: who sees that a use of the frame is over sees it emptied. Method: its chain is taken
+/// apart, the frame retires, a reader without the lock looks at the chain when it sees the next
+/// generation.
 #[test]
 fn a_retired_frame_is_seen_emptied() {
     memfold_sync::model::holds("word: retire against a load", All, || {
@@ -354,7 +357,8 @@ pub(crate) fn reuse_rule() -> Rule {
     )
 }
 
-/// Goal: a stale frame number is noticed after reuse. Method: retire and reuse for the very same slot.
+/// Goal: a stale frame number is noticed after reuse. Method: retire and reuse for the very same
+/// slot.
 #[test]
 fn a_stale_number_is_noticed() {
     reuse_rule().prove();

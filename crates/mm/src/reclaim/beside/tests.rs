@@ -9,7 +9,8 @@ use crate::rig::{
     Request, World, limited, read, resident, run, saves_nothing, sound, space, value, world, write,
 };
 
-/// A parent and its fork, whose page 0 stands in the pool with the parent's bytes and is the fork's own.
+/// A parent and its fork, whose page 0 stands in the pool with the parent's bytes and is the fork's
+/// own.
 fn family(mm: &World) -> (SpaceNo, SpaceNo) {
     let parent = space(mm, 600);
     write(mm, parent, 0..1, 1);
@@ -24,8 +25,8 @@ fn base(mm: &World, space: SpaceNo, page: u32) -> Option<u64> {
     mm.homes.base(home, PageNo(page)).map(|base| base.0.get())
 }
 
-/// Goal: what does not compress goes nowhere under pressure and leaves nothing beside it; when it was asked for, it goes
-/// alone. Method: noise that stands beside noise, in a store that charges.
+/// Goal: what does not compress goes nowhere under pressure and leaves nothing beside it; when it
+/// was asked for, it goes alone. Method: noise that stands beside noise, in a store that charges.
 #[test]
 fn noise_leaves_no_base() {
     let mm = limited(8 << 20);
@@ -42,7 +43,8 @@ fn noise_leaves_no_base() {
     sound(&mm);
 }
 
-/// Goal: evictions that save nothing, though asked for, leave the reserve alone. Method: with all else used, and with a page free.
+/// Goal: evictions that save nothing, though asked for, leave the reserve alone. Method: with all
+/// else used, and with a page free.
 #[test]
 fn the_reserve_is_not_for_noise() {
     let mm = limited(8 << 20);
@@ -60,8 +62,9 @@ fn the_reserve_is_not_for_noise() {
     sound(&mm);
 }
 
-/// Goal: a base is not charged to the reserve. Method: with nothing else left, a page is stored without the version that stands
-/// at its place; what it becomes itself costs nothing only where equal pages are stored once, and not here.
+/// Goal: a base is not charged to the reserve. Method: with nothing else left, a page is stored
+/// without the version that stands at its place; what it becomes itself costs nothing only where
+/// equal pages are stored once, and not here.
 #[test]
 fn bases_are_luxury() {
     let mm = limited(8 << 20);
@@ -74,8 +77,8 @@ fn bases_are_luxury() {
     sound(&mm);
 }
 
-/// Goal: when a difference and its base together hold a page or more, the page is stored by itself, or stays. Method: a
-/// base that barely compresses.
+/// Goal: when a difference and its base together hold a page or more, the page is stored by itself,
+/// or stays. Method: a base that barely compresses.
 #[test]
 fn both_together_are_less_than_a_page() {
     for (plain, goes) in [(WORTH - 1, 1), (WORTH, 0)] {
@@ -107,8 +110,9 @@ impl World {
     }
 }
 
-/// Goal: a base that a page turned out to be no difference to is replaced by that page, and goes. Method: three
-/// versions, of which the second is a difference and the third is not; a page that is nearly empty says nothing.
+/// Goal: a base that a page turned out to be no difference to is replaced by that page, and goes.
+/// Method: three versions, of which the second is a difference and the third is not; a page that is
+/// nearly empty says nothing.
 #[test]
 fn stale_bases_are_renewed() {
     let mm = world();
@@ -131,8 +135,8 @@ fn stale_bases_are_renewed() {
     sound(&mm);
 }
 
-/// Goal: reclaim frees bases that nothing is a difference to, and no other, in steps through all homes. Method: bases of two
-/// homes, one of them needed; then the home loses its second user.
+/// Goal: reclaim frees bases that nothing is a difference to, and no other, in steps through all
+/// homes. Method: bases of two homes, one of them needed; then the home loses its second user.
 #[test]
 fn idle_bases_go() {
     let mm = world();
@@ -173,8 +177,9 @@ fn bases_are_room() {
     sound(&mm);
 }
 
-/// Goal: a batch never raises the total by more than reclaim's part of the reserve. Method: pages that barely
-/// compress, in a full budget: the peak; and the calls, which show that pages went between those that were stored.
+/// Goal: a batch never raises the total by more than reclaim's part of the reserve. Method: pages
+/// that barely compress, in a full budget: the peak; and the calls, which show that pages went
+/// between those that were stored.
 #[test]
 fn a_batch_rises_little() {
     let mm = limited(8 << 20);

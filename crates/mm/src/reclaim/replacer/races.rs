@@ -1,8 +1,8 @@
 //! Race models of the queues: isolation against the last put, against itself, and putback.
 //!
-//! Goal: a frame on no list is never freed twice, one on a list never freed, and nobody isolates a frame twice.
-//! Method: the scene frees a frame as the manager does (`forget`, then the free list) and asserts what must
-//! hold at that moment; beside each order stands the historic one that fails.
+//! Goal: a frame on no list is never freed twice, one on a list never freed, and nobody isolates a
+//! frame twice. Method: the scene frees a frame as the manager does (`forget`, then the free list)
+//! and asserts what must hold at that moment; beside each order stands the historic one that fails.
 
 use super::*;
 use crate::frame::Put;
@@ -162,7 +162,8 @@ pub(crate) fn putback_rule() -> Rule {
     )
 }
 
-/// Goal: R41, a frame on a list is never freed. Method: isolate and put back against the last unmap, in both orders.
+/// Goal: R41, a frame on a list is never freed. Method: isolate and put back against the last
+/// unmap, in both orders.
 #[test]
 fn putback_comes_before_put() {
     putback_rule().prove();
@@ -181,7 +182,8 @@ fn nobody_isolates_twice() {
     });
 }
 
-/// Goal: a batch passes over the dying and the isolated. Method: a batch of two against the unmap of one and the isolation of the other.
+/// Goal: a batch passes over the dying and the isolated. Method: a batch of two against the unmap
+/// of one and the isolation of the other.
 #[test]
 fn a_batch_takes_what_is_alive() {
     holds("lru: a batch against an unmap and an isolation", UpTo(2), || {
@@ -205,8 +207,8 @@ fn two_batches_share_a_list() {
     });
 }
 
-/// Goal: R42, a list may give a reference to a frame that was reused, never to one that is free. Method: unmap, reuse, and
-/// isolation by the old number.
+/// Goal: R42, a list may give a reference to a frame that was reused, never to one that is free.
+/// Method: unmap, reuse, and isolation by the old number.
 #[test]
 fn an_old_number_gives_no_free_frame() {
     holds("lru: isolation by the number of a reused frame", All, || {

@@ -1,8 +1,9 @@
 //! The memory of the store: growable byte arrays ("tenants") over one dense array of 4 KiB frames.
 //!
-//! Frames lie in chunks of 64 KiB, each an anonymous mapping. The frames in use are always `0..used`: when
-//! a tenant gives one back, the last frame's bytes move into the hole. So no chunk is ever held for the
-//! sake of a few survivors, and the chunks at the top are unmapped, which returns them to the system:
+//! Frames lie in chunks of 64 KiB, each an anonymous mapping. The frames in use are always
+//! `0..used`: when a tenant gives one back, the last frame's bytes move into the hole. So no chunk
+//! is ever held for the sake of a few survivors, and the chunks at the top are unmapped, which
+//! returns them to the system:
 //!
 //! ```text
 //! chunks    [ 64 KiB ][ 64 KiB ][ 64 KiB ]
@@ -11,9 +12,9 @@
 //! tenant c: its n-th byte is byte n % 4096 of its frame number n / 4096
 //! ```
 //!
-//! Two phases: [`Arena::reserve`] charges the ledger and maps (and may fail, changing nothing), then
-//! [`Arena::push_frame`] cannot fail. All of it is under the store's lock, as part of the `Shelf`; called by
-//! the shelf's other files only.
+//! Two phases: [`Arena::reserve`] charges the ledger and maps (and may fail, changing nothing),
+//! then [`Arena::push_frame`] cannot fail. All of it is under the store's lock, as part of the
+//! `Shelf`; called by the shelf's other files only.
 
 use memfold_host::{Ledger, StoreError};
 use memmap2::MmapMut;
@@ -22,8 +23,8 @@ use memmap2::MmapMut;
 pub(crate) const FRAME: usize = 4096;
 /// Frames of a chunk, which is mapped and unmapped as one.
 const CHUNK_FRAMES: usize = 16;
-/// The top chunk is kept until this many frames below it are free too, so that a put and a free by turns
-/// do not map and unmap by turns.
+/// The top chunk is kept until this many frames below it are free too, so that a put and a free by
+/// turns do not map and unmap by turns.
 const SLACK_FRAMES: usize = 4;
 /// What one frame costs in tables on the heap: its owner (8 bytes), its place in a tenant's list
 /// (4), its share of the list of chunks (1), of the directory of ids (5) and of the lists of holes
@@ -248,8 +249,8 @@ mod tests {
     use super::*;
     use crate::conformance::Account;
 
-    /// Goal: tenants keep their bytes while frames move, and all is refunded. Method: three tenants grow
-    /// by turns and shrink in another order.
+    /// Goal: tenants keep their bytes while frames move, and all is refunded. Method: three tenants
+    /// grow by turns and shrink in another order.
     #[test]
     fn tenants_keep_their_bytes() {
         let account = Account::unlimited();

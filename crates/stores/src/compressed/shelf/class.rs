@@ -11,8 +11,8 @@ use memfold_host::addr::PAGE_SIZE;
 /// How many classes there are.
 pub(crate) const CLASSES: u8 = SIZES.len() as u8;
 
-/// The sizes of slots, header included: in steps of 8 bytes up to 128, then eight to each doubling, and
-/// one for raw pages.
+/// The sizes of slots, header included: in steps of 8 bytes up to 128, then eight to each doubling,
+/// and one for raw pages.
 static SIZES: [u16; 54] = sizes();
 
 const fn sizes() -> [u16; 54] {
@@ -38,7 +38,8 @@ pub(crate) struct Place {
     pub(crate) slot: u32,
 }
 
-/// Bits of a place that are the slot; 67 million objects of one size are more than a store is asked to hold.
+/// Bits of a place that are the slot; 67 million objects of one size are more than a store is asked
+/// to hold.
 pub(crate) const SLOT_BITS: u32 = 26;
 
 impl Place {

@@ -1,8 +1,9 @@
-//! Names that stay while objects move: an array of places, four bytes each, in a tenant of the arena.
+//! Names that stay while objects move: an array of places, four bytes each, in a tenant of the
+//! arena.
 //!
-//! The ids of one frame (1024) form a block with a chain of its free ids; the lowest block with room is
-//! used first, so that the blocks at the end fall free and are given back. Under the store's lock, as part
-//! of the `Shelf`; called by the shelf's other files.
+//! The ids of one frame (1024) form a block with a chain of its free ids; the lowest block with
+//! room is used first, so that the blocks at the end fall free and are given back. Under the
+//! store's lock, as part of the `Shelf`; called by the shelf's other files.
 
 use super::arena::{Arena, FRAME, Tenant, trim};
 use super::class::{Place, SLOT_BITS};
@@ -11,7 +12,8 @@ use super::class::{Place, SLOT_BITS};
 const BLOCK: usize = FRAME / 4;
 /// Bits of an id: 67 million objects, less a block.
 pub(crate) const ID_BITS: u32 = 26;
-/// The class that marks a free id; the slot bits are then the next free id of the block, or `BLOCK`.
+/// The class that marks a free id; the slot bits are then the next free id of the block, or
+/// `BLOCK`.
 const FREE: u32 = 63 << SLOT_BITS;
 
 #[derive(Clone, Copy)]
@@ -43,7 +45,8 @@ impl Ids {
         usize::from(self.lowest_with_room().is_none())
     }
 
-    /// Makes room in the tables for what [`Ids::frames_to_add`] says; false when the system has no memory.
+    /// Makes room in the tables for what [`Ids::frames_to_add`] says; false when the system has no
+    /// memory.
     pub(crate) fn has_tables(&mut self) -> bool {
         self.blocks.try_reserve(1).is_ok() && self.room.try_reserve(1).is_ok()
     }
@@ -127,8 +130,8 @@ mod tests {
     use super::*;
     use crate::conformance::Account;
 
-    /// Goal: names are distinct, the lowest are used first, and all frames come back. Method: fill two and
-    /// a half blocks, free some of the first, add again, free all.
+    /// Goal: names are distinct, the lowest are used first, and all frames come back. Method: fill
+    /// two and a half blocks, free some of the first, add again, free all.
     #[test]
     fn lowest_first_and_all_given_back() {
         let account = Account::unlimited();

@@ -1,4 +1,5 @@
-//! From a page's checksum to the objects that have it: a hash table that grows by one bucket at a time.
+//! From a page's checksum to the objects that have it: a hash table that grows by one bucket at a
+//! time.
 //!
 //! Linear hashing: the heads of the chains are an array of words in a tenant of the arena, the
 //! chains run through the objects' headers. A head says the first object of its chain, and has a

@@ -1,9 +1,9 @@
 //! The shelf: all stored objects, their names, and the index of their contents.
 //!
-//! Everything in this folder is one structure under one lock (`CompressedStore::shelf`), held only for
-//! short copies and table work, never while a page is encoded, decoded, hashed or compared. Who needs an
-//! object across an unlocked step takes a *hold* on it ([`Shelf::hold`]); a delta has a hold on its base
-//! for life. An object goes when it has neither references nor holds:
+//! Everything in this folder is one structure under one lock (`CompressedStore::shelf`), held only
+//! for short copies and table work, never while a page is encoded, decoded, hashed or compared. Who
+//! needs an object across an unlocked step takes a *hold* on it ([`Shelf::hold`]); a delta has a
+//! hold on its base for life. An object goes when it has neither references nor holds:
 //!
 //! ```text
 //!  id ──ids──> place ──> slot of a class: [ header | body ]     refs: puts not yet freed
@@ -50,7 +50,8 @@ pub(super) struct Shelf {
     stats: StoreStats,
 }
 
-/// What an object costs: its slot, its id and its share of the index's heads, each with its share of the tables of frames.
+/// What an object costs: its slot, its id and its share of the index's heads, each with its share
+/// of the tables of frames.
 pub(super) fn cost(header: &Header) -> Cost {
     let words = 2 * size_of::<u32>();
     let held = class::size(class::class_for(usize::from(header.len))) + words;
@@ -124,7 +125,8 @@ impl Shelf {
             .map(|base| Domain(base.link))
     }
 
-    /// The object that a page near `id` could be a difference to: itself, or its base when it is a delta.
+    /// The object that a page near `id` could be a difference to: itself, or its base when it is a
+    /// delta.
     pub(super) fn base(&self, domain: Domain, near: &Header) -> Option<Header> {
         let base = if near.kind.is_delta() {
             self.header(near.link)?
@@ -134,7 +136,8 @@ impl Shelf {
         (!base.kind.is_delta() && base.link == domain.0 && base.holds < COUNT_MAX).then_some(base)
     }
 
-    /// Copies the object's body, and its base's if it is a delta. `None` when the memory has gone bad.
+    /// Copies the object's body, and its base's if it is a delta. `None` when the memory has gone
+    /// bad.
     pub(super) fn copy(&self, header: &Header, out: &mut Copied) -> Option<()> {
         out.plan = None;
         self.read_body(header, &mut out.body)?;
@@ -288,7 +291,8 @@ impl Shelf {
         Some(())
     }
 
-    /// Flips a bit of the object's slot (header, body, what is left); false when it is not that long.
+    /// Flips a bit of the object's slot (header, body, what is left); false when it is not that
+    /// long.
     #[cfg(test)]
     pub(super) fn flip(&mut self, id: u32, bit: usize) -> bool {
         let place = self.ids.get(&self.arena, id).expect("it is there");

@@ -1,15 +1,16 @@
 //! The header in front of every stored body.
 //!
-//! Plain bytes in the arena, read and written whole ([`Header::read`], [`Header::to_bytes`]). It moves with
-//! its object, hence the back pointer. A header with an illegal kind or length does not decode: the
-//! memory has gone bad. Called by the shelf, under the store's lock.
+//! Plain bytes in the arena, read and written whole ([`Header::read`], [`Header::to_bytes`]). It
+//! moves with its object, hence the back pointer. A header with an illegal kind or length does not
+//! decode: the memory has gone bad. Called by the shelf, under the store's lock.
 
 use crate::codec::Kind;
 use memfold_host::addr::PAGE_SIZE;
 
 /// Bytes of a header.
 pub(crate) const HEADER: usize = 28;
-/// Both counts of a header stop here, far enough below what fits that threads in flight cannot wrap one.
+/// Both counts of a header stop here, far enough below what fits that threads in flight cannot wrap
+/// one.
 pub(crate) const COUNT_MAX: u32 = (1 << 24) - (1 << 16);
 
 /// What is known of a stored object.
@@ -34,8 +35,8 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// The header as it lies in memory: the checksum; kind (3 bits), length (13), refs (24) and holds (24)
-    /// in one word; id; next; link.
+    /// The header as it lies in memory: the checksum; kind (3 bits), length (13), refs (24) and
+    /// holds (24) in one word; id; next; link.
     pub(crate) fn to_bytes(self) -> [u8; HEADER] {
         let counts = (self.kind as u64) << 61
             | u64::from(self.len) << 48
@@ -73,7 +74,8 @@ impl Header {
 mod tests {
     use super::*;
 
-    /// Goal: nothing is lost in the packing. Method: every field at a telling value; all zeros is no header.
+    /// Goal: nothing is lost in the packing. Method: every field at a telling value; all zeros is
+    /// no header.
     #[test]
     fn headers_come_back() {
         let header = Header {
