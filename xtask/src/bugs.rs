@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 const SECONDS_DEFAULT: u64 = 120;
 /// A checker that passes explores all there is, which takes longer than to fail.
 const CLEAN: u32 = 5;
-/// Limits are for a machine that does nothing else; so many defects are tried at the same time.
+/// So many defects are tried at the same time.
 const LANES: u32 = 2;
 
 /// One patch, its heading read.
@@ -70,6 +70,14 @@ impl Tally {
         self.left += other.left;
         self.red.extend(other.red);
     }
+}
+
+/// How many times a limit: limits are for a machine that does nothing else, and whoever else works
+/// on it shows in its load.
+fn patience() -> u32 {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().and_then(|load| load.parse::<f64>().ok());
+    LANES.max(load.unwrap_or_default().min(20.0).ceil() as u32)
 }
 
 fn folder() -> PathBuf {
@@ -177,7 +185,7 @@ fn without(copy: &Copy, defects: &[Defect], end: Option<Instant>) -> BTreeMap<Ch
         let checker = &defect.checker;
         let outcome = copy
             .build(checker)
-            .and_then(|()| copy.test(checker, defect.limit * LANES * CLEAN));
+            .and_then(|()| copy.test(checker, defect.limit * patience() * CLEAN));
         let verdict = match outcome {
             Ok(Outcome::Passed) => Ok(()),
             Ok(Outcome::Failed(test)) => Err(format!("its checker fails without the defect: {test}")),
@@ -201,13 +209,11 @@ fn check(copy: &Copy, defect: &Defect) -> Result<()> {
     copy.refresh()?;
     copy.patch(&defect.patch())?;
     copy.build(checker)?;
-    match copy.test(checker, defect.limit * LANES)? {
+    let limit = defect.limit * patience();
+    match copy.test(checker, limit)? {
         Outcome::Failed(_) => Ok(()),
         Outcome::Passed => bail!("its checker passes"),
-        Outcome::TimedOut => bail!(
-            "its checker did not end within {}",
-            table::time(defect.limit * LANES)
-        ),
+        Outcome::TimedOut => bail!("its checker did not end within {}", table::time(limit)),
     }
 }
 
