@@ -309,7 +309,7 @@ fn swap_in_for_one_of_many() {
 }
 
 #[test]
-fn drop_of_a_parent_that_lent_pages() {
+fn drop_of_a_parent_that_exported_pages() {
     sweep(&[create(), fill(0, 0, 6), fork(0), fork(0)], &[drop_space(0)]);
 }
 

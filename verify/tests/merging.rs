@@ -170,7 +170,7 @@ fn a_page_that_goes_takes_all_its_forks_along() {
 /// Goal: a page that looked equal and is not goes back as it was: what forks share still takes a
 /// store as a fault. Method: two pages that differ where a glance does not look.
 #[test]
-fn a_lent_page_that_differs_stays_protected() {
+fn an_exported_page_that_differs_stays_protected() {
     let (mm, spaces) = siblings(2, 4);
     spaces.iter().for_each(|&space| fill(&mm, space, 1, 9));
     let beside = Place {
@@ -231,7 +231,7 @@ fn pinned_pages_stay() {
     assert_eq!(memfold_mm::check(&mm), Ok(()));
 }
 
-/// Goal: a space that does not take part keeps its pages and lends none.
+/// Goal: a space that does not take part keeps its pages and exports none.
 #[test]
 fn only_who_takes_part() {
     let (mm, spaces) = siblings(4, 4);

@@ -1,6 +1,6 @@
-//! Goal: a machine that takes the protection of a lent page away spoils nobody's bytes in silence:
+//! Goal: a machine that takes the protection of an exported page away spoils nobody's bytes in silence:
 //! the check names it, nobody is given the page any more, and after the audit its spaces know.
-//! Method: a family whose parent has lent all its pages; one loses its protection and is stored to;
+//! Method: a family whose parent has exported all its pages; one loses its protection and is stored to;
 //! relatives read, store, merge, fork; reclaim evicts. All in the simulator.
 #![cfg(not(shuttle))]
 
@@ -17,7 +17,7 @@ fn place(page: u32) -> Place {
     Place::of(u64::from(page) * PAGE_SIZE as u64)
 }
 
-/// A parent that has lent its pages of 7, its child, and one page to which the parent could then
+/// A parent that has exported its pages of 7, its child, and one page to which the parent could then
 /// store 8.
 fn family() -> (Mm<SimHost, SimStore>, [SpaceNo; 2]) {
     let config = Config {

@@ -1,13 +1,13 @@
 //! The kernel's own merging (KSM) is kept out of windows.
 //!
 //! A kernel that merges a page forgets that we protected it: stores to a page that its space has
-//! lent would go through, and reach every relative. A process opts in as a whole
+//! exported would go through, and reach every relative. A process opts in as a whole
 //! (`PR_SET_MEMORY_MERGE`, which a service manager may have set before `exec`), at any time, and
 //! then all its memory is merged that does not say otherwise. So it is asked whenever a window is
 //! opened (a fork opens one before it protects pages), and now and then besides: while the answer
 //! is yes, windows say otherwise. When it turns to yes while windows are open, the kernel may have
 //! been there already: the host is *suspicious*, once, and its manager looks at what it protected.
-//! What nobody has looked at is caught in time all the same: bytes leave a lent page by
+//! What nobody has looked at is caught in time all the same: bytes leave an exported page by
 //! `copy_to_pool` only, which looks for itself. Three flags; no lock.
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -271,7 +271,12 @@ fn spaces_say_what_they_hold() {
     assert_eq!((a.stats().exclusive, a.stats().absent), (10, 246));
     let b = a.fork().unwrap();
     assert_eq!(
-        (a.stats().shared, a.stats().lent, b.stats().shared, b.stats().lent),
+        (
+            a.stats().shared,
+            a.stats().exported,
+            b.stats().shared,
+            b.stats().exported
+        ),
         (10, 10, 10, 0)
     );
     set(&b, 0, 2);

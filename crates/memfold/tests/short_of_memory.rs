@@ -150,7 +150,7 @@ impl Round {
         let mut children = self.fork(&parent);
         self.step(|| {
             for child in &children {
-                // Lent pages move to the pool, and others are copied.
+                // Exported pages move to the pool, and others are copied.
                 touch(child);
                 store(child, 3, 2);
             }

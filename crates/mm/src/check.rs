@@ -273,21 +273,23 @@ impl<H: Host, S: Store> Check<'_, H, S> {
 
     fn check_spaces(&mut self) {
         let Self { mm, scan, report } = self;
-        let mut lenders: BTreeMap<SpaceNo, u32> = BTreeMap::new();
+        let mut exporters: BTreeMap<SpaceNo, u32> = BTreeMap::new();
         for &frame in scan.mappers.keys() {
             let locked = mm.frames.lock(frame);
             let shared = locked.frame.is_shared();
             if let (Residence::Private(space), true) = (locked.residence, shared) {
-                *lenders.entry(space).or_default() += 1;
+                *exporters.entry(space).or_default() += 1;
             }
         }
         for no in mm.spaces.numbers().map(SpaceNo) {
             let Ok(st) = mm.lock_space(no) else { continue };
-            let lent = mm.spaces.get(no.0).lent();
-            let found = lenders.get(&no).copied().unwrap_or(0);
-            report.demand(lent == found, "lent = shared frames in this window", || {
-                format!("space {no} counts {lent}, the scan found {found}")
-            });
+            let exported = mm.spaces.get(no.0).exported();
+            let found = exporters.get(&no).copied().unwrap_or(0);
+            report.demand(
+                exported == found,
+                "exported = shared frames in this window",
+                || format!("space {no} counts {exported}, the scan found {found}"),
+            );
             let slot = mm.spaces.get(no.0);
             let (state, says) = ((st.home, st.domain), (slot.home(), slot.domain()));
             report.demand(state == says, "a space's home and domain are one thing", || {

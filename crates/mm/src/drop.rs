@@ -1,6 +1,6 @@
 //! Ending a space.
 //!
-//! Frames that forks still share while their bytes lie in this space's window (*lent*) are moved to
+//! Frames that forks still share while their bytes lie in this space's window (*exported*) are moved to
 //! the pool first, with room that is set aside where the budget has none; that fails only when the
 //! machine refuses. Then the space lives on, and can be left to [`Doomed`]: it is tried again
 //! when reclaim runs in the background or a space is made. The rest cannot fail: the root is
@@ -173,7 +173,7 @@ impl<'m, H: Host, S: Store> Ending<'m, H, S> {
     /// Whether nothing that others share lies in this window any more, with `next` the first page
     /// that was not looked at.
     fn is_given_away(&self, next: PageNo) -> bool {
-        next.0 >= self.space.len || self.space.slot.lent() == 0
+        next.0 >= self.space.len || self.space.slot.exported() == 0
     }
 
     /// Pins that were left end with the space: each holds a reference, and with it the frame. True
@@ -194,19 +194,19 @@ impl<'m, H: Host, S: Store> Ending<'m, H, S> {
         let (mm, st, no) = (self.mm, &self.space, self.space.no);
         let end = first.0.saturating_add(PIECE).min(st.len);
         let mut page = first.0;
-        while page < end && st.slot.lent() != 0 {
+        while page < end && st.slot.exported() != 0 {
             let Lookup::Leaf(found) = mm.tables.lookup(&st.tree, PageNo(page)) else {
                 page = after_leaf(page);
                 continue;
             };
             let leaf = found.leaf;
             if let LeafEntry::Frame(frame) = found.entry {
-                let lent = |locked: &Locked<'_>| {
+                let exported = |locked: &Locked<'_>| {
                     locked.residence == Residence::Private(no)
                         && locked.frame.is_shared()
                         && (found.shared || locked.frame.count.load().maps > 1)
                 };
-                if let Some(locked) = lock_entry(mm, leaf, PageNo(page), frame).filter(lent) {
+                if let Some(locked) = lock_entry(mm, leaf, PageNo(page), frame).filter(exported) {
                     match self.give_away_frame(leaf, PageNo(page), locked) {
                         Err(Stop::Host(HostError::Emptied)) => {
                             return Err(move_as_zeros(mm, no, PageNo(page), frame));

@@ -247,7 +247,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
                 // A pinned frame is shared for the moment, so that the tables may be split;
                 // `copy_pinned` follows.
                 locked.set_owner(Owner::Shared(place));
-                self.parent.slot.lend();
+                self.parent.slot.export();
             }
         }
         self.parent.tree.dirty_head = 0;
@@ -287,7 +287,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
                 slot: slot_of(page, 0),
             };
             locked.set_owner(Owner::Exclusive(place));
-            self.parent.slot.unlend();
+            self.parent.slot.unexport();
             drop(locked);
             mm.tables.mark_dirty(&mut self.parent.tree, own);
         }

@@ -79,7 +79,7 @@ impl<H: Host, S: Store> Freeze<'_, H, S> {
         Ok(())
     }
 
-    /// Moves all lent pages of the space to their places; false when one is taken by another
+    /// Moves all exported pages of the space to their places; false when one is taken by another
     /// version. Piece by piece: the space's threads are not kept waiting for the whole of it.
     fn migrate_all(&self) -> Result<bool, Stop> {
         let Self { mm, no } = *self;

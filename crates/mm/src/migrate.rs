@@ -1,4 +1,4 @@
-//! Migration: the bytes of lent frames move out of a window, to the pool.
+//! Migration: the bytes of exported frames move out of a window, to the pool.
 //!
 //! Where the frame's own place in the home is taken by another version of the page, it moves to a
 //! loose one (`residency.rs`). Whether a loose place will also do when only the record of a place
@@ -17,7 +17,7 @@ use crate::neighbours::LockedRun;
 use crate::residency::{NewPlace, NewRun, NoRecord};
 use crate::table::TableNo;
 
-/// Copies a lent frame of this window to the pool, where it stands from then on. The private page
+/// Copies an exported frame of this window to the pool, where it stands from then on. The private page
 /// stays, and is nobody's: the caller drops it, or gives it to another frame. Charges nothing.
 pub(crate) fn copy_out<H: Host, S: Store>(
     mm: &Mm<H, S>,
@@ -31,11 +31,11 @@ pub(crate) fn copy_out<H: Host, S: Store>(
     let copied = place.copy_from(no);
     copied.inspect_err(|&error| hear_of_emptied(mm, locked, page, error))?;
     place.keep(locked);
-    mm.spaces.get(no.0).unlend();
+    mm.spaces.get(no.0).unexport();
     Ok(())
 }
 
-/// Moves a lent frame out of this window when its own place is taken by another version.
+/// Moves an exported frame out of this window when its own place is taken by another version.
 pub(crate) fn move_loose<H: Host, S: Store>(
     mm: &Mm<H, S>,
     no: SpaceNo,
@@ -50,7 +50,7 @@ pub(crate) fn move_loose<H: Host, S: Store>(
     Ok(())
 }
 
-/// Moves a lent frame out of this window into room that is set aside: while both copies exist, one
+/// Moves an exported frame out of this window into room that is set aside: while both copies exist, one
 /// page more than what is charged for pages is held. Fails only when the machine refuses. The lock
 /// of the standby pages is held, so that one frame at a time uses that room.
 pub(crate) fn move_out<H: Host, S: Store>(
@@ -144,7 +144,7 @@ fn migrate_run<H: Host, S: Store>(
         let locked = held.at(page);
         places.keep(page, locked);
         refund.add(locked.charge.replace(charge.page()));
-        mm.spaces.get(owner.0).unlend();
+        mm.spaces.get(owner.0).unexport();
     }
     refund.pay(&mm.budget);
     mm.counters.promoted.add(u64::from(run.len));

@@ -117,21 +117,21 @@ fn read_here<H: Host, S: Store>(
     Ok(true)
 }
 
-/// The lender and the page of a lent frame, if the lender can store to it without a fault.
+/// The exporter and the page of an exported frame, if the exporter can store to it without a fault.
 pub(crate) fn exposed<H: Host, S: Store>(mm: &Mm<H, S>, locked: &Locked<'_>) -> Option<(SpaceNo, PageNo)> {
     let Owner::Shared(at) = locked.frame.word.load().owner else {
         return None;
     };
-    let Residence::Private(lender) = locked.residence else {
+    let Residence::Private(exporter) = locked.residence else {
         return None;
     };
     if locked.frame.count.load().pins != 0 {
         // A fork is about to give the child its copy of a pinned page, which stays the
-        // lender's.
+        // exporter's.
         return None;
     }
     let page = mm.tables.page_of(at);
-    is_writable(mm, locked).then_some((lender, page))
+    is_writable(mm, locked).then_some((exporter, page))
 }
 
 /// Whether a program can store to the frame's private page without a fault.
@@ -150,7 +150,7 @@ pub(crate) fn is_protected<H: Host, S>(mm: &Mm<H, S>, locked: &Locked<'_>) -> bo
     locked.protected && mm.host.protections_hold()
 }
 
-/// Reads the frame's bytes for `reader` out of the window of `owner`, which may have lent it.
+/// Reads the frame's bytes for `reader` out of the window of `owner`, which may have exported it.
 pub(crate) fn read_window<H: Host, S: Store>(
     mm: &Mm<H, S>,
     reader: SpaceNo,

@@ -2,7 +2,7 @@
 //!
 //! A [`NewPlace`] is claimed for a locked frame that does not stand there yet. Dropped before it is
 //! kept, it gives itself back, emptied: whoever fails on the way has nothing to undo. From a loose
-//! place the bytes can be copied but not shown. Moves of lent frames (`migrate.rs`), swap-in for
+//! place the bytes can be copied but not shown. Moves of exported frames (`migrate.rs`), swap-in for
 //! sharers, frozen copies and merging place their frames with it; runs of neighbours claim and give
 //! back theirs together ([`NewRun`]). All of it happens under the frame's lock.
 

@@ -85,7 +85,7 @@ impl<'a, H: Host, S: Store> Sweep<'a, H, S> {
         match locked.residence {
             Residence::Private(space) => {
                 if locked.frame.is_shared() {
-                    self.mm.spaces.get(space.0).unlend();
+                    self.mm.spaces.get(space.0).unexport();
                 }
                 self.private.add(locked.charge.take());
             }

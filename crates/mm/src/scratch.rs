@@ -22,9 +22,9 @@ impl Scratch {
         Self(Mutex::new(Rank::Slots, pages))
     }
 
-    /// Lends a page buffer to `step`; nothing is allocated while few are out. It is on the stack
+    /// Exports a page buffer to `step`; nothing is allocated while few are out. It is on the stack
     /// where the system has no memory.
-    pub fn lend<R>(&self, step: impl FnOnce(&mut PageBytes) -> R) -> R {
+    pub fn with<R>(&self, step: impl FnOnce(&mut PageBytes) -> R) -> R {
         let taken = self.0.lock().pop();
         let fresh = || <Box<PageBytes>>::try_from(boxed(0..PAGE_SIZE, |_| 0)?).ok();
         let Some(mut page) = taken.or_else(fresh) else {
@@ -49,13 +49,13 @@ fn on_stack<R>(step: impl FnOnce(&mut PageBytes) -> R) -> R {
 mod tests {
     use super::*;
 
-    /// Goal: as many page buffers are kept as were there from the start, however many were lent at
+    /// Goal: as many page buffers are kept as were there from the start, however many were exported at
     /// once.
     #[test]
     fn buffers_come_back() {
         fn nest(scratch: &Scratch, deep: usize) {
             if deep != 0 {
-                scratch.lend(|page| {
+                scratch.with(|page| {
                     page.fill(deep as u8);
                     nest(scratch, deep - 1);
                     assert_eq!(*page, [deep as u8; PAGE_SIZE], "each has a buffer of its own");

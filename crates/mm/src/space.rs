@@ -2,7 +2,7 @@
 //!
 //! The state stands under the space lock, which a fault, a fork, a drop, a pin holds for as long as
 //! it works on the space. Reclaim never takes it. The links into the root table's chain of parents
-//! are guarded by that table's lock; `lent` counts, atomically, the frames that others share while
+//! are guarded by that table's lock; `exported` counts, atomically, the frames that others share while
 //! their bytes still are private pages of this space's window.
 
 mod fence;
@@ -151,7 +151,7 @@ pub(crate) struct SpaceSlot {
     waiting: AtomicU32,
     /// Guarded by the root table's lock.
     root_links: ChainLinks,
-    lent: AtomicU32,
+    exported: AtomicU32,
     /// Pins against protections that pass over pages.
     pub fence: Fence,
     /// The same as in the state, for reclaim, which has a frame of the space locked but not the
@@ -188,7 +188,7 @@ impl SpaceSlot {
             state: Mutex::new(Rank::Space, state),
             waiting: AtomicU32::new(0),
             root_links: ChainLinks::new(),
-            lent: AtomicU32::new(0),
+            exported: AtomicU32::new(0),
             fence: Fence::new(),
             home: AtomicU32::new(0),
             domain: AtomicU32::new(0),
@@ -327,21 +327,21 @@ impl SpaceSlot {
     }
 
     /// A frame of this space became shared while its bytes stay here.
-    pub fn lend(&self) {
+    pub fn export(&self) {
         // Relaxed: it rises under the space lock, which whoever reads it holds.
-        self.lent.fetch_add(1, Ordering::Relaxed);
+        self.exported.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Such a frame's bytes left this space, or are its own again.
-    pub fn unlend(&self) {
+    pub fn unexport(&self) {
         // Release: what was done to this window for the frame is done before the window may be
         // closed.
-        let before = self.lent.fetch_sub(1, Ordering::Release);
-        assert_ne!(before, 0, "a space got back a frame that it had not lent");
+        let before = self.exported.fetch_sub(1, Ordering::Release);
+        assert_ne!(before, 0, "a space got back a frame that it had not exported");
     }
 
-    pub fn lent(&self) -> u32 {
-        // Acquire: pairs with `unlend`; it can only fall while the space lock is held.
-        self.lent.load(Ordering::Acquire)
+    pub fn exported(&self) -> u32 {
+        // Acquire: pairs with `unexport`; it can only fall while the space lock is held.
+        self.exported.load(Ordering::Acquire)
     }
 }

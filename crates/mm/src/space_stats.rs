@@ -19,7 +19,7 @@ pub struct SpaceStats {
     /// Pages in memory that relatives may share.
     pub shared: u32,
     /// Of these, pages whose bytes lie in this space's own window.
-    pub lent: u32,
+    pub exported: u32,
     /// Pages whose bytes are in the store.
     pub swapped: u32,
     /// Pages never written: zeros, without memory.
@@ -57,7 +57,7 @@ impl SpaceStats {
                             stats.exclusive += 1;
                         } else {
                             stats.shared += 1;
-                            stats.lent += u32::from(locked.residence == Residence::Private(space));
+                            stats.exported += u32::from(locked.residence == Residence::Private(space));
                         }
                     }
                     LeafEntry::Absent => (),

@@ -12,7 +12,7 @@
 //! ```
 //! A space is *condemned* by its first fault that fails, until somebody takes the failure: the sink
 //! keeps host code that cannot be stopped in the middle going, and what was in the space before is
-//! as it was. One page more is set aside for a lent frame (bytes of others in this window) that has
+//! as it was. One page more is set aside for an exported frame (bytes of others in this window) that has
 //! to leave it first.
 //!
 //! Each has room for the machine's page table besides: where nothing but standby pages was ever
@@ -306,7 +306,7 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
         }
         self.mm
             .scratch
-            .lend(|bytes| match see(self.mm, &space, page, bytes)? {
+            .with(|bytes| match see(self.mm, &space, page, bytes)? {
                 // Another thread brought it in.
                 Seen::Here => Ok(()),
                 Seen::Backing | Seen::Elsewhere => {
@@ -321,7 +321,7 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
         let Some(failure) = space.failure() else {
             return Ok(());
         };
-        self.mm.scratch.lend(|bytes| {
+        self.mm.scratch.with(|bytes| {
             match see(self.mm, &space, page, bytes) {
                 Ok(Seen::Backing | Seen::Elsewhere) => (),
                 // Elsewhere by now: look again.
@@ -336,7 +336,7 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
         })
     }
 
-    /// Moves a lent frame out of the window of the space whose lock is held; false when the frame
+    /// Moves an exported frame out of the window of the space whose lock is held; false when the frame
     /// is the space's own.
     fn leave_window(&self, space: &SpaceGuard<'_>, page: PageNo) -> Result<bool, Stop> {
         let Some((frame, leaf)) = self.mm.tables.lookup(&space.tree, page).frame() else {

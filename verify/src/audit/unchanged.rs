@@ -24,7 +24,7 @@ pub enum May {
     Own(SpaceNo, Run),
     /// Pages of this space, but not pinned ones, may be down as shared though nobody shares them: a
     /// fork failed.
-    Lend(SpaceNo),
+    Export(SpaceNo),
 }
 
 /// How everything was before a call.
@@ -92,7 +92,7 @@ fn allow(space: &mut SpaceDigest, found: &SpaceDigest, no: SpaceNo, may: May, re
                 let was_stored = reclaimed || page.ownership == Ownership::Stored;
                 whose == no && beside && was_stored && now.ownership == Ownership::Exclusive
             }
-            May::Lend(whose) => whose == no && change == (Ownership::Exclusive, Ownership::Shared),
+            May::Export(whose) => whose == no && change == (Ownership::Exclusive, Ownership::Shared),
         };
         if (stored || passes) && !pinned(n) {
             page.ownership = now.ownership;
@@ -165,13 +165,13 @@ mod tests {
         for (page, to) in [(1, Shared), (1, Stored), (2, Exclusive), (2, Stored), (3, Shared)] {
             assert!(!passes(page, to, May::Nothing, false), "page {page} is {to:?}");
             assert_eq!(passes(page, to, May::Nothing, true), to == Stored);
-            let lent = (page, to) == (1, Shared);
+            let exported = (page, to) == (1, Shared);
             assert_eq!(
-                passes(page, to, May::Lend(S), false),
-                lent,
+                passes(page, to, May::Export(S), false),
+                exported,
                 "page {page} is {to:?}"
             );
-            assert!(!passes(page, to, May::Lend(SpaceNo(4)), false));
+            assert!(!passes(page, to, May::Export(SpaceNo(4)), false));
         }
         let pinned = |first| {
             May::Own(
@@ -193,7 +193,7 @@ mod tests {
             "it was stored meanwhile, and read ahead"
         );
         // A pinned page stays where it is and whose it is.
-        assert!(!passes(0, Shared, May::Lend(S), false));
+        assert!(!passes(0, Shared, May::Export(S), false));
         assert!(!passes(0, Stored, May::Nothing, true));
     }
 }

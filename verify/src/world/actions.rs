@@ -36,13 +36,13 @@ impl<S: Built> World<S> {
             Op::Fill(spot) => self.fill(spot),
             Op::Fork(spot) => {
                 let from = self.space(spot.space);
-                let to = self.ask_for(May::Lend(from), |mm| mm.fork(from))?;
+                let to = self.ask_for(May::Export(from), |mm| mm.fork(from))?;
                 self.admit(from, to);
                 Ok(())
             }
             Op::Freeze(spot) => {
                 let from = self.space(spot.space);
-                let to = self.ask_for(May::Lend(from), |mm| mm.freeze(from))?;
+                let to = self.ask_for(May::Export(from), |mm| mm.freeze(from))?;
                 self.admit(from, to);
                 Ok(())
             }

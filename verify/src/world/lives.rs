@@ -48,7 +48,7 @@ impl<S: Built> World<S> {
         // Siblings that grow up by themselves are what merging is for.
         let siblings = usize::from(spot.value >> 6).min(self.mix.spaces as usize - self.live.len());
         for _ in 0..siblings {
-            let to = self.ask_for(May::Lend(no), |mm| mm.fork(no))?;
+            let to = self.ask_for(May::Export(no), |mm| mm.fork(no))?;
             self.admit(no, to);
         }
         Ok(())

@@ -119,8 +119,8 @@ pub fn refused(host: &str, seed: u64) {
         disarm();
         println!("| seed {seed} step {n}: {op:?} {call:?} {errno} = {outcome:?}");
         if outcome.is_err() && single(op) && side.mm.stats().direct_reclaims == reclaims {
-            let lends = matches!(op, Op::Fork { .. } | Op::Freeze { .. });
-            unchanged(before, &memfold_mm::Digest::of(&side.mm), lends);
+            let exports = matches!(op, Op::Fork { .. } | Op::Freeze { .. });
+            unchanged(before, &memfold_mm::Digest::of(&side.mm), exports);
         }
         assert_eq!(memfold_mm::check(&side.mm), Ok(()));
         side.look();
@@ -137,8 +137,8 @@ fn single(op: Op) -> bool {
 }
 
 /// After a fork that failed, the parent's pages may be down as shared though nobody shares them.
-fn unchanged(mut before: Digest, after: &Digest, lends: bool) {
-    for (no, space) in before.spaces.iter_mut().filter(|_| lends) {
+fn unchanged(mut before: Digest, after: &Digest, exports: bool) {
+    for (no, space) in before.spaces.iter_mut().filter(|_| exports) {
         let pages = after.spaces.get(no).into_iter().flat_map(|space| &space.pages);
         for (page, now) in space.pages.iter_mut().flatten().zip(pages.flatten()) {
             if (page.ownership, now.ownership) == (Ownership::Exclusive, Ownership::Shared) {

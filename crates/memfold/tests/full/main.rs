@@ -100,7 +100,7 @@ fn alone(test: &str, body: impl FnOnce()) {
 
 /// Goal: a parent's store to a page that a fork shares does not reach the fork when there is no
 /// room for a copy: it is lost, the parent knows, and has its old byte again. Method: all pages of
-/// a parent, lent to a live fork, are stored to in a full budget; then the fork's, and the
+/// a parent, exported to a live fork, are stored to in a full budget; then the fork's, and the
 /// parent's, bytes are read.
 #[test]
 fn a_store_without_room_reaches_nobody() {
@@ -212,10 +212,10 @@ fn what_was_evicted_comes_back() {
     });
 }
 
-/// Goal: a space that lends pages can be dropped when there is no room for another page.
+/// Goal: a space that exports pages can be dropped when there is no room for another page.
 #[test]
-fn a_lender_is_dropped_in_a_full_budget() {
-    alone("a_lender_is_dropped_in_a_full_budget", || {
+fn an_exporter_is_dropped_in_a_full_budget() {
+    alone("an_exporter_is_dropped_in_a_full_budget", || {
         let m = memory(8 * MIB, Delivery::InThread);
         let parent = m.create(SpaceSize::fixed(2 * MIB)).unwrap();
         (0..pages(&parent)).for_each(|page| fill(&parent, page, page));

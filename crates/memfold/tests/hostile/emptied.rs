@@ -76,12 +76,12 @@ fn evicted() {
     });
 }
 
-/// Goal: a lent page that its lender has emptied is lost for the forks as well, and they are told.
-/// Method: reads of the fork and of the lender, stores, and the end of the lender, in both
+/// Goal: an exported page that its exporter has emptied is lost for the forks as well, and they are told.
+/// Method: reads of the fork and of the exporter, stores, and the end of the exporter, in both
 /// deliveries.
 #[test]
-fn lent() {
-    isolated("emptied::lent", || {
+fn exported() {
+    isolated("emptied::exported", || {
         for delivery in DELIVERIES {
             let memory = builder(delivery).build().expect("userfaultfd");
             let parent = stamped(&memory, 1);

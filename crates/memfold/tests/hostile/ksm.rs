@@ -1,4 +1,4 @@
-//! The kernel's own merging: whenever a process lets it in, what a space lent stays as it was lent,
+//! The kernel's own merging: whenever a process lets it in, what a space exported stays as it was exported,
 //! or is refused.
 
 use crate::child::isolated;
@@ -71,7 +71,7 @@ fn family(memory: &Memory) -> [Space; 2] {
 }
 
 /// Goal: a process that opted in before it had spaces is as any other. Method: ksmd at full speed
-/// over a lent page, which it would make writable; then stores by the parent.
+/// over an exported page, which it would make writable; then stores by the parent.
 #[test]
 fn opted_in_before() {
     let Some(_ksmd) = Setting::ksmd() else { return };
@@ -113,7 +113,7 @@ fn old_or_refused(memory: &Memory, child: &Space) {
 }
 
 /// Goal: a process that opts in while it has spaces learns what it has done; nobody reads another's
-/// bytes. Method: ksmd over lent pages, stores by the parent, at which nobody has looked; then the
+/// bytes. Method: ksmd over exported pages, stores by the parent, at which nobody has looked; then the
 /// child reads, by the library and by its program.
 #[test]
 fn opted_in_later() {

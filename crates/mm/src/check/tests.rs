@@ -198,8 +198,8 @@ fn sums() {
             assert!(mm.budget.charge(class, PAGE, Need::Normal))
         });
     }
-    broken("lent = shared frames in this window", |mm, [a, _], _| {
-        mm.spaces.get(a.0).lend()
+    broken("exported = shared frames in this window", |mm, [a, _], _| {
+        mm.spaces.get(a.0).export()
     });
     broken("a pinned page has a pinned frame", |mm, [a, _], _| {
         *mm.lock_space(a)
@@ -292,7 +292,7 @@ fn a_round_under_way_is_sound() {
     assert!(mm.usage().tables < tables, "what the round needed is given back");
 }
 
-/// Goal: a lent page to which its lender can store is found, protected again, and a failure of
+/// Goal: an exported page to which its exporter can store is found, protected again, and a failure of
 /// exactly those who map it. Method: the machine takes one protection away.
 #[test]
 fn exposed_frames() {

@@ -60,7 +60,7 @@ fn relatives_are_told() {
         [a, c].map(|no| Some(told(no, 3)))
     );
     assert_eq!(mm.take_failure(d), None);
-    // The lender ends all the same; the others have been told, once more.
+    // The exporter ends all the same; the others have been told, once more.
     mm.drop_space(a).expect("it can");
     assert_eq!(
         [b, c].map(|no| mm.take_failure(no)),
@@ -74,7 +74,7 @@ fn relatives_are_told() {
 }
 
 #[test]
-fn a_lender_cannot_store_to_it() {
+fn an_exporter_cannot_store_to_it() {
     let mm = world();
     let a = space(&mm, 40);
     write(&mm, a, 0..8, 1);

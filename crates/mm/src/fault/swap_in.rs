@@ -53,7 +53,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         mut charge: Charge<'_>,
     ) -> Result<(), Stop> {
         let frame = alloc_frame(self.mm, Need::Refault)?;
-        let filled = self.mm.scratch.lend(|bytes| -> Result<(), Stop> {
+        let filled = self.mm.scratch.with(|bytes| -> Result<(), Stop> {
             self.mm.store.get(seen.stored, bytes)?;
             Ok(self
                 .mm
@@ -204,7 +204,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         if !self.mm.swap.cache(slot, locked.no) {
             return Err(Stop::Again);
         }
-        let moved = self.mm.scratch.lend(|bytes| -> Result<(), Stop> {
+        let moved = self.mm.scratch.with(|bytes| -> Result<(), Stop> {
             self.mm.store.get(seen.stored, bytes)?;
             Ok(to.write(bytes)?)
         });

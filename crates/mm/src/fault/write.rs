@@ -71,7 +71,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         locked.set_owner(Owner::Exclusive(LeafSlot::of(leaf.0, self.page)));
         locked.frame.mark_referenced();
         may_compress(self.mm, &locked);
-        self.space.slot.unlend();
+        self.space.slot.unexport();
         drop(locked);
         self.mm.tables.mark_dirty(&mut self.space.tree, leaf);
         self.mm.counters.reused.one();
@@ -108,7 +108,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
                 self.mm.host.copy_from_pool(self.space.no, self.page, from)
             }
             Residence::Loose(from) => self.mm.host.copy_from_pool(self.space.no, self.page, from),
-            Residence::Private(owner) => self.mm.scratch.lend(|bytes| {
+            Residence::Private(owner) => self.mm.scratch.with(|bytes| {
                 read_window(self.mm, self.space.no, owner, locked, self.page, bytes)?;
                 self.mm
                     .host

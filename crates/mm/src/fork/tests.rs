@@ -150,25 +150,25 @@ fn pages_are_shared_ahead() {
     let mm = world();
     let a = space(&mm, 200);
     write(&mm, a, 0..100, 1);
-    let lent = || mm.spaces.get(a.0).lent();
+    let exported = || mm.spaces.get(a.0).exported();
     // The last written come first: 7 leaves.
     assert_eq!(Fork::share_ahead(&mm, a, 2), Ok(true));
-    assert_eq!(lent(), 32);
+    assert_eq!(exported(), 32);
     sound(&mm);
     write(&mm, a, 2..3, 2);
-    assert_eq!(lent(), 31, "it is its own again");
+    assert_eq!(exported(), 31, "it is its own again");
     sound(&mm);
     let b = mm.fork(a).expect("room");
-    assert_eq!(lent(), 100);
+    assert_eq!(exported(), 100);
     assert_eq!((value(&mm, b, 2), value(&mm, b, 99)), (2, 1));
     write(&mm, a, 120..121, 3);
     mm.pin(a, run(121, 1)).expect("room");
     assert_eq!(
-        (Fork::share_ahead(&mm, a, 9), lent()),
+        (Fork::share_ahead(&mm, a, 9), exported()),
         (Ok(false), 100),
         "while it has a pin"
     );
     mm.unpin(a, run(121, 1));
-    assert_eq!((Fork::share_ahead(&mm, a, 9), lent()), (Ok(false), 102));
+    assert_eq!((Fork::share_ahead(&mm, a, 9), exported()), (Ok(false), 102));
     sound(&mm);
 }

@@ -119,7 +119,7 @@ fn pinned_pages_do_not_settle() {
     mm.host.hold(a, run(2, 1));
     let copy = mm.freeze(a).expect("room");
     let stats = crate::SpaceStats::of(&mm, a).expect("it lives");
-    assert_eq!((stats.exclusive, stats.shared, stats.lent), (1, 1, 0));
+    assert_eq!((stats.exclusive, stats.shared, stats.exported), (1, 1, 0));
     assert_eq!((value(&mm, copy, 0), value(&mm, copy, 2)), (5, 5));
     sound(&mm);
     mm.unpin(a, run(2, 1));

@@ -196,7 +196,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         let source = match locked.residence {
             Residence::Private(space) if space == self.space.no => Source::Window(space),
             Residence::Loose(pool) => Source::Loose(pool),
-            // It stands at its place already, or is lent by a sibling, who is visited himself.
+            // It stands at its place already, or is exported by a sibling, who is visited himself.
             _ => return None,
         };
         if locked.frame.count.load().pins != 0 {
@@ -371,7 +371,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
             && keeper.frame.count.load().pins == 0;
         same.then_some(Plan::Pair {
             keeper,
-            lender: version.space,
+            exporter: version.space,
         })
     }
 

@@ -55,7 +55,7 @@ impl<H: Host, S: Store> Placed<'_, H, S> {
     /// The private page that moves to the place.
     fn moves(&self) -> Option<(SpaceNo, PageNo)> {
         let candidate = &self.frozen.candidate;
-        Some((candidate.lender()?, candidate.page))
+        Some((candidate.exporter()?, candidate.page))
     }
 }
 
@@ -146,8 +146,8 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
         let keeper = match plan {
             Plan::Backed(_) => None,
             Plan::Join(keeper) => Some(keeper),
-            Plan::Pair { mut keeper, lender } => {
-                self.move_to_place(&mut keeper, lender, claimed.expect("a pair has its place"));
+            Plan::Pair { mut keeper, exporter } => {
+                self.move_to_place(&mut keeper, exporter, claimed.expect("a pair has its place"));
                 drop(sibling);
                 Some(keeper)
             }
@@ -157,7 +157,7 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
         match source {
             Source::Window(space) => {
                 if locked.frame.is_shared() {
-                    self.mm.spaces.get(space.0).unlend();
+                    self.mm.spaces.get(space.0).unexport();
                 }
             }
             Source::Loose(at) => free_loose(self.mm, at),
@@ -172,10 +172,10 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
     }
 
     /// The first of a pair stands at its place from now on, shared, never written again.
-    fn move_to_place(&self, keeper: &mut Locked<'_>, lender: SpaceNo, to: Claimed<'_, H, S>) {
+    fn move_to_place(&self, keeper: &mut Locked<'_>, exporter: SpaceNo, to: Claimed<'_, H, S>) {
         match keeper.frame.word.load().owner {
             Owner::Exclusive(at) => keeper.set_owner(Owner::Shared(at)),
-            Owner::Shared(_) => self.mm.spaces.get(lender.0).unlend(),
+            Owner::Shared(_) => self.mm.spaces.get(exporter.0).unexport(),
             Owner::Nobody => panic!("frame {} is mapped by nobody", keeper.no),
         }
         self.mm.budget.refund_page(to.stand(keeper));

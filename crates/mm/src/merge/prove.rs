@@ -49,7 +49,7 @@ pub(super) enum Plan<'m> {
         /// The sibling's frame.
         keeper: Locked<'m>,
         /// The sibling.
-        lender: SpaceNo,
+        exporter: SpaceNo,
     },
 }
 
@@ -80,14 +80,14 @@ impl<'m> Candidate<'m> {
         };
         let page = self.page;
         own.into_iter()
-            .chain(self.lender())
+            .chain(self.exporter())
             .map(move |space| (space, page))
     }
 
     /// The sibling whose private page moves to the place.
-    pub fn lender(&self) -> Option<SpaceNo> {
+    pub fn exporter(&self) -> Option<SpaceNo> {
         match self.plan {
-            Plan::Pair { lender, .. } => Some(lender),
+            Plan::Pair { exporter, .. } => Some(exporter),
             Plan::Backed(_) | Plan::Join(_) => None,
         }
     }
@@ -227,7 +227,7 @@ impl<'m, 'r, H: Host, S: Store> Proof<'m, 'r, H, S> {
         let other = match plan {
             Plan::Backed(backing) => Err(*backing),
             Plan::Join(_) => Ok(PageRef::Pool(self.view.place(*page))),
-            Plan::Pair { lender, .. } => Ok(PageRef::Private(*lender)),
+            Plan::Pair { exporter, .. } => Ok(PageRef::Private(*exporter)),
         };
         let equal = match (*source, other) {
             (Source::Window(space), Ok(other)) => host.pages_equal(space, *page, other),

@@ -106,7 +106,7 @@ fn both_store() {
     }
 }
 
-/// Goal: a space that goes gives its lent pages to those who share them.
+/// Goal: a space that goes gives its exported pages to those who share them.
 #[test]
 fn parent_goes_child_runs() {
     for (what, value) in [("load", 1), ("store", 3)] {

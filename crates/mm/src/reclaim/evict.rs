@@ -6,7 +6,7 @@
 //! call interrupts every other running thread. What cannot be stored stays as it is.
 //!
 //! An eviction lowers the total: a victim that costs a page or more in the store, with what was put
-//! beside it (`beside.rs`), is undone. The batch goes in parts, so that the reserve lends it a
+//! beside it (`beside.rs`), is undone. The batch goes in parts, so that the reserve exports it a
 //! small part at a time ([`RISE_MOST`] of the least one).
 
 use super::batch::{BATCH, Batch, put_back};
@@ -211,7 +211,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
         match v.place {
             Place::Private(space, _) => {
                 if v.locked.frame.is_shared() {
-                    self.mm.spaces.get(space.0).unlend();
+                    self.mm.spaces.get(space.0).unexport();
                 }
             }
             Place::Home(home, page) => {
@@ -315,7 +315,7 @@ fn store_victim<H: Host, S: Store>(
         return Ok(());
     }
     let slot = mm.swap.alloc(&mm.budget).ok_or(Stop::NoRoom)?;
-    match mm.scratch.lend(|bytes| Beside::store(mm, v, bytes, ledger)) {
+    match mm.scratch.with(|bytes| Beside::store(mm, v, bytes, ledger)) {
         Ok(kept) if kept.cost >= WORTH && !may_cost(mm, why) => {
             mm.store.free(kept.stored, ledger);
             mm.swap.cancel(slot);

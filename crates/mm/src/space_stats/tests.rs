@@ -23,11 +23,11 @@ fn pages_are_counted_by_state() {
     read(&mm, b, 90);
     write(&mm, a, 40..41, 5);
     mm.pin(a, run(50, 2)).expect("room");
-    let own = |exclusive, shared, lent, swapped, pinned| SpaceStats {
+    let own = |exclusive, shared, exported, swapped, pinned| SpaceStats {
         len: 100,
         exclusive,
         shared,
-        lent,
+        exported,
         swapped,
         absent: 100 - exclusive - shared - swapped,
         pinned,

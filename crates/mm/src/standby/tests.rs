@@ -43,7 +43,7 @@ fn family() -> (World, SpaceNo, SpaceNo) {
 /// space's, as they were; the page stands in the pool from then on, for the machine still lets
 /// nobody store to it.
 #[test]
-fn a_lent_page_leaves_before_it_is_stored_to() {
+fn an_exported_page_leaves_before_it_is_stored_to() {
     let (mm, a, b) = family();
     let failed = stores(&mm, a, 2).expect_err("there is no room");
     let before = mm.usage();
@@ -178,10 +178,10 @@ fn neighbours_are_let_be() {
     sound(&mm);
 }
 
-/// Goal: a space that lends pages ends in a budget that is full to the last byte; its pages live
+/// Goal: a space that exports pages ends in a budget that is full to the last byte; its pages live
 /// on.
 #[test]
-fn a_lender_ends_without_room() {
+fn an_exporter_ends_without_room() {
     let (mm, a, b) = family();
     let before = mm.usage();
     mm.drop_space(a).expect("room is set aside");
