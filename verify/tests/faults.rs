@@ -262,7 +262,7 @@ fn eviction_of_shared_pages() {
 }
 
 #[test]
-fn eviction_of_a_loose_page() {
+fn eviction_of_a_overflow_page() {
     let setup = [
         create(),
         fill(0, 0, 2),

@@ -125,7 +125,7 @@ fn a_merged_frame_is_evicted_for_all() {
 /// Goal: a page that goes takes all its forks with it, those too that have a table of their own
 /// (R48). Method: forks that stored elsewhere in the table, so that the frame has a mapper for
 /// each; without that all of them reach it through one. Once as a page in a window, once as one
-/// that lies loose.
+/// that lies in the overflow range.
 #[test]
 fn a_page_that_goes_takes_all_its_forks_along() {
     let (mm, spaces) = siblings(2, 4);
@@ -155,7 +155,7 @@ fn a_page_that_goes_takes_all_its_forks_along() {
     fill(&mm, second, 1, 8);
     fill(&mm, second, 1, 9);
     let forks = [(); 2].map(|()| mm.fork(second).expect("no limit"));
-    // What the forks share is displaced; its place is taken, so it lies loose.
+    // What the forks share is displaced; its place is taken, so it lies in the overflow range.
     fill(&mm, second, 1, 5);
     forks.iter().for_each(|&fork| fill(&mm, fork, 2, 7));
     assert_eq!(held(&mm), 5);

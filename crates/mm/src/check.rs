@@ -359,7 +359,7 @@ fn check_residence<H: Host, S: Store>(
                 format!("frame {no} has one owner")
             });
         }
-        Residence::Loose(_) => {
+        Residence::Overflow(_) => {
             report.demand(shared, "a pool frame is shared", || {
                 format!("frame {no} has one owner")
             });

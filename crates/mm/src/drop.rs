@@ -19,7 +19,7 @@ use crate::error::{SpaceError, Stop};
 use crate::frame::{Locked, Residence};
 use crate::home::HomeNo;
 use crate::host::{Host, HostError, Store};
-use crate::migrate::{migrate_around, move_loose};
+use crate::migrate::{migrate_around, migrate_to_overflow};
 use crate::mm::Mm;
 use crate::peek::lock_entry;
 use crate::pin::unpin_page;
@@ -231,7 +231,7 @@ impl<'m, H: Host, S: Store> Ending<'m, H, S> {
                 if locked.residence != Residence::Private(no) {
                     return Ok(());
                 }
-                match move_loose(mm, no, st.home, page, locked) {
+                match migrate_to_overflow(mm, no, st.home, page, locked) {
                     Err(Stop::NoRoom) => (),
                     moved => return moved,
                 }

@@ -115,7 +115,7 @@ impl<H: Host, S: Store> Freeze<'_, H, S> {
                 Residence::Private(owner) if shared => {
                     all &= migrate_around(mm, (leaf, page), locked, owner, st.home)?;
                 }
-                Residence::Loose(_) => all = false,
+                Residence::Overflow(_) => all = false,
                 _ => (),
             }
             Ok(())

@@ -2,7 +2,7 @@
 //!
 //! The window of a space can show one pool page at each of its pages: `home + page`. A home records
 //! which frame stands there. A frame that cannot stand at its place, because another version of
-//! that page does, goes to the *loose* range, from where it can be copied but not shown. Each place
+//! that page does, goes to the *overflow* range, from where it can be copied but not shown. Each place
 //! also remembers a *base*: a stored version of its page, to which the versions of all spaces of
 //! the home are probably similar, so that the store can keep them as small differences
 //! (`bases.rs`). Places are claimed and given back by compare-exchange, under the lock of the frame
@@ -23,8 +23,8 @@ use places::{Place, Places};
 pub struct HomeNo(pub u32);
 
 const CHUNK: u32 = if cfg!(any(loom, shuttle)) { 4 } else { 256 };
-/// Where the loose range ends and the homes begin, in pool pages (1 TiB).
-const LOOSE_PAGES: u64 = 1 << 28;
+/// Where the overflow range ends and the homes begin, in pool pages (1 TiB).
+const OVERFLOW_PAGES: u64 = 1 << 28;
 
 #[derive(Debug)]
 struct HomeState {
@@ -46,8 +46,8 @@ struct Ranges {
     free: Vec<(u32, PoolPage)>,
     /// Homes that have a range.
     homes: usize,
-    loose_next: u64,
-    loose_free: Vec<u64>,
+    overflow_next: u64,
+    overflow_free: Vec<u64>,
 }
 
 impl Ranges {
@@ -114,7 +114,7 @@ pub(crate) struct Survey {
     pub standing: Vec<(PageNo, FrameNo)>,
 }
 
-/// All homes and the loose range.
+/// All homes and the overflow range.
 #[derive(Debug)]
 pub(crate) struct Homes {
     homes: Slots<Home>,
@@ -139,11 +139,11 @@ impl Homes {
             ))
         };
         let ranges = Ranges {
-            next: LOOSE_PAGES,
+            next: OVERFLOW_PAGES,
             free: Vec::new(),
             homes: 0,
-            loose_next: 0,
-            loose_free: Vec::new(),
+            overflow_next: 0,
+            overflow_free: Vec::new(),
         };
         Self {
             homes: Slots::new(capacity, home),
@@ -291,28 +291,28 @@ impl Homes {
         assert_eq!(was, frame.0, "frame {frame} left a place where frame {was} stood");
     }
 
-    /// A place in the loose range, and how long the pool must be for it; `None` when the system has
+    /// A place in the overflow range, and how long the pool must be for it; `None` when the system has
     /// no memory for giving it back.
-    pub fn claim_loose(&self) -> Option<(PoolPage, u64)> {
+    pub fn alloc_overflow(&self) -> Option<(PoolPage, u64)> {
         let mut ranges = self.ranges.lock();
-        let at = match ranges.loose_free.pop() {
+        let at = match ranges.overflow_free.pop() {
             Some(at) => at,
             None => {
                 // All of them may be free at a time.
-                let more = (ranges.loose_next as usize + 1).saturating_sub(ranges.loose_free.len());
-                ranges.loose_free.try_reserve(more).ok()?;
-                ranges.loose_next += 1;
-                ranges.loose_next - 1
+                let more = (ranges.overflow_next as usize + 1).saturating_sub(ranges.overflow_free.len());
+                ranges.overflow_free.try_reserve(more).ok()?;
+                ranges.overflow_next += 1;
+                ranges.overflow_next - 1
             }
         };
-        assert!(at < LOOSE_PAGES, "the loose range is full");
+        assert!(at < OVERFLOW_PAGES, "the overflow range is full");
         Some((PoolPage(at), at + 1))
     }
 
-    /// Loose places that are taken.
-    pub fn loose_used(&self) -> u64 {
+    /// Overflow places that are taken.
+    pub fn overflow_used(&self) -> u64 {
         let ranges = self.ranges.lock();
-        ranges.loose_next - ranges.loose_free.len() as u64
+        ranges.overflow_next - ranges.overflow_free.len() as u64
     }
 
     pub fn has_spare(&self, giving: Giving) -> bool {
@@ -359,9 +359,9 @@ impl Homes {
         all.filter(|(_, found)| found.users != 0).collect()
     }
 
-    /// Gives a loose place back; it is empty in the pool by now.
-    pub fn vacate_loose(&self, at: PoolPage) {
-        self.ranges.lock().loose_free.push(at.0);
+    /// Gives an overflow place back; it is empty in the pool by now.
+    pub fn free_overflow(&self, at: PoolPage) {
+        self.ranges.lock().overflow_free.push(at.0);
     }
 }
 

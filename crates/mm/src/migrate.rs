@@ -1,7 +1,7 @@
 //! Migration: the bytes of exported frames move out of a window, to the pool.
 //!
 //! Where the frame's own place in the home is taken by another version of the page, it moves to a
-//! loose one (`residency.rs`). Whether a loose place will also do when only the record of a place
+//! one in the overflow range (`residency.rs`). Whether an overflow place will also do when only the record of a place
 //! found no room, the caller says: clones copy what they could have shared. Under the space's and
 //! the frame's lock.
 
@@ -36,7 +36,7 @@ pub(crate) fn copy_out<H: Host, S: Store>(
 }
 
 /// Moves an exported frame out of this window when its own place is taken by another version.
-pub(crate) fn move_loose<H: Host, S: Store>(
+pub(crate) fn migrate_to_overflow<H: Host, S: Store>(
     mm: &Mm<H, S>,
     no: SpaceNo,
     home: HomeNo,
@@ -73,7 +73,7 @@ fn leave<H: Host, S: Store>(
     page: PageNo,
     locked: &mut Locked<'_>,
 ) -> Result<(), Stop> {
-    copy_out(mm, no, home, page, locked, NoRecord::Loose)?;
+    copy_out(mm, no, home, page, locked, NoRecord::Overflow)?;
     mm.host.drop_pages(no, Run::one(page));
     mm.counters.promoted.one();
     Ok(())

@@ -83,7 +83,7 @@ pub(crate) fn read_frame<H: Host, S: Store>(
     match locked.residence {
         Residence::Private(owner) => read_window(mm, reader, owner, locked, page, out),
         Residence::Home(home) => mm.host.pool_read(mm.homes.first(home).plus(page.0), out),
-        Residence::Loose(at) => mm.host.pool_read(at, out),
+        Residence::Overflow(at) => mm.host.pool_read(at, out),
         Residence::Nowhere => panic!("frame {} is mapped but has no bytes", locked.no),
     }
 }

@@ -1,7 +1,7 @@
-//! A place in the pool for a frame: the page's own in its home, or a loose one.
+//! A place in the pool for a frame: the page's own in its home, or an overflow one.
 //!
 //! A [`NewPlace`] is claimed for a locked frame that does not stand there yet. Dropped before it is
-//! kept, it gives itself back, emptied: whoever fails on the way has nothing to undo. From a loose
+//! kept, it gives itself back, emptied: whoever fails on the way has nothing to undo. From an overflow
 //! place the bytes can be copied but not shown. Moves of exported frames (`migrate.rs`), swap-in for
 //! sharers, frozen copies and merging place their frames with it; runs of neighbours claim and give
 //! back theirs together ([`NewRun`]). All of it happens under the frame's lock.
@@ -20,8 +20,8 @@ use crate::table::{FAN, first_of, slot_of};
 pub(crate) enum NoRecord {
     /// Stop: the caller can reclaim and come again.
     Stop,
-    /// Take a loose place, which needs no record.
-    Loose,
+    /// Take an overflow place, which needs no record.
+    Overflow,
 }
 
 /// A claimed place in the pool.
@@ -58,10 +58,10 @@ impl<'m, H: Host, S: Store> NewPlace<'m, H, S> {
         }
     }
 
-    /// A loose place, which needs no record.
-    fn loose(mm: &'m Mm<H, S>, page: PageNo, locked: &Locked<'_>) -> Result<Self, Stop> {
-        let (to, pages) = mm.homes.claim_loose().ok_or(Stop::NoRoom)?;
-        let place = Self::claimed(mm, page, locked, to, Residence::Loose(to));
+    /// An overflow place, which needs no record.
+    fn overflow(mm: &'m Mm<H, S>, page: PageNo, locked: &Locked<'_>) -> Result<Self, Stop> {
+        let (to, pages) = mm.homes.alloc_overflow().ok_or(Stop::NoRoom)?;
+        let place = Self::claimed(mm, page, locked, to, Residence::Overflow(to));
         mm.host.reserve_pool(pages)?;
         Ok(place)
     }
@@ -83,7 +83,7 @@ impl<'m, H: Host, S: Store> NewPlace<'m, H, S> {
         }
     }
 
-    /// The page's own place or, where another version of the page stands there, a loose one.
+    /// The page's own place or, where another version of the page stands there, an overflow one.
     ///
     /// # Errors
     /// [`Stop`] when there is no room, or the machine refuses.
@@ -97,7 +97,7 @@ impl<'m, H: Host, S: Store> NewPlace<'m, H, S> {
         match Self::own(mm, home, page, locked, Need::Normal) {
             Ok(Some(own)) => Ok(own),
             Err(stop) if no_record == NoRecord::Stop => Err(stop),
-            Ok(None) | Err(_) => Self::loose(mm, page, locked),
+            Ok(None) | Err(_) => Self::overflow(mm, page, locked),
         }
     }
 
@@ -132,7 +132,7 @@ impl<H: Host, S: Store> Drop for NewPlace<'_, H, S> {
         self.mm.host.pool_free(self.to, 1);
         match self.residence {
             Residence::Home(home) => self.mm.homes.vacate(home, self.page, self.frame),
-            _ => self.mm.homes.vacate_loose(self.to),
+            _ => self.mm.homes.free_overflow(self.to),
         }
     }
 }

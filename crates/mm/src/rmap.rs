@@ -90,8 +90,8 @@ impl<'a, H: Host, S: Store> Sweep<'a, H, S> {
                 self.private.add(locked.charge.take());
             }
             Residence::Home(home) => self.push(home, page, &mut locked),
-            Residence::Loose(at) => {
-                free_loose(self.mm, at);
+            Residence::Overflow(at) => {
+                free_overflow_page(self.mm, at);
                 self.mm.budget.refund_page(locked.charge.take());
             }
             Residence::Nowhere => panic!("frame {} has mappers but no bytes", locked.no),
@@ -286,10 +286,10 @@ pub(crate) fn retire<H: Host, S: Store>(mm: &Mm<H, S>, locked: &mut Locked<'_>) 
     locked.retire();
 }
 
-/// The loose page is free; its frame's charge is refunded by the caller.
-pub(crate) fn free_loose<H: Host, S: Store>(mm: &Mm<H, S>, at: PoolPage) {
+/// The overflow page is free; its frame's charge is refunded by the caller.
+pub(crate) fn free_overflow_page<H: Host, S: Store>(mm: &Mm<H, S>, at: PoolPage) {
     mm.host.pool_free(at, 1);
-    mm.homes.vacate_loose(at);
+    mm.homes.free_overflow(at);
 }
 
 /// Calls `visit` with up to `most` of the spaces that can reach the frame.

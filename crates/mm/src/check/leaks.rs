@@ -33,16 +33,16 @@ impl<H: Host, S: Store> Check<'_, H, S> {
     pub(super) fn check_numbers(&mut self) {
         let Self { mm, scan, report } = self;
         let alive = mm.spaces.numbers().filter(|&no| mm.spaces.get(no).lock().alive);
-        let loose = scan.mappers.keys().filter(|&&no| {
+        let overflow = scan.mappers.keys().filter(|&&no| {
             let locked = mm.frames.lock(no);
-            matches!(locked.residence, crate::frame::Residence::Loose(_))
+            matches!(locked.residence, crate::frame::Residence::Overflow(_))
         });
         let counts = [
             ("frames", mm.frames.used().into(), scan.mappers.len()),
             ("tables", mm.tables.used().into(), scan.parents.len()),
             ("spaces", mm.spaces.used().into(), alive.count()),
             ("swap slots", mm.swap.used().into(), mm.swap.in_use().len()),
-            ("loose places", mm.homes.loose_used(), loose.count()),
+            ("overflow places", mm.homes.overflow_used(), overflow.count()),
         ];
         for (what, given, used) in counts {
             report.demand(given == used as u64, "every number given out is in use", || {

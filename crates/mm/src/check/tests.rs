@@ -151,7 +151,10 @@ fn residences() {
         mm.homes.vacate(home, PageNo(0), frame);
         locked.residence = Residence::Home(home);
     });
-    for pool in [Residence::Loose(PoolPage(1)), Residence::Home(crate::HomeNo(1))] {
+    for pool in [
+        Residence::Overflow(PoolPage(1)),
+        Residence::Home(crate::HomeNo(1)),
+    ] {
         broken("a pool frame is shared", |mm, [_, b], _| {
             mm.frames.lock(frame_of(mm, b, 20)).residence = pool;
         });
@@ -231,7 +234,7 @@ fn leaks() {
     broken(LEAK, |mm, _, _| assert!(mm.spaces.alloc(|_| true).is_some()));
     broken(LEAK, |mm, _, _| assert!(mm.swap.alloc(&mm.budget).is_some()));
     broken(LEAK, |mm, _, _| {
-        assert_eq!(mm.homes.claim_loose().expect("memory").1, 1)
+        assert_eq!(mm.homes.alloc_overflow().expect("memory").1, 1)
     });
     broken(LEAK, |mm, _, _| assert!(mm.homes.create(1, |_| true).is_some()));
     broken("every stored page is named", |mm, _, _| {
@@ -265,7 +268,7 @@ fn homes() {
         // The frame is mapped, and lies elsewhere.
         let home = mm.spaces.get(a.0).home();
         assert_eq!(mm.homes.claim(home, PageNo(50), frame, |_| true), Claim::Taken);
-        mm.frames.lock(frame).residence = Residence::Loose(PoolPage(0));
+        mm.frames.lock(frame).residence = Residence::Overflow(PoolPage(0));
     });
     for place in [(7, 3), (1, 8)] {
         broken("no frame is shared across domains", |mm, [a, _], _| {

@@ -59,7 +59,7 @@ fn what_nobody_shares_just_goes() {
     assert_eq!((usage.private, usage.pool), (0, 0));
 }
 
-/// Goal: a page whose place another version has taken goes to the loose range; both versions live
+/// Goal: a page whose place another version has taken goes to the overflow range; both versions live
 /// on.
 #[test]
 fn a_taken_place_is_no_obstacle() {
@@ -78,8 +78,8 @@ fn a_taken_place_is_no_obstacle() {
     end(&mm, c);
     let usage = mm.usage();
     assert_eq!((usage.private, usage.pool), (0, 0));
-    // The loose place is free again.
-    assert_eq!(mm.homes.claim_loose().expect("memory").0.0, 0);
+    // The overflow place is free again.
+    assert_eq!(mm.homes.alloc_overflow().expect("memory").0.0, 0);
 }
 
 /// Goal: pool pages that nobody names any more are freed in runs of neighbours: one call for each.

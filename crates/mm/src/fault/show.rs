@@ -43,7 +43,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
                 self.mm.counters.shown.one();
                 Ok(Next::Done)
             }
-            Residence::Home(_) | Residence::Loose(_) => {
+            Residence::Home(_) | Residence::Overflow(_) => {
                 self.mm.counters.copied_on_read.one();
                 Ok(Next::Own)
             }

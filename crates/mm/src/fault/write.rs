@@ -107,7 +107,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
                 let from = self.mm.homes.first(home).plus(self.page.0);
                 self.mm.host.copy_from_pool(self.space.no, self.page, from)
             }
-            Residence::Loose(from) => self.mm.host.copy_from_pool(self.space.no, self.page, from),
+            Residence::Overflow(from) => self.mm.host.copy_from_pool(self.space.no, self.page, from),
             Residence::Private(owner) => self.mm.scratch.with(|bytes| {
                 read_window(self.mm, self.space.no, owner, locked, self.page, bytes)?;
                 self.mm

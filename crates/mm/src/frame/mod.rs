@@ -40,8 +40,8 @@ pub enum Residence {
     /// The pool page at the frame's own page of this home, immutable: windows of the home can show
     /// it.
     Home(HomeNo),
-    /// A pool page of the loose range, immutable: it can be copied, not shown.
-    Loose(PoolPage),
+    /// A pool page of the overflow range, immutable: it can be copied, not shown.
+    Overflow(PoolPage),
 }
 
 /// Under the frame lock.

@@ -42,8 +42,8 @@ fn all_pages_settle() {
 }
 
 /// A family of two whose second went its own way at page 0, and has that page in its window or in
-/// the loose range.
-fn diverged(loose: bool) -> (World, SpaceNo, SpaceNo) {
+/// the overflow range.
+fn diverged(overflow: bool) -> (World, SpaceNo, SpaceNo) {
     let mm = world();
     let a = space(&mm, 100);
     write(&mm, a, 0..1, 1);
@@ -52,10 +52,10 @@ fn diverged(loose: bool) -> (World, SpaceNo, SpaceNo) {
     read(&mm, b, 0);
     write(&mm, b, 0..1, 2);
     write(&mm, b, 70..71, 3);
-    if loose {
+    if overflow {
         let c = mm.fork(b).expect("room");
         write(&mm, b, 0..1, 2);
-        // Two versions share the place's page: the older one of b's is loose now.
+        // Two versions share the place's page: the older one of b's is in the overflow range now.
         let d = mm.fork(c).expect("room");
         mm.drop_space(b).expect("room");
         return (mm, a, d);
@@ -67,8 +67,8 @@ fn diverged(loose: bool) -> (World, SpaceNo, SpaceNo) {
 /// with all pages and no more.
 #[test]
 fn a_diverged_space_gets_a_home() {
-    for loose in [false, true] {
-        let (mm, a, b) = diverged(loose);
+    for overflow in [false, true] {
+        let (mm, a, b) = diverged(overflow);
         mm.set_merging(b, Merging::On).expect("it lives");
         mm.evict(b, run(70, 1)).expect("it lives");
         let copy = mm.freeze(b).expect("room");

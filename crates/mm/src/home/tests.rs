@@ -17,7 +17,7 @@ fn frames(homes: &Homes, home: HomeNo, pages: &[u32]) -> Vec<Option<u32>> {
     pages.iter().map(both).collect()
 }
 
-/// Goal: homes do not overlap each other or the loose range, and the pool is as long as the last of
+/// Goal: homes do not overlap each other or the overflow range, and the pool is as long as the last of
 /// them needs.
 #[test]
 fn ranges_follow_each_other() {
@@ -25,11 +25,11 @@ fn ranges_follow_each_other() {
     let (a, end_a) = homes.create(10, |_| true).unwrap();
     let (b, end_b) = homes.create(20, |_| true).unwrap();
     let (c, end_c) = homes.create(3, |_| true).unwrap();
-    assert_eq!(homes.first(a), PoolPage(LOOSE_PAGES));
-    assert_eq!(homes.first(b), PoolPage(LOOSE_PAGES + 10));
-    assert_eq!(homes.first(c), PoolPage(LOOSE_PAGES + 30));
-    assert_eq!([end_a, end_b, end_c], [10, 30, 33].map(|n| LOOSE_PAGES + n));
-    assert_eq!(homes.view(b).place(PageNo(7)), PoolPage(LOOSE_PAGES + 17));
+    assert_eq!(homes.first(a), PoolPage(OVERFLOW_PAGES));
+    assert_eq!(homes.first(b), PoolPage(OVERFLOW_PAGES + 10));
+    assert_eq!(homes.first(c), PoolPage(OVERFLOW_PAGES + 30));
+    assert_eq!([end_a, end_b, end_c], [10, 30, 33].map(|n| OVERFLOW_PAGES + n));
+    assert_eq!(homes.view(b).place(PageNo(7)), PoolPage(OVERFLOW_PAGES + 17));
 }
 
 /// Goal: a range is used again for a home of the same size only, and only after the last user left.
@@ -49,10 +49,13 @@ fn a_range_is_used_again() {
     let (b, end) = homes.create(9, |_| true).unwrap();
     assert_eq!(
         (homes.first(b), end),
-        (PoolPage(LOOSE_PAGES + 10), LOOSE_PAGES + 19)
+        (PoolPage(OVERFLOW_PAGES + 10), OVERFLOW_PAGES + 19)
     );
     let (c, end) = homes.create(10, |_| true).unwrap();
-    assert_eq!((homes.first(c), end), (PoolPage(LOOSE_PAGES), LOOSE_PAGES + 19));
+    assert_eq!(
+        (homes.first(c), end),
+        (PoolPage(OVERFLOW_PAGES), OVERFLOW_PAGES + 19)
+    );
 }
 
 /// Goal: each page has one place; it takes one frame at a time.
@@ -132,15 +135,15 @@ fn records_are_charged() {
     assert_eq!(bases, [stored(1)]);
 }
 
-/// Goal: loose places are handed out one by one, used again, and say how long the pool must be.
+/// Goal: overflow places are handed out one by one, used again, and say how long the pool must be.
 #[test]
-fn loose_places_are_used_again() {
+fn overflow_places_are_used_again() {
     let homes = Homes::new(8);
-    let claimed: Vec<_> = (0..3).map(|_| homes.claim_loose().expect("memory")).collect();
+    let claimed: Vec<_> = (0..3).map(|_| homes.alloc_overflow().expect("memory")).collect();
     assert_eq!(claimed, [0, 1, 2].map(|n| (PoolPage(n), n + 1)));
-    homes.vacate_loose(PoolPage(1));
-    assert_eq!(homes.claim_loose(), Some((PoolPage(1), 2)));
-    assert_eq!(homes.claim_loose(), Some((PoolPage(3), 4)));
+    homes.free_overflow(PoolPage(1));
+    assert_eq!(homes.alloc_overflow(), Some((PoolPage(1), 2)));
+    assert_eq!(homes.alloc_overflow(), Some((PoolPage(3), 4)));
 }
 
 /// Goal: what the table of homes holds from the start is charged at the start.
@@ -175,12 +178,12 @@ fn the_survey_is_exact() {
     assert_eq!(homes.used(), 1);
 }
 
-/// Goal: loose places that were given back are not counted.
+/// Goal: overflow places that were given back are not counted.
 #[test]
-fn loose_places_are_counted() {
+fn overflow_places_are_counted() {
     let homes = Homes::new(8);
-    let claimed = [(); 3].map(|()| homes.claim_loose().expect("memory").0);
-    assert_eq!(homes.loose_used(), 3);
-    homes.vacate_loose(claimed[1]);
-    assert_eq!(homes.loose_used(), 2);
+    let claimed = [(); 3].map(|()| homes.alloc_overflow().expect("memory").0);
+    assert_eq!(homes.overflow_used(), 3);
+    homes.free_overflow(claimed[1]);
+    assert_eq!(homes.overflow_used(), 2);
 }

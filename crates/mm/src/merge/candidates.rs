@@ -195,7 +195,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         }
         let source = match locked.residence {
             Residence::Private(space) if space == self.space.no => Source::Window(space),
-            Residence::Loose(pool) => Source::Loose(pool),
+            Residence::Overflow(pool) => Source::Overflow(pool),
             // It stands at its place already, or is exported by a sibling, who is visited himself.
             _ => return None,
         };
@@ -217,7 +217,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         let bytes = &mut *self.buffers.one;
         match source {
             Source::Window(space) => mm.host.read_racy(space, at.page, bytes),
-            Source::Loose(pool) => mm.host.pool_read(pool, bytes),
+            Source::Overflow(pool) => mm.host.pool_read(pool, bytes),
         }
         .ok()?;
         if self.effort == Effort::Steady && note(&locked, bytes) != Since::Same {

@@ -19,7 +19,7 @@ use crate::home::HomeNo;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE, free_frame};
 use crate::residency::NewPlace;
-use crate::rmap::{free_loose, retire};
+use crate::rmap::{free_overflow_page, retire};
 use crate::table::LeafEntry;
 
 /// A place of the home and the room for the page there; dropped, both are given back, the place
@@ -160,7 +160,7 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
                     self.mm.spaces.get(space.0).unexport();
                 }
             }
-            Source::Loose(at) => free_loose(self.mm, at),
+            Source::Overflow(at) => free_overflow_page(self.mm, at),
         }
         self.mm.budget.refund_page(locked.charge.take());
         retire(self.mm, &mut locked);

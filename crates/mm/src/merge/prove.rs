@@ -33,8 +33,8 @@ const NONE: Counts = Counts {
 pub(super) enum Source {
     /// A private page of the visited space.
     Window(SpaceNo),
-    /// A pool page in the loose range, which nobody shows.
-    Loose(PoolPage),
+    /// A pool page in the overflow range, which nobody shows.
+    Overflow(PoolPage),
 }
 
 /// What is to become of a candidate.
@@ -76,7 +76,7 @@ impl<'m> Candidate<'m> {
     pub fn windows(&self) -> impl Iterator<Item = (SpaceNo, PageNo)> + use<> {
         let own = match self.source {
             Source::Window(space) => Some(space),
-            Source::Loose(_) => None,
+            Source::Overflow(_) => None,
         };
         let page = self.page;
         own.into_iter()
@@ -234,10 +234,10 @@ impl<'m, 'r, H: Host, S: Store> Proof<'m, 'r, H, S> {
             (Source::Window(space), Err(backing)) => {
                 host.read_private(space, *page, bytes).map(|()| backing.is(bytes))
             }
-            (Source::Loose(at), Ok(PageRef::Pool(place))) => host
+            (Source::Overflow(at), Ok(PageRef::Pool(place))) => host
                 .pool_read(at, bytes)
                 .and_then(|()| host.pool_equals(place, bytes)),
-            (Source::Loose(_), _) => panic!("a pool page is paired"),
+            (Source::Overflow(_), _) => panic!("a pool page is paired"),
         };
         equal == Ok(true)
     }

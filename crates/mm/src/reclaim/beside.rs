@@ -247,7 +247,7 @@ fn read<H: Host, S: Store>(mm: &Mm<H, S>, v: &Victim<'_>, bytes: &mut PageBytes)
             let first = mm.homes.first(HomeNo(home));
             mm.host.pool_read(first.plus(page.0), bytes)
         }
-        Place::Loose(at) => mm.host.pool_read(PoolPage(at), bytes),
+        Place::Overflow(at) => mm.host.pool_read(PoolPage(at), bytes),
     }
 }
 
@@ -258,7 +258,7 @@ fn near<H: Host, S: Store>(mm: &Mm<H, S>, v: &Victim<'_>) -> Result<Near, Stop> 
             (Some(slot.home()), slot.domain())
         }
         Place::Home(home, _) => (Some(HomeNo(home)), domain_of(mm, v)?),
-        Place::Loose(_) => (None, domain_of(mm, v)?),
+        Place::Overflow(_) => (None, domain_of(mm, v)?),
     };
     let page = v.page;
     Ok(Near { home, page, domain })

@@ -23,7 +23,7 @@ use crate::home::HomeNo;
 use crate::host::{Host, PUT_MOST, Store};
 use crate::mm::{Mm, put_frame};
 use crate::peek::exposed;
-use crate::rmap::free_loose;
+use crate::rmap::free_overflow_page;
 use crate::swap::Swap;
 use crate::table::LeafEntry;
 
@@ -136,7 +136,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
         let place = match locked.residence {
             Residence::Private(space) => Place::Private(space, page),
             Residence::Home(home) => Place::Home(home.0, page),
-            Residence::Loose(at) => Place::Loose(at.0),
+            Residence::Overflow(at) => Place::Overflow(at.0),
             Residence::Nowhere => return None,
         };
         Some(Victim {
@@ -217,7 +217,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
             Place::Home(home, page) => {
                 self.mm.homes.vacate(HomeNo(home), page, v.locked.no);
             }
-            Place::Loose(_) => (),
+            Place::Overflow(_) => (),
         }
         self.mm.budget.refund_page(v.locked.charge.take());
         let replaced = self
@@ -275,7 +275,7 @@ impl<'m, H: Host, S: Store> Hidden<'m, H, S> {
             Some(Place::Home(home, first)) => {
                 mm.host.pool_free(mm.homes.first(HomeNo(home)).plus(first.0), len);
             }
-            Some(Place::Loose(at)) => free_loose(mm, PoolPage(at)),
+            Some(Place::Overflow(at)) => free_overflow_page(mm, PoolPage(at)),
             None => (),
         }
     }

@@ -13,7 +13,7 @@ use crate::swap::SwapRef;
 pub(super) enum Place {
     Private(SpaceNo, PageNo),
     Home(u32, PageNo),
-    Loose(u64),
+    Overflow(u64),
 }
 
 impl Place {

@@ -318,7 +318,7 @@ fn reuse(compare: Compare) -> impl Fn() {
         let reuser = part(&scene, |scene: &Scene| {
             Locked::wait(FrameNo(1), &scene.frame).retire();
             let mut held = Locked::wait(FrameNo(1), &scene.frame);
-            held.residence = Residence::Loose(PoolPage(9));
+            held.residence = Residence::Overflow(PoolPage(9));
             held.set_owner(Owner::Shared(leaf(SHARER)));
         });
         let follower = part(&scene, move |scene: &Scene| {
