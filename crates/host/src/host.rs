@@ -10,7 +10,7 @@
 //!
 //! The *pool* is one long sparse array of pages that every window can show.
 //! A window is `reserve` pages of addresses; its page `p` can show the pool
-//! page `home + p` (read-only), or hold a *private* page of its own, or be
+//! page `backing + p` (read-only), or hold a *private* page of its own, or be
 //! empty, in which case an access is a fault that comes back to the manager.
 
 use crate::HostError;
@@ -64,7 +64,7 @@ pub trait Host: Send + Sync {
     fn reserve_pool(&self, pages: u64) -> Result<(), HostError>;
 
     /// Opens the empty window of a new space: `reserve` pages of addresses, of
-    /// which the first `len` are accessible. Page `p` can show `home + p`.
+    /// which the first `len` are accessible. Page `p` can show `backing + p`.
     ///
     /// The answer is how many bytes more the machine may hold for windows from now on, beside pages
     /// and their [`page_tables`](Self::page_tables): at most
@@ -72,7 +72,7 @@ pub trait Host: Send + Sync {
     ///
     /// # Errors
     /// When there are no addresses left; then there is no window.
-    fn open(&self, space: SpaceNo, home: PoolPage, reserve: u32, len: u32) -> Result<u64, HostError>;
+    fn open(&self, space: SpaceNo, backing: PoolPage, reserve: u32, len: u32) -> Result<u64, HostError>;
 
     /// Closes the window; its private pages are gone. No thread is inside it. The answer is how
     /// many bytes less the machine holds for windows, beside page tables: windows may share what an
@@ -110,7 +110,7 @@ pub trait Host: Send + Sync {
         false
     }
 
-    /// Shows the pool pages `home + p` of the run, read-only: a store is a
+    /// Shows the pool pages `backing + p` of the run, read-only: a store is a
     /// fault. Pages of the run that are shown already stay so.
     ///
     /// # Errors
@@ -148,7 +148,7 @@ pub trait Host: Send + Sync {
     fn fill_zero(&self, space: SpaceNo, run: Run) -> Result<(), HostError>;
 
     /// Gives the page a private, writable copy of pool page `from`, in place of
-    /// what it shows (nothing, or, when `from` is `home + page`, that very page).
+    /// what it shows (nothing, or, when `from` is `backing + page`, that very page).
     ///
     /// # Errors
     /// When the machine has no memory; the page is then as it was, or empty.

@@ -144,7 +144,7 @@ impl Host for LinuxHost {
         self.pool.reserve(pages)
     }
 
-    fn open(&self, space: SpaceNo, home: PoolPage, reserve: u32, len: u32) -> Result<u64, HostError> {
+    fn open(&self, space: SpaceNo, backing: PoolPage, reserve: u32, len: u32) -> Result<u64, HostError> {
         assert!(len <= reserve, "{len} accessible pages of {reserve}");
         if space.0 as usize >= Sparse::<AtomicU32>::PLACES {
             return Err(HostError::NoMemory);
@@ -156,18 +156,18 @@ impl Host for LinuxHost {
             "space {space} has a window already"
         );
         // A window page beyond the end of the pool could not be filled.
-        self.pool.reserve(home.0 + u64::from(reserve))?;
+        self.pool.reserve(backing.0 + u64::from(reserve))?;
         let bytes = (reserve as usize * PAGE_SIZE)
             .checked_add(self.style.guard_bytes)
             .ok_or(HostError::NoMemory)?;
         let slot = self.arenas.take(bytes).map_err(refused("mmap", bytes))?;
-        if let Err(refused) = self.equip(slot, home, len) {
+        if let Err(refused) = self.equip(slot, backing, len) {
             self.abandon(slot);
             return Err(refused);
         }
         let opening = Opening {
             slot,
-            home,
+            backing,
             space,
             reserve,
             len,
@@ -277,7 +277,7 @@ impl Host for LinuxHost {
 
     fn copy_from_pool(&self, space: SpaceNo, page: PageNo, from: PoolPage) -> Result<(), HostError> {
         let window = self.record(space);
-        let shown = if from == window.home().plus(page.0) {
+        let shown = if from == window.backing().plus(page.0) {
             Shown::Source
         } else {
             Shown::Other

@@ -56,7 +56,7 @@ pub(crate) struct Record {
     generation: AtomicU64,
     base: AtomicUsize,
     bytes: AtomicUsize,
-    home: AtomicU64,
+    backing: AtomicU64,
     space: AtomicU32,
     reserve: AtomicU32,
     site: AtomicPtr<Site>,
@@ -129,7 +129,7 @@ fn free_number() -> Option<u32> {
 #[derive(Debug)]
 pub(crate) struct Opening {
     pub(crate) slot: Span,
-    pub(crate) home: PoolPage,
+    pub(crate) backing: PoolPage,
     pub(crate) space: SpaceNo,
     /// How many pages may become accessible.
     pub(crate) reserve: u32,
@@ -145,7 +145,7 @@ pub(crate) fn open(opening: &Opening) -> Option<RecordNo> {
     let record = RecordNo(number).record();
     let Opening {
         slot,
-        home,
+        backing,
         space,
         reserve,
         len,
@@ -156,7 +156,7 @@ pub(crate) fn open(opening: &Opening) -> Option<RecordNo> {
     // Relaxed: as above.
     record.base.store(slot.addr(), Ordering::Relaxed);
     record.bytes.store(slot.len(), Ordering::Relaxed); // Relaxed: as above.
-    record.home.store(home.0, Ordering::Relaxed); // Relaxed: as above.
+    record.backing.store(backing.0, Ordering::Relaxed); // Relaxed: as above.
     record.space.store(space.0, Ordering::Relaxed); // Relaxed: as above.
     record.reserve.store(reserve, Ordering::Relaxed); // Relaxed: as above.
     record.site.store(site.cast_mut(), Ordering::Relaxed); // Relaxed: as above.
@@ -235,8 +235,8 @@ impl Record {
         unsafe { Span::new(base, bytes) }
     }
 
-    pub(crate) fn home(&self) -> PoolPage {
-        PoolPage(self.home.load(Ordering::Relaxed)) // Relaxed: see above.
+    pub(crate) fn backing(&self) -> PoolPage {
+        PoolPage(self.backing.load(Ordering::Relaxed)) // Relaxed: see above.
     }
 
     /// Pages that may become accessible.

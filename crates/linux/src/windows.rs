@@ -20,9 +20,9 @@ use crate::table::RecordNo;
 
 impl LinuxHost {
     /// Turns a slot of the arena into a window: everything in order before it becomes accessible.
-    pub(crate) fn equip(&self, slot: Span, home: PoolPage, len: u32) -> Result<(), HostError> {
+    pub(crate) fn equip(&self, slot: Span, backing: PoolPage, len: u32) -> Result<(), HostError> {
         let why = |call| refused(call, slot.len());
-        let map = |pool| sys::map_window(slot, pool, home.0 * PAGE_SIZE as u64);
+        let map = |pool| sys::map_window(slot, pool, backing.0 * PAGE_SIZE as u64);
         self.pool.fd().and_then(map).map_err(why("mmap"))?;
         if self.keep_out_ksm() {
             sys::unmergeable(slot).map_err(why("madvise"))?;

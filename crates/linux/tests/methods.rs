@@ -16,7 +16,7 @@ fn each_delivery(test: fn(World)) {
     bounded(move || BOTH.into_iter().for_each(|delivery| test(World::with(delivery))));
 }
 
-/// Goal: two windows on one home show one pool page; a store is a fault, and gives a copy of one's
+/// Goal: two windows on one backing show one pool page; a store is a fault, and gives a copy of one's
 /// own.
 #[test]
 fn two_windows_share_and_copy_on_write() {

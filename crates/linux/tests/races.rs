@@ -102,7 +102,7 @@ impl Mini {
     fn stir(&self, page: PageNo, dice: &mut Dice) {
         let mut pages = self.pages.lock().expect("no poison");
         let bytes = &mut pages[page.0 as usize];
-        let (one, home) = (run(page.0, 1), PoolPage(0).plus(page.0));
+        let (one, backing) = (run(page.0, 1), PoolPage(0).plus(page.0));
         match (&*bytes, dice.roll(3)) {
             (Bytes::Private, 0) => {
                 let mut kept = Box::new([0; PAGE_SIZE]);
@@ -113,7 +113,7 @@ impl Mini {
             }
             (Bytes::Private, 1) => {
                 self.host.protect(SPACE, one).expect("protected");
-                self.host.copy_to_pool(SPACE, one, home).expect("memory");
+                self.host.copy_to_pool(SPACE, one, backing).expect("memory");
                 self.host.drop_pages(SPACE, one);
                 *bytes = Bytes::Pool;
             }
@@ -121,14 +121,14 @@ impl Mini {
             (Bytes::Pool, 0) => {
                 let mut kept = Box::new([0; PAGE_SIZE]);
                 self.host.drop_pages(SPACE, one);
-                self.host.pool_read(home, &mut kept).expect("there");
-                self.host.pool_free(home, 1);
+                self.host.pool_read(backing, &mut kept).expect("there");
+                self.host.pool_free(backing, 1);
                 *bytes = Bytes::Stored(kept);
             }
             (Bytes::Pool, 1) => drop(self.host.test_and_clear_young(SPACE, one)),
             (Bytes::Pool, _) => self.host.show(SPACE, one).expect("shown"),
             (Bytes::Stored(kept), 0) => {
-                self.host.pool_write(home, kept).expect("memory");
+                self.host.pool_write(backing, kept).expect("memory");
                 *bytes = Bytes::Pool;
             }
             (Bytes::Stored(_), _) => {}
@@ -294,7 +294,7 @@ fn zero_round(mini: &Mini, barrier: &Barrier, pause: &AtomicBool, added: &[Atomi
 }
 
 /// Goal: a copy-on-write in a page that other threads read and store to is whole, and each window
-/// has its own. Method: many windows on one home; a barrier lets all threads loose on each page at
+/// has its own. Method: many windows on one backing; a barrier lets all threads loose on each page at
 /// once.
 #[test]
 fn copy_on_write_under_stores() {

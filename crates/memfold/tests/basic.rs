@@ -237,7 +237,7 @@ fn grows_in_place() {
     clean(&m);
 }
 
-/// Goal: a fork that went its own way is frozen at a new home, with the same bytes.
+/// Goal: a fork that went its own way is frozen at a new backing, with the same bytes.
 #[test]
 fn diverged_forks_freeze() {
     let m = memory(64 * MIB);

@@ -204,7 +204,7 @@ fn evicted() {
     world.finish();
 }
 
-/// Many homes, far apart in the pool, each of which is read where it is.
+/// Many backings, far apart in the pool, each of which is read where it is.
 fn read_in_the_pool() {
     let world = World::new(0);
     let size = SpaceSize {
@@ -305,7 +305,7 @@ fn one_case() {
 }
 
 /// Goal: what is charged for page tables is at least what the kernel counts for the process, and
-/// not much more, with dense and scattered touches, forks, growth, evictions, drops, many homes;
+/// not much more, with dense and scattered touches, forks, growth, evictions, drops, many backings;
 /// the budget holds with them, and idle windows' tables go where room is needed. Method: each case
 /// in a process of its own, against `VmPTE`.
 #[test]

@@ -80,7 +80,7 @@ pub fn check<H: Host, S: Store>(mm: &Mm<H, S>) -> Result<(), Vec<Violation>> {
     check.check_spaces();
     check.check_domains();
     check.check_numbers();
-    check.check_homes();
+    check.check_backings();
     check.check_standby();
     check.check_exposed();
     check.check_tables_charge();
@@ -291,10 +291,12 @@ impl<H: Host, S: Store> Check<'_, H, S> {
                 || format!("space {no} counts {exported}, the scan found {found}"),
             );
             let slot = mm.spaces.get(no.0);
-            let (state, says) = ((st.home, st.domain), (slot.home(), slot.domain()));
-            report.demand(state == says, "a space's home and domain are one thing", || {
-                format!("space {no}: {state:?} under its lock, {says:?} without")
-            });
+            let (state, says) = ((st.backing, st.domain), (slot.backing(), slot.domain()));
+            report.demand(
+                state == says,
+                "a space's backing and domain are one thing",
+                || format!("space {no}: {state:?} under its lock, {says:?} without"),
+            );
             for (&page, &times) in &st.pins {
                 let (pins, own) = match mm.tables.lookup(&st.tree, page).entry() {
                     LeafEntry::Frame(frame) => {
@@ -347,13 +349,13 @@ fn check_residence<H: Host, S: Store>(
                 format!("frame {no} lies in space {space}, which does not map it")
             });
         }
-        Residence::Home(home) => {
+        Residence::Backing(backing) => {
             let page = mm
                 .tables
                 .page_of(*found.first().expect("a frame in the scan has a mapper"));
-            let there = mm.homes.occupant(home, page);
+            let there = mm.backings.frame_at(backing, page);
             report.demand(there == Some(no), "a frame stands at its place", || {
-                format!("frame {no} at page {page}: the home says {there:?}")
+                format!("frame {no} at page {page}: the backing says {there:?}")
             });
             report.demand(shared, "a pool frame is shared", || {
                 format!("frame {no} has one owner")

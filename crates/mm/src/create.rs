@@ -1,15 +1,15 @@
 //! Making and growing spaces; `fork.rs` makes copies of them, `drop.rs` ends them.
 //!
-//! A new space takes a number, a home, a window, in this order; each is a value that gives itself
+//! A new space takes a number, a backing, a window, in this order; each is a value that gives itself
 //! back when it is dropped before the space lives, so that a step that fails leaves nothing behind.
 //! Nobody else knows the number until then, so no lock is held; a space that grows is locked.
 
 use crate::addr::{PageNo, SpaceNo};
-use crate::backing::Areas;
+use crate::backing::BackingNo;
+use crate::backing::areas::Areas;
 use crate::budget::Need;
 use crate::error::{SpaceError, Stop};
 use crate::fault::ahead::Ahead;
-use crate::home::HomeNo;
 use crate::host::{Domain, Host, Store};
 use crate::mm::Mm;
 use crate::space::{SpaceGuard, SpaceState};
@@ -84,8 +84,14 @@ pub(crate) struct NewWindow<'m, H: Host, S: Store> {
 }
 
 impl<'m, H: Host, S: Store> NewWindow<'m, H, S> {
-    pub fn open(mm: &'m Mm<H, S>, no: SpaceNo, home: HomeNo, reserve: u32, len: u32) -> Result<Self, Stop> {
-        let tables = Some(Windows::of(mm).open(no, home, reserve, len)?);
+    pub fn open(
+        mm: &'m Mm<H, S>,
+        no: SpaceNo,
+        backing: BackingNo,
+        reserve: u32,
+        len: u32,
+    ) -> Result<Self, Stop> {
+        let tables = Some(Windows::of(mm).open(no, backing, reserve, len)?);
         Ok(Self { mm, no, tables })
     }
 
@@ -103,54 +109,54 @@ impl<H: Host, S: Store> Drop for NewWindow<'_, H, S> {
     }
 }
 
-/// A home that was made for a space that nobody knows yet; dropped before that lives, it is gone.
-struct NewHome<'m, H: Host, S: Store> {
+/// A backing that was made for a space that nobody knows yet; dropped before that lives, it is gone.
+struct NewBacking<'m, H: Host, S: Store> {
     mm: &'m Mm<H, S>,
-    home: HomeNo,
+    backing: BackingNo,
     /// Pages of the pool that its place ends before.
     pool_pages: u64,
     used: bool,
 }
 
-impl<'m, H: Host, S: Store> NewHome<'m, H, S> {
+impl<'m, H: Host, S: Store> NewBacking<'m, H, S> {
     fn take(mm: &'m Mm<H, S>, reserve: u32) -> Result<Self, SpaceError> {
         let made = mm.retry(|| {
             let tables = mm.budget.tables(Need::Normal);
-            mm.homes.create(reserve, tables).ok_or(Stop::NoRoom)
+            mm.backings.create(reserve, tables).ok_or(Stop::NoRoom)
         });
-        let (home, pool_pages) = made.map_err(|_| SpaceError::over(&mm.budget))?;
+        let (backing, pool_pages) = made.map_err(|_| SpaceError::over(&mm.budget))?;
         Ok(Self {
             mm,
-            home,
+            backing,
             pool_pages,
             used: false,
         })
     }
 
-    /// A space uses the home from now on.
+    /// A space uses the backing from now on.
     fn keep(mut self) {
         self.used = true;
     }
 }
 
-impl<H: Host, S: Store> Drop for NewHome<'_, H, S> {
+impl<H: Host, S: Store> Drop for NewBacking<'_, H, S> {
     fn drop(&mut self) {
         if !self.used {
-            leave_home(self.mm, self.home);
+            leave_backing(self.mm, self.backing);
         }
     }
 }
 
-/// A space less stands in the home; what only the last one needed goes.
-pub(crate) fn leave_home<H: Host, S: Store>(mm: &Mm<H, S>, home: HomeNo) {
+/// A space less stands in the backing; what only the last one needed goes.
+pub(crate) fn leave_backing<H: Host, S: Store>(mm: &Mm<H, S>, backing: BackingNo) {
     let ledger = mm.budget.ledger(Need::Reclaim);
-    if let Some(bytes) = mm.homes.leave(home, |base| mm.store.free(base, &ledger)) {
+    if let Some(bytes) = mm.backings.leave(backing, |base| mm.store.free(base, &ledger)) {
         mm.budget.refund(crate::budget::Class::Tables, bytes);
     }
 }
 
 impl<H: Host, S: Store> Mm<H, S> {
-    /// A new space of zeros, at a home of its own.
+    /// A new space of zeros, at a backing of its own.
     ///
     /// # Errors
     /// [`SpaceError`]; nothing is left behind.
@@ -162,20 +168,20 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         // Each gives itself back when a later one cannot be had: the last one first.
         let new = NewSpace::take(self)?;
-        let at = NewHome::take(self, size.reserve)?;
+        let at = NewBacking::take(self, size.reserve)?;
         let opened = self.retry(|| {
             self.host.reserve_pool(at.pool_pages)?;
-            NewWindow::open(self, new.no, at.home, size.reserve, size.len)
+            NewWindow::open(self, new.no, at.backing, size.reserve, size.len)
         });
         let window = opened.map_err(|stop| stop.of_space(&self.budget, new.no, PageNo(0)))?;
         let mut space = SpaceGuard::begin(&self.spaces, new.no);
-        space.slot.set_place(at.home, domain);
+        space.slot.set_place(at.backing, domain);
         *space = SpaceState {
             alive: true,
             tree: Tree::new(size.reserve),
             len: size.len,
             reserve: size.reserve,
-            home: at.home,
+            backing: at.backing,
             domain,
             areas: Areas,
             pins: BTreeMap::new(),

@@ -67,8 +67,8 @@ pub struct Totals {
     pub tables: u32,
     /// Swap slots.
     pub slots: u32,
-    /// Homes.
-    pub homes: u32,
+    /// Backings.
+    pub backings: u32,
     /// Pages that the store has.
     pub stored_pages: u64,
     /// Bytes charged for them.
@@ -153,7 +153,7 @@ fn totals<H: Host, S: Store>(mm: &Mm<H, S>) -> Totals {
         frames: u64::from(mm.frames.used()) - cached,
         tables: mm.tables.used(),
         slots: mm.swap.used(),
-        homes: mm.homes.used(),
+        backings: mm.backings.used(),
         stored_pages: mm.store.stats().pages,
         stored_bytes: usage.stored,
         page_bytes: usage.private + usage.pool - cached * PAGE,

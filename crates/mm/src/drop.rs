@@ -13,11 +13,11 @@
 //! push or a pop.
 
 use crate::addr::{PageNo, Run, SpaceNo};
-use crate::create::leave_home;
+use crate::backing::BackingNo;
+use crate::create::leave_backing;
 use crate::emptied::move_as_zeros;
 use crate::error::{SpaceError, Stop};
 use crate::frame::{Locked, Residence};
-use crate::home::HomeNo;
 use crate::host::{Host, HostError, Store};
 use crate::migrate::{migrate_around, migrate_to_overflow};
 use crate::mm::Mm;
@@ -39,7 +39,7 @@ pub(crate) struct Remains {
     no: SpaceNo,
     root: Option<TableNo>,
     window: WindowTables,
-    home: HomeNo,
+    backing: BackingNo,
     len: u32,
 }
 
@@ -56,7 +56,7 @@ impl Remains {
             no,
             root: st.tree.root.take(),
             window: std::mem::take(&mut st.window),
-            home: st.home,
+            backing: st.backing,
             len: st.len,
         }
     }
@@ -75,7 +75,7 @@ impl Remains {
         }
         Windows::of(mm).close(no, &mut self.window);
         sweep.finish_private();
-        leave_home(mm, self.home);
+        leave_backing(mm, self.backing);
         mm.stalled.something_changed();
     }
 
@@ -223,7 +223,7 @@ impl<'m, H: Host, S: Store> Ending<'m, H, S> {
     fn give_away_frame(&self, leaf: TableNo, page: PageNo, locked: Locked<'_>) -> Result<(), Stop> {
         let (mm, st, no) = (self.mm, &self.space, self.space.no);
         let frame = locked.no;
-        match migrate_around(mm, (leaf, page), locked, no, st.home) {
+        match migrate_around(mm, (leaf, page), locked, no, st.backing) {
             Ok(true) => return Ok(()),
             Ok(false) => {
                 // Another version stands at the frame's place.
@@ -231,7 +231,7 @@ impl<'m, H: Host, S: Store> Ending<'m, H, S> {
                 if locked.residence != Residence::Private(no) {
                     return Ok(());
                 }
-                match migrate_to_overflow(mm, no, st.home, page, locked) {
+                match migrate_to_overflow(mm, no, st.backing, page, locked) {
                     Err(Stop::NoRoom) => (),
                     moved => return moved,
                 }

@@ -1,6 +1,6 @@
 //! Forking a space.
 //!
-//! A fork shares the parent's root table, one reference, and opens a window onto the same home.
+//! A fork shares the parent's root table, one reference, and opens a window onto the same backing.
 //! Before that, the pages that the parent wrote since its last fork are protected and their frames
 //! become shared: that is all that a fork costs, whatever the size. Pinned pages stay the parent's
 //! own: the child gets copies. A [`Fork`] holds the parent's lock. Everything that may fail is done
@@ -78,7 +78,13 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
     fn run(mut self, child: SpaceNo) -> Result<(), Stop> {
         let mm = self.mm;
         let dirty = self.dirty_leaves()?;
-        let window = NewWindow::open(mm, child, self.parent.home, self.parent.reserve, self.parent.len)?;
+        let window = NewWindow::open(
+            mm,
+            child,
+            self.parent.backing,
+            self.parent.reserve,
+            self.parent.len,
+        )?;
         self.protect_dirty(&dirty)?;
         self.share_dirty(&dirty);
         let mut child = self.begin_child(child, window);
@@ -96,9 +102,9 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
     /// The child lives from now on, with the parent's tables. Cannot fail.
     fn begin_child(&self, no: SpaceNo, window: NewWindow<'m, H, S>) -> Child<'m, H, S> {
         let (mm, st) = (self.mm, &self.parent);
-        mm.homes.join(st.home);
+        mm.backings.join(st.backing);
         let mut space = SpaceGuard::begin(&mm.spaces, no);
-        space.slot.set_place(st.home, st.domain);
+        space.slot.set_place(st.backing, st.domain);
         space.slot.set_merging(st.slot.merging());
         space.slot.set_on_loss(st.slot.on_loss());
         *space = SpaceState {
@@ -106,7 +112,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
             tree: st.tree.fork(),
             len: st.len,
             reserve: st.reserve,
-            home: st.home,
+            backing: st.backing,
             domain: st.domain,
             areas: st.areas.clone(),
             pins: BTreeMap::new(),

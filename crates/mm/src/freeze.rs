@@ -5,7 +5,7 @@
 //! once for all pages: they move to their places in the pool, where every fork can show them. All
 //! of it, the protection of what was written included, is done piece by piece, so that the space's
 //! threads are not kept waiting for the whole. Where another version stands at a page's place (the
-//! space is itself a fork that went its own way), the frozen copy gets a home of its own and all of
+//! space is itself a fork that went its own way), the frozen copy gets a backing of its own and all of
 //! its pages are copied there: in time and memory proportional to its size, once.
 
 use crate::addr::{PageBytes, PageNo, SpaceNo};
@@ -40,7 +40,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         if freeze.migrate_all().map_err(refused)? {
             Ok(copy.finish())
         } else {
-            copy_home(self, copy.no)
+            copy_backing(self, copy.no)
         }
     }
 
@@ -113,7 +113,7 @@ impl<H: Host, S: Store> Freeze<'_, H, S> {
             let shared = locked.frame.is_shared();
             match locked.residence {
                 Residence::Private(owner) if shared => {
-                    all &= migrate_around(mm, (leaf, page), locked, owner, st.home)?;
+                    all &= migrate_around(mm, (leaf, page), locked, owner, st.backing)?;
                 }
                 Residence::Overflow(_) => all = false,
                 _ => (),
@@ -145,8 +145,8 @@ impl<H: Host, S: Store> Drop for Unfinished<'_, H, S> {
     }
 }
 
-/// A space with the same bytes at a home of its own.
-fn copy_home<H: Host, S: Store>(mm: &Mm<H, S>, from: SpaceNo) -> Result<SpaceNo, SpaceError> {
+/// A space with the same bytes at a backing of its own.
+fn copy_backing<H: Host, S: Store>(mm: &Mm<H, S>, from: SpaceNo) -> Result<SpaceNo, SpaceError> {
     let (size, domain) = {
         let st = mm.lock_space(from)?;
         (
@@ -189,7 +189,7 @@ fn place_page<H: Host, S: Store>(
     let leaf = OwnPath::take(mm, &mut space, page, Need::Normal)?.keep();
     let frame = alloc_frame(mm, Need::Normal)?;
     let mut locked = mm.frames.lock(frame);
-    let placed = NewPlace::own(mm, space.home, page, &locked, Need::Normal).and_then(|place| {
+    let placed = NewPlace::own(mm, space.backing, page, &locked, Need::Normal).and_then(|place| {
         let place = place.expect("nobody else stands at a page of a space that is being made");
         place.write(bytes)?;
         place.keep(&mut locked);

@@ -23,7 +23,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             || self.tables.has_spare(giving)
             || self.spaces.has_spare(giving)
             || self.swap.has_spare(giving)
-            || self.homes.has_spare(giving)
+            || self.backings.has_spare(giving)
     }
 
     /// Frees a bounded part of the tables that are not in use; returns how many bytes.
@@ -35,7 +35,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             + self.tables.give_back(STEP, giving)
             + self.spaces.give_back(STEP, giving)
             + self.swap.give_back(STEP, giving)
-            + self.homes.give_back(STEP, giving);
+            + self.backings.give_back(STEP, giving);
         self.budget.refund(Class::Tables, bytes);
         self.counters.arrays_freed.add(bytes);
         bytes

@@ -3,7 +3,7 @@
 //! No system call, no `unsafe`, no clock, no randomness: what the manager needs of the machine
 //! comes through [`memfold_host::Host`], so that the same code runs on real memory and in the
 //! simulator, where every schedule of it can be replayed. Bottom-up: `frame`, `budget`, `swap`,
-//! `home`, `table`, `backing`, `rmap`, `window`, `space`, then the operations of [`Mm`].
+//! `table`, `backing`, `rmap`, `window`, `space`, then the operations of [`Mm`].
 #![forbid(unsafe_code)]
 
 mod backing;
@@ -20,7 +20,6 @@ mod fork;
 pub mod frame;
 mod freeze;
 mod giving;
-mod home;
 mod merge;
 mod migrate;
 mod mm;
@@ -49,6 +48,7 @@ mod writable;
 // Every file below names the seams so.
 use memfold_host::{self as host, addr};
 
+pub use backing::BackingNo;
 pub use budget::{PageTables, UNLIMITED, Usage};
 #[cfg(feature = "faults")]
 pub use budget::{Refusals, Refuse};
@@ -58,7 +58,6 @@ pub use digest::{Digest, Ownership, PageDigest, SpaceDigest, Totals};
 pub use door::{Door, Ended, Forked};
 pub use drop::Doomed;
 pub use error::{BuildError, SpaceError};
-pub use home::HomeNo;
 pub use memfold_sync::Giving;
 pub use merge::{Effort, MergeStep, Sharing};
 pub use mm::{Config, LEAST_LIMIT, Mm};

@@ -1,16 +1,16 @@
 //! Migration: the bytes of exported frames move out of a window, to the pool.
 //!
-//! Where the frame's own place in the home is taken by another version of the page, it moves to a
+//! Where the frame's own place in the backing is taken by another version of the page, it moves to a
 //! one in the overflow range (`residency.rs`). Whether an overflow place will also do when only the record of a place
 //! found no room, the caller says: clones copy what they could have shared. Under the space's and
 //! the frame's lock.
 
 use crate::addr::{PageNo, Run, SpaceNo};
+use crate::backing::BackingNo;
 use crate::budget::{Charge, Class, Need, Refund};
 use crate::emptied::hear_of_emptied;
 use crate::error::Stop;
 use crate::frame::{Locked, Residence};
-use crate::home::HomeNo;
 use crate::host::{Host, HostError, Store};
 use crate::mm::{Mm, PAGE};
 use crate::neighbours::LockedRun;
@@ -22,12 +22,12 @@ use crate::table::TableNo;
 pub(crate) fn copy_out<H: Host, S: Store>(
     mm: &Mm<H, S>,
     no: SpaceNo,
-    home: HomeNo,
+    backing: BackingNo,
     page: PageNo,
     locked: &mut Locked<'_>,
     no_record: NoRecord,
 ) -> Result<(), Stop> {
-    let place = NewPlace::any(mm, home, page, locked, no_record)?;
+    let place = NewPlace::any(mm, backing, page, locked, no_record)?;
     let copied = place.copy_from(no);
     copied.inspect_err(|&error| hear_of_emptied(mm, locked, page, error))?;
     place.keep(locked);
@@ -39,12 +39,12 @@ pub(crate) fn copy_out<H: Host, S: Store>(
 pub(crate) fn migrate_to_overflow<H: Host, S: Store>(
     mm: &Mm<H, S>,
     no: SpaceNo,
-    home: HomeNo,
+    backing: BackingNo,
     page: PageNo,
     mut locked: Locked<'_>,
 ) -> Result<(), Stop> {
     let mut charge = Charge::take(&mm.budget, Class::Pool, PAGE, Need::Reclaim).ok_or(Stop::NoRoom)?;
-    leave(mm, no, home, page, &mut locked)?;
+    leave(mm, no, backing, page, &mut locked)?;
     let before = locked.charge.replace(charge.page());
     mm.budget.refund_page(before);
     Ok(())
@@ -56,11 +56,11 @@ pub(crate) fn migrate_to_overflow<H: Host, S: Store>(
 pub(crate) fn move_out<H: Host, S: Store>(
     mm: &Mm<H, S>,
     no: SpaceNo,
-    home: HomeNo,
+    backing: BackingNo,
     page: PageNo,
     mut locked: Locked<'_>,
 ) -> Result<(), Stop> {
-    leave(mm, no, home, page, &mut locked)?;
+    leave(mm, no, backing, page, &mut locked)?;
     mm.budget.reclass_page(&mut locked.charge, Class::Pool);
     Ok(())
 }
@@ -69,11 +69,11 @@ pub(crate) fn move_out<H: Host, S: Store>(
 fn leave<H: Host, S: Store>(
     mm: &Mm<H, S>,
     no: SpaceNo,
-    home: HomeNo,
+    backing: BackingNo,
     page: PageNo,
     locked: &mut Locked<'_>,
 ) -> Result<(), Stop> {
-    copy_out(mm, no, home, page, locked, NoRecord::Overflow)?;
+    copy_out(mm, no, backing, page, locked, NoRecord::Overflow)?;
     mm.host.drop_pages(no, Run::one(page));
     mm.counters.promoted.one();
     Ok(())
@@ -86,11 +86,11 @@ pub(crate) fn migrate_around<H: Host, S: Store>(
     (leaf, page): (TableNo, PageNo),
     locked: Locked<'_>,
     owner: SpaceNo,
-    home: HomeNo,
+    backing: BackingNo,
 ) -> Result<bool, Stop> {
     // The places go back before the frames' locks do.
     let mut held = LockedRun::of(leaf, page, locked);
-    let mut places = NewRun::new(mm, home, page);
+    let mut places = NewRun::new(mm, backing, page);
     if !places.claim(page, held.at(page))? {
         return Ok(false);
     }
@@ -115,7 +115,7 @@ pub(crate) fn migrate_around<H: Host, S: Store>(
     // One of the neighbours cannot be vouched for: the page alone. Its place was given back with
     // theirs.
     let charge = room(PAGE, Need::Reclaim).ok_or(Stop::NoRoom)?;
-    let mut places = NewRun::new(mm, home, page);
+    let mut places = NewRun::new(mm, backing, page);
     if !places.claim(page, held.at(page))? {
         return Ok(false);
     }

@@ -1,16 +1,16 @@
 //! The manager: all arrays, both seams, the statistics.
 //!
 //! `Mm` is built from these parts: arrays of descriptors that never move (`frames`, `tables`,
-//! `spaces`, `swap`, `homes`), the replacer, the budget. Its operations live in the files beside
+//! `spaces`, `swap`, `backings`), the replacer, the budget. Its operations live in the files beside
 //! this one: `fault/`, `fork.rs`, `drop.rs`, `pin.rs`, `reclaim/`, `freeze.rs`; `check.rs` holds it
 //! to its invariants. It may be called from any thread and from fault handlers; it starts no
 //! thread. Lock order: `memfold_sync::Rank`.
 
 use crate::addr::{FrameNo, PAGE_SIZE, SpaceNo};
+use crate::backing::Backings;
 use crate::budget::{Budget, Class, Need, PageTables, UNLIMITED, Usage};
 use crate::error::{BuildError, Stop};
 use crate::frame::{Frames, Put};
-use crate::home::Homes;
 use crate::host::{Host, Store};
 use crate::merge::Scanner;
 use crate::reclaim::choice::Replacement;
@@ -57,7 +57,7 @@ pub struct Mm<H, S> {
     pub(crate) tables: Tables,
     pub(crate) spaces: Slots<SpaceSlot>,
     pub(crate) swap: Swap,
-    pub(crate) homes: Homes,
+    pub(crate) backings: Backings,
     pub(crate) replacer: Replacer,
     pub(crate) counters: Counters,
     pub(crate) most_spaces: u32,
@@ -103,7 +103,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             tables: Tables::new((most_bytes / size_of::<Table>() as u64).min(1 << 30) as u32),
             spaces: Slots::new(config.spaces, SpaceSlot::new),
             swap: Swap::new(slots.min(1 << 31) as u32),
-            homes: Homes::new(config.spaces),
+            backings: Backings::new(config.spaces),
             replacer: Replacer::new(config.replacement),
             counters: Counters::default(),
             most_spaces: config.spaces,
@@ -120,7 +120,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let base = mm.frames.base_bytes()
             + mm.tables.base_bytes()
             + mm.spaces.base_bytes()
-            + mm.homes.base_bytes()
+            + mm.backings.base_bytes()
             + mm.swap.base_bytes()
             + mm.fixed_bytes;
         let fixed = mm.host.page_tables().fixed_bytes;

@@ -17,7 +17,7 @@ use crate::table::{LeafEntry, TableNo};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     /// Nowhere but in what backs the page: no table says anything of it.
-    Backing,
+    Backed,
     /// In this space's own window.
     Here,
     /// In the pool, the store, or another window.
@@ -36,7 +36,7 @@ pub(crate) fn see<H: Host, S: Store>(
     match found.entry() {
         LeafEntry::Absent => {
             space.areas.of(page).read(out);
-            Ok(Seen::Backing)
+            Ok(Seen::Backed)
         }
         LeafEntry::Swapped(slot) => {
             // A reference of our own: another sharer may bring the page in meanwhile.
@@ -82,7 +82,7 @@ pub(crate) fn read_frame<H: Host, S: Store>(
 ) -> Result<(), HostError> {
     match locked.residence {
         Residence::Private(owner) => read_window(mm, reader, owner, locked, page, out),
-        Residence::Home(home) => mm.host.pool_read(mm.homes.first(home).plus(page.0), out),
+        Residence::Backing(backing) => mm.host.pool_read(mm.backings.first(backing).plus(page.0), out),
         Residence::Overflow(at) => mm.host.pool_read(at, out),
         Residence::Nowhere => panic!("frame {} is mapped but has no bytes", locked.no),
     }
@@ -97,7 +97,7 @@ pub(crate) fn peek_page<H: Host, S: Store>(
 ) -> Result<bool, Stop> {
     let space = mm.lock_space(no)?;
     match see(mm, &space, page, out)? {
-        Seen::Backing => Ok(false),
+        Seen::Backed => Ok(false),
         Seen::Elsewhere => Ok(true),
         Seen::Here => read_here(mm, &space, page, out),
     }

@@ -1,4 +1,4 @@
-//! A place in the pool for a frame: the page's own in its home, or an overflow one.
+//! A place in the pool for a frame: the page's own in its backing, or an overflow one.
 //!
 //! A [`NewPlace`] is claimed for a locked frame that does not stand there yet. Dropped before it is
 //! kept, it gives itself back, emptied: whoever fails on the way has nothing to undo. From an overflow
@@ -7,10 +7,10 @@
 //! back theirs together ([`NewRun`]). All of it happens under the frame's lock.
 
 use crate::addr::{FrameNo, PageBytes, PageNo, PoolPage, Run, SpaceNo};
+use crate::backing::{BackingNo, Insertion};
 use crate::budget::Need;
 use crate::error::Stop;
 use crate::frame::{Locked, Residence};
-use crate::home::{Claim, HomeNo};
 use crate::host::{Host, HostError, Store};
 use crate::mm::Mm;
 use crate::table::{FAN, first_of, slot_of};
@@ -36,31 +36,40 @@ pub(crate) struct NewPlace<'m, H: Host, S: Store> {
 }
 
 impl<'m, H: Host, S: Store> NewPlace<'m, H, S> {
-    /// The page's own place in the home, which every window of the home can show; `None` when
+    /// The page's own place in the backing, which every window of the backing can show; `None` when
     /// another frame stands there.
     ///
     /// # Errors
     /// [`Stop::NoRoom`] when its record finds no room for this need.
     pub fn own(
         mm: &'m Mm<H, S>,
-        home: HomeNo,
+        backing: BackingNo,
         page: PageNo,
         locked: &Locked<'_>,
         need: Need,
     ) -> Result<Option<Self>, Stop> {
-        match mm.homes.claim(home, page, locked.no, mm.budget.tables(need)) {
-            Claim::Taken => {
-                let to = mm.homes.first(home).plus(page.0);
-                Ok(Some(Self::claimed(mm, page, locked, to, Residence::Home(home))))
+        match mm
+            .backings
+            .insert(backing, page, locked.no, mm.budget.tables(need))
+        {
+            Insertion::Done => {
+                let to = mm.backings.first(backing).plus(page.0);
+                Ok(Some(Self::claimed(
+                    mm,
+                    page,
+                    locked,
+                    to,
+                    Residence::Backing(backing),
+                )))
             }
-            Claim::Occupied => Ok(None),
-            Claim::NoRoom => Err(Stop::NoRoom),
+            Insertion::Occupied => Ok(None),
+            Insertion::NoRoom => Err(Stop::NoRoom),
         }
     }
 
     /// An overflow place, which needs no record.
     fn overflow(mm: &'m Mm<H, S>, page: PageNo, locked: &Locked<'_>) -> Result<Self, Stop> {
-        let (to, pages) = mm.homes.alloc_overflow().ok_or(Stop::NoRoom)?;
+        let (to, pages) = mm.backings.alloc_overflow().ok_or(Stop::NoRoom)?;
         let place = Self::claimed(mm, page, locked, to, Residence::Overflow(to));
         mm.host.reserve_pool(pages)?;
         Ok(place)
@@ -89,12 +98,12 @@ impl<'m, H: Host, S: Store> NewPlace<'m, H, S> {
     /// [`Stop`] when there is no room, or the machine refuses.
     pub fn any(
         mm: &'m Mm<H, S>,
-        home: HomeNo,
+        backing: BackingNo,
         page: PageNo,
         locked: &Locked<'_>,
         no_record: NoRecord,
     ) -> Result<Self, Stop> {
-        match Self::own(mm, home, page, locked, Need::Normal) {
+        match Self::own(mm, backing, page, locked, Need::Normal) {
             Ok(Some(own)) => Ok(own),
             Err(stop) if no_record == NoRecord::Stop => Err(stop),
             Ok(None) | Err(_) => Self::overflow(mm, page, locked),
@@ -131,18 +140,18 @@ impl<H: Host, S: Store> Drop for NewPlace<'_, H, S> {
         }
         self.mm.host.pool_free(self.to, 1);
         match self.residence {
-            Residence::Home(home) => self.mm.homes.vacate(home, self.page, self.frame),
-            _ => self.mm.homes.free_overflow(self.to),
+            Residence::Backing(backing) => self.mm.backings.remove(backing, self.page, self.frame),
+            _ => self.mm.backings.free_overflow(self.to),
         }
     }
 }
 
-/// Places of neighbours in a home, claimed for locked frames of one leaf; those that are not kept
+/// Places of neighbours in a backing, claimed for locked frames of one leaf; those that are not kept
 /// are given back when this is dropped, emptied if bytes were copied there.
 #[must_use]
 pub(crate) struct NewRun<'m, H: Host, S: Store> {
     mm: &'m Mm<H, S>,
-    home: HomeNo,
+    backing: BackingNo,
     /// The first page of the leaf.
     first: PageNo,
     /// Who claimed the places, by slot of the leaf; 0 where nobody has.
@@ -153,11 +162,11 @@ pub(crate) struct NewRun<'m, H: Host, S: Store> {
 
 impl<'m, H: Host, S: Store> NewRun<'m, H, S> {
     /// None yet, for frames of the leaf that the page is in.
-    pub fn new(mm: &'m Mm<H, S>, home: HomeNo, page: PageNo) -> Self {
+    pub fn new(mm: &'m Mm<H, S>, backing: BackingNo, page: PageNo) -> Self {
         let first = first_of(page, 0);
         Self {
             mm,
-            home,
+            backing,
             first,
             frames: [0; FAN],
             copied: None,
@@ -170,13 +179,13 @@ impl<'m, H: Host, S: Store> NewRun<'m, H, S> {
     /// [`Stop::NoRoom`] when its record finds no room.
     pub fn claim(&mut self, page: PageNo, locked: &Locked<'_>) -> Result<bool, Stop> {
         let tables = self.mm.budget.tables(Need::Normal);
-        match self.mm.homes.claim(self.home, page, locked.no, tables) {
-            Claim::Taken => {
+        match self.mm.backings.insert(self.backing, page, locked.no, tables) {
+            Insertion::Done => {
                 self.frames[usize::from(slot_of(page, 0))] = locked.no.0;
                 Ok(true)
             }
-            Claim::Occupied => Ok(false),
-            Claim::NoRoom => Err(Stop::NoRoom),
+            Insertion::Occupied => Ok(false),
+            Insertion::NoRoom => Err(Stop::NoRoom),
         }
     }
 
@@ -186,7 +195,7 @@ impl<'m, H: Host, S: Store> NewRun<'m, H, S> {
     /// The host's.
     pub fn copy_from(&mut self, space: SpaceNo, run: Run) -> Result<(), HostError> {
         self.copied = Some(run);
-        let to = self.mm.homes.first(self.home).plus(run.first.0);
+        let to = self.mm.backings.first(self.backing).plus(run.first.0);
         self.mm.host.copy_to_pool(space, run, to)?;
         self.copied = None;
         Ok(())
@@ -194,7 +203,7 @@ impl<'m, H: Host, S: Store> NewRun<'m, H, S> {
 
     /// The frame stands at its place from now on; its bytes were copied there.
     pub fn keep(&mut self, page: PageNo, locked: &mut Locked<'_>) {
-        locked.residence = Residence::Home(self.home);
+        locked.residence = Residence::Backing(self.backing);
         self.frames[usize::from(slot_of(page, 0))] = 0;
     }
 }
@@ -202,13 +211,13 @@ impl<'m, H: Host, S: Store> NewRun<'m, H, S> {
 impl<H: Host, S: Store> Drop for NewRun<'_, H, S> {
     fn drop(&mut self) {
         if let Some(run) = self.copied {
-            let to = self.mm.homes.first(self.home).plus(run.first.0);
+            let to = self.mm.backings.first(self.backing).plus(run.first.0);
             self.mm.host.pool_free(to, run.len);
         }
         for (n, &frame) in (0..).zip(&self.frames).filter(|(_, frame)| **frame != 0) {
             self.mm
-                .homes
-                .vacate(self.home, self.first.plus(n), FrameNo(frame));
+                .backings
+                .remove(self.backing, self.first.plus(n), FrameNo(frame));
         }
     }
 }

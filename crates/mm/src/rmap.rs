@@ -7,9 +7,9 @@
 //! runs and private pages are refunded when their window is gone.
 
 use crate::addr::{FrameNo, PageNo, PoolPage, SpaceNo};
+use crate::backing::BackingNo;
 use crate::budget::Refund;
 use crate::frame::{Locked, Owner, Put, Residence};
-use crate::home::HomeNo;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, free_frame};
 use crate::table::{LeafEntry, LeafSlot, Leaves, Slot, TableNo, Tables, Trees};
@@ -21,8 +21,8 @@ pub(crate) struct Sweep<'a, H: Host, S: Store> {
     mm: &'a Mm<H, S>,
     /// Private pages whose window is about to be closed.
     private: Refund,
-    /// A run of pool pages, not freed yet: its home, its first page, the frames that stood there.
-    home: Option<(HomeNo, PageNo)>,
+    /// A run of pool pages, not freed yet: its backing, its first page, the frames that stood there.
+    backing: Option<(BackingNo, PageNo)>,
     stood: [u32; RUN],
     len: usize,
     pool: Refund,
@@ -33,20 +33,20 @@ impl<'a, H: Host, S: Store> Sweep<'a, H, S> {
         Self {
             mm,
             private: Refund::default(),
-            home: None,
+            backing: None,
             stood: [0; RUN],
             len: 0,
             pool: Refund::default(),
         }
     }
 
-    fn push(&mut self, home: HomeNo, page: PageNo, locked: &mut Locked<'_>) {
+    fn push(&mut self, backing: BackingNo, page: PageNo, locked: &mut Locked<'_>) {
         let follows = self
-            .home
-            .is_some_and(|(h, first)| h == home && first.plus(self.len as u32) == page);
+            .backing
+            .is_some_and(|(h, first)| h == backing && first.plus(self.len as u32) == page);
         if !follows || self.len == RUN {
             self.finish_pool();
-            self.home = Some((home, page));
+            self.backing = Some((backing, page));
         }
         self.stood[self.len] = locked.no.0;
         self.len += 1;
@@ -55,14 +55,14 @@ impl<'a, H: Host, S: Store> Sweep<'a, H, S> {
 
     /// Frees the pool pages gathered so far.
     pub fn finish_pool(&mut self) {
-        let Some((home, first)) = self.home.take() else {
+        let Some((backing, first)) = self.backing.take() else {
             return;
         };
         let mm = self.mm;
         mm.host
-            .pool_free(mm.homes.first(home).plus(first.0), self.len as u32);
+            .pool_free(mm.backings.first(backing).plus(first.0), self.len as u32);
         for (n, &frame) in self.stood[..self.len].iter().enumerate() {
-            mm.homes.vacate(home, first.plus(n as u32), FrameNo(frame));
+            mm.backings.remove(backing, first.plus(n as u32), FrameNo(frame));
         }
         self.pool.pay(&mm.budget);
         self.len = 0;
@@ -89,7 +89,7 @@ impl<'a, H: Host, S: Store> Sweep<'a, H, S> {
                 }
                 self.private.add(locked.charge.take());
             }
-            Residence::Home(home) => self.push(home, page, &mut locked),
+            Residence::Backing(backing) => self.push(backing, page, &mut locked),
             Residence::Overflow(at) => {
                 free_overflow_page(self.mm, at);
                 self.mm.budget.refund_page(locked.charge.take());
@@ -289,7 +289,7 @@ pub(crate) fn retire<H: Host, S: Store>(mm: &Mm<H, S>, locked: &mut Locked<'_>) 
 /// The overflow page is free; its frame's charge is refunded by the caller.
 pub(crate) fn free_overflow_page<H: Host, S: Store>(mm: &Mm<H, S>, at: PoolPage) {
     mm.host.pool_free(at, 1);
-    mm.homes.free_overflow(at);
+    mm.backings.free_overflow(at);
 }
 
 /// Calls `visit` with up to `most` of the spaces that can reach the frame.

@@ -12,9 +12,9 @@ use fence::Fence;
 pub(crate) use guard::{NoSuchSpace, SpaceGuard};
 
 use crate::addr::{PageNo, SpaceNo};
-use crate::backing::Areas;
+use crate::backing::BackingNo;
+use crate::backing::areas::Areas;
 use crate::fault::ahead::Ahead;
-use crate::home::HomeNo;
 use crate::host::{Domain, HostError, StoreError};
 use crate::table::{ChainLinks, Roots, Tree};
 use crate::window::WindowTables;
@@ -123,7 +123,7 @@ pub(crate) struct SpaceState {
     pub tree: Tree,
     pub len: u32,
     pub reserve: u32,
-    pub home: HomeNo,
+    pub backing: BackingNo,
     pub domain: Domain,
     /// What its pages are where its tables say nothing.
     pub areas: Areas,
@@ -156,7 +156,7 @@ pub(crate) struct SpaceSlot {
     pub fence: Fence,
     /// The same as in the state, for reclaim, which has a frame of the space locked but not the
     /// space.
-    home: AtomicU32,
+    backing: AtomicU32,
     domain: AtomicU32,
     /// Whether the space takes part in merging: changed under the space lock, read without.
     merging: AtomicU32,
@@ -176,7 +176,7 @@ impl SpaceSlot {
             tree: Tree::new(1),
             len: 0,
             reserve: 0,
-            home: HomeNo(0),
+            backing: BackingNo(0),
             domain: Domain(0),
             areas: Areas,
             pins: BTreeMap::new(),
@@ -190,7 +190,7 @@ impl SpaceSlot {
             root_links: ChainLinks::new(),
             exported: AtomicU32::new(0),
             fence: Fence::new(),
-            home: AtomicU32::new(0),
+            backing: AtomicU32::new(0),
             domain: AtomicU32::new(0),
             merging: AtomicU32::new(0),
             on_loss: AtomicU32::new(0),
@@ -200,9 +200,9 @@ impl SpaceSlot {
     }
 
     /// Before anybody can reach the space.
-    pub fn set_place(&self, home: HomeNo, domain: Domain) {
+    pub fn set_place(&self, backing: BackingNo, domain: Domain) {
         // Relaxed: published by the first entry of the space.
-        self.home.store(home.0, Ordering::Relaxed);
+        self.backing.store(backing.0, Ordering::Relaxed);
         // Relaxed: as above.
         self.domain.store(domain.0, Ordering::Relaxed);
         // Relaxed: as above.
@@ -272,10 +272,10 @@ impl SpaceSlot {
         self.merged.load(Ordering::Relaxed)
     }
 
-    /// The space's home; constant while it lives.
-    pub fn home(&self) -> HomeNo {
+    /// The space's backing; constant while it lives.
+    pub fn backing(&self) -> BackingNo {
         // Relaxed: constant while a frame of the space is locked.
-        HomeNo(self.home.load(Ordering::Relaxed))
+        BackingNo(self.backing.load(Ordering::Relaxed))
     }
 
     /// The space's merge domain; constant while it lives.

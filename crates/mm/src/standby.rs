@@ -309,7 +309,7 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
             .with(|bytes| match see(self.mm, &space, page, bytes)? {
                 // Another thread brought it in.
                 Seen::Here => Ok(()),
-                Seen::Backing | Seen::Elsewhere => {
+                Seen::Backed | Seen::Elsewhere => {
                     Ok(self.stand_in(&mut space, page, bytes, Protection::Protected)?)
                 }
             })
@@ -323,7 +323,7 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
         };
         self.mm.scratch.with(|bytes| {
             match see(self.mm, &space, page, bytes) {
-                Ok(Seen::Backing | Seen::Elsewhere) => (),
+                Ok(Seen::Backed | Seen::Elsewhere) => (),
                 // Elsewhere by now: look again.
                 Ok(Seen::Here) if self.leave_window(&space, page)? => return Err(Stop::Again),
                 // Its own, and protected only to see whether it is used.
@@ -354,7 +354,7 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
         if locked.frame.is_exclusive() {
             return Ok(false);
         }
-        move_out(self.mm, space.no, space.home, page, locked)?;
+        move_out(self.mm, space.no, space.backing, page, locked)?;
         Ok(true)
     }
 

@@ -15,10 +15,10 @@
 //! private page can come in meanwhile, for that takes a fault step.
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
+use crate::backing::BackingNo;
 use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::frame::Residence;
-use crate::home::HomeNo;
 use crate::host::{Host, Store};
 use crate::mm::Mm;
 use crate::space::{SpaceGuard, SpaceState};
@@ -130,7 +130,13 @@ impl<'m, H: Host, S: Store> Windows<'m, H, S> {
     }
 
     /// Opens the window of a space that nobody else knows.
-    pub fn open(&self, no: SpaceNo, home: HomeNo, reserve: u32, len: u32) -> Result<WindowTables, Stop> {
+    pub fn open(
+        &self,
+        no: SpaceNo,
+        backing: BackingNo,
+        reserve: u32,
+        len: u32,
+    ) -> Result<WindowTables, Stop> {
         let tables = match self.mm.host.page_tables() {
             tables if tables.bytes == 0 => WindowTables::default(),
             tables => WindowTables::new(reserve.div_ceil(tables.pages)).ok_or(Stop::NoRoom)?,
@@ -139,7 +145,10 @@ impl<'m, H: Host, S: Store> Windows<'m, H, S> {
         let most = own + self.mm.host.most_window_bytes(len);
         let mut charge =
             Charge::take(&self.mm.budget, Class::PageTables, most, Need::Normal).ok_or(Stop::NoRoom)?;
-        let made = self.mm.host.open(no, self.mm.homes.first(home), reserve, len)?;
+        let made = self
+            .mm
+            .host
+            .open(no, self.mm.backings.first(backing), reserve, len)?;
         charge.split(own + made).keep();
         Ok(tables)
     }

@@ -26,8 +26,8 @@ pub enum Rank {
     Table5,
     /// One swap slot: its count, its cached frame, its stored bytes.
     SwapSlot,
-    /// A home: who stands where in its pool range.
-    Home,
+    /// A backing: who stands where in its pool range.
+    Backing,
     /// The queues of the replacement policy, and the frames that cannot go.
     Queues,
     /// The free list of a [`Slots`](crate::Slots) array.
@@ -51,7 +51,7 @@ impl Rank {
         Self::Table4,
         Self::Table5,
         Self::SwapSlot,
-        Self::Home,
+        Self::Backing,
         Self::Queues,
         Self::Slots,
         Self::Store,

@@ -118,7 +118,7 @@ mod counted {
     impl Host for Beyond<SimHost> {
         forward! {
             fn reserve_pool(pages: u64) -> Result<(), HostError>;
-            fn open(space: SpaceNo, home: PoolPage, reserve: u32, len: u32) -> Result<u64, HostError>;
+            fn open(space: SpaceNo, backing: PoolPage, reserve: u32, len: u32) -> Result<u64, HostError>;
             fn close(space: SpaceNo) -> u64;
             fn resize(space: SpaceNo, len: u32) -> Result<u64, HostError>;
             fn page_tables() -> Tables;

@@ -18,11 +18,10 @@ const PACKAGES: [&str; 3] = ["crates/mm", "crates/memfold", "crates/cli"];
 const ORDER: &[&str] = &[
     "budget",
     "stats",
-    "home",
+    "backing",
     "swap",
     "table",
     "frame",
-    "backing",
     "window",
     "space",
     "error",

@@ -88,9 +88,9 @@ impl World {
     }
 
     /// An open window of `len` pages, as words.
-    pub fn open(&self, space: u32, home: u64, len: u32) -> View {
+    pub fn open(&self, space: u32, backing: u64, len: u32) -> View {
         self.host
-            .open(SpaceNo(space), PoolPage(home), len, len)
+            .open(SpaceNo(space), PoolPage(backing), len, len)
             .expect("a window");
         self.view(space)
     }

@@ -296,7 +296,7 @@ fn a_small_group() {
 }
 
 /// Goal: a limit for files is an error, and no deadly signal. Method: a limit a little beyond where
-/// homes begin in the (sparse) pool; spaces until it is reached.
+/// backings begin in the (sparse) pool; spaces until it is reached.
 #[test]
 fn a_file_limit() {
     isolated("memory::a_file_limit", || {

@@ -1,4 +1,4 @@
-//! What is given out, beside what the scan found: numbers given out, places of homes, stored pages,
+//! What is given out, beside what the scan found: numbers given out, places of backings, stored pages,
 //! charges of tables.
 //!
 //! A number that was taken and neither mapped nor given back harms nobody, so no other invariant
@@ -13,18 +13,18 @@ use crate::window::Windows;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl<H: Host, S: Store> Check<'_, H, S> {
-    /// A frame is mapped within one home and one merge domain.
+    /// A frame is mapped within one backing and one merge domain.
     pub(super) fn check_domains(&mut self) {
         let Self { mm, scan, report } = self;
         for (no, found) in &scan.mappers {
             let spaces = found.iter().flat_map(|at| &scan.reach[&at.leaf]);
             let place = |space: &crate::addr::SpaceNo| {
                 let slot = mm.spaces.get(space.0);
-                (slot.home().0, slot.domain().0)
+                (slot.backing().0, slot.domain().0)
             };
             let places: BTreeSet<(u32, u32)> = spaces.map(place).collect();
             report.demand(places.len() == 1, "no frame is shared across domains", || {
-                format!("frame {no} is mapped in (home, domain) {places:?}")
+                format!("frame {no} is mapped in (backing, domain) {places:?}")
             });
         }
     }
@@ -42,7 +42,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
             ("tables", mm.tables.used().into(), scan.parents.len()),
             ("spaces", mm.spaces.used().into(), alive.count()),
             ("swap slots", mm.swap.used().into(), mm.swap.in_use().len()),
-            ("overflow places", mm.homes.overflow_used(), overflow.count()),
+            ("overflow places", mm.backings.overflow_used(), overflow.count()),
         ];
         for (what, given, used) in counts {
             report.demand(given == used as u64, "every number given out is in use", || {
@@ -51,38 +51,38 @@ impl<H: Host, S: Store> Check<'_, H, S> {
         }
     }
 
-    /// Homes have the users that the scan finds, hold frames that stand there, and keep what the
+    /// Backings have the users that the scan finds, hold frames that stand there, and keep what the
     /// store has beside the slots'.
-    pub(super) fn check_homes(&mut self) {
+    pub(super) fn check_backings(&mut self) {
         let Self { mm, scan, report } = self;
         let mut users: BTreeMap<u32, u32> = BTreeMap::new();
         for no in mm.spaces.numbers() {
             let st = mm.spaces.get(no).lock();
             if st.alive {
-                *users.entry(st.home.0).or_default() += 1;
+                *users.entry(st.backing.0).or_default() += 1;
             }
         }
-        let homes = mm.homes.survey();
-        let counted: BTreeMap<u32, u32> = homes.iter().map(|(no, found)| (no.0, found.users)).collect();
-        report.demand(counted == users, "users of a home = its spaces", || {
-            format!("homes count {counted:?}, the scan found {users:?}")
+        let backings = mm.backings.contents();
+        let counted: BTreeMap<u32, u32> = backings.iter().map(|(no, found)| (no.0, found.users)).collect();
+        report.demand(counted == users, "users of a backing = its spaces", || {
+            format!("backings count {counted:?}, the scan found {users:?}")
         });
-        let given = mm.homes.used();
+        let given = mm.backings.used();
         report.demand(
             given as usize == users.len(),
             "every number given out is in use",
-            || format!("{given} homes are given out, {} have spaces", users.len()),
+            || format!("{given} backings are given out, {} have spaces", users.len()),
         );
-        for (home, found) in &homes {
+        for (backing, found) in &backings {
             for &(page, frame) in &found.standing {
                 let stands = scan.mappers.contains_key(&frame)
-                    && mm.frames.lock(frame).residence == crate::frame::Residence::Home(*home);
+                    && mm.frames.lock(frame).residence == crate::frame::Residence::Backing(*backing);
                 report.demand(stands, "who is recorded at a place stands there", || {
-                    format!("frame {frame} at page {page} of home {home:?}")
+                    format!("frame {frame} at page {page} of backing {backing:?}")
                 });
             }
         }
-        let kept: u64 = homes.iter().map(|(_, found)| found.bases).sum();
+        let kept: u64 = backings.iter().map(|(_, found)| found.bases).sum();
         let (stored, slots) = (mm.store.stats().pages, mm.swap.in_use().len() as u64);
         report.demand(stored == slots + kept, "every stored page is named", || {
             format!("{stored} pages are stored; {slots} by slots, {kept} as bases")
@@ -115,14 +115,14 @@ impl<H: Host, S: Store> Check<'_, H, S> {
     /// What is charged for the manager's own tables is what they hold.
     pub(super) fn check_tables_charge(&mut self) {
         let Self { mm, report, .. } = self;
-        let records: u64 = mm.homes.survey().iter().map(|(_, found)| found.bytes).sum();
+        let records: u64 = mm.backings.contents().iter().map(|(_, found)| found.bytes).sum();
         let scanner = mm.scanner.lock().as_ref().map_or(0, |scanner| scanner.bytes());
         let held = mm.fixed_bytes
             + mm.frames.held_bytes()
             + mm.tables.held_bytes()
             + mm.spaces.held_bytes()
             + mm.swap.held_bytes()
-            + mm.homes.held_bytes()
+            + mm.backings.held_bytes()
             + records
             + scanner;
         let charged = mm.budget.usage().tables;

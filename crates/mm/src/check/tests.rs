@@ -6,8 +6,8 @@
 use super::*;
 use crate::FaultError;
 use crate::addr::{PageNo, PoolPage};
+use crate::backing::Insertion;
 use crate::budget::{Class, Need};
-use crate::home::Claim;
 use crate::mm::alloc_frame;
 use crate::rig::{World, frame_at, read, run, space, world, write};
 use crate::table::slot_of;
@@ -146,14 +146,14 @@ fn residences() {
         mm.frames.lock(frame).residence = Residence::Private(SpaceNo(9));
     });
     broken("a frame stands at its place", |mm, [a, _], frame| {
-        let home = mm.lock_space(a).expect("it lives").home;
+        let backing = mm.lock_space(a).expect("it lives").backing;
         let mut locked = mm.frames.lock(frame);
-        mm.homes.vacate(home, PageNo(0), frame);
-        locked.residence = Residence::Home(home);
+        mm.backings.remove(backing, PageNo(0), frame);
+        locked.residence = Residence::Backing(backing);
     });
     for pool in [
         Residence::Overflow(PoolPage(1)),
-        Residence::Home(crate::HomeNo(1)),
+        Residence::Backing(crate::BackingNo(1)),
     ] {
         broken("a pool frame is shared", |mm, [_, b], _| {
             mm.frames.lock(frame_of(mm, b, 20)).residence = pool;
@@ -220,7 +220,7 @@ fn sums() {
         let locked = mm.frames.lock(frame_of(mm, a, 5));
         locked.set_owner(Owner::Shared(at));
     });
-    broken("a space's home and domain are one thing", |mm, [a, _], _| {
+    broken("a space's backing and domain are one thing", |mm, [a, _], _| {
         mm.lock_space(a).expect("it lives").domain = crate::host::Domain(77);
     });
 }
@@ -234,9 +234,11 @@ fn leaks() {
     broken(LEAK, |mm, _, _| assert!(mm.spaces.alloc(|_| true).is_some()));
     broken(LEAK, |mm, _, _| assert!(mm.swap.alloc(&mm.budget).is_some()));
     broken(LEAK, |mm, _, _| {
-        assert_eq!(mm.homes.alloc_overflow().expect("memory").1, 1)
+        assert_eq!(mm.backings.alloc_overflow().expect("memory").1, 1)
     });
-    broken(LEAK, |mm, _, _| assert!(mm.homes.create(1, |_| true).is_some()));
+    broken(LEAK, |mm, _, _| {
+        assert!(mm.backings.create(1, |_| true).is_some())
+    });
     broken("every stored page is named", |mm, _, _| {
         let stored = mm.store.put(
             crate::host::Domain(3),
@@ -251,34 +253,37 @@ fn leaks() {
     });
 }
 
-/// Goal: homes and domains.
+/// Goal: backings and domains.
 #[test]
-fn homes() {
-    broken("users of a home = its spaces", |mm, [a, _], _| {
-        mm.homes.join(mm.spaces.get(a.0).home());
+fn backings() {
+    broken("users of a backing = its spaces", |mm, [a, _], _| {
+        mm.backings.join(mm.spaces.get(a.0).backing());
     });
     broken("who is recorded at a place stands there", |mm, [a, _], _| {
-        let home = mm.spaces.get(a.0).home();
+        let backing = mm.spaces.get(a.0).backing();
         assert_eq!(
-            mm.homes.claim(home, PageNo(50), FrameNo(1), |_| true),
-            Claim::Taken
+            mm.backings.insert(backing, PageNo(50), FrameNo(1), |_| true),
+            Insertion::Done
         );
     });
     broken("who is recorded at a place stands there", |mm, [a, _], frame| {
         // The frame is mapped, and lies elsewhere.
-        let home = mm.spaces.get(a.0).home();
-        assert_eq!(mm.homes.claim(home, PageNo(50), frame, |_| true), Claim::Taken);
+        let backing = mm.spaces.get(a.0).backing();
+        assert_eq!(
+            mm.backings.insert(backing, PageNo(50), frame, |_| true),
+            Insertion::Done
+        );
         mm.frames.lock(frame).residence = Residence::Overflow(PoolPage(0));
     });
     for place in [(7, 3), (1, 8)] {
         broken("no frame is shared across domains", |mm, [a, _], _| {
-            let (home, domain) = (crate::HomeNo(place.0), crate::host::Domain(place.1));
-            mm.spaces.get(a.0).set_place(home, domain);
+            let (backing, domain) = (crate::BackingNo(place.0), crate::host::Domain(place.1));
+            mm.spaces.get(a.0).set_place(backing, domain);
         });
     }
 }
 
-/// Goal: a round of merging that is under way is no leak; records of homes, and their bases, are
+/// Goal: a round of merging that is under way is no leak; records of backings, and their bases, are
 /// counted.
 #[test]
 fn a_round_under_way_is_sound() {

@@ -79,7 +79,7 @@ fn a_taken_place_is_no_obstacle() {
     let usage = mm.usage();
     assert_eq!((usage.private, usage.pool), (0, 0));
     // The overflow place is free again.
-    assert_eq!(mm.homes.alloc_overflow().expect("memory").0.0, 0);
+    assert_eq!(mm.backings.alloc_overflow().expect("memory").0.0, 0);
 }
 
 /// Goal: pool pages that nobody names any more are freed in runs of neighbours: one call for each.
@@ -93,7 +93,7 @@ fn pool_pages_go_in_runs() {
     let copy = mm.freeze(a).expect("room");
     mm.drop_space(copy).expect("nobody needs it");
     mm.host.requests();
-    let first = mm.homes.first(mm.lock_space(a).expect("it lives").home);
+    let first = mm.backings.first(mm.lock_space(a).expect("it lives").backing);
     mm.drop_space(a).expect("nobody shares");
     let freed = mm.host.requests();
     let free = |page, len| Request::Free(first.plus(page), len);

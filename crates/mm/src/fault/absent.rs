@@ -9,7 +9,7 @@
 
 use super::{Fault, Next};
 use crate::addr::{PageNo, Run};
-use crate::backing::Backing;
+use crate::backing::areas::BackedBy;
 use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::host::{Host, Store};
@@ -21,13 +21,13 @@ use crate::table::{FAN, LeafEntry, OwnLeaf, TableNo, first_of, run_around};
 impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     pub(super) fn show_backing(&mut self, leaf: Option<TableNo>) -> Result<Next, Stop> {
         match self.space.areas.of(self.page) {
-            Backing::Zeros => self.show_zeros(leaf),
+            BackedBy::Zeros => self.show_zeros(leaf),
         }
     }
 
     pub(super) fn write_backing(&mut self, leaf: OwnLeaf, charge: Charge<'_>) -> Result<Next, Stop> {
         match self.space.areas.of(self.page) {
-            Backing::Zeros => self.new_pages(leaf, charge),
+            BackedBy::Zeros => self.new_pages(leaf, charge),
         }
     }
 
@@ -37,7 +37,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             page.0 < len
                 && !self.is_stood_in(page)
                 && leaf.is_none_or(|leaf| self.mm.tables.entry(leaf, page) == LeafEntry::Absent)
-                && self.space.areas.of(page) == Backing::Zeros
+                && self.space.areas.of(page) == BackedBy::Zeros
         });
         // Held only until it is known that nobody stored meanwhile; where room is short, for the
         // page alone.
@@ -125,7 +125,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         let end = (first.0 + FAN as u32).min(self.space.len);
         let is_new = |&p: &u32| {
             self.mm.tables.entry(leaf.0, PageNo(p)) == LeafEntry::Absent
-                && self.space.areas.of(PageNo(p)) == Backing::Zeros
+                && self.space.areas.of(PageNo(p)) == BackedBy::Zeros
                 && !self.is_stood_in(PageNo(p))
         };
         let absent = (self.page.0..end).take_while(is_new).count();

@@ -1,6 +1,6 @@
 //! A read of a page that has a frame: show it in this window.
 //!
-//! A shared frame in the pool stands at its own page of the home, so every window of the home can
+//! A shared frame in the pool stands at its own page of the backing, so every window of the backing can
 //! show it; up to 16 neighbours are shown with it. A shared frame whose bytes are still the private
 //! page of the space that wrote it is moved to the pool first (*migrated*), with its neighbours,
 //! and hidden in the writer's window, which shows the pool's page from then on. All frames of a run
@@ -26,24 +26,24 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             // Another thread of this space was faster.
             Residence::Private(space) if space == self.space.no => Ok(Next::Done),
             Residence::Private(owner) => {
-                if migrate_around(self.mm, (leaf, self.page), locked, owner, self.space.home)? {
+                if migrate_around(self.mm, (leaf, self.page), locked, owner, self.space.backing)? {
                     Ok(Next::Look)
                 } else {
                     self.mm.counters.copied_on_read.one();
                     Ok(Next::Own)
                 }
             }
-            Residence::Home(home) if home == self.space.home => {
+            Residence::Backing(backing) if backing == self.space.backing => {
                 let mut held = LockedRun::of(leaf, self.page, locked);
                 let run = held.widen(self.mm, |near, locked| {
-                    locked.residence == Residence::Home(home) && !self.is_stood_in(near)
+                    locked.residence == Residence::Backing(backing) && !self.is_stood_in(near)
                 });
                 self.mm.host.show(self.space.no, run)?;
                 held.iter().for_each(|near| near.frame.shown.show());
                 self.mm.counters.shown.one();
                 Ok(Next::Done)
             }
-            Residence::Home(_) | Residence::Overflow(_) => {
+            Residence::Backing(_) | Residence::Overflow(_) => {
                 self.mm.counters.copied_on_read.one();
                 Ok(Next::Own)
             }

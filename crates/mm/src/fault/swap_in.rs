@@ -144,7 +144,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         if !found.shared && seen.count == 1 {
             return Ok(Next::Own);
         }
-        if let Some(frame) = self.mm.homes.occupant(self.space.home, self.page) {
+        if let Some(frame) = self.mm.backings.frame_at(self.space.backing, self.page) {
             // Whoever is bringing the page in holds the frame's lock until it is there.
             drop(self.mm.frames.lock(frame));
             let now = self.mm.swap.look(slot).is_none_or(|s| s.frame.is_some());
@@ -170,7 +170,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         let mut charge = self.charge_page(Class::Pool, Need::Refault)?;
         let frame = alloc_frame(self.mm, Need::Refault)?;
         let mut locked = self.mm.frames.lock(frame);
-        let filled = match NewPlace::own(self.mm, self.space.home, self.page, &locked, Need::Refault) {
+        let filled = match NewPlace::own(self.mm, self.space.backing, self.page, &locked, Need::Refault) {
             Ok(Some(place)) => self.fill_place(leaf, slot, seen, &mut locked, place),
             // Somebody stands there by now.
             Ok(None) => Err(Stop::Again),

@@ -293,7 +293,7 @@ fn promoted_alone_when_room_is_short() {
     write(&mm, a, 0..4, 1);
     write(&mm, a, 40..41, 1);
     let b = mm.fork(a).expect("room");
-    // The records of the home's places are there from now on.
+    // The records of the backing's places are there from now on.
     read(&mm, b, 40);
     let usage = mm.usage();
     let rest = usage.limit - usage.total - PAGE;

@@ -84,7 +84,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         copy_out(
             self.mm,
             self.space.no,
-            self.space.home,
+            self.space.backing,
             self.page,
             &mut locked,
             NoRecord::Stop,
@@ -103,8 +103,8 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     /// Gives this space a private copy of a shared frame that lies elsewhere.
     fn copy_frame(&self, locked: &Locked<'_>) -> Result<(), HostError> {
         match locked.residence {
-            Residence::Home(home) => {
-                let from = self.mm.homes.first(home).plus(self.page.0);
+            Residence::Backing(backing) => {
+                let from = self.mm.backings.first(backing).plus(self.page.0);
                 self.mm.host.copy_from_pool(self.space.no, self.page, from)
             }
             Residence::Overflow(from) => self.mm.host.copy_from_pool(self.space.no, self.page, from),

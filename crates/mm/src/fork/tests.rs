@@ -89,7 +89,7 @@ fn pinned_pages_are_copied() {
     sound(&mm);
 }
 
-/// Goal: a family's home ends with its last space: its records are refunded, its bases freed, its
+/// Goal: a family's backing ends with its last space: its records are refunded, its bases freed, its
 /// range used again.
 #[test]
 fn the_last_of_a_family_leaves_nothing() {
@@ -99,8 +99,8 @@ fn the_last_of_a_family_leaves_nothing() {
     mm.drop_space(first).expect("it lives");
     let before = mm.usage();
     let a = space(&mm, 40);
-    let home = mm.lock_space(a).expect("it lives").home;
-    let range = mm.homes.first(home);
+    let backing = mm.lock_space(a).expect("it lives").backing;
+    let range = mm.backings.first(backing);
     write(&mm, a, 0..4, 1);
     let b = mm.fork(a).expect("room");
     read(&mm, b, 1);
@@ -119,8 +119,8 @@ fn the_last_of_a_family_leaves_nothing() {
         "{usage:?}"
     );
     let c = space(&mm, 40);
-    let home = mm.lock_space(c).expect("it lives").home;
-    assert_eq!(mm.homes.first(home), range);
+    let backing = mm.lock_space(c).expect("it lives").backing;
+    assert_eq!(mm.backings.first(backing), range);
     let tables = mm.usage().tables;
     for _ in 0..3 {
         let d = mm.fork(c).expect("room");
@@ -139,7 +139,7 @@ fn the_last_of_a_family_leaves_nothing() {
     let grown = mm.usage().tables - tables;
     assert!(
         grown < 3 * PAGE,
-        "records of ended homes are still charged: {grown}"
+        "records of ended backings are still charged: {grown}"
     );
 }
 

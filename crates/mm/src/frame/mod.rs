@@ -22,8 +22,8 @@ pub use count::{Count, Counts, Put};
 pub use word::{MappingWord, Owner, Snapshot};
 
 use crate::addr::{FrameNo, PoolPage, SpaceNo};
+use crate::backing::BackingNo;
 use crate::budget::PageCharge;
-use crate::home::HomeNo;
 use crate::swap::SwapRef;
 use history::History;
 use memfold_sync::atomic::{AtomicBool, Ordering};
@@ -37,9 +37,9 @@ pub enum Residence {
     Nowhere,
     /// A private page under the window of this space, at the page that the owner's slot stands for.
     Private(SpaceNo),
-    /// The pool page at the frame's own page of this home, immutable: windows of the home can show
+    /// The pool page at the frame's own page of this backing, immutable: windows of the backing can show
     /// it.
-    Home(HomeNo),
+    Backing(BackingNo),
     /// A pool page of the overflow range, immutable: it can be copied, not shown.
     Overflow(PoolPage),
 }

@@ -1,17 +1,17 @@
-//! Frozen copies: all pages at their places, or a home of its own; and reading without showing.
+//! Frozen copies: all pages at their places, or a backing of its own; and reading without showing.
 
 use super::*;
 use crate::rig::{World, frame_at, read, resident, run, sound, space, value, world, write};
 use crate::space::Merging;
 
-/// How many pages of a space stand at their places of its home.
+/// How many pages of a space stand at their places of its backing.
 fn settled(mm: &World, no: SpaceNo) -> usize {
-    let home = mm.lock_space(no).expect("it lives").home;
-    let at_home = |&page: &u32| {
+    let backing = mm.lock_space(no).expect("it lives").backing;
+    let at_backing = |&page: &u32| {
         let frame = frame_at(mm, no, page).expect("in memory");
-        mm.frames.lock(frame).residence == Residence::Home(home)
+        mm.frames.lock(frame).residence == Residence::Backing(backing)
     };
-    resident(mm, no).iter().filter(|page| at_home(page)).count()
+    resident(mm, no).iter().filter(|page| at_backing(page)).count()
 }
 
 /// Goal: all pages of the frozen copy stand in the pool, with no second copy; what is in the store
@@ -36,8 +36,8 @@ fn all_pages_settle() {
     assert_eq!(values(fork), [16, 20, 40, 99, 0]);
     sound(&mm);
     let again = mm.freeze(copy).expect("room");
-    let home = |s| mm.lock_space(s).expect("it lives").home;
-    assert_eq!(home(again), home(a));
+    let backing = |s| mm.lock_space(s).expect("it lives").backing;
+    assert_eq!(backing(again), backing(a));
     sound(&mm);
 }
 
@@ -63,17 +63,17 @@ fn diverged(overflow: bool) -> (World, SpaceNo, SpaceNo) {
     (mm, a, b)
 }
 
-/// Goal: where another version stands at a page's place, the frozen copy gets a home of its own,
+/// Goal: where another version stands at a page's place, the frozen copy gets a backing of its own,
 /// with all pages and no more.
 #[test]
-fn a_diverged_space_gets_a_home() {
+fn a_diverged_space_gets_a_backing() {
     for overflow in [false, true] {
         let (mm, a, b) = diverged(overflow);
         mm.set_merging(b, Merging::On).expect("it lives");
         mm.evict(b, run(70, 1)).expect("it lives");
         let copy = mm.freeze(b).expect("room");
-        let home = |s| mm.lock_space(s).expect("it lives").home;
-        assert_ne!(home(copy), home(b));
+        let backing = |s| mm.lock_space(s).expect("it lives").backing;
+        assert_ne!(backing(copy), backing(b));
         assert_eq!(mm.merging(copy), Ok(Merging::On));
         assert_eq!((resident(&mm, copy), settled(&mm, copy)), (vec![0, 33, 70], 3));
         assert_eq!([0, 33, 70, 1].map(|page| value(&mm, copy, page)), [2, 1, 3, 0]);

@@ -2,7 +2,7 @@
 //!
 //! A page is read while its program may be storing to it, so everything here is a hint that
 //! `prove.rs` proves or drops. First the same place: when a frame stands at the page's place of the
-//! home, it is that one or none; on demand a few words are compared here, and all bytes in the
+//! backing, it is that one or none; on demand a few words are compared here, and all bytes in the
 //! proof. When none stands there, a 128-bit hash finds an earlier sibling's page in this window of
 //! this round. A [`MergeWindow`] holds the lock of the space that is visited; frame locks are only
 //! tried for, and who holds one has the page in use.
@@ -11,10 +11,10 @@ use super::commit::Commit;
 use super::prove::{Candidate, Plan, Proof, Source};
 use super::scanner::{Buffers, ScanTarget, Scanner, Seen, Version, WINDOW};
 use crate::addr::{FrameNo, PageBytes, PageNo, SpaceNo};
-use crate::backing::Backing;
+use crate::backing::View;
+use crate::backing::areas::BackedBy;
 use crate::frame::history::Since;
 use crate::frame::{Locked, Owner, Residence};
-use crate::home::View;
 use crate::host::{Host, PageRef, Store};
 use crate::mm::Mm;
 use crate::space::{Merging, SpaceGuard};
@@ -94,12 +94,12 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         effort: Effort,
     ) -> Option<Self> {
         let space = mm.lock_space(target.space).ok()?;
-        if space.home != target.home() || space.slot.merging() != Merging::On {
+        if space.backing != target.backing() || space.slot.merging() != Merging::On {
             return None;
         }
         Some(Self {
             mm,
-            view: mm.homes.view(space.home),
+            view: mm.backings.view(space.backing),
             space,
             seen: &mut scanner.seen,
             buffers: &mut scanner.buffers,
@@ -154,7 +154,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         let different = self.merge(candidates, &mut step);
         if self.guess == Guess::Words && !different.is_empty() {
             self.guess = Guess::Bytes;
-            self.view = self.mm.homes.view(self.space.home);
+            self.view = self.mm.backings.view(self.space.backing);
             let candidates = different.into_iter().filter_map(|page| self.candidate_at(page));
             let candidates = candidates.collect();
             self.merge(candidates, &mut step);
@@ -167,7 +167,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
     /// to be equal to.
     fn merge(&mut self, candidates: Vec<Candidate<'m>>, step: &mut MergeStep) -> Vec<PageNo> {
         let proven = Proof::new(self.mm, &self.view, self.buffers).prove(candidates);
-        let (merged, zeroed) = Commit::new(self.mm, self.space.home).run(proven.equal);
+        let (merged, zeroed) = Commit::new(self.mm, self.space.backing).run(proven.equal);
         step.merged += merged;
         step.zeroed += zeroed;
         proven.different
@@ -231,8 +231,8 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
     /// What can become of a private page, by a few words of it.
     fn plan_by_words(&mut self, page: PageNo, locked: &Locked<'_>) -> ByWords<'m> {
         let host = &self.mm.host;
-        let plan = if let Some(keeper) = self.view.occupant(page) {
-            let place = PageRef::Pool(self.view.place(page));
+        let plan = if let Some(keeper) = self.view.frame_at(page) {
+            let place = PageRef::Pool(self.view.pool_page(page));
             let keeper = self.standing(page, keeper);
             keeper
                 .filter(|_| host.sample_equal(self.space.no, page, place))
@@ -254,18 +254,18 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
     /// Whether a few words of a private page are those of what backs it.
     fn seems_backed(&self, page: PageNo) -> bool {
         match self.space.areas.of(page) {
-            Backing::Zeros => self.mm.host.sample_is_zero(self.space.no, page),
+            BackedBy::Zeros => self.mm.host.sample_is_zero(self.space.no, page),
         }
     }
 
     /// What can become of a page whose bytes are in the buffer.
     fn plan(&mut self, at: &Found, locked: &Locked<'_>) -> Option<Plan<'m>> {
         let exclusive = locked.frame.is_exclusive();
-        let backing = self.space.areas.of(at.page);
-        if exclusive && !at.shared && backing.is(&self.buffers.one) {
-            return Some(Plan::Backed(backing));
+        let backed_by = self.space.areas.of(at.page);
+        if exclusive && !at.shared && backed_by.is(&self.buffers.one) {
+            return Some(Plan::Backed(backed_by));
         }
-        if let Some(keeper) = self.view.occupant(at.page) {
+        if let Some(keeper) = self.view.frame_at(at.page) {
             return self.plan_join(at.page, keeper);
         }
         if locked.residence != Residence::Private(self.space.no) {
@@ -318,16 +318,16 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         };
         // The number may have been reused already, for another page, while its old place is still
         // being emptied.
-        let stands = keeper.residence == Residence::Home(self.space.home)
+        let stands = keeper.residence == Residence::Backing(self.space.backing)
             && self.mm.tables.page_of(at) == page
-            && self.view.occupant(page) == Some(keeper.no);
+            && self.view.frame_at(page) == Some(keeper.no);
         (stands && self.has_participant(&keeper)).then_some(keeper)
     }
 
     /// A frame stands at the page's place: does it have the bytes in the buffer?
     fn plan_join(&self, page: PageNo, keeper: FrameNo) -> Option<Plan<'m>> {
         let keeper = self.standing(page, keeper)?;
-        let place = self.view.place(page);
+        let place = self.view.pool_page(page);
         if self.mm.host.pool_equals(place, &self.buffers.one).ok()? {
             return Some(Plan::Join(keeper));
         }
@@ -378,7 +378,9 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
     /// Whether a space that maps a locked frame takes part with the visited one.
     fn takes_part(&self, space: SpaceNo) -> bool {
         let slot = self.mm.spaces.get(space.0);
-        slot.merging() == Merging::On && slot.home() == self.space.home && slot.domain() == self.space.domain
+        slot.merging() == Merging::On
+            && slot.backing() == self.space.backing
+            && slot.domain() == self.space.domain
     }
 }
 

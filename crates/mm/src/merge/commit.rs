@@ -13,16 +13,16 @@
 
 use super::prove::{Candidate, Frozen, Plan, Source, runs};
 use crate::addr::{PageNo, SpaceNo};
+use crate::backing::BackingNo;
 use crate::budget::{Charge, Class, Need, PageCharge};
 use crate::frame::{Locked, Owner};
-use crate::home::HomeNo;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE, free_frame};
 use crate::residency::NewPlace;
 use crate::rmap::{free_overflow_page, retire};
 use crate::table::LeafEntry;
 
-/// A place of the home and the room for the page there; dropped, both are given back, the place
+/// A place of the backing and the room for the page there; dropped, both are given back, the place
 /// first.
 struct Claimed<'m, H: Host, S: Store> {
     place: NewPlace<'m, H, S>,
@@ -31,9 +31,9 @@ struct Claimed<'m, H: Host, S: Store> {
 
 impl<'m, H: Host, S: Store> Claimed<'m, H, S> {
     /// `None` when another frame stands there, or when the budget has no room.
-    fn take(mm: &'m Mm<H, S>, home: HomeNo, page: PageNo, locked: &Locked<'_>) -> Option<Self> {
+    fn take(mm: &'m Mm<H, S>, backing: BackingNo, page: PageNo, locked: &Locked<'_>) -> Option<Self> {
         let charge = Charge::take(&mm.budget, Class::Pool, PAGE, Need::Normal)?;
-        let place = NewPlace::own(mm, home, page, locked, Need::Normal).ok()??;
+        let place = NewPlace::own(mm, backing, page, locked, Need::Normal).ok()??;
         Some(Self { place, charge })
     }
 
@@ -71,12 +71,12 @@ enum Now {
 /// The commit of the proven candidates of a window.
 pub(super) struct Commit<'m, H, S> {
     mm: &'m Mm<H, S>,
-    home: HomeNo,
+    backing: BackingNo,
 }
 
 impl<'m, H: Host, S: Store> Commit<'m, H, S> {
-    pub fn new(mm: &'m Mm<H, S>, home: HomeNo) -> Self {
-        Self { mm, home }
+    pub fn new(mm: &'m Mm<H, S>, backing: BackingNo) -> Self {
+        Self { mm, backing }
     }
 
     /// Merges; returns how many pages became one with another, and how many were zeros.
@@ -106,7 +106,7 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
             let claimed = match &frozen.candidate.plan {
                 Plan::Backed(_) | Plan::Join(_) => None,
                 Plan::Pair { keeper, .. } => {
-                    let claimed = Claimed::take(self.mm, self.home, frozen.candidate.page, keeper);
+                    let claimed = Claimed::take(self.mm, self.backing, frozen.candidate.page, keeper);
                     if claimed.is_none() {
                         self.mm.counters.merge_refused.one();
                         continue;
@@ -117,7 +117,7 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
             placed.push(Placed { claimed, frozen });
         }
         for (space, run) in runs(placed.iter().filter_map(Placed::moves).collect()) {
-            let to = self.mm.homes.first(self.home).plus(run.first.0);
+            let to = self.mm.backings.first(self.backing).plus(run.first.0);
             if self.mm.host.copy_to_pool(space, run, to).is_ok() {
                 continue;
             }

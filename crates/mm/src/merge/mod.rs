@@ -1,6 +1,6 @@
 //! Same-page merging: siblings that grew up apart come together again (Linux: KSM).
 //!
-//! Spaces of one family have one home, and a window of any of them can show the pool page at the
+//! Spaces of one family have one backing, and a window of any of them can show the pool page at the
 //! same offset. So equal private pages of siblings at the same page become one frame that stands at
 //! that place: the place is the stable node of KSM, found by its number and not by a tree. Opt-in
 //! per space; only pages of one domain are compared.
@@ -14,7 +14,7 @@
 //!   sharing.rs      what it saves
 //! ```
 //! A merged frame is shared like any other at its place: never written in place, evicted and
-//! swapped for all its mappers, and broken apart by one write fault. Spaces of different homes are
+//! swapped for all its mappers, and broken apart by one write fault. Spaces of different backings are
 //! never merged in memory, for no window could show the page in both; their equal pages are stored
 //! once when they go to the store. What the scanner remembers of a frame between two rounds stands
 //! in the frame (`frame/history.rs`).
@@ -31,7 +31,7 @@ pub(crate) use scanner::Scanner;
 pub use sharing::Sharing;
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
-use crate::backing::Backing;
+use crate::backing::areas::BackedBy;
 use crate::error::{SpaceError, Stop};
 use crate::fault::Fault;
 use crate::host::{Host, Store};
@@ -85,11 +85,11 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// [`SpaceError::NoSuchSpace`]; [`SpaceError::OverBudget`] when there is no room for the list
     /// of spaces.
     pub fn merge_round(&self, space: Option<SpaceNo>) -> Result<MergeStep, SpaceError> {
-        let home = match space {
-            Some(no) => Some(self.lock_space(no)?.home),
+        let backing = match space {
+            Some(no) => Some(self.lock_space(no)?.backing),
             None => None,
         };
-        let made = self.retry(|| Scanner::begin(self, home).ok_or(Stop::NoRoom));
+        let made = self.retry(|| Scanner::begin(self, backing).ok_or(Stop::NoRoom));
         let mut scanner = made.map_err(|_| SpaceError::over(&self.budget))?;
         let step = scanner.run(self, u64::MAX, Effort::Everything);
         scanner.end(self);
@@ -123,7 +123,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let shared = found.is_shared();
         let shares = match found.entry() {
             LeafEntry::Absent => match st.areas.of(page) {
-                Backing::Zeros => false,
+                BackedBy::Zeros => false,
             },
             // A hint is enough: what is exclusive now was not shared with anybody who could know.
             LeafEntry::Frame(frame) => shared || !self.frames.at(frame).is_exclusive(),

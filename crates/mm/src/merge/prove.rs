@@ -14,9 +14,9 @@
 
 use super::scanner::Buffers;
 use crate::addr::{PageNo, PoolPage, Run, SpaceNo};
-use crate::backing::Backing;
+use crate::backing::View;
+use crate::backing::areas::BackedBy;
 use crate::frame::{Count, Counts, Locked, Owner};
-use crate::home::View;
 use crate::host::{Host, PageRef, Store};
 use crate::mm::Mm;
 use crate::peek::exposed;
@@ -41,7 +41,7 @@ pub(super) enum Source {
 #[derive(Debug)]
 pub(super) enum Plan<'m> {
     /// It has the bytes of what backs the page, and needs no memory.
-    Backed(Backing),
+    Backed(BackedBy),
     /// It becomes one with the frame that stands at its place.
     Join(Locked<'m>),
     /// It becomes one with an earlier sibling's private page, which moves to the place.
@@ -225,15 +225,15 @@ impl<'m, 'r, H: Host, S: Store> Proof<'m, 'r, H, S> {
         let host = &self.mm.host;
         let bytes = &mut *self.buffers.one;
         let other = match plan {
-            Plan::Backed(backing) => Err(*backing),
-            Plan::Join(_) => Ok(PageRef::Pool(self.view.place(*page))),
+            Plan::Backed(backed_by) => Err(*backed_by),
+            Plan::Join(_) => Ok(PageRef::Pool(self.view.pool_page(*page))),
             Plan::Pair { exporter, .. } => Ok(PageRef::Private(*exporter)),
         };
         let equal = match (*source, other) {
             (Source::Window(space), Ok(other)) => host.pages_equal(space, *page, other),
-            (Source::Window(space), Err(backing)) => {
-                host.read_private(space, *page, bytes).map(|()| backing.is(bytes))
-            }
+            (Source::Window(space), Err(backed_by)) => host
+                .read_private(space, *page, bytes)
+                .map(|()| backed_by.is(bytes)),
             (Source::Overflow(at), Ok(PageRef::Pool(place))) => host
                 .pool_read(at, bytes)
                 .and_then(|()| host.pool_equals(place, bytes)),

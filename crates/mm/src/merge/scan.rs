@@ -7,8 +7,8 @@
 use super::candidates::{Effort, MergeStep, MergeWindow};
 use super::scanner::{ScanTarget, Scanner, WINDOW};
 use crate::addr::{PageNo, SpaceNo};
+use crate::backing::BackingNo;
 use crate::budget::{Class, Need};
-use crate::home::HomeNo;
 use crate::host::{Host, Store};
 use crate::mm::Mm;
 use crate::space::Merging;
@@ -23,12 +23,12 @@ struct Visit {
 }
 
 impl Scanner {
-    /// A round over all who take part, or over those of one home; `None` when the budget has no
+    /// A round over all who take part, or over those of one backing; `None` when the budget has no
     /// room for it.
-    pub(super) fn begin<H: Host, S: Store>(mm: &Mm<H, S>, home: Option<HomeNo>) -> Option<Self> {
+    pub(super) fn begin<H: Host, S: Store>(mm: &Mm<H, S>, backing: Option<BackingNo>) -> Option<Self> {
         let takes_part = |&no: &u32| {
             let slot = mm.spaces.get(no);
-            slot.merging() == Merging::On && home.is_none_or(|home| slot.home() == home)
+            slot.merging() == Merging::On && backing.is_none_or(|backing| slot.backing() == backing)
         };
         let numbers = mm.spaces.numbers();
         let count = numbers.clone().filter(takes_part).count();
@@ -36,7 +36,7 @@ impl Scanner {
         if !mm.budget.charge(Class::Tables, bytes, Need::Normal) {
             return None;
         }
-        let target = |no| ScanTarget::new(mm.spaces.get(no).home(), SpaceNo(no));
+        let target = |no| ScanTarget::new(mm.spaces.get(no).backing(), SpaceNo(no));
         let mut targets = Vec::with_capacity(count);
         // Others may join meanwhile: the next round is early enough for them.
         targets.extend(numbers.filter(takes_part).take(count).map(target));

@@ -1,6 +1,6 @@
 //! What a round remembers: whom it visits, where it is, and the pages that it has seen.
 //!
-//! A round visits the spaces that take part, home by home; of each home the same window of pages in
+//! A round visits the spaces that take part, backing by backing; of each backing the same window of pages in
 //! all siblings, then the next window. So what has to be remembered of pages seen is one window's
 //! versions, and equal pages are found while the first of them is still in the processor's cache.
 //! Nothing here depends on time or chance, and nothing asks the manager: the thread that runs the
@@ -8,8 +8,8 @@
 //! held for taking it out or putting it back.
 
 use crate::addr::{FrameNo, PAGE_SIZE, PageBytes, PageNo, SpaceNo};
+use crate::backing::BackingNo;
 use crate::frame::Locked;
-use crate::home::HomeNo;
 
 /// Pages of a space that are looked at together: one change of protection serves up to as many.
 pub(super) const WINDOW: u32 = if cfg!(any(loom, shuttle)) { 2 } else { 128 };
@@ -20,24 +20,27 @@ const VERSIONS: usize = 8;
 /// A space that takes part, as it was when the round began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ScanTarget {
-    home: u32,
+    backing: u32,
     pub space: SpaceNo,
 }
 
 impl ScanTarget {
-    pub fn new(home: HomeNo, space: SpaceNo) -> Self {
-        Self { home: home.0, space }
+    pub fn new(backing: BackingNo, space: SpaceNo) -> Self {
+        Self {
+            backing: backing.0,
+            space,
+        }
     }
 
-    pub fn home(self) -> HomeNo {
-        HomeNo(self.home)
+    pub fn backing(self) -> BackingNo {
+        BackingNo(self.backing)
     }
 }
 
 /// A round under way.
 #[derive(Debug)]
 pub(crate) struct Scanner {
-    /// Those that are to be visited, home by home.
+    /// Those that are to be visited, backing by backing.
     targets: Vec<ScanTarget>,
     /// The one to visit next,
     next: usize,
@@ -97,9 +100,9 @@ impl Scanner {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        let home = self.targets[self.next].home;
+        let backing = self.targets[self.next].backing;
         self.next += 1;
-        if self.targets.get(self.next).is_some_and(|m| m.home == home) {
+        if self.targets.get(self.next).is_some_and(|m| m.backing == backing) {
             return;
         }
         self.seen.clear();

@@ -46,7 +46,7 @@ impl<H: Host, S: Store> Aging<'_, H, S> {
         if self.look == Look::Hasty {
             return false;
         }
-        let (Residence::Home(_), Owner::Shared(at)) = (locked.residence, locked.frame.word.load().owner)
+        let (Residence::Backing(_), Owner::Shared(at)) = (locked.residence, locked.frame.word.load().owner)
         else {
             return false;
         };

@@ -10,10 +10,10 @@
 
 use super::victim::{Kept, Place, Victim};
 use crate::addr::{PageBytes, PageNo, PoolPage};
+use crate::backing::BackingNo;
 use crate::budget::{Need, StoreLedger};
 use crate::error::Stop;
 use crate::frame::Residence;
-use crate::home::HomeNo;
 use crate::host::{Cost, Domain, Host, HostError, Store, Stored};
 use crate::mm::{Mm, PAGE};
 use crate::rmap::rmap_walk;
@@ -29,8 +29,8 @@ const TELLING: u64 = PAGE / 8;
 /// Where a victim's page lies, for the store.
 #[derive(Clone, Copy)]
 struct Near {
-    /// The home that the page has a place in.
-    home: Option<HomeNo>,
+    /// The backing that the page has a place in.
+    backing: Option<BackingNo>,
     page: PageNo,
     domain: Domain,
 }
@@ -85,14 +85,17 @@ impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
     /// What the store may take this page as a difference to: the place's base, or else the version
     /// that stands at the place, if there is room for it outside of the reserve.
     fn base_for(&self, v: &Victim<'_>, bytes: &mut PageBytes) -> Base {
-        let Some(home) = self.near.home else {
+        let Some(backing) = self.near.backing else {
             return Base::None;
         };
-        if let Some(base) = self.mm.homes.base(home, self.near.page) {
+        if let Some(base) = self.mm.backings.base(backing, self.near.page) {
             return Base::Kept(base);
         }
         let private = matches!(v.place, Place::Private(..));
-        if !private || self.mm.homes.users(home) < 2 || !self.read_occupant(home, self.near.page, bytes) {
+        if !private
+            || self.mm.backings.users(backing) < 2
+            || !self.read_frame_at(backing, self.near.page, bytes)
+        {
             return Base::None;
         }
         let luxury = self.mm.budget.ledger(Need::Normal);
@@ -107,10 +110,10 @@ impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
         Base::Fresh(base, cost.adds())
     }
 
-    /// Reads the version of a page that stands at its place in the home, if it is there and nobody
+    /// Reads the version of a page that stands at its place in the backing, if it is there and nobody
     /// uses it.
-    fn read_occupant(&self, home: HomeNo, page: PageNo, bytes: &mut PageBytes) -> bool {
-        let Some(no) = self.mm.homes.occupant(home, page) else {
+    fn read_frame_at(&self, backing: BackingNo, page: PageNo, bytes: &mut PageBytes) -> bool {
+        let Some(no) = self.mm.backings.frame_at(backing, page) else {
             return false;
         };
         let Some(locked) = self.mm.frames.try_lock(no) else {
@@ -118,19 +121,19 @@ impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
         };
         // The number may have been reused already, for another page, while its old place is still
         // being emptied.
-        let stands_here = locked.residence == Residence::Home(home)
+        let stands_here = locked.residence == Residence::Backing(backing)
             && self
                 .mm
                 .tables
                 .mappers(&locked)
                 .next()
                 .is_some_and(|at| self.mm.tables.page_of(at) == page)
-            && self.mm.homes.occupant(home, page) == Some(no);
+            && self.mm.backings.frame_at(backing, page) == Some(no);
         stands_here
             && self
                 .mm
                 .host
-                .pool_read(self.mm.homes.first(home).plus(page.0), bytes)
+                .pool_read(self.mm.backings.first(backing).plus(page.0), bytes)
                 .is_ok()
     }
 
@@ -171,7 +174,10 @@ impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
 
     /// The page that was just put becomes the base of its place, for its siblings. What that adds.
     fn offer(&self, bytes: &PageBytes, old: Option<Stored>, page: &Cost) -> u64 {
-        let family = self.near.home.is_some_and(|home| self.mm.homes.users(home) > 1);
+        let family = self
+            .near
+            .backing
+            .is_some_and(|backing| self.mm.backings.users(backing) > 1);
         if !family || page.bytes == 0 || page.bytes >= WORTH {
             return 0;
         }
@@ -190,10 +196,11 @@ impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
     /// Records a base in place of `old`, and frees which of the two is not needed any more.
     fn record(&self, old: Option<Stored>, base: Stored) -> bool {
         let tables = self.mm.budget.tables(Need::Normal);
-        let recorded = self
-            .near
-            .home
-            .is_some_and(|home| self.mm.homes.set_base(home, self.near.page, old, base, tables));
+        let recorded = self.near.backing.is_some_and(|backing| {
+            self.mm
+                .backings
+                .set_base(backing, self.near.page, old, base, tables)
+        });
         if recorded {
             old.into_iter().for_each(|old| Bases(self.mm).free(old));
         } else {
@@ -216,7 +223,7 @@ impl<H: Host, S: Store> Bases<'_, H, S> {
     pub fn shrink(&self) -> (u64, bool) {
         let mut freed = 0;
         let idle = |base| !self.0.store.cost(base).shared;
-        let over = self.0.homes.sweep_bases(idle, |base| {
+        let over = self.0.backings.sweep_bases(idle, |base| {
             self.free(base);
             freed += 1;
         });
@@ -243,8 +250,8 @@ impl<H: Host, S: Store> Bases<'_, H, S> {
 fn read<H: Host, S: Store>(mm: &Mm<H, S>, v: &Victim<'_>, bytes: &mut PageBytes) -> Result<(), HostError> {
     match v.place {
         Place::Private(space, page) => mm.host.read_private(space, page, bytes),
-        Place::Home(home, page) => {
-            let first = mm.homes.first(HomeNo(home));
+        Place::Backing(backing, page) => {
+            let first = mm.backings.first(BackingNo(backing));
             mm.host.pool_read(first.plus(page.0), bytes)
         }
         Place::Overflow(at) => mm.host.pool_read(PoolPage(at), bytes),
@@ -252,16 +259,20 @@ fn read<H: Host, S: Store>(mm: &Mm<H, S>, v: &Victim<'_>, bytes: &mut PageBytes)
 }
 
 fn near<H: Host, S: Store>(mm: &Mm<H, S>, v: &Victim<'_>) -> Result<Near, Stop> {
-    let (home, domain) = match v.place {
+    let (backing, domain) = match v.place {
         Place::Private(space, _) => {
             let slot = mm.spaces.get(space.0);
-            (Some(slot.home()), slot.domain())
+            (Some(slot.backing()), slot.domain())
         }
-        Place::Home(home, _) => (Some(HomeNo(home)), domain_of(mm, v)?),
+        Place::Backing(backing, _) => (Some(BackingNo(backing)), domain_of(mm, v)?),
         Place::Overflow(_) => (None, domain_of(mm, v)?),
     };
     let page = v.page;
-    Ok(Near { home, page, domain })
+    Ok(Near {
+        backing,
+        page,
+        domain,
+    })
 }
 
 /// The domain of whoever maps the frame. A climb may meet no space while all of them are leaving a

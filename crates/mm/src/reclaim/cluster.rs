@@ -137,6 +137,6 @@ fn may_pass_over<H: Host, S: Store>(mm: &Mm<H, S>, victim: &Victim<'_>, from: Pa
 fn private(victim: &Option<Victim<'_>>) -> Option<(SpaceNo, PageNo)> {
     match victim.as_ref()?.place {
         Place::Private(space, page) => Some((space, page)),
-        Place::Home(..) | Place::Overflow(_) => None,
+        Place::Backing(..) | Place::Overflow(_) => None,
     }
 }

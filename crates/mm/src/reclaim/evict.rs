@@ -15,11 +15,11 @@ use super::cluster;
 use super::queue::Isolated;
 use super::victim::{Kept, Place, Victim};
 use crate::addr::{FrameNo, PageNo, PoolPage, Run, SpaceNo};
+use crate::backing::BackingNo;
 use crate::budget::{Need, StoreLedger};
 use crate::emptied::hear_of_emptied;
 use crate::error::Stop;
 use crate::frame::{Owner, Residence};
-use crate::home::HomeNo;
 use crate::host::{Host, PUT_MOST, Store};
 use crate::mm::{Mm, put_frame};
 use crate::peek::exposed;
@@ -135,7 +135,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
         let page = mm.tables.page_of(at);
         let place = match locked.residence {
             Residence::Private(space) => Place::Private(space, page),
-            Residence::Home(home) => Place::Home(home.0, page),
+            Residence::Backing(backing) => Place::Backing(backing.0, page),
             Residence::Overflow(at) => Place::Overflow(at.0),
             Residence::Nowhere => return None,
         };
@@ -214,8 +214,8 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
                     self.mm.spaces.get(space.0).unexport();
                 }
             }
-            Place::Home(home, page) => {
-                self.mm.homes.vacate(HomeNo(home), page, v.locked.no);
+            Place::Backing(backing, page) => {
+                self.mm.backings.remove(BackingNo(backing), page, v.locked.no);
             }
             Place::Overflow(_) => (),
         }
@@ -272,8 +272,9 @@ impl<'m, H: Host, S: Store> Hidden<'m, H, S> {
                 self.runs[self.len] = (space, Run { first, len });
                 self.len += 1;
             }
-            Some(Place::Home(home, first)) => {
-                mm.host.pool_free(mm.homes.first(HomeNo(home)).plus(first.0), len);
+            Some(Place::Backing(backing, first)) => {
+                mm.host
+                    .pool_free(mm.backings.first(BackingNo(backing)).plus(first.0), len);
             }
             Some(Place::Overflow(at)) => free_overflow_page(mm, PoolPage(at)),
             None => (),

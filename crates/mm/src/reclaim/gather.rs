@@ -1,10 +1,10 @@
 //! Pages of large families go with their neighbours.
 //!
-//! Freeing a pool page costs the machine a look at every window of its home, however many pages go
+//! Freeing a pool page costs the machine a look at every window of its backing, however many pages go
 //! in one call: 0.125 microseconds for each window, and about as much again for each page in each
-//! window that really shows it. So where a batch holds a page of a home with many spaces, the pages
+//! window that really shows it. So where a batch holds a page of a backing with many spaces, the pages
 //! around it that are on probation as well go in one call, the more of them the more spaces there
-//! are, and the other pages of such homes wait for a batch of their own. All frames of a call are
+//! are, and the other pages of such backings wait for a batch of their own. All frames of a call are
 //! locked meanwhile, so what it is expected to cost is bounded: pages that everybody shows go few
 //! at a time. Hints throughout: who is taken is looked at again under its lock. The lists of frames
 //! and victims are on the heap, one of each for a call, since a fault has little stack; where the
@@ -16,13 +16,13 @@ use super::evict::{Eviction, Why};
 use super::policy::Finding;
 use super::queue::Isolated;
 use crate::addr::{PageNo, Run};
+use crate::backing::BackingNo;
 use crate::frame::{Owner, Residence};
-use crate::home::HomeNo;
 use crate::host::{Host, Store};
 use crate::mm::Mm;
 use memfold_sync::boxed;
 
-/// Spaces of a home from which on a page goes with its neighbours.
+/// Spaces of a backing from which on a page goes with its neighbours.
 const FAMILY: u32 = if cfg!(any(loom, shuttle)) { 3 } else { 16 };
 
 /// Spaces for each page of a run: then the look at every window costs about two microseconds a
@@ -40,11 +40,11 @@ const CHANGES: u32 = 1 << 15;
 pub(super) struct Neighbours<'m, H, S> {
     mm: &'m Mm<H, S>,
     taken: Box<[Option<Isolated>]>,
-    /// Spaces of their home.
+    /// Spaces of their backing.
     spaces: u32,
 }
 
-/// How many pages of a home of so many spaces go together.
+/// How many pages of a backing of so many spaces go together.
 fn run_len(spaces: u32) -> u32 {
     let least = (BATCH as u32).min(LONGEST);
     (spaces / SPACES).next_power_of_two().clamp(least, LONGEST)
@@ -55,7 +55,7 @@ impl<'m, H: Host, S: Store> Neighbours<'m, H, S> {
     /// its neighbours are to be evicted together, the others are on probation still and the next to
     /// be looked at.
     pub fn gather(mm: &'m Mm<H, S>, batch: &mut Batch) -> Option<Self> {
-        let mut found: Option<(HomeNo, PageNo, u32)> = None;
+        let mut found: Option<(BackingNo, PageNo, u32)> = None;
         // From the youngest on, so that the oldest is found at last and the others keep their
         // order.
         for isolated in batch.iter_mut().rev() {
@@ -65,18 +65,18 @@ impl<'m, H: Host, S: Store> Neighbours<'m, H, S> {
             found = Some(family);
             settle(mm, isolated, Finding::Deferred);
         }
-        let (home, page, spaces) = found?;
+        let (backing, page, spaces) = found?;
         let len = run_len(spaces);
         let first = PageNo(page.0 - page.0 % len);
-        let taken = Self::take(mm, home, Run { first, len })?;
+        let taken = Self::take(mm, backing, Run { first, len })?;
         Some(Self { mm, taken, spaces })
     }
 
-    fn take(mm: &Mm<H, S>, home: HomeNo, around: Run) -> Option<Box<[Option<Isolated>]>> {
-        let view = mm.homes.view(home);
+    fn take(mm: &Mm<H, S>, backing: BackingNo, around: Run) -> Option<Box<[Option<Isolated>]>> {
+        let view = mm.backings.view(backing);
         boxed(0..around.len, |n| {
-            let occupant = view.occupant(around.first.plus(n))?;
-            mm.replacer.isolate_candidate(&mm.frames, occupant)
+            let frame_at = view.frame_at(around.first.plus(n))?;
+            mm.replacer.isolate_candidate(&mm.frames, frame_at)
         })
     }
 
@@ -124,16 +124,16 @@ impl<'m, H: Host, S: Store> Neighbours<'m, H, S> {
     }
 }
 
-/// The home, the page and the number of relatives of a frame that stands at its place in the home
+/// The backing, the page and the number of relatives of a frame that stands at its place in the backing
 /// of a large family.
-fn family_of<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &Isolated) -> Option<(HomeNo, PageNo, u32)> {
+fn family_of<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &Isolated) -> Option<(BackingNo, PageNo, u32)> {
     let locked = mm.frames.try_lock(isolated.no)?;
-    let (Residence::Home(home), Owner::Shared(at)) = (locked.residence, locked.frame.word.load().owner)
+    let (Residence::Backing(backing), Owner::Shared(at)) = (locked.residence, locked.frame.word.load().owner)
     else {
         return None;
     };
-    let spaces = mm.homes.users(home);
-    (spaces >= FAMILY).then(|| (home, mm.tables.page_of(at), spaces))
+    let spaces = mm.backings.users(backing);
+    (spaces >= FAMILY).then(|| (backing, mm.tables.page_of(at), spaces))
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

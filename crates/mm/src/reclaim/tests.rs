@@ -295,14 +295,14 @@ fn neighbours_go_together() {
             Request::Drop(a, second)
         ]
     );
-    // The same pages of two spaces, and of a home.
+    // The same pages of two spaces, and of a backing.
     let b = space(&mm, 64);
     write(&mm, b, 9..11, 1);
     let c = mm.fork(b).expect("room");
     read(&mm, c, 9);
     mm.host.requests();
     assert_eq!(mm.evict(c, run(0, 64)), Ok(2));
-    let first = mm.homes.first(mm.lock_space(b).expect("it lives").home);
+    let first = mm.backings.first(mm.lock_space(b).expect("it lives").backing);
     assert_eq!(mm.host.requests(), [Request::Free(first.plus(9), 2)]);
     sound(&mm);
 }

@@ -12,7 +12,7 @@ use crate::swap::SwapRef;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
     Private(SpaceNo, PageNo),
-    Home(u32, PageNo),
+    Backing(u32, PageNo),
     Overflow(u64),
 }
 
@@ -20,7 +20,7 @@ impl Place {
     pub fn follows(self, before: Self) -> bool {
         match (before, self) {
             (Self::Private(a, p), Self::Private(b, q)) => a == b && p.plus(1) == q,
-            (Self::Home(a, p), Self::Home(b, q)) => a == b && p.plus(1) == q,
+            (Self::Backing(a, p), Self::Backing(b, q)) => a == b && p.plus(1) == q,
             _ => false,
         }
     }

@@ -203,9 +203,9 @@ fn no_room_for_a_record_is_no_other_version() {
     let rest = mm.usage().stored;
     mm.budget.refund(Class::Stored, rest);
     let frozen = mm.freeze(a).expect("room");
-    let home = |s| mm.lock_space(s).expect("it lives").home;
-    assert_eq!((home(frozen), mm.usage().private), (home(b), 0));
-    let stands = Residence::Home(home(a));
+    let backing = |s| mm.lock_space(s).expect("it lives").backing;
+    assert_eq!((backing(frozen), mm.usage().private), (backing(b), 0));
+    let stands = Residence::Backing(backing(a));
     for page in 0..4 {
         let frame = crate::rig::frame_at(&mm, b, page).expect("in memory");
         assert_eq!(mm.frames.lock(frame).residence, stands);

@@ -26,15 +26,15 @@ impl Host for SimHost {
         Ok(())
     }
 
-    fn open(&self, space: SpaceNo, home: PoolPage, reserve: u32, len: u32) -> Result<u64, HostError> {
-        let words = [u64::from(space.0), home.0, u64::from(reserve), u64::from(len)];
+    fn open(&self, space: SpaceNo, backing: PoolPage, reserve: u32, len: u32) -> Result<u64, HostError> {
+        let words = [u64::from(space.0), backing.0, u64::from(reserve), u64::from(len)];
         let all = Run {
             first: PageNo(0),
             len,
         };
         self.witnesses.concerns(space, all);
         let mut state = self.enter(Call::Open, &words)?;
-        Ok(state.machine.open(space, Window::new(home, reserve, len)))
+        Ok(state.machine.open(space, Window::new(backing, reserve, len)))
     }
 
     fn close(&self, space: SpaceNo) -> u64 {
@@ -88,8 +88,8 @@ impl Host for SimHost {
     }
 
     fn show(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
-        let home = self.lock().machine.window(space).home;
-        self.witnesses.concerns_pool(home.plus(run.first.0), run.len);
+        let backing = self.lock().machine.window(space).backing;
+        self.witnesses.concerns_pool(backing.plus(run.first.0), run.len);
         let (_, result) = self.enter_run(Call::Show, space, run, 0);
         self.lock().log.add(Request::Show(space, run));
         result?;

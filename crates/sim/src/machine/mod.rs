@@ -160,11 +160,11 @@ impl Machine {
     /// The answer is what that made the machine hold.
     pub fn open(&mut self, no: SpaceNo, window: Window) -> u64 {
         let len = window.len;
-        self.pool.check_length(window.home.plus(window.reserve - 1));
+        self.pool.check_length(window.backing.plus(window.reserve - 1));
         for (other, open) in &self.windows {
             assert!(
-                open.shares_home(&window) || !open.overlaps(&window),
-                "the window of space {no} shows pool pages of that of space {other}, which has another home"
+                open.shares_backing(&window) || !open.overlaps(&window),
+                "the window of space {no} shows pool pages of that of space {other}, which has another backing"
             );
         }
         let before = self.windows.insert(no.0, window);
@@ -187,7 +187,7 @@ impl Machine {
 
     /// Shows a pool page at its place.
     pub fn show(&mut self, no: SpaceNo, page: PageNo) {
-        let at = self.window(no).home.plus(page.0);
+        let at = self.window(no).backing.plus(page.0);
         assert!(
             self.pool.has(at),
             "space {no} shows page {page}, but pool page {at} holds nothing"
@@ -233,7 +233,7 @@ impl Machine {
         let bytes = self.pool.copy(from);
         self.populate(no, page);
         let window = self.window_mut(no);
-        let own = window.home.plus(page.0) == from;
+        let own = window.backing.plus(page.0) == from;
         let shown = window.page_mut(page);
         match shown {
             Shown::Empty => (),
@@ -328,7 +328,7 @@ impl Machine {
             Shown::Empty => return Err(miss),
             Shown::Zero { .. } => out.fill(0),
             Shown::Pool => {
-                out.copy_from_slice(&self.pool.read(window.home.plus(page.0))[offset..offset + out.len()]);
+                out.copy_from_slice(&self.pool.read(window.backing.plus(page.0))[offset..offset + out.len()]);
             }
             Shown::Private { bytes, .. } | Shown::Standby { bytes, .. } => {
                 out.copy_from_slice(&bytes[offset..offset + out.len()]);

@@ -84,12 +84,12 @@ fn a_held_page_stays() {
 }
 
 #[test]
-fn windows_of_two_homes_are_apart() {
-    for (home, reserve) in [(17, 8), (3, 8), (12, 3), (5, 20), (10, 9)] {
+fn windows_of_two_backings_are_apart() {
+    for (backing, reserve) in [(17, 8), (3, 8), (12, 3), (5, 20), (10, 9)] {
         let said = panics(|m| {
-            m.open(SpaceNo(2), Window::new(PoolPage(home), reserve, 1));
+            m.open(SpaceNo(2), Window::new(PoolPage(backing), reserve, 1));
         });
-        assert!(said.contains("another home"), "{said}");
+        assert!(said.contains("another backing"), "{said}");
     }
     let mut m = machine();
     // A fork of another length, and neighbours.

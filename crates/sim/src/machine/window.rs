@@ -1,7 +1,7 @@
 //! A window: what a program sees at each page of a space.
 //!
 //! ```text
-//!   Empty ── show ──> Pool                     shows pool page home + p, read-only
+//!   Empty ── show ──> Pool                     shows pool page backing + p, read-only
 //!     │ ╲── show_zero ──> Zero                 zeros without memory, open until protected
 //!     ╰── fill, fill_zero, copy_from_pool ──> Private (writable <── protect, unprotect ──> not)
 //! ```
@@ -52,7 +52,7 @@ impl std::fmt::Display for Shown {
 /// One space's window.
 #[derive(Debug)]
 pub(crate) struct Window {
-    pub home: PoolPage,
+    pub backing: PoolPage,
     pub reserve: u32,
     pub len: u32,
     /// A program was inside; until then the space is at rest.
@@ -66,10 +66,10 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    pub fn new(home: PoolPage, reserve: u32, len: u32) -> Self {
+    pub fn new(backing: PoolPage, reserve: u32, len: u32) -> Self {
         assert!(len >= 1 && len <= reserve, "a window of {len} pages in {reserve}");
         Self {
-            home,
+            backing,
             reserve,
             len,
             entered: false,
@@ -109,19 +109,19 @@ impl Window {
 
     /// The page at which a pool page can be shown.
     pub fn place_of(&self, at: PoolPage) -> Option<PageNo> {
-        let page = u32::try_from(at.0.checked_sub(self.home.0)?).ok()?;
+        let page = u32::try_from(at.0.checked_sub(self.backing.0)?).ok()?;
         (page < self.len).then_some(PageNo(page))
     }
 
-    /// Whether the two are of one family: the same home, with the same extent.
-    pub fn shares_home(&self, other: &Self) -> bool {
-        (self.home, self.reserve) == (other.home, other.reserve)
+    /// Whether the two are of one family: the same backing, with the same extent.
+    pub fn shares_backing(&self, other: &Self) -> bool {
+        (self.backing, self.reserve) == (other.backing, other.reserve)
     }
 
     /// Whether there is a pool page that both can show.
     pub fn overlaps(&self, other: &Self) -> bool {
-        let end = |window: &Self| window.home.plus(window.reserve);
-        self.home < end(other) && other.home < end(self)
+        let end = |window: &Self| window.backing.plus(window.reserve);
+        self.backing < end(other) && other.backing < end(self)
     }
 
     /// The pages of its own to which a program stores without a fault.

@@ -21,8 +21,8 @@ fn family(mm: &World) -> (SpaceNo, SpaceNo) {
 }
 
 fn base(mm: &World, space: SpaceNo, page: u32) -> Option<u64> {
-    let home = mm.lock_space(space).expect("it lives").home;
-    mm.homes.base(home, PageNo(page)).map(|base| base.0.get())
+    let backing = mm.lock_space(space).expect("it lives").backing;
+    mm.backings.base(backing, PageNo(page)).map(|base| base.0.get())
 }
 
 /// Goal: what does not compress goes nowhere under pressure and leaves nothing beside it; when it
@@ -136,7 +136,7 @@ fn stale_bases_are_renewed() {
 }
 
 /// Goal: reclaim frees bases that nothing is a difference to, and no other, in steps through all
-/// homes. Method: bases of two homes, one of them needed; then the home loses its second user.
+/// backings. Method: bases of two backings, one of them needed; then the backing loses its second user.
 #[test]
 fn idle_bases_go() {
     let mm = world();

@@ -1,38 +1,38 @@
-//! The places of one home: one for each page, made in chunks when a page of theirs is first
-//! claimed.
+//! The entries of one backing: one for each page, made in chunks when a page of theirs is first
+//! inserted.
 //!
 //! Chunks never move and are not freed before the whole, so readers need no lock; they are made
-//! under the home's lock. Memory for them is got first, charged, and only then touched, since the
+//! under the backing's lock. Memory for them is got first, charged, and only then touched, since the
 //! system may have none.
 
 use super::{CHUNK, PageNo};
 use memfold_sync::atomic::{AtomicU32, AtomicU64};
 use memfold_sync::{OnceLock, Reserved};
 
-type Chunk = Box<[Place]>;
+type Chunk = Box<[Entry]>;
 
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Entry {
     /// The frame that stands here, or 0. Changed by compare-exchange, under that frame's lock.
     pub frame: AtomicU32,
-    /// The base, or 0. Changed by compare-exchange, under the home's lock (`bases.rs`).
+    /// The base, or 0. Changed by compare-exchange, under the backing's lock (`bases.rs`).
     pub base: AtomicU64,
 }
 
 /// See the head of the file.
 #[derive(Debug, Default)]
-pub(super) struct Places(OnceLock<Box<[OnceLock<Chunk>]>>);
+pub(super) struct Entries(OnceLock<Box<[OnceLock<Chunk>]>>);
 
-impl Places {
-    /// The page's place, if it was made.
-    pub fn get(&self, page: PageNo) -> Option<&Place> {
+impl Entries {
+    /// The page's entry, if it was made.
+    pub fn get(&self, page: PageNo) -> Option<&Entry> {
         let chunk = self.0.get()?.get((page.0 / CHUNK) as usize)?.get()?;
         Some(&chunk[(page.0 % CHUNK) as usize])
     }
 
-    /// The page's place, in a home of `pages` pages, which is made if need be; `None` when `charge`
-    /// refuses room for it, or the system has no memory. The home's lock is held.
-    pub fn make(&self, page: PageNo, pages: u32, charge: impl Fn(u64) -> bool) -> Option<&Place> {
+    /// The page's entry, in a backing of `pages` pages, which is made if need be; `None` when `charge`
+    /// refuses room for it, or the system has no memory. The backing's lock is held.
+    pub fn make(&self, page: PageNo, pages: u32, charge: impl Fn(u64) -> bool) -> Option<&Entry> {
         let chunks = match self.0.get() {
             Some(chunks) => chunks,
             None => {
@@ -50,11 +50,11 @@ impl Places {
             if !charge(Self::chunk_bytes()) {
                 return None;
             }
-            let place = |_| Place {
+            let entry = |_| Entry {
                 frame: AtomicU32::new(0),
                 base: AtomicU64::new(0),
             };
-            chunk.get_or_init(|| memory.fill(0..CHUNK, place));
+            chunk.get_or_init(|| memory.fill(0..CHUNK, entry));
         }
         self.get(page)
     }
@@ -72,6 +72,6 @@ impl Places {
     }
 
     pub fn chunk_bytes() -> u64 {
-        u64::from(CHUNK) * size_of::<Place>() as u64
+        u64::from(CHUNK) * size_of::<Entry>() as u64
     }
 }

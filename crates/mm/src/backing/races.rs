@@ -1,6 +1,6 @@
-//! Race models of homes: places, bases, users.
+//! Race models of backings: entries, bases, users.
 //!
-//! Goal: one frame stands at a place, the next finds it emptied, one base wins, and the last user
+//! Goal: one frame stands at an entry, the next finds it emptied, one base wins, and the last user
 //! gets all bases. Method: plain data for the pool page, the frame and the store's entry, written
 //! by who owns them at the moment.
 
@@ -13,9 +13,9 @@ use std::num::NonZeroU64;
 const PAGE: PageNo = PageNo(1);
 
 struct Scene {
-    homes: Homes,
-    home: HomeNo,
-    /// The pool page at the place.
+    backings: Backings,
+    backing: BackingNo,
+    /// The pool page at the entry.
     pool_page: Witness,
     /// What each frame is, and each stored base.
     things: [Witness; 3],
@@ -23,40 +23,42 @@ struct Scene {
 }
 
 impl Scene {
-    /// A home of four pages with `users` users.
+    /// A backing of four pages with `users` users.
     fn new(users: u32) -> Arc<Self> {
-        let homes = Homes::new(1);
-        let (home, _) = homes.create(4, |_| true).expect("there is room");
-        (1..users).for_each(|_| homes.join(home));
+        let backings = Backings::new(1);
+        let (backing, _) = backings.create(4, |_| true).expect("there is room");
+        (1..users).for_each(|_| backings.join(backing));
         Arc::new(Self {
-            homes,
-            home,
+            backings,
+            backing,
             pool_page: Witness::new(),
             things: [Witness::new(), Witness::new(), Witness::new()],
             standing: Outside::new(0),
         })
     }
 
-    /// The same, with the records made: who makes them holds the home's lock, which would order
+    /// The same, with the records made: who makes them holds the backing's lock, which would order
     /// what is to be tested.
     fn recorded(users: u32) -> Arc<Self> {
         let scene = Self::new(users);
         assert_eq!(
-            scene.homes.claim(scene.home, PageNo(0), FrameNo(2), |_| true),
-            Claim::Taken
+            scene
+                .backings
+                .insert(scene.backing, PageNo(0), FrameNo(2), |_| true),
+            Insertion::Done
         );
-        scene.homes.vacate(scene.home, PageNo(0), FrameNo(2));
+        scene.backings.remove(scene.backing, PageNo(0), FrameNo(2));
         scene
     }
 
-    /// Takes the place with a frame, if it is free; writes the page.
+    /// Takes the entry with a frame, if it is free; writes the page.
     fn stand(&self, frame: u32) -> bool {
         self.things[frame as usize].write();
-        let took = self.homes.claim(self.home, PAGE, FrameNo(frame), |_| true) == Claim::Taken;
+        let took = self.backings.insert(self.backing, PAGE, FrameNo(frame), |_| true) == Insertion::Done;
         if took {
             self.standing.with(|n| {
                 *n += 1;
-                assert_eq!(*n, 1, "two frames stand at one place");
+                assert_eq!(*n, 1, "two frames stand at one entry");
             });
             self.pool_page.write();
         }
@@ -66,7 +68,7 @@ impl Scene {
     fn leave(&self, frame: u32) {
         self.pool_page.write();
         self.standing.with(|n| *n -= 1);
-        self.homes.vacate(self.home, PAGE, FrameNo(frame));
+        self.backings.remove(self.backing, PAGE, FrameNo(frame));
     }
 
     /// Offers a base; false when there was one.
@@ -78,8 +80,8 @@ impl Scene {
     fn renew(&self, old: Option<u64>, base: u64) -> bool {
         self.things[base as usize].write();
         let set = self
-            .homes
-            .set_base(self.home, PAGE, old.map(stored), stored(base), |_| true);
+            .backings
+            .set_base(self.backing, PAGE, old.map(stored), stored(base), |_| true);
         if set && let Some(old) = old {
             self.things[old as usize].write();
         }
@@ -89,7 +91,7 @@ impl Scene {
     /// The sweep takes all bases out and frees them; which ones.
     fn sweep(&self) -> Vec<u64> {
         let mut freed = Vec::new();
-        self.homes.sweep_bases(
+        self.backings.sweep_bases(
             |_| true,
             |base| {
                 self.things[base.0.get() as usize].write();
@@ -104,11 +106,11 @@ fn stored(base: u64) -> Stored {
     Stored(NonZeroU64::new(base).expect("not 0"))
 }
 
-/// Goal: one of two frames gets a place, the other comes when it is emptied. Method: claim, write,
+/// Goal: one of two frames gets an entry, the other comes when it is emptied. Method: insert, write,
 /// leave, twice.
 #[test]
 fn one_frame_at_a_place() {
-    holds("home: two frames claim and leave one place", All, || {
+    holds("backing: two frames insert and leave one entry", All, || {
         let scene = Scene::new(1);
         let come_and_go = |frame: u32| {
             part(&scene, move |s: &Scene| {
@@ -118,19 +120,19 @@ fn one_frame_at_a_place() {
             })
         };
         race([come_and_go(1), come_and_go(2)]);
-        assert_eq!(scene.homes.occupant(scene.home, PAGE), None);
-        assert!(scene.stand(1), "an empty place was refused");
+        assert_eq!(scene.backings.frame_at(scene.backing, PAGE), None);
+        assert!(scene.stand(1), "an empty entry was refused");
     });
 }
 
-/// Goal: who asks for the occupant sees the frame set up. Method: claim against `occupant`.
+/// Goal: who asks for the frame sees the frame set up. Method: insert against `frame_at`.
 #[test]
-fn the_occupant_is_published() {
-    holds("home: claim against occupant", All, || {
+fn the_frame_is_published() {
+    holds("backing: insert against frame_at", All, || {
         let scene = Scene::recorded(1);
         let stander = part(&scene, |s: &Scene| assert!(s.stand(1)));
         let asker = part(&scene, |s: &Scene| {
-            if let Some(FrameNo(no)) = s.homes.occupant(s.home, PAGE) {
+            if let Some(FrameNo(no)) = s.backings.frame_at(s.backing, PAGE) {
                 s.things[no as usize].read();
             }
         });
@@ -141,7 +143,7 @@ fn the_occupant_is_published() {
 /// Goal: one base wins and is published. Method: two threads offer one, a third asks for it.
 #[test]
 fn one_base_wins() {
-    holds("home: two bases for one place, and a reader", UpTo(3), || {
+    holds("backing: two bases for one entry, and a reader", UpTo(3), || {
         let scene = Scene::recorded(1);
         let won = Arc::new(Outside::new(Vec::new()));
         let offer = |base: u64| {
@@ -153,12 +155,12 @@ fn one_base_wins() {
             })
         };
         let reader = part(&scene, |s: &Scene| {
-            if let Some(base) = s.homes.base(s.home, PAGE) {
+            if let Some(base) = s.backings.base(s.backing, PAGE) {
                 s.things[base.0.get() as usize].read();
             }
         });
         race([offer(1), offer(2), reader]);
-        let base = scene.homes.base(scene.home, PAGE).expect("one was offered");
+        let base = scene.backings.base(scene.backing, PAGE).expect("one was offered");
         won.with(|won| assert_eq!(*won, [base.0.get()]));
     });
 }
@@ -167,7 +169,7 @@ fn one_base_wins() {
 /// base before it leaves.
 #[test]
 fn the_last_user_gets_the_bases() {
-    holds("home: two users leave, one with a base", All, || {
+    holds("backing: two users leave, one with a base", All, || {
         let scene = Scene::new(2);
         let got = Arc::new(Outside::new(Vec::new()));
         let leave = |base: Option<u64>| {
@@ -175,7 +177,7 @@ fn the_last_user_gets_the_bases() {
             part(&scene, move |s: &Scene| {
                 base.into_iter().for_each(|base| assert!(s.offer(base)));
                 let mut bases = Vec::new();
-                if s.homes.leave(s.home, |base| bases.push(base)).is_some() {
+                if s.backings.leave(s.backing, |base| bases.push(base)).is_some() {
                     bases.iter().for_each(|b| s.things[b.0.get() as usize].write());
                     got.with(|got| got.push(bases));
                 }
@@ -191,7 +193,7 @@ fn the_last_user_gets_the_bases() {
 /// that was made is freed but what stands there.
 #[test]
 fn a_base_is_replaced_or_swept() {
-    holds("home: a base is renewed and swept", All, || {
+    holds("backing: a base is renewed and swept", All, || {
         let scene = Scene::recorded(2);
         assert!(scene.offer(1));
         let freed = Arc::new(Outside::new(Vec::new()));
@@ -210,7 +212,7 @@ fn a_base_is_replaced_or_swept() {
             })
         };
         race([renews, sweeps]);
-        let stands = scene.homes.base(scene.home, PAGE).map(|base| base.0.get());
+        let stands = scene.backings.base(scene.backing, PAGE).map(|base| base.0.get());
         let mut all = freed.with(std::mem::take);
         all.extend(stands);
         all.sort_unstable();
@@ -220,9 +222,9 @@ fn a_base_is_replaced_or_swept() {
 
 /// Goal: what the sweep takes out, the last user does not get. Method: both at once.
 #[test]
-fn a_home_ends_while_it_is_swept() {
+fn a_backing_ends_while_it_is_swept() {
     holds(
-        "home: the last user leaves while the bases are swept",
+        "backing: the last user leaves while the bases are swept",
         All,
         || {
             let scene = Scene::recorded(1);
@@ -232,7 +234,7 @@ fn a_home_ends_while_it_is_swept() {
                 let freed = freed.clone();
                 part(&scene, move |s: &Scene| {
                     let mut bases = Vec::new();
-                    let left = s.homes.leave(s.home, |base| bases.push(base));
+                    let left = s.backings.leave(s.backing, |base| bases.push(base));
                     left.expect("the last one");
                     bases.iter().for_each(|b| s.things[b.0.get() as usize].write());
                     freed.with(|freed| *freed += bases.len());
