@@ -2,8 +2,8 @@
 //! on the simulated host and compare.
 //!
 //! [`oracle`] is what is right: one byte array a space. [`workload`] is the one generator of
-//! operations, for property tests, fuzzing and simulation alike. [`world`] runs operations on both
-//! sides and compares every read; [`audit`] compares everything else: all bytes, the manager's
+//! operations, for property tests, fuzzing and simulation alike. [`harness`] runs operations on
+//! both sides and compares every read; [`audit`] compares everything else: all bytes, the manager's
 //! invariants, memory and budget. [`run`] strings them together by seed; [`campaign`] is what a
 //! seed means in a long run, and the lines in which long runs say how much they did. Nothing
 //! depends on this package.
@@ -11,6 +11,7 @@
 
 pub mod audit;
 pub mod campaign;
+pub mod harness;
 pub mod oracle;
 pub mod run;
 #[cfg(shuttle)]
@@ -18,4 +19,3 @@ pub mod schedules;
 pub mod script;
 pub mod stores;
 pub mod workload;
-pub mod world;

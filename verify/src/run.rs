@@ -3,9 +3,9 @@
 //! A run that fails says its mix, seed and step on standard error. `MEMFOLD_SEED` makes the tests
 //! run that seed alone; `MEMFOLD_EFFORT` multiplies how many seeds (or schedules) they run.
 
+use crate::harness::{Harness, Tally};
 use crate::stores::Built;
 use crate::workload::{Mix, Op};
-use crate::world::{Tally, World};
 use memfold_sim::Rng;
 
 /// What a run left: the same for the same seed.
@@ -43,7 +43,7 @@ impl Drop for Replay<'_> {
 /// When manager and oracle differ, after having said how to replay the run.
 pub fn seeded<S: Built>(mix: &Mix, seed: u64, steps: u64) -> Outcome {
     let mut rng = Rng::new(seed);
-    let mut world: World<S> = World::new(seed, mix);
+    let mut harness: Harness<S> = Harness::new(seed, mix);
     let mut replay = Replay {
         mix,
         seed,
@@ -53,12 +53,12 @@ pub fn seeded<S: Built>(mix: &Mix, seed: u64, steps: u64) -> Outcome {
     for step in 0..steps {
         let op = Op::from_word(rng.word(), &mix.weights);
         (replay.step, replay.op) = (step, Some(op));
-        world.step(op);
+        harness.step(op);
     }
     replay.op = None;
-    let trace = world.mm.host().trace_hash();
+    let trace = harness.mm.host().trace_hash();
     Outcome {
-        tally: world.finish(),
+        tally: harness.finish(),
         trace,
     }
 }
@@ -68,13 +68,13 @@ pub fn seeded<S: Built>(mix: &Mix, seed: u64, steps: u64) -> Outcome {
 /// # Panics
 /// When manager and oracle differ.
 pub fn words<S: Built>(mix: &Mix, words: &[u64]) -> Outcome {
-    let mut world: World<S> = World::new(0, mix);
+    let mut harness: Harness<S> = Harness::new(0, mix);
     for &word in words {
-        world.step(Op::from_word(word, &mix.weights));
+        harness.step(Op::from_word(word, &mix.weights));
     }
-    let trace = world.mm.host().trace_hash();
+    let trace = harness.mm.host().trace_hash();
     Outcome {
-        tally: world.finish(),
+        tally: harness.finish(),
         trace,
     }
 }

@@ -275,8 +275,8 @@ pub const MIXES: [Mix; 12] = [
         weights: [60, 40, 40, 20, 10, 12, 14, 4, 2, 6, 8, 4, 6, 4, 2, 6, 10, 4, 4],
         ..USUAL_MIX
     },
-    // Backings come and go, and what is charged once in a backing's life, the records of its places, is
-    // refused often.
+    // Backings come and go, and what is charged once in a backing's life, the records of its
+    // places, is refused often.
     Mix {
         name: "records",
         limit_bytes: 2 << 20,

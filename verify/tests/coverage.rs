@@ -6,15 +6,15 @@
 use memfold_mm::Stats;
 use memfold_sim::{Rng, SimStore};
 use memfold_stores::CompressedStore;
+use memfold_verify::harness::{Harness, Tally};
 use memfold_verify::stores::Built;
 use memfold_verify::workload::{MIXES, Mix, Op};
-use memfold_verify::world::{Tally, World};
 
 fn run<S: Built>(mix: &Mix, seed: u64) -> (Stats, Tally) {
     let mut rng = Rng::new(seed);
-    let mut world: World<S> = World::new(seed, mix);
-    (0..1500).for_each(|_| world.step(Op::from_word(rng.word(), &mix.weights)));
-    (world.mm.stats(), world.finish())
+    let mut harness: Harness<S> = Harness::new(seed, mix);
+    (0..1500).for_each(|_| harness.step(Op::from_word(rng.word(), &mix.weights)));
+    (harness.mm.stats(), harness.finish())
 }
 
 /// Each path of the manager, by the name of its counter.

@@ -10,9 +10,9 @@
 use memfold_host::addr::{PageNo, Run};
 use memfold_mm::{Digest, Refuse};
 use memfold_sim::{Lasting, Plan, SimStore};
+use memfold_verify::harness::Harness;
 use memfold_verify::script::*;
 use memfold_verify::workload::{MIXES, Mix, Op};
-use memfold_verify::world::World;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const MIX: Mix = Mix {
@@ -40,90 +40,90 @@ enum Seam {
     Budget,
 }
 
-fn prepared(setup: &[Op], seed: u64) -> World<SimStore> {
-    let mut world: World<SimStore> = World::new(seed, &MIX);
-    world.watch();
-    setup.iter().for_each(|&op| world.step(op));
-    assert_eq!(world.tally().failed, 0, "the setup fails");
-    world
+fn prepared(setup: &[Op], seed: u64) -> Harness<SimStore> {
+    let mut harness: Harness<SimStore> = Harness::new(seed, &MIX);
+    harness.watch();
+    setup.iter().for_each(|&op| harness.step(op));
+    assert_eq!(harness.tally().failed, 0, "the setup fails");
+    harness
 }
 
 /// What the system is after each operation, when nothing fails.
 fn course(setup: &[Op], action: &[Op]) -> Vec<Digest> {
-    let mut world = prepared(setup, 0);
+    let mut harness = prepared(setup, 0);
     let digests = action.iter().map(|&op| {
-        world.step(op);
-        memfold_mm::Digest::of(&world.mm)
+        harness.step(op);
+        memfold_mm::Digest::of(&harness.mm)
     });
     digests.collect()
 }
 
 /// Makes the `n`-th call fail.
-fn arm(world: &mut World<SimStore>, seam: Seam, n: u64, lasting: Lasting) {
+fn arm(harness: &mut Harness<SimStore>, seam: Seam, n: u64, lasting: Lasting) {
     match seam {
-        Seam::Budget => world.fill_up(n),
-        Seam::Charge => world.mm.refusals().set(match lasting {
+        Seam::Budget => harness.fill_up(n),
+        Seam::Charge => harness.mm.refusals().set(match lasting {
             Lasting::Once => Refuse::Nth(n),
             Lasting::FromThenOn => Refuse::From(n),
         }),
-        Seam::Host => world.mm.host().set_plan(Plan::nth(n, lasting)),
-        Seam::Store => world.mm.store().set_plan(Plan::nth(n, lasting)),
+        Seam::Host => harness.mm.host().set_plan(Plan::nth(n, lasting)),
+        Seam::Store => harness.mm.store().set_plan(Plan::nth(n, lasting)),
     }
 }
 
-fn refused(world: &World<SimStore>, seam: Seam, n: u64) -> u64 {
+fn refused(harness: &Harness<SimStore>, seam: Seam, n: u64) -> u64 {
     match seam {
         Seam::Budget => u64::from(n < 20),
-        Seam::Charge => world.mm.refusals().refused(),
-        Seam::Host => world.mm.host().plan_counts().1,
-        Seam::Store => world.mm.store().plan_counts().1,
+        Seam::Charge => harness.mm.refusals().refused(),
+        Seam::Host => harness.mm.host().plan_counts().1,
+        Seam::Store => harness.mm.store().plan_counts().1,
     }
 }
 
 /// Runs the setup, then the action with the `n`-th call failing; true when a call did.
 fn once(setup: &[Op], action: &[Op], course: &[Digest], seam: Seam, n: u64, lasting: Lasting) -> bool {
-    let mut world = prepared(setup, n);
-    arm(&mut world, seam, n, lasting);
+    let mut harness = prepared(setup, n);
+    arm(&mut harness, seam, n, lasting);
     let mut left = action.iter().zip(course);
     let mut alike = true;
     for (&op, should) in left.by_ref() {
-        let (failed, before) = (world.tally().failed, refused(&world, seam, n));
-        world.step(op);
-        alike &= before == refused(&world, seam, n) || world.tally().failed != failed;
+        let (failed, before) = (harness.tally().failed, refused(&harness, seam, n));
+        harness.step(op);
+        alike &= before == refused(&harness, seam, n) || harness.tally().failed != failed;
         let alone = matches!((seam, lasting), (Seam::Host | Seam::Store, Lasting::Once));
-        if world.tally().failed != failed && alike && alone {
-            repeat(&mut world, op, should);
+        if harness.tally().failed != failed && alike && alone {
+            repeat(&mut harness, op, should);
         }
     }
-    let refused = refused(&world, seam, n);
-    world.relent();
-    let failed = world.tally().failed;
+    let refused = refused(&harness, seam, n);
+    harness.relent();
+    let failed = harness.tally().failed;
     // Relaxed: a number for people.
     OUTCOMES[seam as usize].fetch_add(failed, Ordering::Relaxed);
-    if world.spaces() != 0 {
-        action.iter().for_each(|&op| world.step(op));
+    if harness.spaces() != 0 {
+        action.iter().for_each(|&op| harness.step(op));
     }
     assert_eq!(
-        world.tally().failed,
+        harness.tally().failed,
         failed,
         "the action fails although nothing is refused any more"
     );
-    world.finish();
+    harness.finish();
     refused != 0
 }
 
 /// The operation failed, and everything before it went as it should: nothing is left of the failure
 /// once it is repeated.
-fn repeat(world: &mut World<SimStore>, op: Op, should: &Digest) {
-    let failed = world.tally().failed;
-    world.step(op);
+fn repeat(harness: &mut Harness<SimStore>, op: Op, should: &Digest) {
+    let failed = harness.tally().failed;
+    harness.step(op);
     assert_eq!(
-        world.tally().failed,
+        harness.tally().failed,
         failed,
         "{op:?} fails again, though only one call was refused"
     );
     assert_eq!(
-        &memfold_mm::Digest::of(&world.mm),
+        &memfold_mm::Digest::of(&harness.mm),
         should,
         "{op:?} after it had failed once"
     );
@@ -343,24 +343,24 @@ fn a_space_left_to_end_ends_later() {
     ];
     let mut left = 0;
     for n in 0.. {
-        let mut world = prepared(&setup, n);
-        arm(&mut world, Seam::Host, n, Lasting::FromThenOn);
-        world.step(leave(0));
-        assert_eq!(world.spaces(), 2, "nobody uses it again");
-        let refused = refused(&world, Seam::Host, n) != 0;
+        let mut harness = prepared(&setup, n);
+        arm(&mut harness, Seam::Host, n, Lasting::FromThenOn);
+        harness.step(leave(0));
+        assert_eq!(harness.spaces(), 2, "nobody uses it again");
+        let refused = refused(&harness, Seam::Host, n) != 0;
         assert_eq!(
-            (world.mm.doomed().count(), world.tally().left),
+            (harness.mm.doomed().count(), harness.tally().left),
             (usize::from(refused), u64::from(refused))
         );
         // A new space asks again, in vain.
-        world.step(create());
-        assert_eq!(world.mm.doomed().count(), usize::from(refused));
-        world.relent();
-        assert_eq!(world.mm.doomed().count(), 0);
+        harness.step(create());
+        assert_eq!(harness.mm.doomed().count(), usize::from(refused));
+        harness.relent();
+        assert_eq!(harness.mm.doomed().count(), 0);
         for op in [read(0, 1), read(1, 1), write(0, 2, 3), read(1, 2), create()] {
-            world.step(op);
+            harness.step(op);
         }
-        let _ = world.finish();
+        let _ = harness.finish();
         if !refused {
             break;
         }
@@ -514,31 +514,31 @@ fn second_thread_stores_and_there_is_no_room_for_tables() {
     };
     for leaves in 38..48 {
         for left in [17, 20, 23, 26] {
-            let mut world: World<SimStore> = World::new(1, &mix);
-            world.step(create());
-            (0..leaves).for_each(|leaf| world.step(pin(0, leaf * 16, 1)));
-            world.fill_up(left);
-            world.step(race(0, leaves * 16 + 3));
-            world.relent();
-            world.finish();
+            let mut harness: Harness<SimStore> = Harness::new(1, &mix);
+            harness.step(create());
+            (0..leaves).for_each(|leaf| harness.step(pin(0, leaf * 16, 1)));
+            harness.fill_up(left);
+            harness.step(race(0, leaves * 16 + 3));
+            harness.relent();
+            harness.finish();
         }
     }
 }
 
 #[test]
 fn drop_of_a_space_that_is_still_pinned() {
-    let mut world: World<SimStore> = World::new(1, &MIX);
-    world.step(create());
-    world.step(fill(0, 0, 3));
-    let space = world.space(0);
+    let mut harness: Harness<SimStore> = Harness::new(1, &MIX);
+    harness.step(create());
+    harness.step(fill(0, 0, 3));
+    let space = harness.space(0);
     let run = Run {
         first: PageNo(0),
         len: 2,
     };
-    world.mm.pin(space, run).expect("room for two pages");
-    world.step(drop_space(0));
-    world.mm.unpin(space, run);
-    world.step(create());
-    world.step(write(0, 0, 1));
-    world.finish();
+    harness.mm.pin(space, run).expect("room for two pages");
+    harness.step(drop_space(0));
+    harness.mm.unpin(space, run);
+    harness.step(create());
+    harness.step(write(0, 0, 1));
+    harness.finish();
 }

@@ -1,7 +1,7 @@
-//! Goal: a machine that takes the protection of an exported page away spoils nobody's bytes in silence:
-//! the check names it, nobody is given the page any more, and after the audit its spaces know.
-//! Method: a family whose parent has exported all its pages; one loses its protection and is stored to;
-//! relatives read, store, merge, fork; reclaim evicts. All in the simulator.
+//! Goal: a machine that takes the protection of an exported page away spoils nobody's bytes in
+//! silence: the check names it, nobody is given the page any more, and after the audit its spaces
+//! know. Method: a family whose parent has exported all its pages; one loses its protection and is
+//! stored to; relatives read, store, merge, fork; reclaim evicts. All in the simulator.
 #![cfg(not(shuttle))]
 
 use memfold_host::addr::{PAGE_SIZE, PageNo, SpaceNo};
@@ -17,8 +17,8 @@ fn place(page: u32) -> Place {
     Place::of(u64::from(page) * PAGE_SIZE as u64)
 }
 
-/// A parent that has exported its pages of 7, its child, and one page to which the parent could then
-/// store 8.
+/// A parent that has exported its pages of 7, its child, and one page to which the parent could
+/// then store 8.
 fn family() -> (Mm<SimHost, SimStore>, [SpaceNo; 2]) {
     let config = Config {
         replacement: memfold_mm::Replacement::default(),
@@ -105,4 +105,20 @@ fn nothing_is_stored_or_merged() {
     );
     program::load(&mm, parent, place(LOST), &mut seen).expect("its own");
     assert_eq!(seen, [8]);
+}
+
+/// Goal: victims on both sides of a lost page are not protected in one call over it, which would
+/// hide that it was lost. Method: what stands beside it is the parent's own again, and is evicted.
+#[test]
+fn nothing_is_protected_over_it() {
+    let (mm, [parent, child]) = family();
+    for page in [LOST - 1, LOST + 1] {
+        program::store(&mm, parent, place(page), &[9]).expect("room");
+    }
+    for _ in 0..4 {
+        mm.reclaim(2);
+    }
+    assert_eq!(memfold_mm::audit(&mm), 1);
+    is_unprotected(mm.take_failure(child).expect("it maps it"), child);
+    reads(&mm, child);
 }

@@ -1,6 +1,6 @@
 //! What a program is given: its arguments, variables, folders and input ([`Surroundings`]), and
 //! what stands in for imports that nobody provides ([`Stub`]). Plain values of the command line;
-//! `run/world.rs` makes stores of them.
+//! `run/environment.rs` makes stores of them.
 
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;

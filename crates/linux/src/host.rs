@@ -161,7 +161,7 @@ impl Host for LinuxHost {
             .checked_add(self.style.guard_bytes)
             .ok_or(HostError::NoMemory)?;
         let slot = self.arenas.take(bytes).map_err(refused("mmap", bytes))?;
-        if let Err(refused) = self.equip(slot, backing, len) {
+        if let Err(refused) = self.map_window(slot, backing, len) {
             self.abandon(slot);
             return Err(refused);
         }

@@ -5,10 +5,10 @@
 //! so a handler that read an old number still finds a record, and sees in it that the window is
 //! gone or another one.
 //!
-//! Before a record's fields stands a [`Gate`], whose race models are beside it: the fields change
-//! only while it is closed and nobody is inside. `close` waits for those inside, who finish without
-//! it, because nothing they wait for is held by who closes. The free records stand under one lock,
-//! taken to open and close only.
+//! Before a record's fields stands a [`Revocable`], whose race models are beside it: the fields
+//! change only while it is closed and nobody is inside. `close` waits for those inside, who finish
+//! without it, because nothing they wait for is held by who closes. The free records stand under
+//! one lock, taken to open and close only.
 //!
 //! A child of `fork(2)` inherits table and records, but none of the windows: it enters none of them
 //! (each record knows the generation that opened it), and its own windows take records of its own,
@@ -17,7 +17,7 @@
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use memfold_host::addr::{PAGE_SIZE, PageNo, PoolPage, SpaceNo};
-use memfold_sync::{Gate, Mutex, Rank};
+use memfold_sync::{Mutex, Rank, Revocable};
 
 use crate::arena::GRANULE;
 use crate::fault::Site;
@@ -51,8 +51,8 @@ struct FreeRecords {
 /// One window, as the handler sees it.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
-    gate: Gate,
-    // Written while the gate is closed and nobody is inside:
+    access: Revocable,
+    // Written while access is revoked and nobody is inside:
     generation: AtomicU64,
     base: AtomicUsize,
     bytes: AtomicUsize,
@@ -151,7 +151,7 @@ pub(crate) fn open(opening: &Opening) -> Option<RecordNo> {
         len,
         site,
     } = *opening;
-    // Relaxed: published by the gate below.
+    // Relaxed: published by the opening below.
     record.generation.store(lineage::generation(), Ordering::Relaxed);
     // Relaxed: as above.
     record.base.store(slot.addr(), Ordering::Relaxed);
@@ -161,7 +161,7 @@ pub(crate) fn open(opening: &Opening) -> Option<RecordNo> {
     record.reserve.store(reserve, Ordering::Relaxed); // Relaxed: as above.
     record.site.store(site.cast_mut(), Ordering::Relaxed); // Relaxed: as above.
     record.len.store(len, Ordering::Relaxed); // Relaxed: as above.
-    record.gate.open();
+    record.access.open();
     for place in places(slot) {
         // Release: publishes the record's leaf and fields.
         TABLE[place].store(number + 1, Ordering::Release);
@@ -173,10 +173,10 @@ pub(crate) fn open(opening: &Opening) -> Option<RecordNo> {
 pub(crate) fn close(number: RecordNo) {
     let record = number.record();
     for place in places(record.slot()) {
-        // Relaxed: a late reader is caught by the record's gate.
+        // Relaxed: a late reader is caught by the record's access.
         TABLE[place].store(0, Ordering::Relaxed);
     }
-    record.gate.close(sys::yield_now);
+    record.access.close(sys::yield_now);
     free_records().lock().push(number.0);
 }
 
@@ -192,8 +192,8 @@ pub(crate) fn enter(addr: usize) -> Option<Inside> {
         .load(Ordering::Acquire)
         .checked_sub(1)?;
     let record = RECORDS.get(number as usize)?;
-    let _inside = record.gate.enter()?;
-    // Relaxed: the gate is open, so this is the window's. Another process's window is no memory of
+    let _inside = record.access.enter()?;
+    // Relaxed: access is open, so this is the window's. Another process's window is no memory of
     // ours.
     if record.generation.load(Ordering::Relaxed) != lineage::generation() {
         return None;
@@ -215,7 +215,7 @@ impl RecordNo {
     /// Enters the window, if it is still open.
     pub(crate) fn enter(self) -> Option<Inside> {
         let record = self.record();
-        let _inside = record.gate.enter()?;
+        let _inside = record.access.enter()?;
         Some(Inside { record, _inside })
     }
 

@@ -2,8 +2,8 @@
 //! arena again.
 //!
 //! Part of [`LinuxHost`]. Also what is done to all open windows at once when the process lets the
-//! kernel merge its memory (`ksm.rs`). The order of steps in [`LinuxHost::equip`] matters: a window
-//! becomes accessible last.
+//! kernel merge its memory (`ksm.rs`). The order of steps in [`LinuxHost::map_window`] matters: a
+//! window becomes accessible last.
 
 use std::sync::atomic::Ordering;
 
@@ -20,7 +20,7 @@ use crate::table::RecordNo;
 
 impl LinuxHost {
     /// Turns a slot of the arena into a window: everything in order before it becomes accessible.
-    pub(crate) fn equip(&self, slot: Span, backing: PoolPage, len: u32) -> Result<(), HostError> {
+    pub(crate) fn map_window(&self, slot: Span, backing: PoolPage, len: u32) -> Result<(), HostError> {
         let why = |call| refused(call, slot.len());
         let map = |pool| sys::map_window(slot, pool, backing.0 * PAGE_SIZE as u64);
         self.pool.fd().and_then(map).map_err(why("mmap"))?;

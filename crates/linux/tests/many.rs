@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{World, bounded, run};
+use common::{Harness, bounded, run};
 use memfold_host::FaultReply;
 use memfold_host::addr::{PoolPage, SpaceNo};
 use memfold_host::{Host, HostError};
@@ -16,8 +16,8 @@ fn mappings() -> usize {
         .count()
 }
 
-fn zeros(world: &World) {
-    world.rule(|host, space, page, _| {
+fn zeros(harness: &Harness) {
+    harness.rule(|host, space, page, _| {
         host.fill_zero(space, run(page.0, 1)).expect("memory");
         FaultReply::Resolved
     });
@@ -36,31 +36,31 @@ fn windows_come_and_go() {
 }
 
 fn two_thousand() {
-    let world = World::with(Delivery::InThread);
-    zeros(&world);
+    let harness = Harness::with(Delivery::InThread);
+    zeros(&harness);
     let before = mappings();
     let mut bases = std::collections::HashSet::new();
     for round in 0..4u32 {
         for n in 0..2000u32 {
             let space = (n * 7 + round) % 2000;
             let reserve = [16, 1 << 14, (1 << 14) + 1, 1 << 16][(n % 4) as usize];
-            world
+            harness
                 .host
                 .open(SpaceNo(space), PoolPage(u64::from(n) * 16), reserve, 16)
                 .expect("a window");
-            let view = world.view(space);
+            let view = harness.view(space);
             bases.insert(view.base);
             view.set(n % 16, 0, u64::from(n) + 1);
             assert_eq!(view.get(n % 16, 0), u64::from(n) + 1);
             assert_eq!(
-                world.host.locate(view.base + 4096).map(|at| at.0),
+                harness.host.locate(view.base + 4096).map(|at| at.0),
                 Some(SpaceNo(space))
             );
         }
-        assert_eq!(world.faults(), 2000);
+        assert_eq!(harness.faults(), 2000);
         assert!(mappings() <= before + 4000 + 8, "two mappings a window");
         for n in 0..2000 {
-            world.host.close(SpaceNo((n * 13 + 1) % 2000));
+            harness.host.close(SpaceNo((n * 13 + 1) % 2000));
         }
         assert!(
             mappings() <= before + 8,
@@ -77,27 +77,27 @@ fn two_thousand() {
 
 /// Goal: 30,000 windows as Wasm wants them, under the usual limit of 65,530 mappings.
 fn wasm_sized() {
-    let world = World::new(LinuxHost::builder().guard_bytes(32 << 20));
-    zeros(&world);
+    let harness = Harness::new(LinuxHost::builder().guard_bytes(32 << 20));
+    zeros(&harness);
     let before = mappings();
     for space in 0..30_000 {
-        let opened = world.host.open(SpaceNo(space), PoolPage(0), 1 << 20, 16);
+        let opened = harness.host.open(SpaceNo(space), PoolPage(0), 1 << 20, 16);
         assert!(opened.is_ok(), "window {space}: {opened:?}");
         if space % 100 == 0 {
-            world.view(space).set(3, 0, u64::from(space));
+            harness.view(space).set(3, 0, u64::from(space));
         }
     }
     assert!(mappings() <= before + 60_100, "{} mappings", mappings());
     assert!(
         (0..30_000)
             .step_by(100)
-            .all(|space| world.view(space).get(3, 0) == u64::from(space))
+            .all(|space| harness.view(space).get(3, 0) == u64::from(space))
     );
     // As many more as there are addresses or mappings; then a clean refusal, and one closed makes
     // room for one.
     let mut space = 30_000;
     let refused = loop {
-        match world.host.open(SpaceNo(space), PoolPage(0), 1 << 20, 16) {
+        match harness.host.open(SpaceNo(space), PoolPage(0), 1 << 20, 16) {
             Ok(_) => space += 1,
             Err(error) => break error,
         }
@@ -116,10 +116,10 @@ fn wasm_sized() {
         ),
         "{refused}"
     );
-    world.host.close(SpaceNo(17));
-    world
+    harness.host.close(SpaceNo(17));
+    harness
         .host
         .open(SpaceNo(17), PoolPage(0), 1 << 20, 16)
         .expect("the closed one's place");
-    world.view(17).set(0, 0, 1);
+    harness.view(17).set(0, 0, 1);
 }

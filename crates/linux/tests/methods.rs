@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{World, bounded, run, stamped};
+use common::{Harness, bounded, run, stamped};
 use memfold_host::FaultReply;
 use memfold_host::addr::{Access, PAGE_SIZE, PageNo, PoolPage, SpaceNo};
 use memfold_host::{Host, HostError, Protection};
@@ -12,23 +12,26 @@ const A: SpaceNo = SpaceNo(1);
 const B: SpaceNo = SpaceNo(2);
 const BOTH: [Delivery; 2] = [Delivery::InThread, Delivery::Thread];
 
-fn each_delivery(test: fn(World)) {
-    bounded(move || BOTH.into_iter().for_each(|delivery| test(World::with(delivery))));
+fn each_delivery(test: fn(Harness)) {
+    bounded(move || {
+        BOTH.into_iter()
+            .for_each(|delivery| test(Harness::with(delivery)))
+    });
 }
 
-/// Goal: two windows on one backing show one pool page; a store is a fault, and gives a copy of one's
-/// own.
+/// Goal: two windows on one backing show one pool page; a store is a fault, and gives a copy of
+/// one's own.
 #[test]
 fn two_windows_share_and_copy_on_write() {
-    each_delivery(|world| {
-        let (a, b) = (world.open(1, 100, 8), world.open(2, 100, 8));
+    each_delivery(|harness| {
+        let (a, b) = (harness.open(1, 100, 8), harness.open(2, 100, 8));
         for page in 0..8 {
-            world
+            harness
                 .host
                 .pool_write(PoolPage(100 + page), &stamped(page * 1000))
                 .expect("memory");
         }
-        world.rule(|host, space, page, access| {
+        harness.rule(|host, space, page, access| {
             match access {
                 Access::Read => host.show(space, run(page.0 & !3, 4)),
                 Access::Write => host.copy_from_pool(space, page, PoolPage(100).plus(page.0)),
@@ -40,20 +43,23 @@ fn two_windows_share_and_copy_on_write() {
             assert_eq!(a.get(page, 3), u64::from(page) * 1000 + 3);
             assert_eq!(b.get(page, 7), u64::from(page) * 1000 + 7);
         }
-        assert_eq!(world.faults(), 4, "four pages at a time, two windows");
-        world
+        assert_eq!(harness.faults(), 4, "four pages at a time, two windows");
+        harness
             .host
             .show(A, run(0, 8))
             .expect("pages that are shown stay so");
         a.set(2, 3, 42);
         a.set(2, 4, 43);
-        assert_eq!(world.faults(), 1, "one store fault; the copy is writable");
+        assert_eq!(harness.faults(), 1, "one store fault; the copy is writable");
         assert_eq!((a.get(2, 3), a.get(2, 4), a.get(2, 5)), (42, 43, 2005));
         assert_eq!(b.get(2, 3), 2003);
         let mut bytes = [0; PAGE_SIZE];
-        world.host.pool_read(PoolPage(102), &mut bytes).expect("written");
+        harness
+            .host
+            .pool_read(PoolPage(102), &mut bytes)
+            .expect("written");
         assert_eq!(bytes, stamped(2000), "the pool's page is untouched");
-        assert_eq!(world.host.pool_bytes(), Ok(8 * PAGE_SIZE as u64));
+        assert_eq!(harness.host.pool_bytes(), Ok(8 * PAGE_SIZE as u64));
     });
 }
 
@@ -61,12 +67,15 @@ fn two_windows_share_and_copy_on_write() {
 /// Method: a store to a page that is shown, which the rule hides before it resolves the fault.
 #[test]
 fn a_page_that_was_there_is_gone() {
-    each_delivery(|world| {
-        let a = world.open(1, 100, 4);
-        world.host.pool_write(PoolPage(101), &stamped(7)).expect("memory");
-        world.host.show(A, run(1, 1)).expect("shown");
-        world.host.show_zero(A, run(2, 2)).expect("shown");
-        world.rule(|host, space, page, access| {
+    each_delivery(|harness| {
+        let a = harness.open(1, 100, 4);
+        harness
+            .host
+            .pool_write(PoolPage(101), &stamped(7))
+            .expect("memory");
+        harness.host.show(A, run(1, 1)).expect("shown");
+        harness.host.show_zero(A, run(2, 2)).expect("shown");
+        harness.rule(|host, space, page, access| {
             assert_eq!(access, Access::Write, "everything is shown");
             host.drop_pages(space, run(page.0, 1));
             match page.0 {
@@ -85,54 +94,57 @@ fn a_page_that_was_there_is_gone() {
             [8, 0, 31]
         );
         assert_eq!([1, 2, 3].map(|page| a.get(page, 0)), [5; 3]);
-        assert_eq!(world.faults(), 3);
+        assert_eq!(harness.faults(), 3);
     });
 }
 
 /// Goal: a copy can be made of any pool page, onto an empty page, and over a dropped protected one.
 #[test]
 fn copy_from_elsewhere() {
-    each_delivery(|world| {
-        let a = world.open(1, 0, 4);
-        world.host.reserve_pool(1 << 19).expect("sparse");
+    each_delivery(|harness| {
+        let a = harness.open(1, 0, 4);
+        harness.host.reserve_pool(1 << 19).expect("sparse");
         let far = PoolPage((1 << 18) + 5);
-        world.host.pool_write(far, &stamped(7)).expect("memory");
+        harness.host.pool_write(far, &stamped(7)).expect("memory");
         for round in 0..3 {
-            world.host.copy_from_pool(A, PageNo(1), far).expect("copied");
+            harness.host.copy_from_pool(A, PageNo(1), far).expect("copied");
             a.set(1, 0, round);
             assert_eq!(a.get(1, 1), 8);
-            world.host.protect(A, run(1, 1)).expect("protected");
-            world.host.drop_pages(A, run(1, 1));
+            harness.host.protect(A, run(1, 1)).expect("protected");
+            harness.host.drop_pages(A, run(1, 1));
         }
-        world.host.pool_free(PoolPage(1 << 18), 1 << 18);
-        world.host.pool_write(far, &stamped(70)).expect("memory");
-        world
+        harness.host.pool_free(PoolPage(1 << 18), 1 << 18);
+        harness.host.pool_write(far, &stamped(70)).expect("memory");
+        harness
             .host
             .copy_from_pool(A, PageNo(1), far)
             .expect("the direct mapping was made anew");
         assert_eq!(a.get(1, 0), 70);
-        assert_eq!(world.faults(), 0);
+        assert_eq!(harness.faults(), 0);
     });
 }
 
 /// Goal: a private page is evicted and comes back: protect, read, drop, fault, fill.
 #[test]
 fn evict_and_bring_back() {
-    each_delivery(|world| {
-        let a = world.open(1, 0, 4);
-        world
+    each_delivery(|harness| {
+        let a = harness.open(1, 0, 4);
+        harness
             .host
             .fill(A, PageNo(2), &stamped(500), Protection::Writable)
             .expect("memory");
         a.set(2, 0, 501);
-        world.host.protect(A, run(2, 1)).expect("protected");
+        harness.host.protect(A, run(2, 1)).expect("protected");
         let mut bytes = [0; PAGE_SIZE];
-        world.host.read_private(A, PageNo(2), &mut bytes).expect("there");
+        harness
+            .host
+            .read_private(A, PageNo(2), &mut bytes)
+            .expect("there");
         assert_eq!(bytes[..8], 501u64.to_ne_bytes());
-        world.host.drop_pages(A, run(2, 1));
-        assert_eq!(world.faults(), 0);
+        harness.host.drop_pages(A, run(2, 1));
+        assert_eq!(harness.faults(), 0);
         let mut filled = false;
-        world.rule(move |host, space, page, access| {
+        harness.rule(move |host, space, page, access| {
             if filled {
                 assert_eq!(access, Access::Write, "the page came back protected");
                 host.unprotect(space, run(page.0, 1)).expect("unprotected");
@@ -144,9 +156,9 @@ fn evict_and_bring_back() {
             FaultReply::Resolved
         });
         assert_eq!((a.get(2, 0), a.get(2, 1)), (501, 501));
-        assert_eq!(world.faults(), 1);
+        assert_eq!(harness.faults(), 1);
         a.set(2, 1, 9);
-        assert_eq!((a.get(2, 1), world.faults()), (9, 1));
+        assert_eq!((a.get(2, 1), harness.faults()), (9, 1));
     });
 }
 
@@ -154,39 +166,39 @@ fn evict_and_bring_back() {
 /// replaces them.
 #[test]
 fn zeros() {
-    each_delivery(|world| {
-        let a = world.open(1, 0, 64);
+    each_delivery(|harness| {
+        let a = harness.open(1, 0, 64);
         // Markers on some pages, and the zero page already on others.
-        world.host.fill_zero(A, run(3, 5)).expect("memory");
-        world.host.protect(A, run(3, 5)).expect("protected");
-        world.host.drop_pages(A, run(3, 5));
-        assert_eq!(world.host.show_zero(A, run(10, 3)), Ok(0));
-        assert_eq!(world.host.show_zero(A, run(0, 64)), Ok(0));
+        harness.host.fill_zero(A, run(3, 5)).expect("memory");
+        harness.host.protect(A, run(3, 5)).expect("protected");
+        harness.host.drop_pages(A, run(3, 5));
+        assert_eq!(harness.host.show_zero(A, run(10, 3)), Ok(0));
+        assert_eq!(harness.host.show_zero(A, run(0, 64)), Ok(0));
         assert!((0..64).all(|page| a.get(page, 1) == 0));
-        assert_eq!(world.faults(), 0);
-        world.rule(|host, space, page, access| {
+        assert_eq!(harness.faults(), 0);
+        harness.rule(|host, space, page, access| {
             assert_eq!(access, Access::Write);
             host.fill_zero(space, run(page.0 & !7, 8)).expect("memory");
             FaultReply::Resolved
         });
         a.set(17, 0, 5);
         a.set(16, 0, 5);
-        assert_eq!((world.faults(), a.get(17, 0), a.get(17, 1)), (1, 5, 0));
-        world
+        assert_eq!((harness.faults(), a.get(17, 0), a.get(17, 1)), (1, 5, 0));
+        harness
             .host
             .fill(A, PageNo(40), &stamped(9), Protection::Protected)
             .expect("memory");
         assert_eq!(a.get(40, 2), 11);
-        world.host.fill_zero(A, run(24, 8)).expect("all show zeros");
-        world.host.drop_pages(A, run(50, 2));
-        world
+        harness.host.fill_zero(A, run(24, 8)).expect("all show zeros");
+        harness.host.drop_pages(A, run(50, 2));
+        harness
             .host
             .fill_zero(A, run(46, 8))
             .expect("some show zeros, some are empty");
         a.set(46, 0, 1);
         a.set(51, 0, 1);
-        assert_eq!(world.faults(), 0);
-        assert_eq!(world.host.pool_bytes(), Ok(0));
+        assert_eq!(harness.faults(), 0);
+        assert_eq!(harness.host.pool_bytes(), Ok(0));
     });
 }
 
@@ -194,20 +206,20 @@ fn zeros() {
 /// store. Method: fill the page by hand, as the kernel would.
 #[test]
 fn a_private_page_among_zeros_is_reported() {
-    each_delivery(|world| {
-        let a = world.open(1, 0, 64);
-        world
+    each_delivery(|harness| {
+        let a = harness.open(1, 0, 64);
+        harness
             .host
             .fill(A, PageNo(5), &stamped(1), Protection::Writable)
             .expect("memory");
-        assert_eq!(world.host.show_zero(A, run(2, 20)), Ok(1 << 3));
-        world.rule(|host, space, page, _| {
+        assert_eq!(harness.host.show_zero(A, run(2, 20)), Ok(1 << 3));
+        harness.rule(|host, space, page, _| {
             host.unprotect(space, run(page.0, 1)).expect("unprotected");
             FaultReply::Resolved
         });
         a.set(5, 0, 8);
         assert_eq!(
-            (world.faults(), a.get(5, 1)),
+            (harness.faults(), a.get(5, 1)),
             (1, 2),
             "it is private and protected"
         );
@@ -217,78 +229,78 @@ fn a_private_page_among_zeros_is_reported() {
 /// Goal: freeing pool pages empties every window that shows them; private copies stay.
 #[test]
 fn pool_free_empties_windows() {
-    each_delivery(|world| {
-        let views = [world.open(1, 10, 8), world.open(2, 10, 8)];
+    each_delivery(|harness| {
+        let views = [harness.open(1, 10, 8), harness.open(2, 10, 8)];
         for page in 0..8 {
-            world
+            harness
                 .host
                 .pool_write(PoolPage(10 + page), &stamped(page))
                 .expect("memory");
         }
         for space in [A, B] {
-            world.host.show(space, run(0, 8)).expect("shown");
+            harness.host.show(space, run(0, 8)).expect("shown");
         }
-        world
+        harness
             .host
             .copy_from_pool(B, PageNo(4), PoolPage(14))
             .expect("copied");
         views[1].set(4, 0, 99);
-        world.host.pool_free(PoolPage(12), 4);
-        assert_eq!(world.host.pool_bytes(), Ok(4 * PAGE_SIZE as u64));
-        assert_eq!(world.host.test_and_clear_young(A, run(0, 8)), 0b1100_0011);
+        harness.host.pool_free(PoolPage(12), 4);
+        assert_eq!(harness.host.pool_bytes(), Ok(4 * PAGE_SIZE as u64));
+        assert_eq!(harness.host.test_and_clear_young(A, run(0, 8)), 0b1100_0011);
         assert_eq!(views[1].get(4, 0), 99);
-        world.rule(|host, space, page, _| {
+        harness.rule(|host, space, page, _| {
             host.fill_zero(space, run(page.0, 1)).expect("memory");
             FaultReply::Resolved
         });
         assert_eq!(views[1].get(3, 1), 0, "nothing of the freed page is left");
-        assert_eq!(world.faults(), 1);
-        world.host.pool_free(PoolPage(0), 8);
+        assert_eq!(harness.faults(), 1);
+        harness.host.pool_free(PoolPage(0), 8);
     });
 }
 
 /// Goal: private pages are moved to the pool, and shown from there.
 #[test]
 fn promote_to_the_pool() {
-    each_delivery(|world| {
-        let a = world.open(1, 0, 1000);
-        world.host.fill_zero(A, run(0, 1000)).expect("memory");
+    each_delivery(|harness| {
+        let a = harness.open(1, 0, 1000);
+        harness.host.fill_zero(A, run(0, 1000)).expect("memory");
         (0..1000).for_each(|page| a.set(page, 9, u64::from(page)));
-        world.host.protect(A, run(0, 1000)).expect("protected");
-        world
+        harness.host.protect(A, run(0, 1000)).expect("protected");
+        harness
             .host
             .copy_to_pool(A, run(0, 1000), PoolPage(0))
             .expect("memory");
-        world.host.drop_pages(A, run(0, 1000));
-        world.host.show(A, run(0, 1000)).expect("shown");
+        harness.host.drop_pages(A, run(0, 1000));
+        harness.host.show(A, run(0, 1000)).expect("shown");
         assert!((0..1000).all(|page| a.get(page, 9) == u64::from(page)));
-        assert_eq!(world.faults(), 0);
+        assert_eq!(harness.faults(), 0);
     });
 }
 
 /// Goal: the pages used since the last question are named and hidden; their content stays.
 #[test]
 fn young() {
-    each_delivery(|world| {
-        let a = world.open(1, 0, 64);
+    each_delivery(|harness| {
+        let a = harness.open(1, 0, 64);
         for page in 0..64 {
-            world
+            harness
                 .host
                 .pool_write(PoolPage(page), &stamped(page))
                 .expect("memory");
         }
-        world.rule(|host, space, page, _| {
+        harness.rule(|host, space, page, _| {
             host.show(space, run(page.0, 1)).expect("shown");
             FaultReply::Resolved
         });
-        assert_eq!(world.host.test_and_clear_young(A, run(0, 64)), 0);
+        assert_eq!(harness.host.test_and_clear_young(A, run(0, 64)), 0);
         for page in [0, 7, 63] {
             assert_eq!(a.get(page, 0), u64::from(page));
         }
-        assert_eq!(world.host.test_and_clear_young(A, run(7, 57)), 1 << 56 | 1);
-        assert_eq!(world.host.test_and_clear_young(A, run(0, 64)), 1);
-        assert_eq!(world.host.test_and_clear_young(A, run(0, 64)), 0);
-        assert_eq!((world.faults(), a.get(63, 0), world.faults()), (3, 63, 1));
+        assert_eq!(harness.host.test_and_clear_young(A, run(7, 57)), 1 << 56 | 1);
+        assert_eq!(harness.host.test_and_clear_young(A, run(0, 64)), 1);
+        assert_eq!(harness.host.test_and_clear_young(A, run(0, 64)), 0);
+        assert_eq!((harness.faults(), a.get(63, 0), harness.faults()), (3, 63, 1));
     });
 }
 
@@ -297,19 +309,19 @@ fn young() {
 #[test]
 fn windows_grow() {
     bounded(|| {
-        let world = World::new(LinuxHost::builder().guard_bytes(32 << 20));
-        world
+        let harness = Harness::new(LinuxHost::builder().guard_bytes(32 << 20));
+        harness
             .host
             .open(A, PoolPage(0), 1 << 20, 2)
             .expect("4 GiB of addresses");
-        let a = world.view(1);
-        world.host.fill_zero(A, run(0, 2)).expect("memory");
+        let a = harness.view(1);
+        harness.host.fill_zero(A, run(0, 2)).expect("memory");
         a.set(1, 0, 77);
-        world.host.resize(A, 500).expect("grown");
-        world.host.fill_zero(A, run(499, 1)).expect("memory");
+        harness.host.resize(A, 500).expect("grown");
+        harness.host.fill_zero(A, run(499, 1)).expect("memory");
         a.set(499, 0, 78);
         assert_eq!((a.get(1, 0), a.get(499, 0)), (77, 78));
-        let window = world.host.window(A).expect("open");
+        let window = harness.host.window(A).expect("open");
         assert_eq!((window.len, window.reserve), (500, 1 << 20));
         let maps = std::fs::read_to_string("/proc/self/maps").expect("maps");
         let end = a.base + (4 << 30) + (64 << 20);
@@ -323,11 +335,14 @@ fn windows_grow() {
             "reserve and guard are one inaccessible piece {rest}: {maps}"
         );
         assert_eq!(
-            world.host.locate(a.base + 5 * PAGE_SIZE + 9),
+            harness.host.locate(a.base + 5 * PAGE_SIZE + 9),
             Some((A, PageNo(5)))
         );
-        world.host.close(A);
-        assert_eq!((world.host.locate(a.base), world.host.window(A)), (None, None));
+        harness.host.close(A);
+        assert_eq!(
+            (harness.host.locate(a.base), harness.host.window(A)),
+            (None, None)
+        );
     });
 }
 
@@ -335,8 +350,8 @@ fn windows_grow() {
 #[test]
 fn refusals() {
     bounded(|| {
-        let world = World::new(LinuxHost::builder().guard_bytes(1 << 48));
-        let opened = world.host.open(A, PoolPage(0), 1, 1);
+        let harness = Harness::new(LinuxHost::builder().guard_bytes(1 << 48));
+        let opened = harness.host.open(A, PoolPage(0), 1, 1);
         assert!(
             matches!(
                 opened,
@@ -348,7 +363,7 @@ fn refusals() {
             ),
             "{opened:?}"
         );
-        assert_eq!(world.host.window(A), None);
-        assert_eq!(world.host.reserve_pool(u64::MAX), Err(HostError::NoMemory));
+        assert_eq!(harness.host.window(A), None);
+        assert_eq!(harness.host.reserve_pool(u64::MAX), Err(HostError::NoMemory));
     });
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use common::{COUNT, View, World, bounded, run};
+use common::{COUNT, Harness, View, bounded, run};
 use memfold_host::addr::{Access, PAGE_SIZE, PageBytes, PageNo, PoolPage, SpaceNo};
 use memfold_host::{FaultReply, FaultSink};
 use memfold_host::{Host, Protection};
@@ -294,28 +294,28 @@ fn zero_round(mini: &Mini, barrier: &Barrier, pause: &AtomicBool, added: &[Atomi
 }
 
 /// Goal: a copy-on-write in a page that other threads read and store to is whole, and each window
-/// has its own. Method: many windows on one backing; a barrier lets all threads loose on each page at
-/// once.
+/// has its own. Method: many windows on one backing; a barrier lets all threads loose on each page
+/// at once.
 #[test]
 fn copy_on_write_under_stores() {
     bounded(|| {
         for delivery in [Delivery::InThread, Delivery::Thread] {
-            let world = World::with(delivery);
+            let harness = Harness::with(delivery);
             for page in 0..PAGES {
-                world
+                harness
                     .host
                     .pool_write(PoolPage(page.into()), &common::stamped(1000))
                     .err();
             }
-            world.host.reserve_pool(PAGES.into()).expect("sparse");
+            harness.host.reserve_pool(PAGES.into()).expect("sparse");
             for page in 0..PAGES {
-                world
+                harness
                     .host
                     .pool_write(PoolPage(page.into()), &common::stamped(1000))
                     .expect("memory");
             }
             let owned = Mutex::new(std::collections::HashSet::new());
-            world.rule(move |host, space, page, access| {
+            harness.rule(move |host, space, page, access| {
                 let mut owned = owned.lock().expect("no poison");
                 match access {
                     _ if owned.contains(&(space, page)) => {}
@@ -329,7 +329,7 @@ fn copy_on_write_under_stores() {
                 FaultReply::Resolved
             });
             for space in 10..30 {
-                let view = world.open(space, 0, PAGES);
+                let view = harness.open(space, 0, PAGES);
                 let start = Barrier::new(THREADS + 1);
                 std::thread::scope(|scope| {
                     for thread in 0..=THREADS {

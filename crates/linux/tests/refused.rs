@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{View, World, bounded, run, stamped};
+use common::{Harness, View, bounded, run, stamped};
 use memfold_host::FaultReply;
 use memfold_host::addr::{Access, PAGE_SIZE, PageNo, PoolPage, SpaceNo};
 use memfold_host::{Host, HostError, Protection};
@@ -63,10 +63,10 @@ const CALLS: [(Call, i32); 15] = [
 
 /// A window in which each step finds what it needs: pages 0..8 and 32..40 have pool pages (some
 /// shown), 8..32 are empty, with markers here and there, 41..44 show zeros, 50.. are private.
-fn fresh(delivery: Delivery) -> (World, View) {
-    let world = World::with(delivery);
-    let view = world.open(1, 0, 64);
-    let host = &world.host;
+fn fresh(delivery: Delivery) -> (Harness, View) {
+    let harness = Harness::with(delivery);
+    let view = harness.open(1, 0, 64);
+    let host = &harness.host;
     for page in (0..8).chain(32..40) {
         host.pool_write(PoolPage(page), &stamped(page * 1000))
             .expect("memory");
@@ -80,7 +80,7 @@ fn fresh(delivery: Delivery) -> (World, View) {
     host.fill_zero(A, run(50, 6)).expect("memory");
     (50..56).for_each(|page| view.set(page, 0, u64::from(page)));
     host.protect(A, run(52, 4)).expect("protected");
-    world.rule(|host, space, page, access| {
+    harness.rule(|host, space, page, access| {
         let one = run(page.0, 1);
         let done = match (page.0, access) {
             (0..8 | 32..40, Access::Read) => host.show(space, one),
@@ -93,11 +93,11 @@ fn fresh(delivery: Delivery) -> (World, View) {
         done.expect("nothing is refused now");
         FaultReply::Resolved
     });
-    (world, view)
+    (harness, view)
 }
 
 /// What programs see is right whatever was refused before.
-fn check(world: &World, view: View, step: &str) {
+fn check(harness: &Harness, view: View, step: &str) {
     for page in (0..8).chain(34..40) {
         assert_eq!(
             view.get(page, 1),
@@ -121,7 +121,7 @@ fn check(world: &World, view: View, step: &str) {
         "{step}"
     );
     let mut bytes = [0; PAGE_SIZE];
-    world.host.pool_read(PoolPage(36), &mut bytes).expect("written");
+    harness.host.pool_read(PoolPage(36), &mut bytes).expect("written");
     assert_eq!(bytes, stamped(36_000), "{step}: the pool's page is untouched");
 }
 
@@ -146,12 +146,12 @@ fn each_call_refused_once() {
             for (name, step) in STEPS {
                 for (call, errno) in CALLS {
                     for pass in 0..20 {
-                        let (world, view) = fresh(delivery);
+                        let (harness, view) = fresh(delivery);
                         if !arm(call, pass, 1, errno) {
                             println!("this build cannot refuse calls");
                             return;
                         }
-                        let outcome = step(&world.host);
+                        let outcome = step(&harness.host);
                         let reached = disarm() == 0;
                         let what =
                             format!("{delivery:?}, {name}, {call:?} refused after {pass}: {outcome:?}");
@@ -162,11 +162,11 @@ fn each_call_refused_once() {
                             outcome.is_err_and(|error| names(error, errno)) || outcome.is_ok(),
                             "{what}"
                         );
-                        step(&world.host).unwrap_or_else(|error| panic!("{what}; again: {error}"));
+                        step(&harness.host).unwrap_or_else(|error| panic!("{what}; again: {error}"));
                         if name == "copy_from_pool, empty" {
                             assert_eq!(view.get(33, 1), 5001, "{what}");
                         }
-                        check(&world, view, &what);
+                        check(&harness, view, &what);
                         refusals += u32::from(reached);
                         if !reached {
                             break;

@@ -7,7 +7,7 @@ mod common;
 use std::sync::atomic::AtomicI32;
 
 use child::{End, in_child};
-use common::{COUNT, World, run};
+use common::{COUNT, Harness, run};
 use libc::{c_int, c_void, siginfo_t};
 use memfold_host::FaultReply;
 use memfold_host::Host;
@@ -62,16 +62,16 @@ fn raise() {
 }
 
 /// A host that works: its handler is installed and a fault of a window is resolved.
-fn working_host() -> World {
-    let world = World::with(Delivery::InThread);
-    world.rule(|host, space, page, _| {
+fn working_host() -> Harness {
+    let harness = Harness::with(Delivery::InThread);
+    harness.rule(|host, space, page, _| {
         host.fill_zero(space, run(page.0, 1)).expect("memory");
         FaultReply::Resolved
     });
-    let view = world.open(1, 0, 4);
+    let view = harness.open(1, 0, 4);
     view.set(2, 0, 5);
-    assert_eq!(world.faults(), 1);
-    world
+    assert_eq!(harness.faults(), 1);
+    harness
 }
 
 fn blocked(signal: c_int) -> bool {
@@ -102,7 +102,7 @@ extern "C" fn plain(signal: c_int) {
 fn a_full_handler_is_called() {
     let ended = in_child("a_full_handler_is_called", || {
         set(libc::SIGBUS, full as *const () as usize, libc::SA_SIGINFO);
-        let _world = working_host();
+        let _harness = working_host();
         touch(lost_page());
     });
     assert_eq!(ended.expect("the parent").0, End::Code(42));
@@ -114,13 +114,13 @@ fn a_full_handler_is_called() {
 fn a_plain_handler_is_called() {
     let ended = in_child("a_plain_handler_is_called", || {
         set(libc::SIGBUS, plain as *const () as usize, 0);
-        let world = working_host();
+        let harness = working_host();
         raise();
         raise();
         assert_eq!(CALLS.load(COUNT), 2);
         assert!(!blocked(libc::SIGBUS) && !blocked(libc::SIGUSR1));
-        world.view(1).set(0, 0, 1);
-        assert_eq!(world.faults(), 1, "ours is still installed");
+        harness.view(1).set(0, 0, 1);
+        assert_eq!(harness.faults(), 1, "ours is still installed");
     });
     assert_eq!(ended.expect("the parent").0, End::Code(0));
 }
@@ -130,7 +130,7 @@ fn a_plain_handler_is_called() {
 fn a_one_shot_handler_is_called_once() {
     let ended = in_child("a_one_shot_handler_is_called_once", || {
         set(libc::SIGBUS, plain as *const () as usize, libc::SA_RESETHAND);
-        let _world = working_host();
+        let _harness = working_host();
         raise();
         println!("called {}", CALLS.load(COUNT));
         raise();
@@ -145,7 +145,7 @@ fn a_one_shot_handler_is_called_once() {
 fn ignoring_goes_on() {
     let ended = in_child("ignoring_goes_on", || {
         set(libc::SIGBUS, libc::SIG_IGN, 0);
-        let _world = working_host();
+        let _harness = working_host();
         raise();
         println!("still here");
         touch(lost_page());
@@ -161,7 +161,7 @@ fn ignoring_goes_on() {
 fn the_default_ends_the_process() {
     let ended = in_child("the_default_ends_the_process", || {
         set(libc::SIGBUS, libc::SIG_DFL, 0);
-        let _world = working_host();
+        let _harness = working_host();
         raise();
     });
     assert_eq!(ended.expect("the parent").0, End::Signal(libc::SIGBUS));
@@ -171,7 +171,7 @@ fn the_default_ends_the_process() {
 #[test]
 fn stds_handler_ends_the_process() {
     let ended = in_child("stds_handler_ends_the_process", || {
-        let _world = working_host();
+        let _harness = working_host();
         touch(lost_page());
     });
     assert_eq!(ended.expect("the parent").0, End::Signal(libc::SIGBUS));
@@ -182,8 +182,8 @@ fn stds_handler_ends_the_process() {
 #[test]
 fn closed_windows_are_no_memory() {
     let ended = in_child("closed_windows_are_no_memory", || {
-        let world = working_host();
-        let view = world.view(1);
+        let harness = working_host();
+        let view = harness.view(1);
         // SAFETY: the child calls nothing but `_exit` and the access under test.
         let forked = unsafe { libc::fork() };
         if forked == 0 {
@@ -199,7 +199,7 @@ fn closed_windows_are_no_memory() {
             "status {status:#x}"
         );
         assert_eq!(view.get(2, 0), 5, "ours is as before");
-        world.host.close(SpaceNo(1));
+        harness.host.close(SpaceNo(1));
         view.get(2, 0);
     });
     assert_eq!(ended.expect("the parent").0, End::Signal(libc::SIGSEGV));
@@ -209,23 +209,26 @@ fn closed_windows_are_no_memory() {
 #[test]
 fn the_error_code_survives() {
     let ended = in_child("the_error_code_survives", || {
-        let world = World::with(Delivery::InThread);
-        world.rule(|host, space, page, _| {
+        let harness = Harness::with(Delivery::InThread);
+        harness.rule(|host, space, page, _| {
             // A step that fails inside, and so sets the error code.
             host.show_zero(space, run(page.0, 1)).expect("zeros");
             host.fill_zero(space, run(page.0, 1)).expect("memory");
             assert!(host.show(space, run(page.0, 1)).is_err(), "there is no pool page");
             FaultReply::Resolved
         });
-        world.host.reserve_pool(10).expect("sparse");
-        world.host.open(SpaceNo(1), PoolPage(0), 4, 4).expect("a window");
-        let view = world.view(1);
+        harness.host.reserve_pool(10).expect("sparse");
+        harness
+            .host
+            .open(SpaceNo(1), PoolPage(0), 4, 4)
+            .expect("a window");
+        let view = harness.view(1);
         // SAFETY: the address of this thread's own error code.
         unsafe { *libc::__errno_location() = 4242 };
         view.set(1, 1, 1);
         // SAFETY: as above.
         assert_eq!(unsafe { *libc::__errno_location() }, 4242);
-        assert_eq!(world.faults(), 1);
+        assert_eq!(harness.faults(), 1);
     });
     assert_eq!(ended.expect("the parent").0, End::Code(0));
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use child::{End, in_child};
-use common::{COUNT, World, bounded, run, stamped};
+use common::{COUNT, Harness, bounded, run, stamped};
 use memfold_host::FaultReply;
 use memfold_host::addr::{Access, PAGE_SIZE, PageNo, PoolPage, SpaceNo};
 use memfold_host::{Host, Protection};
@@ -25,15 +25,18 @@ const BOTH: [Delivery; 2] = [Delivery::InThread, Delivery::Thread];
 fn host_code_goes_on() {
     bounded(|| {
         for delivery in BOTH {
-            let world = World::with(delivery);
-            let a = world.open(1, 0, 8);
-            world.host.pool_write(PoolPage(3), &stamped(300)).expect("memory");
-            world.host.show(A, run(3, 1)).expect("shown");
-            world
+            let harness = Harness::with(delivery);
+            let a = harness.open(1, 0, 8);
+            harness
+                .host
+                .pool_write(PoolPage(3), &stamped(300))
+                .expect("memory");
+            harness.host.show(A, run(3, 1)).expect("shown");
+            harness
                 .host
                 .fill(A, PageNo(4), &stamped(400), Protection::Protected)
                 .expect("memory");
-            world.rule(|_, _, _, _| FaultReply::Failed);
+            harness.rule(|_, _, _, _| FaultReply::Failed);
             assert_eq!(a.get(1, 5), 0);
             a.set(1, 5, 6);
             a.set(2, 0, 7);
@@ -42,16 +45,19 @@ fn host_code_goes_on() {
             a.set(4, 0, 9);
             assert_eq!((a.get(3, 0), a.get(4, 0), a.get(4, 1)), (8, 9, 0));
             // A handler thread cannot know whose instruction it was: that thread asks again.
-            assert_eq!(world.faults(), if delivery == Delivery::InThread { 4 } else { 8 });
-            world
+            assert_eq!(
+                harness.faults(),
+                if delivery == Delivery::InThread { 4 } else { 8 }
+            );
+            harness
                 .host
                 .fill(A, PageNo(1), &stamped(100), Protection::Writable)
                 .expect("memory");
             assert_eq!(a.get(1, 5), 105);
-            world.host.drop_pages(A, run(0, 8));
-            world.host.fill_zero(A, run(0, 8)).expect("memory");
+            harness.host.drop_pages(A, run(0, 8));
+            harness.host.fill_zero(A, run(0, 8)).expect("memory");
             assert_eq!(a.get(2, 0), 0);
-            assert_eq!(world.faults(), 0);
+            assert_eq!(harness.faults(), 0);
         }
     });
 }
@@ -61,10 +67,10 @@ fn host_code_goes_on() {
 #[test]
 fn the_sink_is_gone() {
     let ended = in_child("the_sink_is_gone", || {
-        let world = World::with(Delivery::InThread);
-        let a = world.open(1, 0, 8);
-        let weak = Arc::downgrade(&world.sink);
-        drop(world.sink);
+        let harness = Harness::with(Delivery::InThread);
+        let a = harness.open(1, 0, 8);
+        let weak = Arc::downgrade(&harness.sink);
+        drop(harness.sink);
         assert!(weak.upgrade().is_none());
         a.set(5, 0, 1);
     });
@@ -77,19 +83,19 @@ fn the_sink_is_gone() {
 #[test]
 fn the_handler_thread_is_the_last_to_leave() {
     bounded(|| {
-        let world = World::with(Delivery::Thread);
-        let a = world.open(1, 0, 8);
+        let harness = Harness::with(Delivery::Thread);
+        let a = harness.open(1, 0, 8);
         let (dropped, wait) = std::sync::mpsc::channel();
         let (leave, left) = std::sync::mpsc::channel();
         let leave = Leaving(leave);
-        world.rule(move |host, space, page, _| {
+        harness.rule(move |host, space, page, _| {
             host.fill_zero(space, run(page.0, 1)).expect("memory");
-            wait.recv().expect("the test's thread drops the world");
+            wait.recv().expect("the test's thread drops the harness");
             let _kept = &leave;
             FaultReply::Resolved
         });
         a.set(5, 0, 1);
-        drop(world);
+        drop(harness);
         dropped.send(()).expect("the handler waits");
         left.recv().expect("the rule, and the sink with it, is dropped");
     });
@@ -110,9 +116,9 @@ impl Drop for Leaving {
 fn system_calls() {
     bounded(|| {
         for delivery in BOTH {
-            let world = World::with(delivery);
-            let a = world.open(1, 0, 8);
-            world.rule(|host, space, page, access| {
+            let harness = Harness::with(delivery);
+            let a = harness.open(1, 0, 8);
+            harness.rule(|host, space, page, access| {
                 match (page.0, access) {
                     (6, Access::Read) => host.show(space, run(6, 1)).expect("shown"),
                     (6, Access::Write) => host.copy_from_pool(space, page, PoolPage(6)).expect("memory"),
@@ -122,7 +128,10 @@ fn system_calls() {
             });
             let mut file = tempfile();
             std::io::Write::write_all(&mut file, &stamped(50)).expect("a file");
-            world.host.pool_write(PoolPage(6), &stamped(600)).expect("memory");
+            harness
+                .host
+                .pool_write(PoolPage(6), &stamped(600))
+                .expect("memory");
             let at = (a.base + 2 * PAGE_SIZE + 2048) as *mut libc::c_void;
             // SAFETY: the kernel writes into two pages of the open window.
             let got = unsafe { libc::pread(file.as_raw_fd(), at, PAGE_SIZE, 0) };
@@ -140,12 +149,12 @@ fn system_calls() {
                 Delivery::InThread => {
                     assert_eq!((got, put), (-1, -1));
                     assert_eq!(error.raw_os_error(), Some(libc::EFAULT));
-                    assert_eq!(world.faults(), 0);
+                    assert_eq!(harness.faults(), 0);
                 }
                 Delivery::Thread => {
                     assert_eq!((got, put), (PAGE_SIZE as isize, PAGE_SIZE as isize));
                     assert_eq!((a.get(2, 256), a.get(3, 255), a.get(3, 256)), (50, 561, 0));
-                    assert_eq!(world.faults(), 3);
+                    assert_eq!(harness.faults(), 3);
                     // SAFETY: as above; this page is shown now, so the kernel's store is a fault.
                     let got =
                         unsafe { libc::pread(file.as_raw_fd(), (a.base + 6 * PAGE_SIZE) as *mut _, 8, 16) };
@@ -217,13 +226,16 @@ fn guest_is_trapped(delivery: Delivery) {
             0
         );
     }
-    let world = World::with(delivery);
-    let a = world.open(1, 0, 8);
-    world.host.pool_write(PoolPage(3), &stamped(300)).expect("memory");
-    world.host.show(A, run(3, 1)).expect("shown");
+    let harness = Harness::with(delivery);
+    let a = harness.open(1, 0, 8);
+    harness
+        .host
+        .pool_write(PoolPage(3), &stamped(300))
+        .expect("memory");
+    harness.host.show(A, run(3, 1)).expect("shown");
     let broken = Arc::new(AtomicBool::new(true));
     let seen = Arc::clone(&broken);
-    world.rule(move |host, space, page, access| {
+    harness.rule(move |host, space, page, access| {
         if seen.load(COUNT) {
             return FaultReply::Failed;
         }
@@ -245,7 +257,7 @@ fn guest_is_trapped(delivery: Delivery) {
         assert_eq!(TRAPPED_AT.swap(0, COUNT), a.base + 2 * PAGE_SIZE + 8);
         assert_eq!(guest(3, 5), u64::MAX, "a store to a shown page traps");
     }
-    assert!(world.faults() >= 6);
+    assert!(harness.faults() >= 6);
     broken.store(false, COUNT);
     assert_eq!(
         (guest(2, 0), guest(3, 5), guest(3, 0)),

@@ -21,13 +21,13 @@ fn vm_pte() -> u64 {
 }
 
 /// A memory, and what the kernel counted before it was built.
-struct World {
+struct Harness {
     memory: Memory,
     before: u64,
     fixed: u64,
 }
 
-impl World {
+impl Harness {
     fn new(guard: u64) -> Self {
         let before = vm_pte();
         let memory = Memory::builder()
@@ -37,13 +37,13 @@ impl World {
             .build()
             .expect("userfaultfd works here");
         let fixed = memory.stats().usage.page_tables;
-        let world = Self {
+        let harness = Self {
             memory,
             before,
             fixed,
         };
-        world.compare("at the start", 0);
-        world
+        harness.compare("at the start", 0);
+        harness
     }
 
     fn charged(&self) -> u64 {
@@ -107,22 +107,22 @@ fn scattered(n: u64, of: u64) -> u64 {
 }
 
 fn dense() {
-    let world = World::new(0);
-    let space = world.memory.create(SpaceSize::fixed(200 * MIB)).expect("room");
+    let harness = Harness::new(0);
+    let space = harness.memory.create(SpaceSize::fixed(200 * MIB)).expect("room");
     (0..space.len() / PAGE_SIZE as u64).for_each(|page| set(&space, page, 1));
-    world.compare("dense", 1);
-    assert!(world.charged() >= world.fixed + 100 * 4096);
+    harness.compare("dense", 1);
+    assert!(harness.charged() >= harness.fixed + 100 * 4096);
     drop(space);
-    world.finish();
+    harness.finish();
 }
 
 fn thousand_forks() {
-    let world = World::new(0);
-    let parent = world.memory.create(SpaceSize::fixed(60 * MIB)).expect("room");
+    let harness = Harness::new(0);
+    let parent = harness.memory.create(SpaceSize::fixed(60 * MIB)).expect("room");
     let pages = parent.len() / PAGE_SIZE as u64;
     (0..200).for_each(|n| set(&parent, scattered(n, pages), 3));
     let mut forks: Vec<_> = (0..1000).map(|_| parent.fork().expect("room")).collect();
-    world.compare("forked", 1001);
+    harness.compare("forked", 1001);
     for (fork, first) in forks.iter().zip(0..) {
         (first..first + 10).for_each(|n| set(fork, scattered(n, pages), 4));
         assert_eq!(
@@ -130,8 +130,8 @@ fn thousand_forks() {
             if first + 11 < 200 { 3 } else { 0 }
         );
     }
-    world.compare("written", 1001);
-    let each = (world.charged() - world.fixed) / 1000;
+    harness.compare("written", 1001);
+    let each = (harness.charged() - harness.fixed) / 1000;
     assert!((40 * KIB..60 * KIB).contains(&each), "{each} bytes a fork");
     // One in sixteen stays, each in another GiB of addresses.
     let mut n = 0;
@@ -139,25 +139,25 @@ fn thousand_forks() {
         n += 1;
         n % 16 == 0
     });
-    world.compare("some dropped", 1001);
+    harness.compare("some dropped", 1001);
     let again: Vec<_> = (0..500).map(|_| parent.fork().expect("room")).collect();
     again.iter().for_each(|fork| set(fork, 77, 5));
-    world.compare("forked again", 1001);
+    harness.compare("forked again", 1001);
     drop((parent, forks, again));
-    world.finish();
+    harness.finish();
 }
 
 fn wasm_like() {
-    let world = World::new(2 * GIB);
+    let harness = Harness::new(2 * GIB);
     let size = SpaceSize {
         len: 17 * MIB,
         reserve: 4 * GIB,
     };
     let spaces: Vec<_> = (0..200)
-        .map(|_| world.memory.create(size).expect("room"))
+        .map(|_| harness.memory.create(size).expect("room"))
         .collect();
     // The upper table of each is charged before it is made.
-    world.compare("opened", 5 * 200);
+    harness.compare("opened", 5 * 200);
     for space in &spaces {
         set(space, 0, 1);
         assert_eq!(get(space, 1 << 12), 0);
@@ -165,14 +165,14 @@ fn wasm_like() {
         assert_eq!(get(space, 300_000), 0);
     }
     // A window's part of 1.5 GiB can reach into three GiB, of which two were touched.
-    world.compare("touched and grown", 5 * 200);
+    harness.compare("touched and grown", 5 * 200);
     drop(spaces);
-    world.finish();
+    harness.finish();
 }
 
 fn evicted() {
-    let world = World::new(0);
-    let parent = world.memory.create(SpaceSize::fixed(64 * MIB)).expect("room");
+    let harness = Harness::new(0);
+    let parent = harness.memory.create(SpaceSize::fixed(64 * MIB)).expect("room");
     let pages = parent.len() / PAGE_SIZE as u64;
     (0..300).for_each(|n| set(&parent, scattered(n, pages), 3));
     let forks: Vec<_> = (0..100).map(|_| parent.fork().expect("room")).collect();
@@ -180,17 +180,17 @@ fn evicted() {
         (0..20).for_each(|n| set(fork, scattered(n, pages), 4));
         assert_eq!(get(fork, scattered(50, pages)), 3);
     }
-    world.compare("written", 101);
-    let before = (world.charged(), world.kernel());
+    harness.compare("written", 101);
+    let before = (harness.charged(), harness.kernel());
     for fork in &forks {
         fork.evict().expect("it lives");
     }
-    world.compare("evicted", 101);
+    harness.compare("evicted", 101);
     // Linux 6.14 gives the tables back; what remains is a window each.
-    if world.memory.stats().counts.tables_freed != 0 {
-        let after = (world.charged(), world.kernel());
+    if harness.memory.stats().counts.tables_freed != 0 {
+        let after = (harness.charged(), harness.kernel());
         assert!(
-            after.0 * 5 < before.0 + world.fixed * 5,
+            after.0 * 5 < before.0 + harness.fixed * 5,
             "charged {before:?}, then {after:?}"
         );
         assert!(after.1 * 5 < before.1, "charged {before:?}, then {after:?}");
@@ -199,14 +199,14 @@ fn evicted() {
         (0..20).for_each(|n| assert_eq!(get(fork, scattered(n, pages)), 4));
         assert_eq!(get(fork, scattered(50, pages)), 3);
     }
-    world.compare("back", 101);
+    harness.compare("back", 101);
     drop((parent, forks));
-    world.finish();
+    harness.finish();
 }
 
 /// Many backings, far apart in the pool, each of which is read where it is.
 fn read_in_the_pool() {
-    let world = World::new(0);
+    let harness = Harness::new(0);
     let size = SpaceSize {
         len: MIB,
         reserve: GIB,
@@ -214,7 +214,7 @@ fn read_in_the_pool() {
     for round in 0..3 {
         let mut spaces = Vec::new();
         for _ in 0..400 {
-            let parent = world.memory.create(size).expect("room");
+            let parent = harness.memory.create(size).expect("room");
             set(&parent, 9, 1);
             let fork = parent.fork().expect("room");
             assert_eq!(get(&fork, 9), 1);
@@ -222,9 +222,9 @@ fn read_in_the_pool() {
             set(&fork, 9, 2);
             spaces.extend([parent, fork]);
         }
-        world.compare(&format!("round {round}"), 800);
+        harness.compare(&format!("round {round}"), 800);
     }
-    world.finish();
+    harness.finish();
 }
 
 /// A budget in which nothing but page tables can be short: idle windows give theirs to those that

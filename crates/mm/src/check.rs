@@ -16,7 +16,7 @@ use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE};
 use crate::swap::SwapRef;
-use crate::table::{FAN, LeafEntry, LeafSlot, TableEntry, TableNo, Trees};
+use crate::table::{FANOUT, LeafEntry, LeafSlot, TableEntry, TableNo, Trees};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An invariant that does not hold.
@@ -117,7 +117,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
             }
             return;
         }
-        for slot in 0..FAN as u8 {
+        for slot in 0..FANOUT as u8 {
             if let TableEntry::Table(child) = table.slot(slot).entry.table() {
                 self.scan.parents.entry(child).or_default().insert((false, no.0));
                 self.scan_table(space, child);
@@ -127,7 +127,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
 
     fn scan_leaf(&mut self, leaf: TableNo) {
         let Self { mm, scan, .. } = self;
-        for slot in 0..FAN as u8 {
+        for slot in 0..FANOUT as u8 {
             match mm.tables.at(leaf).slot(slot).entry.leaf() {
                 LeafEntry::Frame(frame) => {
                     scan.mappers

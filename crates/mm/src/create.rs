@@ -1,8 +1,9 @@
 //! Making and growing spaces; `fork.rs` makes copies of them, `drop.rs` ends them.
 //!
-//! A new space takes a number, a backing, a window, in this order; each is a value that gives itself
-//! back when it is dropped before the space lives, so that a step that fails leaves nothing behind.
-//! Nobody else knows the number until then, so no lock is held; a space that grows is locked.
+//! A new space takes a number, a backing, a window, in this order; each is a value that gives
+//! itself back when it is dropped before the space lives, so that a step that fails leaves nothing
+//! behind. Nobody else knows the number until then, so no lock is held; a space that grows is
+//! locked.
 
 use crate::addr::{PageNo, SpaceNo};
 use crate::backing::BackingNo;
@@ -109,7 +110,8 @@ impl<H: Host, S: Store> Drop for NewWindow<'_, H, S> {
     }
 }
 
-/// A backing that was made for a space that nobody knows yet; dropped before that lives, it is gone.
+/// A backing that was made for a space that nobody knows yet; dropped before that lives, it is
+/// gone.
 struct NewBacking<'m, H: Host, S: Store> {
     mm: &'m Mm<H, S>,
     backing: BackingNo,

@@ -1,9 +1,9 @@
 //! Ending a space.
 //!
-//! Frames that forks still share while their bytes lie in this space's window (*exported*) are moved to
-//! the pool first, with room that is set aside where the budget has none; that fails only when the
-//! machine refuses. Then the space lives on, and can be left to [`Doomed`]: it is tried again
-//! when reclaim runs in the background or a space is made. The rest cannot fail: the root is
+//! Frames that forks still share while their bytes lie in this space's window (*exported*) are
+//! moved to the pool first, with room that is set aside where the budget has none; that fails only
+//! when the machine refuses. Then the space lives on, and can be left to [`Doomed`]: it is tried
+//! again when reclaim runs in the background or a space is made. The rest cannot fail: the root is
 //! dropped, what nobody else names is freed, pool pages in runs, and the window is closed, with
 //! which its private pages go. The space lock is held for a piece at a time, and for the end not at
 //! all: what there is to free is taken out of the state of a space that is dead from then on, so
@@ -107,7 +107,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             next = ending.give_away(next)?;
             // Piece by piece: others may wait for the lock.
             if !ending.is_given_away(next) || !ending.unpin_piece() {
-                return Err(Stop::Again);
+                return Err(Stop::Retry);
             }
             Ok(Remains::take(&mut ending.space))
         });

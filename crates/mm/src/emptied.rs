@@ -41,10 +41,10 @@ pub(crate) fn move_as_zeros<H: Host, S: Store>(
 ) -> Stop {
     let locked = mm.frames.lock(frame);
     if locked.residence != Residence::Private(owner) {
-        return Stop::Again;
+        return Stop::Retry;
     }
     match mm.host.fill(owner, page, &[0; PAGE_SIZE], Protection::Protected) {
-        Ok(()) => Stop::Again,
+        Ok(()) => Stop::Retry,
         Err(refused) => Stop::Host(refused),
     }
 }

@@ -68,7 +68,7 @@ impl SpaceError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// Another thread was faster: look again.
-    Again,
+    Retry,
     /// The budget has no room: reclaim, then look again.
     NoRoom,
     /// The machine refused.
@@ -83,7 +83,7 @@ impl Stop {
     /// Why an operation on a space failed that stopped so at this page.
     pub fn of_space(self, budget: &Budget, space: SpaceNo, page: PageNo) -> SpaceError {
         match self {
-            Self::Again | Self::NoRoom => SpaceError::over(budget),
+            Self::Retry | Self::NoRoom => SpaceError::over(budget),
             Self::Host(source) => SpaceError::Host(source),
             Self::Lost(source) => SpaceError::Fault(FaultError::PageLost { space, page, source }),
             Self::Fault(e) => SpaceError::Fault(e),
@@ -94,7 +94,7 @@ impl Stop {
     pub fn of_page(self, budget: &Budget, space: SpaceNo, page: PageNo) -> FaultError {
         let limit = budget.limit();
         match self {
-            Self::Again | Self::NoRoom => FaultError::OverBudget { space, page, limit },
+            Self::Retry | Self::NoRoom => FaultError::OverBudget { space, page, limit },
             Self::Host(source) => FaultError::Host { space, page, source },
             Self::Lost(source) => FaultError::PageLost { space, page, source },
             Self::Fault(e) => e,

@@ -17,7 +17,7 @@ use crate::host::{Host, HostError, Store};
 use crate::mm::Mm;
 use crate::path::OwnPath;
 use crate::space::{SpaceGuard, SpaceState};
-use crate::table::{FAN, LeafEntry, LeafSlot, TableNo, Trees, slot_of};
+use crate::table::{FANOUT, LeafEntry, LeafSlot, TableNo, Trees, slot_of};
 use std::collections::BTreeMap;
 
 /// Pages that a fork protects at a time.
@@ -196,7 +196,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         let mut run: Vec<Locked<'_>> = Vec::new();
         let mut end = PageNo(0);
         for &leaf in dirty {
-            for slot in 0..FAN as u8 {
+            for slot in 0..FANOUT as u8 {
                 let at = LeafSlot { leaf, slot };
                 let page = self.mm.tables.page_of(at);
                 let Some(frame) = self.exclusive_at(at).filter(|_| !self.is_pinned(page)) else {
@@ -240,7 +240,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
     fn share_dirty(&mut self, dirty: &[TableNo]) {
         for &leaf in dirty {
             self.mm.tables.at(leaf).forget_dirty();
-            for slot in 0..FAN as u8 {
+            for slot in 0..FANOUT as u8 {
                 let place = LeafSlot { leaf, slot };
                 let LeafEntry::Frame(frame) = self.mm.tables.at(leaf).slot(slot).entry.leaf() else {
                     continue;

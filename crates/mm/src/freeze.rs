@@ -5,8 +5,8 @@
 //! once for all pages: they move to their places in the pool, where every fork can show them. All
 //! of it, the protection of what was written included, is done piece by piece, so that the space's
 //! threads are not kept waiting for the whole. Where another version stands at a page's place (the
-//! space is itself a fork that went its own way), the frozen copy gets a backing of its own and all of
-//! its pages are copied there: in time and memory proportional to its size, once.
+//! space is itself a fork that went its own way), the frozen copy gets a backing of its own and all
+//! of its pages are copied there: in time and memory proportional to its size, once.
 
 use crate::addr::{PageBytes, PageNo, SpaceNo};
 use crate::budget::{Charge, Class, Need};
@@ -22,7 +22,7 @@ use crate::peek::peek_page;
 use crate::reclaim::{Origin, now_resident};
 use crate::residency::NewPlace;
 use crate::space::PIECE;
-use crate::table::{FAN, LeafEntry, LeafSlot};
+use crate::table::{FANOUT, LeafEntry, LeafSlot};
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// A copy of the space whose pages all forks of the copy can share in memory.
@@ -67,7 +67,7 @@ impl<H: Host, S: Store> Freeze<'_, H, S> {
     fn share_ahead(&self) -> Result<(), Stop> {
         let Self { mm, no } = *self;
         let pages = mm.lock_space(no).map_or(0, |st| st.len);
-        let leaves = (PIECE as usize / FAN).max(1);
+        let leaves = (PIECE as usize / FANOUT).max(1);
         // Ends: as many pieces as the space has, at the most; what its threads write meanwhile is
         // left to the fork.
         for _ in 0..pages.div_ceil(PIECE) {

@@ -1,9 +1,9 @@
 //! Migration: the bytes of exported frames move out of a window, to the pool.
 //!
-//! Where the frame's own place in the backing is taken by another version of the page, it moves to a
-//! one in the overflow range (`residency.rs`). Whether an overflow place will also do when only the record of a place
-//! found no room, the caller says: clones copy what they could have shared. Under the space's and
-//! the frame's lock.
+//! Where the frame's own place in the backing is taken by another version of the page, it moves to
+//! a one in the overflow range (`residency.rs`). Whether an overflow place will also do when only
+//! the record of a place found no room, the caller says: clones copy what they could have shared.
+//! Under the space's and the frame's lock.
 
 use crate::addr::{PageNo, Run, SpaceNo};
 use crate::backing::BackingNo;
@@ -17,8 +17,8 @@ use crate::neighbours::LockedRun;
 use crate::residency::{NewPlace, NewRun, NoRecord};
 use crate::table::TableNo;
 
-/// Copies an exported frame of this window to the pool, where it stands from then on. The private page
-/// stays, and is nobody's: the caller drops it, or gives it to another frame. Charges nothing.
+/// Copies an exported frame of this window to the pool, where it stands from then on. The private
+/// page stays, and is nobody's: the caller drops it, or gives it to another frame. Charges nothing.
 pub(crate) fn copy_out<H: Host, S: Store>(
     mm: &Mm<H, S>,
     no: SpaceNo,
@@ -50,9 +50,9 @@ pub(crate) fn migrate_to_overflow<H: Host, S: Store>(
     Ok(())
 }
 
-/// Moves an exported frame out of this window into room that is set aside: while both copies exist, one
-/// page more than what is charged for pages is held. Fails only when the machine refuses. The lock
-/// of the standby pages is held, so that one frame at a time uses that room.
+/// Moves an exported frame out of this window into room that is set aside: while both copies exist,
+/// one page more than what is charged for pages is held. Fails only when the machine refuses. The
+/// lock of the standby pages is held, so that one frame at a time uses that room.
 pub(crate) fn move_out<H: Host, S: Store>(
     mm: &Mm<H, S>,
     no: SpaceNo,

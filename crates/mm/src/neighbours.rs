@@ -7,19 +7,19 @@
 use crate::addr::{PageNo, Run};
 use crate::frame::Locked;
 use crate::mm::Mm;
-use crate::table::{FAN, LeafEntry, TableNo, run_around, slot_of};
+use crate::table::{FANOUT, LeafEntry, TableNo, run_around, slot_of};
 
 /// See the head of the file.
 pub(crate) struct LockedRun<'m> {
     leaf: TableNo,
     page: PageNo,
-    frames: [Option<Locked<'m>>; FAN],
+    frames: [Option<Locked<'m>>; FANOUT],
 }
 
 impl<'m> LockedRun<'m> {
     /// The page's frame alone.
     pub fn of(leaf: TableNo, page: PageNo, locked: Locked<'m>) -> Self {
-        let mut frames = [const { None }; FAN];
+        let mut frames = [const { None }; FANOUT];
         frames[usize::from(slot_of(page, 0))] = Some(locked);
         Self { leaf, page, frames }
     }

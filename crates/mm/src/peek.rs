@@ -2,7 +2,7 @@
 //!
 //! Called under the space's lock, by freezing, by standby pages and for checks. Frame locks are
 //! waited for, and nothing is changed; an answer that another thread has overtaken is
-//! `Stop::Again`.
+//! `Stop::Retry`.
 
 use crate::addr::{FrameNo, PageBytes, PageNo, Run, SpaceNo};
 use crate::emptied::hear_of_emptied;
@@ -41,7 +41,7 @@ pub(crate) fn see<H: Host, S: Store>(
         LeafEntry::Swapped(slot) => {
             // A reference of our own: another sharer may bring the page in meanwhile.
             let Some(stored) = mm.swap.look(slot).filter(|_| mm.swap.dup(slot)) else {
-                return Err(Stop::Again);
+                return Err(Stop::Retry);
             };
             let got = mm.store.get(stored.stored, out);
             mm.swap.put(slot, &mm.store, &mm.budget);
@@ -50,7 +50,7 @@ pub(crate) fn see<H: Host, S: Store>(
         }
         LeafEntry::Frame(frame) => {
             let locked = found.leaf().and_then(|leaf| lock_entry(mm, leaf, page, frame));
-            let locked = locked.ok_or(Stop::Again)?;
+            let locked = locked.ok_or(Stop::Retry)?;
             if locked.residence == Residence::Private(space.no) {
                 return Ok(Seen::Here);
             }
@@ -111,8 +111,8 @@ fn read_here<H: Host, S: Store>(
     out: &mut PageBytes,
 ) -> Result<bool, Stop> {
     let found = mm.tables.lookup(&space.tree, page);
-    let (frame, leaf) = found.frame().ok_or(Stop::Again)?;
-    let locked = lock_entry(mm, leaf, page, frame).ok_or(Stop::Again)?;
+    let (frame, leaf) = found.frame().ok_or(Stop::Retry)?;
+    let locked = lock_entry(mm, leaf, page, frame).ok_or(Stop::Retry)?;
     read_frame(mm, space.no, &locked, page, out)?;
     Ok(true)
 }

@@ -85,10 +85,10 @@ impl<H: Host, S: Store> Mm<H, S> {
 fn pin_page<H: Host, S: Store>(mm: &Mm<H, S>, space: SpaceNo, page: PageNo) -> Result<(), Stop> {
     let mut st = mm.lock_space(space)?;
     Fault::resolve(mm, &mut st, page, Access::Write)?;
-    let (no, leaf) = mm.tables.lookup(&st.tree, page).frame().ok_or(Stop::Again)?;
-    let mut locked = lock_entry(mm, leaf, page, no).ok_or(Stop::Again)?;
+    let (no, leaf) = mm.tables.lookup(&st.tree, page).frame().ok_or(Stop::Retry)?;
+    let mut locked = lock_entry(mm, leaf, page, no).ok_or(Stop::Retry)?;
     if !locked.frame.is_exclusive() {
-        return Err(Stop::Again);
+        return Err(Stop::Retry);
     }
     // Ageing may have protected the page after the fault.
     let_stores_through(mm, space, page, &mut locked)?;

@@ -1,10 +1,10 @@
 //! A place in the pool for a frame: the page's own in its backing, or an overflow one.
 //!
 //! A [`NewPlace`] is claimed for a locked frame that does not stand there yet. Dropped before it is
-//! kept, it gives itself back, emptied: whoever fails on the way has nothing to undo. From an overflow
-//! place the bytes can be copied but not shown. Moves of exported frames (`migrate.rs`), swap-in for
-//! sharers, frozen copies and merging place their frames with it; runs of neighbours claim and give
-//! back theirs together ([`NewRun`]). All of it happens under the frame's lock.
+//! kept, it gives itself back, emptied: whoever fails on the way has nothing to undo. From an
+//! overflow place the bytes can be copied but not shown. Moves of exported frames (`migrate.rs`),
+//! swap-in for sharers, frozen copies and merging place their frames with it; runs of neighbours
+//! claim and give back theirs together ([`NewRun`]). All of it happens under the frame's lock.
 
 use crate::addr::{FrameNo, PageBytes, PageNo, PoolPage, Run, SpaceNo};
 use crate::backing::{BackingNo, Insertion};
@@ -13,7 +13,7 @@ use crate::error::Stop;
 use crate::frame::{Locked, Residence};
 use crate::host::{Host, HostError, Store};
 use crate::mm::Mm;
-use crate::table::{FAN, first_of, slot_of};
+use crate::table::{FANOUT, first_of, slot_of};
 
 /// What to do when the budget has no room for the record of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,8 +146,8 @@ impl<H: Host, S: Store> Drop for NewPlace<'_, H, S> {
     }
 }
 
-/// Places of neighbours in a backing, claimed for locked frames of one leaf; those that are not kept
-/// are given back when this is dropped, emptied if bytes were copied there.
+/// Places of neighbours in a backing, claimed for locked frames of one leaf; those that are not
+/// kept are given back when this is dropped, emptied if bytes were copied there.
 #[must_use]
 pub(crate) struct NewRun<'m, H: Host, S: Store> {
     mm: &'m Mm<H, S>,
@@ -155,7 +155,7 @@ pub(crate) struct NewRun<'m, H: Host, S: Store> {
     /// The first page of the leaf.
     first: PageNo,
     /// Who claimed the places, by slot of the leaf; 0 where nobody has.
-    frames: [u32; FAN],
+    frames: [u32; FANOUT],
     /// Where bytes were copied to, as far as it went.
     copied: Option<Run>,
 }
@@ -168,7 +168,7 @@ impl<'m, H: Host, S: Store> NewRun<'m, H, S> {
             mm,
             backing,
             first,
-            frames: [0; FAN],
+            frames: [0; FANOUT],
             copied: None,
         }
     }

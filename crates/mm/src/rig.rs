@@ -14,7 +14,7 @@ use memfold_sim::program::Place;
 pub(crate) use memfold_sim::{Request, SimHost, SimStore};
 
 /// The manager on this machine.
-pub(crate) type World = Mm<SimHost, SimStore>;
+pub(crate) type Harness = Mm<SimHost, SimStore>;
 
 /// A machine that keeps what it is asked, and whose pages nobody uses unless a test says so.
 pub(crate) fn machine() -> SimHost {
@@ -25,17 +25,17 @@ pub(crate) fn machine() -> SimHost {
 }
 
 /// An empty manager without a limit.
-pub(crate) fn world() -> World {
+pub(crate) fn harness() -> Harness {
     limited(UNLIMITED)
 }
 
 /// An empty manager with a budget.
-pub(crate) fn limited(limit_bytes: u64) -> World {
+pub(crate) fn limited(limit_bytes: u64) -> Harness {
     roomy(limit_bytes, 16)
 }
 
 /// The same for so many spaces.
-pub(crate) fn roomy(limit_bytes: u64, spaces: u32) -> World {
+pub(crate) fn roomy(limit_bytes: u64, spaces: u32) -> Harness {
     let config = Config {
         limit_bytes,
         machine_bytes: 64 << 20,
@@ -48,7 +48,7 @@ pub(crate) fn roomy(limit_bytes: u64, spaces: u32) -> World {
 }
 
 /// A space of so many pages.
-pub(crate) fn space(mm: &World, pages: u32) -> SpaceNo {
+pub(crate) fn space(mm: &Harness, pages: u32) -> SpaceNo {
     let size = Size {
         len: pages,
         reserve: pages,
@@ -58,7 +58,7 @@ pub(crate) fn space(mm: &World, pages: u32) -> SpaceNo {
 
 /// A program fills each page of a range, from its end on: so none is made ahead of need, and the
 /// last page is the oldest.
-pub(crate) fn write(mm: &World, space: SpaceNo, pages: std::ops::Range<u32>, value: u8) {
+pub(crate) fn write(mm: &Harness, space: SpaceNo, pages: std::ops::Range<u32>, value: u8) {
     for page in pages.rev() {
         mm.fault(space, PageNo(page), Access::Write)
             .expect("room for a page");
@@ -67,7 +67,7 @@ pub(crate) fn write(mm: &World, space: SpaceNo, pages: std::ops::Range<u32>, val
 }
 
 /// A program stores to a page that is its own, and may be stored to.
-pub(crate) fn poke(mm: &World, space: SpaceNo, page: u32, value: u8) {
+pub(crate) fn poke(mm: &Harness, space: SpaceNo, page: u32, value: u8) {
     let at = Place {
         page: PageNo(page),
         offset: 0,
@@ -77,7 +77,7 @@ pub(crate) fn poke(mm: &World, space: SpaceNo, page: u32, value: u8) {
 }
 
 /// A program loads from a page.
-pub(crate) fn read(mm: &World, space: SpaceNo, page: u32) {
+pub(crate) fn read(mm: &Harness, space: SpaceNo, page: u32) {
     mm.fault(space, PageNo(page), Access::Read)
         .expect("room for a page");
 }
@@ -91,7 +91,7 @@ pub(crate) fn run(first: u32, len: u32) -> Run {
 }
 
 /// The frame of a page, if it is in memory.
-pub(crate) fn frame_at(mm: &World, space: SpaceNo, page: u32) -> Option<FrameNo> {
+pub(crate) fn frame_at(mm: &Harness, space: SpaceNo, page: u32) -> Option<FrameNo> {
     let st = mm.lock_space(space).expect("it lives");
     match mm.tables.lookup(&st.tree, PageNo(page)).entry() {
         LeafEntry::Frame(no) => Some(no),
@@ -100,7 +100,7 @@ pub(crate) fn frame_at(mm: &World, space: SpaceNo, page: u32) -> Option<FrameNo>
 }
 
 /// The pages of a space that are in memory.
-pub(crate) fn resident(mm: &World, space: SpaceNo) -> Vec<u32> {
+pub(crate) fn resident(mm: &Harness, space: SpaceNo) -> Vec<u32> {
     let len = mm.len(space).expect("it lives");
     (0..len)
         .filter(|&page| frame_at(mm, space, page).is_some())
@@ -108,7 +108,7 @@ pub(crate) fn resident(mm: &World, space: SpaceNo) -> Vec<u32> {
 }
 
 /// What all bytes of a page are.
-pub(crate) fn value(mm: &World, space: SpaceNo, page: u32) -> u8 {
+pub(crate) fn value(mm: &Harness, space: SpaceNo, page: u32) -> u8 {
     let mut bytes = [99; PAGE_SIZE];
     let read = mm.host.at_rest(|| mm.read_page(space, PageNo(page), &mut bytes));
     read.expect("it can be read");
@@ -132,6 +132,6 @@ pub(crate) fn saves(prices: &mut Prices) {
 }
 
 /// The invariants hold.
-pub(crate) fn sound(mm: &World) {
+pub(crate) fn sound(mm: &Harness) {
     assert_eq!(crate::check(mm), Ok(()));
 }

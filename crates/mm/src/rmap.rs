@@ -21,7 +21,8 @@ pub(crate) struct Sweep<'a, H: Host, S: Store> {
     mm: &'a Mm<H, S>,
     /// Private pages whose window is about to be closed.
     private: Refund,
-    /// A run of pool pages, not freed yet: its backing, its first page, the frames that stood there.
+    /// A run of pool pages, not freed yet: its backing, its first page, the frames that stood
+    /// there.
     backing: Option<(BackingNo, PageNo)>,
     stood: [u32; RUN],
     len: usize,

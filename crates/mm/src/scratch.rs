@@ -49,8 +49,8 @@ fn on_stack<R>(step: impl FnOnce(&mut PageBytes) -> R) -> R {
 mod tests {
     use super::*;
 
-    /// Goal: as many page buffers are kept as were there from the start, however many were exported at
-    /// once.
+    /// Goal: as many page buffers are kept as were there from the start, however many were exported
+    /// at once.
     #[test]
     fn buffers_come_back() {
         fn nest(scratch: &Scratch, deep: usize) {

@@ -2,8 +2,8 @@
 //!
 //! The state stands under the space lock, which a fault, a fork, a drop, a pin holds for as long as
 //! it works on the space. Reclaim never takes it. The links into the root table's chain of parents
-//! are guarded by that table's lock; `exported` counts, atomically, the frames that others share while
-//! their bytes still are private pages of this space's window.
+//! are guarded by that table's lock; `exported` counts, atomically, the frames that others share
+//! while their bytes still are private pages of this space's window.
 
 mod fence;
 mod guard;

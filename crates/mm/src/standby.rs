@@ -12,8 +12,8 @@
 //! ```
 //! A space is *condemned* by its first fault that fails, until somebody takes the failure: the sink
 //! keeps host code that cannot be stopped in the middle going, and what was in the space before is
-//! as it was. One page more is set aside for an exported frame (bytes of others in this window) that has
-//! to leave it first.
+//! as it was. One page more is set aside for an exported frame (bytes of others in this window)
+//! that has to leave it first.
 //!
 //! Each has room for the machine's page table besides: where nothing but standby pages was ever
 //! shown, the table is not charged to the space, and goes with the last of them. So a space that
@@ -325,19 +325,19 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
             match see(self.mm, &space, page, bytes) {
                 Ok(Seen::Backed | Seen::Elsewhere) => (),
                 // Elsewhere by now: look again.
-                Ok(Seen::Here) if self.leave_window(&space, page)? => return Err(Stop::Again),
+                Ok(Seen::Here) if self.leave_window(&space, page)? => return Err(Stop::Retry),
                 // Its own, and protected only to see whether it is used.
                 Ok(Seen::Here) if let_through(self.mm, &space, page)? => return Ok(()),
                 Ok(Seen::Here) => return Err(Stop::Fault(failure)),
-                Err(Stop::Again) => return Err(Stop::Again),
+                Err(Stop::Retry) => return Err(Stop::Retry),
                 Err(_) => bytes.fill(0),
             }
             Ok(self.stand_in(&mut space, page, bytes, Protection::Writable)?)
         })
     }
 
-    /// Moves an exported frame out of the window of the space whose lock is held; false when the frame
-    /// is the space's own.
+    /// Moves an exported frame out of the window of the space whose lock is held; false when the
+    /// frame is the space's own.
     fn leave_window(&self, space: &SpaceGuard<'_>, page: PageNo) -> Result<bool, Stop> {
         let Some((frame, leaf)) = self.mm.tables.lookup(&space.tree, page).frame() else {
             return Ok(true);
@@ -346,7 +346,7 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
         let _room = self.mm.standby.lock();
         let locked = self.mm.frames.lock(frame);
         if self.mm.tables.entry(leaf, page) != LeafEntry::Frame(frame) {
-            return Err(Stop::Again);
+            return Err(Stop::Retry);
         }
         if locked.residence != Residence::Private(space.no) {
             return Ok(true);

@@ -4,12 +4,11 @@
 //! on; nothing in `mm` or `sim` names `std::sync`. On top of it stand the ranked lock ([`Mutex`],
 //! whose order is the table in `rank.rs`), the fixed arrays with a free list ([`Slots`]) and the
 //! [`Witness`], a piece of plain data that lets a checker see whether a lock or a publishing store
-//! does its work; [`Gate`] stands before what fault handlers look up; [`Reserved`] is memory that
-//! the system may refuse. Built bottom-up: `imp`, `rank`, `lock`, `witness`, `reserved`, `slots`,
-//! `gate`.
+//! does its work; [`Revocable`] stands before what fault handlers look up; [`Reserved`] is memory
+//! that the system may refuse. Built bottom-up: `imp`, `rank`, `lock`, `witness`, `reserved`,
+//! `slots`, `revocable`.
 #![deny(unsafe_code)]
 
-mod gate;
 mod imp;
 mod lock;
 #[cfg(loom)]
@@ -18,6 +17,7 @@ pub mod model;
 mod races;
 mod rank;
 mod reserved;
+mod revocable;
 mod slots;
 #[cfg(loom)]
 pub mod trace;
@@ -25,11 +25,11 @@ pub mod trace;
 pub mod watched;
 mod witness;
 
-pub use gate::{Gate, Inside};
 pub use imp::{Arc, atomic, thread};
 pub use lock::{Mutex, MutexGuard};
 pub use rank::Rank;
 pub use reserved::{Reserved, boxed};
+pub use revocable::{Inside, Revocable};
 pub use slots::{Giving, Slots};
 /// Written once, then read by anybody; std's own also under the checkers.
 pub use std::sync::OnceLock;

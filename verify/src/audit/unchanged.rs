@@ -9,7 +9,7 @@
 use crate::oracle::Oracle;
 use crate::stores::Built;
 use memfold_host::addr::{Run, SpaceNo};
-use memfold_mm::table::FAN;
+use memfold_mm::table::FANOUT;
 use memfold_mm::{Digest, Mm, Ownership, SpaceDigest};
 use memfold_sim::SimHost;
 use std::collections::BTreeMap;
@@ -87,7 +87,7 @@ fn allow(space: &mut SpaceDigest, found: &SpaceDigest, no: SpaceNo, may: May, re
         let passes = match may {
             May::Nothing => false,
             May::Own(whose, run) => {
-                let beside = run.pages().any(|pinned| pinned.0 as usize / FAN == n / FAN);
+                let beside = run.pages().any(|pinned| pinned.0 as usize / FANOUT == n / FANOUT);
                 // What reclaim stored meanwhile may be back as well.
                 let was_stored = reclaimed || page.ownership == Ownership::Stored;
                 whose == no && beside && was_stored && now.ownership == Ownership::Exclusive
@@ -107,7 +107,7 @@ fn told(digest: &Digest, oracle: &Oracle, may: May) -> BTreeMap<u32, SpaceDigest
     if let May::Own(no, run) = may {
         let pages = &mut spaces.get_mut(&no.0).expect("it lives").pages;
         // A write fault may make the pages that follow as well, up to the end of the table.
-        let end = (run.end().0 as usize).next_multiple_of(FAN).min(pages.len());
+        let end = (run.end().0 as usize).next_multiple_of(FANOUT).min(pages.len());
         pages[run.first.0 as usize..end].fill(None);
     }
     // Numbers are given in the order in which pages are met.
@@ -184,7 +184,7 @@ mod tests {
         };
         assert!(passes(3, Exclusive, pinned(1), false), "it was read ahead");
         assert!(
-            !passes(3, Exclusive, pinned(FAN as u32), false),
+            !passes(3, Exclusive, pinned(FANOUT as u32), false),
             "it is in another leaf"
         );
         assert!(!passes(2, Exclusive, pinned(0), false), "it was shared");

@@ -163,10 +163,10 @@ mod counted {
         }
     }
 
-    type World = Mm<Beyond<SimHost>, Beyond<SimStore>>;
+    type Harness = Mm<Beyond<SimHost>, Beyond<SimStore>>;
 
     /// A manager, and a space of zeros.
-    fn world() -> (World, SpaceNo) {
+    fn harness() -> (Harness, SpaceNo) {
         let config = Config {
             limit_bytes: UNLIMITED,
             machine_bytes: 1 << 30,
@@ -193,7 +193,7 @@ mod counted {
     }
 
     /// A program fills the page.
-    fn fill(mm: &World, space: SpaceNo, page: u32) {
+    fn fill(mm: &Harness, space: SpaceNo, page: u32) {
         let at = Place {
             page: PageNo(page),
             offset: 0,
@@ -205,26 +205,26 @@ mod counted {
         }
     }
 
-    fn fault(mm: &World, space: SpaceNo, page: u32, access: Access) {
+    fn fault(mm: &Harness, space: SpaceNo, page: u32, access: Access) {
         mm.fault(space, PageNo(page), access).expect("no limit");
     }
 
     /// Faults at these pages, from the last on, so that none is made ahead of need.
-    fn faults(mm: &World, space: SpaceNo, access: Access, every: usize) -> usize {
+    fn faults(mm: &Harness, space: SpaceNo, access: Access, every: usize) -> usize {
         let pages = || (0..PAGES).rev().step_by(every);
         count_from_here(&mut || pages().for_each(|page| fault(mm, space, page, access)));
         pages().count()
     }
 
     /// A manager, and a space whose pages are written.
-    fn written() -> (World, SpaceNo) {
-        let (mm, space) = world();
+    fn written() -> (Harness, SpaceNo) {
+        let (mm, space) = harness();
         (0..PAGES).rev().for_each(|page| fill(&mm, space, page));
         (mm, space)
     }
 
     /// A manager, a template whose pages are in the pool, and a fork of it.
-    fn forked() -> (World, SpaceNo, SpaceNo) {
+    fn forked() -> (Harness, SpaceNo, SpaceNo) {
         let (mm, space) = written();
         let template = mm.freeze(space).expect("no limit");
         let fork = mm.fork(template).expect("no limit");
@@ -232,12 +232,12 @@ mod counted {
     }
 
     fn first_store() -> usize {
-        let (mm, space) = world();
+        let (mm, space) = harness();
         faults(&mm, space, Access::Write, 1)
     }
 
     fn first_load() -> usize {
-        let (mm, space) = world();
+        let (mm, space) = harness();
         faults(&mm, space, Access::Read, 1)
     }
 
@@ -271,7 +271,7 @@ mod counted {
         faults(&mm, fork, Access::Read, 1)
     }
 
-    fn fork_once(mm: &World, parent: SpaceNo) {
+    fn fork_once(mm: &Harness, parent: SpaceNo) {
         let _ = mm.fork(parent).expect("no limit");
     }
 
@@ -321,14 +321,14 @@ mod counted {
     }
 
     /// Half of what is in memory goes, the looks at what stays included.
-    fn reclaim(mm: &World) -> usize {
+    fn reclaim(mm: &Harness) -> usize {
         let mut gone = 0;
         count_from_here(&mut || gone = mm.reclaim(PAGES / 2));
         gone as usize
     }
 
     fn merge() -> usize {
-        let (mm, root) = world();
+        let (mm, root) = harness();
         mm.set_merging(root, Merging::On).expect("it lives");
         let siblings = [(); 2].map(|()| mm.fork(root).expect("no limit"));
         for space in siblings {

@@ -59,12 +59,12 @@ fn explore_within<const N: usize, C: Copy + Send + 'static>(
             thread::spawn(move || task(&mm))
         });
         threads.into_iter().for_each(|t| t.join().unwrap());
-        world(&mm);
+        harness(&mm);
         end(&mm, context);
         for n in 1..8 {
             let _ = mm.drop_space(SpaceNo(n));
         }
-        world(&mm);
+        harness(&mm);
         let (usage, memory) = (mm.usage(), mm.host().memory());
         assert_eq!(
             (usage.private, usage.pool, usage.stored),
@@ -76,7 +76,7 @@ fn explore_within<const N: usize, C: Copy + Send + 'static>(
     schedules::explore(scenario);
 }
 
-fn world(mm: &Manager) {
+fn harness(mm: &Manager) {
     if let Err(violations) = memfold_mm::check(&mm) {
         panic!(
             "{}",

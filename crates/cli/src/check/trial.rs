@@ -92,7 +92,7 @@ impl<E: Into<Error>> From<E> for Failure {
     }
 }
 
-struct Guest {
+struct Instance {
     store: Store<()>,
     instance: ForkInstance<()>,
 }
@@ -106,14 +106,14 @@ fn run(memory: &Memory) -> Result<(), Failure> {
 
     let mut store = Store::new(&engine, ());
     let instance = template.instantiate(&mut store)?;
-    let mut parent = Guest { store, instance };
+    let mut parent = Instance { store, instance };
     parent.fill(1, PAGES)?;
     let snapshot = parent.instance.freeze(&mut parent.store)?;
     let mut forks = Vec::new();
     for seed in 2..2 + FORKS {
         let mut store = Store::new(&engine, ());
         let instance = snapshot.instantiate(&mut store)?;
-        let mut fork = Guest { store, instance };
+        let mut fork = Instance { store, instance };
         fork.fill(seed, CHANGED)?;
         fork.instance.space().evict()?;
         forks.push((seed, fork));
@@ -125,7 +125,7 @@ fn run(memory: &Memory) -> Result<(), Failure> {
     judge(memory)
 }
 
-impl Guest {
+impl Instance {
     fn fill(&mut self, seed: u32, pages: u32) -> Result<(), Error> {
         let instance = *self.instance.instance();
         let fill = instance.get_typed_func::<(u32, u32), ()>(&mut self.store, "fill");

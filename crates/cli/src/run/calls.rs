@@ -7,10 +7,10 @@
 
 use super::digest::Digest;
 use super::entry::Entry;
-use super::guest::Guest;
+use super::failure::{Failed, REPORTED, Stop};
+use super::instance::Instance;
 use super::interrupt::Interrupt;
 use super::order::Order;
-use super::trouble::{Failed, REPORTED, Stop};
 use crate::args::Before;
 use crate::error::Error;
 use indicatif::ProgressBar;
@@ -57,12 +57,12 @@ impl Tally {
     }
 }
 
-/// Calls every guest as often as planned, or until it fails or the user wants an end. No call is
+/// Calls every instance as often as planned, or until it fails or the user wants an end. No call is
 /// made if the system refuses a thread.
-pub(crate) fn run(guests: &mut [Option<Guest>], plan: Plan<'_>) -> Result<Tally, Error> {
+pub(crate) fn run(instances: &mut [Option<Instance>], plan: Plan<'_>) -> Result<Tally, Error> {
     let threads = usize::try_from(plan.threads).unwrap_or(usize::MAX);
-    let share = guests.len().div_ceil(threads).max(1);
-    let mut shares = guests.chunks_mut(share);
+    let share = instances.len().div_ceil(threads).max(1);
+    let mut shares = instances.chunks_mut(share);
     let first = shares.next().unwrap_or_default();
     // Whether all threads are there, and the calls begin.
     let begins = OnceLock::new();
@@ -86,38 +86,38 @@ pub(crate) fn run(guests: &mut [Option<Guest>], plan: Plan<'_>) -> Result<Tally,
     })
 }
 
-fn rounds(guests: &mut [Option<Guest>], plan: Plan<'_>) -> Tally {
+fn rounds(instances: &mut [Option<Instance>], plan: Plan<'_>) -> Tally {
     let mut tally = Tally::default();
-    let mut places: Vec<usize> = (0..guests.len()).collect();
+    let mut places: Vec<usize> = (0..instances.len()).collect();
     for call in 0..plan.calls {
         plan.order.arrange(&mut places, call);
         for &place in &places {
             if plan.interrupt.wanted() {
                 return tally;
             }
-            step(&mut guests[place], call, plan, &mut tally);
+            step(&mut instances[place], call, plan, &mut tally);
             plan.bar.inc(1);
         }
     }
     tally
 }
 
-/// One call of one guest, if it is still there. One that fails is discarded with all its memory:
+/// One call of one instance, if it is still there. One that fails is discarded with all its memory:
 /// nobody can say what state it is in, and the others may need the room.
-fn step(place: &mut Option<Guest>, call: u32, plan: Plan<'_>, tally: &mut Tally) {
-    let Some(guest) = place else { return };
+fn step(place: &mut Option<Instance>, call: u32, plan: Plan<'_>, tally: &mut Tally) {
+    let Some(instance) = place else { return };
     let evicted = match plan.before {
         Before::Nothing => Ok(()),
-        Before::Evict => guest.evict().map_err(Stop::Trouble),
+        Before::Evict => instance.evict().map_err(Stop::Failed),
     };
-    match evicted.and_then(|()| guest.call(plan.entry, call, &mut tally.digest)) {
+    match evicted.and_then(|()| instance.call(plan.entry, call, &mut tally.digest)) {
         Ok(()) => {
-            guest.answered += 1;
+            instance.answered += 1;
             tally.answered += 1;
         }
         Err(Stop::Interrupted) => {}
-        Err(Stop::Trouble(trouble)) => {
-            tally.fail(Failed::new(guest.number(), Some(call), trouble));
+        Err(Stop::Failed(failure)) => {
+            tally.fail(Failed::new(instance.number(), Some(call), failure));
             *place = None;
         }
     }

@@ -2,21 +2,23 @@
 //!
 //! ```text
 //!  program.rs   read, prepare, compile, link          Draft -> Program
-//!  crowd.rs     warm up, freeze, fork                 Program -> Crowd of Guests
-//!  calls.rs     call all guests, round by round       Crowd -> Tally
+//!  clones.rs    warm up, freeze, fork                 Program -> Clones
+//!  calls.rs     call all instances, round by round    Clones -> Tally
 //!  mod.rs       what it comes to                      all of it -> Report
 //! ```
 //!
-//! Beside that way: `module` (any file, read), `outline` (its names and types), `world` (what it is
-//! given), `room` (what is known not to fit), `entry` and `values` (what is called), `guest` (one
-//! instance), `trouble` (what stops one clone), `interrupt` (what stops all), `merging` (what goes
-//! on beside the calls), `digest`, `order`, `times`, `progress`.
+//! Beside that way: `module` (any file, read), `outline` (its names and types), `environment` (what
+//! it is given), `room` (what is known not to fit), `entry` and `values` (what is called),
+//! `instance` (one instance), `failure` (what stops one clone), `interrupt` (what stops all),
+//! `merging` (what goes on beside the calls), `digest`, `order`, `times`, `progress`.
 
 mod calls;
-mod crowd;
+mod clones;
 mod digest;
 mod entry;
-mod guest;
+mod environment;
+mod failure;
+mod instance;
 mod interrupt;
 mod merging;
 mod module;
@@ -26,30 +28,28 @@ mod program;
 mod progress;
 mod room;
 mod times;
-mod trouble;
 mod values;
-mod world;
 
 pub(crate) use entry::EntryError;
+pub(crate) use failure::Failed;
+#[cfg(test)]
+pub(crate) use failure::Kind;
 pub(crate) use module::read as read_module;
 pub(crate) use outline::{Outline, named};
 pub(crate) use progress::Seconds;
 pub(crate) use room::Narrow;
-pub(crate) use trouble::Failed;
-#[cfg(test)]
-pub(crate) use trouble::Kind;
 
 use crate::args::{Making, Output, RunOptions};
 use crate::error::{Error, Exit};
 use crate::output;
 use crate::report::{Held, Merged, Report, StockMemory, Times};
 use calls::{Plan, Tally};
-use crowd::Crowd;
+use clones::Clones;
+use failure::REPORTED;
 use interrupt::Interrupt;
 use order::Order;
 use program::{Draft, Program};
 use progress::{Phase, Progress};
-use trouble::REPORTED;
 
 /// Runs it and prints the report.
 pub(crate) fn run(options: &RunOptions) -> Result<Exit, Error> {
@@ -64,7 +64,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<Exit, Error> {
     let mut run = Run {
         options,
         stock: StockMemory::new(),
-        crowd: Crowd::make(&program, options, &interrupt, &mut progress)?,
+        clones: Clones::make(&program, options, &interrupt, &mut progress)?,
         tally: Tally::default(),
         merged: None,
     };
@@ -88,7 +88,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<Exit, Error> {
 struct Run<'a> {
     options: &'a RunOptions,
     stock: StockMemory,
-    crowd: Crowd,
+    clones: Clones,
     tally: Tally,
     merged: Option<Merged>,
 }
@@ -102,11 +102,11 @@ impl Run<'_> {
         progress: &mut Progress,
     ) -> Result<(), Error> {
         if program.entries.call.is_some() {
-            let made = u64::try_from(self.crowd.guests.len()).unwrap_or(u64::MAX);
+            let made = u64::try_from(self.clones.instances.len()).unwrap_or(u64::MAX);
             progress.begin(Phase::Calls, made * u64::from(self.options.calls));
         }
         let bar = progress.bar();
-        let (guests, options) = (&mut self.crowd.guests, self.options);
+        let (instances, options) = (&mut self.clones.instances, self.options);
         let mut calls = || {
             program.entries.call.as_ref().map(|entry| {
                 let plan = Plan {
@@ -118,7 +118,7 @@ impl Run<'_> {
                     interrupt,
                     bar,
                 };
-                calls::run(guests, plan)
+                calls::run(instances, plan)
             })
         };
         let tally = match (options.merge_percent(), program.memory()) {
@@ -137,13 +137,13 @@ impl Run<'_> {
         let stats = program.memory().map(memfold::Memory::stats);
         let held = stats.as_ref().map(Held::new);
         let peak = stats.map_or_else(|| self.stock.peak_bytes(), |stats| stats.usage.peak);
-        let mut alive: Vec<_> = self.crowd.guests.iter_mut().flatten().collect();
-        let logical_bytes = alive.iter_mut().map(|guest| guest.logical_bytes()).sum();
+        let mut alive: Vec<_> = self.clones.instances.iter_mut().flatten().collect();
+        let logical_bytes = alive.iter_mut().map(|instance| instance.logical_bytes()).sum();
         let end = held.map_or(peak, |held| held.held_bytes);
-        let added = end.saturating_sub(self.crowd.base_bytes);
+        let added = end.saturating_sub(self.clones.base_bytes);
         let bytes_per_clone = added.checked_div(u64::try_from(alive.len()).unwrap_or(u64::MAX));
         let calls = program.entries.call.as_ref().map_or(0, |_| self.options.calls);
-        let done = alive.iter().filter(|guest| guest.answered == calls).count();
+        let done = alive.iter().filter(|instance| instance.answered == calls).count();
         Report {
             program: program.name().to_owned(),
             mode: match self.options.making() {
@@ -153,7 +153,7 @@ impl Run<'_> {
             },
             clones: self.options.clones.get(),
             completed: u32::try_from(done).unwrap_or(u32::MAX),
-            failed: self.crowd.failed + self.tally.failed,
+            failed: self.clones.failed + self.tally.failed,
             interrupted: interrupt.wanted(),
             calls_answered: self.tally.answered,
             digest: self.tally.digest.to_string(),
@@ -176,21 +176,21 @@ impl Run<'_> {
     fn would_fit(&self, bytes_per_clone: u64) -> Option<u64> {
         let machine = memfold::linux::probe();
         let room = self.options.budget_bytes().or(machine.total_ram)?;
-        let clones = room.saturating_sub(self.crowd.base_bytes) / bytes_per_clone.max(1);
+        let clones = room.saturating_sub(self.clones.base_bytes) / bytes_per_clone.max(1);
         Some(clones.min(machine.windows().unwrap_or(u64::MAX)))
     }
 
     fn times(&self) -> Times {
         let (p50, p99) = (
-            self.crowd.starts.percentile_us(50),
-            self.crowd.starts.percentile_us(99),
+            self.clones.starts.percentile_us(50),
+            self.clones.starts.percentile_us(99),
         );
         match self.options.making() {
             Making::Fork => Times {
                 fork_us: p50,
                 fork_us_p50: p50,
                 fork_us_p99: p99,
-                space_fork_us_p50: self.crowd.bare_forks.percentile_us(50),
+                space_fork_us_p50: self.clones.bare_forks.percentile_us(50),
                 ..Times::default()
             },
             Making::Independent | Making::Stock => Times {
@@ -202,7 +202,7 @@ impl Run<'_> {
     }
 
     fn failures(&self) -> Vec<Failed> {
-        let all = self.crowd.failures.iter().chain(&self.tally.failures);
+        let all = self.clones.failures.iter().chain(&self.tally.failures);
         all.take(REPORTED).cloned().collect()
     }
 }

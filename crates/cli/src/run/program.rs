@@ -3,8 +3,8 @@
 //! Immutable once loaded, shared by all threads.
 
 use super::entry::{Entry, Given};
+use super::environment::{Environment, Host};
 use super::outline::{Import, Is, Outline, named};
-use super::world::{Host, World};
 use super::{module, room};
 use crate::args::{Making, RunOptions, Voice};
 use crate::error::Error;
@@ -43,7 +43,7 @@ pub(crate) struct Entries {
 pub(crate) struct Program {
     engine: Engine,
     name: String,
-    world: World,
+    environment: Environment,
     pub(crate) source: Source,
     pub(crate) entries: Entries,
 }
@@ -53,7 +53,7 @@ pub(crate) struct Draft {
     engine: Engine,
     linker: Linker<Host>,
     name: String,
-    world: World,
+    environment: Environment,
     entries: Entries,
     /// What is imported and not provided.
     missing: Vec<Import>,
@@ -90,7 +90,7 @@ impl Draft {
             .collect();
         let entries = Entries::find(&outline, options)?;
         let name = program_name(&options.module);
-        let world = World::new(
+        let environment = Environment::new(
             arguments(&name, options),
             options.surroundings.clone(),
             options.voice(),
@@ -108,7 +108,7 @@ impl Draft {
         let engine = Engine::new(&config).map_err(Error::Module)?;
         let mut linker = Linker::new(&engine);
         p1::add_to_linker_sync(&mut linker, |host: &mut Host| &mut host.wasi).map_err(Error::Module)?;
-        let mut store = world.store(&engine).map_err(Error::Module)?;
+        let mut store = environment.store(&engine).map_err(Error::Module)?;
         let missing = missing(outline.imports, own, |import| {
             linker.get(&mut store, &import.module, &import.name).is_ok()
         });
@@ -117,7 +117,7 @@ impl Draft {
             engine,
             linker,
             name,
-            world,
+            environment,
             entries,
             missing,
             code,
@@ -148,7 +148,7 @@ impl Draft {
         Ok(Program {
             engine: self.engine,
             name: self.name,
-            world: self.world,
+            environment: self.environment,
             source,
             entries: self.entries,
         })
@@ -224,7 +224,7 @@ impl Program {
     }
 
     pub(crate) fn voice(&self) -> Voice {
-        self.world.voice()
+        self.environment.voice()
     }
 
     /// The memory that holds the clones, if it is memfold's.
@@ -237,7 +237,7 @@ impl Program {
 
     /// An empty store for one instance.
     pub(crate) fn store(&self) -> wasmtime::Result<Store<Host>> {
-        self.world.store(&self.engine)
+        self.environment.store(&self.engine)
     }
 }
 

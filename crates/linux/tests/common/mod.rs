@@ -45,12 +45,12 @@ impl FaultSink for Sink {
 }
 
 /// A host with a sink.
-pub struct World {
+pub struct Harness {
     pub host: Arc<LinuxHost>,
     pub sink: Arc<Sink>,
 }
 
-impl World {
+impl Harness {
     pub fn new(builder: Builder) -> Self {
         let host = builder
             .build()

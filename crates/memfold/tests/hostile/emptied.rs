@@ -76,9 +76,9 @@ fn evicted() {
     });
 }
 
-/// Goal: an exported page that its exporter has emptied is lost for the forks as well, and they are told.
-/// Method: reads of the fork and of the exporter, stores, and the end of the exporter, in both
-/// deliveries.
+/// Goal: an exported page that its exporter has emptied is lost for the forks as well, and they are
+/// told. Method: reads of the fork and of the exporter, stores, and the end of the exporter, in
+/// both deliveries.
 #[test]
 fn exported() {
     isolated("emptied::exported", || {

@@ -6,8 +6,8 @@ use memfold::{Delivery, Error, Memory, MemoryStats, PAGE_SIZE, Space, SpaceSize}
 use std::mem::ManuallyDrop;
 use std::process::Command;
 
-/// A parent's memory with everything in it: an evicted space, its fork with a page that it exports, a
-/// page that is written.
+/// A parent's memory with everything in it: an evicted space, its fork with a page that it exports,
+/// a page that is written.
 struct Parent {
     memory: Memory,
     space: Space,

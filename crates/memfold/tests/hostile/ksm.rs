@@ -1,5 +1,5 @@
-//! The kernel's own merging: whenever a process lets it in, what a space exported stays as it was exported,
-//! or is refused.
+//! The kernel's own merging: whenever a process lets it in, what a space exported stays as it was
+//! exported, or is refused.
 
 use crate::child::isolated;
 use crate::settings::Setting;
@@ -113,8 +113,8 @@ fn old_or_refused(memory: &Memory, child: &Space) {
 }
 
 /// Goal: a process that opts in while it has spaces learns what it has done; nobody reads another's
-/// bytes. Method: ksmd over exported pages, stores by the parent, at which nobody has looked; then the
-/// child reads, by the library and by its program.
+/// bytes. Method: ksmd over exported pages, stores by the parent, at which nobody has looked; then
+/// the child reads, by the library and by its program.
 #[test]
 fn opted_in_later() {
     let Some(_ksmd) = Setting::ksmd() else { return };

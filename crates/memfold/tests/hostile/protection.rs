@@ -1,8 +1,8 @@
 //! What else could take a protection away: each is tried on a live fork with stamps.
 //!
-//! The parent has exported all its pages; something is done to its window from beside, by the process
-//! or by the kernel; then the parent stores to each page. The fork must still have what it had, and
-//! the check must be content.
+//! The parent has exported all its pages; something is done to its window from beside, by the
+//! process or by the kernel; then the parent stores to each page. The fork must still have what it
+//! had, and the check must be content.
 
 use crate::child::isolated;
 use crate::settings::{Setting, Swap};

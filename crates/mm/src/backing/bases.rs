@@ -1,9 +1,10 @@
 //! Bases of a backing's entries: recorded, replaced, taken out again.
 //!
-//! An entry's base changes by compare-exchange under the backing's lock, so that each stored page is
-//! freed once: by who replaced it, by the sweep that took it out, or by the last user of the backing.
-//! Who only reads a base takes no part in that: the name may be gone a moment later, which a store
-//! tolerates. A base is a cache: the sweep takes out those that nobody needs (Linux: a shrinker).
+//! An entry's base changes by compare-exchange under the backing's lock, so that each stored page
+//! is freed once: by who replaced it, by the sweep that took it out, or by the last user of the
+//! backing. Who only reads a base takes no part in that: the name may be gone a moment later, which
+//! a store tolerates. A base is a cache: the sweep takes out those that nobody needs (Linux: a
+//! shrinker).
 
 use super::entries::{Entries, Entry};
 use super::{BackingNo, Backings, CHUNK};
@@ -78,9 +79,9 @@ impl Backings {
     }
 
     /// One bounded step through all bases, from where the last one ended: those of the next few
-    /// backings, one chunk of entries at most. Takes out such as `idle` says nobody needs, and all of a
-    /// backing that has one user; `free` gets each. True when the last backing was reached, so that the
-    /// next step begins anew.
+    /// backings, one chunk of entries at most. Takes out such as `idle` says nobody needs, and all
+    /// of a backing that has one user; `free` gets each. True when the last backing was reached, so
+    /// that the next step begins anew.
     pub fn sweep_bases(&self, idle: impl Fn(Stored) -> bool, mut free: impl FnMut(Stored)) -> bool {
         // Relaxed: a hint; a base that is not seen now is seen the next time.
         if self.bases.load(Ordering::Relaxed) == 0 {
@@ -108,8 +109,8 @@ impl Backings {
         false
     }
 
-    /// Looks at the first chunk of entries that was made, from `from` on; which one is next, or none
-    /// of this backing.
+    /// Looks at the first chunk of entries that was made, from `from` on; which one is next, or
+    /// none of this backing.
     fn sweep_chunk(
         &self,
         backing: BackingNo,

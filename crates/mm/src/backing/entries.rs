@@ -2,8 +2,8 @@
 //! inserted.
 //!
 //! Chunks never move and are not freed before the whole, so readers need no lock; they are made
-//! under the backing's lock. Memory for them is got first, charged, and only then touched, since the
-//! system may have none.
+//! under the backing's lock. Memory for them is got first, charged, and only then touched, since
+//! the system may have none.
 
 use super::{CHUNK, PageNo};
 use memfold_sync::atomic::{AtomicU32, AtomicU64};
@@ -30,8 +30,8 @@ impl Entries {
         Some(&chunk[(page.0 % CHUNK) as usize])
     }
 
-    /// The page's entry, in a backing of `pages` pages, which is made if need be; `None` when `charge`
-    /// refuses room for it, or the system has no memory. The backing's lock is held.
+    /// The page's entry, in a backing of `pages` pages, which is made if need be; `None` when
+    /// `charge` refuses room for it, or the system has no memory. The backing's lock is held.
     pub fn make(&self, page: PageNo, pages: u32, charge: impl Fn(u64) -> bool) -> Option<&Entry> {
         let chunks = match self.0.get() {
             Some(chunks) => chunks,

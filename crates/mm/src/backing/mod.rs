@@ -1,13 +1,13 @@
 //! Backings: ranges of the pool, one for each family of forks, and which frame stands where in them
 //! (Linux: `address_space`); and what a page is that no table names (`areas.rs`).
 //!
-//! The window of a space can show one pool page at each of its pages: `backing + page`. A backing records
-//! which frame stands there. A frame that cannot stand at its place, because another version of
-//! that page does, goes to the *overflow* range, from where it can be copied but not shown. Each entry
-//! also remembers a *base*: a stored version of its page, to which the versions of all spaces of
-//! the backing are probably similar, so that the store can keep them as small differences
-//! (`bases.rs`). Entries are filled and emptied by compare-exchange, under the lock of the frame
-//! that stands there; the ranges themselves are handed out under the backing lock.
+//! The window of a space can show one pool page at each of its pages: `backing + page`. A backing
+//! records which frame stands there. A frame that cannot stand at its place, because another
+//! version of that page does, goes to the *overflow* range, from where it can be copied but not
+//! shown. Each entry also remembers a *base*: a stored version of its page, to which the versions
+//! of all spaces of the backing are probably similar, so that the store can keep them as small
+//! differences (`bases.rs`). Entries are filled and emptied by compare-exchange, under the lock of
+//! the frame that stands there; the ranges themselves are handed out under the backing lock.
 
 use crate::addr::{FrameNo, PageNo, PoolPage};
 use crate::host::Stored;
@@ -53,8 +53,8 @@ struct Ranges {
 }
 
 impl Ranges {
-    /// A range of so many pages for one backing more. `None` when the system has no memory for giving
-    /// it back, which cannot fail.
+    /// A range of so many pages for one backing more. `None` when the system has no memory for
+    /// giving it back, which cannot fail.
     fn take(&mut self, pages: u32) -> Option<PoolPage> {
         self.free.try_reserve(self.backings + 1).ok()?;
         self.backings += 1;
@@ -307,8 +307,8 @@ impl Backings {
         );
     }
 
-    /// A page of the overflow range, and how long the pool must be for it; `None` when the system has
-    /// no memory for giving it back.
+    /// A page of the overflow range, and how long the pool must be for it; `None` when the system
+    /// has no memory for giving it back.
     pub fn alloc_overflow(&self) -> Option<(PoolPage, u64)> {
         let mut ranges = self.ranges.lock();
         let at = match ranges.overflow_free.pop() {

@@ -106,8 +106,8 @@ fn stored(base: u64) -> Stored {
     Stored(NonZeroU64::new(base).expect("not 0"))
 }
 
-/// Goal: one of two frames gets an entry, the other comes when it is emptied. Method: insert, write,
-/// leave, twice.
+/// Goal: one of two frames gets an entry, the other comes when it is emptied. Method: insert,
+/// write, leave, twice.
 #[test]
 fn one_frame_at_a_place() {
     holds("backing: two frames insert and leave one entry", All, || {

@@ -17,8 +17,8 @@ fn frames(backings: &Backings, backing: BackingNo, pages: &[u32]) -> Vec<Option<
     pages.iter().map(both).collect()
 }
 
-/// Goal: backings do not overlap each other or the overflow range, and the pool is as long as the last of
-/// them needs.
+/// Goal: backings do not overlap each other or the overflow range, and the pool is as long as the
+/// last of them needs.
 #[test]
 fn ranges_follow_each_other() {
     let backings = Backings::new(8);
@@ -35,7 +35,8 @@ fn ranges_follow_each_other() {
     );
 }
 
-/// Goal: a range is used again for a backing of the same size only, and only after the last user left.
+/// Goal: a range is used again for a backing of the same size only, and only after the last user
+/// left.
 #[test]
 fn a_range_is_used_again() {
     let backings = Backings::new(8);
@@ -167,8 +168,8 @@ fn the_table_is_counted() {
     assert!(Backings::new(1 << 20).base_bytes() > Backings::new(8).base_bytes());
 }
 
-/// Goal: the contents says who stands where, what is kept and what the records hold, of backings with
-/// users only.
+/// Goal: the contents says who stands where, what is kept and what the records hold, of backings
+/// with users only.
 #[test]
 fn the_contents_are_exact() {
     let backings = Backings::new(8);

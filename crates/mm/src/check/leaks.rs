@@ -1,5 +1,5 @@
-//! What is given out, beside what the scan found: numbers given out, places of backings, stored pages,
-//! charges of tables.
+//! What is given out, beside what the scan found: numbers given out, places of backings, stored
+//! pages, charges of tables.
 //!
 //! A number that was taken and neither mapped nor given back harms nobody, so no other invariant
 //! sees it: here it is a leak, to the last one. Called by [`check`](super::check); no lock is held

@@ -1,6 +1,6 @@
-//! The check itself: it is silent about a sound world, and names each invariant that is broken.
+//! The check itself: it is silent about a sound harness, and names each invariant that is broken.
 //!
-//! Method of the second: one fresh world for each, in which one thing is made wrong behind the
+//! Method of the second: one fresh harness for each, in which one thing is made wrong behind the
 //! manager's back.
 
 use super::*;
@@ -9,12 +9,12 @@ use crate::addr::{PageNo, PoolPage};
 use crate::backing::Insertion;
 use crate::budget::{Class, Need};
 use crate::mm::alloc_frame;
-use crate::rig::{World, frame_at, read, run, space, world, write};
+use crate::rig::{Harness, frame_at, harness, read, run, space, write};
 use crate::table::slot_of;
 
 /// A space with pages in all states, pinned ones among them, its fork, and the frame of page 0.
-fn rich() -> (World, [SpaceNo; 2], FrameNo) {
-    let mm = world();
+fn rich() -> (Harness, [SpaceNo; 2], FrameNo) {
+    let mm = harness();
     let a = space(&mm, 600);
     write(&mm, a, 0..12, 5);
     write(&mm, a, 300..303, 6);
@@ -29,11 +29,11 @@ fn rich() -> (World, [SpaceNo; 2], FrameNo) {
     (mm, [a, b], frame)
 }
 
-fn frame_of(mm: &World, space: SpaceNo, page: u32) -> FrameNo {
+fn frame_of(mm: &Harness, space: SpaceNo, page: u32) -> FrameNo {
     frame_at(mm, space, page).expect("it is in memory")
 }
 
-fn leaf_of(mm: &World, space: SpaceNo, page: u32) -> LeafSlot {
+fn leaf_of(mm: &Harness, space: SpaceNo, page: u32) -> LeafSlot {
     let st = mm.lock_space(space).expect("it lives");
     LeafSlot {
         leaf: mm
@@ -45,7 +45,7 @@ fn leaf_of(mm: &World, space: SpaceNo, page: u32) -> LeafSlot {
     }
 }
 
-fn slot_at(mm: &World, space: SpaceNo, page: u32) -> SwapRef {
+fn slot_at(mm: &Harness, space: SpaceNo, page: u32) -> SwapRef {
     let at = leaf_of(mm, space, page);
     match mm.tables.at(at.leaf).slot(at.slot).entry.leaf() {
         LeafEntry::Swapped(slot) => slot,
@@ -53,8 +53,8 @@ fn slot_at(mm: &World, space: SpaceNo, page: u32) -> SwapRef {
     }
 }
 
-/// Makes one thing wrong in a fresh world, and demands that the check names `invariant`.
-fn broken(invariant: &str, step: impl FnOnce(&World, [SpaceNo; 2], FrameNo)) {
+/// Makes one thing wrong in a fresh harness, and demands that the check names `invariant`.
+fn broken(invariant: &str, step: impl FnOnce(&Harness, [SpaceNo; 2], FrameNo)) {
     let (mm, spaces, frame) = rich();
     step(&mm, spaces, frame);
     let names: Vec<_> = check(&mm)
@@ -87,7 +87,7 @@ fn a_sound_world_is_sound() {
 }
 
 /// The topmost table of a space.
-fn root(mm: &World, space: SpaceNo) -> TableNo {
+fn root(mm: &Harness, space: SpaceNo) -> TableNo {
     let tree = &mm.lock_space(space).expect("it lives").tree;
     tree.root.expect("it was written")
 }
@@ -300,8 +300,8 @@ fn a_round_under_way_is_sound() {
     assert!(mm.usage().tables < tables, "what the round needed is given back");
 }
 
-/// Goal: an exported page to which its exporter can store is found, protected again, and a failure of
-/// exactly those who map it. Method: the machine takes one protection away.
+/// Goal: an exported page to which its exporter can store is found, protected again, and a failure
+/// of exactly those who map it. Method: the machine takes one protection away.
 #[test]
 fn exposed_frames() {
     broken("no window shows a shared frame writable", |mm, [a, _], _| {

@@ -1,7 +1,7 @@
 //! Sizes of spaces, how they grow, and what is said when there is no place for one.
 
 use super::*;
-use crate::rig::{limited, world};
+use crate::rig::{harness, limited};
 
 fn size(len: u32, reserve: u32) -> Size {
     Size { len, reserve }
@@ -10,7 +10,7 @@ fn size(len: u32, reserve: u32) -> Size {
 /// Goal: impossible sizes are refused, with what is possible; the largest possible one is not.
 #[test]
 fn sizes_have_bounds() {
-    let mm = world();
+    let mm = harness();
     let most = u64::from(MAX_PAGES);
     let refused = |len, reserve, pages| {
         let made = mm.create(size(len, reserve), Domain(0));
@@ -30,7 +30,7 @@ fn sizes_have_bounds() {
 /// Goal: a space grows up to its reserve and never shrinks.
 #[test]
 fn growth_has_bounds() {
-    let mm = world();
+    let mm = harness();
     let a = mm.create(size(8, 20), Domain(0)).expect("room");
     let bad = |pages| Err(SpaceError::BadSize { pages, most: 20 });
     assert_eq!((mm.grow(a, 7), mm.len(a)), (bad(7), Ok(8)));
@@ -44,7 +44,7 @@ fn growth_has_bounds() {
 /// Goal: too many spaces are told from too little room.
 #[test]
 fn places_run_out() {
-    let mm = world();
+    let mm = harness();
     let mut spaces = Vec::new();
     let last = loop {
         match mm.create(size(1, 1), Domain(0)) {

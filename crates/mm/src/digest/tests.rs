@@ -2,9 +2,9 @@
 //! Method: change one thing at a time, and compare.
 
 use super::*;
-use crate::rig::{World, read, run, space, world, write};
+use crate::rig::{Harness, harness, read, run, space, write};
 
-fn pages(mm: &World, no: SpaceNo) -> Vec<(usize, u32)> {
+fn pages(mm: &Harness, no: SpaceNo) -> Vec<(usize, u32)> {
     let digest = crate::Digest::of(mm);
     let pages = digest.spaces[&no.0].pages.iter().enumerate();
     pages
@@ -14,7 +14,7 @@ fn pages(mm: &World, no: SpaceNo) -> Vec<(usize, u32)> {
 
 #[test]
 fn what_forks_share_has_one_number() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 40);
     write(&mm, a, 3..5, 1);
     write(&mm, a, 20..21, 1);
@@ -36,7 +36,7 @@ fn what_forks_share_has_one_number() {
 }
 
 /// Whose the pages are, in page order.
-fn owners(mm: &World, no: SpaceNo) -> Vec<Ownership> {
+fn owners(mm: &Harness, no: SpaceNo) -> Vec<Ownership> {
     let digest = crate::Digest::of(mm);
     let pages = digest.spaces[&no.0].pages.iter().flatten();
     pages.map(|page| page.ownership).collect()
@@ -45,7 +45,7 @@ fn owners(mm: &World, no: SpaceNo) -> Vec<Ownership> {
 #[test]
 fn whose_a_page_is_is_seen() {
     use Ownership::{Exclusive, Shared, Stored};
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 40);
     write(&mm, a, 3..6, 1);
     mm.evict(a, run(5, 1)).expect("it lives");
@@ -70,10 +70,10 @@ fn whose_a_page_is_is_seen() {
 
 #[test]
 fn settings_are_seen() {
-    let mm = world();
+    let mm = harness();
     let size = crate::Size { len: 8, reserve: 40 };
     let a = mm.create(size, Domain(3)).expect("room");
-    let of = |mm: &World| crate::Digest::of(mm).spaces[&a.0].clone();
+    let of = |mm: &Harness| crate::Digest::of(mm).spaces[&a.0].clone();
     let fresh = of(&mm);
     let expected = SpaceDigest {
         len: 8,
@@ -99,7 +99,7 @@ fn settings_are_seen() {
 
 #[test]
 fn what_is_held_is_counted_once() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 40);
     write(&mm, a, 3..5, 1);
     write(&mm, a, 20..23, 1);

@@ -5,11 +5,11 @@ use crate::drop::Remains;
 use crate::error::SpaceError;
 use crate::merge::Effort;
 use crate::mm::PAGE;
-use crate::rig::{Request, World, read, run, sound, space, value, world, write};
+use crate::rig::{Harness, Request, harness, read, run, sound, space, value, write};
 use crate::space::Merging;
 
 /// Ends a space; how many of its pages moved to the pool.
-fn end(mm: &World, space: SpaceNo) -> u64 {
+fn end(mm: &Harness, space: SpaceNo) -> u64 {
     let before = mm.stats().promoted;
     mm.drop_space(space).expect("there is room");
     assert!(mm.host.requests().contains(&Request::Close(space)));
@@ -22,7 +22,7 @@ fn end(mm: &World, space: SpaceNo) -> u64 {
 /// nothing else is kept.
 #[test]
 fn shared_pages_outlive_their_writer() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 100);
     for page in [16, 20, 40, 64, 99] {
         write(&mm, a, page..page + 1, page as u8);
@@ -48,7 +48,7 @@ fn shared_pages_outlive_their_writer() {
 /// Goal: pages that were shared once, and that nobody shares any more, are not moved anywhere.
 #[test]
 fn what_nobody_shares_just_goes() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 100);
     write(&mm, a, 16..20, 1);
     let b = mm.fork(a).expect("room");
@@ -59,11 +59,11 @@ fn what_nobody_shares_just_goes() {
     assert_eq!((usage.private, usage.pool), (0, 0));
 }
 
-/// Goal: a page whose place another version has taken goes to the overflow range; both versions live
-/// on.
+/// Goal: a page whose place another version has taken goes to the overflow range; both versions
+/// live on.
 #[test]
 fn a_taken_place_is_no_obstacle() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 16);
     write(&mm, a, 0..2, 1);
     let b = mm.fork(a).expect("room");
@@ -85,7 +85,7 @@ fn a_taken_place_is_no_obstacle() {
 /// Goal: pool pages that nobody names any more are freed in runs of neighbours: one call for each.
 #[test]
 fn pool_pages_go_in_runs() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 200);
     write(&mm, a, 3..7, 1);
     write(&mm, a, 9..10, 1);
@@ -116,7 +116,7 @@ fn pool_pages_go_in_runs() {
 /// waits for its lock. Method: the two halves of the end, and in between whatever looks for spaces.
 #[test]
 fn nobody_waits_for_a_space_that_ends() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 100);
     write(&mm, a, 0..100, 1);
     let b = mm.fork(a).expect("room");
@@ -141,7 +141,7 @@ fn nobody_waits_for_a_space_that_ends() {
 /// small one with it.
 #[test]
 fn large_windows_are_emptied_in_pieces() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 5000);
     write(&mm, a, 0..2100, 1);
     write(&mm, a, 4990..5000, 1);
@@ -166,7 +166,7 @@ fn large_windows_are_emptied_in_pieces() {
 /// Goal: pins that were left end with their space, however many.
 #[test]
 fn pins_end_with_their_space() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 3000);
     mm.pin(a, run(100, 2500)).expect("room");
     mm.pin(a, run(100, 1)).expect("room");

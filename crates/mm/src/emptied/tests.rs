@@ -4,7 +4,7 @@
 use crate::addr::{Access, PageNo, SpaceNo};
 use crate::error::SpaceError;
 use crate::host::HostError;
-use crate::rig::{World, read, resident, run, sound, space, value, world, write};
+use crate::rig::{Harness, harness, read, resident, run, sound, space, value, write};
 use crate::space::FaultError;
 
 /// What the space is told about the page.
@@ -16,13 +16,13 @@ fn told(space: SpaceNo, page: u32) -> FaultError {
     }
 }
 
-fn fault(mm: &World, space: SpaceNo, page: u32) -> Result<(), FaultError> {
+fn fault(mm: &Harness, space: SpaceNo, page: u32) -> Result<(), FaultError> {
     mm.fault(space, PageNo(page), Access::Read)
 }
 
 #[test]
 fn an_eviction_passes_over_it() {
-    let mm = world();
+    let mm = harness();
     let [a, b] = [(); 2].map(|()| space(&mm, 40));
     write(&mm, a, 0..8, 1);
     write(&mm, b, 0..8, 2);
@@ -42,7 +42,7 @@ fn an_eviction_passes_over_it() {
 
 #[test]
 fn relatives_are_told() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 40);
     write(&mm, a, 0..8, 1);
     let [b, c] = [(); 2].map(|()| mm.fork(a).expect("room"));
@@ -75,7 +75,7 @@ fn relatives_are_told() {
 
 #[test]
 fn an_exporter_cannot_store_to_it() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 40);
     write(&mm, a, 0..8, 1);
     let b = mm.fork(a).expect("room");

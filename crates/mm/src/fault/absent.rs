@@ -16,7 +16,7 @@ use crate::host::{Host, Store};
 use crate::mm::{PAGE, alloc_frame};
 use crate::path::OwnPath;
 use crate::reclaim::Origin;
-use crate::table::{FAN, LeafEntry, OwnLeaf, TableNo, first_of, run_around};
+use crate::table::{FANOUT, LeafEntry, OwnLeaf, TableNo, first_of, run_around};
 
 impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     pub(super) fn show_backing(&mut self, leaf: Option<TableNo>) -> Result<Next, Stop> {
@@ -91,7 +91,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             Some(more) => charge.join(more),
             None => run.len = 1,
         }
-        let mut frames = [None; FAN];
+        let mut frames = [None; FANOUT];
         for n in 0..run.len as usize {
             match alloc_frame(self.mm, Need::Normal) {
                 Ok(frame) => frames[n] = Some(frame),
@@ -122,7 +122,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     /// zeros that nobody wrote in this leaf.
     fn pages_ahead(&self, leaf: OwnLeaf) -> u32 {
         let first = first_of(self.page, 0);
-        let end = (first.0 + FAN as u32).min(self.space.len);
+        let end = (first.0 + FANOUT as u32).min(self.space.len);
         let is_new = |&p: &u32| {
             self.mm.tables.entry(leaf.0, PageNo(p)) == LeafEntry::Absent
                 && self.space.areas.of(PageNo(p)) == BackedBy::Zeros
@@ -136,7 +136,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
                 .frame()
                 .is_some()
         };
-        let before = (0..self.page.0).rev().take(FAN).take_while(present).count();
+        let before = (0..self.page.0).rev().take(FANOUT).take_while(present).count();
         before.clamp(1, absent) as u32
     }
 }

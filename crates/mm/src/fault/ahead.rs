@@ -8,7 +8,7 @@
 //! `swap_in.rs`.
 
 use crate::addr::PageNo;
-use crate::table::FAN;
+use crate::table::FANOUT;
 
 /// Pages that are watched at a time. One is watched until another takes its place, or its neighbour
 /// comes back once more.
@@ -96,13 +96,13 @@ pub(crate) fn sample_of(page: PageNo) -> PageNo {
 /// What is remembered of a page: enough to know it again at its place, in half the bytes. Never 0.
 /// Far apart, two pages can have the same; then a guess is wrong.
 fn tag(page: PageNo) -> u16 {
-    let (leaf, slot) = (page.0 as usize / FAN / WATCHED, page.0 as usize % FAN);
-    ((leaf * FAN + slot) as u16) | 1 << 15
+    let (leaf, slot) = (page.0 as usize / FANOUT / WATCHED, page.0 as usize % FANOUT);
+    ((leaf * FANOUT + slot) as u16) | 1 << 15
 }
 
 /// Leaves that lie beside one another have different places.
 fn place(page: PageNo) -> usize {
-    page.0 as usize / FAN % WATCHED
+    page.0 as usize / FANOUT % WATCHED
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]
@@ -128,9 +128,9 @@ mod tests {
     fn whole_leaves(ahead: &mut Ahead) -> Plan {
         let mut last = Plan::Bring;
         for leaf in 0..400 {
-            last = fault(ahead, PageNo(leaf * FAN as u32));
+            last = fault(ahead, PageNo(leaf * FANOUT as u32));
             if last != Plan::Bring {
-                fault(ahead, PageNo(leaf * FAN as u32 + 1));
+                fault(ahead, PageNo(leaf * FANOUT as u32 + 1));
             }
         }
         last
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn few_pages_are_enough_to_learn() {
         let mut ahead = Ahead::new();
-        let plans = (0..1_000).map(|n| fault(&mut ahead, PageNo(n % 4 * FAN as u32)));
+        let plans = (0..1_000).map(|n| fault(&mut ahead, PageNo(n % 4 * FANOUT as u32)));
         assert_eq!(plans.last(), Some(Plan::Watch));
     }
 }

@@ -42,9 +42,9 @@ enum Next {
     /// The page is there.
     Done,
     /// A step was made: look at the entry again.
-    Look,
+    Retry,
     /// This space needs a page of its own.
-    Own,
+    NeedCopy,
 }
 
 /// A fault under way: the page at hand, and its space, locked.
@@ -159,9 +159,9 @@ impl<'a, 'm, H: Host, S: Store> Fault<'a, 'm, H, S> {
         loop {
             match fault.step(access)? {
                 Next::Done => return Ok(()),
-                Next::Look => (),
+                Next::Retry => (),
                 // A copy of its own is what a write would make.
-                Next::Own => access = Access::Write,
+                Next::NeedCopy => access = Access::Write,
             }
         }
     }
@@ -186,7 +186,7 @@ impl<'a, 'm, H: Host, S: Store> Fault<'a, 'm, H, S> {
             {
                 match unprotect(self.mm, self.space, found.leaf, self.page, frame)? {
                     true => Ok(Next::Done),
-                    false => Ok(Next::Look),
+                    false => Ok(Next::Retry),
                 }
             }
             (LeafEntry::Swapped(slot), Access::Write) => self.write(self.need_to_return(slot)),

@@ -1,10 +1,11 @@
 //! A read of a page that has a frame: show it in this window.
 //!
-//! A shared frame in the pool stands at its own page of the backing, so every window of the backing can
-//! show it; up to 16 neighbours are shown with it. A shared frame whose bytes are still the private
-//! page of the space that wrote it is moved to the pool first (*migrated*), with its neighbours,
-//! and hidden in the writer's window, which shows the pool's page from then on. All frames of a run
-//! are locked while the host works on them: nobody can evict or move them meanwhile.
+//! A shared frame in the pool stands at its own page of the backing, so every window of the backing
+//! can show it; up to 16 neighbours are shown with it. A shared frame whose bytes are still the
+//! private page of the space that wrote it is moved to the pool first (*migrated*), with its
+//! neighbours, and hidden in the writer's window, which shows the pool's page from then on. All
+//! frames of a run are locked while the host works on them: nobody can evict or move them
+//! meanwhile.
 
 use super::{Fault, Next};
 use crate::addr::FrameNo;
@@ -19,7 +20,7 @@ use crate::table::TableNo;
 impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     pub(super) fn show_frame(&mut self, leaf: TableNo, frame: FrameNo) -> Result<Next, Stop> {
         let Some(locked) = lock_entry(self.mm, leaf, self.page, frame) else {
-            return Ok(Next::Look);
+            return Ok(Next::Retry);
         };
         locked.frame.mark_referenced();
         match locked.residence {
@@ -27,10 +28,10 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             Residence::Private(space) if space == self.space.no => Ok(Next::Done),
             Residence::Private(owner) => {
                 if migrate_around(self.mm, (leaf, self.page), locked, owner, self.space.backing)? {
-                    Ok(Next::Look)
+                    Ok(Next::Retry)
                 } else {
                     self.mm.counters.copied_on_read.one();
-                    Ok(Next::Own)
+                    Ok(Next::NeedCopy)
                 }
             }
             Residence::Backing(backing) if backing == self.space.backing => {
@@ -45,7 +46,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             }
             Residence::Backing(_) | Residence::Overflow(_) => {
                 self.mm.counters.copied_on_read.one();
-                Ok(Next::Own)
+                Ok(Next::NeedCopy)
             }
             Residence::Nowhere => panic!("frame {frame} is mapped but has no bytes"),
         }

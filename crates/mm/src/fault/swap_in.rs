@@ -17,7 +17,7 @@ use crate::mm::{PAGE, alloc_frame};
 use crate::reclaim::{Origin, now_resident};
 use crate::residency::NewPlace;
 use crate::swap::{SwapRef, Swapped};
-use crate::table::{AtLeaf, FAN, LeafEntry, LeafSlot, OwnLeaf, TableNo, first_of};
+use crate::table::{AtLeaf, FANOUT, LeafEntry, LeafSlot, OwnLeaf, TableNo, first_of};
 
 /// Evictions between two pages that count as one time.
 const TOGETHER: u32 = 256;
@@ -82,7 +82,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             return;
         }
         let first = first_of(self.page, 0);
-        for page in (first.0..first.0 + FAN as u32).map(PageNo) {
+        for page in (first.0..first.0 + FANOUT as u32).map(PageNo) {
             if plan == Plan::BringButOne && page == sample {
                 continue;
             }
@@ -135,20 +135,20 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     pub(super) fn swap_in_shared(&mut self, found: &AtLeaf, slot: SwapRef) -> Result<Next, Stop> {
         let leaf = found.leaf;
         let Some(seen) = self.mm.swap.look(slot) else {
-            return Ok(Next::Look);
+            return Ok(Next::Retry);
         };
         if let Some(frame) = seen.frame {
             self.map_cached(leaf, slot, frame);
-            return Ok(Next::Look);
+            return Ok(Next::Retry);
         }
         if !found.shared && seen.count == 1 {
-            return Ok(Next::Own);
+            return Ok(Next::NeedCopy);
         }
         if let Some(frame) = self.mm.backings.frame_at(self.space.backing, self.page) {
             // Whoever is bringing the page in holds the frame's lock until it is there.
             drop(self.mm.frames.lock(frame));
             let now = self.mm.swap.look(slot).is_none_or(|s| s.frame.is_some());
-            return Ok(if now { Next::Look } else { Next::Own });
+            return Ok(if now { Next::Retry } else { Next::NeedCopy });
         }
         self.bring_in(leaf, slot, &seen)
     }
@@ -173,14 +173,14 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         let filled = match NewPlace::own(self.mm, self.space.backing, self.page, &locked, Need::Refault) {
             Ok(Some(place)) => self.fill_place(leaf, slot, seen, &mut locked, place),
             // Somebody stands there by now.
-            Ok(None) => Err(Stop::Again),
+            Ok(None) => Err(Stop::Retry),
             Err(stop) => Err(stop),
         };
         if let Err(stop) = filled {
             drop(locked);
             self.mm.frames.free(frame.0);
             return match stop {
-                Stop::Again => Ok(Next::Look),
+                Stop::Retry => Ok(Next::Retry),
                 stop => Err(stop),
             };
         }
@@ -188,7 +188,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         drop(locked);
         now_resident(self.mm, frame, Origin::Evicted { at: seen.evicted_at });
         self.mm.counters.swapped_in_shared.one();
-        Ok(Next::Look)
+        Ok(Next::Retry)
     }
 
     /// The claimed place gets the bytes and the leaf its frame.
@@ -202,7 +202,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     ) -> Result<(), Stop> {
         // Caching first keeps the slot, and so the stored bytes, in use.
         if !self.mm.swap.cache(slot, locked.no) {
-            return Err(Stop::Again);
+            return Err(Stop::Retry);
         }
         let moved = self.mm.scratch.with(|bytes| -> Result<(), Stop> {
             self.mm.store.get(seen.stored, bytes)?;
@@ -211,7 +211,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         let current = self.mm.tables.entry(leaf, self.page) == LeafEntry::Swapped(slot);
         if moved.is_err() || !current {
             self.mm.swap.drop_cache(slot, &self.mm.store, &self.mm.budget);
-            return moved.and(Err(Stop::Again));
+            return moved.and(Err(Stop::Retry));
         }
         to.keep(locked);
         locked.frame.mark_incompressible(false);

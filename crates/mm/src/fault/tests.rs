@@ -5,7 +5,9 @@ use crate::error::SpaceError;
 use crate::mm::PAGE;
 use crate::reclaim::batch::settle;
 use crate::reclaim::policy::Finding;
-use crate::rig::{Request, World, frame_at, limited, read, resident, run, sound, space, value, world, write};
+use crate::rig::{
+    Harness, Request, frame_at, harness, limited, read, resident, run, sound, space, value, write,
+};
 use crate::space::FaultError;
 use memfold_sim::Moment;
 
@@ -13,7 +15,7 @@ use memfold_sim::Moment;
 /// to the end of the leaf.
 #[test]
 fn pages_ahead_grow() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 60);
     let mut made = Vec::new();
     for page in 0..60 {
@@ -40,7 +42,7 @@ fn pages_ahead_grow() {
 /// Goal: no page is made over one that is there, and none for a write that stands alone.
 #[test]
 fn pages_ahead_stop() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 60);
     write(&mm, a, 7..8, 1);
     write(&mm, a, 0..3, 1);
@@ -73,7 +75,7 @@ fn pages_ahead_need_room() {
 /// Goal: a shared page is shown with its neighbours: those of its leaf, in the pool, without a gap.
 #[test]
 fn neighbours_are_shown() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 60);
     write(&mm, a, 14..16, 1);
     write(&mm, a, 16..20, 1);
@@ -149,8 +151,8 @@ fn the_first_failure_is_remembered() {
 }
 
 /// A space of which pages 0 to 3 went, then so many others.
-fn gone(others: u32, left: u32) -> (World, crate::addr::SpaceNo) {
-    let mm = world();
+fn gone(others: u32, left: u32) -> (Harness, crate::addr::SpaceNo) {
+    let mm = harness();
     let a = space(&mm, 1000);
     write(&mm, a, 0..4, 1);
     write(&mm, a, 16..16 + others + left, 2);
@@ -245,7 +247,7 @@ fn zeros_are_shown_around() {
     sound(&mm);
 }
 
-fn first_byte(mm: &World, space: SpaceNo, page: u32) -> u8 {
+fn first_byte(mm: &Harness, space: SpaceNo, page: u32) -> u8 {
     let mut bytes = [99; PAGE_SIZE];
     mm.read_page(space, PageNo(page), &mut bytes)
         .expect("it can be read");
@@ -256,7 +258,7 @@ fn first_byte(mm: &World, space: SpaceNo, page: u32) -> u8 {
 /// then on.
 #[test]
 fn a_store_in_between_is_kept() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 25);
     for page in [17, 20, 23] {
         mm.host.arm_race(Moment::ZerosShown, a, PageNo(page), 0, 1);
@@ -274,7 +276,7 @@ fn a_store_in_between_is_kept() {
 /// Goal: a load of a page that is there already changes nothing.
 #[test]
 fn a_late_load_changes_nothing() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 25);
     write(&mm, a, 3..5, 1);
     let digest = crate::Digest::of(&mm);

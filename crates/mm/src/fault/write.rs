@@ -30,11 +30,11 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         mut charge: Charge<'_>,
     ) -> Result<Next, Stop> {
         let Some(locked) = lock_entry(self.mm, leaf.0, self.page, frame) else {
-            return Ok(Next::Look);
+            return Ok(Next::Retry);
         };
         if locked.frame.is_exclusive() {
             // The path was shared when we looked, and is not any more: `unprotect` is the way.
-            return Ok(Next::Look);
+            return Ok(Next::Retry);
         }
         let mine = locked.residence == Residence::Private(self.space.no);
         if mine && locked.frame.count.load().maps == 1 {

@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::mm::PAGE;
-use crate::rig::{Request, poke, read, resident, run, sound, space, value, world, write};
+use crate::rig::{Request, harness, poke, read, resident, run, sound, space, value, write};
 
 /// Goal: a fork protects what was written since the last one, in runs, and nothing else; a run ends
 /// at a hole and goes on over the end of a leaf.
 #[test]
 fn new_pages_are_protected_in_runs() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 100);
     write(&mm, a, 3..5, 1);
     write(&mm, a, 14..18, 2);
@@ -36,7 +36,7 @@ fn new_pages_are_protected_in_runs() {
 /// Goal: a long run is protected a thousand pages at a time.
 #[test]
 fn long_runs_are_cut() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 1100);
     write(&mm, a, 0..1100, 1);
     mm.host.requests();
@@ -55,7 +55,7 @@ fn long_runs_are_cut() {
 /// copies (R16).
 #[test]
 fn pinned_pages_are_copied() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 40);
     write(&mm, a, 0..6, 1);
     mm.pin(a, run(2, 2)).expect("room");
@@ -89,11 +89,11 @@ fn pinned_pages_are_copied() {
     sound(&mm);
 }
 
-/// Goal: a family's backing ends with its last space: its records are refunded, its bases freed, its
-/// range used again.
+/// Goal: a family's backing ends with its last space: its records are refunded, its bases freed,
+/// its range used again.
 #[test]
 fn the_last_of_a_family_leaves_nothing() {
-    let mm = world();
+    let mm = harness();
     let first = space(&mm, 40);
     write(&mm, first, 30..31, 1);
     mm.drop_space(first).expect("it lives");
@@ -147,7 +147,7 @@ fn the_last_of_a_family_leaves_nothing() {
 /// the page back, a fork finds the rest.
 #[test]
 fn pages_are_shared_ahead() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 200);
     write(&mm, a, 0..100, 1);
     let exported = || mm.spaces.get(a.0).exported();

@@ -37,8 +37,8 @@ pub enum Residence {
     Nowhere,
     /// A private page under the window of this space, at the page that the owner's slot stands for.
     Private(SpaceNo),
-    /// The pool page at the frame's own page of this backing, immutable: windows of the backing can show
-    /// it.
+    /// The pool page at the frame's own page of this backing, immutable: windows of the backing can
+    /// show it.
     Backing(BackingNo),
     /// A pool page of the overflow range, immutable: it can be copied, not shown.
     Overflow(PoolPage),

@@ -1,11 +1,11 @@
 //! Frozen copies: all pages at their places, or a backing of its own; and reading without showing.
 
 use super::*;
-use crate::rig::{World, frame_at, read, resident, run, sound, space, value, world, write};
+use crate::rig::{Harness, frame_at, harness, read, resident, run, sound, space, value, write};
 use crate::space::Merging;
 
 /// How many pages of a space stand at their places of its backing.
-fn settled(mm: &World, no: SpaceNo) -> usize {
+fn settled(mm: &Harness, no: SpaceNo) -> usize {
     let backing = mm.lock_space(no).expect("it lives").backing;
     let at_backing = |&page: &u32| {
         let frame = frame_at(mm, no, page).expect("in memory");
@@ -18,7 +18,7 @@ fn settled(mm: &World, no: SpaceNo) -> usize {
 /// stays there.
 #[test]
 fn all_pages_settle() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 100);
     for page in [16, 20, 40, 99] {
         write(&mm, a, page..page + 1, page as u8);
@@ -43,8 +43,8 @@ fn all_pages_settle() {
 
 /// A family of two whose second went its own way at page 0, and has that page in its window or in
 /// the overflow range.
-fn diverged(overflow: bool) -> (World, SpaceNo, SpaceNo) {
-    let mm = world();
+fn diverged(overflow: bool) -> (Harness, SpaceNo, SpaceNo) {
+    let mm = harness();
     let a = space(&mm, 100);
     write(&mm, a, 0..1, 1);
     write(&mm, a, 33..34, 1);
@@ -85,7 +85,7 @@ fn a_diverged_space_gets_a_backing() {
 /// Goal: reading a page shows nothing, brings nothing in, and fails for a space that is not there.
 #[test]
 fn reading_changes_nothing() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 40);
     write(&mm, a, 0..3, 5);
     mm.evict(a, run(1, 1)).expect("it lives");
@@ -111,7 +111,7 @@ fn reading_changes_nothing() {
 /// Goal: a pinned page stays where it is, and its space's own; the frozen copy has its bytes.
 #[test]
 fn pinned_pages_do_not_settle() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 40);
     write(&mm, a, 0..1, 5);
     write(&mm, a, 2..3, 5);

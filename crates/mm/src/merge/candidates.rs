@@ -18,7 +18,7 @@ use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, PageRef, Store};
 use crate::mm::Mm;
 use crate::space::{Merging, SpaceGuard};
-use crate::table::{AtLeaf, FAN, LeafEntry, Lookup, TableEntry, TableNo, Trees, first_of, slot_of};
+use crate::table::{AtLeaf, FANOUT, LeafEntry, Lookup, TableEntry, TableNo, Trees, first_of, slot_of};
 use twox_hash::XxHash3_128;
 
 /// Sharers of a frame that are asked whether they take part.
@@ -126,7 +126,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         if level == 0 {
             return Some(from);
         }
-        (slot_of(from, level)..FAN as u8).find_map(|n| {
+        (slot_of(from, level)..FANOUT as u8).find_map(|n| {
             let TableEntry::Table(child) = table.slot(n).entry.table() else {
                 return None;
             };
@@ -139,13 +139,13 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
     pub fn run(mut self, first: PageNo) -> MergeStep {
         let mut step = MergeStep::default();
         let mut candidates = Vec::with_capacity(WINDOW as usize);
-        for leaf_first in (first.0..(first.0 + WINDOW).min(self.space.len)).step_by(FAN) {
+        for leaf_first in (first.0..(first.0 + WINDOW).min(self.space.len)).step_by(FANOUT) {
             let Lookup::Leaf(AtLeaf { leaf, shared, .. }) =
                 self.mm.tables.lookup(&self.space.tree, PageNo(leaf_first))
             else {
                 continue;
             };
-            for page in (leaf_first..(leaf_first + FAN as u32).min(self.space.len)).map(PageNo) {
+            for page in (leaf_first..(leaf_first + FANOUT as u32).min(self.space.len)).map(PageNo) {
                 let at = Found { page, leaf, shared };
                 step.scanned += u64::from(matches!(self.mm.tables.entry(leaf, page), LeafEntry::Frame(_)));
                 candidates.extend(self.candidate(&at));

@@ -14,10 +14,10 @@
 //!   sharing.rs      what it saves
 //! ```
 //! A merged frame is shared like any other at its place: never written in place, evicted and
-//! swapped for all its mappers, and broken apart by one write fault. Spaces of different backings are
-//! never merged in memory, for no window could show the page in both; their equal pages are stored
-//! once when they go to the store. What the scanner remembers of a frame between two rounds stands
-//! in the frame (`frame/history.rs`).
+//! swapped for all its mappers, and broken apart by one write fault. Spaces of different backings
+//! are never merged in memory, for no window could show the page in both; their equal pages are
+//! stored once when they go to the store. What the scanner remembers of a frame between two rounds
+//! stands in the frame (`frame/history.rs`).
 
 mod candidates;
 mod commit;
@@ -129,7 +129,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             LeafEntry::Frame(frame) => shared || !self.frames.at(frame).is_exclusive(),
             LeafEntry::Swapped(slot) => {
                 let Some(seen) = self.swap.look(slot) else {
-                    return Err(Stop::Again);
+                    return Err(Stop::Retry);
                 };
                 shared || seen.count > 1 || seen.frame.is_some()
             }

@@ -1,11 +1,11 @@
 //! What a round remembers: whom it visits, where it is, and the pages that it has seen.
 //!
-//! A round visits the spaces that take part, backing by backing; of each backing the same window of pages in
-//! all siblings, then the next window. So what has to be remembered of pages seen is one window's
-//! versions, and equal pages are found while the first of them is still in the processor's cache.
-//! Nothing here depends on time or chance, and nothing asks the manager: the thread that runs the
-//! round owns it (`scan.rs`), and between two steps it lies in the manager, under a lock that is
-//! held for taking it out or putting it back.
+//! A round visits the spaces that take part, backing by backing; of each backing the same window of
+//! pages in all siblings, then the next window. So what has to be remembered of pages seen is one
+//! window's versions, and equal pages are found while the first of them is still in the processor's
+//! cache. Nothing here depends on time or chance, and nothing asks the manager: the thread that
+//! runs the round owns it (`scan.rs`), and between two steps it lies in the manager, under a lock
+//! that is held for taking it out or putting it back.
 
 use crate::addr::{FrameNo, PAGE_SIZE, PageBytes, PageNo, SpaceNo};
 use crate::backing::BackingNo;

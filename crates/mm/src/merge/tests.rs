@@ -3,10 +3,10 @@
 use super::*;
 use crate::budget::{Class, Need};
 use crate::host::Domain;
-use crate::rig::{Request, World, limited, poke, resident, run, sound, space, value, world, write};
+use crate::rig::{Harness, Request, harness, limited, poke, resident, run, sound, space, value, write};
 
 /// A cold space that takes part, and so many forks of it.
-fn siblings(mm: &World, pages: u32, n: usize) -> Vec<SpaceNo> {
+fn siblings(mm: &Harness, pages: u32, n: usize) -> Vec<SpaceNo> {
     let root = space(mm, pages);
     mm.set_merging(root, Merging::On).expect("it lives");
     (0..n).map(|_| mm.fork(root).expect("room")).collect()
@@ -15,7 +15,7 @@ fn siblings(mm: &World, pages: u32, n: usize) -> Vec<SpaceNo> {
 /// Goal: who takes part is what was set, for forks as well.
 #[test]
 fn who_takes_part() {
-    let mm = world();
+    let mm = harness();
     let a = siblings(&mm, 8, 1)[0];
     assert_eq!(mm.merging(a), Ok(Merging::On));
     mm.set_merging(a, Merging::Off).expect("it lives");
@@ -30,7 +30,7 @@ fn who_takes_part() {
 /// Goal: neighbours are merged together: one call protects them, one moves them, one hides them.
 #[test]
 fn neighbours_are_merged_together() {
-    let mm = world();
+    let mm = harness();
     let [a, b] = siblings(&mm, 40, 2)[..] else {
         panic!("two were asked for")
     };
@@ -73,7 +73,7 @@ fn a_round_needs_room() {
 /// store, zeros, and whatever is beyond the end.
 #[test]
 fn own_pages_are_not_unmerged() {
-    let mm = world();
+    let mm = harness();
     let [a, b] = siblings(&mm, 40, 2)[..] else {
         panic!("two were asked for")
     };
@@ -104,7 +104,7 @@ fn own_pages_are_not_unmerged() {
 /// more, not less.
 #[test]
 fn rounds_are_cut_into_steps() {
-    let mm = world();
+    let mm = harness();
     let spaces = siblings(&mm, 1000, 3);
     for &space in &spaces {
         write(&mm, space, 0..3, space.0 as u8);
@@ -135,7 +135,7 @@ fn rounds_are_cut_into_steps() {
 /// has changed.
 #[test]
 fn changing_pages_rest() {
-    let mm = world();
+    let mm = harness();
     let spaces = siblings(&mm, 8, 2);
     spaces.iter().for_each(|&space| write(&mm, space, 0..2, 7));
     let round = || {
@@ -158,7 +158,7 @@ fn changing_pages_rest() {
 /// several share.
 #[test]
 fn sharing_is_counted() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 40);
     write(&mm, a, 0..5, 1);
     let b = mm.fork(a).expect("room");
@@ -182,7 +182,7 @@ fn sharing_is_counted() {
 /// frames are freed; then the second one is.
 #[test]
 fn freed_frames_are_not_remembered() {
-    let mut mm = world();
+    let mut mm = harness();
     let [a, b] = siblings(&mm, 200, 2)[..] else {
         panic!("two were asked for")
     };

@@ -1,13 +1,13 @@
 //! What the manager's parts are built of, and how an operation that finds no room is repeated.
 
 use super::*;
-use crate::rig::{limited, run, space, world, write};
+use crate::rig::{harness, limited, run, space, write};
 
 /// Goal: an operation without room is repeated as long as reclaim frees something, and given up
 /// soon after.
 #[test]
 fn no_room_ends() {
-    let mm = world();
+    let mm = harness();
     let tries = std::cell::Cell::new(0);
     let step = || {
         tries.set(tries.get() + 1);
@@ -26,7 +26,7 @@ fn no_room_ends() {
 /// Goal: the eviction clock counts frames, which is what refault distances are compared with.
 #[test]
 fn the_clock_counts_evictions() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 100);
     write(&mm, a, 0..40, 1);
     assert_eq!(mm.replacer.clock(), 0);

@@ -2,19 +2,19 @@
 
 use crate::addr::PageNo;
 use crate::frame::count::MOST_PINS;
-use crate::rig::{Request, resident, run, sound, space, value, world, write};
+use crate::rig::{Request, harness, resident, run, sound, space, value, write};
 use crate::space::FaultError;
 
 /// Goal: a page stays as long as it is pinned, however often.
 #[test]
 fn pins_nest() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 40);
     write(&mm, a, 0..8, 1);
     mm.evict(a, run(3, 1)).expect("it lives");
     mm.pin(a, run(2, 3)).expect("room");
     mm.pin(a, run(4, 2)).expect("room");
-    let pinned = |mm: &crate::rig::World| crate::SpaceStats::of(mm, a).expect("it lives").pinned;
+    let pinned = |mm: &crate::rig::Harness| crate::SpaceStats::of(mm, a).expect("it lives").pinned;
     assert_eq!(pinned(&mm), 4);
     assert_eq!(
         mm.lock_space(a).expect("it lives").pins,
@@ -38,7 +38,7 @@ fn pins_nest() {
 /// else's.
 #[test]
 fn a_failed_pin_leaves_nothing() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 40);
     mm.pin(a, run(37, 1)).expect("room");
     let beyond = FaultError::OutOfRange {
@@ -55,7 +55,7 @@ fn a_failed_pin_leaves_nothing() {
 /// Goal: a pinned page is writable, whatever ageing did to it before (the kernel takes no fault).
 #[test]
 fn a_pinned_page_is_writable() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 40);
     write(&mm, a, 5..6, 1);
     mm.host.requests();
@@ -67,7 +67,7 @@ fn a_pinned_page_is_writable() {
 /// Goal: pins that are left end with their space.
 #[test]
 fn pins_end_with_their_space() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 40);
     mm.pin(a, run(5, 3)).expect("room");
     mm.pin(a, run(6, 1)).expect("room");
@@ -80,7 +80,7 @@ fn pins_end_with_their_space() {
 /// Goal: a page that is pinned as often as can be counted is an error, and stays pinned as it was.
 #[test]
 fn pins_have_a_bound() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 40);
     (0..MOST_PINS).for_each(|_| mm.pin(a, run(3, 1)).expect("it can be counted"));
     let (page, most) = (PageNo(3), MOST_PINS);
@@ -97,10 +97,10 @@ fn pins_have_a_bound() {
 /// pin.
 #[test]
 fn pinned_pages_are_set_aside() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 40);
     write(&mm, a, 0..8, 1);
-    let listed = |mm: &crate::rig::World| {
+    let listed = |mm: &crate::rig::Harness| {
         let stats = mm.stats();
         (
             stats.active_frames + stats.inactive_frames,
@@ -122,7 +122,7 @@ fn pinned_pages_are_set_aside() {
 /// Goal: a long run is unpinned as it was pinned, whatever the pieces.
 #[test]
 fn long_runs_are_unpinned() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 3000);
     mm.pin(a, run(1, 2600)).expect("room");
     mm.pin(a, run(2000, 100)).expect("room");

@@ -2,35 +2,35 @@
 //!
 //! Goal and method: see `races.rs`.
 
-use super::programs::{World, all, check, load, store, stores, world};
+use super::programs::{Harness, all, check, harness, load, store, stores};
 use crate::addr::{PageNo, Run, SpaceNo};
 use crate::host::Store as _;
 use memfold_sync::Arc;
 use memfold_sync::model::{Outside, Part, Preemptions::UpTo, holds, part, race};
 
-fn evicts(mm: &Arc<World>, space: SpaceNo) -> Part {
-    part(mm, move |mm: &World| {
+fn evicts(mm: &Arc<Harness>, space: SpaceNo) -> Part {
+    part(mm, move |mm: &Harness| {
         // The space may be gone.
         let _ = mm.evict(space, all());
     })
 }
 
 /// One space whose page 0 is 1.
-fn alone() -> (Arc<World>, SpaceNo) {
-    let (mm, space) = world(1);
+fn alone() -> (Arc<Harness>, SpaceNo) {
+    let (mm, space) = harness(1);
     store(&mm, space, 0, 1);
     (mm, space)
 }
 
 /// The same and its fork, the page in the pool.
-fn shared() -> (Arc<World>, SpaceNo, SpaceNo) {
+fn shared() -> (Arc<Harness>, SpaceNo, SpaceNo) {
     let (mm, parent) = alone();
     let child = mm.fork(parent).expect("no limit");
     assert_eq!(load(&mm, child, 0), 1);
     (mm, parent, child)
 }
 
-fn expect(mm: &World, pages: &[(SpaceNo, u64)]) {
+fn expect(mm: &Harness, pages: &[(SpaceNo, u64)]) {
     check(mm);
     for &(space, value) in pages {
         assert_eq!(load(mm, space, 0), value, "space {space} lost a store");
@@ -47,7 +47,7 @@ fn expect(mm: &World, pages: &[(SpaceNo, u64)]) {
 fn a_store_meets_eviction() {
     holds("mm: store against evict", UpTo(2), || {
         let (mm, space) = alone();
-        let stored = part(&mm, move |mm: &World| store(mm, space, 0, 2));
+        let stored = part(&mm, move |mm: &Harness| store(mm, space, 0, 2));
         race([stored, evicts(&mm, space)]);
         expect(&mm, &[(space, 2)]);
     });
@@ -58,7 +58,7 @@ fn a_store_meets_eviction() {
 fn a_load_meets_eviction() {
     holds("mm: load of a shared page against evict", UpTo(2), || {
         let (mm, parent, child) = shared();
-        let loads = part(&mm, move |mm: &World| assert_eq!(load(mm, parent, 0), 1));
+        let loads = part(&mm, move |mm: &Harness| assert_eq!(load(mm, parent, 0), 1));
         race([loads, evicts(&mm, child)]);
         expect(&mm, &[(parent, 1), (child, 1)]);
     });
@@ -72,7 +72,7 @@ fn a_fork_meets_eviction() {
         let child = Arc::new(Outside::new(None));
         let fork = {
             let child = child.clone();
-            part(&mm, move |mm: &World| {
+            part(&mm, move |mm: &Harness| {
                 let no = mm.fork(parent).expect("no limit");
                 child.with(|child| *child = Some(no));
             })
@@ -88,13 +88,13 @@ fn a_fork_meets_eviction() {
 fn a_drop_meets_eviction() {
     holds("mm: drop against evict of the same space", UpTo(2), || {
         let (mm, space) = alone();
-        let goes = part(&mm, move |mm: &World| mm.drop_space(space).expect("it lives"));
+        let goes = part(&mm, move |mm: &Harness| mm.drop_space(space).expect("it lives"));
         race([goes, evicts(&mm, space)]);
         expect(&mm, &[]);
     });
     holds("mm: drop against evict of its fork", UpTo(2), || {
         let (mm, parent, child) = shared();
-        let goes = part(&mm, move |mm: &World| mm.drop_space(parent).expect("it lives"));
+        let goes = part(&mm, move |mm: &Harness| mm.drop_space(parent).expect("it lives"));
         race([goes, evicts(&mm, child)]);
         expect(&mm, &[(child, 1)]);
     });
@@ -106,7 +106,7 @@ fn two_spaces_bring_a_page_in() {
     holds("mm: loads of one evicted page from two spaces", UpTo(2), || {
         let (mm, parent, child) = shared();
         mm.evict(parent, all()).expect("it lives");
-        let loads = |space| part(&mm, move |mm: &World| assert_eq!(load(mm, space, 0), 1));
+        let loads = |space| part(&mm, move |mm: &Harness| assert_eq!(load(mm, space, 0), 1));
         race([loads(parent), loads(child)]);
         expect(&mm, &[(parent, 1), (child, 1)]);
     });
@@ -121,8 +121,8 @@ fn a_load_and_a_store_bring_a_page_in() {
         || {
             let (mm, parent, child) = shared();
             mm.evict(parent, all()).expect("it lives");
-            let loads = part(&mm, move |mm: &World| assert_eq!(load(mm, parent, 0), 1));
-            let stored = part(&mm, move |mm: &World| store(mm, child, 0, 3));
+            let loads = part(&mm, move |mm: &Harness| assert_eq!(load(mm, parent, 0), 1));
+            let stored = part(&mm, move |mm: &Harness| store(mm, child, 0, 3));
             race([loads, stored]);
             expect(&mm, &[(parent, 1), (child, 3)]);
         },
@@ -134,7 +134,7 @@ fn a_load_and_a_store_bring_a_page_in() {
 fn a_pin_meets_eviction() {
     holds("mm: pin against evict", UpTo(2), || {
         let (mm, space) = alone();
-        let pins = part(&mm, move |mm: &World| {
+        let pins = part(&mm, move |mm: &Harness| {
             mm.pin(space, Run::one(PageNo(0))).expect("nothing fails here");
             // The device writes.
             assert!(stores(mm, space, 0, 9), "a pinned page is not writable");
@@ -152,7 +152,7 @@ fn two_reclaimers() {
     holds("mm: two reclaimers, two pages", UpTo(2), || {
         let (mm, space) = alone();
         store(&mm, space, 1, 4);
-        let reclaims = || part(&mm, |mm: &World| assert!(mm.reclaim(1) <= 2));
+        let reclaims = || part(&mm, |mm: &Harness| assert!(mm.reclaim(1) <= 2));
         race([reclaims(), reclaims()]);
         assert_eq!(load(&mm, space, 1), 4);
         expect(&mm, &[(space, 1)]);
@@ -169,7 +169,7 @@ fn a_chain_of_two_meets_eviction() {
             let (mm, parent, child) = shared();
             // The fork gets a leaf of its own, which names the same frame for page 0.
             store(&mm, child, 1, 5);
-            let user = part(&mm, move |mm: &World| match leave {
+            let user = part(&mm, move |mm: &Harness| match leave {
                 true => mm.drop_space(child).expect("it lives"),
                 false => store(mm, child, 0, 3),
             });

@@ -4,7 +4,7 @@
 
 #[cfg(test)]
 use super::programs::stores;
-use super::programs::{World, all, check, load, store, world};
+use super::programs::{Harness, all, check, harness, load, store};
 use crate::addr::SpaceNo;
 #[cfg(test)]
 use crate::addr::{PageNo, Run};
@@ -16,8 +16,8 @@ use memfold_sync::model::{Outside, holds};
 use memfold_sync::model::{Part, Preemptions::UpTo, Rule, part, race};
 
 /// Two siblings that take part, page 0 of both is 1; the root that they are cold forks of.
-fn siblings() -> (Arc<World>, [SpaceNo; 2]) {
-    let (mm, root) = world(1);
+fn siblings() -> (Arc<Harness>, [SpaceNo; 2]) {
+    let (mm, root) = harness(1);
     mm.set_merging(root, Merging::On).expect("it lives");
     let pair = [(); 2].map(|()| mm.fork(root).expect("no limit"));
     pair.iter().for_each(|&space| store(&mm, space, 0, 1));
@@ -25,15 +25,15 @@ fn siblings() -> (Arc<World>, [SpaceNo; 2]) {
     (mm, pair)
 }
 
-fn merges(mm: &Arc<World>) -> Part {
-    part(mm, |mm: &World| {
+fn merges(mm: &Arc<Harness>) -> Part {
+    part(mm, |mm: &Harness| {
         let step = mm.merge_round(None).expect("no limit");
         assert!(step.merged <= 2);
     })
 }
 
 /// Checks everything, drops the spaces, checks that nothing is left.
-fn expect(mm: &World, pages: &[(SpaceNo, u64)]) {
+fn expect(mm: &Harness, pages: &[(SpaceNo, u64)]) {
     check(mm);
     for &(space, value) in pages {
         assert_eq!(load(mm, space, 0), value, "space {space} lost a store");
@@ -51,7 +51,7 @@ fn a_store_meets_merging() {
     for which in 0..2 {
         holds("mm: merge against a store of a sibling", UpTo(2), move || {
             let (mm, pair) = siblings();
-            let stores = part(&mm, move |mm: &World| store(mm, pair[which], 0, 2));
+            let stores = part(&mm, move |mm: &Harness| store(mm, pair[which], 0, 2));
             race([merges(&mm), stores]);
             expect(&mm, &[(pair[which], 2), (pair[1 - which], 1)]);
         });
@@ -67,7 +67,7 @@ fn a_store_meets_joining() {
         let third = mm.fork(pair[0]).expect("no limit");
         store(&mm, third, 0, 2);
         store(&mm, third, 0, 1);
-        let stores = part(&mm, move |mm: &World| store(mm, pair[0], 0, 2));
+        let stores = part(&mm, move |mm: &Harness| store(mm, pair[0], 0, 2));
         race([merges(&mm), stores]);
         expect(&mm, &[(pair[0], 2), (pair[1], 1), (third, 1)]);
     });
@@ -76,7 +76,7 @@ fn a_store_meets_joining() {
 fn merge_meets_eviction(which: usize) -> impl Fn() {
     move || {
         let (mm, pair) = siblings();
-        let evicts = part(&mm, move |mm: &World| {
+        let evicts = part(&mm, move |mm: &Harness| {
             let _ = mm.evict(pair[which], all());
         });
         race([merges(&mm).called("merger"), evicts.called("reclaimer")]);
@@ -110,7 +110,7 @@ fn forks_and_drops_meet_merging() {
         let child = Arc::new(Outside::new(None));
         let forks = {
             let child = child.clone();
-            part(&mm, move |mm: &World| {
+            part(&mm, move |mm: &Harness| {
                 let no = mm.fork(pair[0]).expect("no limit");
                 child.with(|child| *child = Some(no));
                 store(mm, no, 0, 3);
@@ -123,7 +123,7 @@ fn forks_and_drops_meet_merging() {
     for which in 0..2 {
         holds("mm: merge against the end of a sibling", UpTo(2), move || {
             let (mm, pair) = siblings();
-            let drops = part(&mm, move |mm: &World| {
+            let drops = part(&mm, move |mm: &Harness| {
                 mm.drop_space(pair[which]).expect("it lives")
             });
             race([merges(&mm), drops]);
@@ -138,7 +138,7 @@ fn forks_and_drops_meet_merging() {
 fn a_pin_meets_merging() {
     holds("mm: merge against a pin", UpTo(2), || {
         let (mm, pair) = siblings();
-        let pins = part(&mm, move |mm: &World| {
+        let pins = part(&mm, move |mm: &Harness| {
             let page = Run::one(PageNo(0));
             mm.pin(pair[0], page).expect("no limit");
             assert!(stores(mm, pair[0], 0, 9), "a pinned page was protected or moved");
@@ -165,7 +165,7 @@ fn a_load_meets_merging() {
     for which in 0..2 {
         holds("mm: merge against a load of a sibling", UpTo(2), move || {
             let (mm, pair) = siblings();
-            let loads = part(&mm, move |mm: &World| {
+            let loads = part(&mm, move |mm: &Harness| {
                 assert_eq!(load(mm, pair[which], 0), 1);
                 assert_eq!(load(mm, pair[which], 0), 1);
             });

@@ -20,7 +20,7 @@ const DOMAIN: Domain = Domain(5);
 const PAGES: u32 = 2;
 
 /// The manager on this machine.
-pub(super) type World = Mm<SimHost, SimStore>;
+pub(super) type Harness = Mm<SimHost, SimStore>;
 
 /// All pages of a space.
 pub(super) fn all() -> Run {
@@ -31,7 +31,7 @@ pub(super) fn all() -> Run {
 }
 
 /// An empty manager and a space; its tree has `levels` levels, 1 or 2.
-pub(super) fn world(levels: u32) -> (Arc<World>, SpaceNo) {
+pub(super) fn harness(levels: u32) -> (Arc<Harness>, SpaceNo) {
     let config = Config {
         limit_bytes: UNLIMITED,
         machine_bytes: 1 << 20,
@@ -50,7 +50,7 @@ pub(super) fn world(levels: u32) -> (Arc<World>, SpaceNo) {
 }
 
 /// One space more.
-pub(super) fn create(mm: &World, levels: u32) -> SpaceNo {
+pub(super) fn create(mm: &Harness, levels: u32) -> SpaceNo {
     let reserve = if levels == 1 { PAGES } else { 17 };
     mm.create(Size { len: PAGES, reserve }, DOMAIN).expect("no limit")
 }
@@ -63,7 +63,7 @@ fn first_word(page: u32) -> Place {
 }
 
 /// A program's load.
-pub(super) fn load(mm: &World, space: SpaceNo, page: u32) -> u64 {
+pub(super) fn load(mm: &Harness, space: SpaceNo, page: u32) -> u64 {
     let mut word = [0; 8];
     while mm.host().load(space, first_word(page), &mut word).is_err() {
         mm.fault(space, PageNo(page), Access::Read)
@@ -73,7 +73,7 @@ pub(super) fn load(mm: &World, space: SpaceNo, page: u32) -> u64 {
 }
 
 /// A program's store.
-pub(super) fn store(mm: &World, space: SpaceNo, page: u32, value: u64) {
+pub(super) fn store(mm: &Harness, space: SpaceNo, page: u32, value: u64) {
     while !stores(mm, space, page, value) {
         mm.fault(space, PageNo(page), Access::Write)
             .expect("nothing fails here");
@@ -81,13 +81,13 @@ pub(super) fn store(mm: &World, space: SpaceNo, page: u32, value: u64) {
 }
 
 /// One attempt at a store; false when the program must fault.
-pub(super) fn stores(mm: &World, space: SpaceNo, page: u32, value: u64) -> bool {
+pub(super) fn stores(mm: &Harness, space: SpaceNo, page: u32, value: u64) -> bool {
     let word = value.to_le_bytes();
     mm.host().store(space, first_word(page), &word).is_ok()
 }
 
 /// Everything is as it must be when nothing runs: the invariants, and what the machine holds.
-pub(super) fn check(mm: &World) {
+pub(super) fn check(mm: &Harness) {
     if let Err(violations) = crate::check(mm) {
         let words: Vec<String> = violations.iter().map(ToString::to_string).collect();
         panic!("{}", words.join("; "));

@@ -2,7 +2,7 @@
 //!
 //! Goal and method: see `races.rs`.
 
-use super::programs::{World, all, check, create, load, store, world};
+use super::programs::{Harness, all, check, create, harness, load, store};
 use crate::addr::{PageNo, SpaceNo};
 use crate::budget::Need;
 use crate::host::Host;
@@ -11,25 +11,25 @@ use crate::table::LeafEntry;
 use memfold_sync::model::{Outside, Part, Preemptions::UpTo, holds, part, race};
 use memfold_sync::{Arc, thread};
 
-fn stores(mm: &Arc<World>, space: SpaceNo, value: u64) -> Part {
-    part(mm, move |mm: &World| store(mm, space, 0, value))
+fn stores(mm: &Arc<Harness>, space: SpaceNo, value: u64) -> Part {
+    part(mm, move |mm: &Harness| store(mm, space, 0, value))
 }
 
-fn loads(mm: &Arc<World>, space: SpaceNo, expected: u64) -> Part {
-    part(mm, move |mm: &World| {
+fn loads(mm: &Arc<Harness>, space: SpaceNo, expected: u64) -> Part {
+    part(mm, move |mm: &Harness| {
         assert_eq!(load(mm, space, 0), expected, "a load saw another space's store");
     })
 }
 
 /// A space whose page 0 is 1, and its fork.
-fn family(levels: u32) -> (Arc<World>, SpaceNo, SpaceNo) {
-    let (mm, parent) = world(levels);
+fn family(levels: u32) -> (Arc<Harness>, SpaceNo, SpaceNo) {
+    let (mm, parent) = harness(levels);
     store(&mm, parent, 0, 1);
     let child = mm.fork(parent).expect("no limit");
     (mm, parent, child)
 }
 
-fn expect(mm: &World, pages: &[(SpaceNo, u64)]) {
+fn expect(mm: &Harness, pages: &[(SpaceNo, u64)]) {
     check(mm);
     for &(space, value) in pages {
         assert_eq!(load(mm, space, 0), value, "space {space} lost a store");
@@ -45,8 +45,8 @@ fn expect(mm: &World, pages: &[(SpaceNo, u64)]) {
 #[test]
 fn two_first_touches() {
     holds("mm: load and store of a new page", UpTo(2), || {
-        let (mm, space) = world(1);
-        let seen = part(&mm, move |mm: &World| {
+        let (mm, space) = harness(1);
+        let seen = part(&mm, move |mm: &Harness| {
             let value = load(mm, space, 0);
             assert!(value == 0 || value == 7);
         });
@@ -59,12 +59,12 @@ fn two_first_touches() {
 #[test]
 fn fork_against_a_store() {
     holds("mm: fork against a store of the parent", UpTo(2), || {
-        let (mm, parent) = world(1);
+        let (mm, parent) = harness(1);
         store(&mm, parent, 0, 1);
         let child = Arc::new(Outside::new(None));
         let fork = {
             let child = child.clone();
-            part(&mm, move |mm: &World| {
+            part(&mm, move |mm: &Harness| {
                 let no = mm.fork(parent).expect("no limit");
                 child.with(|child| *child = Some(no));
             })
@@ -113,7 +113,7 @@ fn parent_goes_child_runs() {
         let title = format!("mm: drop of the parent against a {what} of the fork");
         holds(&title, UpTo(2), move || {
             let (mm, parent, child) = family(1);
-            let goes = part(&mm, move |mm: &World| mm.drop_space(parent).expect("it lives"));
+            let goes = part(&mm, move |mm: &Harness| mm.drop_space(parent).expect("it lives"));
             let runs = match value {
                 1 => loads(&mm, child, 1),
                 _ => stores(&mm, child, value),
@@ -129,7 +129,7 @@ fn parent_goes_child_runs() {
 fn both_go() {
     holds("mm: drop of parent and fork", UpTo(2), || {
         let (mm, parent, child) = family(2);
-        let goes = |space| part(&mm, move |mm: &World| mm.drop_space(space).expect("it lives"));
+        let goes = |space| part(&mm, move |mm: &Harness| mm.drop_space(space).expect("it lives"));
         race([goes(parent), goes(child)]);
         expect(&mm, &[]);
     });
@@ -140,13 +140,13 @@ fn both_go() {
 fn an_old_space_number_is_refused() {
     let title = "mm: drop and create against users of the old number";
     holds(title, UpTo(2), || {
-        let (mm, space) = world(1);
+        let (mm, space) = harness(1);
         store(&mm, space, 0, 1);
-        let renew = part(&mm, move |mm: &World| {
+        let renew = part(&mm, move |mm: &Harness| {
             mm.drop_space(space).expect("it lives");
             assert_eq!(create(mm, 1), space, "the place is taken again");
         });
-        let old = part(&mm, move |mm: &World| {
+        let old = part(&mm, move |mm: &Harness| {
             let _ = mm.evict(space, all());
             // Any look at the place, interrupted.
             let held = mm.spaces.get(space.0).lock();
@@ -176,11 +176,11 @@ fn a_climb_meets_two_splits() {
         // Nobody used it lately.
         let _ = mm.frames.at(no).test_and_clear_referenced();
         mm.host().drop_pages(child, all());
-        let evicts = part(&mm, |mm: &World| {
+        let evicts = part(&mm, |mm: &Harness| {
             let _ = crate::reclaim::round::Reclaim::new(mm).evict_next();
         });
         let splits = |space| {
-            part(&mm, move |mm: &World| {
+            part(&mm, move |mm: &Harness| {
                 let mut st = mm.lock_space(space).expect("it lives");
                 let own =
                     crate::path::OwnPath::take(mm, &mut st, PageNo(1), Need::Normal).map(|path| path.keep());

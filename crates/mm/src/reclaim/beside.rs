@@ -110,8 +110,8 @@ impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
         Base::Fresh(base, cost.adds())
     }
 
-    /// Reads the version of a page that stands at its place in the backing, if it is there and nobody
-    /// uses it.
+    /// Reads the version of a page that stands at its place in the backing, if it is there and
+    /// nobody uses it.
     fn read_frame_at(&self, backing: BackingNo, page: PageNo, bytes: &mut PageBytes) -> bool {
         let Some(no) = self.mm.backings.frame_at(backing, page) else {
             return false;
@@ -282,7 +282,7 @@ fn domain_of<H: Host, S: Store>(mm: &Mm<H, S>, v: &Victim<'_>) -> Result<Domain,
     rmap_walk(mm, &v.locked, 1, &mut |space| {
         domain = Some(mm.spaces.get(space.0).domain())
     });
-    domain.ok_or(Stop::Again)
+    domain.ok_or(Stop::Retry)
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

@@ -15,7 +15,7 @@ use crate::frame::{Frame, Owner};
 use crate::host::{Host, Store};
 use crate::mm::Mm;
 use crate::peek::is_protected;
-use crate::table::{FAN, LeafEntry, TableNo, first_of, slot_of};
+use crate::table::{FANOUT, LeafEntry, TableNo, first_of, slot_of};
 
 /// Victims that the policy names at a time, before their neighbours are looked for.
 const NAMED: usize = if BATCH < 4 { 1 } else { BATCH / 4 };
@@ -61,7 +61,7 @@ fn add_neighbours<H: Host, S: Store>(mm: &Mm<H, S>, named: FrameNo, out: &mut [O
         return 0;
     };
     let leaf = mm.tables.at(leaf);
-    let frames = (0..FAN as u8).filter_map(|slot| match leaf.slot(slot).entry.leaf() {
+    let frames = (0..FANOUT as u8).filter_map(|slot| match leaf.slot(slot).entry.leaf() {
         LeafEntry::Frame(no) => Some(no),
         LeafEntry::Absent | LeafEntry::Swapped(_) => None,
     });

@@ -1,14 +1,14 @@
 //! Pages of large families go with their neighbours.
 //!
-//! Freeing a pool page costs the machine a look at every window of its backing, however many pages go
-//! in one call: 0.125 microseconds for each window, and about as much again for each page in each
-//! window that really shows it. So where a batch holds a page of a backing with many spaces, the pages
-//! around it that are on probation as well go in one call, the more of them the more spaces there
-//! are, and the other pages of such backings wait for a batch of their own. All frames of a call are
-//! locked meanwhile, so what it is expected to cost is bounded: pages that everybody shows go few
-//! at a time. Hints throughout: who is taken is looked at again under its lock. The lists of frames
-//! and victims are on the heap, one of each for a call, since a fault has little stack; where the
-//! machine refuses them, the pages stay until the next round.
+//! Freeing a pool page costs the machine a look at every window of its backing, however many pages
+//! go in one call: 0.125 microseconds for each window, and about as much again for each page in
+//! each window that really shows it. So where a batch holds a page of a backing with many spaces,
+//! the pages around it that are on probation as well go in one call, the more of them the more
+//! spaces there are, and the other pages of such backings wait for a batch of their own. All frames
+//! of a call are locked meanwhile, so what it is expected to cost is bounded: pages that everybody
+//! shows go few at a time. Hints throughout: who is taken is looked at again under its lock. The
+//! lists of frames and victims are on the heap, one of each for a call, since a fault has little
+//! stack; where the machine refuses them, the pages stay until the next round.
 
 use super::age::{Aging, Look};
 use super::batch::{BATCH, Batch, settle};
@@ -124,8 +124,8 @@ impl<'m, H: Host, S: Store> Neighbours<'m, H, S> {
     }
 }
 
-/// The backing, the page and the number of relatives of a frame that stands at its place in the backing
-/// of a large family.
+/// The backing, the page and the number of relatives of a frame that stands at its place in the
+/// backing of a large family.
 fn family_of<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &Isolated) -> Option<(BackingNo, PageNo, u32)> {
     let locked = mm.frames.try_lock(isolated.no)?;
     let (Residence::Backing(backing), Owner::Shared(at)) = (locked.residence, locked.frame.word.load().owner)
@@ -140,7 +140,7 @@ fn family_of<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &Isolated) -> Option<(B
 mod tests {
     use super::*;
     use crate::addr::SpaceNo;
-    use crate::rig::{Request, SimHost, SimStore, World, read, resident, roomy, sound, space, write};
+    use crate::rig::{Harness, Request, SimHost, SimStore, read, resident, roomy, sound, space, write};
 
     fn freed(mm: &Mm<SimHost, SimStore>) -> Vec<u32> {
         let calls = mm.host.requests();
@@ -153,7 +153,7 @@ mod tests {
 
     /// 128 pages in the pool that so many forks share, which came far from each other, and that
     /// nobody has used since.
-    fn family(forks: usize) -> (World, SpaceNo, Vec<SpaceNo>) {
+    fn family(forks: usize) -> (Harness, SpaceNo, Vec<SpaceNo>) {
         let mm = roomy(64 << 20, forks as u32 + 1);
         let a = space(&mm, 256);
         // No two neighbours follow each other on the list.

@@ -52,7 +52,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         loop {
             match step() {
                 // Another thread won; retry until it has finished.
-                Err(Stop::Again) => memfold_sync::thread::yield_now(),
+                Err(Stop::Retry) => memfold_sync::thread::yield_now(),
                 Err(Stop::NoRoom) if fruitless < 3 => {
                     fruitless = if reclaim_for_fault(self) { 0 } else { fruitless + 1 };
                 }

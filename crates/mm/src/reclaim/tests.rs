@@ -9,25 +9,25 @@ use crate::budget::{Charge, Class, Need};
 use crate::frame::shown::EXCUSES;
 use crate::mm::PAGE;
 use crate::rig::{
-    Request, SimHost, SimStore, World, frame_at, limited, read, resident, roomy, run, saves, saves_nothing,
-    sound, space, value, world, write,
+    Harness, Request, SimHost, SimStore, frame_at, harness, limited, read, resident, roomy, run, saves,
+    saves_nothing, sound, space, value, write,
 };
 use crate::space::FaultError;
 
 /// Puts all inactive frames onto the active list.
-fn activate(mm: &World) {
+fn activate(mm: &Harness) {
     for no in mm.replacer.numbers(&mm.frames) {
         let isolated = mm.replacer.isolate_candidate(&mm.frames, no);
         settle(mm, &mut { isolated }, Finding::Used);
     }
 }
 
-fn aging(mm: &World, look: Look) -> Aging<'_, SimHost, SimStore> {
+fn aging(mm: &Harness, look: Look) -> Aging<'_, SimHost, SimStore> {
     Aging { mm, look }
 }
 
 /// How many frames were looked at and did not go.
-fn looks(mm: &World) -> u64 {
+fn looks(mm: &Harness) -> u64 {
     mm.stats().evictions_failed + mm.stats().activated
 }
 
@@ -35,7 +35,7 @@ fn looks(mm: &World) -> u64 {
 /// enough.
 #[test]
 fn enough_is_enough() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 200);
     write(&mm, a, 0..150, 1);
     assert_eq!(mm.reclaim(0), 0);
@@ -54,7 +54,7 @@ fn enough_is_enough() {
 /// many are on probation.
 #[test]
 fn the_active_list_is_aged() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 200);
     write(&mm, a, 0..100, 1);
     activate(&mm);
@@ -69,7 +69,7 @@ fn the_active_list_is_aged() {
 /// compress once, until they are stored to. Method: many that are older than a few others.
 #[test]
 fn what_cannot_go_is_set_aside() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 1000);
     write(&mm, a, 0..644, 1);
     mm.pin(a, run(4, 640)).expect("room");
@@ -94,7 +94,7 @@ fn what_cannot_go_is_set_aside() {
 /// Goal: a frame that was used gets a second chance, once.
 #[test]
 fn used_frames_stay() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 64);
     write(&mm, a, 0..40, 1);
     for page in [30, 35] {
@@ -114,7 +114,7 @@ fn used_frames_stay() {
 /// pinned ones are not.
 #[test]
 fn probation_is_protected() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 64);
     write(&mm, a, 0..6, 1);
     write(&mm, a, 8..10, 1);
@@ -153,7 +153,7 @@ fn probation_is_protected() {
 /// none after one that does.
 #[test]
 fn windows_are_asked_by_turns() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 16);
     write(&mm, a, 2..3, 1);
     let forks: Vec<_> = (0..9).map(|_| mm.fork(a).expect("room")).collect();
@@ -193,7 +193,7 @@ fn windows_are_asked_by_turns() {
 /// after certain use.
 #[test]
 fn a_window_that_shows_is_a_weak_sign() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 16);
     write(&mm, a, 2..3, 1);
     let fork = mm.fork(a).expect("room");
@@ -235,7 +235,7 @@ fn the_search_for_idle_pages_ends() {
 /// Goal: windows are asked whichever of the frame's leaves leads to them.
 #[test]
 fn all_leaves_are_walked() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 16);
     write(&mm, a, 2..3, 1);
     let b = mm.fork(a).expect("room");
@@ -258,7 +258,7 @@ fn all_leaves_are_walked() {
 /// Goal: what is asked to go goes, no page more and none less, across holes and whole batches.
 #[test]
 fn ranges_are_exact() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 1000);
     write(&mm, a, 16..17, 1);
     write(&mm, a, 40..90, 1);
@@ -280,7 +280,7 @@ fn ranges_are_exact() {
 /// hides each run of them.
 #[test]
 fn neighbours_go_together() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 64);
     write(&mm, a, 0..5, 1);
     write(&mm, a, 7..9, 1);
@@ -308,7 +308,7 @@ fn neighbours_go_together() {
 }
 
 /// The runs that were protected since this was last asked.
-fn protected(mm: &World) -> Vec<Run> {
+fn protected(mm: &Harness) -> Vec<Run> {
     let run = |call| match call {
         Request::Protect(_, run) => Some(run),
         _ => None,
@@ -320,7 +320,7 @@ fn protected(mm: &World) -> Vec<Run> {
 /// the simulated machine panics.
 #[test]
 fn pinned_pages_are_not_passed_over() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 64);
     write(&mm, a, 0..4, 1);
     mm.pin(a, run(1, 1)).expect("room");
@@ -336,7 +336,7 @@ fn pinned_pages_are_not_passed_over() {
 /// or the machine may have lost protections.
 #[test]
 fn a_page_is_protected_once() {
-    let mm = world();
+    let mm = harness();
     let aged = || {
         let new = space(&mm, 64);
         write(&mm, new, 0..4, 1);
@@ -364,7 +364,7 @@ fn a_page_is_protected_once() {
 /// Goal: pages that are called cold go before all others, though they were used.
 #[test]
 fn cold_pages_go_first() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 100);
     write(&mm, a, 0..80, 1);
     mm.frames
@@ -415,7 +415,7 @@ fn background_works_between_the_marks() {
 /// Goal: a fault without room learns whether looking again is worth it.
 #[test]
 fn faults_reclaim_for_themselves() {
-    let mm = world();
+    let mm = harness();
     assert!(!reclaim_for_fault(&mm));
     let a = space(&mm, 100);
     write(&mm, a, 0..33, 1);
@@ -451,7 +451,7 @@ fn little_room_is_made_more() {
 /// when that is asked for.
 #[test]
 fn what_saves_nothing_stays() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 64);
     write(&mm, a, 0..8, 1);
     mm.store.price(saves_nothing);
@@ -476,8 +476,8 @@ fn what_saves_nothing_stays() {
 /// went before; the first of a family offers its own; a space without relatives offers nothing.
 #[test]
 fn versions_are_stored_beside_a_base() {
-    let mm = world();
-    let near = |mm: &World| mm.store.nears();
+    let mm = harness();
+    let near = |mm: &Harness| mm.store.nears();
     let alone = space(&mm, 16);
     write(&mm, alone, 0..1, 1);
     mm.evict(alone, run(0, 1)).expect("it lives");

@@ -4,12 +4,12 @@
 use super::SpaceStats;
 use crate::addr::SpaceNo;
 use crate::error::SpaceError;
-use crate::rig::{read, run, space, world, write};
+use crate::rig::{harness, read, run, space, write};
 use crate::space::Merging;
 
 #[test]
 fn pages_are_counted_by_state() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 100);
     write(&mm, a, 0..10, 1);
     write(&mm, a, 30..33, 2);
@@ -45,7 +45,7 @@ fn pages_are_counted_by_state() {
 /// next one with its number.
 #[test]
 fn merged_pages_are_counted() {
-    let mm = world();
+    let mm = harness();
     let root = space(&mm, 40);
     mm.set_merging(root, Merging::On).expect("it lives");
     let [a, b] = [(); 2].map(|()| mm.fork(root).expect("room"));

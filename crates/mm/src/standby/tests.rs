@@ -7,11 +7,11 @@ use crate::error::SpaceError;
 use crate::frame::Residence;
 use crate::host::VacateReply;
 use crate::mm::PAGE;
-use crate::rig::{Request, World, limited, poke, read, run, saves_nothing, sound, space, value, write};
+use crate::rig::{Harness, Request, limited, poke, read, run, saves_nothing, sound, space, value, write};
 use crate::space::FaultError;
 
 /// Fills the budget to the last byte, with what cannot be reclaimed.
-fn fill_up(mm: &World) {
+fn fill_up(mm: &Harness) {
     let usage = mm.usage();
     let rest = usage.limit - usage.total;
     assert!(mm.budget.charge(Class::Stored, rest, Need::Reclaim));
@@ -19,18 +19,18 @@ fn fill_up(mm: &World) {
     mm.store.price(saves_nothing);
 }
 
-fn stores(mm: &World, space: SpaceNo, page: u32) -> Result<(), FaultError> {
+fn stores(mm: &Harness, space: SpaceNo, page: u32) -> Result<(), FaultError> {
     mm.fault(space, PageNo(page), Access::Write)
 }
 
 /// What the window shows at a page, in the space's own memory or a standby page.
-fn shown(mm: &World, space: SpaceNo, page: u32) -> Option<u8> {
+fn shown(mm: &Harness, space: SpaceNo, page: u32) -> Option<u8> {
     let bytes = mm.host.shown(space, PageNo(page))?;
     Some(bytes[PAGE_SIZE - 1])
 }
 
 /// A parent with pages 0 to 3, a fork that shares them, and no room.
-fn family() -> (World, SpaceNo, SpaceNo) {
+fn family() -> (Harness, SpaceNo, SpaceNo) {
     let mm = limited(4 << 20);
     let a = space(&mm, 100);
     write(&mm, a, 0..4, 1);

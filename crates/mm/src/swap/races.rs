@@ -16,9 +16,9 @@ use std::num::NonZeroU64;
 
 const SHELVES: usize = 4;
 
-/// What a shelf was used for; none is used twice, so that no lock of the store orders anything.
+/// What a heap was used for; none is used twice, so that no lock of the store orders anything.
 #[derive(Clone, Copy, Default, PartialEq)]
-enum Shelf {
+enum Heap {
     #[default]
     New,
     Used,
@@ -28,7 +28,7 @@ enum Shelf {
 /// A store that counts what is on its shelves.
 struct Shelves {
     bytes: [Witness; SHELVES],
-    shelves: Outside<[Shelf; SHELVES]>,
+    shelves: Outside<[Heap; SHELVES]>,
 }
 
 impl Shelves {
@@ -40,7 +40,7 @@ impl Shelves {
     }
 
     fn used(&self) -> usize {
-        let count = |shelves: &mut [Shelf; SHELVES]| shelves.iter().filter(|&&s| s == Shelf::Used).count();
+        let count = |shelves: &mut [Heap; SHELVES]| shelves.iter().filter(|&&s| s == Heap::Used).count();
         self.shelves.with(count)
     }
 }
@@ -48,9 +48,9 @@ impl Shelves {
 impl Store for Shelves {
     fn put(&self, _: Domain, _: &PageBytes, _: Option<Stored>, _: &dyn Ledger) -> Result<Stored, StoreError> {
         let at = self.shelves.with(|shelves| {
-            let at = shelves.iter().position(|&s| s == Shelf::New);
+            let at = shelves.iter().position(|&s| s == Heap::New);
             let at = at.ok_or(StoreError::Full)?;
-            shelves[at] = Shelf::Used;
+            shelves[at] = Heap::Used;
             Ok(at)
         })?;
         self.bytes[at].write();
@@ -60,7 +60,7 @@ impl Store for Shelves {
     fn get(&self, id: Stored, _: &mut PageBytes) -> Result<(), StoreError> {
         let at = id.0.get() as usize - 1;
         self.shelves
-            .with(|shelves| assert!(shelves[at] == Shelf::Used, "read bytes that were freed"));
+            .with(|shelves| assert!(shelves[at] == Heap::Used, "read bytes that were freed"));
         self.bytes[at].read();
         Ok(())
     }
@@ -69,8 +69,8 @@ impl Store for Shelves {
         let at = id.0.get() as usize - 1;
         self.bytes[at].write();
         self.shelves.with(|shelves| {
-            let before = std::mem::replace(&mut shelves[at], Shelf::Freed);
-            assert!(before == Shelf::Used, "freed bytes twice");
+            let before = std::mem::replace(&mut shelves[at], Heap::Freed);
+            assert!(before == Heap::Used, "freed bytes twice");
         });
     }
 

@@ -32,7 +32,7 @@ use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use memfold_sync::{Mutex, MutexGuard, Rank, Slots};
 
 /// Slots of a table.
-pub const FAN: usize = 16;
+pub const FANOUT: usize = 16;
 const BITS: u32 = 4;
 /// The most levels of a tree: 16^6 pages, 64 GiB.
 pub const MAX_LEVELS: u8 = 6;
@@ -116,14 +116,14 @@ pub struct Slot {
 /// Under the table's lock.
 #[derive(Debug)]
 pub(crate) struct Parents {
-    /// The first of the tables and spaces that point at this one, see [`Member`].
+    /// The first of the tables and spaces that point at this one, see [`Parent`].
     pub head: u32,
 }
 
 /// One table.
 #[derive(Debug)]
 pub struct Table {
-    slots: [Slot; FAN],
+    slots: [Slot; FANOUT],
     /// How many tables and spaces point here; 1 means that the only parent may change it.
     refs: AtomicU32,
     /// Level and first page; set before the table is linked, then constant.
@@ -257,14 +257,14 @@ impl std::ops::DerefMut for Tables {
 
 /// A parent of a table: another table, or a space whose root it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Member {
+pub(crate) enum Parent {
     Table(TableNo),
     Space(crate::addr::SpaceNo),
 }
 
 const SPACE_BIT: u32 = 1 << 31;
 
-impl Member {
+impl Parent {
     pub fn encode(self) -> u32 {
         match self {
             Self::Table(no) => no.0,
@@ -284,7 +284,7 @@ impl Member {
 /// The slot of a table of `level` in whose range `page` falls.
 #[must_use]
 pub(crate) fn slot_of(page: PageNo, level: u8) -> u8 {
-    (page.0 >> (BITS * u32::from(level)) & (FAN as u32 - 1)) as u8
+    (page.0 >> (BITS * u32::from(level)) & (FANOUT as u32 - 1)) as u8
 }
 
 /// The first page of the table of `level` in whose range `page` falls.
@@ -297,7 +297,7 @@ pub(crate) fn first_of(page: PageNo, level: u8) -> PageNo {
 /// The first page after the leaf in whose range `page` falls.
 #[must_use]
 pub(crate) fn after_leaf(page: u32) -> u32 {
-    (page | (FAN as u32 - 1)) + 1
+    (page | (FANOUT as u32 - 1)) + 1
 }
 
 /// The longest run of pages around `page` in its leaf for which `take` says yes, asked outwards
@@ -311,7 +311,7 @@ pub(crate) fn run_around(page: PageNo, mut take: impl FnMut(PageNo) -> bool) -> 
             len: run.len + 1,
         };
     }
-    while run.end() != first.plus(FAN as u32) && take(run.end()) {
+    while run.end() != first.plus(FANOUT as u32) && take(run.end()) {
         run.len += 1;
     }
     run
@@ -348,9 +348,9 @@ mod tests {
     #[test]
     fn members() {
         use crate::addr::SpaceNo;
-        assert_eq!(Member::decode(0), None);
-        for m in [Member::Table(TableNo(3)), Member::Space(SpaceNo(3))] {
-            assert_eq!(Member::decode(m.encode()), Some(m));
+        assert_eq!(Parent::decode(0), None);
+        for m in [Parent::Table(TableNo(3)), Parent::Space(SpaceNo(3))] {
+            assert_eq!(Parent::decode(m.encode()), Some(m));
         }
     }
 }

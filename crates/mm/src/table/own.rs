@@ -9,7 +9,7 @@
 //! known here: whoever knows it is told when a leaf is copied and when one goes ([`Leaves`]).
 
 use super::{
-    FAN, LeafSlot, MAX_LEVELS, Member, OwnLeaf, Roots, Slot, TableEntry, TableNo, Tables, Tree, Trees,
+    FANOUT, LeafSlot, MAX_LEVELS, OwnLeaf, Parent, Roots, Slot, TableEntry, TableNo, Tables, Tree, Trees,
     first_of, slot_of,
 };
 use crate::addr::{PageNo, SpaceNo};
@@ -29,7 +29,7 @@ pub(crate) trait Leaves {
 #[derive(Debug)]
 pub(crate) struct Split {
     /// Whose.
-    parent: Member,
+    parent: Parent,
     /// What it led to, kept alive.
     before: Option<TableNo>,
     /// What it leads to.
@@ -90,7 +90,7 @@ impl<R: Roots> Trees<'_, R> {
     ) -> Option<(OwnLeaf, Option<Split>)> {
         let mut split = None;
         let mut spare = Spare::take(self.tables, self.tables_needed(tree, page), budget, need)?;
-        let mut parent = Member::Space(no);
+        let mut parent = Parent::Space(no);
         let mut current = tree.root;
         for level in (0..tree.levels).rev() {
             let alone = current.filter(|&table| self.tables.at(table).refs() == 1);
@@ -119,7 +119,7 @@ impl<R: Roots> Trees<'_, R> {
             if level == 0 {
                 return Some((OwnLeaf(own), split));
             }
-            parent = Member::Table(own);
+            parent = Parent::Table(own);
             current = self.child(own, page, level);
         }
         unreachable!("a tree has at least one level")
@@ -148,7 +148,7 @@ impl<R: Roots> Trees<'_, R> {
     fn split_off(
         &self,
         old: TableNo,
-        parent: Member,
+        parent: Parent,
         tree: &mut Tree,
         new: TableNo,
         leaves: &mut impl Leaves,
@@ -168,18 +168,18 @@ impl<R: Roots> Trees<'_, R> {
     }
 
     /// Writes what `parent` points at.
-    fn point(&self, parent: Member, tree: &mut Tree, child: TableNo) {
+    fn point(&self, parent: Parent, tree: &mut Tree, child: TableNo) {
         match parent {
-            Member::Space(_) => tree.root = Some(child),
-            Member::Table(table) => self.set(table, child, TableEntry::Table(child)),
+            Parent::Space(_) => tree.root = Some(child),
+            Parent::Table(table) => self.set(table, child, TableEntry::Table(child)),
         }
     }
 
     /// `parent` points at nothing again.
-    fn unpoint(&self, parent: Member, tree: &mut Tree, child: TableNo) {
+    fn unpoint(&self, parent: Parent, tree: &mut Tree, child: TableNo) {
         match parent {
-            Member::Space(_) => tree.root = None,
-            Member::Table(table) => self.set(table, child, TableEntry::Absent),
+            Parent::Space(_) => tree.root = None,
+            Parent::Table(table) => self.set(table, child, TableEntry::Absent),
         }
     }
 
@@ -192,9 +192,9 @@ impl<R: Roots> Trees<'_, R> {
 
     fn copy_table(&self, from: TableNo, to: TableNo) {
         let (from, to_table) = (self.tables.at(from), self.tables.at(to));
-        for n in 0..FAN as u8 {
+        for n in 0..FANOUT as u8 {
             if let TableEntry::Table(child) = from.slot(n).entry.table() {
-                self.adopt(Member::Table(to), child);
+                self.adopt(Parent::Table(to), child);
                 to_table.slot(n).entry.set_table(TableEntry::Table(child));
             }
         }
@@ -202,7 +202,7 @@ impl<R: Roots> Trees<'_, R> {
 
     fn copy_leaf(&self, from: TableNo, to: TableNo, leaves: &impl Leaves) {
         let (from, to_table) = (self.tables.at(from), self.tables.at(to));
-        for slot in 0..FAN as u8 {
+        for slot in 0..FANOUT as u8 {
             leaves.copy(from.slot(slot), to_table.slot(slot), LeafSlot { leaf: to, slot });
         }
     }
@@ -214,13 +214,13 @@ impl<R: Roots> Trees<'_, R> {
             return;
         }
         let level = table.level();
-        for slot in 0..FAN as u8 {
+        for slot in 0..FANOUT as u8 {
             if level == 0 {
                 leaves.clear(LeafSlot { leaf: no, slot });
                 continue;
             }
             if let TableEntry::Table(child) = table.slot(slot).entry.table() {
-                self.pull_parent(Member::Table(no), child);
+                self.pull_parent(Parent::Table(no), child);
                 table.slot(slot).entry.set_table(TableEntry::Absent);
                 self.drop_table(child, leaves);
             }
@@ -266,12 +266,12 @@ impl<R: Roots> Trees<'_, R> {
 
     /// A space less points at its root.
     pub fn drop_root(&self, no: SpaceNo, root: TableNo, leaves: &mut impl Leaves) {
-        self.pull_parent(Member::Space(no), root);
+        self.pull_parent(Parent::Space(no), root);
         self.drop_table(root, leaves);
     }
 
     /// The fork `no` points at its parent's root.
     pub fn share_root(&self, no: SpaceNo, root: TableNo) {
-        self.adopt(Member::Space(no), root);
+        self.adopt(Parent::Space(no), root);
     }
 }

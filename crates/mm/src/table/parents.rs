@@ -5,7 +5,7 @@
 //! child's lock; locks are taken upwards. Called where tables are shared, copied and dropped, and
 //! by walks of the reverse map.
 
-use super::{ChainLinks, Member, Table, TableNo, Tables, slot_of};
+use super::{ChainLinks, Parent, Table, TableNo, Tables, slot_of};
 use crate::addr::SpaceNo;
 
 /// Whoever has the links of spaces into the chains of their roots.
@@ -27,46 +27,46 @@ impl<'m, R: Roots> Trees<'m, R> {
         Self { tables, roots }
     }
 
-    fn parent_links(&self, member: Member, child: &Table) -> &ChainLinks {
+    fn parent_links(&self, member: Parent, child: &Table) -> &ChainLinks {
         match member {
-            Member::Table(no) => {
+            Parent::Table(no) => {
                 &self
                     .tables
                     .at(no)
                     .slot(slot_of(child.first_page(), child.level() + 1))
                     .links
             }
-            Member::Space(no) => self.roots.root_links(no),
+            Parent::Space(no) => self.roots.root_links(no),
         }
     }
 
     /// Counts a parent of `child` and enters it into the child's chain.
-    pub fn adopt(&self, parent: Member, child: TableNo) {
+    pub fn adopt(&self, parent: Parent, child: TableNo) {
         let table = self.tables.at(child);
         table.add_ref();
         let mut parents = table.lock();
         let links = self.parent_links(parent, table);
         links.set_prev(0);
         links.set_next(parents.head);
-        if let Some(head) = Member::decode(parents.head) {
+        if let Some(head) = Parent::decode(parents.head) {
             self.parent_links(head, table).set_prev(parent.encode());
         }
         parents.head = parent.encode();
     }
 
     /// Takes a parent out of the child's chain.
-    pub fn pull_parent(&self, parent: Member, child: TableNo) {
+    pub fn pull_parent(&self, parent: Parent, child: TableNo) {
         let table = self.tables.at(child);
         let mut parents = table.lock();
         let links = self.parent_links(parent, table);
-        match Member::decode(links.prev()) {
+        match Parent::decode(links.prev()) {
             Some(prev) => self.parent_links(prev, table).set_next(links.next()),
             None => {
                 assert_eq!(parents.head, parent.encode(), "a table's chain lost a parent");
                 parents.head = links.next();
             }
         }
-        if let Some(next) = Member::decode(links.next()) {
+        if let Some(next) = Parent::decode(links.next()) {
             self.parent_links(next, table).set_prev(links.prev());
         }
         links.set_next(0);
@@ -77,16 +77,16 @@ impl<'m, R: Roots> Trees<'m, R> {
     pub fn spaces_of(&self, table: TableNo, visit: &mut dyn FnMut(SpaceNo) -> bool) -> bool {
         let t = self.tables.at(table);
         let parents = t.lock();
-        let mut at = Member::decode(parents.head);
+        let mut at = Parent::decode(parents.head);
         while let Some(member) = at {
             let more = match member {
-                Member::Space(no) => visit(no),
-                Member::Table(no) => self.spaces_of(no, visit),
+                Parent::Space(no) => visit(no),
+                Parent::Table(no) => self.spaces_of(no, visit),
             };
             if !more {
                 return false;
             }
-            at = Member::decode(self.parent_links(member, t).next());
+            at = Parent::decode(self.parent_links(member, t).next());
         }
         true
     }

@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::SpaceError;
-use crate::rig::{Request, World, frame_at, limited, read, run, sound, space, world, write};
+use crate::rig::{Harness, Request, frame_at, harness, limited, read, run, sound, space, write};
 
 /// Bytes of a table of the machine, and pages that it is for.
 const TABLE: u64 = 4096;
 const PAGES: u32 = 64;
 
-fn with_tables(mm: World) -> World {
+fn with_tables(mm: Harness) -> Harness {
     mm.host.set_tables(crate::host::Tables {
         pages: PAGES,
         bytes: TABLE,
@@ -17,7 +17,7 @@ fn with_tables(mm: World) -> World {
     mm
 }
 
-fn tables(mm: &World) -> u64 {
+fn tables(mm: &Harness) -> u64 {
     let usage = mm.usage();
     let own = mm
         .spaces
@@ -28,7 +28,7 @@ fn tables(mm: &World) -> u64 {
     bytes / TABLE
 }
 
-fn freed(mm: &World) -> Vec<Run> {
+fn freed(mm: &Harness) -> Vec<Run> {
     let calls = mm.host.requests().into_iter();
     calls
         .filter_map(|call| match call {
@@ -64,7 +64,7 @@ fn bits() {
 /// itself, until the window is closed.
 #[test]
 fn a_range_is_charged_once() {
-    let mm = with_tables(world());
+    let mm = with_tables(harness());
     let a = space(&mm, 400);
     assert_eq!(tables(&mm), 0);
     read(&mm, a, 63);
@@ -134,7 +134,7 @@ fn no_room_for_a_window() {
 /// one comes back.
 #[test]
 fn evicted_ranges_give_their_table_back() {
-    let mm = with_tables(world());
+    let mm = with_tables(harness());
     let a = space(&mm, 200);
     write(&mm, a, 0..1, 1);
     write(&mm, a, 64..66, 1);
@@ -161,7 +161,7 @@ fn evicted_ranges_give_their_table_back() {
 /// lie, until a read by the fork has moved them to the pool.
 #[test]
 fn shown_pages_do_not_hold_a_table() {
-    let mm = with_tables(world());
+    let mm = with_tables(harness());
     let a = space(&mm, 64);
     write(&mm, a, 0..4, 1);
     let b = mm.fork(a).expect("room");
@@ -208,7 +208,7 @@ fn the_hand_gives_a_second_chance() {
     sound(&mm);
 }
 
-fn tables_made(mm: &World, spaces: &[SpaceNo]) -> Vec<u64> {
+fn tables_made(mm: &Harness, spaces: &[SpaceNo]) -> Vec<u64> {
     let made = |&no| mm.lock_space(no).expect("it lives").window.made();
     spaces.iter().map(made).collect()
 }
@@ -237,7 +237,7 @@ fn a_fault_takes_an_idle_table() {
 /// charged.
 #[test]
 fn the_check_counts_tables() {
-    let mm = with_tables(world());
+    let mm = with_tables(harness());
     let a = space(&mm, 64);
     read(&mm, a, 0);
     sound(&mm);

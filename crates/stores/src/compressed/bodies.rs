@@ -4,7 +4,7 @@
 //! Only in tests and with the feature `bodies`. Pure functions over `codec` and the objects'
 //! headers; no store is involved, whose own tests flip the bits of objects that are stored.
 
-use super::shelf::{HEADER, Header};
+use super::heap::{HEADER, Header};
 use crate::codec::{Kind, Workbench, decode, decode_delta, encode};
 use memfold_host::addr::{PAGE_SIZE, PageBytes};
 

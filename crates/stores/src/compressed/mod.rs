@@ -1,7 +1,7 @@
 //! The compressed store: cold pages in memory, as small as they get.
 //!
 //! [`CompressedStore`] is the door; `put`, `get` and `free` below are called by the manager, from
-//! fault handlers and from several threads. One lock guards the `shelf` (objects, names, index) and
+//! fault handlers and from several threads. One lock guards the `heap` (objects, names, index) and
 //! is held for copies and table work only; hashing, comparing, encoding and decoding run on private
 //! room (`scratch.rs`) between two locked steps:
 //!
@@ -12,23 +12,23 @@
 //! ```
 //!
 //! Two equal pages put at the very same time may both be stored; that costs room, not truth.
-//! Read next: `shelf/mod.rs`.
+//! Read next: `heap/mod.rs`.
 
 #[cfg(any(test, feature = "bodies"))]
 pub mod bodies;
+mod heap;
 mod name;
 mod scratch;
-mod shelf;
 #[cfg(test)]
 mod tests;
 
 use crate::codec::{self, Found, fill};
+use heap::{Fresh, Header, Heap};
 use memfold_host::addr::PageBytes;
 use memfold_host::{Cost, Domain, Ledger, Store, StoreError, StoreStats, Stored};
 use memfold_sync::{Mutex, Rank};
 use name::Name;
 use scratch::{Pool, Scratch};
-use shelf::{Fresh, Header, Shelf};
 use std::hash::BuildHasher;
 use twox_hash::XxHash3_64;
 
@@ -67,7 +67,7 @@ use twox_hash::XxHash3_64;
 pub struct CompressedStore {
     /// Immutable; keys the checksums, so that nobody can aim at one chain of the index.
     seed: u64,
-    shelf: Mutex<Shelf>,
+    heap: Mutex<Heap>,
     pool: Pool,
 }
 
@@ -88,7 +88,7 @@ impl CompressedStore {
     pub fn with_seed(seed: u64) -> Self {
         Self {
             seed,
-            shelf: Mutex::new(Rank::Store, Shelf::new()),
+            heap: Mutex::new(Rank::Store, Heap::new()),
             pool: Pool::new(),
         }
     }
@@ -101,35 +101,35 @@ impl CompressedStore {
     /// Shares the stored page with the same bytes, if there is one.
     fn put_twin(&self, (domain, page): (Domain, &PageBytes), put: &mut Put<'_>) -> Option<Stored> {
         let twin = {
-            let mut shelf = self.shelf.lock();
-            let twin = shelf.find(domain, put.checksum)?;
-            shelf.copy(&twin, &mut put.scratch.copied)?;
-            shelf.hold(twin.id);
+            let mut heap = self.heap.lock();
+            let twin = heap.find(domain, put.checksum)?;
+            heap.copy(&twin, &mut put.scratch.copied)?;
+            heap.hold(twin.id);
             twin
         };
         let equal = put.scratch.decode().is_some() && *put.scratch.page == *page;
-        let mut shelf = self.shelf.lock();
+        let mut heap = self.heap.lock();
         if equal {
-            shelf.share(twin.id);
+            heap.share(twin.id);
         }
-        shelf.let_go(twin.id, put.ledger);
+        heap.let_go(twin.id, put.ledger);
         equal.then(|| Name::of_object(twin.id, put.checksum))
     }
 
     /// Holds and decodes the page that `near` offers as a base into the scratch page.
     fn take_base(&self, domain: Domain, near: Stored, put: &mut Put<'_>) -> Option<u32> {
         let base = {
-            let mut shelf = self.shelf.lock();
-            let near = named(&shelf, near)?;
-            let base = shelf.base(domain, &near)?;
-            shelf.copy(&base, &mut put.scratch.copied)?;
-            shelf.hold(base.id);
+            let mut heap = self.heap.lock();
+            let near = named(&heap, near)?;
+            let base = heap.base(domain, &near)?;
+            heap.copy(&base, &mut put.scratch.copied)?;
+            heap.hold(base.id);
             base
         };
         let sound =
             put.scratch.decode().is_some() && self.checksum(domain, &put.scratch.page) == base.checksum;
         if !sound {
-            self.shelf.lock().let_go(base.id, put.ledger);
+            self.heap.lock().let_go(base.id, put.ledger);
         }
         sound.then_some(base.id)
     }
@@ -157,10 +157,10 @@ impl CompressedStore {
             body: bench.body(found),
             link,
         };
-        let mut shelf = self.shelf.lock();
-        let added = shelf.add(&fresh, put.ledger);
+        let mut heap = self.heap.lock();
+        let added = heap.add(&fresh, put.ledger);
         if let Some(base) = base.filter(|_| added.is_err() || delta_of.is_none()) {
-            shelf.let_go(base, put.ledger);
+            heap.let_go(base, put.ledger);
         }
         added.map(|id| Name::of_object(id, put.checksum))
     }
@@ -174,12 +174,11 @@ struct Put<'a> {
 }
 
 /// The object with this name, if it is still there.
-fn named(shelf: &Shelf, name: Stored) -> Option<Header> {
+fn named(heap: &Heap, name: Stored) -> Option<Header> {
     let Name::Object { id, tag } = Name::decode(name)? else {
         return None;
     };
-    shelf
-        .header(id)
+    heap.header(id)
         .filter(|header| name::tag_of(header.checksum) == tag)
 }
 
@@ -208,7 +207,7 @@ impl Store for CompressedStore {
     ) -> Result<Stored, StoreError> {
         let word = fill::word_of(page);
         if let Some(name) = word.and_then(Name::of_word) {
-            self.shelf.lock().add_inline();
+            self.heap.lock().add_inline();
             return Ok(name);
         }
         self.pool.with(|scratch| {
@@ -235,9 +234,9 @@ impl Store for CompressedStore {
         }
         self.pool.with(|scratch| {
             let found = {
-                let shelf = self.shelf.lock();
-                named(&shelf, id).and_then(|header| {
-                    shelf.copy(&header, &mut scratch.copied)?;
+                let heap = self.heap.lock();
+                named(&heap, id).and_then(|header| {
+                    heap.copy(&header, &mut scratch.copied)?;
                     Some((header.checksum, scratch.copied.domain()?))
                 })
             };
@@ -266,12 +265,12 @@ impl Store for CompressedStore {
     /// # Panics
     /// When the name is not stored (a page was freed twice), or its header has gone bad.
     fn free(&self, id: Stored, ledger: &dyn Ledger) {
-        let mut shelf = self.shelf.lock();
+        let mut heap = self.heap.lock();
         if let Some(Name::Word(_)) = Name::decode(id) {
-            shelf.remove_inline();
+            heap.remove_inline();
         } else {
-            let header = named(&shelf, id).expect("only what is stored can be freed");
-            shelf.unshare(header.id, ledger);
+            let header = named(&heap, id).expect("only what is stored can be freed");
+            heap.unshare(header.id, ledger);
         }
     }
 
@@ -280,15 +279,15 @@ impl Store for CompressedStore {
         if let Some(Name::Word(_)) = Name::decode(id) {
             return Cost::default();
         }
-        let shelf = self.shelf.lock();
+        let heap = self.heap.lock();
         let gone = Cost {
             shared: true,
             ..Cost::default()
         };
-        named(&shelf, id).map_or(gone, |header| shelf::cost(&header))
+        named(&heap, id).map_or(gone, |header| heap::cost(&header))
     }
 
     fn stats(&self) -> StoreStats {
-        self.shelf.lock().stats()
+        self.heap.lock().stats()
     }
 }

@@ -3,9 +3,9 @@
 //! A call takes a [`Scratch`] from the pool and gives it back; two are kept, and when more threads
 //! are in the store at once, the others' come from the heap and go back to it. Where the heap has
 //! nothing left they wait for one of the two: who has one waits for nobody. The pool's lock is held
-//! only to move a room in or out. Called by `compressed`, never with the shelf locked.
+//! only to move a room in or out. Called by `compressed`, never with the heap locked.
 
-use super::shelf::Header;
+use super::heap::Header;
 use crate::codec::{self, Workbench};
 use memfold_host::Domain;
 use memfold_host::addr::{PAGE_SIZE, PageBytes};
@@ -16,7 +16,7 @@ const KEPT: usize = 2;
 
 /// Room for one call.
 pub(super) struct Scratch {
-    /// What was copied off the shelf.
+    /// What was copied off the heap.
     pub(super) copied: Copied,
     /// The decoded base, or the candidate for a twin.
     pub(super) page: Box<PageBytes>,
@@ -26,7 +26,7 @@ pub(super) struct Scratch {
     room: Box<PageBytes>,
 }
 
-/// The encoded bytes of an object, copied off the shelf.
+/// The encoded bytes of an object, copied off the heap.
 pub(super) struct Copied {
     /// The object, and its base if it is a delta.
     pub(super) plan: Option<(Header, Option<Header>)>,

@@ -136,7 +136,7 @@ fn flip_each_bit(store: &CompressedStore, victim: Stored, (id, page): (Stored, &
     };
     let (mut out, mut told, mut bit) = (blank(), 0, 0);
     // Ends: at the object's end.
-    while store.shelf.lock().flip(object, bit) {
+    while store.heap.lock().flip(object, bit) {
         match store.get(id, &mut out) {
             Ok(()) => assert!(*out == *page, "no wrong bytes (bit {bit})"),
             Err(StoreError::Corrupt { expected, found }) => {
@@ -145,7 +145,7 @@ fn flip_each_bit(store: &CompressedStore, victim: Stored, (id, page): (Stored, &
             }
             Err(other) => panic!("{other}"),
         }
-        assert!(store.shelf.lock().flip(object, bit), "back again");
+        assert!(store.heap.lock().flip(object, bit), "back again");
         // Raw pages are long, and each bit of them is like the next.
         bit += if bit < 4000 { 1 } else { 61 };
     }

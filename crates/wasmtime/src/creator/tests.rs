@@ -8,23 +8,23 @@ use wasmtime::{Engine, MemoryTypeBuilder, Module};
 
 const PAGE: usize = 1 << 16;
 
-struct World {
+struct Harness {
     memory: Memory,
     creator: Creator,
     code: Arc<GuestCode>,
 }
 
-fn world() -> World {
+fn harness() -> Harness {
     let memory = Memory::builder().build().expect("this machine will do");
     let module = Module::from_binary(&Engine::default(), b"\0asm\x01\0\0\0").expect("a module");
-    World {
+    Harness {
         creator: Creator::new(memory.clone()),
         code: Arc::new(GuestCode::new(&module).expect("there is room")),
         memory,
     }
 }
 
-impl World {
+impl Harness {
     /// A ground of one Wasm page that is not zeros.
     fn marked(&self) -> Ground {
         let ground = Ground::new(&self.memory, PAGE as u64).unwrap();
@@ -59,27 +59,29 @@ fn ty(builder: &mut MemoryTypeBuilder) -> MemoryType {
 /// bits, its own guard.
 #[test]
 fn a_heap_for_objects_gets_zeros() {
-    let world = world();
-    let marked = world.marked();
+    let harness = harness();
+    let marked = harness.marked();
     for pages in [0, 1] {
-        let _offered = world.offer(&marked, pages, None);
-        let heap = world.make(MemoryType::new(pages as u32, None), GC_GUARD).unwrap();
+        let _offered = harness.offer(&marked, pages, None);
+        let heap = harness
+            .make(MemoryType::new(pages as u32, None), GC_GUARD)
+            .unwrap();
         assert_ne!(heap.as_ptr(), marked.as_ptr());
         assert_eq!(heap.byte_size(), pages as usize * PAGE);
         // The memory that is made next gets the offer.
-        let memory = world.make(MemoryType::new(pages as u32, None), GUARD).unwrap();
+        let memory = harness.make(MemoryType::new(pages as u32, None), GUARD).unwrap();
         assert_eq!(memory.as_ptr(), marked.as_ptr());
         // And the one after that does not.
-        let memory = world.make(MemoryType::new(pages as u32, None), GUARD).unwrap();
+        let memory = harness.make(MemoryType::new(pages as u32, None), GUARD).unwrap();
         assert_ne!(memory.as_ptr(), marked.as_ptr());
     }
 }
 
 #[test]
 fn another_type_gets_zeros() {
-    let world = world();
-    let marked = world.marked();
-    let _offered = world.offer(&marked, 1, Some(3));
+    let harness = harness();
+    let marked = harness.marked();
+    let _offered = harness.offer(&marked, 1, Some(3));
     for other in [
         MemoryType::new(1, None),
         MemoryType::new(1, Some(2)),
@@ -89,45 +91,45 @@ fn another_type_gets_zeros() {
         ty(MemoryTypeBuilder::new().shared(true).min(1).max(Some(3))),
         ty(MemoryTypeBuilder::new().page_size_log2(0).min(1).max(Some(3))),
     ] {
-        let memory = world.make(other.clone(), GUARD).unwrap();
+        let memory = harness.make(other.clone(), GUARD).unwrap();
         assert_ne!(memory.as_ptr(), marked.as_ptr(), "{other:?}");
     }
-    let memory = world.make(MemoryType::new(1, Some(3)), GUARD).unwrap();
+    let memory = harness.make(MemoryType::new(1, Some(3)), GUARD).unwrap();
     assert_eq!(memory.as_ptr(), marked.as_ptr());
 }
 
 #[test]
 fn other_addresses_are_refused() {
-    let world = world();
+    let harness = harness();
     for (reservation, guard) in [
         (RESERVATION, 0),
         (RESERVATION / 2, GUARD),
         (RESERVATION * 2, GUARD),
     ] {
         let (reserved, guard) = (reservation as usize, guard as usize);
-        let made = world
+        let made = harness
             .creator
             .new_memory(MemoryType::new(1, None), PAGE, None, Some(reserved), guard);
         let error = made.err().expect("refused");
         assert!(error.contains("memory_reservation"), "{error}");
     }
     let large = ty(MemoryTypeBuilder::new().memory64(true).min(1 << 17));
-    let error = world.make(large, GUARD).err().expect("refused");
+    let error = harness.make(large, GUARD).err().expect("refused");
     assert!(error.contains("8589934592"), "{error}");
 }
 
 #[test]
 fn who_only_asks_gets_no_memory_and_no_offer() {
-    let world = world();
-    let marked = world.marked();
-    let _offered = world.offer(&marked, 1, None);
-    let asked = handoff::ask(|| assert!(world.make(MemoryType::new(1, None), GUARD).is_err()));
+    let harness = harness();
+    let marked = harness.marked();
+    let _offered = harness.offer(&marked, 1, None);
+    let asked = handoff::ask(|| assert!(harness.make(MemoryType::new(1, None), GUARD).is_err()));
     let addresses = Addresses {
         reservation: RESERVATION,
         guard: GUARD,
     };
     assert_eq!(asked, Some(addresses));
     assert_eq!(handoff::ask(|| ()), None);
-    let memory = world.make(MemoryType::new(1, None), GUARD).unwrap();
+    let memory = harness.make(MemoryType::new(1, None), GUARD).unwrap();
     assert_eq!(memory.as_ptr(), marked.as_ptr());
 }

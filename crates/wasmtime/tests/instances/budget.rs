@@ -104,17 +104,17 @@ const NOISE: &str = r#"(module
     (func (export "copy") (param i32 i32 i32) (memory.copy (local.get 0) (local.get 1) (local.get 2)))
     (func (export "load") (param i32) (result i64) (i64.load (local.get 0))))"#;
 
-struct World {
+struct Harness {
     memory: Memory,
     engine: Engine,
     template: Template<Wasi>,
 }
 
-fn world(budget_bytes: u64) -> World {
+fn harness(budget_bytes: u64) -> Harness {
     let memory = memory_of(budget_bytes);
     let engine = engine(&memory);
     let template = template(&memory, &engine, &wat::parse_str(NOISE).unwrap());
-    World {
+    Harness {
         memory,
         engine,
         template,
@@ -147,11 +147,11 @@ fn load(store: &mut Store<Wasi>, instance: &ForkInstance<Wasi>, at: i32) -> Resu
 /// room given back can be used.
 #[test]
 fn a_spent_budget_is_an_error() {
-    let World {
+    let Harness {
         memory,
         engine,
         template,
-    } = world(8 * MIB);
+    } = harness(8 * MIB);
     let mut bystander_store = store(&engine);
     let bystander = template.instantiate(&mut bystander_store).unwrap();
     noise(&mut bystander_store, &bystander, 0, 64 << 10, 11).unwrap();
@@ -175,11 +175,11 @@ fn a_spent_budget_is_an_error() {
 /// Goal: the same when it is the host's code that copies for the program.
 #[test]
 fn a_spent_budget_in_a_copy_is_an_error() {
-    let World {
+    let Harness {
         memory,
         engine,
         template,
-    } = world(4 * MIB);
+    } = harness(4 * MIB);
     let mut store = store(&engine);
     let instance = template.instantiate(&mut store).unwrap();
     noise(&mut store, &instance, 0, MIB, 3).unwrap();
@@ -207,11 +207,11 @@ fn a_spent_budget_in_a_copy_is_an_error() {
 /// of one snapshot on four threads, each compared with what it wrote.
 #[test]
 fn threads_share_a_budget() {
-    let World {
+    let Harness {
         memory,
         engine,
         template,
-    } = world(16 * MIB);
+    } = harness(16 * MIB);
     let mut parent_store = store(&engine);
     let parent = template.instantiate(&mut parent_store).unwrap();
     noise(&mut parent_store, &parent, 0, MIB, 5).unwrap();

@@ -6,19 +6,19 @@ use memfold::Memory;
 use memfold_wasmtime::{Error, ForkInstance, Template, prepare};
 use wasmtime::{Engine, Instance, Module, Store, Trap, TypedFunc, WasmParams, WasmResults};
 
-struct World {
+struct Harness {
     engine: Engine,
     template: Template<Wasi>,
 }
 
-fn world(text: &str) -> World {
+fn harness(text: &str) -> Harness {
     let memory = memory();
     let engine = engine(&memory);
     let template = common::template(&memory, &engine, &wat::parse_str(text).unwrap());
-    World { engine, template }
+    Harness { engine, template }
 }
 
-impl World {
+impl Harness {
     fn instance(&self) -> (Store<Wasi>, ForkInstance<Wasi>) {
         let mut store = store(&self.engine);
         let instance = self.template.instantiate(&mut store).unwrap();
@@ -83,9 +83,9 @@ const ALL_KINDS: &str = r#"(module
 /// Goal: a cold start has the data and ran the start function, once each.
 #[test]
 fn a_cold_start_is_complete() {
-    let world = world(ALL_KINDS);
+    let harness = harness(ALL_KINDS);
     for _ in 0..3 {
-        let (mut store, instance) = world.instance();
+        let (mut store, instance) = harness.instance();
         assert_eq!(
             call::<_, i32>(&mut store, &instance, "load", 100),
             i32::from_le_bytes(*b"data")
@@ -101,11 +101,11 @@ fn a_cold_start_is_complete() {
 /// Goal: a fork has its parent's globals and memory, and neither sees the other after that.
 #[test]
 fn a_fork_is_a_copy() {
-    let world = world(ALL_KINDS);
-    let (mut store, parent) = world.instance();
+    let harness = harness(ALL_KINDS);
+    let (mut store, parent) = harness.instance();
     call::<_, ()>(&mut store, &parent, "bump", ());
     call::<_, ()>(&mut store, &parent, "store", (300, 42));
-    let (mut child_store, child) = world.fork(&mut store, &parent);
+    let (mut child_store, child) = harness.fork(&mut store, &parent);
     assert_eq!(call::<_, i64>(&mut child_store, &child, "sum", ()), 23 + 11_111);
     assert_eq!(call::<_, i32>(&mut child_store, &child, "load", 300), 42);
     assert_eq!(
@@ -125,15 +125,15 @@ fn a_fork_is_a_copy() {
 /// Goal: a snapshot keeps its moment, also when the instance is long gone.
 #[test]
 fn a_snapshot_outlives_its_instance() {
-    let world = world(ALL_KINDS);
-    let (mut store, instance) = world.instance();
+    let harness = harness(ALL_KINDS);
+    let (mut store, instance) = harness.instance();
     call::<_, ()>(&mut store, &instance, "bump", ());
     call::<_, ()>(&mut store, &instance, "store", (300, 42));
     let snapshot = instance.freeze(&mut store).unwrap();
     call::<_, ()>(&mut store, &instance, "store", (300, 43));
     drop((store, instance));
     for _ in 0..3 {
-        let mut store = common::store(&world.engine);
+        let mut store = common::store(&harness.engine);
         let clone = snapshot.clone().instantiate(&mut store).unwrap();
         assert_eq!(call::<_, i32>(&mut store, &clone, "load", 300), 42);
         assert_eq!(call::<_, i64>(&mut store, &clone, "sum", ()), 23 + 11_111);
@@ -144,11 +144,11 @@ fn a_snapshot_outlives_its_instance() {
 /// Goal: a fork of a memory that has grown is as large, grows on, and stops at the module's limit.
 #[test]
 fn a_grown_memory_forks() {
-    let world = world(ALL_KINDS);
-    let (mut store, parent) = world.instance();
+    let harness = harness(ALL_KINDS);
+    let (mut store, parent) = harness.instance();
     assert_eq!(call::<_, i32>(&mut store, &parent, "grow", 4), 1);
     call::<_, ()>(&mut store, &parent, "store", (5 * 65536 - 4, 9));
-    let (mut child_store, child) = world.fork(&mut store, &parent);
+    let (mut child_store, child) = harness.fork(&mut store, &parent);
     assert_eq!(call::<_, i32>(&mut child_store, &child, "pages", ()), 5);
     assert_eq!(call::<_, i32>(&mut child_store, &child, "load", 5 * 65536 - 4), 9);
     assert_eq!(call::<_, i32>(&mut child_store, &child, "grow", 5), 5);
@@ -164,8 +164,8 @@ fn a_grown_memory_forks() {
 /// word, and the next.
 #[test]
 fn out_of_bounds_traps() {
-    let world = world(ALL_KINDS);
-    let (mut store, instance) = world.instance();
+    let harness = harness(ALL_KINDS);
+    let (mut store, instance) = harness.instance();
     let load = function::<i32, i32>(&mut store, &instance, "load");
     for at in [65_533, 65_536, 1 << 30, -4, -1] {
         let error = instance.call(&mut store, &load, at).unwrap_err();
@@ -260,8 +260,8 @@ fn a_missing_import_is_named() {
 /// read it, write to the bare fork.
 #[test]
 fn a_snapshot_is_looked_at() {
-    let world = world(ALL_KINDS);
-    let (mut store, instance) = world.instance();
+    let harness = harness(ALL_KINDS);
+    let (mut store, instance) = harness.instance();
     call::<_, ()>(&mut store, &instance, "store", (300, 42));
     let snapshot = instance.freeze(&mut store).unwrap();
     let word = |at| {
@@ -284,8 +284,11 @@ fn a_snapshot_is_looked_at() {
 /// Goal: a start function that traps is the program's failure, not ours.
 #[test]
 fn a_start_function_may_fail() {
-    let world = world("(module (memory 1) (func $s (unreachable)) (start $s))");
-    let error = world.template.instantiate(&mut store(&world.engine)).unwrap_err();
+    let harness = harness("(module (memory 1) (func $s (unreachable)) (start $s))");
+    let error = harness
+        .template
+        .instantiate(&mut store(&harness.engine))
+        .unwrap_err();
     let Error::Program(error) = error else {
         panic!("{error}")
     };
@@ -295,10 +298,10 @@ fn a_start_function_may_fail() {
 /// Goal: modules that are not templates run on the same engine, their memory held by memfold too.
 #[test]
 fn other_modules_share_the_engine() {
-    let world = world(ALL_KINDS);
+    let harness = harness(ALL_KINDS);
     let text = r#"(module (memory 1) (data (i32.const 8) "x") (func (export "f") (result i32) (i32.load8_u (i32.const 8))))"#;
-    let module = Module::new(&world.engine, wat::parse_str(text).unwrap()).unwrap();
-    let mut store = store(&world.engine);
+    let module = Module::new(&harness.engine, wat::parse_str(text).unwrap()).unwrap();
+    let mut store = store(&harness.engine);
     let instance = Instance::new(&mut store, &module, &[]).unwrap();
     let f = instance.get_typed_func::<(), i32>(&mut store, "f").unwrap();
     assert_eq!(f.call(&mut store, ()).unwrap(), i32::from(b'x'));
@@ -308,9 +311,9 @@ fn other_modules_share_the_engine() {
 #[test]
 #[should_panic(expected = "store")]
 fn a_wrong_store_panics() {
-    let world = world(ALL_KINDS);
-    let (_store, instance) = world.instance();
-    let (mut other, _) = world.instance();
+    let harness = harness(ALL_KINDS);
+    let (_store, instance) = harness.instance();
+    let (mut other, _) = harness.instance();
     let _ = instance.freeze(&mut other);
 }
 

@@ -35,7 +35,7 @@ impl ResourceLimiter for Limit {
     }
 }
 
-struct World {
+struct Harness {
     engine: Engine,
     store: Store<Limit>,
     parent: ForkInstance<Limit>,
@@ -43,7 +43,7 @@ struct World {
 }
 
 /// A parent of ten pages, whose module begins with one.
-fn world() -> World {
+fn harness() -> Harness {
     let memory = memory();
     let engine = engine(&memory);
     let module = wat::parse_str(
@@ -56,7 +56,7 @@ fn world() -> World {
     let parent = template.instantiate(&mut store).unwrap();
     assert_eq!(grow(&mut store, &parent, 9), 1);
     let snapshot = parent.freeze(&mut store).unwrap();
-    World {
+    Harness {
         engine,
         store,
         parent,
@@ -86,7 +86,7 @@ fn grow(store: &mut Store<Limit>, of: &ForkInstance<Limit>, pages: i32) -> i32 {
 /// A store, and what came of making an instance in it.
 type Made = (Store<Limit>, Result<ForkInstance<Limit>, Error>);
 
-impl World {
+impl Harness {
     /// A fork of the live instance and an instance of the snapshot, each in a store of its own that
     /// allows so many pages.
     fn both(&mut self, pages: usize, hard: bool) -> [Made; 2] {
@@ -102,9 +102,9 @@ impl World {
 /// words are kept.
 #[test]
 fn a_fork_larger_than_allowed_is_refused() {
-    let mut world = world();
+    let mut harness = harness();
     for (pages, hard) in [(1, false), (9, false), (9, true)] {
-        for (_, made) in world.both(pages, hard) {
+        for (_, made) in harness.both(pages, hard) {
             let error = made.unwrap_err();
             assert!(
                 matches!(error, Error::StoreLimit { bytes: 655_360, .. }),
@@ -115,20 +115,20 @@ fn a_fork_larger_than_allowed_is_refused() {
             assert_eq!(text.contains("used up its share"), hard, "{text}");
         }
     }
-    for (_, made) in world.both(0, false) {
+    for (_, made) in harness.both(0, false) {
         assert!(matches!(made, Err(Error::Instantiate(_))), "not even one page");
     }
     // The parent, and stores that allow it, are as before.
-    assert_eq!(grow(&mut world.store, &world.parent, 0), 10);
-    assert!(world.both(10, true).iter().all(|(_, made)| made.is_ok()));
+    assert_eq!(grow(&mut harness.store, &harness.parent, 0), 10);
+    assert!(harness.both(10, true).iter().all(|(_, made)| made.is_ok()));
 }
 
 /// Goal: the limiter is told the sizes that the memory really has, one after the other, and limits
 /// the fork's growth too.
 #[test]
 fn growth_of_a_fork_is_limited() {
-    let mut world = world();
-    for (mut store, made) in world.both(12, false) {
+    let mut harness = harness();
+    for (mut store, made) in harness.both(12, false) {
         let fork = made.unwrap();
         let most = Some(20 * PAGE);
         assert_eq!(store.data().asked, [(0, PAGE, most), (PAGE, 10 * PAGE, most)]);

@@ -6,12 +6,12 @@ use super::*;
 use crate::addr::SpaceNo;
 use crate::budget::{Charge, Class};
 use crate::rig::{
-    Request, World, limited, read, resident, run, saves_nothing, sound, space, value, world, write,
+    Harness, Request, harness, limited, read, resident, run, saves_nothing, sound, space, value, write,
 };
 
 /// A parent and its fork, whose page 0 stands in the pool with the parent's bytes and is the fork's
 /// own.
-fn family(mm: &World) -> (SpaceNo, SpaceNo) {
+fn family(mm: &Harness) -> (SpaceNo, SpaceNo) {
     let parent = space(mm, 600);
     write(mm, parent, 0..1, 1);
     let child = mm.fork(parent).expect("room");
@@ -20,7 +20,7 @@ fn family(mm: &World) -> (SpaceNo, SpaceNo) {
     (parent, child)
 }
 
-fn base(mm: &World, space: SpaceNo, page: u32) -> Option<u64> {
+fn base(mm: &Harness, space: SpaceNo, page: u32) -> Option<u64> {
     let backing = mm.lock_space(space).expect("it lives").backing;
     mm.backings.base(backing, PageNo(page)).map(|base| base.0.get())
 }
@@ -82,7 +82,7 @@ fn bases_are_luxury() {
 #[test]
 fn both_together_are_less_than_a_page() {
     for (plain, goes) in [(WORTH - 1, 1), (WORTH, 0)] {
-        let mm = world();
+        let mm = harness();
         let (_, child) = family(&mm);
         mm.store.price(|prices| prices.plain = plain);
         assert_eq!(mm.reclaim_one(child), goes);
@@ -92,7 +92,7 @@ fn both_together_are_less_than_a_page() {
         );
         sound(&mm);
     }
-    let mm = world();
+    let mm = harness();
     let (_, child) = family(&mm);
     mm.store.price(|prices| prices.plain = WORTH - 101);
     assert_eq!(mm.reclaim_one(child), 1);
@@ -100,7 +100,7 @@ fn both_together_are_less_than_a_page() {
     sound(&mm);
 }
 
-impl World {
+impl Harness {
     /// Reclaims page 0 of a space alone.
     fn reclaim_one(&self, space: SpaceNo) -> u32 {
         let no = crate::rig::frame_at(self, space, 0).expect("it is in memory");
@@ -115,7 +115,7 @@ impl World {
 /// nearly empty says nothing.
 #[test]
 fn stale_bases_are_renewed() {
-    let mm = world();
+    let mm = harness();
     let (parent, child) = family(&mm);
     mm.evict(child, run(0, 1)).expect("it lives");
     // The pool's version (1), the fork's (2).
@@ -136,10 +136,11 @@ fn stale_bases_are_renewed() {
 }
 
 /// Goal: reclaim frees bases that nothing is a difference to, and no other, in steps through all
-/// backings. Method: bases of two backings, one of them needed; then the backing loses its second user.
+/// backings. Method: bases of two backings, one of them needed; then the backing loses its second
+/// user.
 #[test]
 fn idle_bases_go() {
-    let mm = world();
+    let mm = harness();
     let families = [family(&mm), family(&mm)];
     for (_, child) in families {
         mm.evict(child, run(0, 1)).expect("it lives");
@@ -162,7 +163,7 @@ fn idle_bases_go() {
 /// Goal: a fault without room learns that room was made when only bases could go.
 #[test]
 fn bases_are_room() {
-    let mm = world();
+    let mm = harness();
     let (parent, child) = family(&mm);
     mm.evict(child, run(0, 1)).expect("it lives");
     read(&mm, child, 0);

@@ -54,7 +54,7 @@ impl Scene {
         scene
     }
 
-    fn bury(&self, no: FrameNo, put: Put) {
+    fn free_if_last(&self, no: FrameNo, put: Put) {
         if put == Put::Held {
             return;
         }
@@ -68,7 +68,7 @@ impl Scene {
     }
 
     fn unmap(&self, no: FrameNo) {
-        self.bury(no, self.frames.get(no.0).count.unmap());
+        self.free_if_last(no, self.frames.get(no.0).count.unmap());
     }
 
     fn enter(&self, no: FrameNo) {
@@ -85,10 +85,10 @@ impl Scene {
         match order {
             Order::AddThenPut => {
                 let no = self.replacer.settle(&self.frames, isolated, Finding::Used);
-                self.bury(no, frame.count.put());
+                self.free_if_last(no, frame.count.put());
             }
             Order::PutThenAdd => {
-                self.bury(no, frame.count.put());
+                self.free_if_last(no, frame.count.put());
                 let _ = self.replacer.settle(&self.frames, isolated, Finding::Used);
             }
         }

@@ -14,7 +14,7 @@ use crate::{Arc, Witness, thread};
 #[derive(Default)]
 struct Scene {
     place: AtomicU64,
-    gate: Gate,
+    gate: Revocable,
     fields: Witness,
 }
 

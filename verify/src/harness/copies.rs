@@ -7,7 +7,7 @@
 //! afterwards is what they were. The value that holds the manager itself is not here: that a child
 //! does not drop it is the business of `memfold_linux::Own`, and of tests of real processes.
 
-use super::World;
+use super::Harness;
 use crate::stores::Built;
 use memfold_mm::{Digest, Door, Ended, Forked, Mm, Stats, Usage};
 use memfold_sim::{Memory, SimHost};
@@ -31,7 +31,7 @@ struct Everything {
 }
 
 /// A child's copies of all handles: of pins and of spaces.
-struct Handles<'a, S: Built>(&'a World<S>);
+struct Handles<'a, S: Built>(&'a Harness<S>);
 
 impl<S: Built> Drop for Handles<'_, S> {
     fn drop(&mut self) {
@@ -47,7 +47,7 @@ impl<S: Built> Drop for Handles<'_, S> {
     }
 }
 
-impl<S: Built> Door for World<S> {
+impl<S: Built> Door for Harness<S> {
     type Host = SimHost;
     type Store = S;
     type Entered<'a>
@@ -68,7 +68,7 @@ impl<S: Built> Door for World<S> {
     }
 }
 
-impl<S: Built> World<S> {
+impl<S: Built> Harness<S> {
     /// A child lives and dies: it tries to work, drops all that it has, and drops it once more by
     /// unwinding.
     pub(super) fn fork_process(&mut self) {

@@ -1,11 +1,11 @@
-//! One instance in its store: [`Guest`]. Used by one thread at a time.
+//! One instance in its store: [`Instance`]. Used by one thread at a time.
 
 use super::digest::Digest;
 use super::entry::Entry;
+use super::environment::Host;
+use super::failure::{CloneFailure, Kind, Stop};
 use super::program::{Program, Source};
-use super::trouble::{Kind, Stop, Trouble};
 use super::values;
-use super::world::Host;
 use crate::args::Voice;
 use crate::output;
 use memfold_wasmtime::{ForkInstance, Snapshot};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use wasmtime::{Instance, Store};
 
 /// An instance and all that is its own.
-pub(crate) struct Guest {
+pub(crate) struct Instance {
     number: u32,
     store: Store<Host>,
     body: Body,
@@ -27,9 +27,9 @@ enum Body {
     Stock(Instance),
 }
 
-impl Guest {
+impl Instance {
     fn new(program: &Program, number: u32, store: Store<Host>, body: Body) -> Self {
-        Guest {
+        Instance {
             number,
             store,
             body,
@@ -45,12 +45,12 @@ impl Guest {
             Source::Memfold { template, .. } => Body::Memfold(template.instantiate(&mut store)?),
             Source::Stock(pre) => Body::Stock(pre.instantiate(&mut store)?),
         };
-        let mut guest = Guest::new(program, number, store, body);
+        let mut instance = Instance::new(program, number, store, body);
         let entries = &program.entries;
         for entry in [&entries.initialize, &entries.warm].into_iter().flatten() {
-            guest.call(entry, 0, &mut Digest::default())?;
+            instance.call(entry, 0, &mut Digest::default())?;
         }
-        Ok(guest)
+        Ok(instance)
     }
 
     /// An instance that goes on from the snapshot, and how long the fork took.
@@ -63,10 +63,10 @@ impl Guest {
         let begin = Instant::now();
         let fork = snapshot.instantiate(&mut store)?;
         let time = begin.elapsed();
-        Ok((Guest::new(program, number, store, Body::Memfold(fork)), time))
+        Ok((Instance::new(program, number, store, Body::Memfold(fork)), time))
     }
 
-    /// What forks of this guest start from. Only guests on memfold's memory can be frozen.
+    /// What forks of this instance start from. Only instances on memfold's memory can be frozen.
     pub(crate) fn freeze(mut self) -> Result<Option<Snapshot<Host>>, Stop> {
         match &self.body {
             Body::Memfold(fork) => Ok(Some(fork.freeze(&mut self.store)?)),
@@ -82,7 +82,7 @@ impl Guest {
         };
         let Some(function) = instance.get_func(&mut self.store, entry.name()) else {
             let message = format!("the export {:?} is gone", entry.name());
-            return Err(Stop::Trouble(Trouble {
+            return Err(Stop::Failed(CloneFailure {
                 kind: Kind::Host,
                 message,
             }));
@@ -116,7 +116,7 @@ impl Guest {
             }
             Voice::Ours => output::print(text).map_err(|error| {
                 let message = error.to_string();
-                Stop::Trouble(Trouble {
+                Stop::Failed(CloneFailure {
                     kind: Kind::Host,
                     message,
                 })
@@ -125,13 +125,13 @@ impl Guest {
     }
 
     /// Moves all its pages to the store.
-    pub(crate) fn evict(&self) -> Result<(), Trouble> {
+    pub(crate) fn evict(&self) -> Result<(), CloneFailure> {
         match &self.body {
             Body::Memfold(fork) => fork
                 .space()
                 .evict()
                 .map(drop)
-                .map_err(|error| Trouble::memory(&error)),
+                .map_err(|error| CloneFailure::memory(&error)),
             Body::Stock(_) => Ok(()),
         }
     }

@@ -1,7 +1,7 @@
 //! What each operation does on both sides. The oracle changes only after the manager has said yes.
 //! How spaces come and go stands in `lives.rs`.
 
-use super::World;
+use super::Harness;
 use super::lives::Unused;
 use crate::audit::May;
 use crate::stores::Built;
@@ -11,7 +11,7 @@ use memfold_mm::{Effort, FaultError, SpaceError};
 use memfold_sim::program::{self, Place};
 use memfold_sim::{Miss, Moment};
 
-impl<S: Built> World<S> {
+impl<S: Built> Harness<S> {
     pub(super) fn apply(&mut self, op: Op) -> Result<(), SpaceError> {
         let full = self.live.len() >= self.mix.spaces as usize;
         match op {

@@ -2,7 +2,7 @@
 //!
 //! Plain bytes in the arena, read and written whole ([`Header::read`], [`Header::to_bytes`]). It
 //! moves with its object, hence the back pointer. A header with an illegal kind or length does not
-//! decode: the memory has gone bad. Called by the shelf, under the store's lock.
+//! decode: the memory has gone bad. Called by the heap, under the store's lock.
 
 use crate::codec::Kind;
 use memfold_host::addr::PAGE_SIZE;

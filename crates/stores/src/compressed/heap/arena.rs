@@ -1,7 +1,7 @@
-//! The memory of the store: growable byte arrays ("tenants") over one dense array of 4 KiB frames.
+//! The memory of the store: growable byte arrays ("regions") over one dense array of 4 KiB frames.
 //!
 //! Frames lie in chunks of 64 KiB, each an anonymous mapping. The frames in use are always
-//! `0..used`: when a tenant gives one back, the last frame's bytes move into the hole. So no chunk
+//! `0..used`: when a region gives one back, the last frame's bytes move into the hole. So no chunk
 //! is ever held for the sake of a few survivors, and the chunks at the top are unmapped, which
 //! returns them to the system:
 //!
@@ -9,12 +9,12 @@
 //! chunks    [ 64 KiB ][ 64 KiB ][ 64 KiB ]
 //! frames     aabacbba  cccabcda  dc......
 //!                                 ^used ^paid: touched before, so still held and charged
-//! tenant c: its n-th byte is byte n % 4096 of its frame number n / 4096
+//! region c: its n-th byte is byte n % 4096 of its frame number n / 4096
 //! ```
 //!
 //! Two phases: [`Arena::reserve`] charges the ledger and maps (and may fail, changing nothing),
 //! then [`Arena::push_frame`] cannot fail. All of it is under the store's lock, as part of the
-//! `Shelf`; called by the shelf's other files only.
+//! `Heap`; called by the heap's other files only.
 
 use memfold_host::{Ledger, StoreError};
 use memmap2::MmapMut;
@@ -26,7 +26,7 @@ const CHUNK_FRAMES: usize = 16;
 /// The top chunk is kept until this many frames below it are free too, so that a put and a free by
 /// turns do not map and unmap by turns.
 const SLACK_FRAMES: usize = 4;
-/// What one frame costs in tables on the heap: its owner (8 bytes), its place in a tenant's list
+/// What one frame costs in tables on the heap: its owner (8 bytes), its place in a region's list
 /// (4), its share of the list of chunks (1), of the directory of ids (5) and of the lists of holes
 /// (1), three times over for a vector that is being doubled.
 const TABLE_BYTES: usize = 57;
@@ -37,12 +37,12 @@ pub(crate) const FRAME_COST: u64 = (FRAME + TABLE_BYTES) as u64;
 pub(super) const NO_MEMORY: i32 = 12;
 
 /// A byte array in the arena, by number.
-pub(crate) type Tenant = u8;
+pub(crate) type Region = u8;
 
 #[derive(Clone, Copy)]
 struct Owner {
-    tenant: Tenant,
-    /// Which of the tenant's frames it is.
+    region: Region,
+    /// Which of the region's frames it is.
     place: u32,
 }
 
@@ -51,20 +51,20 @@ pub(crate) struct Arena {
     chunks: Vec<MmapMut>,
     /// Of each frame in use; its length is the number of frames in use.
     owners: Vec<Owner>,
-    /// The frames of each tenant, in the order of its bytes.
-    tenants: Vec<Vec<u32>>,
+    /// The frames of each region, in the order of its bytes.
+    regions: Vec<Vec<u32>>,
     /// Frames that were touched since their chunk was mapped, and are charged.
     paid: usize,
 }
 
 impl Arena {
     /// An arena that holds nothing.
-    pub(crate) fn new(tenants: Tenant) -> Self {
-        let tenants = (0..tenants).map(|_| Vec::new()).collect();
+    pub(crate) fn new(regions: Region) -> Self {
+        let regions = (0..regions).map(|_| Vec::new()).collect();
         Self {
             chunks: Vec::new(),
             owners: Vec::new(),
-            tenants,
+            regions,
             paid: 0,
         }
     }
@@ -74,9 +74,9 @@ impl Arena {
         self.paid as u64 * FRAME_COST
     }
 
-    /// Frames that the tenant has.
-    pub(crate) fn frames(&self, tenant: Tenant) -> usize {
-        self.tenants[usize::from(tenant)].len()
+    /// Frames that the region has.
+    pub(crate) fn frames(&self, region: Region) -> usize {
+        self.regions[usize::from(region)].len()
     }
 
     /// Makes sure that `count` frames can be pushed: charges for them and maps them.
@@ -111,45 +111,45 @@ impl Arena {
         Ok(())
     }
 
-    /// Makes room in the tables for frames of any tenant, so that pushing them cannot fail.
+    /// Makes room in the tables for frames of any region, so that pushing them cannot fail.
     fn has_tables(&mut self, count: usize) -> bool {
-        let tenants = &mut self.tenants;
+        let regions = &mut self.regions;
         self.owners.try_reserve(count).is_ok()
             && self.chunks.try_reserve(count).is_ok()
-            && tenants.iter_mut().all(|list| list.try_reserve(count).is_ok())
+            && regions.iter_mut().all(|list| list.try_reserve(count).is_ok())
     }
 
-    /// Gives the tenant one more frame, at its end. Its bytes are what they happen to be.
+    /// Gives the region one more frame, at its end. Its bytes are what they happen to be.
     ///
     /// # Panics
     /// When it was not reserved.
-    pub(crate) fn push_frame(&mut self, tenant: Tenant) {
+    pub(crate) fn push_frame(&mut self, region: Region) {
         assert!(
             self.owners.len() < self.paid,
             "a frame is reserved before it is used"
         );
-        let list = &mut self.tenants[usize::from(tenant)];
+        let list = &mut self.regions[usize::from(region)];
         self.owners.push(Owner {
-            tenant,
+            region,
             place: list.len() as u32,
         });
         list.push(self.owners.len() as u32 - 1);
     }
 
-    /// Takes the tenant's last frame back; the arena's last frame moves into its place.
+    /// Takes the region's last frame back; the arena's last frame moves into its place.
     ///
     /// # Panics
-    /// When the tenant has none.
-    pub(crate) fn pop_frame(&mut self, tenant: Tenant) {
-        let hole = self.tenants[usize::from(tenant)]
+    /// When the region has none.
+    pub(crate) fn pop_frame(&mut self, region: Region) {
+        let hole = self.regions[usize::from(region)]
             .pop()
-            .expect("a tenant gives back what it has") as usize;
+            .expect("a region gives back what it has") as usize;
         let last = self.owners.len() - 1;
         if hole != last {
             self.move_frame(last, hole);
             let owner = self.owners[last];
             self.owners[hole] = owner;
-            self.tenants[usize::from(owner.tenant)][owner.place as usize] = hole as u32;
+            self.regions[usize::from(owner.region)][owner.place as usize] = hole as u32;
         }
         self.owners.pop();
     }
@@ -172,9 +172,9 @@ impl Arena {
         }
     }
 
-    /// Copies bytes of the tenant from `at` on.
-    pub(crate) fn read(&self, tenant: Tenant, at: usize, out: &mut [u8]) {
-        let list = &self.tenants[usize::from(tenant)];
+    /// Copies bytes of the region from `at` on.
+    pub(crate) fn read(&self, region: Region, at: usize, out: &mut [u8]) {
+        let list = &self.regions[usize::from(region)];
         let (mut place, mut start, mut done) = (at / FRAME, at % FRAME, 0);
         // Ends: each turn copies at least a byte.
         while done < out.len() {
@@ -185,27 +185,27 @@ impl Arena {
         }
     }
 
-    /// Writes bytes of the tenant from `at` on.
-    pub(crate) fn write(&mut self, tenant: Tenant, at: usize, bytes: &[u8]) {
+    /// Writes bytes of the region from `at` on.
+    pub(crate) fn write(&mut self, region: Region, at: usize, bytes: &[u8]) {
         let (mut place, mut start, mut done) = (at / FRAME, at % FRAME, 0);
         // Ends: each turn copies at least a byte.
         while done < bytes.len() {
             let len = (FRAME - start).min(bytes.len() - done);
-            let frame = self.tenants[usize::from(tenant)][place] as usize;
+            let frame = self.regions[usize::from(region)][place] as usize;
             self.frame_mut(frame)[start..start + len].copy_from_slice(&bytes[done..done + len]);
             (place, start, done) = (place + 1, 0, done + len);
         }
     }
 
-    /// The word of 4 bytes number `n` of the tenant.
-    pub(crate) fn read_word(&self, tenant: Tenant, n: usize) -> u32 {
-        let frame = self.frame(self.tenants[usize::from(tenant)][n / (FRAME / 4)] as usize);
+    /// The word of 4 bytes number `n` of the region.
+    pub(crate) fn read_word(&self, region: Region, n: usize) -> u32 {
+        let frame = self.frame(self.regions[usize::from(region)][n / (FRAME / 4)] as usize);
         u32::from_le_bytes(frame.as_chunks::<4>().0[n % (FRAME / 4)])
     }
 
-    /// Sets the word of 4 bytes number `n` of the tenant.
-    pub(crate) fn write_word(&mut self, tenant: Tenant, n: usize, word: u32) {
-        let frame = self.tenants[usize::from(tenant)][n / (FRAME / 4)] as usize;
+    /// Sets the word of 4 bytes number `n` of the region.
+    pub(crate) fn write_word(&mut self, region: Region, n: usize, word: u32) {
+        let frame = self.regions[usize::from(region)][n / (FRAME / 4)] as usize;
         self.frame_mut(frame).as_chunks_mut::<4>().0[n % (FRAME / 4)] = word.to_le_bytes();
     }
 
@@ -233,7 +233,7 @@ impl Arena {
     fn trim_tables(&mut self) {
         trim(&mut self.chunks);
         trim(&mut self.owners);
-        self.tenants.iter_mut().for_each(trim);
+        self.regions.iter_mut().for_each(trim);
     }
 }
 
@@ -249,7 +249,7 @@ mod tests {
     use super::*;
     use crate::conformance::Account;
 
-    /// Goal: tenants keep their bytes while frames move, and all is refunded. Method: three tenants
+    /// Goal: regions keep their bytes while frames move, and all is refunded. Method: three regions
     /// grow by turns and shrink in another order.
     #[test]
     fn tenants_keep_their_bytes() {
@@ -261,23 +261,23 @@ mod tests {
             arena.write((n % 3) as u8, n / 3 * FRAME, &[n as u8; FRAME]);
         }
         assert_eq!(account.charged(), arena.held_bytes());
-        for (tenant, left) in [(1_u8, 3_usize), (0, 0), (2, 7)] {
-            while arena.frames(tenant) > left {
-                arena.pop_frame(tenant);
+        for (region, left) in [(1_u8, 3_usize), (0, 0), (2, 7)] {
+            while arena.frames(region) > left {
+                arena.pop_frame(region);
             }
         }
         arena.settle(&account);
         assert_eq!(account.charged(), arena.held_bytes());
         assert_eq!(arena.chunks.len(), 1);
-        for (tenant, left) in [(1_u8, 3_usize), (2, 7)] {
+        for (region, left) in [(1_u8, 3_usize), (2, 7)] {
             let mut bytes = vec![0; left * FRAME];
-            arena.read(tenant, 0, &mut bytes);
+            arena.read(region, 0, &mut bytes);
             for (place, frame) in bytes.chunks(FRAME).enumerate() {
-                assert!(frame.iter().all(|&byte| byte == place as u8 * 3 + tenant));
+                assert!(frame.iter().all(|&byte| byte == place as u8 * 3 + region));
             }
             let mut across = [0; 2];
-            arena.read(tenant, FRAME - 1, &mut across);
-            assert_eq!(across, [tenant, tenant + 3]);
+            arena.read(region, FRAME - 1, &mut across);
+            assert_eq!(across, [region, region + 3]);
         }
     }
 

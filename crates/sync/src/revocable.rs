@@ -1,4 +1,5 @@
-//! A gate before a few fields: many enter and leave without a lock, one opens and closes it.
+//! Revocable access to a few fields: many enter and leave without a lock, one opens and closes the
+//! gate before them.
 //!
 //! What a fault handler looks up goes through it: the fields change only while the gate is closed
 //! and nobody is inside. One word:
@@ -23,14 +24,14 @@ const INSIDE: u64 = OPEN - 1;
 
 /// The gate; closed at first.
 #[derive(Debug, Default)]
-pub struct Gate(AtomicU64);
+pub struct Revocable(AtomicU64);
 
 /// Being inside: the gate is not closed to its end before this is dropped.
 #[derive(Debug)]
 #[must_use]
-pub struct Inside<'a>(&'a Gate);
+pub struct Inside<'a>(&'a Revocable);
 
-impl Gate {
+impl Revocable {
     /// Lets everybody in, to the fields that were written before.
     ///
     /// # Panics
@@ -82,7 +83,7 @@ mod tests {
     /// inside that leaves at the second look.
     #[test]
     fn it_is_open_between_opening_and_closing() {
-        let gate = Gate::default();
+        let gate = Revocable::default();
         assert!(gate.enter().is_none());
         gate.open();
         let inside = std::cell::Cell::new(gate.enter());

@@ -7,10 +7,10 @@ use std::fmt;
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-/// Clones whose trouble is reported one by one; the others are only counted.
+/// Clones whose failure is reported one by one; the others are only counted.
 pub(crate) const REPORTED: usize = 5;
 
-/// What kind of trouble.
+/// What kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
@@ -32,7 +32,7 @@ pub(crate) enum Kind {
 
 /// Why a clone stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Trouble {
+pub(crate) struct CloneFailure {
     pub(crate) kind: Kind,
     pub(crate) message: String,
 }
@@ -52,11 +52,11 @@ pub(crate) struct Failed {
 pub(crate) enum Stop {
     /// The user wants the run to end.
     Interrupted,
-    Trouble(Trouble),
+    Failed(CloneFailure),
 }
 
 impl Failed {
-    pub(crate) fn new(clone: u32, call: Option<u32>, Trouble { kind, message }: Trouble) -> Self {
+    pub(crate) fn new(clone: u32, call: Option<u32>, CloneFailure { kind, message }: CloneFailure) -> Self {
         Failed {
             clone,
             call,
@@ -66,9 +66,9 @@ impl Failed {
     }
 }
 
-impl Trouble {
+impl CloneFailure {
     fn new(kind: Kind, message: impl fmt::Display) -> Self {
-        Trouble {
+        CloneFailure {
             kind,
             message: message.to_string(),
         }
@@ -80,18 +80,18 @@ impl Trouble {
             Failure::OverBudget { .. } => Kind::Budget,
             _ => Kind::Memory,
         };
-        Trouble::new(kind, failure)
+        CloneFailure::new(kind, failure)
     }
 
     /// The manager refused something before the call.
     pub(crate) fn memory(error: &memfold::Error) -> Self {
         match error {
             memfold::Error::Space(memfold::SpaceError::OverBudget { .. }) => {
-                Trouble::new(Kind::Budget, error)
+                CloneFailure::new(Kind::Budget, error)
             }
-            memfold::Error::Space(memfold::SpaceError::Host(_)) => Trouble::new(Kind::Machine, error),
-            memfold::Error::Fault(failure) => Trouble::page(failure),
-            _ => Trouble::new(Kind::Memory, error),
+            memfold::Error::Space(memfold::SpaceError::Host(_)) => CloneFailure::new(Kind::Machine, error),
+            memfold::Error::Fault(failure) => CloneFailure::page(failure),
+            _ => CloneFailure::new(Kind::Memory, error),
         }
     }
 }
@@ -99,10 +99,10 @@ impl Trouble {
 impl From<GlueError> for Stop {
     fn from(error: GlueError) -> Self {
         match error {
-            GlueError::MemoryLost { failure } => Stop::Trouble(Trouble::page(&failure)),
-            GlueError::Memory(error) => Stop::Trouble(Trouble::memory(&error)),
+            GlueError::MemoryLost { failure } => Stop::Failed(CloneFailure::page(&failure)),
+            GlueError::Memory(error) => Stop::Failed(CloneFailure::memory(&error)),
             GlueError::Program(error) => Stop::from(error),
-            other => Stop::Trouble(Trouble::new(Kind::Start, other)),
+            other => Stop::Failed(CloneFailure::new(Kind::Start, other)),
         }
     }
 }
@@ -110,7 +110,7 @@ impl From<GlueError> for Stop {
 impl From<wasmtime::Error> for Stop {
     fn from(error: wasmtime::Error) -> Self {
         if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {
-            return Stop::Trouble(Trouble::new(
+            return Stop::Failed(CloneFailure::new(
                 Kind::Exit,
                 format!("it ended itself with status {status}"),
             ));
@@ -120,9 +120,9 @@ impl From<wasmtime::Error> for Stop {
             Some(trap) => {
                 let trap = trap.to_string();
                 let what = trap.strip_prefix("wasm trap: ").unwrap_or(&trap);
-                Stop::Trouble(Trouble::new(Kind::Trap, format!("{what}{}", place(&error))))
+                Stop::Failed(CloneFailure::new(Kind::Trap, format!("{what}{}", place(&error))))
             }
-            None => Stop::Trouble(Trouble::new(Kind::Host, format!("{error:#}"))),
+            None => Stop::Failed(CloneFailure::new(Kind::Host, format!("{error:#}"))),
         }
     }
 }

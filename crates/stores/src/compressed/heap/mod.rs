@@ -1,8 +1,8 @@
-//! The shelf: all stored objects, their names, and the index of their contents.
+//! The heap: all stored objects, their names, and the index of their contents.
 //!
-//! Everything in this folder is one structure under one lock (`CompressedStore::shelf`), held only
+//! Everything in this folder is one structure under one lock (`CompressedStore::heap`), held only
 //! for short copies and table work, never while a page is encoded, decoded, hashed or compared. Who
-//! needs an object across an unlocked step takes a *hold* on it ([`Shelf::hold`]); a delta has a
+//! needs an object across an unlocked step takes a *hold* on it ([`Heap::hold`]); a delta has a
 //! hold on its base for life. An object goes when it has neither references nor holds:
 //!
 //! ```text
@@ -33,13 +33,13 @@ use object::COUNT_MAX;
 
 pub(super) use object::{HEADER, Header};
 
-/// The tenant of the ids; the classes come before it, the index's heads after.
-const IDS: arena::Tenant = CLASSES;
-const TENANTS: arena::Tenant = CLASSES + 2;
+/// The region of the ids; the classes come before it, the index's heads after.
+const IDS: arena::Region = CLASSES;
+const TENANTS: arena::Region = CLASSES + 2;
 const _: () = assert!(TENANTS == index::TENANT + 1 && CLASSES < 63);
 
 /// See the head of the file.
-pub(super) struct Shelf {
+pub(super) struct Heap {
     arena: Arena,
     ids: Ids,
     index: Index,
@@ -72,8 +72,8 @@ pub(super) struct Fresh<'a> {
     pub(super) link: u32,
 }
 
-impl Shelf {
-    /// A shelf that holds nothing.
+impl Heap {
+    /// A heap that holds nothing.
     pub(super) fn new() -> Self {
         Self {
             arena: Arena::new(TENANTS),
@@ -152,14 +152,14 @@ impl Shelf {
         Some(())
     }
 
-    /// Keeps the object, and what it needs, until [`Shelf::let_go`].
+    /// Keeps the object, and what it needs, until [`Heap::let_go`].
     pub(super) fn hold(&mut self, id: u32) {
         let mut header = self.expect_header(id);
         header.holds += 1;
         self.write_header(&header);
     }
 
-    /// Undoes [`Shelf::hold`].
+    /// Undoes [`Heap::hold`].
     pub(super) fn let_go(&mut self, id: u32, ledger: &dyn Ledger) {
         self.drop_hold(id);
         self.arena.settle(ledger);

@@ -7,10 +7,10 @@
 //!
 //! Which slots are holes is said by a list for each class; a hole's first bytes say where in the
 //! list it stands, so that the last slot of a class is known for one without a search. Under the
-//! store's lock, as part of the `Shelf`.
+//! store's lock, as part of the `Heap`.
 
-use super::Shelf;
-use super::arena::{self, Tenant};
+use super::Heap;
+use super::arena::{self, Region};
 use super::class::{self, CLASSES, Place};
 use super::object::{HEADER, Header};
 
@@ -29,25 +29,25 @@ impl Holes {
         Self([const { Vec::new() }; CLASSES as usize])
     }
 
-    fn of(&self, class: Tenant) -> &Vec<u32> {
+    fn of(&self, class: Region) -> &Vec<u32> {
         &self.0[usize::from(class)]
     }
 
-    fn of_mut(&mut self, class: Tenant) -> &mut Vec<u32> {
+    fn of_mut(&mut self, class: Region) -> &mut Vec<u32> {
         &mut self.0[usize::from(class)]
     }
 }
 
-impl Shelf {
+impl Heap {
     /// Where the next object of the class goes.
-    pub(super) fn next_slot(&self, class: Tenant) -> Place {
+    pub(super) fn next_slot(&self, class: Region) -> Place {
         let hole = self.holes.of(class).last().copied();
         let slot = hole.unwrap_or(self.slots[usize::from(class)]);
         Place { class, slot }
     }
 
-    /// What [`Shelf::next_slot`] said is in use now.
-    pub(super) fn take_slot(&mut self, class: Tenant) {
+    /// What [`Heap::next_slot`] said is in use now.
+    pub(super) fn take_slot(&mut self, class: Region) {
         if self.holes.of_mut(class).pop().is_none() {
             self.slots[usize::from(class)] += 1;
         }
@@ -154,16 +154,16 @@ mod tests {
 
     const BODY: [u8; 1000] = [7; 1000];
 
-    /// A shelf of so many objects of one class, and that class.
-    fn shelf(objects: u64, account: &Account) -> (Shelf, Tenant) {
-        let mut shelf = Shelf::new();
+    /// A heap of so many objects of one class, and that class.
+    fn heap(objects: u64, account: &Account) -> (Heap, Region) {
+        let mut heap = Heap::new();
         for n in 0..objects {
-            add(&mut shelf, n, account);
+            add(&mut heap, n, account);
         }
-        (shelf, class::class_for(BODY.len()))
+        (heap, class::class_for(BODY.len()))
     }
 
-    fn add(shelf: &mut Shelf, checksum: u64, account: &Account) -> u32 {
+    fn add(heap: &mut Heap, checksum: u64, account: &Account) -> u32 {
         let (kind, body, link) = (Kind::Lz4, &BODY[..], 0);
         let fresh = Fresh {
             checksum,
@@ -171,31 +171,31 @@ mod tests {
             body,
             link,
         };
-        shelf.add(&fresh, account).expect("no limit")
+        heap.add(&fresh, account).expect("no limit")
     }
 
     /// Goal: a class keeps few holes, new objects use them, and all goes back in the end.
     #[test]
     fn few_are_kept_and_used() {
         let account = Account::unlimited();
-        let (mut shelf, class) = shelf(1000, &account);
+        let (mut heap, class) = heap(1000, &account);
         for id in (0..500).step_by(5) {
-            shelf.unshare(id, &account);
-            assert!(shelf.holes.of(class).len() <= 1000 / PART as usize);
+            heap.unshare(id, &account);
+            assert!(heap.holes.of(class).len() <= 1000 / PART as usize);
         }
-        assert_eq!(shelf.holes.of(class).len(), 900 / PART as usize);
+        assert_eq!(heap.holes.of(class).len(), 900 / PART as usize);
         let charged = account.charged();
         for n in 0..7 {
-            let id = add(&mut shelf, 5000 + n, &account);
-            assert_eq!(shelf.header(id).map(|header| header.checksum), Some(5000 + n));
+            let id = add(&mut heap, 5000 + n, &account);
+            assert_eq!(heap.header(id).map(|header| header.checksum), Some(5000 + n));
         }
-        assert_eq!((shelf.holes.of(class).len(), account.charged()), (0, charged));
+        assert_eq!((heap.holes.of(class).len(), account.charged()), (0, charged));
         let left = (0..1000)
-            .filter(|&id| shelf.header(id).is_some())
+            .filter(|&id| heap.header(id).is_some())
             .collect::<Vec<_>>();
         assert_eq!(left.len(), 907);
-        left.into_iter().for_each(|id| shelf.unshare(id, &account));
-        assert_eq!((shelf.slots[usize::from(class)], account.charged()), (0, 0));
+        left.into_iter().for_each(|id| heap.unshare(id, &account));
+        assert_eq!((heap.slots[usize::from(class)], account.charged()), (0, 0));
     }
 
     /// Goal: a hole at the end of its class is no object, whatever became of its bytes. Method: the
@@ -204,16 +204,16 @@ mod tests {
     fn a_hole_whose_memory_has_gone_bad() {
         for bit in 0..HEADER * 8 {
             let account = Account::unlimited();
-            let (mut shelf, class) = shelf(600, &account);
-            (596..600).for_each(|id| shelf.unshare(id, &account));
-            assert_eq!(*shelf.holes.of(class), [596, 597, 598, 599]);
+            let (mut heap, class) = heap(600, &account);
+            (596..600).for_each(|id| heap.unshare(id, &account));
+            assert_eq!(*heap.holes.of(class), [596, 597, 598, 599]);
             for slot in 596..600 {
                 let (offset, mut byte) = (Place { class, slot }.offset() + bit / 8, [0]);
-                shelf.arena.read(class, offset, &mut byte);
-                shelf.arena.write(class, offset, &[byte[0] ^ 1 << (bit % 8)]);
+                heap.arena.read(class, offset, &mut byte);
+                heap.arena.write(class, offset, &[byte[0] ^ 1 << (bit % 8)]);
             }
-            (0..596).for_each(|id| shelf.unshare(id, &account));
-            assert_eq!((shelf.slots[usize::from(class)], account.charged()), (0, 0));
+            (0..596).for_each(|id| heap.unshare(id, &account));
+            assert_eq!((heap.slots[usize::from(class)], account.charged()), (0, 0));
         }
     }
 }

@@ -1,16 +1,16 @@
 //! From a page's checksum to the objects that have it: a hash table that grows by one bucket at a
 //! time.
 //!
-//! Linear hashing: the heads of the chains are an array of words in a tenant of the arena, the
+//! Linear hashing: the heads of the chains are an array of words in a region of the arena, the
 //! chains run through the objects' headers. A head says the first object of its chain, and has a
 //! small filter of what is in it: most pages are nobody's twin, and are known for it without a look
 //! at a header, which is seldom in the processor's cache. With `n` buckets, a checksum belongs to
 //! bucket `checksum mod 2^k`, or `mod 2^(k-1)` where that bucket does not exist yet. Every put
 //! splits at most one bucket and every free joins at most two, so no call ever pays for a rehash.
-//! Under the store's lock; called by `shelf`.
+//! Under the store's lock; called by `heap`.
 
-use super::Shelf;
-use super::arena::{FRAME, Tenant};
+use super::Heap;
+use super::arena::{FRAME, Region};
 use super::class::CLASSES;
 use super::ids::ID_BITS;
 use super::object::{COUNT_MAX, Header};
@@ -23,8 +23,8 @@ const SEARCH_MAX: usize = 64;
 /// Bits of a head that are its filter: each object of the chain sets one; some may be set by
 /// objects that are gone.
 const FILTER_BITS: u32 = u32::BITS - ID_BITS;
-/// The tenant of the heads.
-pub(crate) const TENANT: Tenant = CLASSES + 1;
+/// The region of the heads.
+pub(crate) const TENANT: Region = CLASSES + 1;
 
 /// The start of a chain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Index {
         }
     }
 
-    /// The frames that [`Shelf::link`] will need: 0 or 1.
+    /// The frames that [`Heap::link`] will need: 0 or 1.
     pub(crate) fn frames_to_link(&self) -> usize {
         usize::from(self.buckets == 0 || self.grows() && self.buckets.is_multiple_of(HEADS))
     }
@@ -95,7 +95,7 @@ impl Index {
     }
 }
 
-impl Shelf {
+impl Heap {
     /// An object of the domain with this checksum that may take one more reference.
     pub(crate) fn find(&self, domain: Domain, checksum: u64) -> Option<Header> {
         if self.index.buckets == 0 {

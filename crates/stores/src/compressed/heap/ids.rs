@@ -1,11 +1,11 @@
-//! Names that stay while objects move: an array of places, four bytes each, in a tenant of the
+//! Names that stay while objects move: an array of places, four bytes each, in a region of the
 //! arena.
 //!
 //! The ids of one frame (1024) form a block with a chain of its free ids; the lowest block with
 //! room is used first, so that the blocks at the end fall free and are given back. Under the
-//! store's lock, as part of the `Shelf`; called by the shelf's other files.
+//! store's lock, as part of the `Heap`; called by the heap's other files.
 
-use super::arena::{Arena, FRAME, Tenant, trim};
+use super::arena::{Arena, FRAME, Region, trim};
 use super::class::{Place, SLOT_BITS};
 
 /// Ids of one block.
@@ -24,17 +24,17 @@ struct Block {
 
 /// See the head of the file.
 pub(crate) struct Ids {
-    tenant: Tenant,
+    region: Region,
     blocks: Vec<Block>,
     /// Bit n: block n has a free id.
     room: Vec<u64>,
 }
 
 impl Ids {
-    /// No ids; they will lie in `tenant`.
-    pub(crate) fn new(tenant: Tenant) -> Self {
+    /// No ids; they will lie in `region`.
+    pub(crate) fn new(region: Region) -> Self {
         Self {
-            tenant,
+            region,
             blocks: Vec::new(),
             room: Vec::new(),
         }
@@ -61,25 +61,25 @@ impl Ids {
         let at = self.lowest_with_room().unwrap_or_else(|| self.add_block(arena));
         let block = &mut self.blocks[at];
         let id = at * BLOCK + usize::from(block.free);
-        block.free = (arena.read_word(self.tenant, id) ^ FREE) as u16;
+        block.free = (arena.read_word(self.region, id) ^ FREE) as u16;
         block.live += 1;
         if usize::from(block.free) == BLOCK {
             self.room[at / 64] &= !(1 << (at % 64));
         }
-        arena.write_word(self.tenant, id, place.to_word());
+        arena.write_word(self.region, id, place.to_word());
         id as u32
     }
 
     /// Where the named object lies; `None` when there is none.
     pub(crate) fn get(&self, arena: &Arena, id: u32) -> Option<Place> {
         let known = (id as usize) < self.blocks.len() * BLOCK;
-        known.then(|| Place::from_word(arena.read_word(self.tenant, id as usize)))?
+        known.then(|| Place::from_word(arena.read_word(self.region, id as usize)))?
     }
 
     /// The named object has moved.
     pub(crate) fn set(&self, arena: &mut Arena, id: u32, place: Place) {
         debug_assert!(self.get(arena, id).is_some(), "only what has a name can move");
-        arena.write_word(self.tenant, id as usize, place.to_word());
+        arena.write_word(self.region, id as usize, place.to_word());
     }
 
     /// Forgets a name, which may then be given again.
@@ -87,7 +87,7 @@ impl Ids {
         assert!(self.get(arena, id).is_some(), "only what has a name can lose it");
         let at = id as usize / BLOCK;
         let block = &mut self.blocks[at];
-        arena.write_word(self.tenant, id as usize, FREE | u32::from(block.free));
+        arena.write_word(self.region, id as usize, FREE | u32::from(block.free));
         block.free = (id as usize % BLOCK) as u16;
         block.live -= 1;
         self.room[at / 64] |= 1 << (at % 64);
@@ -104,9 +104,9 @@ impl Ids {
 
     fn add_block(&mut self, arena: &mut Arena) -> usize {
         let at = self.blocks.len();
-        arena.push_frame(self.tenant);
+        arena.push_frame(self.region);
         for n in 0..BLOCK {
-            arena.write_word(self.tenant, at * BLOCK + n, FREE | (n as u32 + 1));
+            arena.write_word(self.region, at * BLOCK + n, FREE | (n as u32 + 1));
         }
         self.blocks.push(Block { live: 0, free: 0 });
         self.room.resize(at / 64 + 1, 0);
@@ -121,7 +121,7 @@ impl Ids {
         self.room.truncate(at.div_ceil(64));
         trim(&mut self.blocks);
         trim(&mut self.room);
-        arena.pop_frame(self.tenant);
+        arena.pop_frame(self.region);
     }
 }
 

@@ -1,10 +1,10 @@
-//! The world: the real manager on the simulated host, the oracle beside it, and one operation at a
-//! time on both.
+//! The harness: the real manager on the simulated host, the oracle beside it, and one operation at
+//! a time on both.
 //!
 //! Every read is compared at once. An operation may fail only for a stated reason that applies: no
 //! room in a budget, a refused call, too many spaces. It has then changed nothing: no byte, which
-//! the next audit sees, and while the world is *watched* nothing else either, by the digest. Read
-//! next: `world/actions.rs`.
+//! the next audit sees, and while the harness is *watched* nothing else either, by the digest. Read
+//! next: `harness/actions.rs`.
 
 mod actions;
 mod copies;
@@ -47,7 +47,7 @@ pub struct Tally {
 
 /// Both sides.
 #[derive(Debug)]
-pub struct World<S> {
+pub struct Harness<S> {
     /// The real manager.
     pub mm: Mm<SimHost, S>,
     /// What is right.
@@ -63,8 +63,8 @@ pub struct World<S> {
     rng: Rng,
 }
 
-impl<S: Built> World<S> {
-    /// An empty world.
+impl<S: Built> Harness<S> {
+    /// An empty harness.
     #[must_use]
     pub fn new(seed: u64, mix: &Mix) -> Self {
         let store = S::build(seed ^ 1);
@@ -79,7 +79,7 @@ impl<S: Built> World<S> {
             replacement: policies[Rng::new(seed ^ 4).below(policies.len() as u32) as usize],
         };
         let mm = Mm::new(SimHost::new(seed ^ 2), store, config).expect("the sizes of the mix");
-        let mut world = Self {
+        let mut harness = Self {
             mm,
             oracle: Oracle::default(),
             live: Vec::new(),
@@ -91,9 +91,9 @@ impl<S: Built> World<S> {
             rng: Rng::new(seed ^ 3),
         };
         if mix.refusals != 0 {
-            world.refuse(Plan::chance(mix.refusals));
+            harness.refuse(Plan::chance(mix.refusals));
         }
-        world
+        harness
     }
 
     /// Refuses calls by this plan, on both seams. What the plan before it refused goes to the

@@ -4,7 +4,7 @@
 //! or nobody ever uses it again and it ends when it can. The oracle knows no such space: all that
 //! is said of it is that it is gone in the end.
 
-use super::{Live, World};
+use super::{Harness, Live};
 use crate::audit::May;
 use crate::stores::Built;
 use crate::workload::Spot;
@@ -32,7 +32,7 @@ impl Unused {
     }
 }
 
-impl<S: Built> World<S> {
+impl<S: Built> Harness<S> {
     pub(super) fn create(&mut self, spot: Spot) -> Result<(), SpaceError> {
         let (least, most) = self.mix.pages;
         let len = least + (spot.page + spot.count) % (most - least + 1);

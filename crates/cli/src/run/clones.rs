@@ -1,12 +1,12 @@
-//! All clones, and how they came to be: [`Crowd`].
+//! All clones, and how they came to be: [`Clones`].
 
-use super::guest::Guest;
+use super::environment::Host;
+use super::failure::{CloneFailure, Failed, Kind, REPORTED, Stop};
+use super::instance::Instance;
 use super::interrupt::Interrupt;
 use super::program::Program;
 use super::progress::{Phase, Progress};
 use super::times::Times;
-use super::trouble::{Failed, Kind, REPORTED, Stop, Trouble};
-use super::world::Host;
 use crate::args::{Making, RunOptions};
 use crate::error::Error;
 use memfold_wasmtime::Snapshot;
@@ -17,9 +17,9 @@ const BARE_FORKS: u32 = 16;
 
 /// The clones of a run.
 #[derive(Default)]
-pub(crate) struct Crowd {
+pub(crate) struct Clones {
     /// Those that failed later are gone.
-    pub(crate) guests: Vec<Option<Guest>>,
+    pub(crate) instances: Vec<Option<Instance>>,
     /// How long it took to make each: a fork with its instance, or a warm-up.
     pub(crate) starts: Times,
     /// How long the fork of the memory alone takes.
@@ -32,7 +32,7 @@ pub(crate) struct Crowd {
     pub(crate) failures: Vec<Failed>,
 }
 
-impl Crowd {
+impl Clones {
     /// Makes all clones, or as many as there can be.
     pub(crate) fn make(
         program: &Program,
@@ -40,34 +40,34 @@ impl Crowd {
         interrupt: &Interrupt,
         progress: &mut Progress,
     ) -> Result<Self, Error> {
-        let mut crowd = Crowd::default();
+        let mut made = Clones::default();
         let mut snapshot = None;
         if options.making() == Making::Fork {
             progress.begin(Phase::Warm, 1);
             snapshot = match warm(program) {
                 Ok(snapshot) => snapshot,
-                Err(Stop::Interrupted) => return Ok(crowd),
-                Err(Stop::Trouble(trouble)) => return Err(warm_error(trouble)),
+                Err(Stop::Interrupted) => return Ok(made),
+                Err(Stop::Failed(failure)) => return Err(warm_error(failure)),
             };
         }
-        crowd.base_bytes = program.memory().map_or(0, |memory| memory.stats().usage.total);
+        made.base_bytes = program.memory().map_or(0, |memory| memory.stats().usage.total);
         let clones = options.clones.get();
         let phase = snapshot.as_ref().map_or(Phase::Warm, |_| Phase::Fork);
         progress.begin(phase, u64::from(clones));
         if let Some(snapshot) = &snapshot {
-            crowd.fork_bare(snapshot, clones.min(BARE_FORKS));
+            made.fork_bare(snapshot, clones.min(BARE_FORKS));
         }
         for number in 0..clones {
             if interrupt.wanted() {
                 break;
             }
-            let goes_on = crowd.start(program, snapshot.as_ref(), number, clones);
+            let goes_on = made.start(program, snapshot.as_ref(), number, clones);
             progress.bar().inc(1);
             if goes_on == GoesOn::No {
                 break;
             }
         }
-        Ok(crowd)
+        Ok(made)
     }
 
     /// Makes one clone.
@@ -80,25 +80,25 @@ impl Crowd {
     ) -> GoesOn {
         let begin = Instant::now();
         let made = match snapshot {
-            Some(snapshot) => Guest::forked(program, snapshot, number),
-            None => Guest::warmed(program, number).map(|guest| (guest, begin.elapsed())),
+            Some(snapshot) => Instance::forked(program, snapshot, number),
+            None => Instance::warmed(program, number).map(|instance| (instance, begin.elapsed())),
         };
         match made {
-            Ok((guest, time)) => {
+            Ok((instance, time)) => {
                 self.starts.push(time);
-                self.guests.push(Some(guest));
+                self.instances.push(Some(instance));
                 GoesOn::Yes
             }
             Err(Stop::Interrupted) => GoesOn::No,
-            Err(Stop::Trouble(trouble)) => {
+            Err(Stop::Failed(failure)) => {
                 // Without room for this one there is none for those after it.
-                let all = match trouble.kind {
+                let all = match failure.kind {
                     Kind::Budget => snapshot.is_some(),
                     kind => kind == Kind::Machine,
                 };
                 self.failed += if all { clones - number } else { 1 };
                 if self.failures.len() < REPORTED {
-                    self.failures.push(Failed::new(number, None, trouble));
+                    self.failures.push(Failed::new(number, None, failure));
                 }
                 if all { GoesOn::No } else { GoesOn::Yes }
             }
@@ -125,10 +125,10 @@ enum GoesOn {
 
 /// Warms one instance up and freezes it; the instance itself is not needed any more.
 fn warm(program: &Program) -> Result<Option<Snapshot<Host>>, Stop> {
-    Guest::warmed(program, 0)?.freeze()
+    Instance::warmed(program, 0)?.freeze()
 }
 
-fn warm_error(Trouble { kind, message }: Trouble) -> Error {
+fn warm_error(CloneFailure { kind, message }: CloneFailure) -> Error {
     match kind {
         Kind::Budget => Error::WarmBudget(message),
         Kind::Machine => Error::WarmMachine(message),

@@ -1,4 +1,4 @@
-//! The surroundings of a program, ready to be given to any number of stores: [`World`].
+//! The surroundings of a program, ready to be given to any number of stores: [`Environment`].
 //!
 //! Immutable; shared by all threads. Folders are opened anew for each store, so that each takes a
 //! descriptor.
@@ -24,14 +24,14 @@ pub(crate) struct Host {
     pub(crate) wasi: WasiP1Ctx,
 }
 
-pub(crate) struct World {
+pub(crate) struct Environment {
     arguments: Vec<String>,
     given: Surroundings,
     input: Option<Bytes>,
     voice: Voice,
 }
 
-impl World {
+impl Environment {
     /// Reads the input, and looks whether the folders are there. `arguments` begin with the
     /// program's name.
     pub(crate) fn new(arguments: Vec<String>, given: Surroundings, voice: Voice) -> Result<Self, Error> {
@@ -40,7 +40,7 @@ impl World {
             fs::read_dir(path).map_err(|source| Error::folder(path, source))?;
         }
         let input = given.stdin.as_deref().map(input).transpose()?;
-        Ok(World {
+        Ok(Environment {
             arguments,
             given,
             input,

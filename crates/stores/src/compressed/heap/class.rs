@@ -1,10 +1,10 @@
 //! Size classes of objects, and the two numbers that say where an object lies.
 //!
-//! A class is a tenant of the arena: an array of slots of one size, all of them in use but for a
+//! A class is a region of the arena: an array of slots of one size, all of them in use but for a
 //! few (`holes.rs`). Slots may cross frames, so a class wastes only what its objects lack to its
-//! size, and part of its last frame. Plain arithmetic, no state; called by the shelf.
+//! size, and part of its last frame. Plain arithmetic, no state; called by the heap.
 
-use super::arena::Tenant;
+use super::arena::Region;
 use super::object::HEADER;
 use memfold_host::addr::PAGE_SIZE;
 
@@ -32,8 +32,8 @@ const _: () = assert!(SIZES[12] == 128 && SIZES[52] == 4096 && SIZES[53] > 4096)
 /// Where an object lies: its class, and which of the class's slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// The class, which is also the tenant.
-    pub(crate) class: Tenant,
+    /// The class, which is also the region.
+    pub(crate) class: Region,
     /// The slot.
     pub(crate) slot: u32,
 }
@@ -64,15 +64,15 @@ impl Place {
 }
 
 /// Bytes of a slot of the class.
-pub(crate) fn size(class: Tenant) -> usize {
+pub(crate) fn size(class: Region) -> usize {
     usize::from(SIZES[usize::from(class)])
 }
 
 /// The class for a body of this many bytes, at most a page.
-pub(crate) fn class_for(body: usize) -> Tenant {
+pub(crate) fn class_for(body: usize) -> Region {
     let class = SIZES.partition_point(|&size| usize::from(size) < HEADER + body);
     assert!(class < SIZES.len(), "a body is at most a page long");
-    class as Tenant
+    class as Region
 }
 
 #[cfg(test)]
