@@ -231,7 +231,7 @@ impl<'m, H: Host, S: Store> Ending<'m, H, S> {
                 if locked.residence != Residence::Private(no) {
                     return Ok(());
                 }
-                match migrate_to_overflow(mm, no, st.backing, page, locked) {
+                match migrate_to_overflow(mm, st, page, locked) {
                     Err(Stop::NoRoom) => (),
                     moved => return moved,
                 }

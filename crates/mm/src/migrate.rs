@@ -15,36 +15,35 @@ use crate::host::{Host, HostError, Store};
 use crate::mm::{Mm, PAGE};
 use crate::neighbours::LockedRun;
 use crate::residency::{NewPlace, NewRun, NoRecord};
+use crate::space::SpaceGuard;
 use crate::table::TableNo;
 
 /// Copies an exported frame of this window to the pool, where it stands from then on. The private
 /// page stays, and is nobody's: the caller drops it, or gives it to another frame. Charges nothing.
-pub(crate) fn copy_out<H: Host, S: Store>(
+pub(crate) fn copy_to_pool<H: Host, S: Store>(
     mm: &Mm<H, S>,
-    no: SpaceNo,
-    backing: BackingNo,
+    space: &SpaceGuard<'_>,
     page: PageNo,
     locked: &mut Locked<'_>,
     no_record: NoRecord,
 ) -> Result<(), Stop> {
-    let place = NewPlace::any(mm, backing, page, locked, no_record)?;
-    let copied = place.copy_from(no);
+    let place = NewPlace::any(mm, space.backing, page, locked, no_record)?;
+    let copied = place.copy_from(space.no);
     copied.inspect_err(|&error| hear_of_emptied(mm, locked, page, error))?;
     place.keep(locked);
-    mm.spaces.get(no.0).unexport();
+    space.slot.unexport();
     Ok(())
 }
 
 /// Moves an exported frame out of this window when its own place is taken by another version.
 pub(crate) fn migrate_to_overflow<H: Host, S: Store>(
     mm: &Mm<H, S>,
-    no: SpaceNo,
-    backing: BackingNo,
+    space: &SpaceGuard<'_>,
     page: PageNo,
     mut locked: Locked<'_>,
 ) -> Result<(), Stop> {
     let mut charge = Charge::take(&mm.budget, Class::Pool, PAGE, Need::Reclaim).ok_or(Stop::NoRoom)?;
-    leave(mm, no, backing, page, &mut locked)?;
+    leave(mm, space, page, &mut locked)?;
     let before = locked.charge.replace(charge.page());
     mm.budget.refund_page(before);
     Ok(())
@@ -53,14 +52,13 @@ pub(crate) fn migrate_to_overflow<H: Host, S: Store>(
 /// Moves an exported frame out of this window into room that is set aside: while both copies exist,
 /// one page more than what is charged for pages is held. Fails only when the machine refuses. The
 /// lock of the standby pages is held, so that one frame at a time uses that room.
-pub(crate) fn move_out<H: Host, S: Store>(
+pub(crate) fn migrate_by_standby<H: Host, S: Store>(
     mm: &Mm<H, S>,
-    no: SpaceNo,
-    backing: BackingNo,
+    space: &SpaceGuard<'_>,
     page: PageNo,
     mut locked: Locked<'_>,
 ) -> Result<(), Stop> {
-    leave(mm, no, backing, page, &mut locked)?;
+    leave(mm, space, page, &mut locked)?;
     mm.budget.reclass_page(&mut locked.charge, Class::Pool);
     Ok(())
 }
@@ -68,13 +66,12 @@ pub(crate) fn move_out<H: Host, S: Store>(
 /// The frame's bytes are in the pool and not in this window any more. Charges nothing.
 fn leave<H: Host, S: Store>(
     mm: &Mm<H, S>,
-    no: SpaceNo,
-    backing: BackingNo,
+    space: &SpaceGuard<'_>,
     page: PageNo,
     locked: &mut Locked<'_>,
 ) -> Result<(), Stop> {
-    copy_out(mm, no, backing, page, locked, NoRecord::Overflow)?;
-    mm.host.drop_pages(no, Run::one(page));
+    copy_to_pool(mm, space, page, locked, NoRecord::Overflow)?;
+    mm.host.drop_pages(space.no, Run::one(page));
     mm.counters.promoted.one();
     Ok(())
 }

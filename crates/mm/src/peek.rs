@@ -8,7 +8,7 @@ use crate::addr::{FrameNo, PageBytes, PageNo, Run, SpaceNo};
 use crate::emptied::hear_of_emptied;
 use crate::error::Stop;
 use crate::frame::{Locked, Owner, Residence};
-use crate::host::{Host, HostError, Store};
+use crate::host::{Host, HostError, PageRef, Store};
 use crate::mm::Mm;
 use crate::space::SpaceGuard;
 use crate::table::{LeafEntry, TableNo};
@@ -80,11 +80,9 @@ pub(crate) fn read_frame<H: Host, S: Store>(
     page: PageNo,
     out: &mut PageBytes,
 ) -> Result<(), HostError> {
-    match locked.residence {
-        Residence::Private(owner) => read_window(mm, reader, owner, locked, page, out),
-        Residence::Backing(backing) => mm.host.pool_read(mm.backings.first(backing).plus(page.0), out),
-        Residence::Overflow(at) => mm.host.pool_read(at, out),
-        Residence::Nowhere => panic!("frame {} is mapped but has no bytes", locked.no),
+    match locked.residence.page_ref(&mm.backings, page) {
+        PageRef::Private(owner) => read_window(mm, reader, owner, locked, page, out),
+        PageRef::Pool(at) => mm.host.pool_read(at, out),
     }
 }
 

@@ -28,7 +28,7 @@ use crate::addr::{PageBytes, PageNo, Run, SpaceNo};
 use crate::error::{SpaceError, Stop};
 use crate::frame::Residence;
 use crate::host::{Host, HostError, Protection, Store, VacateReply};
-use crate::migrate::move_out;
+use crate::migrate::migrate_by_standby;
 use crate::mm::{Mm, PAGE};
 use crate::peek::{Seen, lock_page, see};
 use crate::space::{FaultError, OnLoss, SpaceGuard, SpaceSlot};
@@ -354,7 +354,7 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
         if locked.frame.is_exclusive() {
             return Ok(false);
         }
-        move_out(self.mm, space.no, space.backing, page, locked)?;
+        migrate_by_standby(self.mm, space, page, locked)?;
         Ok(true)
     }
 

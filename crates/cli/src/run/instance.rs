@@ -10,7 +10,7 @@ use crate::args::Voice;
 use crate::output;
 use memfold_wasmtime::{ForkInstance, Snapshot};
 use std::time::{Duration, Instant};
-use wasmtime::{Instance, Store};
+use wasmtime::Store;
 
 /// An instance and all that is its own.
 pub(crate) struct Instance {
@@ -24,7 +24,7 @@ pub(crate) struct Instance {
 
 enum Body {
     Memfold(ForkInstance<Host>),
-    Stock(Instance),
+    Stock(wasmtime::Instance),
 }
 
 impl Instance {
@@ -158,7 +158,7 @@ fn exited_well(error: &wasmtime::Error) -> bool {
 }
 
 /// Memories that are not exported cannot be seen.
-fn stock_bytes(store: &mut Store<Host>, instance: &Instance) -> u64 {
+fn stock_bytes(store: &mut Store<Host>, instance: &wasmtime::Instance) -> u64 {
     let memories: Vec<_> = instance
         .exports(&mut *store)
         .filter_map(wasmtime::Export::into_memory)

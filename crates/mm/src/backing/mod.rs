@@ -21,7 +21,7 @@ mod entries;
 use entries::{Entries, Entry};
 
 /// Names a backing; never 0 in a living space.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackingNo(pub u32);
 
 const CHUNK: u32 = if cfg!(any(loom, shuttle)) { 4 } else { 256 };

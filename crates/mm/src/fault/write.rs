@@ -12,8 +12,8 @@ use crate::addr::{FrameNo, Run};
 use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::frame::{Locked, Owner, Residence};
-use crate::host::{Host, HostError, Protection, Store};
-use crate::migrate::copy_out;
+use crate::host::{Host, HostError, PageRef, Protection, Store};
+use crate::migrate::copy_to_pool;
 use crate::mm::alloc_frame;
 use crate::peek::{lock_entry, read_window};
 use crate::reclaim::Origin;
@@ -42,7 +42,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         }
         let new = alloc_frame(self.mm, Need::Normal)?;
         let copied = match locked.residence {
-            Residence::Private(_) if mine => self.displace(locked),
+            Residence::Private(_) if mine => self.migrate(locked),
             _ => self.copy_frame(&locked).map(|()| locked).map_err(Stop::from),
         };
         let locked = match copied {
@@ -80,15 +80,8 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
 
     /// The bytes are our private page and others share them: the pool gets them, the page stays
     /// ours.
-    fn displace(&mut self, mut locked: Locked<'m>) -> Result<Locked<'m>, Stop> {
-        copy_out(
-            self.mm,
-            self.space.no,
-            self.space.backing,
-            self.page,
-            &mut locked,
-            NoRecord::Stop,
-        )?;
+    fn migrate(&mut self, mut locked: Locked<'m>) -> Result<Locked<'m>, Stop> {
+        copy_to_pool(self.mm, self.space, self.page, &mut locked, NoRecord::Stop)?;
         self.mm.budget.reclass_page(&mut locked.charge, Class::Pool);
         let run = Run::one(self.page);
         if let Err(e) = self.mm.host.unprotect(self.space.no, run) {
@@ -102,19 +95,14 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
 
     /// Gives this space a private copy of a shared frame that lies elsewhere.
     fn copy_frame(&self, locked: &Locked<'_>) -> Result<(), HostError> {
-        match locked.residence {
-            Residence::Backing(backing) => {
-                let from = self.mm.backings.first(backing).plus(self.page.0);
-                self.mm.host.copy_from_pool(self.space.no, self.page, from)
-            }
-            Residence::Overflow(from) => self.mm.host.copy_from_pool(self.space.no, self.page, from),
-            Residence::Private(owner) => self.mm.scratch.with(|bytes| {
+        match locked.residence.page_ref(&self.mm.backings, self.page) {
+            PageRef::Pool(from) => self.mm.host.copy_from_pool(self.space.no, self.page, from),
+            PageRef::Private(owner) => self.mm.scratch.with(|bytes| {
                 read_window(self.mm, self.space.no, owner, locked, self.page, bytes)?;
                 self.mm
                     .host
                     .fill(self.space.no, self.page, bytes, Protection::Writable)
             }),
-            Residence::Nowhere => panic!("frame {} is mapped but has no bytes", locked.no),
         }
     }
 }

@@ -21,17 +21,18 @@ pub mod word;
 pub use count::{Count, Counts, Put};
 pub use word::{MappingWord, Owner, Snapshot};
 
-use crate::addr::{FrameNo, PoolPage, SpaceNo};
-use crate::backing::BackingNo;
+use crate::addr::{FrameNo, PageNo, PoolPage, SpaceNo};
+use crate::backing::{BackingNo, Backings};
 use crate::budget::PageCharge;
+use crate::host::PageRef;
 use crate::swap::SwapRef;
 use history::History;
 use memfold_sync::atomic::{AtomicBool, Ordering};
 use memfold_sync::{Mutex, MutexGuard, Rank, Slots};
 use shown::Shown;
 
-/// Where the bytes of a frame are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where the bytes of a frame are. The order is one in which neighbours stand together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Residence {
     /// Nowhere: the frame is free or being built.
     Nowhere,
@@ -42,6 +43,21 @@ pub enum Residence {
     Backing(BackingNo),
     /// A pool page of the overflow range, immutable: it can be copied, not shown.
     Overflow(PoolPage),
+}
+
+impl Residence {
+    /// Where the machine has the bytes of a frame that is mapped, at its page.
+    ///
+    /// # Panics
+    /// When they are nowhere.
+    pub(crate) fn page_ref(self, backings: &Backings, page: PageNo) -> PageRef {
+        match self {
+            Self::Private(space) => PageRef::Private(space),
+            Self::Backing(backing) => PageRef::Pool(backings.first(backing).plus(page.0)),
+            Self::Overflow(at) => PageRef::Pool(at),
+            Self::Nowhere => panic!("page {page} is mapped but has no bytes"),
+        }
+    }
 }
 
 /// Under the frame lock.

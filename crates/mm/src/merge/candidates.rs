@@ -8,7 +8,7 @@
 //! tried for, and who holds one has the page in use.
 
 use super::commit::Commit;
-use super::prove::{Candidate, Plan, Proof, Source};
+use super::prove::{Candidate, Plan, Proof};
 use super::scanner::{Buffers, ScanTarget, Scanner, Seen, Version, WINDOW};
 use crate::addr::{FrameNo, PageBytes, PageNo, SpaceNo};
 use crate::backing::View;
@@ -194,8 +194,8 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
             return None;
         }
         let source = match locked.residence {
-            Residence::Private(space) if space == self.space.no => Source::Window(space),
-            Residence::Overflow(pool) => Source::Overflow(pool),
+            Residence::Private(space) if space == self.space.no => PageRef::Private(space),
+            Residence::Overflow(pool) => PageRef::Pool(pool),
             // It stands at its place already, or is exported by a sibling, who is visited himself.
             _ => return None,
         };
@@ -207,7 +207,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
             mm.counters.merge_resting.one();
             return None;
         }
-        if let (Guess::Words, Source::Window(_)) = (self.guess, source) {
+        if let (Guess::Words, PageRef::Private(_)) = (self.guess, source) {
             match self.plan_by_words(at.page, &locked) {
                 ByWords::Plan(plan) => return Some(Candidate::new(at.page, locked, source, plan)),
                 ByWords::Remembered => return None,
@@ -216,8 +216,8 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         }
         let bytes = &mut *self.buffers.one;
         match source {
-            Source::Window(space) => mm.host.read_racy(space, at.page, bytes),
-            Source::Overflow(pool) => mm.host.pool_read(pool, bytes),
+            PageRef::Private(space) => mm.host.read_racy(space, at.page, bytes),
+            PageRef::Pool(pool) => mm.host.pool_read(pool, bytes),
         }
         .ok()?;
         if self.effort == Effort::Steady && note(&locked, bytes) != Since::Same {

@@ -11,12 +11,12 @@
 //! A pair for which there is no place or no room is dropped before anything is hidden: its place is
 //! given back ([`Claimed`]), and its counts thaw.
 
-use super::prove::{Candidate, Frozen, Plan, Source, runs};
+use super::prove::{Candidate, Frozen, Plan, runs};
 use crate::addr::{PageNo, SpaceNo};
 use crate::backing::BackingNo;
 use crate::budget::{Charge, Class, Need, PageCharge};
 use crate::frame::{Locked, Owner};
-use crate::host::{Host, Store};
+use crate::host::{Host, PageRef, Store};
 use crate::mm::{Mm, PAGE, free_frame};
 use crate::residency::NewPlace;
 use crate::rmap::{free_overflow_page, retire};
@@ -155,12 +155,12 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
         let now = keeper.as_ref().map_or(Now::Backed, |_| Now::Joined);
         self.move_mappers(&locked, keeper.as_ref());
         match source {
-            Source::Window(space) => {
+            PageRef::Private(space) => {
                 if locked.frame.is_shared() {
                     self.mm.spaces.get(space.0).unexport();
                 }
             }
-            Source::Overflow(at) => free_overflow_page(self.mm, at),
+            PageRef::Pool(at) => free_overflow_page(self.mm, at),
         }
         self.mm.budget.refund_page(locked.charge.take());
         retire(self.mm, &mut locked);

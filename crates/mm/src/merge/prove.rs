@@ -13,7 +13,7 @@
 //! with it.
 
 use super::scanner::Buffers;
-use crate::addr::{PageNo, PoolPage, Run, SpaceNo};
+use crate::addr::{PageNo, Run, SpaceNo};
 use crate::backing::View;
 use crate::backing::areas::BackedBy;
 use crate::frame::{Count, Counts, Locked, Owner};
@@ -27,15 +27,6 @@ const NONE: Counts = Counts {
     maps: 0,
     pins: 0,
 };
-
-/// Where the bytes of the frame that goes are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
-    /// A private page of the visited space.
-    Window(SpaceNo),
-    /// A pool page in the overflow range, which nobody shows.
-    Overflow(PoolPage),
-}
 
 /// What is to become of a candidate.
 #[derive(Debug)]
@@ -58,12 +49,14 @@ pub(super) enum Plan<'m> {
 pub(super) struct Candidate<'m> {
     pub page: PageNo,
     pub locked: Locked<'m>,
-    pub source: Source,
+    /// Where the bytes of the frame that goes are: a private page of the visited space, or a page
+    /// of the overflow range, which nobody shows.
+    pub source: PageRef,
     pub plan: Plan<'m>,
 }
 
 impl<'m> Candidate<'m> {
-    pub fn new(page: PageNo, locked: Locked<'m>, source: Source, plan: Plan<'m>) -> Self {
+    pub fn new(page: PageNo, locked: Locked<'m>, source: PageRef, plan: Plan<'m>) -> Self {
         Self {
             page,
             locked,
@@ -75,8 +68,8 @@ impl<'m> Candidate<'m> {
     /// The private pages that it concerns.
     pub fn windows(&self) -> impl Iterator<Item = (SpaceNo, PageNo)> + use<> {
         let own = match self.source {
-            Source::Window(space) => Some(space),
-            Source::Overflow(_) => None,
+            PageRef::Private(space) => Some(space),
+            PageRef::Pool(_) => None,
         };
         let page = self.page;
         own.into_iter()
@@ -230,14 +223,14 @@ impl<'m, 'r, H: Host, S: Store> Proof<'m, 'r, H, S> {
             Plan::Pair { exporter, .. } => Ok(PageRef::Private(*exporter)),
         };
         let equal = match (*source, other) {
-            (Source::Window(space), Ok(other)) => host.pages_equal(space, *page, other),
-            (Source::Window(space), Err(backed_by)) => host
+            (PageRef::Private(space), Ok(other)) => host.pages_equal(space, *page, other),
+            (PageRef::Private(space), Err(backed_by)) => host
                 .read_private(space, *page, bytes)
                 .map(|()| backed_by.is(bytes)),
-            (Source::Overflow(at), Ok(PageRef::Pool(place))) => host
+            (PageRef::Pool(at), Ok(PageRef::Pool(place))) => host
                 .pool_read(at, bytes)
                 .and_then(|()| host.pool_equals(place, bytes)),
-            (Source::Overflow(_), _) => panic!("a pool page is paired"),
+            (PageRef::Pool(_), _) => panic!("a pool page is paired"),
         };
         equal == Ok(true)
     }
@@ -249,7 +242,7 @@ impl<'m, 'r, H: Host, S: Store> Proof<'m, 'r, H, S> {
     fn release_all(&self, mut different: Vec<Frozen<'_>>) -> Vec<PageNo> {
         let own =
             |Frozen { candidate: c, .. }: &Frozen<'_>| match (c.source, c.locked.frame.word.load().owner) {
-                (Source::Window(space), Owner::Exclusive(_)) => Some((space, c.page)),
+                (PageRef::Private(space), Owner::Exclusive(_)) => Some((space, c.page)),
                 _ => None,
             };
         for frozen in different.iter_mut().filter(|frozen| own(frozen).is_some()) {

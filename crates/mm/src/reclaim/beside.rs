@@ -8,13 +8,13 @@
 //! empties in steps (Linux: a shrinker). Called by `evict.rs` with the victim's frame lock held,
 //! the sweep by `reclaim` with none.
 
-use super::victim::{Kept, Place, Victim};
-use crate::addr::{PageBytes, PageNo, PoolPage};
+use super::victim::{Kept, Victim};
+use crate::addr::{PageBytes, PageNo};
 use crate::backing::BackingNo;
 use crate::budget::{Need, StoreLedger};
 use crate::error::Stop;
 use crate::frame::Residence;
-use crate::host::{Cost, Domain, Host, HostError, Store, Stored};
+use crate::host::{Cost, Domain, Host, HostError, PageRef, Store, Stored};
 use crate::mm::{Mm, PAGE};
 use crate::rmap::rmap_walk;
 use crate::swap::Swap;
@@ -91,7 +91,7 @@ impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
         if let Some(base) = self.mm.backings.base(backing, self.near.page) {
             return Base::Kept(base);
         }
-        let private = matches!(v.place, Place::Private(..));
+        let private = v.window().is_some();
         if !private
             || self.mm.backings.users(backing) < 2
             || !self.read_frame_at(backing, self.near.page, bytes)
@@ -248,24 +248,20 @@ impl<H: Host, S: Store> Bases<'_, H, S> {
 
 /// Reads a victim, which is protected or immutable.
 fn read<H: Host, S: Store>(mm: &Mm<H, S>, v: &Victim<'_>, bytes: &mut PageBytes) -> Result<(), HostError> {
-    match v.place {
-        Place::Private(space, page) => mm.host.read_private(space, page, bytes),
-        Place::Backing(backing, page) => {
-            let first = mm.backings.first(BackingNo(backing));
-            mm.host.pool_read(first.plus(page.0), bytes)
-        }
-        Place::Overflow(at) => mm.host.pool_read(PoolPage(at), bytes),
+    match v.residence.page_ref(&mm.backings, v.page) {
+        PageRef::Private(space) => mm.host.read_private(space, v.page, bytes),
+        PageRef::Pool(at) => mm.host.pool_read(at, bytes),
     }
 }
 
 fn near<H: Host, S: Store>(mm: &Mm<H, S>, v: &Victim<'_>) -> Result<Near, Stop> {
-    let (backing, domain) = match v.place {
-        Place::Private(space, _) => {
+    let (backing, domain) = match v.residence {
+        Residence::Private(space) => {
             let slot = mm.spaces.get(space.0);
             (Some(slot.backing()), slot.domain())
         }
-        Place::Backing(backing, _) => (Some(BackingNo(backing)), domain_of(mm, v)?),
-        Place::Overflow(_) => (None, domain_of(mm, v)?),
+        Residence::Backing(backing) => (Some(backing), domain_of(mm, v)?),
+        Residence::Overflow(_) | Residence::Nowhere => (None, domain_of(mm, v)?),
     };
     let page = v.page;
     Ok(Near {

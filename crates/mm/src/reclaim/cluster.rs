@@ -9,7 +9,7 @@
 
 use super::batch::{BATCH, Batch};
 use super::queue::Isolated;
-use super::victim::{Place, Victim};
+use super::victim::Victim;
 use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::frame::{Frame, Owner};
 use crate::host::{Host, Store};
@@ -101,7 +101,7 @@ fn protect_part<H: Host, S: Store>(mm: &Mm<H, S>, part: &[Option<Victim<'_>>]) -
     let (mut len, mut of) = (0, SpaceNo(0));
     let mut others_fit = mm.host.protections_hold();
     for victim in part.iter().flatten() {
-        let Place::Private(space, page) = victim.place else {
+        let Some((space, page)) = victim.window() else {
             continue;
         };
         of = space;
@@ -135,8 +135,5 @@ fn may_pass_over<H: Host, S: Store>(mm: &Mm<H, S>, victim: &Victim<'_>, from: Pa
 }
 
 fn private(victim: &Option<Victim<'_>>) -> Option<(SpaceNo, PageNo)> {
-    match victim.as_ref()?.place {
-        Place::Private(space, page) => Some((space, page)),
-        Place::Backing(..) | Place::Overflow(_) => None,
-    }
+    victim.as_ref()?.window()
 }

@@ -13,9 +13,8 @@ use super::batch::{BATCH, Batch, put_back};
 use super::beside::{Beside, WORTH};
 use super::cluster;
 use super::queue::Isolated;
-use super::victim::{Kept, Place, Victim};
-use crate::addr::{FrameNo, PageNo, PoolPage, Run, SpaceNo};
-use crate::backing::BackingNo;
+use super::victim::{Kept, Victim};
+use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::budget::{Need, StoreLedger};
 use crate::emptied::hear_of_emptied;
 use crate::error::Stop;
@@ -87,7 +86,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
     /// Evicts what it can and puts the rest back; returns how many went.
     pub fn run(mut self) -> u32 {
         let len = self.choose();
-        self.victims[..len].sort_unstable_by_key(|v| v.as_ref().map(|v| v.place));
+        self.victims[..len].sort_unstable_by_key(|v| v.as_ref().map(Victim::place));
         cluster::protect(self.mm, &mut self.victims[..len]);
         let evicted = self.move_bytes(len);
         self.victims[..len].iter_mut().for_each(|v| *v = None);
@@ -133,14 +132,11 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
             return None;
         }
         let page = mm.tables.page_of(at);
-        let place = match locked.residence {
-            Residence::Private(space) => Place::Private(space, page),
-            Residence::Backing(backing) => Place::Backing(backing.0, page),
-            Residence::Overflow(at) => Place::Overflow(at.0),
-            Residence::Nowhere => return None,
-        };
+        if locked.residence == Residence::Nowhere {
+            return None;
+        }
         Some(Victim {
-            place,
+            residence: locked.residence,
             page,
             locked,
             slot: None,
@@ -208,16 +204,14 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
                 self.mm.swap.uncache(slot, maps, clock);
             }
         }
-        match v.place {
-            Place::Private(space, _) => {
+        match v.residence {
+            Residence::Private(space) => {
                 if v.locked.frame.is_shared() {
                     self.mm.spaces.get(space.0).unexport();
                 }
             }
-            Place::Backing(backing, page) => {
-                self.mm.backings.remove(BackingNo(backing), page, v.locked.no);
-            }
-            Place::Overflow(_) => (),
+            Residence::Backing(backing) => self.mm.backings.remove(backing, v.page, v.locked.no),
+            Residence::Overflow(_) | Residence::Nowhere => (),
         }
         self.mm.budget.refund_page(v.locked.charge.take());
         let replaced = self
@@ -264,20 +258,19 @@ impl<'m, H: Host, S: Store> Hidden<'m, H, S> {
     /// Nobody sees this run any more, at the latest when it is finished.
     fn add(&mut self, run: &[Option<Victim<'_>>]) {
         let (mm, len) = (self.mm, run.len() as u32);
-        match run[0].as_ref().map(|v| v.place) {
-            Some(Place::Private(space, first)) => {
+        match run[0].as_ref().map(Victim::place) {
+            Some((Residence::Private(space), first)) => {
                 if self.len == BATCH {
                     self.finish();
                 }
                 self.runs[self.len] = (space, Run { first, len });
                 self.len += 1;
             }
-            Some(Place::Backing(backing, first)) => {
-                mm.host
-                    .pool_free(mm.backings.first(BackingNo(backing)).plus(first.0), len);
+            Some((Residence::Backing(backing), first)) => {
+                mm.host.pool_free(mm.backings.first(backing).plus(first.0), len);
             }
-            Some(Place::Overflow(at)) => free_overflow_page(mm, PoolPage(at)),
-            None => (),
+            Some((Residence::Overflow(at), _)) => free_overflow_page(mm, at),
+            Some((Residence::Nowhere, _)) | None => (),
         }
     }
 
@@ -291,10 +284,9 @@ impl<'m, H: Host, S: Store> Hidden<'m, H, S> {
 
 /// Calls `step` with each run of neighbours.
 fn each_run<'v>(victims: &[Option<Victim<'v>>], mut step: impl FnMut(&[Option<Victim<'v>>])) {
-    let place = |victim: &Option<Victim<'_>>| victim.as_ref().map(|v| v.place);
     let follows = |before: &Option<Victim<'v>>, now: &Option<Victim<'v>>| {
-        place(now)
-            .zip(place(before))
+        now.as_ref()
+            .zip(before.as_ref())
             .is_some_and(|(now, before)| now.follows(before))
     };
     victims

@@ -4,27 +4,9 @@
 //! which the victim holds.
 
 use crate::addr::{PageNo, SpaceNo};
-use crate::frame::Locked;
+use crate::frame::{Locked, Residence};
 use crate::host::Stored;
 use crate::swap::SwapRef;
-
-/// Where a victim's bytes are, in an order that makes neighbours stand together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
-    Private(SpaceNo, PageNo),
-    Backing(u32, PageNo),
-    Overflow(u64),
-}
-
-impl Place {
-    pub fn follows(self, before: Self) -> bool {
-        match (before, self) {
-            (Self::Private(a, p), Self::Private(b, q)) => a == b && p.plus(1) == q,
-            (Self::Backing(a, p), Self::Backing(b, q)) => a == b && p.plus(1) == q,
-            _ => false,
-        }
-    }
-}
 
 /// A victim's bytes in the store.
 #[derive(Clone, Copy, Debug)]
@@ -36,11 +18,36 @@ pub(super) struct Kept {
 
 /// A frame that is to go.
 pub(super) struct Victim<'a> {
-    pub place: Place,
+    pub residence: Residence,
     pub page: PageNo,
     pub locked: Locked<'a>,
     /// The slot that will stand in the entries, once the bytes are safe.
     pub slot: Option<SwapRef>,
     /// New bytes for that slot; `None` when it has them already.
     pub kept: Option<Kept>,
+}
+
+impl Victim<'_> {
+    /// Its place in an order that makes neighbours stand together.
+    pub fn place(&self) -> (Residence, PageNo) {
+        match self.residence {
+            // One stands there beside another by chance only.
+            Residence::Overflow(_) => (self.residence, PageNo(0)),
+            _ => (self.residence, self.page),
+        }
+    }
+
+    /// Whether one call of the machine can take it with the one before.
+    pub fn follows(&self, before: &Self) -> bool {
+        let in_runs = !matches!(self.residence, Residence::Overflow(_));
+        in_runs && before.residence == self.residence && before.page.plus(1) == self.page
+    }
+
+    /// Whose private page it is.
+    pub fn window(&self) -> Option<(SpaceNo, PageNo)> {
+        match self.residence {
+            Residence::Private(space) => Some((space, self.page)),
+            _ => None,
+        }
+    }
 }
