@@ -8,27 +8,24 @@
 //! Seconds: 60
 //! ```
 //!
-//! The checker is `unit`, `loom` or `shuttle` with arguments for `cargo test`. It must pass without
-//! the patch; with it the tests must still build, and then fail within the time (`Seconds:` may be
-//! left out: 120). A patch that no longer applies is as red as a defect that nobody noticed. All of
-//! it happens in a copy of the checkout (`copy.rs`). Defects of one package and build follow one
-//! another, so that little is built for each. The gate asks of all what is cheap (see
-//! [`headings`]), and tries a dozen, others at each commit (`draw.rs`), so that one which nobody
-//! notices any more is known within days.
+//! The checker is `unit`, `loom` or `shuttle` with arguments for `cargo test`: a package, `--lib`
+//! or a test program, and the tests' names. It must pass without the patch; with it the tests must
+//! still build, and then fail within the time (`Seconds:` may be left out: 120). A patch that no
+//! longer applies is as red as a defect that nobody noticed. All of it happens in a copy of the
+//! checkout (`copy.rs`). Defects of one package and build follow one another, so that little is
+//! built for each. The gate asks of all what is cheap (see `headings.rs`), and tries a dozen,
+//! others at each commit, so that one which nobody notices any more is known within days.
 
-mod draw;
-mod names;
+mod headings;
 
-pub(crate) use draw::short;
-
-use crate::copy::{Checker, Copy, Outcome, options_end};
+use crate::copy::{Checker, Copy, Outcome};
 use crate::shell::{self, Build};
-use crate::table;
+use crate::{gate, table};
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use names::Programs;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -37,6 +34,23 @@ const SECONDS_DEFAULT: u64 = 120;
 const CLEAN: u32 = 5;
 /// So many defects are tried at the same time.
 const LANES: u32 = 2;
+/// How many of each build the short form tries, by what a try costs: one that the manager's own
+/// tests catch takes seconds, one that a model catches needs another build of everything.
+const SHARES: [(Build, usize); 3] = [(Build::Plain, 8), (Build::Loom, 3), (Build::Shuttle, 1)];
+
+/// What the command line says.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Step: whether every patch applies and names tests that exist; of all, only a dozen are
+    /// tried, drawn by the commit
+    #[arg(long)]
+    short: bool,
+    /// End after so many seconds, and say how many were not tried
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Only defects whose file name contains one of these
+    names: Vec<String>,
+}
 
 /// One patch, its heading read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,29 +61,123 @@ struct Defect {
     limit: Duration,
 }
 
-impl Defect {
-    fn patch(&self) -> PathBuf {
-        folder().join(format!("{}.patch", self.name))
+/// Tries every defect whose name contains one of the words (all, when there are none).
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.short {
+        return gate::one("bugs --short", &[]);
     }
+    let defects = read(&options.names)?;
+    ensure!(!defects.is_empty(), "no defect of that name in verify/bugs/");
+    let end = options
+        .seconds
+        .map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    lanes(defects, true, end)
 }
 
-/// How the defects of a run went.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    /// Such as were caught.
-    pub(crate) caught: u64,
-    /// Such as were not tried, because the time was up.
-    pub(crate) left: u64,
-    /// The others, each with the reason.
-    pub(crate) red: Vec<String>,
+/// The short form, for the gate: all headings, and a dozen defects tried, drawn by the commit. That
+/// their checkers pass without them is what the steps before this one have just found out.
+pub(crate) fn short() -> Result<()> {
+    let defects = read(&[])?;
+    headings::check(&defects)?;
+    let mut git = shell::clean(Command::new("git"));
+    git.args(["rev-parse", "HEAD"]);
+    let commit = shell::read(git).context("the commit draws the defects to try")?;
+    let drawn = by_commit(commit.trim(), &defects);
+    println!(
+        "{} of them are tried, drawn by commit {}",
+        drawn.len(),
+        commit.trim()
+    );
+    lanes(drawn, false, None)
 }
 
-impl Tally {
-    fn join(&mut self, other: Tally) {
-        self.caught += other.caught;
-        self.left += other.left;
-        self.red.extend(other.red);
+/// The defects to try at a commit: each has a number by the commit's name and its own, and those
+/// with the least are tried; so a defect's chances do not depend on what others there are.
+fn by_commit(commit: &str, defects: &[Defect]) -> Vec<Defect> {
+    let hasher = BuildHasherDefault::<DefaultHasher>::default();
+    let drawn = |&(build, share): &(Build, usize)| {
+        let mut of_build: Vec<&Defect> = defects.iter().filter(|d| d.checker.build == build).collect();
+        of_build.sort_by_key(|defect| hasher.hash_one((commit, &defect.name)));
+        of_build.into_iter().take(share).cloned().collect::<Vec<_>>()
+    };
+    SHARES.iter().flat_map(drawn).collect()
+}
+
+/// Tries defects in two lanes, side by side: those that tests catch, and those that models catch.
+/// Whether the checkers pass without them is asked before, where `clean` is said.
+fn lanes(mut defects: Vec<Defect>, clean: bool, end: Option<Instant>) -> Result<()> {
+    let begin = Instant::now();
+    // Those of one package and build together.
+    defects.sort_by(|a, b| (&a.checker, &a.name).cmp(&(&b.checker, &b.name)));
+    let all = defects.len();
+    let of_tests = |defect: &Defect| defect.checker.build == Build::Plain;
+    let (tests, models): (Vec<Defect>, Vec<Defect>) = defects.into_iter().partition(of_tests);
+    let (mut red, left) = std::thread::scope(|scope| {
+        let models = scope.spawn(|| lane(&models, clean, end));
+        let (mut red, left) = lane(&tests, clean, end)?;
+        let models = models
+            .join()
+            .unwrap_or_else(|_| Err(anyhow!("the lane of models panicked")))?;
+        red.extend(models.0);
+        Ok::<_, anyhow::Error>((red, left + models.1))
+    })?;
+    println!(
+        "{} defects caught in {}",
+        all - red.len() - left,
+        table::time(begin.elapsed())
+    );
+    if left > 0 {
+        println!("campaign: not_tried={left}");
     }
+    red.push("(alone: cargo xtask bugs NAME)".to_owned());
+    ensure!(red.len() == 1, "not caught:\n{}", red.join("\n"));
+    Ok(())
+}
+
+/// The defects of a lane, one after the other: what to say of those that were not caught, and how
+/// many were not tried because the time was up.
+fn lane(defects: &[Defect], clean: bool, end: Option<Instant>) -> Result<(Vec<String>, usize)> {
+    let late = || end.is_some_and(|end| Instant::now() >= end);
+    let (mut red, mut left) = (Vec::new(), 0);
+    for of_build in defects.chunk_by(|a, b| a.checker.build == b.checker.build) {
+        let copy = Copy::new(of_build[0].checker.build)?;
+        // All checkers first: so each build is made once.
+        let mut broken = BTreeMap::new();
+        for defect in of_build {
+            if clean && !late() && !broken.contains_key(&defect.checker) {
+                broken.insert(
+                    &defect.checker,
+                    without(&copy, defect).err().map(|why| format!("{why:#}")),
+                );
+            }
+        }
+        for (n, defect) in (1..).zip(of_build) {
+            if late() {
+                left += 1;
+                continue;
+            }
+            let begin = Instant::now();
+            let broken = broken.get(&defect.checker).cloned().flatten();
+            let verdict = broken.map_or_else(|| check(&copy, defect), |why| Err(anyhow!(why)));
+            let word = verdict
+                .as_ref()
+                .map_or_else(|why| format!("NOT CAUGHT: {why:#}"), |()| "caught".to_owned());
+            println!(
+                "{n:>3}/{}  {}: {word}, {}",
+                of_build.len(),
+                defect.name,
+                table::time(begin.elapsed())
+            );
+            red.extend(
+                verdict
+                    .err()
+                    .map(|why| format!("{} ({}): {why:#}", defect.name, defect.sentence)),
+            );
+        }
+        // What is built next in this target directory is not to find a defect.
+        copy.refresh()?;
+    }
+    Ok((red, left))
 }
 
 /// How many times a limit: limits are for a machine that does nothing else, and whoever else works
@@ -80,202 +188,53 @@ fn patience() -> u32 {
     LANES.max(load.unwrap_or_default().min(20.0).ceil() as u32)
 }
 
-fn folder() -> PathBuf {
-    shell::root().join("verify/bugs")
-}
-
-/// Checks every defect whose name contains one of `names` (all, when there are none).
-pub(crate) fn run(names: &[String]) -> Result<()> {
-    let begin = Instant::now();
-    let tally = until(names, None)?;
-    let time = table::time(begin.elapsed());
-    println!("\n{} defects caught in {time}", tally.caught);
-    tally.red.iter().for_each(|red| println!("{red}"));
+/// Whether a checker passes without any defect.
+fn without(copy: &Copy, defect: &Defect) -> Result<()> {
+    copy.build(&defect.checker)?;
+    let outcome = copy.test(&defect.checker, defect.limit * patience() * CLEAN)?;
+    println!(
+        "without defects: {:?} {}: {outcome:?}",
+        defect.checker.build,
+        defect.checker.args.join(" ")
+    );
     ensure!(
-        tally.red.is_empty(),
-        "{} defects were not caught",
-        tally.red.len()
+        outcome == Outcome::Passed,
+        "without the defect, its checker: {outcome:?}"
     );
     Ok(())
 }
 
-/// The same, as far as the time goes. One line says how each defect went.
-pub(crate) fn until(names: &[String], end: Option<Instant>) -> Result<Tally> {
-    let defects = read(&folder(), names)?;
-    ensure!(!defects.is_empty(), "no defect of that name in verify/bugs/");
-    lanes(defects, true, end)
-}
-
-/// Tries defects in two lanes, side by side: those that tests catch, and those that models catch.
-/// Whether the checkers pass without them is asked before, where `clean` is said.
-fn lanes(mut defects: Vec<Defect>, clean: bool, end: Option<Instant>) -> Result<Tally> {
-    // Those of one package and build together.
-    defects.sort_by(|a, b| (&a.checker, &a.name).cmp(&(&b.checker, &b.name)));
-    let of_tests = |defect: &Defect| defect.checker.build == Build::Plain;
-    let (tests, models): (Vec<Defect>, Vec<Defect>) = defects.into_iter().partition(of_tests);
-    let (mut tally, other) = std::thread::scope(|scope| {
-        let models = scope.spawn(|| lane(&models, clean, end));
-        let tests = lane(&tests, clean, end);
-        let models = models
-            .join()
-            .unwrap_or_else(|_| Err(anyhow!("the lane of models panicked")));
-        Ok::<_, anyhow::Error>((tests?, models?))
-    })?;
-    tally.join(other);
-    Ok(tally)
-}
-
-/// The defects of a lane, one after the other.
-fn lane(defects: &[Defect], clean: bool, end: Option<Instant>) -> Result<Tally> {
-    let mut tally = Tally::default();
-    for of_build in defects.chunk_by(|a, b| a.checker.build == b.checker.build) {
-        let copy = Copy::new(of_build[0].checker.build)?;
-        let known = if clean {
-            without(&copy, of_build, end)
-        } else {
-            BTreeMap::new()
-        };
-        tally.join(each(&copy, of_build, &known, end)?);
-        // What is built next in this target directory is not to find a defect.
-        copy.refresh()?;
-    }
-    Ok(tally)
-}
-
-/// Tries each defect whose checker is not known to fail without it.
-fn each(
-    copy: &Copy,
-    defects: &[Defect],
-    clean: &BTreeMap<Checker, Result<(), String>>,
-    end: Option<Instant>,
-) -> Result<Tally> {
-    let mut tally = Tally::default();
-    for (n, defect) in defects.iter().enumerate() {
-        if end.is_some_and(|end| Instant::now() >= end) {
-            tally.left = (defects.len() - n) as u64;
-            break;
-        }
-        let begin = Instant::now();
-        let verdict = match clean.get(&defect.checker) {
-            Some(Err(why)) => Err(anyhow!("{why}")),
-            _ => check(copy, defect),
-        };
-        let word = match &verdict {
-            Ok(()) => "caught".to_owned(),
-            Err(error) => format!("NOT CAUGHT: {error:#}"),
-        };
-        let (name, time) = (&defect.name, table::time(begin.elapsed()));
-        println!("{:>3}/{}  {name}: {word}, {time}", n + 1, defects.len());
-        match verdict {
-            Ok(()) => tally.caught += 1,
-            Err(error) => tally.red.push(format!("{name} ({}): {error:#}", defect.sentence)),
-        }
-    }
-    Ok(tally)
-}
-
-/// Whether each checker passes without any defect. All of them first: so each build is made once.
-fn without(copy: &Copy, defects: &[Defect], end: Option<Instant>) -> BTreeMap<Checker, Result<(), String>> {
-    let mut clean = BTreeMap::new();
-    for defect in defects {
-        let late = end.is_some_and(|end| Instant::now() >= end);
-        if late || clean.contains_key(&defect.checker) {
-            continue;
-        }
-        let checker = &defect.checker;
-        let outcome = copy
-            .build(checker)
-            .and_then(|()| copy.test(checker, defect.limit * patience() * CLEAN));
-        let verdict = match outcome {
-            Ok(Outcome::Passed) => Ok(()),
-            Ok(Outcome::Failed(test)) => Err(format!("its checker fails without the defect: {test}")),
-            Ok(Outcome::TimedOut) => Err("its checker takes too long without the defect".to_owned()),
-            Err(error) => Err(format!("{error:#}")),
-        };
-        let word = verdict.clone().err().unwrap_or_else(|| "passes".to_owned());
-        println!(
-            "without defects: {:?} {}: {word}",
-            checker.build,
-            checker.args.join(" ")
-        );
-        clean.insert(checker.clone(), verdict);
-    }
-    clean
-}
-
 /// One defect.
 fn check(copy: &Copy, defect: &Defect) -> Result<()> {
-    let checker = &defect.checker;
     copy.refresh()?;
-    copy.patch(&defect.patch())?;
-    copy.build(checker)?;
+    copy.patch(&patch(defect))?;
+    copy.build(&defect.checker)?;
     let limit = defect.limit * patience();
-    match copy.test(checker, limit)? {
+    match copy.test(&defect.checker, limit)? {
         Outcome::Failed(_) => Ok(()),
         Outcome::Passed => bail!("its checker passes"),
         Outcome::TimedOut => bail!("its checker did not end within {}", table::time(limit)),
     }
 }
 
-/// Every patch applies, every heading chooses tests that exist.
-fn headings(defects: &[Defect]) -> Result<()> {
-    let mut programs = Programs::default();
-    for defect in defects {
-        let mut git = shell::clean(Command::new("git"));
-        git.args(["apply", "--check"]).arg(defect.patch());
-        shell::read(git).context("a defect's patch does not apply any more")?;
-        let (cargo, filter) = split(&defect.checker);
-        let names = programs.tests(&cargo).with_context(|| defect.name.clone())?;
-        let filter = filter.unwrap_or_default();
-        ensure!(
-            names.iter().any(|name| name.contains(&filter)),
-            "{}: there is no test `{filter}`",
-            defect.name
-        );
-    }
-    println!("{} defects apply, and name tests that exist", defects.len());
-    Ok(())
+fn folder() -> PathBuf {
+    shell::root().join("verify/bugs")
 }
 
-/// The words that choose packages and targets, and the one that chooses tests.
-fn split(checker: &Checker) -> (Checker, Option<String>) {
-    let mut cargo = Vec::new();
-    let mut filter = None;
-    let mut words = checker.args[..options_end(&checker.args)].iter();
-    while let Some(word) = words.next() {
-        if !word.starts_with('-') {
-            filter = Some(word.clone());
-            continue;
-        }
-        cargo.push(word.clone());
-        if ["-p", "--test"].contains(&word.as_str()) {
-            cargo.extend(words.next().cloned());
-        }
-    }
-    let cargo = Checker {
-        build: checker.build,
-        args: cargo,
-    };
-    (cargo, filter)
+fn patch(defect: &Defect) -> PathBuf {
+    folder().join(format!("{}.patch", defect.name))
 }
 
-fn read(folder: &Path, names: &[String]) -> Result<Vec<Defect>> {
-    let mut paths: Vec<PathBuf> = match fs::read_dir(folder) {
-        Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
-        Err(_) => bail!("this checkout has no defects (verify/bugs/)"),
-    };
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "patch"));
-    paths.sort();
+fn read(names: &[String]) -> Result<Vec<Defect>> {
     let mut defects = Vec::new();
-    for path in paths {
-        let name = path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+    for entry in fs::read_dir(folder()).context("this checkout has no defects (verify/bugs/)")? {
+        let file = entry?.file_name().to_string_lossy().into_owned();
+        let Some(name) = file.strip_suffix(".patch") else {
+            continue;
+        };
         if names.is_empty() || names.iter().any(|part| name.contains(part.as_str())) {
-            let text = fs::read_to_string(&path)?;
-            defects.push(heading(&name, &text).with_context(|| format!("verify/bugs/{name}.patch"))?);
+            let text = fs::read_to_string(folder().join(&file))?;
+            defects.push(heading(name, &text).with_context(|| format!("verify/bugs/{file}"))?);
         }
     }
     Ok(defects)
@@ -284,24 +243,17 @@ fn read(folder: &Path, names: &[String]) -> Result<Vec<Defect>> {
 /// Reads what stands above the patch.
 fn heading(name: &str, text: &str) -> Result<Defect> {
     let head = text.split("\n---").next().unwrap_or_default();
-    let field = |field: &str| {
-        head.lines()
-            .find_map(|line| line.strip_prefix(field))
-            .map(str::trim)
-    };
+    let field = |field: &str| Some(head.lines().find_map(|line| line.strip_prefix(field))?.trim());
     let sentence = field("Defect:").context("has no line `Defect:`")?.to_owned();
-    let mut words = field("Checker:")
-        .context("has no line `Checker:`")?
-        .split_whitespace()
-        .map(str::to_owned);
-    let build = match words.next().as_deref() {
-        Some("unit") => Build::Plain,
-        Some("loom") => Build::Loom,
-        Some("shuttle") => Build::Shuttle,
-        other => bail!("its checker is {other:?}, not unit, loom or shuttle"),
+    let words = field("Checker:").context("has no line `Checker:`")?;
+    let (build, args) = words.split_once(' ').context("its checker has no arguments")?;
+    let build = match build {
+        "unit" => Build::Plain,
+        "loom" => Build::Loom,
+        "shuttle" => Build::Shuttle,
+        other => bail!("its checker is {other}, not unit, loom or shuttle"),
     };
-    let args: Vec<String> = words.collect();
-    ensure!(!args.is_empty(), "its checker has no arguments");
+    let args = args.split_whitespace().map(str::to_owned).collect();
     let seconds = field("Seconds:")
         .map_or(Ok(SECONDS_DEFAULT), str::parse)
         .context("`Seconds:`")?;
@@ -316,80 +268,75 @@ fn heading(name: &str, text: &str) -> Result<Defect> {
 #[cfg(test)]
 mod tests {
     //! Goal: the heading of a patch is read, and a bad one refused; the table of scenarios tells
-    //! the truth. Method: by example; the table against the folder.
+    //! the truth; a commit draws the same dozen each time, and a month's commits draw every defect
+    //! there is. Method: by example; the table against the folder; 200 made-up commits.
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn a_heading_says_what_and_who() {
-        let text = "Defect: forgets.\nChecker: loom -p memfold-mm lru -- --exact\n\n--- a/x\n+++ b/x\n";
+        let text = "Defect: forgets.\nChecker: loom -p memfold-mm --lib lru -- --exact\n\n--- a/x\n+++ b/x\n";
         let defect = heading("R31-x", text).unwrap();
         assert_eq!(
             (defect.checker.build, defect.limit),
             (Build::Loom, Duration::from_secs(120))
         );
-        let (cargo, filter) = split(&defect.checker);
-        assert_eq!(
-            (cargo.args, filter),
-            (vec!["-p".into(), "memfold-mm".into()], Some("lru".into()))
-        );
+        let words = headings::program_and_filter(&defect.checker);
+        assert_eq!(words, ("-p memfold-mm --lib".to_owned(), "lru".to_owned()));
         for bad in [
             "",
             "Defect: x\n",
-            "Defect: x\nChecker: eye\n",
+            "Defect: x\nChecker: eye x\n",
             "Defect: x\nChecker: unit\n",
         ] {
             assert!(heading("x", bad).is_err(), "{bad:?}");
         }
     }
 
-    /// The cells of the table's rows.
-    fn rows(readme: &str) -> Vec<Vec<String>> {
-        let rows = readme.lines().filter(|line| line.starts_with("| R"));
-        rows.map(|line| {
-            line.trim_matches('|')
-                .split('|')
-                .map(|cell| cell.trim().to_owned())
-                .collect()
-        })
-        .collect()
-    }
-
     /// What stands between backticks.
-    fn quoted(text: &str) -> impl Iterator<Item = &str> {
-        text.split('`').skip(1).step_by(2)
-    }
-
-    #[test]
-    fn every_scenario_has_a_defect_or_a_reason() {
-        let readme = fs::read_to_string(folder().join("README.md")).unwrap();
-        let rows = rows(&readme);
-        for n in 1..=58 {
-            let name = format!("R{n:02}");
-            let row = rows.get(n - 1).unwrap_or_else(|| panic!("{name} is missing"));
-            assert_eq!((row.len(), &row[0]), (4, &name));
-            let defects = quoted(&row[2]).count();
-            assert!(
-                (defects > 0) == row[3].is_empty(),
-                "{name}: defects, or a reason why there are none"
-            );
-        }
-        assert_eq!(rows.len(), 58);
+    fn quoted(text: &str) -> BTreeSet<&str> {
+        text.split('`').skip(1).step_by(2).collect()
     }
 
     #[test]
     fn the_table_and_the_folder_name_the_same_defects() {
         let readme = fs::read_to_string(folder().join("README.md")).unwrap();
-        let defects = read(&folder(), &[]).unwrap();
-        for defect in &defects {
-            let quoted = quoted(&readme).any(|name| name == defect.name);
-            assert!(quoted, "{} is not in the table", defect.name);
-        }
-        let rows = rows(&readme);
-        for name in rows.iter().flat_map(|row| quoted(&row[2])) {
+        let defects = read(&[]).unwrap();
+        let names: BTreeSet<&str> = defects.iter().map(|defect| defect.name.as_str()).collect();
+        assert_eq!(names.difference(&quoted(&readme)).count(), 0, "not in the table");
+        let rows: Vec<Vec<&str>> = readme
+            .lines()
+            .filter(|line| line.starts_with("| R"))
+            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+            .collect();
+        assert_eq!(rows.len(), 58);
+        for (n, row) in (1..).zip(&rows) {
+            assert_eq!((row.len(), row[0]), (4, format!("R{n:02}").as_str()));
+            let of_row = quoted(row[2]);
             assert!(
-                defects.iter().any(|defect| defect.name == name),
-                "there is no {name}.patch"
+                of_row.is_empty() != row[3].is_empty(),
+                "{row:?}: defects, or a reason why there are none"
             );
+            assert!(of_row.is_subset(&names), "{row:?}: there is no such patch");
         }
+    }
+
+    #[test]
+    fn every_defect_comes_up() {
+        let defects = read(&[]).unwrap();
+        let mut seen = BTreeSet::new();
+        for commit in 0..200 {
+            let commit = format!("{commit:040x}");
+            let drawn = by_commit(&commit, &defects);
+            assert_eq!(drawn, by_commit(&commit, &defects));
+            let names: BTreeSet<String> = drawn.into_iter().map(|defect| defect.name).collect();
+            assert!((11..=12).contains(&names.len()), "{names:?}");
+            seen.extend(names);
+        }
+        let missing: Vec<_> = defects
+            .iter()
+            .filter(|defect| !seen.contains(&defect.name))
+            .collect();
+        assert!(missing.is_empty(), "never drawn: {missing:?}");
     }
 }

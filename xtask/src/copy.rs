@@ -5,7 +5,7 @@
 //! their times, so that little is built again. One command at a time has a copy.
 
 use crate::shell::{self, Build};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -18,6 +18,14 @@ use std::time::Duration;
 pub(crate) struct Checker {
     pub(crate) build: Build,
     pub(crate) args: Vec<String>,
+}
+
+impl Checker {
+    /// The words for cargo, and those for the tests.
+    pub(crate) fn split(&self) -> (&[String], &[String]) {
+        let end = self.args.iter().position(|word| word == "--");
+        self.args.split_at(end.unwrap_or(self.args.len()))
+    }
 }
 
 /// How a test run ended.
@@ -43,12 +51,14 @@ impl Copy {
         fs::create_dir_all(&folder)?;
         let name = format!("{build:?}").to_lowercase();
         let lock = File::create(folder.join(format!("{name}.lock")))?;
-        if lock.try_lock().is_err() {
-            bail!("another command works in target-bugs/{name}");
-        }
+        ensure!(
+            lock.try_lock().is_ok(),
+            "another command works in target-bugs/{name}"
+        );
+        let tree = folder.join(name);
         let copy = Copy {
             build,
-            tree: folder.join(name),
+            tree,
             _lock: lock,
         };
         copy.refresh()?;
@@ -57,11 +67,9 @@ impl Copy {
 
     /// Makes the copy equal to the checkout.
     pub(crate) fn refresh(&self) -> Result<()> {
-        let mut git = shell::clean(Command::new("git"));
-        git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
         let mut files = BTreeSet::new();
-        for file in shell::read(git)?.split_terminator('\0') {
-            let Ok(wanted) = fs::read(shell::root().join(file)) else {
+        for file in shell::files(&[])? {
+            let Ok(wanted) = fs::read(shell::root().join(&file)) else {
                 continue;
             };
             let copy = self.tree.join(file);
@@ -93,12 +101,8 @@ impl Copy {
     /// Builds the tests, which must succeed.
     pub(crate) fn build(&self, checker: &Checker) -> Result<()> {
         let mut build = self.cargo(checker);
-        build
-            .args(&checker.args[..options_end(&checker.args)])
-            .arg("--no-run");
-        if !shell::succeeds(build) {
-            bail!("the tests do not build");
-        }
+        build.args(checker.split().0).arg("--no-run");
+        ensure!(shell::succeeds(build), "the tests do not build");
         Ok(())
     }
 
@@ -136,20 +140,17 @@ impl Copy {
     fn cargo(&self, checker: &Checker) -> Command {
         debug_assert_eq!(self.build, checker.build);
         let mut cargo = checker.build.cargo(&["test"]);
+        cargo.current_dir(&self.tree).env("CARGO_INCREMENTAL", "1");
         match checker.build {
-            Build::Plain => cargo.args(["--config", "profile.dev.debug=0"]),
+            Build::Plain => {
+                cargo.env("CARGO_TARGET_DIR", shell::target());
+                cargo.args(["--config", "profile.dev.debug=0"]);
+            }
             Build::Loom | Build::Shuttle => {
                 cargo.args(["--release", "--config", "profile.release.debug=0"]);
                 // Much is built, little is run.
-                cargo.args(["--config", "profile.release.opt-level=1"])
+                cargo.args(["--config", "profile.release.opt-level=1"]);
             }
-        };
-        cargo.current_dir(&self.tree).env("CARGO_INCREMENTAL", "1");
-        if checker.build == Build::Plain {
-            cargo.env("CARGO_TARGET_DIR", shell::target());
-        }
-        if checker.build == Build::Loom && std::env::var_os("LOOM_MAX_PREEMPTIONS").is_none() {
-            cargo.env("LOOM_MAX_PREEMPTIONS", "3");
         }
         cargo
     }
@@ -166,9 +167,4 @@ fn remove_others(folder: &Path, files: &BTreeSet<PathBuf>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Where the words for cargo end and those for the tests begin.
-pub(crate) fn options_end(args: &[String]) -> usize {
-    args.iter().position(|word| word == "--").unwrap_or(args.len())
 }

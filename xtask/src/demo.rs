@@ -5,19 +5,17 @@
 //! `memfold peak`, (3) stock Wasmtime, every instance warmed by itself, for the
 //! digest that is right. What each run printed stays in `target/demo/`.
 //!
-//! `report.rs` holds what is read from a run, the checks, and the table. `merging.rs` is the other
-//! demonstration: `--merge`.
-
-mod merging;
-mod report;
+//! With `--merge`, instances that were warmed up one by one come together again: independent
+//! instances as they are, the same merged, and stock Wasmtime. The round of merging begins with the
+//! first call, so calls go on beside it; pages in memory when it ends are to be at most
+//! [`most_percent`] of those when it began.
 
 use crate::shell::{self, Build};
 use crate::{programs, table};
 use anyhow::{Context, Result, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
-use report::{Peaks, Row, Run};
+use serde_json::Value;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -41,109 +39,122 @@ pub(crate) struct Options {
     merge: bool,
 }
 
-impl Options {
-    fn clones(&self) -> u32 {
-        let usual = if self.merge { merging::CLONES } else { 500 };
-        self.clones.unwrap_or(usual)
-    }
-
-    /// The first alone unless more is asked for: who looks for the first time sees a result soon.
-    fn programs(&self) -> Vec<String> {
-        let usual = match self.all || self.merge {
-            true => &PROGRAMS[..],
-            false => &PROGRAMS[..1],
-        };
-        match self.programs.is_empty() {
-            true => usual.iter().map(|&name| name.to_owned()).collect(),
-            false => self.programs.clone(),
-        }
-    }
-}
-
-/// What is shown, in this order.
+/// What is shown, in this order. The first alone unless more is asked for: who looks for the first
+/// time sees a result soon.
 const PROGRAMS: [&str; 3] = ["lua", "sqlite", "quickjs"];
 /// The budget is the peak without one, divided by this.
 const BUDGET_DIVISOR: u64 = 4;
+
+/// The columns, and what they mean.
+const HEADING: &str =
+    "program|clones|logical|unlimited peak|budget|inside|outside|process|fork|s free / budget|verdict";
+const LEGEND: &str = "
+logical: the clones' memories if nothing were shared. inside: the most that memfold's own budget counted.
+outside: pages of the images (pool and windows) and page tables, counted by the kernel, read by another process.
+process: all memory of the process, Wasm runtime and compressed store included, counted the same way.
+Each program: every clone answered, the answers are those of stock Wasmtime, and inside <= budget, outside <= budget.";
+const MERGE_HEADING: &str = "program|pages|after one round|of|beside it|background|at the end|verdict";
+
+/// A line of the table, but for the verdict; and every promise that was not kept.
+type Shown = (Vec<String>, Vec<String>);
+
 /// Runs the demonstration; an error when any check fails.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let begin = Instant::now();
-    let programs = options.programs();
-    programs::build(&shell::root(), &programs).context("building the Wasm programs")?;
+    let usual = if options.all || options.merge {
+        &PROGRAMS[..]
+    } else {
+        &PROGRAMS[..1]
+    };
+    let programs = match options.programs.is_empty() {
+        true => usual.iter().map(|&name| name.to_owned()).collect(),
+        false => options.programs.clone(),
+    };
+    programs::build(&programs).context("building the Wasm programs")?;
     shell::run(Build::Plain.cargo(&["build", "--release", "--quiet", "-p", "memfold-cli"]))?;
-    let stage = Stage::new(options)?;
-    if options.merge {
-        return merging::play(&stage, &programs);
-    }
-    let mut rows = Vec::new();
+    let clones = options.clones.unwrap_or(if options.merge { 50 } else { 500 });
+    let stage = Stage {
+        clones,
+        calls: options.calls,
+        output: shell::root().join("target/demo"),
+    };
+    fs::create_dir_all(&stage.output)?;
+    let heading = if options.merge { MERGE_HEADING } else { HEADING };
+    let mut rows = vec![heading.split('|').map(str::to_owned).collect::<Vec<_>>()];
+    let mut red = 0;
     for program in &programs {
         println!("{program}");
-        rows.push(
-            stage
-                .play(program)
-                .with_context(|| format!("{program} (see target/demo/)"))?,
-        );
+        let shown = if options.merge {
+            merge(&stage, program)
+        } else {
+            squeeze(&stage, program)
+        };
+        let (mut cells, failures) = shown.with_context(|| format!("{program} (see target/demo/)"))?;
+        red += usize::from(!failures.is_empty());
+        cells.push(match failures.is_empty() {
+            true => "PASS".to_owned(),
+            false => format!("FAIL: {}", failures.join("; ")),
+        });
+        rows.push(cells);
     }
-    println!("\n{}", report::table(&rows));
-    println!("{}", report::LEGEND);
+    println!("\n{}", table::render(&rows));
+    if !options.merge {
+        println!("{}", LEGEND.trim_start());
+    }
     println!("total: {}", table::time(begin.elapsed()));
     if programs.len() < PROGRAMS.len() && options.programs.is_empty() {
         println!("SQLite and QuickJS too: cargo xtask demo --all");
     }
-    let red = rows.iter().filter(|row| !row.failures().is_empty()).count();
-    ensure!(red == 0, "{red} of {} programs did not pass", rows.len());
+    ensure!(red == 0, "{red} of {} programs did not pass", programs.len());
     Ok(())
 }
 
+/// What a run says about itself (`memfold run --json`), and what was seen from outside (`memfold
+/// peak --json`).
+#[derive(Clone, Debug)]
+struct Run {
+    report: Value,
+    peaks: Value,
+    elapsed: Duration,
+}
+
+/// A number of what was said; none is the most that there is.
+fn number(of: &Value, name: &str) -> u64 {
+    of[name].as_u64().unwrap_or(u64::MAX)
+}
+
 /// Where and how the runs take place.
-struct Stage<'a> {
-    options: &'a Options,
-    binary: PathBuf,
-    programs: PathBuf,
+struct Stage {
+    clones: u32,
+    calls: u32,
     output: PathBuf,
 }
 
-impl<'a> Stage<'a> {
-    fn new(options: &'a Options) -> Result<Self> {
-        let output = shell::root().join("target/demo");
-        fs::create_dir_all(&output)?;
-        let binary = shell::target().join("release/memfold");
-        ensure!(binary.exists(), "{} was not built", binary.display());
-        Ok(Stage {
-            options,
-            binary,
-            programs: shell::root().join("target/programs"),
-            output,
-        })
-    }
-
-    /// The three runs of one program.
-    fn play(&self, program: &str) -> Result<Row> {
-        let unlimited = self.act(program, "unlimited", &["--budget", "none"])?;
-        let budget = unlimited.report.peak_bytes / BUDGET_DIVISOR;
-        let limited = self.act(program, "budget", &["--budget", &budget.to_string()])?;
-        let stock = self.act(program, "stock", &["--stock"])?;
-        let clones = self.options.clones();
-        Ok(Row {
-            program: program.to_owned(),
-            clones,
-            budget,
-            unlimited,
-            limited,
-            stock,
-        })
-    }
-
-    /// One run, watched from outside.
+impl Stage {
+    /// One run, watched from outside: one `memfold` watches another.
     fn act(&self, program: &str, name: &str, how: &[&str]) -> Result<Run> {
-        let spinner = spinner(&format!(
-            "{name}: {} clones x {} calls",
-            self.options.clones(),
-            self.options.calls
-        ));
-        let out = self.output.join(format!("{program}-{name}.json"));
-        let log = self.output.join(format!("{program}-{name}.log"));
-        let seen = self.output.join(format!("{program}-{name}-outside.json"));
-        let mut command = self.command(program, how, &seen);
+        let file = |end: &str| self.output.join(format!("{program}-{name}{end}"));
+        let (out, log, seen) = (file(".json"), file(".log"), file("-outside.json"));
+        let binary = shell::target().join("release/memfold");
+        let mut command = shell::clean(Command::new(&binary));
+        command
+            .args(["peak", "--json", "--output"])
+            .arg(&seen)
+            .arg("--")
+            .arg(&binary);
+        command.arg("run").arg(format!("target/programs/{program}.wasm"));
+        command.args([
+            "--warm",
+            "warm",
+            "--call",
+            "run",
+            "--clones",
+            &self.clones.to_string(),
+        ]);
+        command
+            .args(["--calls", &self.calls.to_string()])
+            .args(how)
+            .arg("--json");
         command.stdout(File::create(&out)?).stderr(File::create(&log)?);
         let line = shell::describe(&command);
         let begin = Instant::now();
@@ -151,11 +162,14 @@ impl<'a> Stage<'a> {
             .status()
             .with_context(|| format!("cannot start: {line}"))?;
         let elapsed = begin.elapsed();
-        spinner.finish_and_clear();
-        ensure!(status.success(), "{line}: {status}\n{}", tail(&log));
-        let report = report::parse(&fs::read_to_string(&out)?).with_context(|| line)?;
-        let peaks: Peaks = serde_json::from_str(&fs::read_to_string(&seen)?)?;
-        let peak = table::bytes(report.peak_bytes);
+        let said = fs::read_to_string(&log)?;
+        ensure!(status.success(), "{line}: {status}\n{said}");
+        let output = fs::read_to_string(&out)?;
+        // The report is the last line, or all of it.
+        let last = output.lines().last().filter(|line| line.starts_with('{'));
+        let report: Value = serde_json::from_str(last.unwrap_or(&output)).context(line)?;
+        let peaks = serde_json::from_str(&fs::read_to_string(&seen)?)?;
+        let peak = table::bytes(number(&report, "peak_bytes"));
         println!("  {name}: {}, peak {peak}", table::time(elapsed));
         Ok(Run {
             report,
@@ -163,44 +177,159 @@ impl<'a> Stage<'a> {
             elapsed,
         })
     }
+}
 
-    /// One `memfold` watches another.
-    fn command(&self, program: &str, how: &[&str], seen: &Path) -> Command {
-        let mut command = shell::clean(Command::new(&self.binary));
-        command.args(["peak", "--json", "--output"]).arg(seen).arg("--");
-        command
-            .arg(&self.binary)
-            .arg("run")
-            .arg(self.programs.join(format!("{program}.wasm")));
-        command.args([
-            "--clones",
-            &self.options.clones().to_string(),
-            "--warm",
-            "warm",
-            "--call",
-            "run",
-        ]);
-        command
-            .args(["--calls", &self.options.calls.to_string()])
-            .args(how)
-            .arg("--json");
-        command
+/// Every clone answered, as stock Wasmtime does.
+fn wrong_answers(runs: &[(&str, &Run)], stock: &Run, clones: u32) -> Vec<String> {
+    let mut failures = Vec::new();
+    for (name, run) in runs.iter().chain(&[("stock", stock)]) {
+        let completed = number(&run.report, "completed");
+        if completed != u64::from(clones) {
+            failures.push(format!("{name}: {completed} of {clones} clones completed"));
+        }
+        if run.report["digest"].is_null() || run.report["digest"] != stock.report["digest"] {
+            failures.push(format!("{name}: other answers than stock Wasmtime"));
+        }
     }
+    failures
 }
 
-fn spinner(message: &str) -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("  {spinner} {msg} ({elapsed})").expect("the template is constant");
-    let spinner = ProgressBar::new_spinner()
-        .with_style(style)
-        .with_message(message.to_owned());
-    spinner.enable_steady_tick(Duration::from_millis(120));
-    spinner
+/// A quarter of the memory.
+fn squeeze(stage: &Stage, program: &str) -> Result<Shown> {
+    let free = stage.act(program, "unlimited", &["--budget", "none"])?;
+    let budget = number(&free.report, "peak_bytes") / BUDGET_DIVISOR;
+    let limited = stage.act(program, "budget", &["--budget", &budget.to_string()])?;
+    let stock = stage.act(program, "stock", &["--stock"])?;
+    let bytes = |of: &Value, name| table::bytes(number(of, name));
+    let (free_s, limited_s) = (free.elapsed.as_secs_f64(), limited.elapsed.as_secs_f64());
+    let cells = vec![
+        program.to_owned(),
+        stage.clones.to_string(),
+        bytes(&limited.report, "logical_bytes"),
+        bytes(&free.report, "peak_bytes"),
+        table::bytes(budget),
+        bytes(&limited.report, "peak_bytes"),
+        bytes(&limited.peaks, "kernel_bytes"),
+        bytes(&limited.peaks, "process_bytes"),
+        format!("{:.0} us", limited.report["fork_us"].as_f64().unwrap_or(0.0)),
+        format!("{free_s:.1} / {limited_s:.1}"),
+    ];
+    let mut failures = wrong_answers(
+        &[("unlimited", &free), ("budget", &limited)],
+        &stock,
+        stage.clones,
+    );
+    failures.extend(over_budget(&limited, budget));
+    Ok((cells, failures))
 }
 
-/// The last lines of a log.
-fn tail(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(20)..].join("\n")
+/// What the budget was, seen from inside and from outside.
+fn over_budget(run: &Run, budget: u64) -> Vec<String> {
+    let inside = ("inside", number(&run.report, "peak_bytes"));
+    let seen = [inside, ("outside", number(&run.peaks, "kernel_bytes"))];
+    let over = seen.into_iter().filter(|(_, peak)| *peak > budget);
+    let mut failures: Vec<String> = over
+        .map(|(name, peak)| format!("{name} {} over budget", table::bytes(peak - budget)))
+        .collect();
+    if run.peaks["stopped_samples"].as_u64().unwrap_or(0) == 0 {
+        failures.push("outside: no sample".to_owned());
+    }
+    failures
+}
+
+/// What may be left of a program's pages.
+fn most_percent(program: &str) -> u64 {
+    if program == "lua" { 30 } else { 45 }
+}
+
+/// Merging.
+fn merge(stage: &Stage, program: &str) -> Result<Shown> {
+    let apart = stage.act(program, "independent", &["--independent"])?;
+    let merged = stage.act(program, "merged", &["--independent", "--merge"])?;
+    let stock = stage.act(program, "stock", &["--stock"])?;
+    let merging = &merged.report["merge"];
+    let (first, last) = (&merging["first"], &merging["last"]);
+    ensure!(first.is_object() && last.is_object(), "a round was refused");
+    let pages = |round: &Value| (number(round, "pages_before"), number(round, "pages_after"));
+    let (before, after) = pages(first);
+    let background = merging["background_cpu_percent"].as_f64();
+    let cells = vec![
+        program.to_owned(),
+        before.to_string(),
+        format!("{after} ({:.1} %)", after as f64 / before.max(1) as f64 * 100.0),
+        format!("{} %", most_percent(program)),
+        format!("{} calls", first["calls_meanwhile"]),
+        background.map_or("-".to_owned(), |cpu| format!("{cpu:.1} % of a core")),
+        format!("{} -> {}", pages(last).0, pages(last).1),
+    ];
+    let mut failures = wrong_answers(
+        &[("independent", &apart), ("merged", &merged)],
+        &stock,
+        stage.clones,
+    );
+    failures.extend(left_too_much(first, most_percent(program)));
+    Ok((cells, failures))
+}
+
+fn left_too_much(first: &Value, most: u64) -> Vec<String> {
+    let mut failures = Vec::new();
+    let (before, after) = (number(first, "pages_before"), number(first, "pages_after"));
+    if after.saturating_mul(100) > before.saturating_mul(most) {
+        failures.push(format!("{after} of {before} pages are left"));
+    }
+    if first["calls_meanwhile"].as_u64().unwrap_or(0) == 0 {
+        failures.push("no call was answered beside the round".to_owned());
+    }
+    failures
+}
+
+#[cfg(test)]
+mod tests {
+    //! Goal: what is promised is checked. Method: a run that keeps every promise, and such as break
+    //! one.
+    use super::*;
+    use serde_json::json;
+
+    fn run(completed: u64, digest: &str, inside: u64, outside: u64, samples: u64) -> Run {
+        Run {
+            report: json!({ "completed": completed, "digest": digest, "peak_bytes": inside }),
+            peaks: json!({ "kernel_bytes": outside, "stopped_samples": samples }),
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn each_promise_is_checked() {
+        let stock = run(5, "a", 0, 0, 0);
+        let failures = |run: &Run| {
+            [wrong_answers(&[("run", run)], &stock, 5), over_budget(run, 100)]
+                .concat()
+                .len()
+        };
+        assert_eq!(failures(&run(5, "a", 100, 100, 1)), 0);
+        for bad in [
+            run(4, "a", 100, 100, 1),
+            run(5, "b", 100, 100, 1),
+            run(5, "a", 101, 100, 1),
+            run(5, "a", 100, 101, 1),
+            run(5, "a", 100, 100, 0),
+        ] {
+            assert_eq!(failures(&bad), 1, "{bad:?}");
+        }
+        assert_eq!(wrong_answers(&[], &run(4, "a", 0, 0, 0), 5).len(), 1);
+        let silent = Run {
+            report: json!({}),
+            peaks: json!({}),
+            elapsed: Duration::ZERO,
+        };
+        assert_eq!(failures(&silent), 5, "what was not said is not kept");
+    }
+
+    #[test]
+    fn a_round_that_left_too_much_or_stopped_the_calls_fails() {
+        let round = |after: u64, calls: u64| json!({ "pages_before": 1000, "pages_after": after, "calls_meanwhile": calls });
+        assert_eq!(left_too_much(&round(450, 1), 45).len(), 0);
+        assert_eq!(left_too_much(&round(451, 1), 45).len(), 1);
+        assert_eq!(left_too_much(&round(451, 0), 45).len(), 2);
+    }
 }

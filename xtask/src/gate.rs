@@ -10,116 +10,69 @@
 
 use crate::shell::{self, Build};
 use crate::{bugs, instructions, programs, table, tidy};
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use std::process::Command;
+use anyhow::{Context, Result, anyhow, ensure};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// One step of the gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Formatting.
-    Fmt,
-    /// House rules.
-    Tidy,
-    /// Lints.
-    Clippy,
-    /// The Wasm programs that later steps run.
-    Programs,
-    /// All tests.
-    Unit,
-    /// The manager's instructions.
-    Instructions,
-    /// Race models.
-    Loom,
-    /// Scenarios on random schedules.
-    Shuttle,
-    /// Seeded defects: whether all apply, and whether a dozen, drawn by the commit, are caught.
-    Bugs,
-    /// Documentation.
-    Docs,
+/// One step of the gate. The words are the caller's, handed to cargo.
+struct Step {
+    name: &'static str,
+    question: &'static str,
+    run: fn(&[String]) -> Result<()>,
+}
+
+const fn step(name: &'static str, question: &'static str, run: fn(&[String]) -> Result<()>) -> Step {
+    Step { name, question, run }
 }
 
 /// All steps, in the order of the gate: what fails fastest stands first.
 const STEPS: [Step; 10] = [
-    Step::Fmt,
-    Step::Tidy,
-    Step::Clippy,
-    Step::Docs,
-    Step::Programs,
-    Step::Unit,
-    Step::Instructions,
-    Step::Shuttle,
-    Step::Loom,
-    Step::Bugs,
+    step("fmt", "is the code formatted?", |_| {
+        shell::run(Build::Plain.cargo(&["fmt", "--all", "--check"]))
+    }),
+    step("tidy", "does it keep the house rules?", |_| {
+        tidy::run(&shell::root())
+    }),
+    step("clippy", "is clippy silent?", |_| clippy()),
+    step("docs", "is the documentation whole?", |_| docs()),
+    step(
+        "programs",
+        "do the Wasm programs build?",
+        |_| programs::build(&[]),
+    ),
+    step("unit", "do all tests pass?", |args| {
+        shell::run(tests(Build::Plain, args))
+    }),
+    step(
+        "instructions",
+        "does no operation of the manager take more instructions than is committed?",
+        |_| instructions::run(&instructions::Options::default()),
+    ),
+    step("shuttle", "do the scenarios hold on random schedules?", |args| {
+        explore(Build::Shuttle, args)
+    }),
+    step(
+        "loom",
+        "do the race models hold on every interleaving within bounds?",
+        |args| explore(Build::Loom, args),
+    ),
+    step(
+        "bugs --short",
+        "do the seeded defects still apply, and are a dozen of them caught?",
+        |_| bugs::short(),
+    ),
 ];
 
 /// Steps that run while the tests do, which wait for clocks and threads much of their time. Neither
 /// counts by a clock: one counts instructions, one schedules. (Race models do: they run alone.)
-const BESIDE_UNIT: [Step; 2] = [Step::Instructions, Step::Shuttle];
+const BESIDE_UNIT: [&str; 2] = ["instructions", "shuttle"];
 
 /// Seconds for a model, once for each of its threads that may go first.
 const MODEL_SECONDS: &str = "30";
 
 /// What a whole run may take on two cores; slower is reported, not refused.
 const GATE_MAX: Duration = Duration::from_secs(20 * 60);
-
-impl Step {
-    fn name(self) -> &'static str {
-        match self {
-            Step::Fmt => "fmt",
-            Step::Tidy => "tidy",
-            Step::Clippy => "clippy",
-            Step::Programs => "programs",
-            Step::Unit => "unit",
-            Step::Instructions => "instructions",
-            Step::Loom => "loom",
-            Step::Shuttle => "shuttle",
-            Step::Bugs => "bugs --short",
-            Step::Docs => "docs",
-        }
-    }
-
-    fn question(self) -> &'static str {
-        match self {
-            Step::Fmt => "is the code formatted?",
-            Step::Tidy => "does it keep the house rules?",
-            Step::Clippy => "is clippy silent?",
-            Step::Programs => "do the Wasm programs build?",
-            Step::Unit => "do all tests pass?",
-            Step::Instructions => {
-                "does no operation of the manager take more instructions than is committed?"
-            }
-            Step::Loom => "do the race models hold on every interleaving within bounds?",
-            Step::Shuttle => "do the scenarios hold on random schedules?",
-            Step::Bugs => "do the seeded defects still apply, and are a dozen of them caught?",
-            Step::Docs => "is the documentation whole?",
-        }
-    }
-
-    fn run(self, args: &[String]) -> Result<()> {
-        match self {
-            Step::Fmt => shell::run(Build::Plain.cargo(&["fmt", "--all", "--check"])),
-            Step::Tidy => tidy::run(&shell::root()),
-            Step::Clippy => clippy(),
-            Step::Programs => programs::build(&shell::root(), &[]).context("building the Wasm programs"),
-            Step::Unit => shell::run(unit(args)),
-            Step::Instructions => instructions::run(&instructions::Options::default()),
-            Step::Loom => explore(loom_in_time, args),
-            Step::Shuttle => explore(shuttle, args),
-            Step::Bugs => bugs::short(),
-            Step::Docs => docs(),
-        }
-    }
-}
-
-/// All of it as users build it; and what only the model checker sees.
-fn clippy() -> Result<()> {
-    let workspace = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    shell::run(Build::Plain.cargo(&workspace))?;
-    let mut models = Build::Loom.cargo(&["clippy", "--release", "--all-targets"]);
-    models.args(MODELS).args(["--", "-D", "warnings"]);
-    shell::run(models)
-}
 
 /// The packages with race models: the facade, the manager, and what tells them.
 const MODELS: [&str; 8] = [
@@ -133,55 +86,13 @@ const MODELS: [&str; 8] = [
     "memfold-explain/explored",
 ];
 
-/// All tests, as users build.
-pub(crate) fn unit(args: &[String]) -> Command {
-    with(Build::Plain.cargo(&["test"]), &["--workspace"], args)
-}
-
-/// The race models of the facade and the manager, and whether they are told as they are.
-pub(crate) fn loom(args: &[String]) -> Command {
-    let packages = [&MODELS[..], &["--lib"]].concat();
-    let mut cargo = with(Build::Loom.cargo(&["test", "--release"]), &packages, args);
-    // A model that sets no bound of its own gets this one; the caller may say otherwise.
-    if std::env::var_os("LOOM_MAX_PREEMPTIONS").is_none() {
-        cargo.env("LOOM_MAX_PREEMPTIONS", "3");
-    }
-    cargo
-}
-
-/// The scenarios that span manager and simulated host.
-pub(crate) fn shuttle(args: &[String]) -> Command {
-    with(
-        Build::Shuttle.cargo(&["test", "--release"]),
-        &["-p", "memfold-verify"],
-        args,
-    )
-}
-
-/// Runs models; that there are none is a failure, not a pass.
-fn explore(models: fn(&[String]) -> Command, args: &[String]) -> Result<()> {
-    if args.is_empty() {
-        let mut list = models(args);
-        list.args(["--", "--list"]);
-        let count = shell::read(list)?
-            .lines()
-            .filter(|line| line.ends_with(": test"))
-            .count();
-        ensure!(count > 0, "there is not one model");
-        println!("{count} models");
-    }
-    shell::run(models(args))
-}
-
-/// The race models as the gate runs them. A few would take minutes: each has [`MODEL_SECONDS`], and
-/// says so when it is not explored to its end. Chosen by their names, and in campaigns, they are.
-/// (Scenarios under shuttle have a number of schedules and need no such limit: they would fill it.)
-fn loom_in_time(args: &[String]) -> Command {
-    let mut models = loom(args);
-    if args.is_empty() && std::env::var_os("MEMFOLD_SECONDS").is_none() {
-        models.env("MEMFOLD_SECONDS", MODEL_SECONDS);
-    }
-    models
+/// All of it as users build it; and what only the model checker sees.
+fn clippy() -> Result<()> {
+    let workspace = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    shell::run(Build::Plain.cargo(&workspace))?;
+    let mut models = Build::Loom.cargo(&["clippy", "--release", "--all-targets"]);
+    models.args(MODELS).args(["--", "-D", "warnings"]);
+    shell::run(models)
 }
 
 /// What clippy has checked already is not checked again: so all packages at once.
@@ -191,132 +102,134 @@ fn docs() -> Result<()> {
     shell::run(cargo)
 }
 
-/// Adds the caller's words, or the usual ones when there are none.
-fn with(mut cargo: Command, usual: &[&str], args: &[String]) -> Command {
-    if args.is_empty() {
-        cargo.args(usual)
-    } else {
-        cargo.args(args)
+/// The tests of a build: all, as users build; the race models of the facade and the manager, and
+/// whether they are told as they are; the scenarios that span manager and simulated host. The
+/// caller's words stand in place of the packages.
+pub(crate) fn tests(build: Build, args: &[String]) -> Command {
+    let (how, packages): (&[&str], &[&str]) = match build {
+        Build::Plain => (&["test"], &["--workspace"]),
+        Build::Loom => (&["test", "--release"], &[&["--lib"], &MODELS[..]].concat()),
+        Build::Shuttle => (
+            &["test", "--release"],
+            &["-p", "memfold-verify", "--test", "shuttle"],
+        ),
     };
+    let mut cargo = build.cargo(how);
+    if args.is_empty() {
+        cargo.args(packages);
+    }
+    cargo.args(args);
     cargo
 }
 
+/// Runs models; that there are none is a failure, not a pass. A few race models would take minutes:
+/// each has [`MODEL_SECONDS`], and says so when it is not explored to its end. Chosen by their
+/// names, and in campaigns, they are. (Scenarios under shuttle have a number of schedules.)
+fn explore(build: Build, args: &[String]) -> Result<()> {
+    let mut models = tests(build, args);
+    if args.is_empty() {
+        let mut list = tests(build, args);
+        list.arg("--");
+        let count = shell::tests(list)?.len();
+        ensure!(count > 0, "there is not one model");
+        println!("{count} models");
+        if build == Build::Loom && std::env::var_os("MEMFOLD_SECONDS").is_none() {
+            models.env("MEMFOLD_SECONDS", MODEL_SECONDS);
+        }
+    }
+    shell::run(models)
+}
+
 /// Runs one step.
-pub(crate) fn one(step: Step, args: &[String]) -> Result<()> {
-    step.run(args).with_context(|| format!("{} failed", step.name()))
+pub(crate) fn one(name: &str, args: &[String]) -> Result<()> {
+    let step = STEPS
+        .iter()
+        .find(|step| step.name == name)
+        .context("no such step")?;
+    (step.run)(args).with_context(|| format!("{name} failed"))
 }
 
 /// Runs the benchmark package.
 pub(crate) fn bench(args: &[String]) -> Result<()> {
-    if !shell::root().join("benches/Cargo.toml").exists() {
-        bail!("this checkout has no benchmark package (benches/)");
-    }
-    shell::run(with(
-        Build::Plain.cargo(&["bench", "-p", "memfold-benches"]),
-        &[],
-        args,
-    ))
+    let mut cargo = Build::Plain.cargo(&["bench", "-p", "memfold-benches"]);
+    cargo.args(args);
+    shell::run(cargo)
 }
 
-/// How a step went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Passed,
-    Failed,
-}
-
-impl Verdict {
-    fn word(self) -> &'static str {
-        match self {
-            Verdict::Passed => "passed",
-            Verdict::Failed => "FAILED",
-        }
-    }
-}
-
-/// What a step came to that ran beside another: its end, its time, and what it said.
-type Aside = (Result<()>, Duration, String);
-
-/// Runs the steps of [`BESIDE_UNIT`], each as a command of its own, whose words are kept.
-fn aside() -> Vec<Aside> {
-    let one = |step: Step| {
-        let begin = Instant::now();
-        let outcome = std::env::current_exe().map_err(Into::into).and_then(|xtask| {
-            let mut xtask = shell::clean(Command::new(xtask));
-            shell::keep(xtask.arg(step.name()))
-        });
-        let (outcome, said) = match outcome {
-            Ok((true, said)) => (Ok(()), said),
-            Ok((false, said)) => (Err(anyhow!("see above")), said),
-            Err(error) => (Err(error), String::new()),
-        };
-        (outcome, begin.elapsed(), said)
+/// Runs a step as a command of its own, whose words are kept: its end, its time, and what it said.
+fn aside(name: &str) -> (Result<()>, Duration, String) {
+    let begin = Instant::now();
+    let output = std::env::current_exe().and_then(|xtask| {
+        let mut xtask = shell::clean(Command::new(xtask));
+        xtask.arg(name).stdin(Stdio::null()).output()
+    });
+    let (outcome, said) = match output {
+        Ok(output) if output.status.success() => (Ok(()), [output.stdout, output.stderr].concat()),
+        Ok(output) => (Err(anyhow!("see above")), [output.stdout, output.stderr].concat()),
+        Err(error) => (Err(error.into()), Vec::new()),
     };
-    BESIDE_UNIT.into_iter().map(one).collect()
+    (
+        outcome,
+        begin.elapsed(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
 }
 
 /// Runs every step in order, stops at the first failure, and says what took how long.
 pub(crate) fn all() -> Result<()> {
     let begin = Instant::now();
+    let (say, hear) = mpsc::channel();
+    let mut say = Some(say);
     let mut done = Vec::new();
     let mut outcome = Ok(());
-    let mut beside = None;
-    let mut kept = Vec::new().into_iter();
-    for (n, step) in (1..).zip(STEPS) {
-        let (name, steps) = (step.name(), STEPS.len());
-        println!("\n==== {n}/{steps}  {name}: {}", step.question());
-        if step == Step::Unit {
-            beside = Some(std::thread::spawn(aside));
+    for (n, step) in (1..).zip(&STEPS) {
+        println!("\n==== {n}/{}  {}: {}", STEPS.len(), step.name, step.question);
+        if let Some(say) = say.take_if(|_| step.name == "unit") {
+            std::thread::spawn(move || {
+                for name in BESIDE_UNIT {
+                    // Nobody hears it where the gate is over; it has run all the same.
+                    let _ = say.send(aside(name));
+                }
+            });
         }
         let begin = Instant::now();
         let time;
-        if BESIDE_UNIT.contains(&step) {
-            if let Some(thread) = beside.take() {
-                let results = thread
-                    .join()
-                    .map_err(|_| anyhow!("what ran beside the tests panicked"))?;
-                kept = results.into_iter();
-            }
+        if BESIDE_UNIT.contains(&step.name) {
             let said;
-            (outcome, time, said) = kept.next().context("a step has run beside the tests")?;
+            (outcome, time, said) = hear.recv().context("a step has run beside the tests")?;
             print!("{said}");
         } else {
-            outcome = step.run(&[]);
+            outcome = (step.run)(&[]);
             time = begin.elapsed();
         }
-        let verdict = if outcome.is_ok() {
-            Verdict::Passed
-        } else {
-            Verdict::Failed
-        };
+        let verdict = if outcome.is_ok() { "passed" } else { "FAILED" };
+        println!("==== {}: {verdict} in {}", step.name, table::time(time));
         done.push((verdict, time));
-        println!("==== {name}: {} in {}", verdict.word(), table::time(time));
         if outcome.is_err() {
             break;
         }
     }
-    if let Some(thread) = beside {
-        // Not wanted any more; but nothing runs on after the gate.
-        let _ = thread.join();
-    }
+    // Nothing runs on after the gate.
+    drop(say);
+    hear.iter().for_each(drop);
     print!("\n{}", summary(&done));
     println!("total: {}", table::time(begin.elapsed()));
     if begin.elapsed() > GATE_MAX {
         println!("note: the gate should take less than {}", table::time(GATE_MAX));
     }
-    let name = STEPS[done.len() - 1].name();
+    let name = STEPS[done.len() - 1].name;
     outcome.with_context(|| format!("the gate is red at `{name}` (alone: cargo xtask {name})"))
 }
 
 /// One line a step, those that did not run included.
-fn summary(done: &[(Verdict, Duration)]) -> String {
-    let mut rows = vec![vec!["step".to_owned(), "result".to_owned(), "time".to_owned()]];
-    for (index, step) in STEPS.into_iter().enumerate() {
-        let (result, time) = match done.get(index) {
-            None => ("not run", String::new()),
-            Some(&(verdict, time)) => (verdict.word(), table::time(time)),
-        };
-        rows.push(vec![step.name().to_owned(), result.to_owned(), time]);
+fn summary(done: &[(&str, Duration)]) -> String {
+    let mut rows = vec![["step", "result", "time"].map(str::to_owned).to_vec()];
+    for (index, step) in STEPS.iter().enumerate() {
+        let ran = done
+            .get(index)
+            .map(|(verdict, time)| (*verdict, table::time(*time)));
+        let (verdict, time) = ran.unwrap_or_else(|| ("not run", String::new()));
+        rows.push(vec![step.name.to_owned(), verdict.to_owned(), time]);
     }
     table::render(&rows)
 }
@@ -329,7 +242,7 @@ mod tests {
     #[test]
     fn the_summary_names_the_step_that_failed_and_those_not_run() {
         let second = Duration::from_secs(1);
-        let text = summary(&[(Verdict::Passed, second), (Verdict::Failed, second)]);
+        let text = summary(&[("passed", second), ("FAILED", second)]);
         let lines: Vec<&str> = text.lines().collect();
         assert!(
             lines[2].starts_with("fmt") && lines[2].contains("passed"),
@@ -344,7 +257,8 @@ mod tests {
 
     #[test]
     fn the_caller_may_choose_what_to_test() {
-        let command = shell::describe(&loom(&["-p".into(), "memfold-mm".into(), "lru".into()]));
+        let command = super::tests(Build::Loom, &["-p".into(), "memfold-mm".into(), "lru".into()]);
+        let command = shell::describe(&command);
         assert!(command.ends_with("test --release -p memfold-mm lru"), "{command}");
     }
 }

@@ -31,7 +31,7 @@ const SUITES: [(&str, &[&str]); 2] = [
 
 /// Runs all of it; the first suite that fails ends the run.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    gate::one(gate::Step::Programs, &[])?;
+    gate::one("programs", &[])?;
     for (package, tests) in SUITES {
         let mut cargo = Build::Plain.cargo(&["test", "--release", "-p", package]);
         cargo.args(tests).args(["--", "--test-threads=1", "--nocapture"]);

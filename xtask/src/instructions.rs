@@ -44,7 +44,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut version = Command::new("valgrind");
     version.arg("--version");
     if !shell::succeeds(version) {
-        println!("installing valgrind");
         programs::install(&["valgrind"])?;
     }
     let build = [

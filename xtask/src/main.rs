@@ -2,8 +2,7 @@
 //!
 //! This file is the table of contents: the command line, and which module answers each command.
 //! `gate.rs` has the steps of `cargo xtask test` in their order; the steps that need more than one
-//! cargo command have a module of their own (`tidy`, `demo`, `bugs`, `weaken`, `mutants`,
-//! `sanitize`, `campaign`, `hostile`, `programs`).
+//! cargo command have a module of their own.
 #![forbid(unsafe_code)]
 
 mod bugs;
@@ -37,7 +36,16 @@ struct Cli {
     task: Task,
 }
 
-/// One task; those above `Docs` and `Docs` itself are steps of `Test`.
+/// Words for the tool that the task calls.
+#[derive(clap::Args)]
+struct Words {
+    /// Handed to cargo in place of the usual packages; to cargo-mutants: `--shard 0/50`,
+    /// `--in-diff FILE`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+/// One task; those above `Demo` are steps of `Test`.
 #[derive(Subcommand)]
 enum Task {
     /// The whole gate: all that is a step below, what fails fastest first, until the first failure
@@ -49,56 +57,29 @@ enum Task {
     Tidy,
     /// Step: clippy on all targets, warnings denied
     Clippy,
+    /// Step: documentation builds without a warning
+    Docs,
     /// Step: builds the Wasm programs that tests and the demonstration run
     Programs,
     /// Step: all tests, documentation tests included
-    Unit {
-        /// Handed to `cargo test` in place of `--workspace`
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
+    Unit(Words),
     /// Step: the manager's own instructions for each operation, against what is committed
     /// (callgrind)
     Instructions(instructions::Options),
-    /// Step: the race models, explored by loom
-    Loom {
-        /// Handed to `cargo test` in place of the packages
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
     /// Step: the scenarios, under shuttle's schedulers
-    Shuttle {
-        /// Handed to `cargo test` in place of the package
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
-    /// Step: documentation builds without a warning
-    Docs,
+    Shuttle(Words),
+    /// Step: the race models, explored by loom
+    Loom(Words),
     /// 500 copies of Lua inside a quarter of the memory they would take; --all: SQLite and QuickJS
     /// too; or --merge
     Demo(demo::Options),
     /// Benchmarks (`cargo bench` of the benchmark package)
-    Bench {
-        /// Handed to `cargo bench`
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
+    Bench(Words),
     /// Puts each known defect back and demands that its checker fails
-    Bugs {
-        /// Step: whether every patch applies and names tests that exist; of all, only a dozen are
-        /// tried, drawn by the commit
-        #[arg(long)]
-        short: bool,
-        /// Only defects whose file name contains one of these
-        names: Vec<String>,
-    },
+    Bugs(bugs::Options),
     /// Changes the manager in small ways, one by one: does a test notice? Survivors stand in
     /// verify/MUTANTS.md
-    Mutants {
-        /// Handed to cargo-mutants: `--shard 0/50`, `--in-diff FILE`
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
+    Mutants(Words),
     /// The host and the library under ThreadSanitizer and AddressSanitizer, the manager under Miri
     /// (default: all three)
     Sanitize {
@@ -106,10 +87,7 @@ enum Task {
         which: Vec<sanitize::Sanitizer>,
     },
     /// Makes each ordering of the core weaker and demands that a race model fails
-    Weaken {
-        /// Only files whose path contains one of these (default: all)
-        files: Vec<String>,
-    },
+    Weaken(weaken::Options),
     /// The long form of every check, within a time, with a report. What is not installed is skipped
     /// aloud
     Campaign(campaign::Options),
@@ -123,22 +101,21 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Test => gate::all(),
-        Task::Fmt => gate::one(gate::Step::Fmt, &[]),
-        Task::Tidy => gate::one(gate::Step::Tidy, &[]),
-        Task::Clippy => gate::one(gate::Step::Clippy, &[]),
-        Task::Programs => gate::one(gate::Step::Programs, &[]),
-        Task::Unit { args } => gate::one(gate::Step::Unit, &args),
+        Task::Fmt => gate::one("fmt", &[]),
+        Task::Tidy => gate::one("tidy", &[]),
+        Task::Clippy => gate::one("clippy", &[]),
+        Task::Docs => gate::one("docs", &[]),
+        Task::Programs => gate::one("programs", &[]),
+        Task::Unit(words) => gate::one("unit", &words.args),
         Task::Instructions(options) => instructions::run(&options),
-        Task::Loom { args } => gate::one(gate::Step::Loom, &args),
-        Task::Shuttle { args } => gate::one(gate::Step::Shuttle, &args),
-        Task::Docs => gate::one(gate::Step::Docs, &[]),
+        Task::Shuttle(words) => gate::one("shuttle", &words.args),
+        Task::Loom(words) => gate::one("loom", &words.args),
         Task::Demo(options) => demo::run(&options),
-        Task::Bench { args } => gate::bench(&args),
-        Task::Bugs { short: true, .. } => gate::one(gate::Step::Bugs, &[]),
-        Task::Bugs { names, .. } => bugs::run(&names),
-        Task::Mutants { args } => mutants::run(&args),
+        Task::Bench(words) => gate::bench(&words.args),
+        Task::Bugs(options) => bugs::run(&options),
+        Task::Mutants(words) => mutants::run(&words.args),
         Task::Sanitize { which } => sanitize::run(&which),
-        Task::Weaken { files } => weaken::run(&files),
+        Task::Weaken(options) => weaken::run(&options),
         Task::Campaign(options) => campaign::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Hostile(options) => hostile::run(&options),

@@ -65,12 +65,13 @@ fn places(record: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The places of the record that are no files of the manager any more.
+/// What to say of the places of the record that are no files of the manager any more.
 pub(crate) fn lost(root: &Path) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(root.join("verify/MUTANTS.md")).context("verify/MUTANTS.md")?;
+    let text = std::fs::read_to_string(record()).context("verify/MUTANTS.md")?;
     let source = root.join("crates/mm/src");
     let lost = places(&text).filter(|place| !source.join(place).is_file());
-    Ok(lost.map(str::to_owned).collect())
+    let say = |place| format!("verify/MUTANTS.md:1: mutants-record: `{place}` is no file of `crates/mm/src`");
+    Ok(lost.map(say).collect())
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 //! whose failure ends a step. Every command line is printed before it runs, so
 //! that a failed step can be repeated by hand.
 
-use anyhow::{Context, Result, bail};
-use std::path::PathBuf;
+use anyhow::{Context, Result, ensure};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ pub(crate) const KILLED: i32 = 137;
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
     let xtask = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-    PathBuf::from(xtask)
+    Path::new(&xtask)
         .parent()
         .expect("xtask stands in the workspace")
         .to_path_buf()
@@ -23,10 +24,7 @@ pub(crate) fn root() -> PathBuf {
 
 /// Where cargo builds by default: the caller's `CARGO_TARGET_DIR`, or `target`.
 pub(crate) fn target() -> PathBuf {
-    match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(dir) => root().join(dir),
-        None => root().join("target"),
-    }
+    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 /// A compile-time configuration with a target directory of its own, so that
@@ -44,23 +42,19 @@ pub(crate) enum Build {
 impl Build {
     /// A cargo command in this configuration, at the root of the workspace.
     pub(crate) fn cargo(self, args: &[&str]) -> Command {
-        let mut cargo = clean(Command::new(
-            std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
-        ));
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut cargo = clean(Command::new(cargo));
         cargo.args(args);
-        if let Some(name) = self.cfg() {
+        if self != Build::Plain {
+            let name = format!("{self:?}").to_lowercase();
             cargo.env("RUSTFLAGS", format!("--cfg {name}"));
             cargo.env("CARGO_TARGET_DIR", root().join(format!("target-{name}")));
         }
-        cargo
-    }
-
-    fn cfg(self) -> Option<&'static str> {
-        match self {
-            Build::Plain => None,
-            Build::Loom => Some("loom"),
-            Build::Shuttle => Some("shuttle"),
+        // A model that sets no bound of its own gets this one; the caller may say otherwise.
+        if self == Build::Loom && std::env::var_os("LOOM_MAX_PREEMPTIONS").is_none() {
+            cargo.env("LOOM_MAX_PREEMPTIONS", "3");
         }
+        cargo
     }
 }
 
@@ -85,93 +79,88 @@ pub(crate) fn run(mut command: Command) -> Result<()> {
     let status = command
         .status()
         .with_context(|| format!("cannot start: {line}"))?;
-    if !status.success() {
-        bail!("{line}: {status}");
-    }
+    ensure!(status.success(), "{line}: {status}");
     Ok(())
 }
 
 /// Runs a command quietly; its standard output.
 pub(crate) fn read(mut command: Command) -> Result<String> {
     let line = describe(&command);
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("cannot start: {line}"))?;
-    if !output.status.success() {
-        bail!("{line}: {}", output.status);
-    }
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.with_context(|| format!("cannot start: {line}"))?;
+    ensure!(output.status.success(), "{line}: {}", output.status);
     String::from_utf8(output.stdout).with_context(|| format!("{line}: its output is not text"))
-}
-
-/// Runs a command; whether it succeeded, and all that it said.
-pub(crate) fn keep(command: &mut Command) -> Result<(bool, String)> {
-    let output = command.stdin(Stdio::null()).output()?;
-    let said = [output.stdout, output.stderr].concat();
-    Ok((
-        output.status.success(),
-        String::from_utf8_lossy(&said).into_owned(),
-    ))
 }
 
 /// Whether a command can be started and succeeds, with nothing printed.
 pub(crate) fn succeeds(mut command: Command) -> bool {
-    command
+    let command = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+        .stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// The files of the checkout below these paths, those not yet committed included.
+pub(crate) fn files(paths: &[&str]) -> Result<Vec<String>> {
+    let mut git = clean(Command::new("git"));
+    git.args([
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "--deduplicate",
+    ]);
+    git.args(paths);
+    let names = read(git)?;
+    Ok(names.split_terminator('\0').map(str::to_owned).collect())
+}
+
+/// The tests of a test program, or of those that cargo would run.
+pub(crate) fn tests(mut command: Command) -> Result<Vec<String>> {
+    command.arg("--list");
+    let text = read(command)?;
+    Ok(text
+        .lines()
+        .filter_map(|line| Some(line.strip_suffix(": test")?.to_owned()))
+        .collect())
 }
 
 /// The command under `timeout`, which ends what the command started, too: a test that hangs is a
 /// child of cargo.
 pub(crate) fn within(command: &Command, limit: Duration) -> Command {
-    let mut timeout = Command::new("timeout");
+    let mut timeout = clean(Command::new("timeout"));
     timeout.args(["--kill-after=5", &limit.as_secs().max(1).to_string()]);
     timeout.arg(command.get_program()).args(command.get_args());
-    if let Some(folder) = command.get_current_dir() {
-        timeout.current_dir(folder);
-    }
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => timeout.env(name, value),
-            None => timeout.env_remove(name),
-        };
-    }
+    timeout.current_dir(command.get_current_dir().unwrap_or(&root()));
+    timeout.envs(
+        command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
     timeout
 }
 
 /// The command as one would type it at the root of the workspace.
 pub(crate) fn describe(command: &Command) -> String {
-    let mut words = Vec::new();
-    for (name, value) in command.get_envs() {
-        if let Some(value) = value {
-            words.push(format!(
-                "{}={}",
-                name.to_string_lossy(),
-                quote(&value.to_string_lossy())
-            ));
+    let quote = |word: &OsStr| {
+        let word = word.to_string_lossy();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+        match !word.is_empty() && word.chars().all(plain) {
+            true => word.into_owned(),
+            false => format!("'{}'", word.replace('\'', r"'\''")),
         }
-    }
-    let program = PathBuf::from(command.get_program());
-    let program = program
-        .file_name()
-        .unwrap_or(command.get_program())
-        .to_string_lossy()
-        .into_owned();
-    words.push(quote(&program));
-    words.extend(command.get_args().map(|word| quote(&word.to_string_lossy())));
-    words.join(" ").replace(&format!("{}/", root().display()), "")
-}
-
-fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
+    };
+    let env = command
+        .get_envs()
+        .filter_map(|(name, value)| Some((name.to_string_lossy(), value?)));
+    let env = env.map(|(name, value)| format!("{name}={}", quote(value)));
+    let program = Path::new(command.get_program());
+    let program = program.file_name().unwrap_or(program.as_os_str());
+    let words = [program].into_iter().chain(command.get_args()).map(quote);
+    let line = env.chain(words).collect::<Vec<_>>().join(" ");
+    line.replace(&format!("{}/", root().display()), "")
 }
 
 #[cfg(test)]
