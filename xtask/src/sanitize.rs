@@ -7,13 +7,14 @@
 //! skipped aloud.
 
 use crate::shell::{self, Build};
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
+use clap::ValueEnum;
 use std::process::Command;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// What looks on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Sanitizer {
     /// ThreadSanitizer: data races of real threads
     Thread,
@@ -23,78 +24,47 @@ pub(crate) enum Sanitizer {
     Miri,
 }
 
-/// What came of it, if nothing was reported.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// All tests passed and nothing was reported.
-    Passed,
-    /// The tool is not there and cannot be fetched: how to get it.
-    Skipped(String),
-}
-
 /// Runs these, all when none is named, and says what was skipped.
 pub(crate) fn run(which: &[Sanitizer]) -> Result<()> {
-    let all = [Sanitizer::Thread, Sanitizer::Address, Sanitizer::Miri];
+    let all = Sanitizer::value_variants();
     let mut failed = Vec::new();
-    for &one in if which.is_empty() { &all[..] } else { which } {
-        match sanitize(one) {
-            Ok(Verdict::Passed) => println!("{one:?}: nothing was reported"),
-            Ok(Verdict::Skipped(hint)) => println!("{one:?}: SKIPPED ({hint})"),
+    for &one in if which.is_empty() { all } else { which } {
+        let needed: &[&str] = match one {
+            Sanitizer::Miri => &["+nightly", "component", "add", "miri", "rust-src"],
+            _ => &["component", "add", "rust-src"],
+        };
+        let mut add = Command::new("rustup");
+        add.args(needed);
+        let hint = shell::describe(&add);
+        if !shell::succeeds(add) {
+            println!("{one:?}: SKIPPED ({hint})");
+            continue;
+        }
+        let test = match one {
+            Sanitizer::Thread => thread(),
+            Sanitizer::Address => address(),
+            Sanitizer::Miri => miri(),
+        };
+        match shell::run(test) {
+            Ok(()) => println!("{one:?}: nothing was reported"),
             Err(error) => failed.push(format!("{one:?}: {error:#}")),
         }
     }
-    if failed.is_empty() {
-        return Ok(());
-    }
-    bail!("{}", failed.join("; "))
-}
-
-/// Runs one of them.
-pub(crate) fn sanitize(which: Sanitizer) -> Result<Verdict> {
-    let (toolchain, components) = match which {
-        Sanitizer::Thread | Sanitizer::Address => (None, &["rust-src"][..]),
-        Sanitizer::Miri => (Some("+nightly"), &["miri", "rust-src"][..]),
-    };
-    let mut add = Command::new("rustup");
-    add.args(toolchain).args(["component", "add"]).args(components);
-    let hint = shell::describe(&add);
-    if !shell::succeeds(add) {
-        return Ok(Verdict::Skipped(hint));
-    }
-    match which {
-        Sanitizer::Thread => shell::run(thread()),
-        Sanitizer::Address => shell::run(address()),
-        Sanitizer::Miri => shell::run(miri(&[
-            "-p",
-            "memfold-sync",
-            "-p",
-            "memfold-mm",
-            "-p",
-            "memfold-sim",
-        ])),
-    }?;
-    Ok(Verdict::Passed)
+    ensure!(failed.is_empty(), "{}", failed.join("; "));
+    Ok(())
 }
 
 /// The tests of what runs on real threads and real memory, with a sanitizer in everything.
 fn instrumented(name: &str, cfg: &str, folder: &str) -> Command {
     let mut cargo = Build::Plain.cargo(&["test", "-Zbuild-std", "--target", TARGET]);
-    cargo.arg("--no-fail-fast");
     // Documentation tests are not built with the standard library that was built here.
-    cargo.args([
-        "--lib",
-        "--tests",
-        "-p",
-        "memfold-mm",
-        "-p",
-        "memfold-linux",
-        "-p",
-        "memfold",
-    ]);
-    cargo
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("RUSTFLAGS", format!("-Zsanitizer={name}{cfg}"))
-        .env("CARGO_TARGET_DIR", shell::root().join(folder));
+    cargo.args(["--no-fail-fast", "--lib", "--tests"]);
+    cargo.args(["-p", "memfold-mm", "-p", "memfold-linux", "-p", "memfold"]);
+    // It counts the mappings of the process, and a sanitizer makes some of its own.
+    cargo.args(["--", "--skip", "windows_come_and_go"]);
+    cargo.env("RUSTC_BOOTSTRAP", "1");
+    cargo.env("RUSTFLAGS", format!("-Zsanitizer={name}{cfg}"));
+    cargo.env("CARGO_TARGET_DIR", shell::root().join(folder));
     if std::env::var_os("MEMFOLD_SECONDS").is_none() {
         cargo.env("MEMFOLD_SECONDS", "4");
     }
@@ -110,12 +80,8 @@ fn thread() -> Command {
     // or store to a window, so the interrupted code is not inside the allocator: the warning is
     // about signals that come from outside. Tests that look at how a process dies of a signal need
     // the signal, which the sanitizer would take.
-    cargo.env(
-        "TSAN_OPTIONS",
-        "report_signal_unsafe=0:handle_segv=0:handle_sigbus=0",
-    );
-    // It counts the mappings of the process, and the sanitizer makes some of its own.
-    cargo.args(["--", "--skip", "windows_come_and_go"]);
+    let options = "report_signal_unsafe=0:handle_segv=0:handle_sigbus=0";
+    cargo.env("TSAN_OPTIONS", options);
     cargo
 }
 
@@ -124,21 +90,18 @@ fn address() -> Command {
     // The sanitizer's own alternate stacks are small, and handlers here run on the thread's own
     // stack. The signals as above.
     cargo.env("ASAN_OPTIONS", "use_sigaltstack=0:handle_segv=0:handle_sigbus=0");
-    // As above.
-    cargo.args(["--", "--skip", "windows_come_and_go"]);
     cargo
 }
 
 /// Tests under Miri. Its weak memory is drawn at random: a few seeds.
-fn miri(packages: &[&str]) -> Command {
+fn miri() -> Command {
     let mut cargo = shell::clean(Command::new("cargo"));
     // Rustup chooses by the first word.
-    cargo
-        .env_remove("RUSTUP_TOOLCHAIN")
-        .env_remove("CARGO")
-        .env_remove("RUSTC")
-        .args(["+nightly", "miri", "test", "--lib"])
-        .args(packages);
+    for name in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC"] {
+        cargo.env_remove(name);
+    }
+    cargo.args(["+nightly", "miri", "test", "--lib"]);
+    cargo.args(["-p", "memfold-sync", "-p", "memfold-mm", "-p", "memfold-sim"]);
     if std::env::var_os("MIRIFLAGS").is_none() {
         cargo.env("MIRIFLAGS", "-Zmiri-many-seeds=0..4 -Zmiri-strict-provenance");
     }
