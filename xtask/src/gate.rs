@@ -27,7 +27,7 @@ const fn step(name: &'static str, question: &'static str, run: fn(&[String]) -> 
 }
 
 /// All steps, in the order of the gate: what fails fastest stands first.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     step("fmt", "is the code formatted?", |_| {
         shell::run(Build::Plain.cargo(&["fmt", "--all", "--check"]))
     }),
@@ -41,6 +41,11 @@ const STEPS: [Step; 10] = [
         "do the Wasm programs build?",
         |_| programs::build(&[]),
     ),
+    step("build", "do all tests build?", |_| {
+        let mut build = tests(Build::Plain, &[]);
+        build.arg("--no-run");
+        shell::run(build)
+    }),
     step("unit", "do all tests pass?", |args| {
         shell::run(tests(Build::Plain, args))
     }),
@@ -64,9 +69,11 @@ const STEPS: [Step; 10] = [
     ),
 ];
 
-/// Steps that run while the tests do, which wait for clocks and threads much of their time. Neither
-/// counts by a clock: one counts instructions, one schedules. (Race models do: they run alone.)
-const BESIDE_UNIT: [&str; 2] = ["instructions", "shuttle"];
+/// Steps that run beside another, from its beginning on. While clippy works, what the programs need
+/// comes from the network. Tests wait for clocks and threads much of their time; and neither of
+/// those beside them counts by a clock: one counts instructions, one schedules. (Race models do:
+/// they run alone.)
+const BESIDE: [(&str, &[&str]); 2] = [("clippy", &["programs"]), ("unit", &["instructions", "shuttle"])];
 
 /// Seconds for a model, once for each of its threads that may go first.
 const MODEL_SECONDS: &str = "30";
@@ -179,24 +186,30 @@ fn aside(name: &str) -> (Result<()>, Duration, String) {
 pub(crate) fn all() -> Result<()> {
     let begin = Instant::now();
     let (say, hear) = mpsc::channel();
-    let mut say = Some(say);
     let mut done = Vec::new();
     let mut outcome = Ok(());
     for (n, step) in (1..).zip(&STEPS) {
         println!("\n==== {n}/{}  {}: {}", STEPS.len(), step.name, step.question);
-        if let Some(say) = say.take_if(|_| step.name == "unit") {
+        for (_, names) in BESIDE.into_iter().filter(|(beside, _)| *beside == step.name) {
+            let say = say.clone();
             std::thread::spawn(move || {
-                for name in BESIDE_UNIT {
+                for name in names {
                     // Nobody hears it where the gate is over; it has run all the same.
                     let _ = say.send(aside(name));
+                }
+                // The race models are only built here.
+                if names.contains(&"shuttle") {
+                    let mut build = tests(Build::Loom, &[]);
+                    build.arg("--no-run");
+                    shell::succeeds(build);
                 }
             });
         }
         let begin = Instant::now();
         let time;
-        if BESIDE_UNIT.contains(&step.name) {
+        if BESIDE.iter().any(|(_, names)| names.contains(&step.name)) {
             let said;
-            (outcome, time, said) = hear.recv().context("a step has run beside the tests")?;
+            (outcome, time, said) = hear.recv().context("a step has run beside another")?;
             print!("{said}");
         } else {
             outcome = (step.run)(&[]);

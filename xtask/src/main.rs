@@ -61,6 +61,8 @@ enum Task {
     Docs,
     /// Step: builds the Wasm programs that tests and the demonstration run
     Programs,
+    /// Step: builds all tests
+    Build,
     /// Step: all tests, documentation tests included
     Unit(Words),
     /// Step: the manager's own instructions for each operation, against what is committed
@@ -106,6 +108,7 @@ fn main() -> ExitCode {
         Task::Clippy => gate::one("clippy", &[]),
         Task::Docs => gate::one("docs", &[]),
         Task::Programs => gate::one("programs", &[]),
+        Task::Build => gate::one("build", &[]),
         Task::Unit(words) => gate::one("unit", &words.args),
         Task::Instructions(options) => instructions::run(&options),
         Task::Shuttle(words) => gate::one("shuttle", &words.args),
