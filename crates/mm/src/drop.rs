@@ -133,26 +133,26 @@ impl<H: Host, S: Store> Doomed<'_, H, S> {
     /// Ends a space that [`drop_space`](Mm::drop_space) could not end, as soon as the machine lets
     /// it: nobody will use its number again.
     pub fn add(&self, space: SpaceNo) {
-        self.mm.doomed.lock().push(space);
+        self.mm.doomed.push(space);
     }
 
     /// How many wait.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.mm.doomed.lock().len()
+        self.mm.doomed.count()
     }
 
     /// Tries once to end each of them.
     pub fn drop_all(&self) {
         // Ends: as many as wait now.
         for _ in 0..self.count() {
-            let Some(space) = self.mm.doomed.lock().pop() else {
+            let Some(space) = self.mm.doomed.pop() else {
                 return;
             };
             match self.mm.drop_space(space) {
                 Ok(()) | Err(SpaceError::NoSuchSpace(_)) => (),
                 // The others have their turn before this one is asked again.
-                Err(_) => self.mm.doomed.lock().insert(0, space),
+                Err(_) => self.mm.doomed.push(space),
             }
         }
     }

@@ -28,9 +28,7 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// Frees a bounded part of the tables that are not in use; returns how many bytes.
     pub fn give_back_tables(&mut self, giving: Giving) -> u64 {
-        if let Some(scanner) = &mut *self.scanner.lock() {
-            scanner.forget_pages();
-        }
+        self.merge_round.forget_pages();
         let bytes = self.frames.give_back(STEP, giving)
             + self.tables.give_back(STEP, giving)
             + self.spaces.give_back(STEP, giving)

@@ -12,10 +12,11 @@ use crate::budget::{Budget, Class, Need, PageTables, UNLIMITED, Usage};
 use crate::error::{BuildError, Stop};
 use crate::frame::{Frames, Put};
 use crate::host::{Host, Store};
-use crate::merge::Scanner;
+use crate::merge::scanner::RoundUnderWay;
 use crate::reclaim::choice::Replacement;
 use crate::reclaim::replacer::Replacer;
 use crate::scratch::Scratch;
+use crate::space::doomed::DoomedSpaces;
 use crate::space::{NoSuchSpace, SpaceGuard, SpaceSlot};
 use crate::stalled::{Room, Stalled, Watching};
 use crate::standby::Standby;
@@ -23,7 +24,7 @@ use crate::stats::{Counters, Stats};
 use crate::swap::Swap;
 use crate::table::{Table, Tables};
 use crate::window::Hand;
-use memfold_sync::{Mutex, Rank, Slots};
+use memfold_sync::Slots;
 
 /// Bytes of a page, as budgets count.
 pub(crate) const PAGE: u64 = PAGE_SIZE as u64;
@@ -62,8 +63,7 @@ pub struct Mm<H, S> {
     pub(crate) counters: Counters,
     pub(crate) most_spaces: u32,
     pub(crate) window_hand: Hand,
-    /// The merge round under way in the background.
-    pub(crate) scanner: Mutex<Option<Scanner>>,
+    pub(crate) merge_round: RoundUnderWay,
     /// Bytes that are charged from the start beside the arrays: page buffers, standby pages, and
     /// what the store begins with.
     pub(crate) fixed_bytes: u64,
@@ -71,9 +71,7 @@ pub struct Mm<H, S> {
     pub(crate) stalled: Stalled,
     pub(crate) room: Room,
     pub(crate) watching: Watching,
-    /// Spaces that nobody uses any more and that the machine did not let end; held for a push or a
-    /// pop.
-    pub(crate) doomed: Mutex<Vec<SpaceNo>>,
+    pub(crate) doomed: DoomedSpaces,
     pub(crate) scratch: Scratch,
 }
 
@@ -108,13 +106,13 @@ impl<H: Host, S: Store> Mm<H, S> {
             counters: Counters::default(),
             most_spaces: config.spaces,
             window_hand: Hand::default(),
-            scanner: Mutex::new(Rank::Slots, None),
+            merge_round: RoundUnderWay::new(),
             fixed_bytes: Scratch::BYTES + config.store_bytes + standby_bytes,
             standby,
             stalled: Stalled::default(),
             room: Room::default(),
             watching: Watching::default(),
-            doomed: Mutex::new(Rank::Slots, Vec::new()),
+            doomed: DoomedSpaces::new(),
             scratch: Scratch::new(),
         };
         let base = mm.frames.base_bytes()

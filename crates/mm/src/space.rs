@@ -5,6 +5,7 @@
 //! are guarded by that table's lock; `exported` counts, atomically, the frames that others share
 //! while their bytes still are private pages of this space's window.
 
+pub(crate) mod doomed;
 mod fence;
 mod guard;
 

@@ -23,7 +23,7 @@ const ORDER: &str = "
 /// What still points the wrong way: package, who points, and where to.
 const KNOWN: &[(&str, &str, &str)] = &[
     // The manager holds what its operations keep between calls.
-    ("crates/mm", "mm", "merge"),
+    ("crates/mm", "mm", "merge::scanner"),
     ("crates/mm", "mm", "reclaim::choice"),
     ("crates/mm", "mm", "reclaim::replacer"),
     ("crates/mm", "mm", "standby"),

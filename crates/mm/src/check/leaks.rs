@@ -116,7 +116,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
     pub(super) fn check_tables_charge(&mut self) {
         let Self { mm, report, .. } = self;
         let records: u64 = mm.backings.contents().iter().map(|(_, found)| found.bytes).sum();
-        let scanner = mm.scanner.lock().as_ref().map_or(0, |scanner| scanner.bytes());
+        let scanner = mm.merge_round.bytes();
         let held = mm.fixed_bytes
             + mm.frames.held_bytes()
             + mm.tables.held_bytes()

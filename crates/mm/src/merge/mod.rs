@@ -23,11 +23,10 @@ mod candidates;
 mod commit;
 mod prove;
 mod scan;
-mod scanner;
+pub(crate) mod scanner;
 mod sharing;
 
 pub use candidates::{Effort, MergeStep};
-pub(crate) use scanner::Scanner;
 pub use sharing::Sharing;
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
@@ -38,6 +37,7 @@ use crate::host::{Host, Store};
 use crate::mm::Mm;
 use crate::space::Merging;
 use crate::table::LeafEntry;
+use scanner::Scanner;
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// Says whether the space takes part in merging from now on; its later forks inherit it. What
@@ -61,7 +61,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// Goes on where the last step ended, for about `budget_pages` pages or to the end of the
     /// round.
     pub fn merge(&self, budget_pages: u64, effort: Effort) -> MergeStep {
-        let kept = self.scanner.lock().take();
+        let kept = self.merge_round.take();
         let Some(mut scanner) = kept.or_else(|| Scanner::begin(self, None)) else {
             return MergeStep {
                 round_over: true,
@@ -73,7 +73,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             Some(scanner)
         } else {
             // Another thread's, which began a round of its own meanwhile.
-            self.scanner.lock().replace(scanner)
+            self.merge_round.keep(scanner)
         };
         over.into_iter().for_each(|scanner| scanner.end(self));
         step

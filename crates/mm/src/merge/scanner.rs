@@ -10,6 +10,7 @@
 use crate::addr::{FrameNo, PAGE_SIZE, PageBytes, PageNo, SpaceNo};
 use crate::backing::BackingNo;
 use crate::frame::Locked;
+use memfold_sync::{Mutex, Rank};
 
 /// Pages of a space that are looked at together: one change of protection serves up to as many.
 pub(super) const WINDOW: u32 = if cfg!(any(loom, shuttle)) { 2 } else { 128 };
@@ -55,6 +56,37 @@ pub(crate) struct Scanner {
     bytes: u64,
 }
 
+/// The round that is under way in the background, between two steps of it.
+#[derive(Debug)]
+pub(crate) struct RoundUnderWay(Mutex<Option<Scanner>>);
+
+impl RoundUnderWay {
+    pub fn new() -> Self {
+        Self(Mutex::new(Rank::Slots, None))
+    }
+
+    pub(super) fn take(&self) -> Option<Scanner> {
+        self.0.lock().take()
+    }
+
+    /// Whoever puts one back while another lies there gets that one.
+    pub(super) fn keep(&self, scanner: Scanner) -> Option<Scanner> {
+        self.0.lock().replace(scanner)
+    }
+
+    /// See [`Scanner::forget_pages`].
+    pub fn forget_pages(&self) {
+        if let Some(scanner) = &mut *self.0.lock() {
+            scanner.forget_pages();
+        }
+    }
+
+    /// Bytes that are charged for it.
+    pub fn bytes(&self) -> u64 {
+        self.0.lock().as_ref().map_or(0, Scanner::bytes)
+    }
+}
+
 impl Scanner {
     /// Bytes of a round over so many targets.
     pub(super) fn bytes_of(targets: usize) -> u64 {
@@ -77,12 +109,12 @@ impl Scanner {
     }
 
     /// The numbers of frames that are remembered may mean others from now on.
-    pub fn forget_pages(&mut self) {
+    fn forget_pages(&mut self) {
         self.seen.clear();
     }
 
     /// Bytes that are charged for the round.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
