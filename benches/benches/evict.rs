@@ -5,7 +5,9 @@
 //! Then reclaim moves all shared pages to the store: measured is the time of it for a page, once
 //! while the program rests, and once while another thread reads pages of clones, whose reads are
 //! timed, and a third makes clones of the template, which are timed too. Page tables come on top of
-//! the budget: the windows of this benchmark fill more of them than there are shared pages.
+//! the budget: the windows of this benchmark fill more of them than there are shared pages. Beside
+//! it stands the least that any manager must pay, without one: as many windows of a file in memory,
+//! shown in the same way, from which runs of as many pages are punched (`bare`).
 //! `SHAPES=10000:all,1:one` runs these alone.
 
 use memfold::{Error, Memory, PAGE_SIZE, PageTables, Space, SpaceSize};
@@ -107,7 +109,83 @@ fn timed(end: &AtomicBool, mut step: impl FnMut(usize)) -> Vec<Duration> {
     times
 }
 
+/// Windows of a file in memory, and no manager.
+struct Bare {
+    file: i32,
+    windows: Vec<*mut libc::c_void>,
+}
+
+impl Bare {
+    const BYTES: usize = PAGES * PAGE_SIZE;
+
+    /// `None` where the machine refuses.
+    fn new(windows: usize) -> Option<Self> {
+        // SAFETY: a name that ends with a zero; the file is owned from here on.
+        let file = unsafe { libc::memfd_create(c"bare".as_ptr(), libc::MFD_CLOEXEC) };
+        let mut bare = Self {
+            file,
+            windows: Vec::new(),
+        };
+        let mut page = [0; PAGE_SIZE];
+        for number in 0..PAGES {
+            text(number as u64, &mut page);
+            let at = (number * PAGE_SIZE) as i64;
+            // SAFETY: reads a page that is there, writes a file.
+            let written = unsafe { libc::pwrite(file, page.as_ptr().cast(), PAGE_SIZE, at) };
+            (written == PAGE_SIZE as isize).then_some(())?;
+        }
+        for _ in 0..windows {
+            let (protection, how) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE);
+            // SAFETY: a new mapping at an address that the kernel chooses.
+            let at = unsafe { libc::mmap(std::ptr::null_mut(), Self::BYTES, protection, how, file, 0) };
+            (at != libc::MAP_FAILED).then_some(())?;
+            bare.windows.push(at);
+        }
+        Some(bare)
+    }
+
+    fn show(&self, windows: usize) {
+        for &window in &self.windows[..windows.min(self.windows.len())] {
+            for page in 0..PAGES {
+                // SAFETY: inside the mapping, which lives and to which nobody stores.
+                unsafe { window.cast::<u8>().add(page * PAGE_SIZE).read_volatile() };
+            }
+        }
+    }
+
+    /// Microseconds a page, when runs of so many go.
+    fn punch(&self, run: usize) -> f64 {
+        let begin = Instant::now();
+        for first in (0..PAGES).step_by(run) {
+            let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+            let (at, len) = ((first * PAGE_SIZE) as i64, (run * PAGE_SIZE) as i64);
+            // SAFETY: changes a file that nobody else has.
+            unsafe { libc::fallocate(self.file, mode, at, len) };
+        }
+        begin.elapsed().as_secs_f64() * 1e6 / PAGES as f64
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        for &window in &self.windows {
+            // SAFETY: a mapping of this value's, which nobody reads any more.
+            unsafe { libc::munmap(window, Self::BYTES) };
+        }
+        // SAFETY: this value's file.
+        unsafe { libc::close(self.file) };
+    }
+}
+
+/// What it costs to empty a page of a file that so many windows map and so many show.
+fn bare(windows: usize, shown: usize) -> Option<f64> {
+    let bare = Bare::new(windows)?;
+    bare.show(shown);
+    Some(bare.punch(ASKED as usize))
+}
+
 fn shape(clones: usize, shown: usize) -> Result<(), Error> {
+    let least = bare(clones, shown).map_or("-".to_owned(), |us| format!("{us:.1}"));
     let family = Family::new(clones)?;
     family.show(shown);
     let quiet = family.evict();
@@ -139,7 +217,7 @@ fn shape(clones: usize, shown: usize) -> Result<(), Error> {
     let worst = |times: &[Duration]| times.iter().max().map_or(0.0, |t| t.as_secs_f64() * 1e3);
     let (read_worst, fork_worst) = (worst(&reads), worst(&forks));
     println!(
-        "{clones:>7} {:>5} {:>6} {:>9.1} {:>9.1} {:>9.1} {:>10.1} {:>5} {:>8.0} {:>8.1} {:>8.0} {:>8.1}",
+        "{clones:>7} {:>5} {:>6} {least:>9} {:>9.1} {:>9.1} {:>9.1} {:>10.1} {:>5} {:>8.0} {:>8.1} {:>8.0} {:>8.1}",
         if shown == 1 { "one" } else { "all" },
         quiet.pages.min(again.pages).min(busy.pages),
         quiet.per_page(),
@@ -164,10 +242,11 @@ fn main() {
     };
     println!("{PAGES} shared pages of text; us a page, unless it says ms");
     println!(
-        "{:>7} {:>5} {:>6} {:>9} {:>9} {:>9} {:>10} {:>5} {:>17} {:>17}",
+        "{:>7} {:>5} {:>6} {:>9} {:>9} {:>9} {:>9} {:>10} {:>5} {:>17} {:>17}",
         "windows",
         "shown",
         "pages",
+        "bare",
         "new",
         "stored",
         "busy",
