@@ -154,6 +154,23 @@ pub trait Host: Send + Sync {
     /// When the machine has no memory; the page is then as it was, or empty.
     fn copy_from_pool(&self, space: SpaceNo, page: PageNo, from: PoolPage) -> Result<(), HostError>;
 
+    /// The same for a run of at most 64 pages, each from its place behind `from`. Bit `n` of the
+    /// answer says that page `n` of the run has its copy; the others are as they were, or empty.
+    ///
+    /// # Errors
+    /// As [`copy_from_pool`](Self::copy_from_pool) of the first page; none has a copy.
+    fn copy_run_from_pool(&self, space: SpaceNo, run: Run, from: PoolPage) -> Result<u64, HostError> {
+        let mut copied = 0;
+        for (n, page) in run.pages().enumerate() {
+            match self.copy_from_pool(space, page, from.plus(n as u32)) {
+                Ok(()) => copied |= 1 << n,
+                Err(refused) if n == 0 => return Err(refused),
+                Err(_) => break,
+            }
+        }
+        Ok(copied)
+    }
+
     /// Shows memory of its own with these bytes at a page, in place of what it shows (nothing,
     /// zeros, a pool page): a standby page, which belongs to no frame. `drop_pages` takes it away.
     ///

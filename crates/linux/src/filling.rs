@@ -5,12 +5,13 @@
 //! fails where something is shown; the machine has often said with the fault that it is
 //! (`present.rs`), and then that call is left out.
 
-use memfold_host::addr::PageBytes;
+use memfold_host::addr::{PAGE_SIZE, PageBytes};
 use memfold_host::{HostError, Protection};
 
 use crate::limits::page_refused;
 use crate::pages::{Break, COPY, POPULATE, Pages, ROUNDS};
 use crate::present;
+use crate::scan::mask;
 use crate::span::Span;
 use crate::sys::{self, Errno};
 use crate::uffd::{Progress, Stores, insist};
@@ -85,5 +86,48 @@ impl Pages {
             }
         }
         Err(page_refused(POPULATE)(Errno(libc::EAGAIN)))
+    }
+
+    /// Gives pages private, writable copies of the bytes from `source` on, which are the only ones
+    /// that they may show; a bit for each page that has its copy. They are as many as are in the
+    /// first one's state, or fewer.
+    pub(crate) fn copy_run(&self, pages: Span, source: usize) -> Result<u64, HostError> {
+        let one = |n: usize| self.copy(pages.part(n, 1), source + n * PAGE_SIZE, Shown::Source);
+        if self.how == Break::ByRefill {
+            return one(0).map(|()| 1);
+        }
+        match self.copy_if_empty(pages, source, Stores::Pass) {
+            Progress::All => return Ok(mask(pages.pages())),
+            Progress::Part(done) => return Ok(mask(done)),
+            Progress::Exists => (),
+            Progress::Refused(errno) => return Err(page_refused(COPY)(errno)),
+        }
+        let shown = self.look(pages).pool.trailing_ones() as usize;
+        if shown < 2 {
+            return one(0).map(|()| 1);
+        }
+        insist("unprotecting shown pages", || {
+            self.uffd().protect(pages.head(shown), Stores::Pass)
+        });
+        if sys::populate_write(pages.head(shown)).is_ok() {
+            return Ok(mask(shown));
+        }
+        insist("protecting shown pages", || {
+            self.uffd().protect(pages.head(shown), Stores::Fault)
+        });
+        // One could not be copied. Where the pool's page is not shown any more somebody may have
+        // stored: such a page gets its copy, which cannot fail when it has one already.
+        let changed = mask(shown) & !self.look(pages.head(shown)).pool;
+        let (mut copied, mut refused) = (0, None);
+        for n in (0..shown).filter(|&n| n == 0 || changed >> n & 1 == 1) {
+            match one(n) {
+                Ok(()) => copied |= 1 << n,
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        match refused {
+            Some(error) if copied == 0 => Err(error),
+            _ => Ok(copied),
+        }
     }
 }

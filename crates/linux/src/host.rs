@@ -7,6 +7,7 @@
 //! apart. Whoever makes a host also attaches the sink that its faults go to.
 
 mod access;
+mod copying;
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -17,7 +18,6 @@ use memfold_host::{Host, HostError, PageRef, Protection, Tables};
 
 use crate::arena::Arenas;
 use crate::fault::Site;
-use crate::filling::Shown;
 use crate::keep::Keeper;
 use crate::ksm::Ksm;
 use crate::limits::{no_record, refused};
@@ -276,19 +276,11 @@ impl Host for LinuxHost {
     }
 
     fn copy_from_pool(&self, space: SpaceNo, page: PageNo, from: PoolPage) -> Result<(), HostError> {
-        let window = self.record(space);
-        let shown = if from == window.backing().plus(page.0) {
-            Shown::Source
-        } else {
-            Shown::Other
-        };
-        let page = self.page(space, page);
-        if let Some(source) = self.pool.direct(from) {
-            return self.site.pages.copy(page, source, shown);
-        }
-        let mut bytes = [0; PAGE_SIZE];
-        self.pool.read(from, &mut bytes)?;
-        self.site.pages.copy(page, bytes.as_ptr() as usize, shown)
+        self.copy_page(space, page, from)
+    }
+
+    fn copy_run_from_pool(&self, space: SpaceNo, run: Run, from: PoolPage) -> Result<u64, HostError> {
+        self.copy_pages(space, run, from)
     }
 
     fn writable(&self, space: SpaceNo, run: Run) -> u64 {

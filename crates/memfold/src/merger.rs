@@ -2,12 +2,12 @@
 //!
 //! It works in small steps, reads its own processor time after each, and sleeps until what it has
 //! used is its share of the time that has passed. Time that it did not use is forgotten beyond a
-//! little, so that it does not catch up in one burst. After a few rounds in which nothing was
-//! merged and no page was new or had changed it sleeps without a clock, until a fault or an
-//! operation of the memory says that something has happened ([`Merger::note`]): a load for who
-//! takes the fault, and a system call only when the thread sleeps. (Stores that take no fault do
-//! not wake it; the next fault does.) It holds the manager only weakly while it sleeps; the
-//! manager's end wakes it, and ends it.
+//! little, so that it does not catch up in one burst. After a whole round in which nothing was
+//! merged, no page was new or had changed and nothing else happened, it sleeps without a clock,
+//! until a fault or an operation of the memory says that something has happened
+//! ([`Merger::note`]): a load for who takes the fault, and a system call only when the thread
+//! sleeps. (Stores that take no fault do not wake it; the next fault does.) It holds the manager
+//! only weakly while it sleeps; the manager's end wakes it, and ends it.
 
 use crate::inner::Inner;
 use memfold_linux::{spawn_quiet, thread_cpu_time};
@@ -20,8 +20,6 @@ use std::time::{Duration, Instant};
 pub(crate) const STEP_PAGES: u64 = 128;
 /// Time not used that is not forgotten.
 const CREDIT: Duration = Duration::from_millis(20);
-/// So many rounds without anything to do, and it sleeps.
-const QUIET: u32 = 3;
 
 #[derive(Debug)]
 pub(crate) struct Merger {
@@ -160,21 +158,16 @@ fn run(weak: &Weak<Inner>, share: f64) {
         share,
         even: Duration::ZERO,
     };
-    // Rounds in a row in which nothing was to be done, and whether that is true of this one so far.
-    let (mut quiet, mut calm) = (0, true);
+    // Whether there was nothing to do in this round so far.
+    let mut calm = true;
     loop {
         let Some(inner) = weak.upgrade() else { return };
         let news = inner.merger().is_some_and(Merger::take_news);
         let found = inner.merge_step();
         calm &= !news && !found.busy;
-        if !calm {
-            quiet = 0;
-        }
-        if found.round_over {
-            quiet += u32::from(calm);
-            calm = true;
-        }
-        let sleeps = quiet >= QUIET && inner.merger().is_some_and(Merger::may_sleep);
+        let done = found.round_over && calm;
+        calm |= found.round_over;
+        let sleeps = done && inner.merger().is_some_and(Merger::may_sleep);
         drop(inner);
         if sleeps && !sleep(weak) {
             return;

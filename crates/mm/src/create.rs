@@ -10,7 +10,7 @@ use crate::backing::BackingNo;
 use crate::backing::areas::Areas;
 use crate::budget::Need;
 use crate::error::{SpaceError, Stop};
-use crate::fault::ahead::Ahead;
+use crate::fault::ahead::{Ahead, Stores};
 use crate::host::{Domain, Host, Store};
 use crate::mm::Mm;
 use crate::space::{SpaceGuard, SpaceState};
@@ -189,6 +189,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             pins: BTreeMap::new(),
             window: window.give(),
             ahead: Ahead::new(),
+            stores: Stores::default(),
             failure: None,
         };
         drop(space);

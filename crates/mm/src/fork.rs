@@ -2,26 +2,31 @@
 //!
 //! A fork shares the parent's root table, one reference, and opens a window onto the same backing.
 //! Before that, the pages that the parent wrote since its last fork are protected and their frames
-//! become shared: that is all that a fork costs, whatever the size. Pinned pages stay the parent's
-//! own: the child gets copies. A [`Fork`] holds the parent's lock. Everything that may fail is done
-//! first, or is undone by dropping the child, its window and its number.
+//! become shared (`fork/share.rs`): that is all that a fork costs, whatever the size. Where that is
+//! much, it is done in pieces, so that the parent's faults are not kept waiting for all of it.
+//! Pinned pages stay the parent's own: the child gets copies. A [`Fork`] holds the parent's lock.
+//! Everything that may fail is done first, or is undone by dropping the child, its window and its
+//! number.
 
-use crate::addr::{Access, FrameNo, PageNo, Run, SpaceNo};
+use crate::addr::{Access, PageNo, SpaceNo};
 use crate::budget::Need;
 use crate::create::{NewSpace, NewWindow};
 use crate::drop::Remains;
 use crate::error::{SpaceError, Stop};
 use crate::fault::Fault;
-use crate::frame::{Locked, Owner, Residence};
-use crate::host::{Host, HostError, Store};
+use crate::fault::ahead::Stores;
+use crate::frame::{Owner, Residence};
+use crate::host::{Host, Store};
 use crate::mm::Mm;
 use crate::path::OwnPath;
 use crate::space::{SpaceGuard, SpaceState};
-use crate::table::{FANOUT, LeafEntry, LeafSlot, TableNo, Trees, slot_of};
+use crate::table::{LeafEntry, LeafSlot, Trees, slot_of};
 use std::collections::BTreeMap;
 
-/// Pages that a fork protects at a time.
-const RUN: usize = if cfg!(any(loom, shuttle)) { 2 } else { 1024 };
+mod share;
+
+/// Leaves of tables whose pages a fork shares while it holds the parent's lock.
+const MANY: usize = 256;
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// A copy-on-write copy of a space, in time that depends on what the space wrote since its last
@@ -35,8 +40,10 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// lost.
     pub fn fork(&self, parent: SpaceNo) -> Result<SpaceNo, SpaceError> {
         let child = NewSpace::take(self)?;
+        let refused = |stop: Stop| stop.of_space(&self.budget, parent, PageNo(0));
+        Fork::share_most(self, parent, MANY).map_err(refused)?;
         self.retry(|| Fork::lock(self, parent)?.run(child.no))
-            .map_err(|stop| stop.of_space(&self.budget, parent, PageNo(0)))?;
+            .map_err(refused)?;
         self.counters.forks.one();
         Ok(child.live())
     }
@@ -85,8 +92,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
             self.parent.reserve,
             self.parent.len,
         )?;
-        self.protect_dirty(&dirty)?;
-        self.share_dirty(&dirty);
+        self.share(dirty)?;
         let mut child = self.begin_child(child, window);
         if let Err(stop) = self.copy_pinned(&mut child) {
             // The child lets go of the pinned frames first.
@@ -118,6 +124,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
             pins: BTreeMap::new(),
             window: window.give(),
             ahead: st.ahead.inherited(),
+            stores: Stores::default(),
             failure: None,
         };
         if let Some(root) = st.tree.root {
@@ -130,133 +137,8 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         }
     }
 
-    /// The leaves with exclusive frames, in page order.
-    fn dirty_leaves(&self) -> Result<Vec<TableNo>, Stop> {
-        Ok(self.some_dirty_leaves(usize::MAX)?.0)
-    }
-
-    /// The first `most` leaves with exclusive frames, in page order; and the one after them on the
-    /// list, or 0.
-    fn some_dirty_leaves(&self, most: usize) -> Result<(Vec<TableNo>, u32), Stop> {
-        let first = Some(self.parent.tree.dirty_head)
-            .filter(|&no| no != 0)
-            .map(TableNo);
-        let next = |&leaf: &TableNo| {
-            Some(self.mm.tables.next_dirty(leaf))
-                .filter(|&next| next != 0)
-                .map(TableNo)
-        };
-        let mut leaves = Vec::new();
-        for leaf in std::iter::successors(first, next).take(most) {
-            leaves.try_reserve(1).map_err(|_| Stop::NoRoom)?;
-            leaves.push(leaf);
-        }
-        let rest = leaves.last().map_or(0, |&leaf| self.mm.tables.next_dirty(leaf));
-        leaves.sort_unstable_by_key(|&leaf| self.mm.tables.at(leaf).first_page());
-        Ok((leaves, rest))
-    }
-
-    /// Shares some of what the space wrote since its last fork, as the next fork would, for `most`
-    /// leaves of tables; true when there is more. A space with pinned pages is left alone: they are
-    /// shared for the moment of a fork only. So is one that is gone, or has failed.
-    pub(crate) fn share_ahead(mm: &'m Mm<H, S>, no: SpaceNo, most: usize) -> Result<bool, Stop> {
-        let Ok(mut ahead) = Self::lock(mm, no) else {
-            return Ok(false);
-        };
-        if !ahead.parent.pins.is_empty() {
-            return Ok(false);
-        }
-        let (dirty, rest) = ahead.some_dirty_leaves(most)?;
-        ahead.protect_dirty(&dirty)?;
-        ahead.share_dirty(&dirty);
-        ahead.parent.tree.dirty_head = rest;
-        Ok(rest != 0)
-    }
-
-    /// The exclusive frame of a slot. A hint, until the frame is locked.
-    fn exclusive_at(&self, at: LeafSlot) -> Option<FrameNo> {
-        match self.mm.tables.at(at.leaf).slot(at.slot).entry.leaf() {
-            LeafEntry::Frame(no) if self.mm.frames.at(no).is_exclusive() => Some(no),
-            _ => None,
-        }
-    }
-
     fn pinned(&self) -> Vec<PageNo> {
         self.parent.pins.keys().copied().collect()
-    }
-
-    fn is_pinned(&self, page: PageNo) -> bool {
-        self.parent.pins.contains_key(&page)
-    }
-
-    /// Makes the next store to each page written since the last fork a fault. Harmless when the
-    /// fork fails later. The frames of a run are locked while the host protects it: reclaim must
-    /// not take them away meanwhile.
-    fn protect_dirty(&self, dirty: &[TableNo]) -> Result<(), HostError> {
-        let mut run: Vec<Locked<'_>> = Vec::new();
-        let mut end = PageNo(0);
-        for &leaf in dirty {
-            for slot in 0..FANOUT as u8 {
-                let at = LeafSlot { leaf, slot };
-                let page = self.mm.tables.page_of(at);
-                let Some(frame) = self.exclusive_at(at).filter(|_| !self.is_pinned(page)) else {
-                    continue;
-                };
-                // Where the system has no memory for a longer run, a shorter one will do.
-                let follows = page == end && run.len() < RUN && run.try_reserve(1).is_ok();
-                let next = follows.then(|| self.mm.frames.try_lock(frame));
-                let locked = match next.flatten() {
-                    Some(locked) => locked,
-                    None => {
-                        // No frame lock is held while this one is waited for.
-                        self.protect_run(end, &mut run)?;
-                        run.try_reserve(1).map_err(|_| HostError::NoMemory)?;
-                        self.mm.frames.lock(frame)
-                    }
-                };
-                if self.exclusive_at(at) == Some(frame) {
-                    run.push(locked);
-                    end = page.plus(1);
-                }
-            }
-        }
-        self.protect_run(end, &mut run)
-    }
-
-    /// Protects the pages of these frames, the last of which is before `end`, and lets the frames
-    /// go.
-    fn protect_run(&self, end: PageNo, run: &mut Vec<Locked<'_>>) -> Result<(), HostError> {
-        let len = run.len() as u32;
-        if len != 0 {
-            let first = PageNo(end.0 - len);
-            self.mm.host.protect(self.parent.no, Run { first, len })?;
-            run.iter_mut().for_each(|locked| locked.protected = true);
-        }
-        run.clear();
-        Ok(())
-    }
-
-    /// The protected frames are shared from now on. Cannot fail.
-    fn share_dirty(&mut self, dirty: &[TableNo]) {
-        for &leaf in dirty {
-            self.mm.tables.at(leaf).forget_dirty();
-            for slot in 0..FANOUT as u8 {
-                let place = LeafSlot { leaf, slot };
-                let LeafEntry::Frame(frame) = self.mm.tables.at(leaf).slot(slot).entry.leaf() else {
-                    continue;
-                };
-                let locked = self.mm.frames.lock(frame);
-                let same = self.mm.tables.at(leaf).slot(slot).entry.leaf() == LeafEntry::Frame(frame);
-                if !same || !locked.frame.is_exclusive() {
-                    continue;
-                }
-                // A pinned frame is shared for the moment, so that the tables may be split;
-                // `copy_pinned` follows.
-                locked.set_owner(Owner::Shared(place));
-                self.parent.slot.export();
-            }
-        }
-        self.parent.tree.dirty_head = 0;
     }
 
     /// The child gets its own copy of each pinned page. (`reclaim_pinned` follows, whatever comes

@@ -32,7 +32,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     pub fn freeze(&self, space: SpaceNo) -> Result<SpaceNo, SpaceError> {
         let freeze = Freeze { mm: self, no: space };
         let refused = |stop: Stop| stop.of_space(&self.budget, space, PageNo(0));
-        freeze.share_ahead().map_err(refused)?;
+        Fork::share_most(self, space, (PIECE as usize / FANOUT).max(1)).map_err(refused)?;
         let copy = Unfinished {
             mm: self,
             no: self.fork(space)?,
@@ -63,22 +63,6 @@ struct Freeze<'m, H, S> {
 }
 
 impl<H: Host, S: Store> Freeze<'_, H, S> {
-    /// Leaves the fork that follows little to protect while it holds the space's lock.
-    fn share_ahead(&self) -> Result<(), Stop> {
-        let Self { mm, no } = *self;
-        let pages = mm.lock_space(no).map_or(0, |st| st.len);
-        let leaves = (PIECE as usize / FANOUT).max(1);
-        // Ends: as many pieces as the space has, at the most; what its threads write meanwhile is
-        // left to the fork.
-        for _ in 0..pages.div_ceil(PIECE) {
-            if !Fork::share_ahead(mm, no, leaves)? {
-                break;
-            }
-            mm.spaces.get(no.0).let_others();
-        }
-        Ok(())
-    }
-
     /// Moves all exported pages of the space to their places; false when one is taken by another
     /// version. Piece by piece: the space's threads are not kept waiting for the whole of it.
     fn migrate_all(&self) -> Result<bool, Stop> {

@@ -52,6 +52,12 @@ impl<'m> LockedRun<'m> {
         locked.expect("the run is locked")
     }
 
+    /// The same, to be let go by whoever takes it.
+    pub fn take(&mut self, page: PageNo) -> Locked<'m> {
+        let locked = self.frames[usize::from(slot_of(page, 0))].take();
+        locked.expect("the run is locked")
+    }
+
     /// All that are locked.
     pub fn iter(&self) -> impl Iterator<Item = &Locked<'m>> {
         self.frames.iter().flatten()

@@ -15,7 +15,7 @@ pub(crate) use guard::{NoSuchSpace, SpaceGuard};
 use crate::addr::{PageNo, SpaceNo};
 use crate::backing::BackingNo;
 use crate::backing::areas::Areas;
-use crate::fault::ahead::Ahead;
+use crate::fault::ahead::{Ahead, Stores};
 use crate::host::{Domain, HostError, StoreError};
 use crate::table::{ChainLinks, Roots, Tree};
 use crate::window::WindowTables;
@@ -134,6 +134,8 @@ pub(crate) struct SpaceState {
     pub window: WindowTables,
     /// Whether pages are brought back before they are asked for.
     pub ahead: Ahead,
+    /// Whether shared pages are copied before they are stored to.
+    pub stores: Stores,
     /// The first fault that could not be resolved, until somebody takes it: the space is condemned.
     pub failure: Option<FaultError>,
 }
@@ -183,6 +185,7 @@ impl SpaceSlot {
             pins: BTreeMap::new(),
             window: WindowTables::default(),
             ahead: Ahead::new(),
+            stores: Stores::default(),
             failure: None,
         };
         Self {

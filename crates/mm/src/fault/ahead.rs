@@ -1,13 +1,17 @@
-//! Whether it is worth it to bring pages back before they are asked for: learned, space by space.
+//! Whether it is worth it to bring pages back, or to copy them, before they are asked for: learned,
+//! space by space.
 //!
 //! Nothing tells whether a page that was brought back ahead of need was read. So now and then one
 //! of the neighbours that would come along is left out and watched: if it is asked for while it is
 //! watched, its neighbours probably were worth their trouble. A program that touches pages in no
 //! order soon reads ahead no more, and one that comes back to whole leaves does so again, because
-//! one neighbour is watched then too. Lives in a space's state, under its lock; used by
-//! `swap_in.rs`.
+//! one neighbour is watched then too. Used by `swap_in.rs`.
+//!
+//! Copies are memory, so shared pages are copied ahead of stores only behind a run of stores that
+//! came page after page, and at most half as many as the run has ([`Stores`]). Used by `write.rs`.
+//! Both live in a space's state, under its lock.
 
-use crate::addr::PageNo;
+use crate::addr::{PageNo, Run};
 use crate::table::FANOUT;
 
 /// Pages that are watched at a time. One is watched until another takes its place, or its neighbour
@@ -105,6 +109,35 @@ fn place(page: PageNo) -> usize {
     page.0 as usize / FANOUT % WATCHED
 }
 
+/// The run of stores to shared pages that is under way: page after page, without a gap.
+#[derive(Debug, Default)]
+pub(crate) struct Stores {
+    /// The page after the last one that was copied.
+    next: u32,
+    /// Pages that were copied without a gap before it.
+    len: u32,
+}
+
+impl Stores {
+    /// How many pages from this one on are worth a copy, now that there is a store to it.
+    pub fn ahead(&self, page: PageNo) -> u32 {
+        if page.0 == self.next {
+            (self.len / 2).clamp(1, FANOUT as u32)
+        } else {
+            1
+        }
+    }
+
+    /// These were copied.
+    pub fn copied(&mut self, run: Run) {
+        let before = if run.first.0 == self.next { self.len } else { 0 };
+        *self = Self {
+            next: run.end().0,
+            len: before.saturating_add(run.len),
+        };
+    }
+}
+
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     //! Goal: who comes back to whole leaves reads ahead, who does not stops, and both change their
@@ -152,5 +185,38 @@ mod tests {
         let mut ahead = Ahead::new();
         let plans = (0..1_000).map(|n| fault(&mut ahead, PageNo(n % 4 * FANOUT as u32)));
         assert_eq!(plans.last(), Some(Plan::Watch));
+    }
+
+    /// Goal: a long run of stores is copied leaf by leaf; a short one, one with gaps and one in no
+    /// order page by page, and never more than half as much again as was stored to.
+    #[test]
+    fn runs_of_stores_grow() {
+        let copies = |pages: &[u32]| {
+            let mut stores = Stores::default();
+            let (mut faults, mut copied) = (0, std::collections::BTreeSet::new());
+            for &page in pages {
+                if copied.contains(&page) {
+                    continue;
+                }
+                let len = stores.ahead(PageNo(page));
+                let run = Run {
+                    first: PageNo(page),
+                    len,
+                };
+                stores.copied(run);
+                copied.extend(page..page + len);
+                faults += 1;
+            }
+            (faults, copied.len())
+        };
+        for n in 1..200_u32 {
+            let (_, copied) = copies(&(7..7 + n).collect::<Vec<_>>());
+            assert!(copied as u32 <= n + n / 2, "{copied} copies for {n} stores");
+        }
+        assert!(copies(&(0..1024).collect::<Vec<_>>()).0 < 80);
+        let gaps: Vec<u32> = (0..512).map(|n| n * 2).collect();
+        assert_eq!(copies(&gaps), (512, 512));
+        let backwards: Vec<u32> = (0..512).rev().collect();
+        assert_eq!(copies(&backwards), (512, 512));
     }
 }

@@ -18,6 +18,7 @@
 
 mod absent;
 pub(crate) mod ahead;
+mod copy_ahead;
 mod show;
 mod swap_in;
 mod write;

@@ -313,3 +313,83 @@ fn promoted_alone_when_room_is_short() {
     mm.budget.refund(crate::budget::Class::Stored, rest);
     sound(&mm);
 }
+
+/// A frozen space of so many pages, and a fork of it.
+fn clone_of(mm: &Harness, pages: u32) -> (SpaceNo, SpaceNo) {
+    let root = space(mm, pages);
+    write(mm, root, 0..pages, 1);
+    let template = mm.freeze(root).expect("room");
+    mm.drop_space(root).expect("it lives");
+    (template, mm.fork(template).expect("room"))
+}
+
+/// Goal: stores that come page after page find copies ahead of them, of this space's pages only,
+/// and not in the next leaf; stores with gaps find none, and take no page more.
+#[test]
+fn copies_go_ahead_of_runs() {
+    let mm = harness();
+    let (template, a) = clone_of(&mm, 64);
+    let (copied, private) = (mm.stats().copied, mm.usage().private);
+    let pages = |mm: &Harness| (mm.usage().private - private) / PAGE;
+    for page in (0..64).step_by(3) {
+        mm.fault(a, PageNo(page), Access::Write).expect("room");
+    }
+    assert_eq!((mm.stats().copied - copied, pages(&mm)), (22, 22));
+    let (_, b) = (template, mm.fork(template).expect("room"));
+    let mut copies = Vec::new();
+    for page in 0..64 {
+        let before = mm.stats().copied;
+        if mm
+            .frames
+            .at(frame_at(&mm, b, page).expect("in memory"))
+            .is_shared()
+        {
+            mm.fault(b, PageNo(page), Access::Write).expect("room");
+            copies.push(mm.stats().copied - before);
+        }
+        crate::rig::poke(&mm, b, page, 2);
+    }
+    assert_eq!(copies, [1, 1, 1, 1, 2, 3, 4, 3, 8, 8, 16, 16]);
+    sound(&mm);
+    let values = [template, a, b].map(|s| value(&mm, s, 33));
+    assert_eq!(values, [1, 1, 2]);
+}
+
+/// Goal: what stands elsewhere, is in use or is the space's own ends a run; where there is no room
+/// for more, or the machine does less, the page itself is copied and no other.
+#[test]
+fn copies_ahead_stop() {
+    let mm = harness();
+    let (template, a) = clone_of(&mm, 64);
+    // Page 21 of a fork of a fork stands in the overflow range.
+    write(&mm, a, 21..22, 3);
+    let b = mm.fork(a).expect("room");
+    write(&mm, a, 21..22, 4);
+    let go = |s, pages: std::ops::Range<u32>| {
+        for page in pages {
+            mm.fault(s, PageNo(page), Access::Write).expect("room");
+        }
+    };
+    go(b, 0..16);
+    let own = |s| {
+        (0..64)
+            .filter(|&p| !mm.frames.at(frame_at(&mm, s, p).expect("in memory")).is_shared())
+            .count()
+    };
+    assert_eq!(own(b), 16);
+    go(b, 16..17);
+    assert_eq!((own(b), value(&mm, b, 21)), (21, 3));
+    sound(&mm);
+    let c = mm.fork(template).expect("room");
+    go(c, 0..16);
+    mm.host.set_plan(memfold_sim::Plan {
+        calls: memfold_sim::Calls::only(memfold_sim::Call::CopyFromPool),
+        when: memfold_sim::When::Nth(3, memfold_sim::Lasting::Once),
+    });
+    go(c, 16..17);
+    mm.host.set_plan(memfold_sim::Plan::NONE);
+    assert_eq!(own(c), 19);
+    go(c, 17..20);
+    assert_eq!([16, 18, 19, 20].map(|page| value(&mm, c, page)), [1; 4]);
+    sound(&mm);
+}

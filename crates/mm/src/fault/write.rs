@@ -5,7 +5,8 @@
 //! taken over: the mapping word moves to this leaf in one store, under the frame lock (Linux:
 //! `page_move_anon_rmap`). Any other shared frame is copied. When its bytes are *this* space's
 //! private page, they go to the pool for those who share them, and the private page becomes the new
-//! frame's: still one copy, and the others lose nothing.
+//! frame's: still one copy, and the others lose nothing. Stores that come page after page find
+//! copies of the following pages (`copy_ahead.rs`).
 
 use super::{Fault, Next};
 use crate::addr::{FrameNo, Run};
@@ -27,7 +28,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         &mut self,
         leaf: OwnLeaf,
         frame: FrameNo,
-        mut charge: Charge<'_>,
+        mut charge: Charge<'m>,
     ) -> Result<Next, Stop> {
         let Some(locked) = lock_entry(self.mm, leaf.0, self.page, frame) else {
             return Ok(Next::Retry);
@@ -39,6 +40,12 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         let mine = locked.residence == Residence::Private(self.space.no);
         if mine && locked.frame.count.load().maps == 1 {
             return self.reuse(leaf, locked);
+        }
+        if locked.residence == Residence::Backing(self.space.backing) {
+            let pages = self.space.stores.ahead(self.page);
+            if pages > 1 {
+                return self.copy_ahead(leaf, locked, charge, pages);
+            }
         }
         let new = alloc_frame(self.mm, Need::Normal)?;
         let copied = match locked.residence {
@@ -58,6 +65,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         sweep.unmap(locked, slot);
         sweep.finish_pool();
         self.install_private(leaf, self.page, new, Origin::New, charge.page());
+        self.space.stores.copied(Run::one(self.page));
         self.mm.counters.copied.one();
         Ok(Next::Done)
     }

@@ -1,8 +1,10 @@
 //! What a fork protects and copies.
 
+use super::share::RUN;
 use super::*;
 use crate::mm::PAGE;
 use crate::rig::{Request, harness, poke, read, resident, run, sound, space, value, write};
+use memfold_sim::{Call, Calls, Lasting, Plan, When};
 
 /// Goal: a fork protects what was written since the last one, in runs, and nothing else; a run ends
 /// at a hole and goes on over the end of a leaf.
@@ -171,4 +173,33 @@ fn pages_are_shared_ahead() {
     mm.unpin(a, run(121, 1));
     assert_eq!((Fork::share_ahead(&mm, a, 9), exported()), (Ok(false), 102));
     sound(&mm);
+}
+
+/// Goal: when the machine refuses in the middle, what was shared already is the parent's own again;
+/// a fork that follows shares all of it.
+#[test]
+fn what_was_shared_is_taken_back() {
+    let mm = harness();
+    let a = space(&mm, 100);
+    write(&mm, a, 3..5, 1);
+    write(&mm, a, 40..42, 2);
+    write(&mm, a, 43..70, 2);
+    let before = crate::Digest::of(&mm);
+    // Three runs.
+    for n in 0..4 {
+        mm.host.set_plan(Plan {
+            calls: Calls::only(Call::Protect),
+            when: When::Nth(n, Lasting::Once),
+        });
+        let fork = mm.fork(a);
+        mm.host.set_plan(Plan::NONE);
+        match fork {
+            Ok(child) => {
+                assert_eq!(n, 3);
+                assert_eq!([4, 41, 69].map(|page| value(&mm, child, page)), [1, 2, 2]);
+            }
+            Err(_) => assert_eq!(before, crate::Digest::of(&mm)),
+        }
+        sound(&mm);
+    }
 }

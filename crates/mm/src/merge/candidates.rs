@@ -18,7 +18,7 @@ use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, PageRef, Store};
 use crate::mm::Mm;
 use crate::space::{Merging, SpaceGuard};
-use crate::table::{AtLeaf, FANOUT, LeafEntry, Lookup, TableEntry, TableNo, Trees, first_of, slot_of};
+use crate::table::{AtLeaf, FANOUT, LeafEntry, Lookup, Table, TableEntry, TableNo, Trees, first_of, slot_of};
 use twox_hash::XxHash3_128;
 
 /// Sharers of a frame that are asked whether they take part.
@@ -83,6 +83,17 @@ pub(super) struct MergeWindow<'m, 'r, H, S> {
     view: View,
     effort: Effort,
     guess: Guess,
+    reach: Reach,
+}
+
+/// Which leaves of a space may name a page that can go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// Those that say that they name exclusive frames, which nobody shares: its other pages stand
+    /// at their places, or are a sibling's.
+    Dirty,
+    /// All: the space has exported pages, or some stand in the overflow range.
+    All,
 }
 
 impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
@@ -97,10 +108,15 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         if space.backing != target.backing() || space.slot.merging() != Merging::On {
             return None;
         }
+        let reach = match (space.slot.exported(), mm.backings.overflow_used()) {
+            (0, 0) => Reach::Dirty,
+            _ => Reach::All,
+        };
         Some(Self {
             mm,
             view: mm.backings.view(space.backing),
             space,
+            reach,
             seen: &mut scanner.seen,
             buffers: &mut scanner.buffers,
             effort,
@@ -111,7 +127,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         })
     }
 
-    /// The first page from `from` on that a leaf table stands for.
+    /// The first page from `from` on for which a leaf table stands that has to be looked at.
     pub fn next_leaf(&self, from: PageNo) -> Option<PageNo> {
         let found = self.next_leaf_below(self.space.tree.root?, self.space.tree.levels - 1, from)?;
         (found.0 < self.space.len).then_some(found)
@@ -123,8 +139,12 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         if first_of(from, level) != table.first_page() {
             return None;
         }
+        // A fork shares what it finds exclusive, so nothing below a shared table is.
+        if self.reach == Reach::Dirty && table.refs() > 1 {
+            return None;
+        }
         if level == 0 {
-            return Some(from);
+            return Some(from).filter(|_| self.is_reached(table));
         }
         (slot_of(from, level)..FANOUT as u8).find_map(|n| {
             let TableEntry::Table(child) = table.slot(n).entry.table() else {
@@ -133,6 +153,15 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
             let child_first = self.mm.tables.at(child).first_page();
             self.next_leaf_below(child, level - 1, PageNo(from.0.max(child_first.0)))
         })
+    }
+
+    fn is_reached(&self, leaf: &Table) -> bool {
+        self.reach == Reach::All || leaf.is_dirty()
+    }
+
+    /// Whether a frame that the space names may be a candidate: a hint, until it is locked.
+    fn may_go(&self, frame: FrameNo) -> bool {
+        self.reach == Reach::All || self.mm.frames.at(frame).is_exclusive()
     }
 
     /// Merges what it can of the window from `first` on.
@@ -145,10 +174,17 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
             else {
                 continue;
             };
+            if !self.is_reached(self.mm.tables.at(leaf)) {
+                continue;
+            }
             for page in (leaf_first..(leaf_first + FANOUT as u32).min(self.space.len)).map(PageNo) {
                 let at = Found { page, leaf, shared };
-                step.scanned += u64::from(matches!(self.mm.tables.entry(leaf, page), LeafEntry::Frame(_)));
-                candidates.extend(self.candidate(&at));
+                if let LeafEntry::Frame(frame) = self.mm.tables.entry(leaf, page)
+                    && self.may_go(frame)
+                {
+                    step.scanned += 1;
+                    candidates.extend(self.candidate(&at));
+                }
             }
         }
         let different = self.merge(candidates, &mut step);

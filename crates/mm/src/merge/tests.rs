@@ -51,6 +51,39 @@ fn neighbours_are_merged_together() {
     sound(&mm);
 }
 
+/// Goal: a round looks where something was written, and not at what all share; exported pages, and
+/// pages that stand apart from their places, are found wherever they are named.
+#[test]
+fn what_nobody_wrote_is_not_looked_at() {
+    let mm = harness();
+    let root = space(&mm, 400);
+    write(&mm, root, 0..320, 1);
+    mm.set_merging(root, Merging::On).expect("it lives");
+    let template = mm.freeze(root).expect("room");
+    mm.drop_space(root).expect("it lives");
+    let [a, b] = [(); 2].map(|()| mm.fork(template).expect("room"));
+    assert_eq!(mm.merge_round(None).expect("room").scanned, 0);
+    for space in [a, b] {
+        write(&mm, space, 300..301, 7);
+    }
+    // The template's page stands at the place, so each has its own.
+    let step = mm.merge_round(None).expect("room");
+    assert_eq!((step.scanned, step.merged), (2, 0));
+    write(&mm, a, 350..351, 8);
+    let c = mm.fork(a).expect("room");
+    write(&mm, b, 350..351, 8);
+    let step = mm.merge_round(None).expect("room");
+    assert_eq!(step.merged, 1, "with an exported page: {step:?}");
+    write(&mm, a, 300..301, 9);
+    write(&mm, b, 300..301, 1);
+    assert_ne!(mm.backings.overflow_used(), 0);
+    let step = mm.merge_round(None).expect("room");
+    assert_eq!(step.merged, 1, "{step:?}");
+    assert_eq!([a, b, c].map(|s| value(&mm, s, 300)), [9, 1, 7]);
+    assert_eq!([a, b, c].map(|s| value(&mm, s, 350)), [8; 3]);
+    sound(&mm);
+}
+
 /// Goal: without room for a round there is none, and that is said: the caller does not go on for
 /// ever.
 #[test]

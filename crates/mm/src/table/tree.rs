@@ -171,6 +171,17 @@ impl Tables {
         }
     }
 
+    /// The space's list of dirty leaves.
+    pub fn dirty(&self, tree: &Tree) -> impl Iterator<Item = TableNo> {
+        let leaf = |no| Some(no).filter(|&no| no != 0).map(TableNo);
+        std::iter::successors(leaf(tree.dirty_head), move |&no| leaf(self.next_dirty(no)))
+    }
+
+    /// Whether there are so many leaves on it.
+    pub fn has_dirty(&self, tree: &Tree, leaves: usize) -> bool {
+        self.dirty(tree).take(leaves).count() == leaves
+    }
+
     /// The leaf after this one on the space's list of dirty leaves.
     pub fn next_dirty(&self, leaf: TableNo) -> u32 {
         // Relaxed: the list is under the space lock.
@@ -179,6 +190,12 @@ impl Tables {
 }
 
 impl Table {
+    /// Whether the leaf is on its space's list of dirty leaves. Under the space lock.
+    pub(crate) fn is_dirty(&self) -> bool {
+        // Relaxed: the list is under the space lock.
+        self.dirty.load(Ordering::Relaxed) != 0
+    }
+
     /// The leaf is on no list of dirty leaves any more.
     pub(crate) fn forget_dirty(&self) {
         // Relaxed: the list is under the space lock, or its space is gone.
