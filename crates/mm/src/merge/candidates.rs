@@ -9,6 +9,7 @@
 
 use super::commit::Commit;
 use super::prove::{Candidate, Plan, Proof};
+use super::reach::Reach;
 use super::scanner::{Buffers, ScanTarget, Scanner, Seen, Version, WINDOW};
 use crate::addr::{FrameNo, PageBytes, PageNo, SpaceNo};
 use crate::backing::View;
@@ -18,7 +19,7 @@ use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, PageRef, Store};
 use crate::mm::Mm;
 use crate::space::{Merging, SpaceGuard};
-use crate::table::{AtLeaf, FANOUT, LeafEntry, Lookup, Table, TableEntry, TableNo, Trees, first_of, slot_of};
+use crate::table::{AtLeaf, FANOUT, LeafEntry, Lookup, TableNo, Trees};
 use twox_hash::XxHash3_128;
 
 /// Sharers of a frame that are asked whether they take part.
@@ -86,16 +87,6 @@ pub(super) struct MergeWindow<'m, 'r, H, S> {
     reach: Reach,
 }
 
-/// Which leaves of a space may name a page that can go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reach {
-    /// Those that say that they name exclusive frames, which nobody shares: its other pages stand
-    /// at their places, or are a sibling's.
-    Dirty,
-    /// All: the space has exported pages, or some stand in the overflow range.
-    All,
-}
-
 impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
     /// Locks the target; `None` when it is not who it was, or takes part no more.
     pub fn open(
@@ -108,10 +99,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
         if space.backing != target.backing() || space.slot.merging() != Merging::On {
             return None;
         }
-        let reach = match (space.slot.exported(), mm.backings.overflow_used()) {
-            (0, 0) => Reach::Dirty,
-            _ => Reach::All,
-        };
+        let reach = Reach::of(mm, &space);
         Some(Self {
             mm,
             view: mm.backings.view(space.backing),
@@ -129,39 +117,9 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
 
     /// The first page from `from` on for which a leaf table stands that has to be looked at.
     pub fn next_leaf(&self, from: PageNo) -> Option<PageNo> {
-        let found = self.next_leaf_below(self.space.tree.root?, self.space.tree.levels - 1, from)?;
+        let (root, levels) = (self.space.tree.root?, self.space.tree.levels);
+        let found = self.reach.next_leaf(&self.mm.tables, (root, levels - 1), from)?;
         (found.0 < self.space.len).then_some(found)
-    }
-
-    /// Ends: one level down each time.
-    fn next_leaf_below(&self, table: TableNo, level: u8, from: PageNo) -> Option<PageNo> {
-        let table = self.mm.tables.at(table);
-        if first_of(from, level) != table.first_page() {
-            return None;
-        }
-        // A fork shares what it finds exclusive, so nothing below a shared table is.
-        if self.reach == Reach::Dirty && table.refs() > 1 {
-            return None;
-        }
-        if level == 0 {
-            return Some(from).filter(|_| self.is_reached(table));
-        }
-        (slot_of(from, level)..FANOUT as u8).find_map(|n| {
-            let TableEntry::Table(child) = table.slot(n).entry.table() else {
-                return None;
-            };
-            let child_first = self.mm.tables.at(child).first_page();
-            self.next_leaf_below(child, level - 1, PageNo(from.0.max(child_first.0)))
-        })
-    }
-
-    fn is_reached(&self, leaf: &Table) -> bool {
-        self.reach == Reach::All || leaf.is_dirty()
-    }
-
-    /// Whether a frame that the space names may be a candidate: a hint, until it is locked.
-    fn may_go(&self, frame: FrameNo) -> bool {
-        self.reach == Reach::All || self.mm.frames.at(frame).is_exclusive()
     }
 
     /// Merges what it can of the window from `first` on.
@@ -174,13 +132,13 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
             else {
                 continue;
             };
-            if !self.is_reached(self.mm.tables.at(leaf)) {
+            if !self.reach.has(self.mm.tables.at(leaf)) {
                 continue;
             }
             for page in (leaf_first..(leaf_first + FANOUT as u32).min(self.space.len)).map(PageNo) {
                 let at = Found { page, leaf, shared };
                 if let LeafEntry::Frame(frame) = self.mm.tables.entry(leaf, page)
-                    && self.may_go(frame)
+                    && self.reach.may_have(self.mm.frames.at(frame))
                 {
                     step.scanned += 1;
                     candidates.extend(self.candidate(&at));

@@ -10,6 +10,7 @@
 //!   prove.rs        protect, freeze, compare: the proof that two pages are one
 //!   commit.rs       place, hide, convert: the step that makes them one and cannot fail
 //!   candidates.rs   which pages of a window may be equal to another, by hash or by their place
+//!   reach.rs        where in a space pages can be that may go
 //!   scan.rs         which windows of which spaces, in rounds; siblings side by side
 //!   sharing.rs      what it saves
 //! ```
@@ -22,6 +23,7 @@
 mod candidates;
 mod commit;
 mod prove;
+mod reach;
 mod scan;
 pub(crate) mod scanner;
 mod sharing;
