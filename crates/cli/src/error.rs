@@ -1,6 +1,7 @@
 //! What ends the command early, and the exit status of every end. Plain values.
 
-use crate::run::Narrow;
+use crate::run::entry::{EntryError, Exports};
+use crate::run::room::Narrow;
 use memfold::SpaceError;
 use memfold::linux::OpenError;
 use memfold_wasmtime::{NotForkable, Reason};
@@ -87,7 +88,7 @@ pub(crate) enum Error {
     Imports(Vec<String>),
     /// An export is not there, or not of a type that can be called.
     #[error(transparent)]
-    Entry(#[from] crate::run::EntryError),
+    Entry(#[from] EntryError),
     /// There is nothing to do.
     #[error("nothing to run: the module is no WASI command (it has no `_start`), so name what to call with --call, --invoke or --warm{}", Exports(.0))]
     NothingToRun(Vec<String>),
@@ -281,17 +282,5 @@ struct Lines<'a>(&'a [String]);
 impl fmt::Display for Lines<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|line| write!(f, "\n  - {line}"))
-    }
-}
-
-/// The functions that could have been meant.
-pub(crate) struct Exports<'a>(pub(crate) &'a [String]);
-
-impl fmt::Display for Exports<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            [] => f.write_str("; it exports no function"),
-            names => write!(f, "; it exports the functions {}", names.join(", ")),
-        }
     }
 }

@@ -38,9 +38,6 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("crates/memfold", "inner", "merger"),
     ("crates/memfold", "inner", "reclaimer"),
     ("crates/memfold", "space", "pin"),
-    // Errors and reports are told in the words of a run.
-    ("crates/cli", "error", "run"),
-    ("crates/cli", "report", "run"),
 ];
 
 /// For each file, by its module's path, the files that it names and the line of the first time.

@@ -11,7 +11,8 @@ mod text;
 pub(crate) use held::{Held, StockMemory};
 pub(crate) use merged::{Merged, Round, Skipped};
 
-use crate::run::{Failed, Seconds};
+use crate::run::failure::Failed;
+use crate::run::progress::Seconds;
 use serde::Serialize;
 
 /// A run, in numbers.

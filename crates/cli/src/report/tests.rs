@@ -3,7 +3,7 @@
 
 use super::held::Faults;
 use super::*;
-use crate::run::{Failed, Kind};
+use crate::run::failure::{Failed, Kind};
 
 fn report() -> Report {
     let held = Held {

@@ -3,7 +3,7 @@
 
 use super::outline::Outline;
 use super::values::{self, ValuesError};
-use crate::error::Exports;
+use std::fmt;
 use wasmparser::{FuncType, ValType};
 use wasmtime::Val;
 
@@ -16,6 +16,18 @@ pub(crate) struct Entry {
     results: usize,
     /// What people gave, for [`Given::Values`].
     values: Vec<Val>,
+}
+
+/// The functions that could have been meant.
+pub(crate) struct Exports<'a>(pub(crate) &'a [String]);
+
+impl fmt::Display for Exports<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => f.write_str("; it exports no function"),
+            names => write!(f, "; it exports the functions {}", names.join(", ")),
+        }
+    }
 }
 
 /// Why an export cannot be called.

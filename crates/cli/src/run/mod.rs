@@ -15,9 +15,9 @@
 mod calls;
 mod clones;
 mod digest;
-mod entry;
+pub(crate) mod entry;
 mod environment;
-mod failure;
+pub(crate) mod failure;
 mod instance;
 mod interrupt;
 mod merging;
@@ -25,19 +25,13 @@ mod module;
 mod order;
 mod outline;
 mod program;
-mod progress;
-mod room;
+pub(crate) mod progress;
+pub(crate) mod room;
 mod times;
 mod values;
 
-pub(crate) use entry::EntryError;
-pub(crate) use failure::Failed;
-#[cfg(test)]
-pub(crate) use failure::Kind;
 pub(crate) use module::read as read_module;
 pub(crate) use outline::{Outline, named};
-pub(crate) use progress::Seconds;
-pub(crate) use room::Narrow;
 
 use crate::args::{Making, Output, RunOptions};
 use crate::error::{Error, Exit};
@@ -45,7 +39,7 @@ use crate::output;
 use crate::report::{Held, Merged, Report, StockMemory, Times};
 use calls::{Plan, Tally};
 use clones::Clones;
-use failure::REPORTED;
+use failure::{Failed, REPORTED};
 use interrupt::Interrupt;
 use order::Order;
 use program::{Draft, Program};

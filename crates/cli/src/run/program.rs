@@ -98,7 +98,8 @@ impl Draft {
         let code = match prepared {
             None => Code::Stock(bytes),
             Some(prepared) => {
-                room::check(options.clones.get())?;
+                let clones = options.clones.get();
+                room::check(clones).map_err(|narrow| Error::NoRoom { clones, narrow })?;
                 let memory = memory(options)?;
                 memfold_wasmtime::configure(&mut config, &memory);
                 let prepared = Box::new(prepared);

@@ -1,7 +1,6 @@
 //! Whether the process has room for so many clones, as far as that is known before the first is
 //! made. Immutable values.
 
-use crate::error::Error;
 use memfold::linux::{self, Report};
 use memfold_wasmtime::ADDRESSES_PER_MEMORY;
 use std::fmt;
@@ -35,13 +34,13 @@ pub(crate) struct Narrow {
     most: u64,
 }
 
-/// Refuses more clones than there can be.
-pub(super) fn check(clones: u32) -> Result<(), Error> {
+/// Refuses more clones than there can be, and says why.
+pub(super) fn check(clones: u32) -> Result<(), Vec<Narrow>> {
     let narrow = narrow(&linux::probe(), u64::from(clones));
     if narrow.is_empty() {
         return Ok(());
     }
-    Err(Error::NoRoom { clones, narrow })
+    Err(narrow)
 }
 
 fn narrow(report: &Report, clones: u64) -> Vec<Narrow> {
