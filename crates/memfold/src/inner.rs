@@ -6,7 +6,7 @@
 
 use crate::error::Error;
 use crate::manager::{Entered, Manager};
-use crate::merger::{Found, Merger, STEP_PAGES};
+use crate::merger::{Found, Merger, Merges, STEP_PAGES};
 use crate::reclaimer::Reclaimer;
 use crate::warning::Warning;
 use memfold_host::addr::{Access, PageNo, Run, SpaceNo};
@@ -121,11 +121,6 @@ impl Inner {
         }
     }
 
-    /// The merger, if there is one.
-    pub fn merger(&self) -> Option<&Merger> {
-        self.merger.get()
-    }
-
     /// Bytes of the pool as the kernel counts them. Where that is more than what is charged, the
     /// machine makes huge pages since the memory was built: that is said, once.
     pub fn pool_bytes(&self, mm: &Mm<LinuxHost, CompressedStore>) -> u64 {
@@ -166,7 +161,8 @@ impl Inner {
         let weak: Weak<Self> = Arc::downgrade(self);
         self.mm.enter().host().attach(weak.clone());
         if background {
-            let _ = self.reclaimer.set(Reclaimer::start(weak));
+            let step = move || Some(weak.upgrade()?.reclaim_ahead());
+            let _ = self.reclaimer.set(Reclaimer::start(step));
         }
     }
 
@@ -175,29 +171,6 @@ impl Inner {
         if self.merger.set(Merger::new()).is_ok() {
             Merger::start(Arc::downgrade(self), share);
         }
-    }
-
-    /// The merger's work: one step.
-    pub fn merge_step(&self) -> Found {
-        self.watch();
-        let merger = self.merger.get();
-        let _working = merger.map(Merger::pause);
-        let mm = self.mm.enter();
-        let unsettled = || {
-            let now = mm.stats();
-            now.merge_resting + now.merge_changed + now.merge_busy
-        };
-        let before = unsettled();
-        let step = mm.merge(STEP_PAGES, Effort::Steady);
-        let found = Found {
-            round_over: step.round_over,
-            busy: step.merged + step.zeroed != 0 || unsettled() != before,
-        };
-        drop(mm);
-        if let Some(merger) = merger {
-            merger.note_cpu();
-        }
-        found
     }
 
     /// Processor time that the merger has used.
@@ -242,6 +215,34 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // In a child of fork(2) the manager is not dropped; its descriptors need not stay.
         self.renounce();
+    }
+}
+
+impl Merges for Inner {
+    fn merger(&self) -> Option<&Merger> {
+        self.merger.get()
+    }
+
+    fn merge_step(&self) -> Found {
+        self.watch();
+        let merger = self.merger.get();
+        let _working = merger.map(Merger::pause);
+        let mm = self.mm.enter();
+        let unsettled = || {
+            let now = mm.stats();
+            now.merge_resting + now.merge_changed + now.merge_busy
+        };
+        let before = unsettled();
+        let step = mm.merge(STEP_PAGES, Effort::Steady);
+        let found = Found {
+            round_over: step.round_over,
+            busy: step.merged + step.zeroed != 0 || unsettled() != before,
+        };
+        drop(mm);
+        if let Some(merger) = merger {
+            merger.note_cpu();
+        }
+        found
     }
 }
 

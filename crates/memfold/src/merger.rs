@@ -9,7 +9,6 @@
 //! sleeps. (Stores that take no fault do not wake it; the next fault does.) It holds the manager
 //! only weakly while it sleeps; the manager's end wakes it, and ends it.
 
-use crate::inner::Inner;
 use memfold_linux::{spawn_quiet, thread_cpu_time};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -20,6 +19,15 @@ use std::time::{Duration, Instant};
 pub(crate) const STEP_PAGES: u64 = 128;
 /// Time not used that is not forgotten.
 const CREDIT: Duration = Duration::from_millis(20);
+
+/// Whose pages are merged.
+pub(crate) trait Merges: Send + Sync + 'static {
+    /// What the thread tells of itself, and is told by.
+    fn merger(&self) -> Option<&Merger>;
+
+    /// One step.
+    fn merge_step(&self) -> Found;
+}
 
 #[derive(Debug)]
 pub(crate) struct Merger {
@@ -101,7 +109,7 @@ impl Merger {
     }
 
     /// Starts the thread; without one (the system refuses) nothing is merged in the background.
-    pub fn start(inner: Weak<Inner>, share: f64) {
+    pub fn start(inner: Weak<impl Merges>, share: f64) {
         let spawned = spawn_quiet("memfold-merge", move || run(&inner, share));
         drop(spawned);
     }
@@ -151,7 +159,7 @@ impl Drop for Merger {
 }
 
 /// Ends with the manager.
-fn run(weak: &Weak<Inner>, share: f64) {
+fn run(weak: &Weak<impl Merges>, share: f64) {
     let begin = Instant::now();
     let mut used = thread_cpu_time();
     let mut allowance = Allowance {
@@ -182,7 +190,7 @@ fn run(weak: &Weak<Inner>, share: f64) {
 }
 
 /// Sleeps until something happens; false when that is the manager's end.
-fn sleep(weak: &Weak<Inner>) -> bool {
+fn sleep(weak: &Weak<impl Merges>) -> bool {
     if weak.strong_count() == 0 {
         return false;
     }
@@ -195,7 +203,7 @@ fn sleep(weak: &Weak<Inner>) -> bool {
 }
 
 /// Sleeps for so long; false when the manager ends meanwhile, which wakes the thread.
-fn rest(weak: &Weak<Inner>, due: Duration) -> bool {
+fn rest(weak: &Weak<impl Merges>, due: Duration) -> bool {
     let begin = Instant::now();
     // Ends with the time. Somebody's unpark may come in between.
     while let Some(left) = due.checked_sub(begin.elapsed()).filter(|left| !left.is_zero()) {

@@ -18,8 +18,22 @@ pub struct Pinned<'a> {
     run: Option<Run>,
 }
 
+impl Space {
+    /// Brings the range in, writable, and keeps it there until the guard is dropped, so that its
+    /// addresses can be handed to system calls. Without a pin, a system call on a page that is not
+    /// there fails with `EFAULT` (or is cut short) when faults are delivered in the faulting
+    /// thread.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`]; [`Error::Fault`] when there is no room: then nothing is pinned.
+    pub fn pin(&self, range: Range<u64>) -> Result<Pinned<'_>, Error> {
+        self.check_range(range.start, range.end.saturating_sub(range.start))?;
+        Pinned::new(self, range)
+    }
+}
+
 impl<'a> Pinned<'a> {
-    pub(crate) fn new(space: &'a Space, range: Range<u64>) -> Result<Self, Error> {
+    fn new(space: &'a Space, range: Range<u64>) -> Result<Self, Error> {
         let mm = space.inner().mm()?;
         let run = pages(&range);
         if let Some(run) = run {

@@ -8,10 +8,9 @@
 //! itself, at longer and longer intervals, while they last. It holds the manager only weakly while
 //! it waits; the manager's end wakes it, and ends it.
 
-use crate::inner::Inner;
 use memfold_linux::spawn_quiet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -28,9 +27,11 @@ pub(crate) struct Reclaimer {
 }
 
 impl Reclaimer {
-    /// Starts the thread; without one (the system refuses) faults reclaim for themselves.
-    pub fn start(inner: Weak<Inner>) -> Self {
-        let spawned = spawn_quiet("memfold-reclaim", move || run(&inner));
+    /// Starts the thread; without one (the system refuses) faults reclaim for themselves. `step`
+    /// does what there is to do, and says whether something is left that could not be done yet;
+    /// nothing when the memory has ended.
+    pub fn start(step: impl FnMut() -> Option<bool> + Send + 'static) -> Self {
+        let spawned = spawn_quiet("memfold-reclaim", move || run(step));
         Self {
             thread: spawned.ok().map(|handle| handle.thread().clone()),
             wanted: AtomicBool::new(false),
@@ -68,15 +69,14 @@ impl Drop for Reclaimer {
     }
 }
 
-fn run(inner: &Weak<Inner>) {
+fn run(mut step: impl FnMut() -> Option<bool>) {
     let mut left = None;
     loop {
         match left {
             None => thread::park(),
             Some(nap) => thread::park_timeout(nap),
         }
-        let Some(inner) = inner.upgrade() else { return };
-        let more = inner.reclaim_ahead();
+        let Some(more) = step() else { return };
         left = more.then(|| left.map_or(SOON, |nap: Duration| (nap * 2).min(LATE)));
     }
 }

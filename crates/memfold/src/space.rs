@@ -3,7 +3,6 @@
 use crate::PAGE_SIZE;
 use crate::error::{Error, Failure};
 use crate::inner::Inner;
-use crate::pin::Pinned;
 use crate::stats::{MergeStep, SpaceStats};
 use memfold_host::addr::{PageNo, Run, SpaceNo};
 use memfold_linux::Window;
@@ -189,18 +188,6 @@ impl Space {
         Ok(())
     }
 
-    /// Brings the range in, writable, and keeps it there until the guard is dropped, so that its
-    /// addresses can be handed to system calls. Without a pin, a system call on a page that is not
-    /// there fails with `EFAULT` (or is cut short) when faults are delivered in the faulting
-    /// thread.
-    ///
-    /// # Errors
-    /// [`Error::OutOfRange`]; [`Error::Fault`] when there is no room: then nothing is pinned.
-    pub fn pin(&self, range: Range<u64>) -> Result<Pinned<'_>, Error> {
-        self.check_range(range.start, range.end.saturating_sub(range.start))?;
-        Pinned::new(self, range)
-    }
-
     /// Says that the range is not needed soon: it goes first when room is needed.
     ///
     /// # Errors
@@ -322,7 +309,7 @@ impl Space {
         })
     }
 
-    fn check_range(&self, start: u64, bytes: u64) -> Result<(), Error> {
+    pub(crate) fn check_range(&self, start: u64, bytes: u64) -> Result<(), Error> {
         let (end, len) = (start.saturating_add(bytes), self.len());
         if end > len {
             Err(Error::OutOfRange { start, end, len })

@@ -34,10 +34,6 @@ const KNOWN: &[(&str, &str, &str)] = &[
     // A space remembers how far its faults go ahead.
     ("crates/mm", "create", "fault::ahead"),
     ("crates/mm", "space", "fault::ahead"),
-    // What is shared holds the threads that work on it.
-    ("crates/memfold", "inner", "merger"),
-    ("crates/memfold", "inner", "reclaimer"),
-    ("crates/memfold", "space", "pin"),
 ];
 
 /// For each file, by its module's path, the files that it names and the line of the first time.
