@@ -8,7 +8,7 @@
 use crate::shell::{self, Build};
 use crate::{programs, table};
 use anyhow::{Context, Result, ensure};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -46,16 +46,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if !shell::succeeds(version) {
         programs::install(&["valgrind"])?;
     }
-    let build = [
-        "build",
-        "--profile",
-        "counted",
-        "-p",
-        "memfold-verify",
-        "--bin",
-        "instructions",
-    ];
-    shell::run(Build::Plain.cargo(&build))?;
+    let mut build = Build::Plain.cargo(&["build", "--profile", "counted"]);
+    build.args(["-p", "memfold-verify", "--bin", "instructions"]);
+    shell::run(build)?;
     let now = count(&shell::target().join("counted"))?;
     let file = shell::root().join(COMMITTED);
     if options.bless {
@@ -65,8 +58,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {COMMITTED}"))?;
     let committed: Counts =
         serde_json::from_str(&text).with_context(|| format!("{COMMITTED} is not what this writes"))?;
-    print!("{}", table::render(&rows(&committed, &now)));
-    let beyond = beyond(&committed, &now);
+    let (rows, beyond) = compare(&committed, &now);
+    print!("{}", table::render(&rows));
     ensure!(
         beyond.is_empty(),
         "more than 5 % above what is committed: {} (`cargo xtask instructions --bless` commits what is counted now)",
@@ -99,40 +92,23 @@ fn count(built: &Path) -> Result<Counts> {
     Ok(counts)
 }
 
-/// The operations that take more than they may, or are on one side only.
-fn beyond<'a>(committed: &'a Counts, now: &'a Counts) -> Vec<&'a str> {
-    let names: std::collections::BTreeSet<_> = committed.keys().chain(now.keys()).collect();
-    let fits = |name: &String| match (committed.get(name), now.get(name)) {
-        (Some(&committed), Some(&now)) => now * 100 <= committed * ROOM,
-        _ => false,
-    };
-    names
-        .into_iter()
-        .filter(|name| !fits(name))
-        .map(String::as_str)
-        .collect()
-}
-
-/// One line for each operation.
-fn rows(committed: &Counts, now: &Counts) -> Vec<Vec<String>> {
-    let mut rows = vec![
-        ["operation", "committed", "now", "ratio"]
-            .map(str::to_owned)
-            .to_vec(),
-    ];
-    for (name, now) in now {
-        let was = committed.get(name).copied();
-        let ratio = was.map_or("new".to_owned(), |was| {
-            format!("{:.3}", *now as f64 / was.max(1) as f64)
-        });
-        rows.push(vec![
-            name.clone(),
-            was.unwrap_or(0).to_string(),
-            now.to_string(),
-            ratio,
-        ]);
+/// One line for each operation; and those that take more than they may, or are on one side only.
+fn compare(committed: &Counts, now: &Counts) -> (Vec<Vec<String>>, Vec<String>) {
+    let names: BTreeSet<&String> = committed.keys().chain(now.keys()).collect();
+    let heading = ["operation", "committed", "now", "ratio"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    let mut beyond = Vec::new();
+    for name in names {
+        let (was, is) = (committed.get(name), now.get(name));
+        let both = was.zip(is);
+        if both.is_none_or(|(was, is)| is * 100 > was * ROOM) {
+            beyond.push(name.clone());
+        }
+        let ratio = both.map(|(&was, &is)| format!("{:.3}", is as f64 / was.max(1) as f64));
+        let text = |count: Option<&u64>| count.map_or("none".to_owned(), u64::to_string);
+        rows.push(vec![name.clone(), text(was), text(is), ratio.unwrap_or_default()]);
     }
-    rows
+    (rows, beyond)
 }
 
 #[cfg(test)]
@@ -148,6 +124,6 @@ mod tests {
     fn five_in_a_hundred_are_the_room() {
         let committed = counts(&[("a", 1000), ("b", 1000), ("c", 1000), ("gone", 1)]);
         let now = counts(&[("a", 1050), ("b", 1051), ("c", 900), ("new", 1)]);
-        assert_eq!(beyond(&committed, &now), ["b", "gone", "new"]);
+        assert_eq!(compare(&committed, &now).1, ["b", "gone", "new"]);
     }
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask mutants`: does a test fail when the manager's code is wrong in some small way?
 //!
-//! cargo-mutants changes the manager, builds, and runs the tests, once for each of some 1,400 small
+//! cargo-mutants changes the manager, builds, and runs the tests, once for each of some 2,500 small
 //! ways (`.cargo/mutants.toml`); a whole round is a night's work on two cores, so `--shard 0/50` or
 //! `--in-diff FILE` says which. What is added here is the record: each survivor stands in
 //! `verify/MUTANTS.md` with the reason why nobody sees it.
@@ -14,10 +14,10 @@ const SURVIVORS: [i32; 2] = [2, 3];
 
 /// Runs cargo-mutants on the manager, with these words in addition, and judges the survivors.
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    ensure!(
-        is_there(),
-        "cargo-mutants is not there (cargo install --locked cargo-mutants)"
-    );
+    if !shell::succeeds(Build::Plain.cargo(&["mutants", "--version"])) {
+        println!("SKIPPED: cargo-mutants is not there (cargo install --locked cargo-mutants)");
+        return Ok(());
+    }
     let folder = shell::target();
     let mut cargo = Build::Plain.cargo(&["mutants", "--package", "memfold-mm", "--output"]);
     cargo.arg(&folder).args(args);
@@ -35,11 +35,6 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         unknown.join("\n")
     );
     Ok(())
-}
-
-/// Whether cargo-mutants is installed.
-pub(crate) fn is_there() -> bool {
-    shell::succeeds(Build::Plain.cargo(&["mutants", "--version"]))
 }
 
 fn record() -> std::path::PathBuf {
