@@ -83,8 +83,9 @@ fn parts() -> impl Iterator<Item = Part> {
     })
 }
 
-/// Commands end by themselves when their time is up; after so much more they are ended.
-const GRACE: Duration = Duration::from_secs(300);
+/// Commands end by themselves when their time is up, or one try later; after so much more they are
+/// ended.
+const GRACE: Duration = Duration::from_secs(900);
 
 /// How a part ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

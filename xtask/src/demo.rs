@@ -61,13 +61,9 @@ type Shown = (Vec<String>, Vec<String>);
 /// Runs the demonstration; an error when any check fails.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let begin = Instant::now();
-    let usual = if options.all || options.merge {
-        &PROGRAMS[..]
-    } else {
-        &PROGRAMS[..1]
-    };
+    let usual = if options.all || options.merge { 3 } else { 1 };
     let programs = match options.programs.is_empty() {
-        true => usual.iter().map(|&name| name.to_owned()).collect(),
+        true => PROGRAMS[..usual].iter().map(|&name| name.to_owned()).collect(),
         false => options.programs.clone(),
     };
     programs::build(&programs).context("building the Wasm programs")?;
@@ -132,29 +128,17 @@ struct Stage {
 
 impl Stage {
     /// One run, watched from outside: one `memfold` watches another.
-    fn act(&self, program: &str, name: &str, how: &[&str]) -> Result<Run> {
+    fn act(&self, program: &str, name: &str, how: &str) -> Result<Run> {
         let file = |end: &str| self.output.join(format!("{program}-{name}{end}"));
         let (out, log, seen) = (file(".json"), file(".log"), file("-outside.json"));
         let binary = shell::target().join("release/memfold");
         let mut command = shell::clean(Command::new(&binary));
-        command
-            .args(["peak", "--json", "--output"])
-            .arg(&seen)
-            .arg("--")
-            .arg(&binary);
-        command.arg("run").arg(format!("target/programs/{program}.wasm"));
-        command.args([
-            "--warm",
-            "warm",
-            "--call",
-            "run",
-            "--clones",
-            &self.clones.to_string(),
-        ]);
-        command
-            .args(["--calls", &self.calls.to_string()])
-            .args(how)
-            .arg("--json");
+        command.args(["peak", "--json", "--output"]).arg(&seen);
+        command.arg("--").arg(&binary);
+        let (clones, calls) = (self.clones, self.calls);
+        let run = format!("run target/programs/{program}.wasm --warm warm --call run --json {how}");
+        let run = format!("{run} --clones {clones} --calls {calls}");
+        command.args(run.split(' '));
         command.stdout(File::create(&out)?).stderr(File::create(&log)?);
         let line = shell::describe(&command);
         let begin = Instant::now();
@@ -196,10 +180,10 @@ fn wrong_answers(runs: &[(&str, &Run)], stock: &Run, clones: u32) -> Vec<String>
 
 /// A quarter of the memory.
 fn squeeze(stage: &Stage, program: &str) -> Result<Shown> {
-    let free = stage.act(program, "unlimited", &["--budget", "none"])?;
+    let free = stage.act(program, "unlimited", "--budget none")?;
     let budget = number(&free.report, "peak_bytes") / BUDGET_DIVISOR;
-    let limited = stage.act(program, "budget", &["--budget", &budget.to_string()])?;
-    let stock = stage.act(program, "stock", &["--stock"])?;
+    let limited = stage.act(program, "budget", &format!("--budget {budget}"))?;
+    let stock = stage.act(program, "stock", "--stock")?;
     let bytes = |of: &Value, name| table::bytes(number(of, name));
     let (free_s, limited_s) = (free.elapsed.as_secs_f64(), limited.elapsed.as_secs_f64());
     let cells = vec![
@@ -244,9 +228,9 @@ fn most_percent(program: &str) -> u64 {
 
 /// Merging.
 fn merge(stage: &Stage, program: &str) -> Result<Shown> {
-    let apart = stage.act(program, "independent", &["--independent"])?;
-    let merged = stage.act(program, "merged", &["--independent", "--merge"])?;
-    let stock = stage.act(program, "stock", &["--stock"])?;
+    let apart = stage.act(program, "independent", "--independent")?;
+    let merged = stage.act(program, "merged", "--independent --merge")?;
+    let stock = stage.act(program, "stock", "--stock")?;
     let merging = &merged.report["merge"];
     let (first, last) = (&merging["first"], &merging["last"]);
     ensure!(first.is_object() && last.is_object(), "a round was refused");
