@@ -26,7 +26,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 const SECONDS_DEFAULT: u64 = 120;
@@ -79,9 +78,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 pub(crate) fn short() -> Result<()> {
     let defects = read(&[])?;
     headings::check(&defects)?;
-    let mut git = shell::clean(Command::new("git"));
-    git.args(["rev-parse", "HEAD"]);
-    let commit = shell::read(git).context("the commit draws the defects to try")?;
+    let commit =
+        shell::read(shell::command("git rev-parse HEAD")).context("the commit draws the defects to try")?;
     let drawn = by_commit(commit.trim(), &defects);
     println!(
         "{} of them are tried, drawn by commit {}",

@@ -172,9 +172,9 @@ fn commands(part: &Part, time: Duration, seed: u64, folder: &Path) -> Result<Vec
 fn command(words: &str) -> Result<Command> {
     let (env, words): (Vec<&str>, Vec<&str>) = words.split(' ').partition(|word| word.contains('='));
     let mut command = match words[0] {
-        "plain" => Build::Plain.cargo(&words[1..]),
-        "loom" => Build::Loom.cargo(&words[1..]),
-        "shuttle" => Build::Shuttle.cargo(&words[1..]),
+        "plain" => Build::Plain.cargo(&words[1..].join(" ")),
+        "loom" => Build::Loom.cargo(&words[1..].join(" ")),
+        "shuttle" => Build::Shuttle.cargo(&words[1..].join(" ")),
         "xtask" => {
             let mut xtask = shell::clean(Command::new(std::env::current_exe()?));
             xtask.args(&words[1..]);
@@ -239,7 +239,7 @@ fn judge(ended: Verdict, counts: &Counts, wanted: &str) -> Verdict {
 
 /// What stands above the parts: the machine is asked.
 fn head(minutes: u64, seed: u64) -> Result<String> {
-    let mut sh = shell::clean(Command::new("sh"));
+    let mut sh = shell::command("sh");
     sh.args(["-c", r#"
         echo "* date: $(date -u '+%Y-%m-%d %H:%M UTC')"
         echo "* commit: $(git rev-parse --short=12 HEAD)$(git diff --quiet HEAD || echo ', with changes that are not committed')"

@@ -84,11 +84,11 @@ impl Copy {
 
     /// Applies a patch of `verify/bugs/`.
     pub(crate) fn patch(&self, patch: &Path) -> Result<()> {
-        let mut git = shell::clean(Command::new("git"));
+        let mut git = shell::command("git apply");
         // The copy is no repository; without the ceiling git would patch the checkout around it.
         git.current_dir(&self.tree)
             .env("GIT_CEILING_DIRECTORIES", shell::root().join("target-bugs"));
-        git.arg("apply").arg(patch);
+        git.arg(patch);
         shell::read(git).context("the patch does not apply")?;
         Ok(())
     }
@@ -119,9 +119,7 @@ impl Copy {
         let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
         if let Some(line) = lines.find(|line| line.ends_with("... FAILED")) {
             // `timeout` hands the signal on to all that it started.
-            let mut kill = Command::new("kill");
-            kill.arg(child.id().to_string());
-            shell::succeeds(kill);
+            shell::succeeds(shell::command(&format!("kill {}", child.id())));
             child.wait()?;
             let name = line.trim_end_matches(" ... FAILED").trim_start_matches("test ");
             return Ok(Outcome::Failed(name.to_owned()));
@@ -139,7 +137,7 @@ impl Copy {
     /// target directory apart by their place in the workspace, not by the workspace's.
     fn cargo(&self, checker: &Checker) -> Command {
         debug_assert_eq!(self.build, checker.build);
-        let mut cargo = checker.build.cargo(&["test"]);
+        let mut cargo = checker.build.cargo("test");
         cargo.current_dir(&self.tree).env("CARGO_INCREMENTAL", "1");
         match checker.build {
             Build::Plain => {

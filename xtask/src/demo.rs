@@ -67,7 +67,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         false => options.programs.clone(),
     };
     programs::build(&programs).context("building the Wasm programs")?;
-    shell::run(Build::Plain.cargo(&["build", "--release", "--quiet", "-p", "memfold-cli"]))?;
+    shell::run(Build::Plain.cargo("build --release --quiet -p memfold-cli"))?;
     let clones = options.clones.unwrap_or(if options.merge { 50 } else { 500 });
     let stage = Stage {
         clones,

@@ -28,7 +28,7 @@ fn targets() -> Result<Vec<String>> {
 
 /// Runs the named targets, all when none is named; the first failure ends it.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    if !shell::succeeds(Build::Plain.cargo(&["fuzz", "--version"])) {
+    if !shell::succeeds(Build::Plain.cargo("fuzz --version")) {
         println!("SKIPPED: cargo-fuzz is not there (cargo install cargo-fuzz)");
         return Ok(());
     }
@@ -47,7 +47,7 @@ fn fuzz(target: &str, seconds: u64) -> Result<()> {
     fs::create_dir_all(&found)?;
     // Safe Rust, but for what reads the clock and maps memory: the sanitizers have nothing to find,
     // and cost half the speed.
-    let mut cargo = Build::Plain.cargo(&["fuzz", "run", "--sanitizer", "none", target]);
+    let mut cargo = Build::Plain.cargo(&format!("fuzz run --sanitizer none {target}"));
     cargo.arg(found);
     // One's corpus is written into another's: what `modules` means is in that of `prepare`, which
     // the gate can replay.

@@ -29,7 +29,7 @@ const fn step(name: &'static str, question: &'static str, run: fn(&[String]) -> 
 /// All steps, in the order of the gate: what fails fastest stands first.
 const STEPS: [Step; 11] = [
     step("fmt", "is the code formatted?", |_| {
-        shell::run(Build::Plain.cargo(&["fmt", "--all", "--check"]))
+        shell::run(Build::Plain.cargo("fmt --all --check"))
     }),
     step("tidy", "does it keep the house rules?", |_| {
         tidy::run(&shell::root())
@@ -82,29 +82,18 @@ const MODEL_SECONDS: &str = "30";
 const GATE_MAX: Duration = Duration::from_secs(20 * 60);
 
 /// The packages with race models: the facade, the manager, and what tells them.
-const MODELS: [&str; 8] = [
-    "-p",
-    "memfold-sync",
-    "-p",
-    "memfold-mm",
-    "-p",
-    "memfold-explain",
-    "--features",
-    "memfold-explain/explored",
-];
+const MODELS: &str = "-p memfold-sync -p memfold-mm -p memfold-explain --features memfold-explain/explored";
 
 /// All of it as users build it; and what only the model checker sees.
 fn clippy() -> Result<()> {
-    let workspace = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    shell::run(Build::Plain.cargo(&workspace))?;
-    let mut models = Build::Loom.cargo(&["clippy", "--release", "--all-targets"]);
-    models.args(MODELS).args(["--", "-D", "warnings"]);
-    shell::run(models)
+    let deny = "--all-targets -- -D warnings";
+    shell::run(Build::Plain.cargo(&format!("clippy --workspace {deny}")))?;
+    shell::run(Build::Loom.cargo(&format!("clippy --release {MODELS} {deny}")))
 }
 
 /// What clippy has checked already is not checked again: so all packages at once.
 fn docs() -> Result<()> {
-    let mut cargo = Build::Plain.cargo(&["doc", "--no-deps", "--workspace"]);
+    let mut cargo = Build::Plain.cargo("doc --no-deps --workspace");
     cargo.env("RUSTDOCFLAGS", "-D warnings");
     shell::run(cargo)
 }
@@ -113,17 +102,14 @@ fn docs() -> Result<()> {
 /// whether they are told as they are; the scenarios that span manager and simulated host. The
 /// caller's words stand in place of the packages.
 pub(crate) fn tests(build: Build, args: &[String]) -> Command {
-    let (how, packages): (&[&str], &[&str]) = match build {
-        Build::Plain => (&["test"], &["--workspace"]),
-        Build::Loom => (&["test", "--release"], &[&["--lib"], &MODELS[..]].concat()),
-        Build::Shuttle => (
-            &["test", "--release"],
-            &["-p", "memfold-verify", "--test", "shuttle"],
-        ),
+    let (how, packages) = match build {
+        Build::Plain => ("test", "--workspace".to_owned()),
+        Build::Loom => ("test --release", format!("--lib {MODELS}")),
+        Build::Shuttle => ("test --release", "-p memfold-verify --test shuttle".to_owned()),
     };
     let mut cargo = build.cargo(how);
     if args.is_empty() {
-        cargo.args(packages);
+        cargo.args(packages.split(' '));
     }
     cargo.args(args);
     cargo
@@ -158,7 +144,7 @@ pub(crate) fn one(name: &str, args: &[String]) -> Result<()> {
 
 /// Runs the benchmark package.
 pub(crate) fn bench(args: &[String]) -> Result<()> {
-    let mut cargo = Build::Plain.cargo(&["bench", "-p", "memfold-benches"]);
+    let mut cargo = Build::Plain.cargo("bench -p memfold-benches");
     cargo.args(args);
     shell::run(cargo)
 }

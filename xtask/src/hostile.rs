@@ -20,24 +20,21 @@ pub(crate) struct Options {
     seed: u64,
 }
 
-/// What is run: package, and its suites.
-const SUITES: [(&str, &[&str]); 2] = [
-    (
-        "memfold",
-        &["--test", "hostile", "--test", "full", "--test", "page_tables"],
-    ),
-    ("memfold-wasmtime", &["--test", "hostile"]),
+/// What is run.
+const SUITES: [&str; 2] = [
+    "-p memfold --test hostile --test full --test page_tables",
+    "-p memfold-wasmtime --test hostile",
 ];
 
 /// Runs all of it; the first suite that fails ends the run.
 pub(crate) fn run(options: &Options) -> Result<()> {
     gate::one("programs", &[])?;
-    for (package, tests) in SUITES {
-        let mut cargo = Build::Plain.cargo(&["test", "--release", "-p", package]);
-        cargo.args(tests).args(["--", "--test-threads=1", "--nocapture"]);
+    for suite in SUITES {
+        let words = format!("test --release {suite} -- --test-threads=1 --nocapture");
+        let mut cargo = Build::Plain.cargo(&words);
         cargo.env("MEMFOLD_GUESTS", options.guests.to_string());
         cargo.env("MEMFOLD_SEED", options.seed.to_string());
-        shell::run(cargo).with_context(|| format!("a promise of {package} does not hold"))?;
+        shell::run(cargo).context("a promise does not hold")?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::{programs, table};
 use anyhow::{Context, Result, ensure};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// What an operation may take, in hundredths of what is committed.
 const ROOM: u64 = 105;
@@ -19,14 +19,8 @@ const ROOM: u64 = 105;
 const COMMITTED: &str = "verify/instructions.json";
 
 /// How callgrind is told what counts; the program has the functions.
-const CALLGRIND: [&str; 6] = [
-    "--tool=callgrind",
-    "--quiet",
-    "--collect-atstart=no",
-    "--toggle-collect=*count_from_here*",
-    "--toggle-collect=*not_counted*",
-    "--dump-after=*part_ends*",
-];
+const CALLGRIND: &str = "valgrind --tool=callgrind --quiet --collect-atstart=no \
+    --toggle-collect=*count_from_here* --toggle-collect=*not_counted* --dump-after=*part_ends*";
 
 /// What the command line says.
 #[derive(clap::Args, Default)]
@@ -41,14 +35,11 @@ type Counts = BTreeMap<String, u64>;
 
 /// Counts, compares, and prints a table of both.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let mut version = Command::new("valgrind");
-    version.arg("--version");
-    if !shell::succeeds(version) {
+    if !shell::succeeds(shell::command("valgrind --version")) {
         programs::install(&["valgrind"])?;
     }
-    let mut build = Build::Plain.cargo(&["build", "--profile", "counted"]);
-    build.args(["-p", "memfold-verify", "--bin", "instructions"]);
-    shell::run(build)?;
+    let build = "build --profile counted -p memfold-verify --bin instructions";
+    shell::run(Build::Plain.cargo(build))?;
     let now = count(&shell::target().join("counted"))?;
     let file = shell::root().join(COMMITTED);
     if options.bless {
@@ -73,8 +64,8 @@ fn count(built: &Path) -> Result<Counts> {
     let dir = built.join("callgrind");
     std::fs::create_dir_all(&dir)?;
     let out = dir.join("out");
-    let mut valgrind = Command::new("valgrind");
-    valgrind.args(CALLGRIND).stdin(Stdio::null());
+    let mut valgrind = shell::command(CALLGRIND);
+    valgrind.stdin(Stdio::null());
     valgrind.arg(format!("--callgrind-out-file={}", out.display()));
     valgrind.arg(built.join("instructions"));
     let said = shell::read(valgrind)?;

@@ -14,12 +14,12 @@ const SURVIVORS: [i32; 2] = [2, 3];
 
 /// Runs cargo-mutants on the manager, with these words in addition, and judges the survivors.
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    if !shell::succeeds(Build::Plain.cargo(&["mutants", "--version"])) {
+    if !shell::succeeds(Build::Plain.cargo("mutants --version")) {
         println!("SKIPPED: cargo-mutants is not there (cargo install --locked cargo-mutants)");
         return Ok(());
     }
     let folder = shell::target();
-    let mut cargo = Build::Plain.cargo(&["mutants", "--package", "memfold-mm", "--output"]);
+    let mut cargo = Build::Plain.cargo("mutants --package memfold-mm --output");
     cargo.arg(&folder).args(args);
     println!("$ {}", shell::describe(&cargo));
     let status = cargo.status().context("cannot start cargo mutants")?;

@@ -7,7 +7,6 @@
 
 use crate::shell;
 use anyhow::{Context, Result};
-use std::process::Command;
 
 /// Debian's packages for all that a build needs.
 const PACKAGES: [&str; 5] = [
@@ -32,22 +31,22 @@ const INSTALL: &str = r#"
 
 /// Builds the programs of these names (all, when there are none) that are not up to date.
 pub(crate) fn build(names: &[String]) -> Result<()> {
-    let mut complete = shell::clean(Command::new("sh"));
-    complete.args(["-c", IS_COMPLETE]);
+    let mut complete = shell::command("sh -c");
+    complete.arg(IS_COMPLETE);
     if !shell::succeeds(complete) {
         install(&PACKAGES).context("the programs need Debian 12's packages, or their like")?;
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut make = shell::clean(Command::new("make"));
-    make.args(["--no-print-directory", "--file=programs/Makefile"]);
-    make.arg(format!("--jobs={cores}")).args(names);
+    let words = "make --no-print-directory --file=programs/Makefile --jobs";
+    let mut make = shell::command(&format!("{words} {cores}"));
+    make.args(names);
     shell::run(make)
 }
 
 /// Installs packages of Debian.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     println!("installing {}", packages.join(" "));
-    let mut sh = shell::clean(Command::new("sh"));
-    sh.args(["-e", "-c", INSTALL, "install"]).args(packages);
+    let mut sh = shell::command("sh -e -c");
+    sh.args([INSTALL, "install"]).args(packages);
     shell::run(sh).with_context(|| format!("cannot install {}", packages.join(" ")))
 }

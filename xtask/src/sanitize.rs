@@ -29,14 +29,11 @@ pub(crate) fn run(which: &[Sanitizer]) -> Result<()> {
     let all = Sanitizer::value_variants();
     let mut failed = Vec::new();
     for &one in if which.is_empty() { all } else { which } {
-        let needed: &[&str] = match one {
-            Sanitizer::Miri => &["+nightly", "component", "add", "miri", "rust-src"],
-            _ => &["component", "add", "rust-src"],
+        let hint = match one {
+            Sanitizer::Miri => "rustup +nightly component add miri rust-src",
+            _ => "rustup component add rust-src",
         };
-        let mut add = Command::new("rustup");
-        add.args(needed);
-        let hint = shell::describe(&add);
-        if !shell::succeeds(add) {
+        if !shell::succeeds(shell::command(hint)) {
             println!("{one:?}: SKIPPED ({hint})");
             continue;
         }
@@ -56,10 +53,10 @@ pub(crate) fn run(which: &[Sanitizer]) -> Result<()> {
 
 /// The tests of what runs on real threads and real memory, with a sanitizer in everything.
 fn instrumented(name: &str, cfg: &str, folder: &str) -> Command {
-    let mut cargo = Build::Plain.cargo(&["test", "-Zbuild-std", "--target", TARGET]);
+    let mut cargo = Build::Plain.cargo(&format!("test -Zbuild-std --target {TARGET}"));
     // Documentation tests are not built with the standard library that was built here.
-    cargo.args(["--no-fail-fast", "--lib", "--tests"]);
-    cargo.args(["-p", "memfold-mm", "-p", "memfold-linux", "-p", "memfold"]);
+    let words = "--no-fail-fast --lib --tests -p memfold-mm -p memfold-linux -p memfold";
+    cargo.args(words.split(' '));
     // It counts the mappings of the process, and a sanitizer makes some of its own.
     cargo.args(["--", "--skip", "windows_come_and_go"]);
     cargo.env("RUSTC_BOOTSTRAP", "1");
@@ -95,13 +92,12 @@ fn address() -> Command {
 
 /// Tests under Miri. Its weak memory is drawn at random: a few seeds.
 fn miri() -> Command {
-    let mut cargo = shell::clean(Command::new("cargo"));
+    let words = "cargo +nightly miri test --lib -p memfold-sync -p memfold-mm -p memfold-sim";
+    let mut cargo = shell::command(words);
     // Rustup chooses by the first word.
     for name in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC"] {
         cargo.env_remove(name);
     }
-    cargo.args(["+nightly", "miri", "test", "--lib"]);
-    cargo.args(["-p", "memfold-sync", "-p", "memfold-mm", "-p", "memfold-sim"]);
     if std::env::var_os("MIRIFLAGS").is_none() {
         cargo.env("MIRIFLAGS", "-Zmiri-many-seeds=0..4 -Zmiri-strict-provenance");
     }

@@ -41,10 +41,10 @@ pub(crate) enum Build {
 
 impl Build {
     /// A cargo command in this configuration, at the root of the workspace.
-    pub(crate) fn cargo(self, args: &[&str]) -> Command {
+    pub(crate) fn cargo(self, words: &str) -> Command {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut cargo = clean(Command::new(cargo));
-        cargo.args(args);
+        cargo.args(words.split(' '));
         if self != Build::Plain {
             let name = format!("{self:?}").to_lowercase();
             cargo.env("RUSTFLAGS", format!("--cfg {name}"));
@@ -69,6 +69,14 @@ pub(crate) fn clean(mut command: Command) -> Command {
         }
     }
     command.current_dir(root());
+    command
+}
+
+/// The command that such words are, at the root.
+pub(crate) fn command(words: &str) -> Command {
+    let mut words = words.split(' ');
+    let mut command = clean(Command::new(words.next().unwrap_or_default()));
+    command.args(words);
     command
 }
 
@@ -103,15 +111,7 @@ pub(crate) fn succeeds(mut command: Command) -> bool {
 
 /// The files of the checkout below these paths, those not yet committed included.
 pub(crate) fn files(paths: &[&str]) -> Result<Vec<String>> {
-    let mut git = clean(Command::new("git"));
-    git.args([
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-        "--deduplicate",
-    ]);
+    let mut git = command("git ls-files -z --cached --others --exclude-standard --deduplicate");
     git.args(paths);
     let names = read(git)?;
     Ok(names.split_terminator('\0').map(str::to_owned).collect())
@@ -130,8 +130,8 @@ pub(crate) fn tests(mut command: Command) -> Result<Vec<String>> {
 /// The command under `timeout`, which ends what the command started, too: a test that hangs is a
 /// child of cargo.
 pub(crate) fn within(command: &Command, limit: Duration) -> Command {
-    let mut timeout = clean(Command::new("timeout"));
-    timeout.args(["--kill-after=5", &limit.as_secs().max(1).to_string()]);
+    let seconds = limit.as_secs().max(1);
+    let mut timeout = self::command(&format!("timeout --kill-after=5 {seconds}"));
     timeout.arg(command.get_program()).args(command.get_args());
     timeout.current_dir(command.get_current_dir().unwrap_or(&root()));
     timeout.envs(
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_printed_command_can_be_typed_again() {
-        let mut command = Build::Loom.cargo(&["test", "--", "it's"]);
+        let mut command = Build::Loom.cargo("test -- it's");
         command.env("LOOM_LOG", "");
         let line = describe(&command);
         assert!(line.contains("RUSTFLAGS='--cfg loom'"), "{line}");

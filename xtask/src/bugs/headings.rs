@@ -11,7 +11,6 @@ use crate::shell::{self, Build};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::process::Command;
 
 /// Every patch applies, every heading chooses tests that exist.
 pub(super) fn check(defects: &[Defect]) -> Result<()> {
@@ -20,14 +19,14 @@ pub(super) fn check(defects: &[Defect]) -> Result<()> {
         let of_build = || defects.iter().filter(|defect| defect.checker.build == build);
         for (words, program) in programs(build)? {
             if of_build().any(|defect| program_and_filter(&defect.checker).0 == words) {
-                let list = shell::clean(Command::new(program));
+                let list = shell::command(&program);
                 tests.insert((build, words), shell::tests(list)?);
             }
         }
     }
     for defect in defects {
-        let mut git = shell::clean(Command::new("git"));
-        git.args(["apply", "--check"]).arg(patch(defect));
+        let mut git = shell::command("git apply --check");
+        git.arg(patch(defect));
         shell::read(git).context("a defect's patch does not apply any more")?;
         let (program, filter) = program_and_filter(&defect.checker);
         let names = tests.get(&(defect.checker.build, program.clone()));

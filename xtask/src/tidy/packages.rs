@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// All packages of all builds on Linux.
 pub(super) fn read() -> Result<Vec<Value>> {
-    let mut cargo = Build::Plain.cargo(&["metadata", "--format-version", "1", "--quiet"]);
+    let mut cargo = Build::Plain.cargo("metadata --format-version 1 --quiet");
     cargo.args(["--filter-platform", "x86_64-unknown-linux-gnu"]);
     cargo.env("RUSTFLAGS", "--cfg loom --cfg shuttle");
     let metadata: Value = serde_json::from_str(&shell::read(cargo)?)?;
