@@ -62,6 +62,8 @@ fn instrumented(name: &str, cfg: &str, folder: &str) -> Command {
     cargo.env("RUSTC_BOOTSTRAP", "1");
     cargo.env("RUSTFLAGS", format!("-Zsanitizer={name}{cfg}"));
     cargo.env("CARGO_TARGET_DIR", shell::root().join(folder));
+    // Everything takes ten times as long, and some have a time to end in.
+    cargo.env("MEMFOLD_PATIENCE", "10");
     if std::env::var_os("MEMFOLD_SECONDS").is_none() {
         cargo.env("MEMFOLD_SECONDS", "4");
     }

@@ -28,7 +28,7 @@ pub fn in_child(test: &str, body: impl FnOnce()) -> Option<(End, String)> {
         .stderr(Stdio::piped())
         .spawn()
         .expect("a child");
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + Duration::from_secs(30) * patience();
     while child.try_wait().expect("our child").is_none() {
         if Instant::now() > end {
             child.kill().expect("our child");
@@ -45,4 +45,10 @@ pub fn in_child(test: &str, body: impl FnOnce()) -> Option<(End, String)> {
     };
     println!("child of {test}: {end:?}\n{text}");
     Some((end, text))
+}
+
+/// How many times longer a child may take: more than once under a sanitizer.
+fn patience() -> u32 {
+    let times = std::env::var("MEMFOLD_PATIENCE").ok();
+    times.and_then(|times| times.parse().ok()).unwrap_or(1)
 }

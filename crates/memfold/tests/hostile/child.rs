@@ -27,6 +27,12 @@ pub fn isolated(test: &str, body: impl FnOnce()) {
     }
 }
 
+/// How many times longer a child may take: more than once under a sanitizer.
+fn patience() -> u32 {
+    let times = std::env::var("MEMFOLD_PATIENCE").ok();
+    times.and_then(|times| times.parse().ok()).unwrap_or(1)
+}
+
 /// In the parent: runs this same test in a child process, and returns its end and output.
 /// In the child: runs `body` and exits with 0. `test` is the test's whole name.
 pub fn in_child(test: &str, body: impl FnOnce()) -> Option<(End, String)> {
@@ -43,7 +49,7 @@ pub fn in_child(test: &str, body: impl FnOnce()) -> Option<(End, String)> {
         .stderr(Stdio::piped())
         .spawn()
         .expect("a child");
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_secs(60) * patience();
     while child.try_wait().expect("our child").is_none() {
         if Instant::now() > end {
             child.kill().expect("our child");
