@@ -137,7 +137,9 @@ impl Space {
         Ok(self.inner.mm()?.grow(self.no, to_pages(len)?)?)
     }
 
-    /// Copies bytes out.
+    /// Copies bytes out. A page that is in the store stays there: each call decodes it. So each
+    /// call costs a look-up and a copy of every page that it touches, and some microseconds more
+    /// for one in the store; who reads a page often reads it by its address.
     ///
     /// # Errors
     /// [`Error::OutOfRange`]; [`Error::Space`] when a page could not be brought back: `out` is then
