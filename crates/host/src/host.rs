@@ -55,6 +55,15 @@ pub struct Tables {
     pub fixed_bytes: u64,
 }
 
+/// What becomes of a page that was taken out of its window, once its bytes were looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It stays empty: its bytes are kept elsewhere.
+    Gone,
+    /// It stands in its window again, with these bytes, protected.
+    Back,
+}
+
 /// The machine that shows frames to programs.
 pub trait Host: Send + Sync {
     /// Makes the pool at least `pages` long.
@@ -230,6 +239,23 @@ pub trait Host: Send + Sync {
         for &(space, run) in runs {
             self.drop_pages(space, run);
         }
+    }
+
+    /// Takes private pages out of their windows, in their order, and shows the bytes of each, by
+    /// its place in the list, to `look`, which says what becomes of it. Stores to a page may go
+    /// through until it is empty, which it is when `look` is called: all of them are in the bytes.
+    /// `bytes` is room to read a page into.
+    ///
+    /// How many pages were taken, from the first on; the others are as they were. 0 where the
+    /// machine cannot, or not now: whoever asks protects and reads them instead. A page that was
+    /// taken comes back for certain where that is what `look` says.
+    fn take_private(
+        &self,
+        _pages: &[(SpaceNo, PageNo)],
+        _bytes: &mut PageBytes,
+        _look: &mut dyn FnMut(usize, &PageBytes) -> Taken,
+    ) -> usize {
+        0
     }
 
     /// Reads a private page. It is protected, or its space at rest.

@@ -15,6 +15,6 @@ mod refused;
 mod store;
 
 pub use fault::{FaultReply, FaultSink, LostReply, Resolve, VacateReply};
-pub use host::{Host, PageRef, Protection, SAMPLES, Tables};
+pub use host::{Host, PageRef, Protection, SAMPLES, Tables, Taken};
 pub use refused::{HostError, Limit};
 pub use store::{Cost, Domain, Ledger, PUT_MOST, Store, StoreError, StoreStats, Stored};

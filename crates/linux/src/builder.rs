@@ -18,6 +18,7 @@ use crate::pool::Pool;
 use crate::scan::Pagemap;
 use crate::sigbus;
 use crate::sys::{self, Errno};
+use crate::taking::Taking;
 use crate::thread::FaultThread;
 
 /// How a host is to be; made by [`LinuxHost::builder`].
@@ -111,6 +112,10 @@ impl Builder {
                 Some(opened.map_err(refused("/proc/self/mem"))?)
             }
         };
+        let taking = match self.delivery {
+            Delivery::InThread => Taking::open(&holder),
+            Delivery::Thread => None,
+        };
         let pool =
             Pool::new(&holder, fence, self.core_dumps, self.direct_tables).map_err(|errno| match errno {
                 Errno(libc::EOPNOTSUPP) => OpenError::HugePool,
@@ -121,7 +126,7 @@ impl Builder {
             })?;
         sigbus::install().map_err(refused("the SIGBUS handler"))?;
         let site = Arc::new(Site::new(
-            Pages::new(uffd, pagemap, memory, self.delivery),
+            Pages::new(uffd, pagemap, memory, taking, self.delivery),
             self.delivery,
         ));
         let [fence, file] = pool.kept();

@@ -25,4 +25,28 @@ impl Pages {
         }
         spans.for_each(|span| self.drop_pages(span));
     }
+
+    /// Empties up to [`RANGES`](sys::batch::RANGES) pages, neighbours as one range.
+    pub(crate) fn drop_neighbours(&self, pages: impl Iterator<Item = Span> + Clone) {
+        self.drop_some(Joined(pages));
+    }
+}
+
+/// Spans, of which those that follow one another are one.
+#[derive(Clone)]
+struct Joined<I>(I);
+
+impl<I: Iterator<Item = Span> + Clone> Iterator for Joined<I> {
+    type Item = Span;
+
+    fn next(&mut self) -> Option<Span> {
+        let mut span = self.0.next()?;
+        loop {
+            let mut ahead = self.0.clone();
+            let Some(longer) = ahead.next().and_then(|next| span.joined(next)) else {
+                return Some(span);
+            };
+            (span, self.0) = (longer, ahead);
+        }
+    }
 }

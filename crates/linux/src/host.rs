@@ -9,12 +9,14 @@
 mod access;
 mod copying;
 
-use std::ptr::NonNull;
+pub(crate) use access::Style;
+pub use access::Window;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use memfold_host::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
-use memfold_host::{Host, HostError, PageRef, Protection, Tables};
+use memfold_host::{Host, HostError, PageRef, Protection, Tables, Taken};
 
 use crate::arena::Arenas;
 use crate::fault::Site;
@@ -57,26 +59,6 @@ pub struct LinuxHost {
     tables_are_freed: bool,
     // Atomic, on its own: what `open` and `resize` answered, less what `close` did.
     held: AtomicU64,
-}
-
-/// How windows are to be.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Style {
-    /// Inaccessible bytes after each, at least.
-    pub(crate) guard_bytes: usize,
-    /// Whether core dumps have them.
-    pub(crate) core_dumps: bool,
-}
-
-/// An open window, as programs use it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// The first byte; the same until the window is closed.
-    pub base: NonNull<u8>,
-    /// Accessible pages, from the first on.
-    pub len: u32,
-    /// Pages that may become accessible.
-    pub reserve: u32,
 }
 
 impl LinuxHost {
@@ -315,6 +297,19 @@ impl Host for LinuxHost {
             let spans = some.iter().map(|&(space, run)| self.span(space, run));
             self.site.pages.drop_some(spans);
         }
+    }
+
+    fn take_private(
+        &self,
+        pages: &[(SpaceNo, PageNo)],
+        bytes: &mut PageBytes,
+        look: &mut dyn FnMut(usize, &PageBytes) -> Taken,
+    ) -> usize {
+        if !self.protections_hold() {
+            return 0;
+        }
+        let spans = pages.iter().map(|&(space, page)| self.page(space, page));
+        self.site.pages.take(spans, bytes, look)
     }
 
     fn read_private(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {

@@ -36,6 +36,8 @@ pub enum Call {
     WriteProtect,
     Poison,
     Scan,
+    Splice,
+    PipeRead,
 }
 
 // Relaxed: a test's own plan, no other data hangs on it.

@@ -51,6 +51,7 @@ mod sparse;
 mod stack;
 mod sys;
 mod table;
+mod taking;
 mod thread;
 mod uffd;
 mod windows;

@@ -38,6 +38,7 @@ use crate::limits::page_refused;
 use crate::scan::{Pagemap, SCAN_PAGES, mask};
 use crate::span::Span;
 use crate::sys::{self, Errno};
+use crate::taking::Taking;
 use crate::uffd::{Progress, Stores, Uffd, insist};
 
 /// How often a step starts anew on one page because the page changed by itself.
@@ -69,6 +70,8 @@ pub(crate) struct Pages {
     /// The process's memory as a file, where windows are not to be read in place (`reading.rs`).
     pub(crate) memory: Option<Kept>,
     pub(crate) how: Break,
+    /// Where pages can be taken without a protection before (`taking.rs`).
+    pub(crate) taking: Option<Taking>,
     // Atomic; set once:
     poison_used: AtomicBool,
     /// Whether the kernel may empty many ranges in one call, as far as is known.
@@ -77,7 +80,13 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    pub(crate) fn new(uffd: Arc<Uffd>, pagemap: Pagemap, memory: Option<Kept>, delivery: Delivery) -> Self {
+    pub(crate) fn new(
+        uffd: Arc<Uffd>,
+        pagemap: Pagemap,
+        memory: Option<Kept>,
+        taking: Option<Taking>,
+        delivery: Delivery,
+    ) -> Self {
         let how = match delivery {
             Delivery::InThread => Break::InPlace,
             Delivery::Thread => Break::ByRefill,
@@ -88,6 +97,7 @@ impl Pages {
             pagemap,
             memory,
             how,
+            taking,
             poison_used: AtomicBool::new(false),
             batches: AtomicBool::new(true),
             unpoisoned,
@@ -103,6 +113,7 @@ impl Pages {
         [self.uffd.kept(), self.pagemap.kept()]
             .into_iter()
             .chain(&self.memory)
+            .chain(self.taking.iter().flat_map(Taking::kept))
     }
 
     /// Shows the pool pages of `span`, stepping over pages that are there. An error means the first

@@ -76,6 +76,12 @@ impl Span {
         self.part(pages, self.pages() - pages)
     }
 
+    /// Both together, where `next` begins at the end of this one.
+    pub(crate) fn joined(self, next: Self) -> Option<Self> {
+        let len = self.len + next.len;
+        (self.addr + self.len == next.addr).then_some(Self { len, ..self })
+    }
+
     /// Copies bytes in, from byte `start` on, by words where they are aligned. Other threads may
     /// use the memory meanwhile, also through this; the pages are there and writable (pinned).
     pub(crate) fn copy_in(self, start: usize, bytes: &[u8]) {

@@ -51,7 +51,7 @@ impl FaultThread {
         mut numbers: Vec<RawFd>,
     ) -> Result<Self, Errno> {
         sys::open::may_wait()?;
-        let (listen, ring) = sys::open::bell()?;
+        let (listen, ring) = sys::open::pipe()?;
         let (listen, ring) = (Kept::new(listen, holder)?, Kept::new(ring, holder)?);
         numbers.extend([listen.number(), ring.number()]);
         let bell = Arc::new(Bell { listen, ring });

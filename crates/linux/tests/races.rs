@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use common::{COUNT, Harness, View, bounded, run};
 use memfold_host::addr::{Access, PAGE_SIZE, PageBytes, PageNo, PoolPage, SpaceNo};
 use memfold_host::{FaultReply, FaultSink};
-use memfold_host::{Host, Protection};
+use memfold_host::{Host, Protection, Taken};
 use memfold_linux::{Delivery, LinuxHost};
 
 const SPACE: SpaceNo = SpaceNo(3);
@@ -103,7 +103,22 @@ impl Mini {
         let mut pages = self.pages.lock().expect("no poison");
         let bytes = &mut pages[page.0 as usize];
         let (one, backing) = (run(page.0, 1), PoolPage(0).plus(page.0));
-        match (&*bytes, dice.roll(3)) {
+        match (&*bytes, dice.roll(4)) {
+            (Bytes::Private, 3) => {
+                let (back, mut kept) = (dice.roll(2) == 0, None);
+                let look = &mut |_: usize, bytes: &PageBytes| match back {
+                    true => Taken::Back,
+                    false => {
+                        kept = Some(Box::new(*bytes));
+                        Taken::Gone
+                    }
+                };
+                let mut room = [0; PAGE_SIZE];
+                self.host.take_private(&[(SPACE, page)], &mut room, look);
+                if let Some(kept) = kept {
+                    *bytes = Bytes::Stored(kept);
+                }
+            }
             (Bytes::Private, 0) => {
                 let mut kept = Box::new([0; PAGE_SIZE]);
                 self.host.protect(SPACE, one).expect("protected");

@@ -7,7 +7,7 @@ mod common;
 use common::{Harness, View, bounded, run, stamped};
 use memfold_host::FaultReply;
 use memfold_host::addr::{Access, PAGE_SIZE, PageNo, PoolPage, SpaceNo};
-use memfold_host::{Host, HostError, Protection};
+use memfold_host::{Host, HostError, Protection, Taken};
 use memfold_linux::inject::{Call, arm, disarm};
 use memfold_linux::{Delivery, LinuxHost};
 
@@ -16,7 +16,7 @@ const A: SpaceNo = SpaceNo(1);
 type Step = fn(&LinuxHost) -> Result<(), HostError>;
 
 /// The methods, each on pages of its own, from the state that [`fresh`] makes.
-const STEPS: [(&str, Step); 11] = [
+const STEPS: [(&str, Step); 12] = [
     ("show", |host| host.show(A, run(0, 8))),
     ("show_zero", |host| host.show_zero(A, run(8, 24)).map(drop)),
     ("fill", |host| {
@@ -34,6 +34,16 @@ const STEPS: [(&str, Step); 11] = [
     ("copy_to_pool", |host| {
         host.copy_to_pool(A, run(54, 2), PoolPage(100))
     }),
+    ("take_private", |host| {
+        // A page in another state each: both are as before, or back.
+        let pages = [(A, PageNo(50)), (A, PageNo(53))];
+        let taken = host.take_private(&pages, &mut [0; PAGE_SIZE], &mut |n, bytes| {
+            assert_eq!(bytes[0], [50, 53][n]);
+            Taken::Back
+        });
+        assert!(taken <= 2);
+        Ok(())
+    }),
     ("pool_write", |host| host.pool_write(PoolPage(110), &stamped(4))),
     ("open, resize", |host| {
         host.open(SpaceNo(2), PoolPage(1 << 19), 8, 1)?;
@@ -43,7 +53,7 @@ const STEPS: [(&str, Step); 11] = [
     }),
 ];
 
-const CALLS: [(Call, i32); 15] = [
+const CALLS: [(Call, i32); 17] = [
     (Call::Truncate, libc::ENOSPC),
     (Call::PoolWrite, libc::ENOMEM),
     (Call::PoolRead, libc::EIO),
@@ -59,6 +69,8 @@ const CALLS: [(Call, i32); 15] = [
     (Call::ZeroPage, libc::ENOMEM),
     (Call::Copy, libc::ENOMEM),
     (Call::WriteProtect, libc::EAGAIN),
+    (Call::Splice, libc::ENOMEM),
+    (Call::PipeRead, libc::ENOMEM),
 ];
 
 /// A window in which each step finds what it needs: pages 0..8 and 32..40 have pool pages (some

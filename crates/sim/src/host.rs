@@ -12,7 +12,7 @@ mod seam;
 use crate::machine::Machine;
 use crate::plan::{Call, Planner};
 use crate::race::{Moment, Race};
-use crate::requests::Log;
+use crate::requests::{Log, Request};
 use crate::state::{Guard, Guarded, Witnesses};
 use crate::trace::{Trace, sample};
 use memfold_host::addr::{PageBytes, PageNo, Run, SpaceNo};
@@ -36,6 +36,8 @@ pub(crate) struct State {
     /// A child of `fork(2)` runs, with a copy of everything that the program knows.
     copied: bool,
     keeps_tables: bool,
+    /// Whether private pages can be taken out of their windows without a protection before.
+    takes: bool,
     /// It never fails to do what it may leave undone.
     willing: bool,
     /// What it answers who asks for pages that were shown, whatever was.
@@ -50,7 +52,8 @@ pub struct SimHost {
 }
 
 impl SimHost {
-    /// A machine without windows whose choices follow `seed`.
+    /// A machine without windows whose choices follow `seed`. Where that is odd, pages can be taken
+    /// out of windows.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let state = State {
@@ -65,6 +68,7 @@ impl SimHost {
             at_rest: 0,
             copied: false,
             keeps_tables: false,
+            takes: seed % 2 == 1,
             willing: false,
             says_young: None,
         };
@@ -134,6 +138,25 @@ impl SimHost {
             Ok(_) => (run.len, Ok(())),
             Err(e) => (self.lock().planner.below(run.len), Err(e)),
         }
+    }
+
+    /// Takes pages out of their windows, one after the other: as many as the plan allows, and none
+    /// behind one that its program has emptied.
+    fn take_some(&self, pages: &[(SpaceNo, PageNo)]) -> Vec<Box<PageBytes>> {
+        let words = |&(space, page): &(SpaceNo, PageNo)| [u64::from(space.0), u64::from(page.0)];
+        let words: Vec<u64> = pages.iter().flat_map(words).collect();
+        let most = match self.enter(Call::Take, &words) {
+            Ok(_) => pages.len(),
+            Err(_) => self.lock().planner.below(pages.len() as u32) as usize,
+        };
+        let take = |&(space, page): &(SpaceNo, PageNo)| {
+            self.witnesses.concerns(space, Run::one(page));
+            let mut state = self.lock();
+            state.run_races(Moment::Taken, space, page);
+            state.log.add(Request::Take(space, page));
+            state.machine.take(space, page)
+        };
+        pages[..most].iter().map_while(take).collect()
     }
 
     fn each(&self, run: Run, len: u32, mut step: impl FnMut(&mut Machine, PageNo)) {

@@ -40,6 +40,8 @@ pub enum Call {
     PoolRead,
     /// A standby page is shown.
     ShowStandby,
+    /// Private pages are taken out of their windows.
+    Take,
     /// A store takes a page.
     Put,
     /// A store gives a page.
@@ -48,7 +50,7 @@ pub enum Call {
 
 impl Call {
     /// All calls of a host.
-    pub const HOST: [Self; 15] = [
+    pub const HOST: [Self; 16] = [
         Self::ReservePool,
         Self::Open,
         Self::Resize,
@@ -64,6 +66,7 @@ impl Call {
         Self::PoolWrite,
         Self::PoolRead,
         Self::ShowStandby,
+        Self::Take,
     ];
 }
 

@@ -12,6 +12,8 @@ pub enum Moment {
     ZerosShown,
     /// The page was looked at while stores to it go through.
     LookedAt,
+    /// The page is about to be taken out of its window.
+    Taken,
 }
 
 /// A store that a second thread makes at a moment.
@@ -25,15 +27,15 @@ pub(crate) struct Race {
 }
 
 impl Race {
-    /// Whether the store happened, if now is its moment. One to a page that was only looked at may
-    /// miss: then it did not.
+    /// Whether the store happened, if now is its moment. One to a page that was only looked at, or
+    /// is taken, may miss: then it did not.
     pub fn run(&self, machine: &mut Machine, moment: Moment, space: SpaceNo, page: PageNo) -> bool {
         if (self.moment, self.space, self.page) != (moment, space, page) {
             return false;
         }
         let stored = machine.store(space, page, self.offset, &[self.byte]).is_ok();
         assert!(
-            stored || moment == Moment::LookedAt,
+            stored || moment != Moment::ZerosShown,
             "zeros that are not protected yet let stores through"
         );
         stored

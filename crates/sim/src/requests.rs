@@ -2,7 +2,7 @@
 //! lock.
 
 use crate::host::SimHost;
-use memfold_host::addr::{PoolPage, Run, SpaceNo};
+use memfold_host::addr::{PageNo, PoolPage, Run, SpaceNo};
 
 /// A call that a test may ask about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum Request {
     ShowZero(SpaceNo, Run),
     /// Pages are emptied.
     Drop(SpaceNo, Run),
+    /// A page is taken out of its window.
+    Take(SpaceNo, PageNo),
     /// So many pool pages are freed.
     Free(PoolPage, u32),
     /// Which pages were shown?

@@ -46,10 +46,7 @@ impl<S: Built> Harness<S> {
                 self.admit(from, to);
                 Ok(())
             }
-            Op::Evict(spot) => {
-                let space = self.space(spot.space);
-                self.ask(|mm| mm.evict(space, self.run(space, spot))).map(|_| ())
-            }
+            Op::Evict(spot) => self.evict(spot),
             Op::Cold(spot) => {
                 let space = self.space(spot.space);
                 self.ask(|mm| mm.advise_cold(space, self.run(space, spot)))
@@ -245,6 +242,23 @@ impl<S: Built> Harness<S> {
         let run = self.live[n].pins.swap_remove(pin);
         self.mm.host().let_go(no, run);
         self.mm.unpin(no, run);
+    }
+
+    /// Another thread may store to one of the pages as it goes.
+    fn evict(&mut self, spot: Spot) -> Result<(), SpaceError> {
+        let space = self.space(spot.space);
+        let run = self.run(space, spot);
+        let raced = spot.value & 1 == 1;
+        if raced {
+            let host = self.mm.host();
+            host.arm_race(Moment::Taken, space, run.first, spot.offset, spot.value);
+        }
+        let evicted = self.ask(|mm| mm.evict(space, run)).map(|_| ());
+        if self.mm.host().disarm_races() == 0 && raced {
+            let at = run.first.0 as usize * PAGE_SIZE + spot.offset;
+            self.oracle.write(space, at, &[spot.value]);
+        }
+        evicted
     }
 
     fn merge(&mut self, spot: Spot) {

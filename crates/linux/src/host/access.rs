@@ -7,13 +7,33 @@ use std::sync::{Arc, Weak};
 use memfold_host::HostError;
 use memfold_host::addr::{PageNo, SpaceNo};
 
-use super::{LinuxHost, Window};
+use super::LinuxHost;
 use crate::builder::Builder;
 use crate::fault::Delivery;
 use crate::guard::accessing;
 use crate::limits::page_refused;
 use crate::{sys, table};
 use memfold_host::FaultSink;
+
+/// How windows are to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Style {
+    /// Inaccessible bytes after each, at least.
+    pub(crate) guard_bytes: usize,
+    /// Whether core dumps have them.
+    pub(crate) core_dumps: bool,
+}
+
+/// An open window, as programs use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The first byte; the same until the window is closed.
+    pub base: NonNull<u8>,
+    /// Accessible pages, from the first on.
+    pub len: u32,
+    /// Pages that may become accessible.
+    pub reserve: u32,
+}
 
 impl LinuxHost {
     /// A host with in-thread delivery and no guard, to be changed.

@@ -68,15 +68,28 @@ fn to_read(path: &str) -> Result<OwnedFd, Errno> {
         .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::ENOENT)))
 }
 
-/// A bell: the end to listen at, and the end to ring, which makes the other readable for good.
-pub(crate) fn bell() -> Result<(OwnedFd, OwnedFd), Errno> {
+/// The devices that the kernel swaps to.
+pub(crate) fn swaps() -> Result<File, Errno> {
+    to_read("/proc/swaps").map(File::from)
+}
+
+/// A pipe, which never makes anybody wait: the end to read from, and the end to write to.
+///
+/// As a bell: who writes makes the other end readable for good.
+pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     let mut ends = [0; 2];
     // SAFETY: the kernel writes two descriptors.
     checked(i64::from(unsafe {
         libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK)
     }))?;
-    let [listen, ring] = ends.map(|fd| owned(fd as u64));
-    Ok((listen, ring))
+    let [from, to] = ends.map(|fd| owned(fd as u64));
+    Ok((from, to))
+}
+
+/// Makes room for so many bytes in a pipe; where it is refused there is less.
+pub(crate) fn widen(pipe: &OwnedFd, bytes: usize) {
+    // SAFETY: changes how much a pipe of ours can hold.
+    let _ = unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, bytes as c_int) };
 }
 
 /// Rings a bell.

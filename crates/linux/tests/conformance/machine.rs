@@ -51,8 +51,9 @@ pub trait Machine: Host + Sized + 'static {
 }
 
 impl Machine for SimHost {
-    fn manager<S: Store + 'static>(store: S, config: Config, _: Delivery) -> Arc<Mm<Self, S>> {
+    fn manager<S: Store + 'static>(store: S, config: Config, delivery: Delivery) -> Arc<Mm<Self, S>> {
         let host = Self::new(1);
+        host.let_take(delivery == Delivery::InThread);
         // On Linux a table is for more pages than these spaces have.
         host.keep_tables();
         Arc::new(Mm::new(host, store, config).expect("room"))

@@ -19,7 +19,7 @@ const STEPS: u64 = 120;
 const SPACES: usize = 14;
 
 /// System calls and the codes with which they are refused.
-const CALLS: [(Call, i32); 22] = [
+const CALLS: [(Call, i32); 25] = [
     (Call::Truncate, libc::ENOSPC),
     (Call::PoolWrite, libc::ENOMEM),
     (Call::PoolWrite, libc::ENOSPC),
@@ -42,6 +42,9 @@ const CALLS: [(Call, i32); 22] = [
     (Call::Copy, libc::EEXIST),
     (Call::WriteProtect, libc::EAGAIN),
     (Call::WriteProtect, libc::ENOMEM),
+    (Call::Splice, libc::ENOMEM),
+    (Call::Splice, libc::EAGAIN),
+    (Call::PipeRead, libc::ENOMEM),
 ];
 
 struct Side<H, S> {
@@ -55,15 +58,15 @@ struct Side<H, S> {
 /// Runs a seed on a host and prints a line for each step.
 pub fn plain(host: &str, seed: u64) {
     match (host, seed % 2) {
-        ("sim", 0) => steps(
-            &mut Side::<SimHost, SimStore>::new(SimStore::new(seed), seed, Delivery::InThread),
+        ("sim" | "still", 0) => steps(
+            &mut Side::<SimHost, SimStore>::new(SimStore::new(seed), seed, delivery(host)),
             seed,
         ),
-        ("sim", _) => steps(
+        ("sim" | "still", _) => steps(
             &mut Side::<SimHost, CompressedStore>::new(
                 CompressedStore::with_seed(seed),
                 seed,
-                Delivery::InThread,
+                delivery(host),
             ),
             seed,
         ),
@@ -84,7 +87,7 @@ pub fn plain(host: &str, seed: u64) {
 
 fn delivery(host: &str) -> Delivery {
     match host {
-        "thread" => Delivery::Thread,
+        "thread" | "still" => Delivery::Thread,
         _ => Delivery::InThread,
     }
 }

@@ -9,7 +9,7 @@ use memfold::{Delivery, Memory, OnLoss, PAGE_SIZE, Space, SpaceSize};
 
 /// The calls of the host, by name. Not here: those without which no program ends or prints
 /// (`futex`, `write`, `exit_group`).
-const CALLS: [(&str, libc::c_long); 27] = [
+const CALLS: [(&str, libc::c_long); 29] = [
     ("clock_gettime", libc::SYS_clock_gettime),
     ("clone3", libc::SYS_clone3),
     ("close", libc::SYS_close),
@@ -35,8 +35,10 @@ const CALLS: [(&str, libc::c_long); 27] = [
     ("pread64", libc::SYS_pread64),
     ("process_madvise", libc::SYS_process_madvise),
     ("pwrite64", libc::SYS_pwrite64),
+    ("read", libc::SYS_read),
     ("rt_sigprocmask", libc::SYS_rt_sigprocmask),
     ("userfaultfd", libc::SYS_userfaultfd),
+    ("vmsplice", libc::SYS_vmsplice),
 ];
 
 /// How a child ends in which memfold stopped because going on would lose bytes.

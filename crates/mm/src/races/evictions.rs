@@ -3,7 +3,7 @@
 //! Goal and method: see `races.rs`.
 
 use super::programs::{Harness, all, check, harness, load, store, stores};
-use crate::addr::{PageNo, Run, SpaceNo};
+use crate::addr::{PAGE_SIZE, PageNo, Run, SpaceNo};
 use crate::host::Store as _;
 use memfold_sync::Arc;
 use memfold_sync::model::{Outside, Part, Preemptions::UpTo, holds, part, race};
@@ -49,6 +49,30 @@ fn a_store_meets_eviction() {
         let (mm, space) = alone();
         let stored = part(&mm, move |mm: &Harness| store(mm, space, 0, 2));
         race([stored, evicts(&mm, space)]);
+        expect(&mm, &[(space, 2)]);
+    });
+}
+
+/// Goal: R31, the same where pages leave their windows before they are read; and what cannot be
+/// stored comes back with the store, or in time for it.
+#[test]
+fn a_store_meets_a_page_that_is_taken() {
+    holds("mm: store against a page that is taken", UpTo(2), || {
+        let (mm, space) = alone();
+        mm.host().let_take(true);
+        let stored = part(&mm, move |mm: &Harness| store(mm, space, 0, 2));
+        race([stored, evicts(&mm, space)]);
+        expect(&mm, &[(space, 2)]);
+    });
+    holds("mm: store against a page that comes back", UpTo(2), || {
+        let (mm, space) = alone();
+        mm.host().let_take(true);
+        mm.store().price(|prices| prices.plain = PAGE_SIZE as u64);
+        let stored = part(&mm, move |mm: &Harness| store(mm, space, 0, 2));
+        let reclaims = part(&mm, move |mm: &Harness| {
+            let _ = mm.reclaim(1);
+        });
+        race([stored, reclaims]);
         expect(&mm, &[(space, 2)]);
     });
 }

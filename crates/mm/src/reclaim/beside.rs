@@ -62,19 +62,24 @@ pub(super) struct Beside<'m, 'l, H, S> {
 }
 
 impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
-    /// Puts the victim's bytes, and perhaps a base beside them.
+    /// Puts the victim's bytes, which are read unless they were taken, and perhaps a base beside
+    /// them. `bytes` is room for a page.
     pub fn store(
         mm: &'m Mm<H, S>,
         v: &Victim<'_>,
+        taken: Option<&PageBytes>,
         bytes: &mut PageBytes,
         ledger: &'l StoreLedger<'l>,
     ) -> Result<Kept, Stop> {
         let near = near(mm, v)?;
         let this = Self { mm, near, ledger };
         let base = this.base_for(v, bytes);
-        let kept = match read(mm, v, bytes) {
-            Ok(()) => this.put_near(bytes, base),
-            Err(refused) => Err(refused.into()),
+        let kept = match taken {
+            Some(bytes) => this.put_near(bytes, base),
+            None => match read(mm, v, bytes) {
+                Ok(()) => this.put_near(bytes, base),
+                Err(refused) => Err(refused.into()),
+            },
         };
         if let (Err(_), Base::Fresh(base, _)) = (&kept, base) {
             Bases(mm).free(base);

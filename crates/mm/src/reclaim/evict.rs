@@ -14,7 +14,7 @@ use super::beside::{Beside, WORTH};
 use super::cluster;
 use super::queue::Isolated;
 use super::victim::{Kept, Victim};
-use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
+use crate::addr::{FrameNo, PageBytes, PageNo, Run, SpaceNo};
 use crate::budget::{Need, StoreLedger};
 use crate::emptied::hear_of_emptied;
 use crate::error::Stop;
@@ -61,10 +61,10 @@ pub(super) fn evict_batch<H: Host, S: Store>(mm: &Mm<H, S>, batch: &mut Batch, w
 
 /// One eviction: the frames that are to go, and those of them that are locked and can.
 pub(super) struct Eviction<'m, 'b, H, S> {
-    mm: &'m Mm<H, S>,
-    why: Why,
+    pub(super) mm: &'m Mm<H, S>,
+    pub(super) why: Why,
     batch: &'b mut [Option<Isolated>],
-    victims: &'b mut [Option<Victim<'m>>],
+    pub(super) victims: &'b mut [Option<Victim<'m>>],
 }
 
 impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
@@ -86,9 +86,11 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
     /// Evicts what it can and puts the rest back; returns how many went.
     pub fn run(mut self) -> u32 {
         let len = self.choose();
-        self.victims[..len].sort_unstable_by_key(|v| v.as_ref().map(Victim::place));
-        cluster::protect(self.mm, &mut self.victims[..len]);
-        let evicted = self.move_bytes(len);
+        let key = |v: &Option<Victim<'_>>| v.as_ref().map(|v| (!v.is_own(), v.place()));
+        self.victims[..len].sort_unstable_by_key(key);
+        let (taken, mut evicted) = self.take_own(len);
+        cluster::protect(self.mm, &mut self.victims[taken..len]);
+        evicted += self.move_bytes(taken, len);
         self.victims[..len].iter_mut().for_each(|v| *v = None);
         self.put_back();
         evicted
@@ -146,9 +148,9 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
 
     /// Part by part, as far as each may raise the total: the bytes go to the store, the pages out
     /// of sight, the entries over to the slots. How many went.
-    fn move_bytes(&mut self, len: usize) -> u32 {
+    fn move_bytes(&mut self, mut start: usize, len: usize) -> u32 {
         let mm = self.mm;
-        let (mut start, mut evicted) = (0, 0);
+        let mut evicted = 0;
         // Ends: each turn looks at one victim at the least.
         while start < len {
             let end = start + self.store_some(start, len);
@@ -175,7 +177,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
         let most = FLUSH.max(self.mm.budget.reserve() / FLUSH_PART);
         for n in start..end {
             let Some(v) = &mut self.victims[n] else { continue };
-            if store_victim(self.mm, self.why, v, &ledger).is_err() {
+            if store_victim(self.mm, self.why, v, None, &ledger).is_err() {
                 self.mm.counters.evictions_failed.one();
                 self.victims[n] = None;
             } else if ledger.raised() >= most {
@@ -186,7 +188,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
     }
 
     /// Every entry that names the frame names the slot. Cannot fail.
-    fn commit(&self, v: &mut Victim<'_>) {
+    pub(super) fn commit(&self, v: &mut Victim<'_>) {
         let slot = v.slot.expect("the bytes are safe");
         let maps = v.locked.frame.count.load().maps;
         let clock = self.mm.replacer.evicted();
@@ -296,10 +298,11 @@ fn each_run<'v>(victims: &[Option<Victim<'v>>], mut step: impl FnMut(&[Option<Vi
 }
 
 /// Finds or makes the slot that holds the frame's bytes. Changes nothing else.
-fn store_victim<H: Host, S: Store>(
+pub(super) fn store_victim<H: Host, S: Store>(
     mm: &Mm<H, S>,
     why: Why,
     v: &mut Victim<'_>,
+    taken: Option<&PageBytes>,
     ledger: &StoreLedger<'_>,
 ) -> Result<(), Stop> {
     if let Some(slot) = v.locked.cached {
@@ -308,7 +311,10 @@ fn store_victim<H: Host, S: Store>(
         return Ok(());
     }
     let slot = mm.swap.alloc(&mm.budget).ok_or(Stop::NoRoom)?;
-    match mm.scratch.with(|bytes| Beside::store(mm, v, bytes, ledger)) {
+    match mm
+        .scratch
+        .with(|bytes| Beside::store(mm, v, taken, bytes, ledger))
+    {
         Ok(kept) if kept.cost >= WORTH && !may_cost(mm, why) => {
             mm.store.free(kept.stored, ledger);
             mm.swap.cancel(slot);

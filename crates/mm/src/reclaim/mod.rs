@@ -23,6 +23,7 @@ pub(crate) mod replacer;
 mod room;
 pub(crate) mod round;
 mod s3_fifo;
+mod take;
 mod two_lists;
 mod victim;
 

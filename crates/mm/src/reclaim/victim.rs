@@ -50,4 +50,10 @@ impl Victim<'_> {
             _ => None,
         }
     }
+
+    /// Whether it is a private page that one space has for itself, and that is nowhere else.
+    pub fn is_own(&self) -> bool {
+        let private = matches!(self.residence, Residence::Private(_));
+        private && !self.locked.frame.is_shared() && self.locked.cached.is_none()
+    }
 }

@@ -48,6 +48,11 @@ impl SimHost {
         self.lock().keeps_tables = true;
     }
 
+    /// From now on pages can be taken out of windows, or not.
+    pub fn let_take(&self, takes: bool) {
+        self.lock().takes = takes;
+    }
+
     /// Calls that the plan was about, and how many of them were refused.
     pub fn plan_counts(&self) -> (u64, u64) {
         self.lock().planner.counts()

@@ -8,7 +8,7 @@ use crate::race::Moment;
 use crate::requests::Request;
 use crate::trace::sample;
 use memfold_host::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
-use memfold_host::{Host, HostError, Protection, Tables};
+use memfold_host::{Host, HostError, Protection, Tables, Taken};
 
 /// What the trace calls those that cannot fail.
 const CLOSE: u64 = 100;
@@ -247,6 +247,29 @@ impl Host for SimHost {
             state.emptied.retain(|&(s, page)| s != space || !run.has(page));
         }
         self.each(run, run.len, |m, page| m.drop_page(space, page));
+    }
+
+    fn take_private(
+        &self,
+        pages: &[(SpaceNo, PageNo)],
+        bytes: &mut PageBytes,
+        look: &mut dyn FnMut(usize, &PageBytes) -> Taken,
+    ) -> usize {
+        if !self.lock().takes || !self.protections_hold() {
+            return 0;
+        }
+        let held = self.take_some(pages);
+        for (n, (&(space, page), held)) in pages.iter().zip(&held).enumerate() {
+            *bytes = **held;
+            // The host's lock is not held here: the manager may ask the machine meanwhile.
+            let fate = look(n, bytes);
+            let mut state = self.lock();
+            match fate {
+                Taken::Gone => state.machine.let_go(),
+                Taken::Back => state.machine.give_back(space, page, bytes),
+            }
+        }
+        held.len()
     }
 
     fn read_private(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), HostError> {

@@ -7,6 +7,7 @@
 
 mod pool;
 mod tables;
+mod taken;
 mod window;
 
 pub(crate) use pool::Pool;
