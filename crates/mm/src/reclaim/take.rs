@@ -88,7 +88,7 @@ mod tests {
         let b = mm.fork(a).expect("room");
         mm.host.requests();
         read(&mm, a, 3);
-        assert_eq!(mm.evict(a, run(0, 64)), Ok(3));
+        assert_eq!(mm.evict(a, run(0, 64)), Ok(4));
         let took = |call: &Request| matches!(call, Request::Take(..));
         assert!(!mm.host.requests().iter().any(took));
         assert_eq!([1, 3].map(|page| value(&mm, b, page)), [7, 1]);
