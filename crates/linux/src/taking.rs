@@ -3,17 +3,18 @@
 //! A page that is protected first, then read, then emptied costs two interruptions of every other
 //! running thread. Here a pipe gets a second use of the pages (`vmsplice`, no copy), one call
 //! empties all of them, and then their bytes are read out of the pipe. A store that goes through
-//! before its page is emptied is in the page that the pipe holds; a later one is a fault. That is so
-//! as long as the page in the pipe is the page of the window. The kernel gives a store another one
-//! only where pages may have more users than the window: after `fork(2)` (of which windows are kept
-//! out), where it merges pages, and where it writes them out to swap. So pages are taken neither once
-//! the process has opted into merging (`ksm.rs`), nor once there has been a swap device since the
-//! host was opened: `/proc/swaps` tells of each change. Only with in-thread delivery: with a handler
-//! thread, holding a page that a program has emptied would wait for that thread.
+//! before its page is emptied is in the page that the pipe holds; a later one is a fault. That is
+//! so as long as the page in the pipe is the page of the window. The kernel gives a store another
+//! one only where pages may have more users than the window: after `fork(2)` (of which windows are
+//! kept out), where it merges pages, and where it writes them out to swap. So pages are taken
+//! neither once the process has opted into merging (`ksm.rs`), nor once there has been a swap
+//! device since the host was opened: `/proc/swaps` tells of each change. Only with in-thread
+//! delivery: with a handler thread, holding a page that a program has emptied would wait for that
+//! thread.
 //!
-//! A few pipes, each in use by one thread at a time, by an atomic; nobody waits for one. What a pipe
-//! holds is charged still, by whoever takes the pages. Part of [`Pages`]; called by `host.rs`, under
-//! the locks of the pages' frames, in fault handlers too: no allocation.
+//! A few pipes, each in use by one thread at a time, by an atomic; nobody waits for one. What a
+//! pipe holds is charged still, by whoever takes the pages. Part of [`Pages`]; called by `host.rs`,
+//! under the locks of the pages' frames, in fault handlers too: no allocation.
 
 use std::io::Read;
 use std::sync::Arc;

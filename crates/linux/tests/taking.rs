@@ -1,5 +1,5 @@
-//! Pages are taken out of windows on real memory: one thread here; stores in the middle of it are in
-//! `races.rs`, refusals in `refused.rs`.
+//! Pages are taken out of windows on real memory: one thread here; stores in the middle of it are
+//! in `races.rs`, refusals in `refused.rs`.
 
 mod common;
 

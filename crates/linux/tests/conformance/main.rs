@@ -114,8 +114,9 @@ fn swaps() -> bool {
     text.lines().count() > 1
 }
 
-/// Goal: equal results on three hosts. Method: the lines of children for the same seeds; a simulated
-/// machine takes pages out of windows or does not, as the one does that it is compared with.
+/// Goal: equal results on three hosts. Method: the lines of children for the same seeds; a
+/// simulated machine takes pages out of windows or does not, as the one does that it is compared
+/// with.
 #[test]
 fn hosts_agree() {
     let mut steps = 0;

@@ -2,8 +2,8 @@
 //!
 //! A protection before the bytes are read, and a drop after, interrupt every other running thread
 //! twice. A machine that can take pages empties all of a batch in one call, and then shows their
-//! bytes: a store is in them, or is a fault that waits for the frame. What is not stored comes back.
-//! Only private pages that one space has for itself: what others read must not be away for a
+//! bytes: a store is in them, or is a fault that waits for the frame. What is not stored comes
+//! back. Only private pages that one space has for itself: what others read must not be away for a
 //! moment in which a refusal is still possible. Called by `evict.rs`, with the victims' frames
 //! locked.
 
@@ -73,8 +73,8 @@ mod tests {
         (mm, a)
     }
 
-    /// Goal: pages of one's own go without a protection; what a fork shares does not leave before it
-    /// is stored.
+    /// Goal: pages of one's own go without a protection; what a fork shares does not leave before
+    /// it is stored.
     #[test]
     fn own_pages_need_no_protection() {
         let (mm, a) = taking(4);
