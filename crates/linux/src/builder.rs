@@ -112,10 +112,7 @@ impl Builder {
                 Some(opened.map_err(refused("/proc/self/mem"))?)
             }
         };
-        let taking = match self.delivery {
-            Delivery::InThread => Taking::open(&holder),
-            Delivery::Thread => None,
-        };
+        let taking = Taking::open(self.delivery, &holder);
         let pool =
             Pool::new(&holder, fence, self.core_dumps, self.direct_tables).map_err(|errno| match errno {
                 Errno(libc::EOPNOTSUPP) => OpenError::HugePool,

@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use memfold_host::addr::{PAGE_SIZE, PageBytes};
 use memfold_host::{Protection, Taken};
 
+use crate::fault::Delivery;
 use crate::keep::{Holder, Kept};
 use crate::pages::Pages;
 use crate::span::Span;
@@ -60,7 +61,10 @@ struct Use<'p> {
 
 impl Taking {
     /// Opens what it needs; `None` where pages cannot be taken here.
-    pub(crate) fn open(holder: &Arc<Holder>) -> Option<Self> {
+    pub(crate) fn open(delivery: Delivery, holder: &Arc<Holder>) -> Option<Self> {
+        if delivery == Delivery::Thread {
+            return None;
+        }
         let mut swaps = sys::open::swaps().ok()?;
         let mut text = [0; 1024];
         let len = swaps.read(&mut text).ok()?;
