@@ -35,6 +35,7 @@ use crate::addr::{Access, PageNo, Run, SpaceNo};
 use crate::backing::areas::BackedBy;
 use crate::error::{SpaceError, Stop};
 use crate::fault::Fault;
+use crate::fault::ahead::Stores;
 use crate::host::{Host, Store};
 use crate::mm::Mm;
 use crate::space::Merging;
@@ -137,6 +138,8 @@ impl<H: Host, S: Store> Mm<H, S> {
             }
         };
         if shares {
+            // One page at a time: what lies behind the run was not asked for.
+            st.stores = Stores::default();
             Fault::resolve(self, &mut st, page, Access::Write)?;
         }
         Ok(shares)

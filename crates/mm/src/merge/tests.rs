@@ -3,6 +3,7 @@
 use super::*;
 use crate::budget::{Class, Need};
 use crate::host::Domain;
+use crate::mm::PAGE;
 use crate::rig::{Harness, Request, harness, limited, poke, resident, run, sound, space, value, write};
 
 /// A cold space that takes part, and so many forks of it.
@@ -81,6 +82,22 @@ fn what_nobody_wrote_is_not_looked_at() {
     assert_eq!(step.merged, 1, "{step:?}");
     assert_eq!([a, b, c].map(|s| value(&mm, s, 300)), [9, 1, 7]);
     assert_eq!([a, b, c].map(|s| value(&mm, s, 350)), [8; 3]);
+    sound(&mm);
+}
+
+/// Goal: a run is unmerged page by page: each copy is counted, and none is made behind its end.
+#[test]
+fn a_run_is_unmerged_and_no_more() {
+    let mm = harness();
+    let root = space(&mm, 64);
+    write(&mm, root, 0..64, 1);
+    let template = mm.freeze(root).expect("room");
+    mm.drop_space(root).expect("it lives");
+    let a = mm.fork(template).expect("room");
+    let private = mm.usage().private;
+    assert_eq!(mm.unmerge(a, run(0, 37)), Ok(37));
+    assert_eq!(mm.usage().private - private, 37 * PAGE);
+    assert_eq!(mm.unmerge(a, run(30, 10)), Ok(3));
     sound(&mm);
 }
 
