@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// What a child is to do, in its environment.
 const TASK: &str = "MEMFOLD_CONFORMANCE";
-/// What a child may take.
+/// What a child may take; under a sanitizer, so many times longer as `MEMFOLD_PATIENCE` says.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Seeds that are compared, each on three hosts,
 const SEEDS: u64 = 100;
@@ -72,7 +72,8 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<St
 /// How the child ended; `None` when it had to be killed.
 fn wait(child: &mut Child) -> Option<std::process::ExitStatus> {
     let begin = Instant::now();
-    while begin.elapsed() < LIMIT {
+    let limit = LIMIT * number("MEMFOLD_PATIENCE").unwrap_or(1) as u32;
+    while begin.elapsed() < limit {
         if let Some(status) = child.try_wait().expect("it is ours") {
             return Some(status);
         }
