@@ -86,7 +86,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
     /// Evicts what it can and puts the rest back; returns how many went.
     pub fn run(mut self) -> u32 {
         let len = self.choose();
-        let key = |v: &Option<Victim<'_>>| v.as_ref().map(|v| (!v.is_own(), v.place()));
+        let key = |v: &Option<Victim<'_>>| v.as_ref().map(|v| (!v.is_own, v.place()));
         self.victims[..len].sort_unstable_by_key(key);
         let (taken, mut evicted) = self.take_own(len);
         cluster::protect(self.mm, &mut self.victims[taken..len]);
@@ -137,9 +137,12 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
         if locked.residence == Residence::Nowhere {
             return None;
         }
+        let alone = matches!(locked.residence, Residence::Private(_)) && locked.cached.is_none();
+        let is_own = alone && !locked.frame.is_shared();
         Some(Victim {
             residence: locked.residence,
             page,
+            is_own,
             locked,
             slot: None,
             kept: None,

@@ -24,7 +24,7 @@ impl<H: Host, S: Store> Eviction<'_, '_, H, S> {
         let mut pages = [(SpaceNo(0), PageNo(0)); BATCH];
         let mut own = 0;
         for victim in self.victims[..len.min(BATCH)].iter().flatten() {
-            let Some(page) = victim.window().filter(|_| victim.is_own()) else {
+            let Some(page) = victim.window().filter(|_| victim.is_own) else {
                 break;
             };
             pages[own] = page;

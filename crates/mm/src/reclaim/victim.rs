@@ -21,6 +21,8 @@ pub(super) struct Victim<'a> {
     pub residence: Residence,
     pub page: PageNo,
     pub locked: Locked<'a>,
+    /// Whether it is a private page that one space has for itself, and that is nowhere else.
+    pub is_own: bool,
     /// The slot that will stand in the entries, once the bytes are safe.
     pub slot: Option<SwapRef>,
     /// New bytes for that slot; `None` when it has them already.
@@ -49,11 +51,5 @@ impl Victim<'_> {
             Residence::Private(space) => Some((space, self.page)),
             _ => None,
         }
-    }
-
-    /// Whether it is a private page that one space has for itself, and that is nowhere else.
-    pub fn is_own(&self) -> bool {
-        let private = matches!(self.residence, Residence::Private(_));
-        private && !self.locked.frame.is_shared() && self.locked.cached.is_none()
     }
 }
