@@ -24,6 +24,8 @@ use memfold_sim::{Plan, Rng, SimHost};
 struct Live {
     no: SpaceNo,
     pins: Vec<Run>,
+    /// The space that it comes from, by forks and frozen copies.
+    family: SpaceNo,
 }
 
 /// What happened so far.

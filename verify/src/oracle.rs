@@ -56,6 +56,12 @@ impl Oracle {
         self.bytes_mut(space).resize(pages as usize * PAGE_SIZE, 0);
     }
 
+    /// The bytes of a space are those of another one from now on.
+    pub fn reset(&mut self, space: SpaceNo, to: SpaceNo) {
+        let bytes = self.spaces[&to.0].bytes.clone();
+        *self.bytes_mut(space) = bytes;
+    }
+
     /// Bytes of a space are these from now on.
     pub fn write(&mut self, space: SpaceNo, at: usize, data: &[u8]) {
         self.bytes_mut(space)[at..at + data.len()].copy_from_slice(data);
@@ -128,6 +134,8 @@ mod tests {
         oracle.set_merging(a, Merging::Off);
         assert_eq!(oracle.sharers(a), (Domain(4), Merging::Off));
         assert_eq!(oracle.sharers(b), (Domain(4), Merging::On));
+        oracle.reset(a, b);
+        assert_eq!((oracle.pages(a), oracle.read(a, 7, 2)), (1, &[9, 2][..]));
         oracle.drop_space(a);
         assert!(!oracle.lives(a) && oracle.lives(b));
         assert_eq!(oracle.spaces().collect::<Vec<_>>(), [b]);

@@ -127,6 +127,18 @@ pub fn zero(space: u32, first: u32, pages: u32) -> Op {
     Op::Zero(range(space, first, pages))
 }
 
+/// A space becomes what another one of its family is, counted from the oldest of that.
+#[must_use]
+pub fn reset(space: u32, to: u32) -> Op {
+    Op::Reset(at(space, to))
+}
+
+/// Pages become zeros without memory.
+#[must_use]
+pub fn discard(space: u32, first: u32, pages: u32) -> Op {
+    Op::Discard(range(space, first, pages))
+}
+
 /// A merge round over all spaces, now.
 #[must_use]
 pub fn merge() -> Op {

@@ -56,10 +56,14 @@ pub enum Op {
     Unmerge(Spot),
     /// Some whole pages become zeros.
     Zero(Spot),
+    /// A space becomes what a relative is.
+    Reset(Spot),
+    /// A range becomes zeros that hold no memory.
+    Discard(Spot),
 }
 
 /// How many kinds of operations there are.
-pub const KINDS: usize = 19;
+pub const KINDS: usize = 21;
 
 /// The fields of a word, which each operation reads as it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +108,9 @@ pub struct Mix {
 }
 
 /// The usual weights.
-pub const USUAL: Weights = [66, 60, 30, 20, 10, 6, 14, 6, 2, 6, 8, 4, 4, 4, 2, 4, 4, 2, 4];
+pub const USUAL: Weights = [
+    66, 60, 30, 20, 10, 6, 14, 6, 2, 6, 8, 4, 4, 4, 2, 4, 4, 2, 1, 2, 1,
+];
 
 impl Op {
     /// The operation that a word means.
@@ -150,6 +156,8 @@ impl Op {
             Op::MergeRound,
             Op::Unmerge,
             Op::Zero,
+            Op::Reset,
+            Op::Discard,
         ];
         ALL[kind](spot)
     }
@@ -205,7 +213,7 @@ pub const MIXES: [Mix; 12] = [
         limit_bytes: 3 << 19,
         spaces: 40,
         pages: (10, 40),
-        weights: [60, 60, 60, 20, 4, 8, 3, 3, 1, 3, 4, 2, 2, 4, 1, 2, 3, 1, 4],
+        weights: [60, 60, 60, 20, 4, 8, 3, 3, 1, 3, 4, 2, 2, 4, 1, 2, 3, 1, 4, 4, 3],
         ..USUAL_MIX
     },
     // More is written than the budget holds even in the store: operations must fail, and fail well.
@@ -214,7 +222,7 @@ pub const MIXES: [Mix; 12] = [
         limit_bytes: 9 << 17,
         spaces: 44,
         pages: (20, 40),
-        weights: [60, 40, 60, 8, 6, 8, 6, 3, 0, 3, 4, 2, 3, 4, 1, 2, 3, 1, 4],
+        weights: [60, 40, 60, 8, 6, 8, 6, 3, 0, 3, 4, 2, 3, 4, 1, 2, 3, 1, 4, 4, 3],
         ..USUAL_MIX
     },
     // Forks of forks, few drops.
@@ -222,7 +230,9 @@ pub const MIXES: [Mix; 12] = [
         name: "deep",
         spaces: 48,
         pages: (3, 20),
-        weights: [60, 60, 20, 40, 10, 2, 20, 4, 2, 6, 8, 2, 8, 2, 1, 2, 3, 1, 4],
+        weights: [
+            60, 60, 20, 40, 10, 2, 20, 4, 2, 6, 8, 2, 8, 2, 1, 2, 3, 1, 2, 2, 1,
+        ],
         ..USUAL_MIX
     },
     Mix {
@@ -246,7 +256,9 @@ pub const MIXES: [Mix; 12] = [
         name: "churn",
         spaces: 12,
         pages: (3, 24),
-        weights: [60, 40, 20, 20, 8, 6, 50, 10, 10, 4, 8, 2, 4, 2, 1, 2, 3, 1, 4],
+        weights: [
+            60, 40, 20, 20, 8, 6, 50, 10, 10, 4, 8, 2, 4, 2, 1, 2, 3, 1, 2, 2, 1,
+        ],
         ..USUAL_MIX
     },
     // Siblings that were warmed up by themselves, of few patterns: merged, written, merged again.
@@ -255,7 +267,9 @@ pub const MIXES: [Mix; 12] = [
         limit_bytes: 3 << 19,
         spaces: 40,
         pages: (6, 30),
-        weights: [40, 30, 60, 10, 8, 8, 10, 4, 2, 4, 8, 2, 2, 2, 3, 14, 40, 6, 3],
+        weights: [
+            40, 30, 60, 10, 8, 8, 10, 4, 2, 4, 8, 2, 2, 2, 3, 14, 40, 6, 1, 1, 1,
+        ],
         patterns: 0x03,
         ..USUAL_MIX
     },
@@ -272,7 +286,9 @@ pub const MIXES: [Mix; 12] = [
         name: "refusing_roomy",
         refusals: 660,
         audit_every: 4,
-        weights: [60, 40, 40, 20, 10, 12, 14, 4, 2, 6, 8, 4, 6, 4, 2, 6, 10, 4, 4],
+        weights: [
+            60, 40, 40, 20, 10, 12, 14, 4, 2, 6, 8, 4, 6, 4, 2, 6, 10, 4, 1, 2, 1,
+        ],
         ..USUAL_MIX
     },
     // Backings come and go, and what is charged once in a backing's life, the records of its
@@ -283,7 +299,9 @@ pub const MIXES: [Mix; 12] = [
         spaces: 24,
         refusals: 1300,
         audit_every: 4,
-        weights: [70, 30, 20, 36, 24, 20, 10, 2, 2, 2, 4, 2, 8, 2, 1, 2, 10, 2, 2],
+        weights: [
+            70, 30, 20, 36, 24, 20, 10, 2, 2, 2, 4, 2, 8, 2, 1, 2, 10, 2, 2, 4, 3,
+        ],
         ..USUAL_MIX
     },
 ];

@@ -18,7 +18,7 @@ fn run<S: Built>(mix: &Mix, seed: u64) -> (Stats, Tally) {
 }
 
 /// Each path of the manager, by the name of its counter.
-fn paths(stats: &Stats) -> [(&'static str, u64); 30] {
+fn paths(stats: &Stats) -> [(&'static str, u64); 31] {
     [
         ("zero_shown", stats.zero_shown),
         ("new_pages", stats.new_pages),
@@ -37,6 +37,7 @@ fn paths(stats: &Stats) -> [(&'static str, u64); 30] {
         ("deactivated", stats.deactivated),
         ("activated", stats.activated),
         ("forks", stats.forks),
+        ("resets", stats.resets),
         ("merged", stats.merged),
         ("merge_zeroed", stats.merge_zeroed),
         ("merge_pinned", stats.merge_pinned),
@@ -55,7 +56,7 @@ fn paths(stats: &Stats) -> [(&'static str, u64); 30] {
 
 #[test]
 fn every_path_is_taken_often() {
-    let (mut sums, mut all, mut plain) = ([0; 30], Tally::default(), 0);
+    let (mut sums, mut all, mut plain) = ([0; 31], Tally::default(), 0);
     for mix in MIXES {
         for (stats, tally) in [run::<SimStore>(&mix, 3), run::<CompressedStore>(&mix, 3)] {
             let counts = paths(&stats);

@@ -388,6 +388,52 @@ fn freeze_of_a_diverged_fork_copies() {
 }
 
 #[test]
+fn reset_to_a_frozen_copy() {
+    let setup = [
+        create(),
+        fill(0, 0, 4),
+        freeze(0),
+        fork(1),
+        write(2, 1, 7),
+        write(2, 9, 7),
+        evict(2, 9, 1),
+    ];
+    sweep(&setup, &[reset(2, 1), read(2, 1), write(2, 9, 3)]);
+}
+
+#[test]
+fn reset_of_a_space_whose_fork_shares() {
+    let setup = [
+        create(),
+        fill(0, 0, 4),
+        fork(0),
+        write(1, 1, 7),
+        write(1, 2, 8),
+        fork(1),
+    ];
+    sweep(
+        &setup,
+        &[
+            reset(1, 0),
+            read(2, 1),
+            write(1, 1, 3),
+            reset(2, 0),
+            read(2, 1),
+            reset(0, 2),
+        ],
+    );
+}
+
+#[test]
+fn discard_of_shared_pages() {
+    let setup = [create(), fill(0, 0, 4), fork(0), write(1, 1, 7), evict(1, 2, 2)];
+    sweep(
+        &setup,
+        &[discard(0, 0, 3), discard(1, 1, 3), read(0, 1), write(1, 1, 3)],
+    );
+}
+
+#[test]
 fn freeze_with_pinned_pages() {
     sweep(&[create(), fill(0, 0, 6), pin(0, 2, 2)], &[freeze(0), read(1, 2)]);
 }

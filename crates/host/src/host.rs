@@ -88,12 +88,17 @@ pub trait Host: Send + Sync {
     /// earlier one was charged for.
     fn close(&self, space: SpaceNo) -> u64;
 
-    /// Makes the first `len` pages of the window accessible; `len` only grows. The answer is as
+    /// Makes the first `len` pages of the window accessible; `len` does not shrink. The answer is as
     /// that of `open`.
     ///
     /// # Errors
     /// When the machine refuses; then the old length stands.
     fn resize(&self, space: SpaceNo, len: u32) -> Result<u64, HostError>;
+
+    /// Makes pages of the window inaccessible, so that the first `len` are left; nothing that is
+    /// nowhere else stands in them. They are empty then. Where the machine refuses, accesses there
+    /// are faults that come to the manager. The upper page tables stay as they are.
+    fn shrink(&self, space: SpaceNo, len: u32);
 
     /// The machine's page tables. The same answer always.
     fn page_tables(&self) -> Tables {

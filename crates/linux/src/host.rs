@@ -193,11 +193,25 @@ impl Host for LinuxHost {
         }
         let part = record.slot().part(old as usize, (len - old) as usize);
         sys::allow(part, Allowed::All).map_err(refused("mprotect", part.len()))?;
-        record.grown(len);
+        record.resized(len);
         let held = self.arenas.cover(part);
         // Relaxed: a number on its own.
         self.held.fetch_add(held, Ordering::Relaxed);
         Ok(held)
+    }
+
+    fn shrink(&self, space: SpaceNo, len: u32) {
+        let record = self.record(space);
+        let old = record.len();
+        assert!(len <= old, "a window of {old} pages shrinks to {len}");
+        if len == old {
+            return;
+        }
+        record.resized(len);
+        let part = record.slot().part(len as usize, (old - len) as usize);
+        self.site.pages.drop_pages(part);
+        // Refused: an access there is a fault beyond the space's length, which fails.
+        let _ = sys::allow(part, Allowed::Nothing);
     }
 
     fn page_tables(&self) -> Tables {

@@ -250,7 +250,7 @@ impl Record {
     }
 
     /// Called by the one thread that resizes the window.
-    pub(crate) fn grown(&self, len: u32) {
+    pub(crate) fn resized(&self, len: u32) {
         self.len.store(len, Ordering::Relaxed); // Relaxed: see above.
     }
 }

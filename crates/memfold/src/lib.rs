@@ -56,6 +56,7 @@ mod memory;
 mod merger;
 mod pin;
 mod reclaimer;
+mod reset;
 mod space;
 mod stats;
 mod warning;

@@ -26,7 +26,7 @@ use crate::pin::unpin_page;
 use crate::rmap::Sweep;
 use crate::space::{PIECE, SpaceGuard, SpaceState};
 use crate::standby::StandbyPages;
-use crate::table::{LeafEntry, Lookup, TableNo, Trees, after_leaf};
+use crate::table::{AtLeaf, LeafEntry, Lookup, TableNo, Trees, after_leaf};
 use crate::window::{WindowTables, Windows};
 
 /// Pages that are emptied in one call, where many of a window are private: the machine lets nobody
@@ -191,7 +191,7 @@ impl<'m, H: Host, S: Store> Ending<'m, H, S> {
     /// Moves the frames of a piece that others share out of this space's window; where the next
     /// piece begins.
     fn give_away(&self, first: PageNo) -> Result<PageNo, Stop> {
-        let (mm, st, no) = (self.mm, &self.space, self.space.no);
+        let (mm, st) = (self.mm, &self.space);
         let end = first.0.saturating_add(PIECE).min(st.len);
         let mut page = first.0;
         while page < end && st.slot.exported() != 0 {
@@ -199,48 +199,65 @@ impl<'m, H: Host, S: Store> Ending<'m, H, S> {
                 page = after_leaf(page);
                 continue;
             };
-            let leaf = found.leaf;
-            if let LeafEntry::Frame(frame) = found.entry {
-                let exported = |locked: &Locked<'_>| {
-                    locked.residence == Residence::Private(no)
-                        && locked.frame.is_shared()
-                        && (found.shared || locked.frame.count.load().maps > 1)
-                };
-                if let Some(locked) = lock_entry(mm, leaf, PageNo(page), frame).filter(exported) {
-                    match self.give_away_frame(leaf, PageNo(page), locked) {
-                        Err(Stop::Host(HostError::Emptied)) => {
-                            return Err(move_as_zeros(mm, no, PageNo(page), frame));
-                        }
-                        given => given?,
-                    }
-                }
-            }
+            give_away_page(mm, st, PageNo(page), found)?;
             page += 1;
         }
         Ok(PageNo(page))
     }
+}
 
-    fn give_away_frame(&self, leaf: TableNo, page: PageNo, locked: Locked<'_>) -> Result<(), Stop> {
-        let (mm, st, no) = (self.mm, &self.space, self.space.no);
-        let frame = locked.no;
-        match migrate_around(mm, (leaf, page), locked, no, st.backing) {
-            Ok(true) => return Ok(()),
-            Ok(false) => {
-                // Another version stands at the frame's place.
-                let locked = mm.frames.lock(frame);
-                if locked.residence != Residence::Private(no) {
-                    return Ok(());
-                }
-                match migrate_to_overflow(mm, st, page, locked) {
-                    Err(Stop::NoRoom) => (),
-                    moved => return moved,
-                }
-            }
-            Err(Stop::NoRoom) => (),
-            Err(stop) => return Err(stop),
-        }
-        StandbyPages::of(mm).give_away(st, page)
+/// Moves the frame of a page that others share out of this space's window, if it lies there.
+///
+/// # Errors
+/// [`Stop`]; the page is as it was, or has moved.
+pub(crate) fn give_away_page<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    space: &SpaceGuard<'_>,
+    page: PageNo,
+    found: AtLeaf,
+) -> Result<(), Stop> {
+    let LeafEntry::Frame(frame) = found.entry else {
+        return Ok(());
+    };
+    let exported = |locked: &Locked<'_>| {
+        locked.residence == Residence::Private(space.no)
+            && locked.frame.is_shared()
+            && (found.shared || locked.frame.count.load().maps > 1)
+    };
+    let Some(locked) = lock_entry(mm, found.leaf, page, frame).filter(exported) else {
+        return Ok(());
+    };
+    match give_away_frame(mm, space, (found.leaf, page), locked) {
+        Err(Stop::Host(HostError::Emptied)) => Err(move_as_zeros(mm, space.no, page, frame)),
+        given => given,
     }
+}
+
+fn give_away_frame<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    space: &SpaceGuard<'_>,
+    (leaf, page): (TableNo, PageNo),
+    locked: Locked<'_>,
+) -> Result<(), Stop> {
+    let (no, backing) = (space.no, space.backing);
+    let frame = locked.no;
+    match migrate_around(mm, (leaf, page), locked, no, backing) {
+        Ok(true) => return Ok(()),
+        Ok(false) => {
+            // Another version stands at the frame's place.
+            let locked = mm.frames.lock(frame);
+            if locked.residence != Residence::Private(no) {
+                return Ok(());
+            }
+            match migrate_to_overflow(mm, space, page, locked) {
+                Err(Stop::NoRoom) => (),
+                moved => return moved,
+            }
+        }
+        Err(Stop::NoRoom) => (),
+        Err(stop) => return Err(stop),
+    }
+    StandbyPages::of(mm).give_away(space, page)
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

@@ -48,6 +48,15 @@ pub enum SpaceError {
         /// The budget.
         limit: u64,
     },
+    /// The two spaces do not come from one another in a way that would let one show the other's
+    /// pages: they have different homes, or reserves.
+    #[error(
+        "space {0} cannot be reset to this one, which stands on other memory: reset it to a space that it is a fork of, or to a fork or a frozen copy of such a space"
+    )]
+    NotRelated(SpaceNo),
+    /// A page of the space is pinned, and what was asked for would take it away or share it.
+    #[error("space {0} has pinned pages, which cannot be taken away or shared: unpin them first")]
+    Pinned(SpaceNo),
     /// A page could not be brought in.
     #[error(transparent)]
     Fault(#[from] FaultError),

@@ -30,6 +30,7 @@ mod pin;
 #[cfg(all(loom, any(test, feature = "explored")))]
 mod races;
 mod reclaim;
+mod reset;
 mod residency;
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod rig;

@@ -106,6 +106,8 @@ counters! {
     tables_freed,
     /// Forks.
     forks,
+    /// Spaces that were made again what a relative is.
+    resets,
     /// Bytes of tables that were not in use and were freed.
     arrays_freed,
     /// Times a thread reclaimed because of a fault or an operation of its own.

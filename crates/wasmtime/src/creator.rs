@@ -40,7 +40,8 @@ impl Creator {
 // segments are empty, whoever offers it hands it to one memory only, of the type that it is for,
 // and it is not a heap: those have another guard. It may be longer than `byte_size` says until
 // `Template::place` has grown the memory to it, before any code runs. Nobody but the owner of the
-// store writes to the space after that: `InstanceSpace` offers no way to.
+// store writes to the space after that: `InstanceSpace` offers no way to. Only a reset makes it
+// shorter, after its owner was told, and only where nothing of the store runs.
 unsafe impl MemoryCreator for Creator {
     fn new_memory(
         &self,
@@ -71,11 +72,8 @@ unsafe impl MemoryCreator for Creator {
             Some(Offer { ground, code, .. }) => (ground, Some(code)),
             None => (self.zeros(minimum)?, None),
         };
-        Ok(Box::new(Linear {
-            len: minimum,
-            ground,
-            _code: code,
-        }))
+        ground.tell(minimum as u64);
+        Ok(Box::new(Linear { ground, _code: code }))
     }
 }
 
@@ -103,18 +101,17 @@ fn holds(addresses: Addresses) -> Result<Holds, String> {
 
 /// One memory of a store.
 struct Linear {
-    /// Bytes of it now; never more than the space has.
-    len: usize,
+    /// Says how long it is, and has as many bytes at the least.
     ground: Ground,
     /// Dropped with the memory: until then its faults come from guest code.
     _code: Option<Arc<GuestCode>>,
 }
 
-// SAFETY: the space does not move, is accessible up to `len` at the least, and lives as long as
+// SAFETY: the space does not move, is accessible up to `byte_size` at the least, and lives as long as
 // this value.
 unsafe impl LinearMemory for Linear {
     fn byte_size(&self) -> usize {
-        self.len
+        self.ground.told()
     }
 
     fn byte_capacity(&self) -> usize {
@@ -130,7 +127,7 @@ unsafe impl LinearMemory for Linear {
         if new_size as u64 > self.ground.len() {
             self.ground.grow(new_size as u64)?;
         }
-        self.len = new_size;
+        self.ground.tell(new_size as u64);
         Ok(())
     }
 

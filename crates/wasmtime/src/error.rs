@@ -1,5 +1,6 @@
 //! What can go wrong with templates and forks, in one type. Plain values.
 
+use crate::reset::Irreversible;
 use crate::state::{Foreign, Place};
 
 /// Why a template, an instance, a fork or a call failed.
@@ -66,6 +67,11 @@ pub enum Error {
         /// What stands there.
         what: Foreign,
     },
+    /// The instance has done since what cannot be undone in its store; it is as it was.
+    #[error(
+        "the instance cannot be reset: {0}; drop it with its store, and make another one of the snapshot"
+    )]
+    Irreversible(Irreversible),
     /// The program trapped, or a host function that it called failed.
     #[error("the program failed: {0:#}")]
     Program(wasmtime::Error),

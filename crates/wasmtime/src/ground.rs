@@ -11,6 +11,7 @@
 use crate::config::{GUARD, RESERVATION};
 use memfold::{Error, Memory, PAGE_SIZE, Space, SpaceSize};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Cheap to clone: the space is shared.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct Ground {
     space: Arc<Space>,
     /// Bytes of the space before the memory.
     head: u64,
+    /// Bytes that the owner of the memory has been told of: no more than there are.
+    told: Arc<AtomicUsize>,
 }
 
 impl Ground {
@@ -30,7 +33,11 @@ impl Ground {
             reserve: head + RESERVATION + GUARD,
         };
         let space = Arc::new(memory.create(size)?);
-        Ok(Ground { space, head })
+        Ok(Ground {
+            space,
+            head,
+            told: Arc::default(),
+        })
     }
 
     /// The same bytes in another space.
@@ -38,6 +45,7 @@ impl Ground {
         Ground {
             space: Arc::new(space),
             head: self.head,
+            told: Arc::default(),
         }
     }
 
@@ -49,6 +57,24 @@ impl Ground {
     /// See [`Space::freeze`].
     pub(crate) fn freeze(&self) -> Result<Self, Error> {
         Ok(self.of(self.space.freeze()?))
+    }
+
+    /// See [`Space::reset_to`].
+    pub(crate) fn reset_to(&self, to: &Self) -> Result<(), Error> {
+        self.space.reset_to(&to.space)
+    }
+
+    /// Whoever owns the memory takes it for so long.
+    pub(crate) fn tell(&self, len: u64) {
+        let len = usize::try_from(len).expect("addresses have 64 bits");
+        // Relaxed: told and asked by whoever has the store exclusively.
+        self.told.store(len, Ordering::Relaxed);
+    }
+
+    /// How long the owner takes it for.
+    pub(crate) fn told(&self) -> usize {
+        // Relaxed: as `tell`.
+        self.told.load(Ordering::Relaxed)
     }
 
     /// The space; offsets in it count from `head` bytes before the memory.

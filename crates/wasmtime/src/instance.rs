@@ -18,9 +18,9 @@ use wasmtime::{Instance, Store, TypedFunc, WasmParams, WasmResults};
 /// Wasmtime's. Its memory is given back when both are dropped. Every method
 /// that takes a store panics when it is not the one of this instance.
 pub struct ForkInstance<T: 'static> {
-    template: Template<T>,
-    instance: Instance,
-    ground: Ground,
+    pub(crate) template: Template<T>,
+    pub(crate) instance: Instance,
+    pub(crate) ground: Ground,
 }
 
 impl<T> ForkInstance<T> {
@@ -121,13 +121,18 @@ impl<T> ForkInstance<T> {
     /// The part of the state that is not in the memory. The store is at rest,
     /// for we have it exclusively.
     fn at_rest(&self, store: &mut Store<T>) -> Result<State, Error> {
+        self.demand_own(store);
+        self.check()?;
+        self.template.read_state(store, &self.instance)
+    }
+
+    /// Panics when this is not the instance's store.
+    pub(crate) fn demand_own(&self, store: &mut Store<T>) {
         assert_eq!(
             self.template.address(store, &self.instance),
             self.ground.as_ptr(),
             "the instance belongs to another store"
         );
-        self.check()?;
-        self.template.read_state(store, &self.instance)
     }
 }
 
@@ -142,9 +147,9 @@ impl<T> fmt::Debug for ForkInstance<T> {
 /// The state of an instance at one moment. Cheap to clone; may be used from
 /// several threads at once, each with its own store.
 pub struct Snapshot<T: 'static> {
-    template: Template<T>,
-    state: State,
-    ground: Ground,
+    pub(crate) template: Template<T>,
+    pub(crate) state: State,
+    pub(crate) ground: Ground,
 }
 
 impl<T> Snapshot<T> {

@@ -7,6 +7,7 @@
 //! | compile and link once | [`Template::new`] |
 //! | make an instance, warm it up | [`Template::instantiate`], [`ForkInstance::call`] |
 //! | fork it, or freeze it and make many of it | [`ForkInstance::fork`], [`ForkInstance::freeze`] |
+//! | use an instance again, as if it were new | [`ForkInstance::reset`] |
 //!
 //! A fork takes microseconds whatever its size, shares all memory with its
 //! parent until one of them writes, and is a Wasmtime instance like any other.
@@ -59,6 +60,7 @@ mod held;
 mod instance;
 mod layout;
 mod prepare;
+mod reset;
 mod state;
 mod template;
 
@@ -70,5 +72,6 @@ pub use prepare::{
     Contents, DropPlan, FunctionPlan, Given, GlobalPlan, MemoryPlan, NotForkable, Number, Own, Prepared,
     Reason, Segment, Site, Slot, TablePlan, prepare, prepare_with,
 };
+pub use reset::Irreversible;
 pub use state::{Foreign, Place};
 pub use template::Template;

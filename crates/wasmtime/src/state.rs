@@ -4,6 +4,8 @@
 //! Immutable values that belong to no store: a reference is kept as the index of the function that
 //! it is to. Whatever else a reference can be to lives in one store, and is refused by its place.
 
+mod restore;
+
 use crate::error::Error;
 use crate::layout::{Layout, Table};
 use crate::prepare::Slot;
@@ -144,11 +146,7 @@ impl State {
             layout.globals.len(),
             "the values are another template's"
         );
-        for ((_, export), value) in layout.globals.iter().zip(&self.globals) {
-            let value = value.in_store(store, instance, layout);
-            let set = item(store, instance, export, Extern::into_global).set(&mut *store, value);
-            set.expect("the global is mutable and of the value's type");
-        }
+        self.write_globals(store, instance, layout);
         for (table, state) in layout.tables.iter().zip(&self.tables) {
             if let Some(state) = state {
                 state.write(store, instance, layout, table)?;
@@ -163,6 +161,14 @@ impl State {
             drop.call(&mut *store, &[], &mut []).map_err(Error::Instantiate)?;
         }
         Ok(())
+    }
+
+    fn write_globals<T>(&self, store: &mut Store<T>, instance: &Instance, layout: &Layout) {
+        for ((_, export), value) in layout.globals.iter().zip(&self.globals) {
+            let value = value.in_store(store, instance, layout);
+            let set = item(store, instance, export, Extern::into_global).set(&mut *store, value);
+            set.expect("the global is mutable and of the value's type");
+        }
     }
 }
 

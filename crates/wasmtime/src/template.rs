@@ -13,6 +13,7 @@ use crate::handoff::{self, Offer, Wanted};
 use crate::instance::ForkInstance;
 use crate::layout::{self, Layout};
 use crate::prepare::Prepared;
+use crate::reset::Irreversible;
 use crate::state::State;
 use memfold::{Memory, OnLoss};
 use std::fmt;
@@ -152,7 +153,7 @@ impl<T> Template<T> {
         self.memory(store, instance).data_ptr(&*store)
     }
 
-    fn memory(&self, store: &mut Store<T>, instance: &Instance) -> wasmtime::Memory {
+    pub(crate) fn memory(&self, store: &mut Store<T>, instance: &Instance) -> wasmtime::Memory {
         let memory = instance
             .get_module_export(&mut *store, &self.parts.memory)
             .and_then(Extern::into_memory);
@@ -161,6 +162,26 @@ impl<T> Template<T> {
 
     pub(crate) fn read_state(&self, store: &mut Store<T>, instance: &Instance) -> Result<State, Error> {
         State::read(store, instance, &self.parts.layout)
+    }
+
+    /// What keeps an instance from being brought into this state, if anything does.
+    pub(crate) fn obstacle(
+        &self,
+        store: &mut Store<T>,
+        instance: &Instance,
+        state: &State,
+    ) -> Option<Irreversible> {
+        state.obstacle(store, instance, &self.parts.layout)
+    }
+
+    /// Brings an instance that nothing keeps from it into this state.
+    pub(crate) fn restore(&self, store: &mut Store<T>, instance: &Instance, state: &State) {
+        state.restore(store, instance, &self.parts.layout);
+    }
+
+    /// Whether this is that one.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.parts, &other.parts)
     }
 
     pub(crate) fn write_state(

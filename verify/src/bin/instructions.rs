@@ -121,6 +121,7 @@ mod counted {
             fn open(space: SpaceNo, backing: PoolPage, reserve: u32, len: u32) -> Result<u64, HostError>;
             fn close(space: SpaceNo) -> u64;
             fn resize(space: SpaceNo, len: u32) -> Result<u64, HostError>;
+            fn shrink(space: SpaceNo, len: u32);
             fn page_tables() -> Tables;
             fn most_window_bytes(pages: u32) -> u64;
             fn windows_held() -> u64;

@@ -66,11 +66,13 @@ impl<S: Built> Harness<S> {
             Op::MergeRound(spot) => self.merge_round(spot),
             Op::Unmerge(spot) => self.unmerge(spot),
             Op::Zero(spot) => self.zero(spot),
+            Op::Reset(spot) => self.reset(spot),
+            Op::Discard(spot) => self.discard(spot),
         }
     }
 
     /// The pages that an operation on a range is about.
-    fn run(&self, space: SpaceNo, spot: Spot) -> Run {
+    pub(super) fn run(&self, space: SpaceNo, spot: Spot) -> Run {
         let pages = self.oracle.pages(space);
         let first = spot.page % pages;
         Run {

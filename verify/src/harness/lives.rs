@@ -9,7 +9,7 @@ use crate::audit::May;
 use crate::stores::Built;
 use crate::workload::Spot;
 use memfold_host::Domain;
-use memfold_host::addr::SpaceNo;
+use memfold_host::addr::{PAGE_SIZE, Run, SpaceNo};
 use memfold_mm::{Door, Ended, Merging, Size, SpaceError};
 use memfold_sim::Plan;
 
@@ -43,7 +43,11 @@ impl<S: Built> Harness<S> {
         let domain = Domain(u32::from(spot.value % 2));
         let no = self.ask(|mm| mm.create(size, domain))?;
         self.oracle.create(no, len, domain);
-        self.live.push(Live { no, pins: Vec::new() });
+        self.live.push(Live {
+            no,
+            pins: Vec::new(),
+            family: no,
+        });
         self.take_part(no, spot)?;
         // Siblings that grow up by themselves are what merging is for.
         let siblings = usize::from(spot.value >> 6).min(self.mix.spaces as usize - self.live.len());
@@ -68,9 +72,12 @@ impl<S: Built> Harness<S> {
 
     pub(super) fn admit(&mut self, from: SpaceNo, to: SpaceNo) {
         self.oracle.fork(from, to);
+        let parent = self.live.iter().find(|live| live.no == from);
+        let family = parent.expect("it lives").family;
         self.live.push(Live {
             no: to,
             pins: Vec::new(),
+            family,
         });
     }
 
@@ -121,5 +128,49 @@ impl<S: Built> Harness<S> {
                 Ok(())
             }
         }
+    }
+
+    /// A space becomes what a relative is, or, one time in eight, what any space is. One that
+    /// stands on other memory is refused, and so are pins.
+    pub(super) fn reset(&mut self, spot: Spot) -> Result<(), SpaceError> {
+        let space = &self.live[self.nth(spot.space)];
+        let any = spot.value.is_multiple_of(8);
+        let relatives = || {
+            let live = self.live.iter();
+            live.filter(|other| any || other.family == space.family)
+        };
+        let nth = spot.page as usize % relatives().count();
+        let to = relatives().nth(nth).expect("there are so many");
+        let (from, to, pinned) = (space.no, to.no, [space, to].map(|live| !live.pins.is_empty()));
+        match self.ask_for(May::Export(to), |mm| mm.reset(from, to)) {
+            Err(SpaceError::NotRelated(_)) => Ok(()),
+            Err(SpaceError::Pinned(_)) if pinned.contains(&true) => Ok(()),
+            Err(e) => Err(e),
+            Ok(()) => {
+                assert_eq!(pinned, [false; 2], "space {from} became {to}, with pins");
+                self.oracle.reset(from, to);
+                Ok(())
+            }
+        }
+    }
+
+    /// Page by page, so that each either is zeros afterwards or as it was.
+    pub(super) fn discard(&mut self, spot: Spot) -> Result<(), SpaceError> {
+        let n = self.nth(spot.space);
+        let space = self.live[n].no;
+        for page in self.run(space, spot).pages() {
+            let pinned = self.live[n].pins.iter().any(|run| run.has(page));
+            match self.ask(|mm| mm.discard(space, Run::one(page))) {
+                Err(SpaceError::Pinned(_)) if pinned => continue,
+                discarded => discarded?,
+            }
+            assert!(
+                !pinned,
+                "page {page} of space {space} is pinned and was discarded"
+            );
+            let at = page.0 as usize * PAGE_SIZE;
+            self.oracle.write(space, at, &[0; PAGE_SIZE]);
+        }
+        Ok(())
     }
 }

@@ -18,7 +18,7 @@ const PACKAGES: [&str; 3] = ["crates/mm", "crates/memfold", "crates/cli"];
 const ORDER: &str = "
     budget stats backing swap table frame window space error stalled scratch mm neighbours rmap emptied path
     door residency migrate giving create peek writable standby reclaim fault pin drop merge digest check
-    space_stats fork freeze";
+    space_stats fork reset freeze";
 
 /// What still points the wrong way: package, who points, and where to.
 const KNOWN: &[(&str, &str, &str)] = &[

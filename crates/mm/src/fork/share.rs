@@ -12,6 +12,7 @@ use crate::error::Stop;
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Store};
 use crate::mm::Mm;
+use crate::space::SpaceGuard;
 use crate::table::{FANOUT, LeafEntry, LeafSlot, TableNo};
 
 /// Pages that are protected at a time.
@@ -75,6 +76,18 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         let more = dirty.rest != 0;
         ahead.share(dirty)?;
         Ok(more)
+    }
+
+    /// Shares all that the space wrote since its last fork, as the next fork would; its lock. `None`
+    /// for a space with pinned pages.
+    pub(crate) fn share_all(mm: &'m Mm<H, S>, no: SpaceNo) -> Result<Option<SpaceGuard<'m>>, Stop> {
+        let mut all = Self::lock(mm, no)?;
+        if !all.parent.pins.is_empty() {
+            return Ok(None);
+        }
+        let dirty = all.dirty_leaves()?;
+        all.share(dirty)?;
+        Ok(Some(all.parent))
     }
 
     /// All leaves with exclusive frames.

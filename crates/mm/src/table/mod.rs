@@ -17,11 +17,13 @@
 //! higher table they chain the tables that point at one child, guarded by the child's lock. So
 //! frame to leaves, leaf to tables, tables to spaces is exact and costs no allocation.
 
+mod differ;
 mod entry;
 mod own;
 mod parents;
 mod tree;
 
+pub(crate) use differ::Difference;
 pub use entry::{EntryWord, LeafEntry, TableEntry};
 pub(crate) use own::{Leaves, Split};
 pub(crate) use parents::{Roots, Trees};

@@ -16,6 +16,7 @@ const DROP_PAGES: u64 = 101;
 const POOL_FREE: u64 = 102;
 const YOUNG: u64 = 103;
 const FREE_TABLE: u64 = 104;
+const SHRINK: u64 = 105;
 
 impl Host for SimHost {
     fn reserve_pool(&self, pages: u64) -> Result<(), HostError> {
@@ -53,6 +54,12 @@ impl Host for SimHost {
     fn resize(&self, space: SpaceNo, len: u32) -> Result<u64, HostError> {
         let words = [u64::from(space.0), u64::from(len)];
         Ok(self.enter(Call::Resize, &words)?.machine.resize(space, len))
+    }
+
+    fn shrink(&self, space: SpaceNo, len: u32) {
+        let mut state = self.lock();
+        state.note(SHRINK, &[u64::from(space.0), u64::from(len)]);
+        state.machine.shrink(space, len);
     }
 
     fn page_tables(&self) -> Tables {

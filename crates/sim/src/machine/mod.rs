@@ -118,6 +118,14 @@ impl Machine {
         held
     }
 
+    /// Makes the end of a window inaccessible, and empty.
+    pub fn shrink(&mut self, no: SpaceNo, len: u32) {
+        for page in (len..self.window(no).len).map(PageNo) {
+            self.hide(no, page);
+        }
+        self.window_mut(no).shrink(len);
+    }
+
     /// Hides what a range shows and gives its page table back.
     pub fn free_table(&mut self, no: SpaceNo, run: Run) {
         for page in run.pages() {

@@ -89,6 +89,16 @@ impl Window {
         self.len = len;
     }
 
+    pub fn shrink(&mut self, len: u32) {
+        assert!(
+            len >= 1 && len <= self.len,
+            "a window of {} shrinks to {len}",
+            self.len
+        );
+        self.len = len;
+        self.pages.retain(|&page, _| page < len);
+    }
+
     fn check(&self, page: PageNo) {
         assert!(
             page.0 < self.len,

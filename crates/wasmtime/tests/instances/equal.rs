@@ -2,7 +2,7 @@
 //! [`equal_to_stock`].
 
 use crate::common::{self, Wasi, engine, linker, memory, store};
-use memfold_wasmtime::{ForkInstance, Given, Template, prepare_with};
+use memfold_wasmtime::{Error, ForkInstance, Given, Template, prepare_with};
 use wasmtime::{Engine, Extern, Instance, Linker, Module, Store, Trap, Val};
 
 /// A call of an export with i32 values.
@@ -55,7 +55,7 @@ fn seen(store: &mut Store<Wasi>, instance: &Instance) -> Vec<String> {
 }
 
 /// Runs both halves on a stock engine, and with a fork, a fork of the fork, and a snapshot between
-/// them.
+/// them; the second half again after a reset.
 pub fn equal_to_stock(text: &str, before: &[Call], after: &[Call]) {
     equal_with(text, &Given::new(), |_, _| {}, before, after);
 }
@@ -110,5 +110,11 @@ pub fn equal_with(
         let mut store = store(&engine);
         let clone = snapshot.instantiate(&mut store).unwrap();
         check(&mut store, &clone);
+        match clone.reset(&mut store, &snapshot) {
+            Ok(()) => check(&mut store, &clone),
+            // What cannot be undone leaves everything as it was.
+            Err(Error::Irreversible(_)) => assert_eq!(seen(&mut store, clone.instance()), end),
+            Err(error) => panic!("{error}"),
+        }
     }
 }

@@ -13,4 +13,5 @@ mod forks;
 mod limits;
 mod own;
 mod programs;
+mod reset;
 mod state;

@@ -94,6 +94,28 @@ fn swapped_out_equals_stock(name: &str) {
     assert!(evicted > 0, "nothing was ever swapped out");
 }
 
+/// An instance that is reset after each request answers as a fresh one does.
+fn resets_equal_stock(name: &str) {
+    let wasm = program(name);
+    let right = Stock::new(&wasm).answers(3, 4);
+    let memory = memory();
+    let engine = engine(&memory);
+    let template = template(&memory, &engine, &wasm);
+    let mut warming = store(&engine);
+    let parent = template.instantiate(&mut warming).unwrap();
+    warm(&mut warming, parent.instance());
+    let snapshot = parent.freeze(&mut warming).unwrap();
+    let mut store = store(&engine);
+    let instance = snapshot.instantiate(&mut store).unwrap();
+    for round in 0..10 {
+        for (call, right) in (0..).zip(&right) {
+            let answer = run(&mut store, &instance, 3, call);
+            assert_eq!(answer, *right, "{name}: round {round}, call {call}");
+        }
+        instance.reset(&mut store, &snapshot).unwrap();
+    }
+}
+
 macro_rules! programs {
     ($($program:ident)*) => {$(
         mod $program {
@@ -110,6 +132,11 @@ macro_rules! programs {
             #[test]
             fn swapped_out_equals_stock() {
                 super::swapped_out_equals_stock(stringify!($program));
+            }
+
+            #[test]
+            fn resets_equal_stock() {
+                super::resets_equal_stock(stringify!($program));
             }
         }
     )*};

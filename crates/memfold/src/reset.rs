@@ -1,0 +1,62 @@
+//! Taking back what a space wrote: [`Space::reset_to`] and [`Space::discard`].
+//!
+//! Part of [`Space`]; no lock of its own. For hosts that use one space again and again for programs
+//! that must not see one another's bytes, and for fuzzers.
+
+use crate::PAGE_SIZE;
+use crate::error::{Error, SpaceError};
+use crate::space::{Space, pages};
+use std::ops::Range;
+
+impl Space {
+    /// Makes this space again what `to` is now, its length included, at the same addresses: what was
+    /// written goes, and the rest is shared again. The time depends on what the two do not share;
+    /// twenty pages that were written take some microseconds, whatever the size. Where `to` is a
+    /// [frozen](Self::freeze) copy, it has nothing to share first.
+    ///
+    /// A failure that nobody has [taken](Self::take_failure) is forgotten, with what it damaged.
+    /// Merging, the choice for lost pages, and the addresses stay this space's own. No thread should
+    /// be inside this space: what it stores meanwhile may be lost. Threads may run in `to`.
+    ///
+    /// # Errors
+    /// [`Error::Space`]: `NotRelated` when `to` is not of this space's family, or stands on memory
+    /// of its own (a fork that went its own way before it was frozen does); `Pinned` when one of the
+    /// two has pinned pages. This space is as it was.
+    pub fn reset_to(&self, to: &Self) -> Result<(), Error> {
+        let mm = self.inner().mm()?;
+        if !std::ptr::eq(self.inner(), to.inner()) {
+            return Err(SpaceError::NotRelated(self.no()).into());
+        }
+        mm.reset(self.no(), to.no())?;
+        self.inner().done(&mm);
+        Ok(())
+    }
+
+    /// Makes a range of bytes zeros; whole pages of it hold no memory any more, as if they had never
+    /// been written. What relatives share stays theirs.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`]; [`Error::Space`]: `Pinned` when a page is pinned, or when there is no
+    /// room for the tables that this space then no longer shares. Bytes before that are zeros.
+    pub fn discard(&self, range: Range<u64>) -> Result<(), Error> {
+        let mm = self.inner().mm()?;
+        self.check_range(range.start, range.end.saturating_sub(range.start))?;
+        let page = PAGE_SIZE as u64;
+        let first = range.start.next_multiple_of(page);
+        let end = range.end / page * page;
+        if first >= end {
+            return self.write_zeros(range);
+        }
+        self.write_zeros(range.start..first)?;
+        if let Some(run) = pages(&(first..end)) {
+            mm.discard(self.no(), run)?;
+        }
+        self.write_zeros(end..range.end)
+    }
+
+    /// For parts of pages.
+    fn write_zeros(&self, range: Range<u64>) -> Result<(), Error> {
+        let len = range.end.saturating_sub(range.start) as usize;
+        self.write(range.start, &[0; 2 * PAGE_SIZE][..len])
+    }
+}

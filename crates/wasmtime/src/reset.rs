@@ -1,0 +1,159 @@
+//! Bringing an instance back to a snapshot: [`ForkInstance::reset`].
+//!
+//! What cannot be undone from outside (a table that has grown, a segment that was dropped) is
+//! looked for first, so that an instance that is refused is as it was. The memory's length is the
+//! one thing that Wasmtime can only grow: its memory is told that it is one page shorter than the
+//! snapshot, and grows by that page, by which Wasmtime learns the length.
+
+use crate::error::Error;
+use crate::instance::{ForkInstance, Snapshot};
+use memfold::SpaceError;
+use std::fmt;
+use wasmtime::{Memory, Store};
+
+/// Why an instance cannot be brought back to a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Irreversible {
+    /// The snapshot is another template's.
+    OtherTemplate,
+    /// The instance was not made of the snapshot, nor of one that the snapshot was made of.
+    OtherMemory,
+    /// The table of this index has grown since.
+    GrownTable {
+        /// The index of the table in the module.
+        table: u32,
+        /// Its slots in the snapshot.
+        from: u64,
+        /// Its slots now.
+        to: u64,
+    },
+    /// The program has changed the table of this index, in which first stood something that cannot
+    /// be put back: a function of the host's, or a reference that was imported.
+    UnknownTable {
+        /// The index of the table in the module.
+        table: u32,
+    },
+    /// The program has dropped a segment since.
+    DroppedSegment,
+    /// The memory had no bytes in the snapshot, and has grown since.
+    EmptyMemory,
+}
+
+impl fmt::Display for Irreversible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Irreversible::OtherTemplate => f.write_str("the snapshot is of another template"),
+            Irreversible::OtherMemory => {
+                f.write_str("it was not made of this snapshot, and shares no memory with it")
+            }
+            Irreversible::GrownTable { table, from, to } => {
+                write!(f, "the table {table} has grown from {from} to {to} slots since")
+            }
+            Irreversible::UnknownTable { table } => write!(
+                f,
+                "the program has changed the table {table}, which held what cannot be put back"
+            ),
+            Irreversible::DroppedSegment => f.write_str("the program has dropped a segment since"),
+            Irreversible::EmptyMemory => f.write_str("its memory was empty then, and has grown since"),
+        }
+    }
+}
+
+impl<T> ForkInstance<T> {
+    /// Brings the instance back to the snapshot that it was made of (or to a later one of its
+    /// family), in its store, at its addresses. Takes time in proportion to what it wrote.
+    ///
+    /// All of the state that [`fork`](ForkInstance::fork) would copy is as in the snapshot
+    /// afterwards: memory and its length, globals, tables. A memory failure that nobody has heard of
+    /// is forgotten with what it damaged, so that an instance can be used again that has lost
+    /// memory or trapped. *Not* touched is what lives outside of the program: the data of the
+    /// store, fuel, deadline. Each slot of a table that the program has changed, before the
+    /// snapshot or after it, is set anew.
+    ///
+    /// Where the memory had grown, the store's limiter is asked whether it may grow by its last
+    /// page.
+    ///
+    /// # Errors
+    /// [`Error::Irreversible`] when the program did since what cannot be undone: the instance is as
+    /// it was, and can be dropped with its store instead. [`Error::StoreLimit`] when the limiter
+    /// refuses, [`Error::Memory`] when memory that forks of the instance share cannot be moved, or
+    /// is pinned.
+    ///
+    /// # Panics
+    /// When `store` is not the store of this instance.
+    ///
+    /// ```
+    /// # use memfold_wasmtime::{Template, configure, prepare};
+    /// # use wasmtime::{Config, Engine, Linker, Store};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let memory = memfold::Memory::builder().budget_bytes(64 << 20).build()?;
+    /// # let mut config = Config::new();
+    /// # configure(&mut config, &memory);
+    /// # let engine = Engine::new(&config)?;
+    /// let counter = wat::parse_str(
+    ///     r#"(module (memory 1) (global $calls (mut i32) (i32.const 0))
+    ///         (func (export "call") (result i32)
+    ///             (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+    ///             (global.get $calls)))"#,
+    /// )?;
+    /// let template = Template::new(&memory, &Linker::new(&engine), &prepare(&counter)?)?;
+    /// let mut warming = Store::new(&engine, ());
+    /// let snapshot = template.instantiate(&mut warming)?.freeze(&mut warming)?;
+    ///
+    /// let mut store = Store::new(&engine, ());
+    /// let instance = snapshot.instantiate(&mut store)?;
+    /// let call = instance.instance().get_typed_func::<(), i32>(&mut store, "call")?;
+    /// for _request in 0..10 {
+    ///     assert_eq!(instance.call(&mut store, &call, ())?, 1);
+    ///     instance.reset(&mut store, &snapshot)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reset(&self, store: &mut Store<T>, to: &Snapshot<T>) -> Result<(), Error> {
+        self.demand_own(store);
+        if !self.template.is(&to.template) {
+            return Err(Error::Irreversible(Irreversible::OtherTemplate));
+        }
+        if let Some(obstacle) = self.template.obstacle(store, &self.instance, &to.state) {
+            return Err(Error::Irreversible(obstacle));
+        }
+        let memory = self.template.memory(store, &self.instance);
+        let before = memory.data_size(&*store) as u64;
+        self.tell_length(store, memory, to.ground.len())?;
+        if let Err(error) = self.ground.reset_to(&to.ground) {
+            // All of its pages are there still.
+            self.tell_length(store, memory, before)?;
+            return Err(match error {
+                memfold::Error::Space(SpaceError::NotRelated(_)) => {
+                    Error::Irreversible(Irreversible::OtherMemory)
+                }
+                error => Error::Memory(error),
+            });
+        }
+        self.template.restore(store, &self.instance, &to.state);
+        Ok(())
+    }
+
+    /// Wasmtime takes the memory for so long from now on.
+    fn tell_length(&self, store: &mut Store<T>, memory: Memory, len: u64) -> Result<(), Error> {
+        let (now, page) = (memory.data_size(&*store) as u64, memory.page_size(&*store));
+        let pages = if len >= now {
+            (len - now) / page
+        } else if len == 0 {
+            return Err(Error::Irreversible(Irreversible::EmptyMemory));
+        } else {
+            self.ground.tell(len - page);
+            1
+        };
+        if pages == 0 {
+            return Ok(());
+        }
+        let grown = memory.grow(&mut *store, pages);
+        grown.map(drop).map_err(|reason| {
+            self.ground.tell(now);
+            Error::StoreLimit { bytes: len, reason }
+        })
+    }
+}
