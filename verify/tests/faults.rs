@@ -414,11 +414,13 @@ fn reset_of_a_space_whose_fork_shares() {
     sweep(
         &setup,
         &[
+            read(2, 1),
+            reset(2, 0),
+            read(2, 1),
+            reset(2, 1),
             reset(1, 0),
             read(2, 1),
             write(1, 1, 3),
-            reset(2, 0),
-            read(2, 1),
             reset(0, 2),
         ],
     );

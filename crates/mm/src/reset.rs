@@ -23,7 +23,7 @@ use crate::path::OwnPath;
 use crate::rmap::Sweep;
 use crate::space::{PIECE, SpaceGuard};
 use crate::standby::StandbyPages;
-use crate::table::{AtLeaf, Difference, FAN, LeafEntry, LeafSlot, Leaves, Lookup, Member, TableNo, Trees};
+use crate::table::{AtLeaf, Difference, FANOUT, LeafEntry, LeafSlot, Leaves, Lookup, Parent, TableNo, Trees};
 use crate::window::Windows;
 
 /// Runs of pages that leave a window in one call of the host.
@@ -184,7 +184,7 @@ impl<'m, H: Host, S: Store> Reset<'m, H, S> {
         let before = std::mem::replace(&mut space.tree.root, model.root);
         if let Some(root) = before {
             // Its reference stays until the window is in order.
-            trees.pull_parent(Member::Space(space.no), root);
+            trees.pull_parent(Parent::Space(space.no), root);
         }
         if let Some(root) = model.root {
             trees.share_root(space.no, root);
@@ -217,7 +217,7 @@ impl<'m, H: Host, S: Store> Reset<'m, H, S> {
         let mut done = Ok(());
         while *next < end && done.is_ok() {
             let first = *next;
-            let stop = PageNo(first.0 - first.0 % FAN as u32 + FAN as u32).min(end);
+            let stop = PageNo(first.0 - first.0 % FANOUT as u32 + FANOUT as u32).min(end);
             done = self.discard_leaf(first, stop, &mut leaving);
             if done.is_ok() {
                 *next = stop;
@@ -266,7 +266,7 @@ fn differing<H: Host, S: Store>(mm: &Mm<H, S>, at: Difference) -> impl Iterator<
             mm.tables.at(leaf).slot(slot).entry.leaf()
         })
     };
-    (0..FAN as u8).filter(move |&slot| says(at.ours, slot) != says(at.theirs, slot))
+    (0..FANOUT as u8).filter(move |&slot| says(at.ours, slot) != says(at.theirs, slot))
 }
 
 /// What leaves a window, gathered: frames that nobody names any more, and pages to be emptied.

@@ -4,19 +4,21 @@ use super::*;
 use crate::Digest;
 use crate::OnLoss;
 use crate::addr::Access;
-use crate::rig::{Request, World, frame_at, poke, read, resident, run, sound, space, value, world, write};
+use crate::rig::{
+    Harness, Request, frame_at, harness, poke, read, resident, run, sound, space, value, write,
+};
 use crate::space::FaultError;
 use memfold_sim::program::Place;
 
 /// Pages 0 to 39 hold 1; frozen.
-fn snapshot(mm: &World) -> SpaceNo {
+fn snapshot(mm: &Harness) -> SpaceNo {
     let a = space(mm, 300);
     write(mm, a, 0..40, 1);
     mm.freeze(a).expect("room")
 }
 
 /// What the pages of a space are: the byte map.
-fn bytes(mm: &World, space: SpaceNo) -> Vec<u8> {
+fn bytes(mm: &Harness, space: SpaceNo) -> Vec<u8> {
     let len = mm.len(space).expect("it lives");
     (0..len).map(|page| value(mm, space, page)).collect()
 }
@@ -24,7 +26,7 @@ fn bytes(mm: &World, space: SpaceNo) -> Vec<u8> {
 /// Goal: a reset takes back what was written, wherever, and nothing else leaves the window.
 #[test]
 fn what_was_written_goes() {
-    let mm = world();
+    let mm = harness();
     let s = snapshot(&mm);
     let a = mm.fork(s).expect("room");
     let before = bytes(&mm, s);
@@ -54,7 +56,7 @@ fn what_was_written_goes() {
 /// Goal: many resets hold no more than one: tables, frames, charges.
 #[test]
 fn nothing_is_left_behind() {
-    let mm = world();
+    let mm = harness();
     let s = snapshot(&mm);
     let a = mm.fork(s).expect("room");
     let once = |n: u32| {
@@ -72,7 +74,7 @@ fn nothing_is_left_behind() {
 /// Goal: what forks of the space still share is moved out of its window first; they keep it.
 #[test]
 fn forks_keep_what_goes() {
-    let mm = world();
+    let mm = harness();
     let s = snapshot(&mm);
     let a = mm.fork(s).expect("room");
     write(&mm, a, 2..6, 5);
@@ -98,7 +100,7 @@ fn forks_keep_what_goes() {
 /// Goal: pages that went to the store come back as the other space has them.
 #[test]
 fn stored_pages_go_too() {
-    let mm = world();
+    let mm = harness();
     let s = snapshot(&mm);
     let a = mm.fork(s).expect("room");
     write(&mm, a, 2..6, 5);
@@ -112,7 +114,7 @@ fn stored_pages_go_too() {
 /// Goal: the length comes back, and what was written beyond it is gone when the space grows again.
 #[test]
 fn the_length_comes_back() {
-    let mm = world();
+    let mm = harness();
     let size = crate::Size {
         len: 20,
         reserve: 100,
@@ -154,7 +156,7 @@ fn the_length_comes_back() {
 /// Goal: a condemned space is whole again.
 #[test]
 fn a_failure_is_forgotten() {
-    let mm = world();
+    let mm = harness();
     let s = snapshot(&mm);
     let a = mm.fork(s).expect("room");
     mm.set_on_loss(a, OnLoss::Sink).expect("it lives");
@@ -173,7 +175,7 @@ fn a_failure_is_forgotten() {
 /// Goal: pins and strangers are refused, and nothing has changed then.
 #[test]
 fn what_is_refused() {
-    let mm = world();
+    let mm = harness();
     let s = snapshot(&mm);
     let a = mm.fork(s).expect("room");
     write(&mm, a, 3..4, 2);
@@ -200,7 +202,7 @@ fn what_is_refused() {
 /// Goal: discarded pages are zeros without memory; relatives keep theirs.
 #[test]
 fn discarded_pages_are_zeros() {
-    let mm = world();
+    let mm = harness();
     let s = snapshot(&mm);
     let a = mm.fork(s).expect("room");
     write(&mm, a, 5..7, 2);
@@ -234,7 +236,7 @@ fn discarded_pages_are_zeros() {
 /// Goal: what stands in for a page goes with it.
 #[test]
 fn standby_pages_go() {
-    let mm = world();
+    let mm = harness();
     let a = space(&mm, 300);
     write(&mm, a, 0..1, 1);
     mm.set_on_loss(a, OnLoss::Sink).expect("it lives");

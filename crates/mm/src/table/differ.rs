@@ -4,7 +4,7 @@
 //! The lock of the space of one tree is held, and a reference to the root of the other: neither can
 //! lose a table meanwhile. Entries of leaves may change under the frames' locks, as in any walk.
 
-use super::{BITS, FAN, TableNo, Tables};
+use super::{BITS, FANOUT, TableNo, Tables};
 use crate::addr::PageNo;
 
 /// The range of a leaf for which two trees have different ones.
@@ -55,7 +55,7 @@ impl Tables {
         if level == 0 {
             return step(at);
         }
-        for slot in 0..FAN as u8 {
+        for slot in 0..FANOUT as u8 {
             let child = |table: Option<TableNo>| self.at(table?).slot(slot).entry.table().child();
             let below = Difference {
                 first: at.first.plus(u32::from(slot) << (BITS * u32::from(level))),
