@@ -88,8 +88,8 @@ pub trait Host: Send + Sync {
     /// earlier one was charged for.
     fn close(&self, space: SpaceNo) -> u64;
 
-    /// Makes the first `len` pages of the window accessible; `len` does not shrink. The answer is as
-    /// that of `open`.
+    /// Makes the first `len` pages of the window accessible; `len` does not shrink. The answer is
+    /// as that of `open`.
     ///
     /// # Errors
     /// When the machine refuses; then the old length stands.

@@ -201,17 +201,7 @@ impl Host for LinuxHost {
     }
 
     fn shrink(&self, space: SpaceNo, len: u32) {
-        let record = self.record(space);
-        let old = record.len();
-        assert!(len <= old, "a window of {old} pages shrinks to {len}");
-        if len == old {
-            return;
-        }
-        record.resized(len);
-        let part = record.slot().part(len as usize, (old - len) as usize);
-        self.site.pages.drop_pages(part);
-        // Refused: an access there is a fault beyond the space's length, which fails.
-        let _ = sys::allow(part, Allowed::Nothing);
+        self.shorten(self.record(space), len);
     }
 
     fn page_tables(&self) -> Tables {

@@ -16,7 +16,7 @@ use crate::ksm::Choice;
 use crate::limits::refused;
 use crate::span::Span;
 use crate::sys::{self, Allowed};
-use crate::table::RecordNo;
+use crate::table::{Record, RecordNo};
 
 impl LinuxHost {
     /// Turns a slot of the arena into a window: everything in order before it becomes accessible.
@@ -47,6 +47,20 @@ impl LinuxHost {
             sys::unlock(slot).map_err(why("munlock"))?;
         }
         sys::allow(slot.head(len as usize), Allowed::All).map_err(why("mprotect"))
+    }
+
+    /// Makes the end of a window inaccessible again, and empty.
+    pub(crate) fn shorten(&self, record: &Record, len: u32) {
+        let old = record.len();
+        assert!(len <= old, "a window of {old} pages shrinks to {len}");
+        if len == old {
+            return;
+        }
+        record.resized(len);
+        let part = record.slot().part(len as usize, (old - len) as usize);
+        self.site.pages.drop_pages(part);
+        // Refused: an access there is a fault beyond the space's length, which fails.
+        let _ = sys::allow(part, Allowed::Nothing);
     }
 
     /// Turns a window back into a piece of the arena; bytes of upper page tables that are gone.

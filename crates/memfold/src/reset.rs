@@ -9,19 +9,19 @@ use crate::space::{Space, pages};
 use std::ops::Range;
 
 impl Space {
-    /// Makes this space again what `to` is now, its length included, at the same addresses: what was
-    /// written goes, and the rest is shared again. The time depends on what the two do not share;
-    /// twenty pages that were written take some microseconds, whatever the size. Where `to` is a
-    /// [frozen](Self::freeze) copy, it has nothing to share first.
+    /// Makes this space again what `to` is now, its length included, at the same addresses: what
+    /// was written goes, and the rest is shared again. The time depends on what the two do not
+    /// share; twenty pages that were written take some microseconds, whatever the size. Where `to`
+    /// is a [frozen](Self::freeze) copy, it has nothing to share first.
     ///
     /// A failure that nobody has [taken](Self::take_failure) is forgotten, with what it damaged.
-    /// Merging, the choice for lost pages, and the addresses stay this space's own. No thread should
-    /// be inside this space: what it stores meanwhile may be lost. Threads may run in `to`.
+    /// Merging, the choice for lost pages, and the addresses stay this space's own. No thread
+    /// should be inside this space: what it stores meanwhile may be lost. Threads may run in `to`.
     ///
     /// # Errors
     /// [`Error::Space`]: `NotRelated` when `to` is not of this space's family, or stands on memory
-    /// of its own (a fork that went its own way before it was frozen does); `Pinned` when one of the
-    /// two has pinned pages. This space is as it was.
+    /// of its own (a fork that went its own way before it was frozen does); `Pinned` when one of
+    /// the two has pinned pages. This space is as it was.
     pub fn reset_to(&self, to: &Self) -> Result<(), Error> {
         let mm = self.inner().mm()?;
         if !std::ptr::eq(self.inner(), to.inner()) {
@@ -32,8 +32,8 @@ impl Space {
         Ok(())
     }
 
-    /// Makes a range of bytes zeros; whole pages of it hold no memory any more, as if they had never
-    /// been written. What relatives share stays theirs.
+    /// Makes a range of bytes zeros; whole pages of it hold no memory any more, as if they had
+    /// never been written. What relatives share stays theirs.
     ///
     /// # Errors
     /// [`Error::OutOfRange`]; [`Error::Space`]: `Pinned` when a page is pinned, or when there is no

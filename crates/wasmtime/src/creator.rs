@@ -107,8 +107,8 @@ struct Linear {
     _code: Option<Arc<GuestCode>>,
 }
 
-// SAFETY: the space does not move, is accessible up to `byte_size` at the least, and lives as long as
-// this value.
+// SAFETY: the space does not move, is accessible up to `byte_size` at the least, and lives as long
+// as this value.
 unsafe impl LinearMemory for Linear {
     fn byte_size(&self) -> usize {
         self.ground.told()

@@ -65,8 +65,8 @@ impl<T> ForkInstance<T> {
     /// family), in its store, at its addresses. Takes time in proportion to what it wrote.
     ///
     /// All of the state that [`fork`](ForkInstance::fork) would copy is as in the snapshot
-    /// afterwards: memory and its length, globals, tables. A memory failure that nobody has heard of
-    /// is forgotten with what it damaged, so that an instance can be used again that has lost
+    /// afterwards: memory and its length, globals, tables. A memory failure that nobody has heard
+    /// of is forgotten with what it damaged, so that an instance can be used again that has lost
     /// memory or trapped. *Not* touched is what lives outside of the program: the data of the
     /// store, fuel, deadline. Each slot of a table that the program has changed, before the
     /// snapshot or after it, is set anew.

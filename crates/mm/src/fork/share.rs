@@ -78,8 +78,8 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         Ok(more)
     }
 
-    /// Shares all that the space wrote since its last fork, as the next fork would; its lock. `None`
-    /// for a space with pinned pages.
+    /// Shares all that the space wrote since its last fork, as the next fork would; its lock.
+    /// `None` for a space with pinned pages.
     pub(crate) fn share_all(mm: &'m Mm<H, S>, no: SpaceNo) -> Result<Option<SpaceGuard<'m>>, Stop> {
         let mut all = Self::lock(mm, no)?;
         if !all.parent.pins.is_empty() {

@@ -1,4 +1,5 @@
-//! A running instance is brought back into a [`State`]: what keeps it from that, and how it is done.
+//! A running instance is brought back into a [`State`]: what keeps it from that, and how it is
+//! done.
 //!
 //! Called by `reset.rs`, with the store exclusively.
 
@@ -39,8 +40,8 @@ impl State {
             .then_some(Irreversible::DroppedSegment)
     }
 
-    /// Brings an instance that runs already, and that has no [`obstacle`](Self::obstacle), into this
-    /// state.
+    /// Brings an instance that runs already, and that has no [`obstacle`](Self::obstacle), into
+    /// this state.
     pub(crate) fn restore<T>(&self, store: &mut Store<T>, instance: &Instance, layout: &Layout) {
         for (table, state) in layout.tables.iter().zip(&self.tables) {
             if is_set(store, instance, layout, table.flag) {
