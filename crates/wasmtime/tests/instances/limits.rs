@@ -176,25 +176,25 @@ fn refused_forks_are_given_back() {
 /// was.
 #[test]
 fn a_refused_reset_changes_nothing() {
-    let world = world();
-    let mut store = limited(&world.engine, 100, false);
-    let instance = world.snapshot.instantiate(&mut store).unwrap();
+    let harness = harness();
+    let mut store = limited(&harness.engine, 100, false);
+    let instance = harness.snapshot.instantiate(&mut store).unwrap();
     assert_eq!(grow(&mut store, &instance, 3), 10);
     store.data_mut().bytes = 0;
     for hard in [false, true] {
         store.data_mut().hard = hard;
-        let refused = instance.reset(&mut store, &world.snapshot);
+        let refused = instance.reset(&mut store, &harness.snapshot);
         assert!(matches!(refused, Err(Error::StoreLimit { bytes: 655_360, .. })));
         store.data_mut().hard = false;
         assert_eq!(grow(&mut store, &instance, 0), 13);
     }
     store.data_mut().bytes = 10 * PAGE;
     store.data_mut().asked.clear();
-    instance.reset(&mut store, &world.snapshot).unwrap();
+    instance.reset(&mut store, &harness.snapshot).unwrap();
     assert_eq!(store.data().asked, [(9 * PAGE, 10 * PAGE, Some(20 * PAGE))]);
     assert_eq!(grow(&mut store, &instance, 1), -1);
     assert_eq!(grow(&mut store, &instance, 0), 10);
     // Nothing has grown: nobody is asked.
     store.data_mut().bytes = 0;
-    instance.reset(&mut store, &world.snapshot).unwrap();
+    instance.reset(&mut store, &harness.snapshot).unwrap();
 }

@@ -26,14 +26,14 @@ const COUNTER: &str = r#"(module
     (func (export "indirect") (result i32) (call_indirect $t (result i32) (i32.const 0)))
     (func (export "drop") (data.drop $passive)))"#;
 
-struct World {
+struct Harness {
     engine: Engine,
     snapshot: Snapshot<Wasi>,
     memory: memfold::Memory,
 }
 
 /// Called once, then frozen.
-fn world() -> World {
+fn harness() -> Harness {
     let memory = memory();
     let engine = engine(&memory);
     let template = template(&memory, &engine, &wat::parse_str(COUNTER).unwrap());
@@ -41,7 +41,7 @@ fn world() -> World {
     let parent = template.instantiate(&mut store).unwrap();
     assert_eq!(call(&mut store, &parent, "call"), Ok(11));
     let snapshot = parent.freeze(&mut store).unwrap();
-    World {
+    Harness {
         engine,
         snapshot,
         memory,
@@ -69,7 +69,7 @@ fn grow(store: &mut Store<Wasi>, instance: &ForkInstance<Wasi>, pages: i32) -> i
 
 #[test]
 fn used_again_as_if_new() {
-    let World { engine, snapshot, .. } = world();
+    let Harness { engine, snapshot, .. } = harness();
     let mut store = store(&engine);
     let instance = snapshot.instantiate(&mut store).unwrap();
     let address = instance.space().len();
@@ -91,7 +91,7 @@ fn used_again_as_if_new() {
 /// what grows again is zeros.
 #[test]
 fn grown_memories_shrink() {
-    let World { engine, snapshot, .. } = world();
+    let Harness { engine, snapshot, .. } = harness();
     let mut store = store(&engine);
     let instance = snapshot.instantiate(&mut store).unwrap();
     let memory = instance.instance().get_memory(&mut store, "memory").unwrap();
@@ -119,11 +119,11 @@ fn grown_memories_shrink() {
 
 #[test]
 fn what_cannot_be_undone() {
-    let World {
+    let Harness {
         engine,
         snapshot,
         memory,
-    } = world();
+    } = harness();
     let refused = |what: &str, wanted: Irreversible| {
         let mut store = store(&engine);
         let instance = snapshot.instantiate(&mut store).unwrap();
