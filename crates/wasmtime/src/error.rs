@@ -44,6 +44,18 @@ pub enum Error {
     /// The store refused the instance.
     #[error("the instance cannot be made: {0:#}")]
     Instantiate(wasmtime::Error),
+    /// The host made no store for a fork ([`fork_with`](crate::ForkInstance::fork_with)).
+    #[error("the host makes no store for the fork: {0:#}")]
+    HostState(wasmtime::Error),
+    /// There is no such function to be called in each fork.
+    #[error(
+        "the module has no export {export:?} that is a function without parameters and results, \
+         which is what can be called in each fork"
+    )]
+    Reseed {
+        /// The export's name.
+        export: String,
+    },
     /// The limiter of the fork's store refused a memory as large as the fork's. As with any
     /// instance that Wasmtime could not finish, what there is of it goes with the store.
     #[error(

@@ -75,8 +75,9 @@ impl<T> ForkInstance<T> {
     /// Memory is shared until one of the two writes to it. Globals, tables that the program has
     /// changed, and which segments it has dropped, are copied; a reference to a function becomes
     /// one to the copy's. *Not* copied is what lives outside the program: the data of the store
-    /// (files that the program has open among them), fuel, epoch deadline and limits. What the
-    /// program drew at random it has twice.
+    /// (files that the program has open among them), fuel, epoch deadline and limits; see
+    /// [`fork_with`](ForkInstance::fork_with). What the program drew at random it has twice, unless
+    /// it draws anew ([`Template::with_reseed`]).
     ///
     /// The limiter of the child's store, if it has one, is asked twice: whether a memory of the
     /// module's first size may be made, and whether it may grow to the size that the parent's has
@@ -86,15 +87,74 @@ impl<T> ForkInstance<T> {
     /// # Errors
     /// [`Error::Held`] when a global or a table refers to something that lives in the store.
     /// [`Error::Memory`] when the budget is spent, [`Error::Instantiate`] and [`Error::StoreLimit`]
-    /// when the child's store refuses, [`Error::MemoryLost`] as in [`check`](ForkInstance::check).
+    /// when the child's store refuses, [`Error::MemoryLost`] as in [`check`](ForkInstance::check);
+    /// [`Error::Program`] when the function for each fork fails.
     ///
     /// # Panics
     /// When `parent` is not the store of this instance, or `child` belongs to
     /// another engine.
     pub fn fork(&self, parent: &mut Store<T>, child: &mut Store<T>) -> Result<ForkInstance<T>, Error> {
         let state = self.at_rest(parent)?;
+        self.fork_into(child, &state)
+    }
+
+    /// As [`fork`](ForkInstance::fork), into a store that `make` makes of the parent's.
+    ///
+    /// `make` says what becomes of what lives outside of the program: the store's data, which only
+    /// the host knows how to copy, and fuel, deadline and limiter, which a new store has as
+    /// Wasmtime makes them. It may refuse, while a file is open or a request under way that two
+    /// cannot have; then there is no fork. It is called when the program's own state can be copied.
+    ///
+    /// # Errors
+    /// [`Error::HostState`] when `make` refuses; as [`fork`](ForkInstance::fork) otherwise.
+    ///
+    /// # Panics
+    /// As [`fork`](ForkInstance::fork).
+    ///
+    /// ```
+    /// # use memfold_wasmtime::{Template, configure, prepare};
+    /// # use wasmtime::{Config, Engine, Linker, Store};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let memory = memfold::Memory::builder().budget_bytes(64 << 20).build()?;
+    /// # let mut config = Config::new();
+    /// # configure(&mut config, &memory).consume_fuel(true);
+    /// # let engine = Engine::new(&config)?;
+    /// # let wasm = wat::parse_str("(module (memory 1))")?;
+    /// # let template = Template::new(&memory, &Linker::new(&engine), &prepare(&wasm)?)?;
+    /// struct Tenant { requests: Vec<String> }
+    ///
+    /// let mut parent_store = Store::new(&engine, Tenant { requests: Vec::new() });
+    /// parent_store.set_fuel(1000)?;
+    /// let parent = template.instantiate(&mut parent_store)?;
+    /// let (store, _fork) = parent.fork_with(&mut parent_store, |parent| {
+    ///     if !parent.data().requests.is_empty() {
+    ///         return Err(wasmtime::Error::msg("a request is under way"));
+    ///     }
+    ///     let mut child = Store::new(parent.engine(), Tenant { requests: Vec::new() });
+    ///     child.set_fuel(parent.get_fuel()?)?;
+    ///     Ok(child)
+    /// })?;
+    /// assert_eq!(store.get_fuel()?, 1000);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn fork_with(
+        &self,
+        parent: &mut Store<T>,
+        make: impl FnOnce(&mut Store<T>) -> wasmtime::Result<Store<T>>,
+    ) -> Result<(Store<T>, ForkInstance<T>), Error> {
+        self.at_rest(parent)?;
+        let mut child = make(parent).map_err(Error::HostState)?;
+        // What `make` did with the parent counts.
+        let fork = self.fork(parent, &mut child)?;
+        Ok((child, fork))
+    }
+
+    /// Makes a copy, with this state, in the child's store.
+    fn fork_into(&self, child: &mut Store<T>, state: &State) -> Result<ForkInstance<T>, Error> {
         let fork = self.template.place(child, self.ground.fork()?)?;
-        self.template.write_state(child, &fork.instance, &state)?;
+        self.template.write_state(child, &fork.instance, state)?;
+        self.template.reseed(child, &fork)?;
         Ok(fork)
     }
 
@@ -165,6 +225,7 @@ impl<T> Snapshot<T> {
         let instance = self.template.place(store, self.ground.fork()?)?;
         self.template
             .write_state(store, &instance.instance, &self.state)?;
+        self.template.reseed(store, &instance)?;
         Ok(instance)
     }
 

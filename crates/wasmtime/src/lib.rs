@@ -7,6 +7,7 @@
 //! | compile and link once | [`Template::new`] |
 //! | make an instance, warm it up | [`Template::instantiate`], [`ForkInstance::call`] |
 //! | fork it, or freeze it and make many of it | [`ForkInstance::fork`], [`ForkInstance::freeze`] |
+//! | decide what becomes of the host's state, and of what was drawn at random | [`ForkInstance::fork_with`], [`Template::with_reseed`] |
 //! | use an instance again, as if it were new | [`ForkInstance::reset`] |
 //!
 //! A fork takes microseconds whatever its size, shares all memory with its

@@ -133,7 +133,7 @@ impl<T> ForkInstance<T> {
             });
         }
         self.template.restore(store, &self.instance, &to.state);
-        Ok(())
+        self.template.reseed(store, self)
     }
 
     /// Wasmtime takes the memory for so long from now on.

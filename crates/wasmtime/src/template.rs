@@ -18,7 +18,7 @@ use crate::state::State;
 use memfold::{Memory, OnLoss};
 use std::fmt;
 use std::sync::Arc;
-use wasmtime::{Extern, Instance, InstancePre, Linker, Module, ModuleExport, Store};
+use wasmtime::{Extern, ExternType, Instance, InstancePre, Linker, Module, ModuleExport, Store};
 
 const WASM_PAGE: u64 = 1 << 16;
 
@@ -26,6 +26,8 @@ const WASM_PAGE: u64 = 1 << 16;
 /// used from several threads at once.
 pub struct Template<T: 'static> {
     parts: Arc<Parts<T>>,
+    /// Called in each fork.
+    reseed: Option<ModuleExport>,
 }
 
 struct Parts<T: 'static> {
@@ -85,7 +87,90 @@ impl<T> Template<T> {
         };
         Ok(Template {
             parts: Arc::new(parts),
+            reseed: None,
         })
+    }
+
+    /// The same template, whose instances have an export called in them each time that they become
+    /// what another one is: in every fork, every instance of a snapshot, after every
+    /// [`reset`](ForkInstance::reset); not in fresh instances.
+    ///
+    /// For programs that keep what must not be the same twice: whatever a program drew at random
+    /// before a fork, all of its forks have. Seeds of hash tables let whoever talks to one fork
+    /// guess those of others; keys, nonces and session numbers that are the same twice can undo
+    /// what they are for. Such a program exports a function that draws anew; a program that does
+    /// not is to be forked before it draws.
+    ///
+    /// The function runs in the fork's store, which takes fuel and heeds its deadline.
+    ///
+    /// # Errors
+    /// [`Error::Reseed`] when there is no such export, without parameters and results.
+    ///
+    /// ```
+    /// # use memfold_wasmtime::{Template, configure, prepare};
+    /// # use wasmtime::{Config, Engine, Linker, Store};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let memory = memfold::Memory::builder().budget_bytes(64 << 20).build()?;
+    /// # let mut config = Config::new();
+    /// # configure(&mut config, &memory);
+    /// # let engine = Engine::new(&config)?;
+    /// let wasm = wat::parse_str(
+    ///     r#"(module (import "host" "random" (func $random (result i64))) (memory 1)
+    ///         (global $seed (export "seed") (mut i64) (i64.const 0))
+    ///         (func (export "reseed") (global.set $seed (call $random))))"#,
+    /// )?;
+    /// let mut linker = Linker::new(&engine);
+    /// linker.func_wrap("host", "random", |mut caller: wasmtime::Caller<'_, i64>| {
+    ///     *caller.data_mut() += 1; // a better one, please
+    ///     *caller.data()
+    /// })?;
+    /// let template = Template::new(&memory, &linker, &prepare(&wasm)?)?.with_reseed("reseed")?;
+    /// let mut parent_store = Store::new(&engine, 40);
+    /// let parent = template.instantiate(&mut parent_store)?;
+    /// let mut store = Store::new(&engine, 70);
+    /// let fork = parent.fork(&mut parent_store, &mut store)?;
+    /// let seed = fork.instance().get_global(&mut store, "seed").expect("it is exported");
+    /// assert_eq!(seed.get(&mut store).i64(), Some(71));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_reseed(mut self, export: &str) -> Result<Self, Error> {
+        let module = self.parts.pre.module();
+        let fits = |ty: ExternType| {
+            let function = ty
+                .func()
+                .is_some_and(|ty| ty.params().len() + ty.results().len() == 0);
+            function.then_some(())
+        };
+        let found = module.get_export(export).and_then(fits);
+        let found = found.and_then(|()| module.get_export_index(export));
+        let missing = || Error::Reseed {
+            export: export.to_owned(),
+        };
+        self.reseed = Some(found.ok_or_else(missing)?);
+        Ok(self)
+    }
+
+    /// The instance has just become what another one is.
+    pub(crate) fn reseed(&self, store: &mut Store<T>, instance: &ForkInstance<T>) -> Result<(), Error> {
+        match &self.reseed {
+            Some(export) => self.run(store, instance, export),
+            None => Ok(()),
+        }
+    }
+
+    /// Calls an export without parameters and results.
+    fn run(
+        &self,
+        store: &mut Store<T>,
+        instance: &ForkInstance<T>,
+        export: &ModuleExport,
+    ) -> Result<(), Error> {
+        let function = instance.instance().get_module_export(&mut *store, export);
+        let function = function.and_then(Extern::into_func);
+        let function = function.expect("the template checked its exports");
+        let function = function.typed::<(), ()>(&*store);
+        instance.call(store, &function.expect("it takes and gives nothing"), ())
     }
 
     /// Makes a fresh instance and runs its start function, as
@@ -101,15 +186,7 @@ impl<T> Template<T> {
     pub fn instantiate(&self, store: &mut Store<T>) -> Result<ForkInstance<T>, Error> {
         let instance = self.place(store, self.parts.pristine.fork()?)?;
         if let Some(start) = &self.parts.start {
-            let start = instance
-                .instance()
-                .get_module_export(&mut *store, start)
-                .and_then(Extern::into_func);
-            let start = start.expect("the template checked its exports");
-            let start = start
-                .typed::<(), ()>(&*store)
-                .expect("a start function takes and gives nothing");
-            instance.call(store, &start, ())?;
+            self.run(store, &instance, start)?;
         }
         Ok(instance)
     }
@@ -198,6 +275,7 @@ impl<T> Clone for Template<T> {
     fn clone(&self) -> Self {
         Template {
             parts: Arc::clone(&self.parts),
+            reseed: self.reseed,
         }
     }
 }

@@ -10,6 +10,7 @@ mod engines;
 mod equal;
 mod files;
 mod forks;
+mod host_state;
 mod limits;
 mod own;
 mod programs;
