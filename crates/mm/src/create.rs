@@ -10,12 +10,13 @@ use crate::backing::BackingNo;
 use crate::backing::areas::Areas;
 use crate::budget::Need;
 use crate::error::{SpaceError, Stop};
-use crate::fault::ahead::{Ahead, Stores};
 use crate::host::{Domain, Host, Store};
 use crate::mm::Mm;
+use crate::space::ahead::{Ahead, Stores};
 use crate::space::{SpaceGuard, SpaceState};
 use crate::table::{MAX_PAGES, Tree};
-use crate::window::{WindowTables, Windows};
+use crate::window::Windows;
+use crate::window_tables::WindowTables;
 use std::collections::BTreeMap;
 
 /// The size of a new space.

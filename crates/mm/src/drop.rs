@@ -27,7 +27,8 @@ use crate::rmap::Sweep;
 use crate::space::{PIECE, SpaceGuard, SpaceState};
 use crate::standby::StandbyPages;
 use crate::table::{AtLeaf, LeafEntry, Lookup, TableNo, Trees, after_leaf};
-use crate::window::{WindowTables, Windows};
+use crate::window::Windows;
+use crate::window_tables::WindowTables;
 
 /// Pages that are emptied in one call, where many of a window are private: the machine lets nobody
 /// change a mapping of the process while it frees them.

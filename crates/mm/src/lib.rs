@@ -3,7 +3,7 @@
 //! No system call, no `unsafe`, no clock, no randomness: what the manager needs of the machine
 //! comes through [`memfold_host::Host`], so that the same code runs on real memory and in the
 //! simulator, where every schedule of it can be replayed. Bottom-up: `frame`, `budget`, `swap`,
-//! `table`, `backing`, `rmap`, `window`, `space`, then the operations of [`Mm`].
+//! `table`, `backing`, `space`, `window`, `rmap`, then the operations of [`Mm`].
 #![forbid(unsafe_code)]
 
 mod backing;
@@ -44,6 +44,7 @@ mod stats;
 pub mod swap;
 pub mod table;
 mod window;
+mod window_tables;
 mod writable;
 
 // Every file below names the seams so.

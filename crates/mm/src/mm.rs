@@ -23,7 +23,7 @@ use crate::standby::Standby;
 use crate::stats::{Counters, Stats};
 use crate::swap::Swap;
 use crate::table::{Table, Tables};
-use crate::window::Hand;
+use crate::window_tables::Hand;
 use memfold_sync::Slots;
 
 /// Bytes of a page, as budgets count.

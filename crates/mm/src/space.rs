@@ -5,20 +5,21 @@
 //! are guarded by that table's lock; `exported` counts, atomically, the frames that others share
 //! while their bytes still are private pages of this space's window.
 
+pub(crate) mod ahead;
 pub(crate) mod doomed;
 mod fence;
 mod guard;
 
+use ahead::{Ahead, Stores};
 use fence::Fence;
 pub(crate) use guard::{NoSuchSpace, SpaceGuard};
 
 use crate::addr::{PageNo, SpaceNo};
 use crate::backing::BackingNo;
 use crate::backing::areas::Areas;
-use crate::fault::ahead::{Ahead, Stores};
 use crate::host::{Domain, HostError, StoreError};
 use crate::table::{ChainLinks, Roots, Tree};
-use crate::window::WindowTables;
+use crate::window_tables::WindowTables;
 use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use memfold_sync::{Mutex, MutexGuard, Rank, Slots};
 use std::collections::BTreeMap;

@@ -16,7 +16,7 @@ const PACKAGES: [&str; 3] = ["crates/mm", "crates/memfold", "crates/cli"];
 
 /// The rooms of the manager, bottom up: each may name those before it.
 const ORDER: &str = "
-    budget stats backing swap table frame window space error stalled scratch mm neighbours rmap emptied path
+    budget stats backing swap table frame window_tables space error stalled scratch mm window neighbours rmap emptied path
     door residency migrate giving create peek writable standby reclaim fault pin drop merge digest check
     space_stats fork reset freeze";
 
@@ -27,13 +27,6 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("crates/mm", "mm", "reclaim::choice"),
     ("crates/mm", "mm", "reclaim::replacer"),
     ("crates/mm", "mm", "standby"),
-    // What a window's tables cost is charged by the manager.
-    ("crates/mm", "window", "error"),
-    ("crates/mm", "window", "mm"),
-    ("crates/mm", "window", "space"),
-    // A space remembers how far its faults go ahead.
-    ("crates/mm", "create", "fault::ahead"),
-    ("crates/mm", "space", "fault::ahead"),
 ];
 
 /// For each file, by its module's path, the files that it names and the line of the first time.

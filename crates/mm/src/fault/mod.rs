@@ -17,7 +17,6 @@
 //! faults fail at once, until somebody takes the failure.
 
 mod absent;
-pub(crate) mod ahead;
 mod copy_ahead;
 mod show;
 mod swap_in;

@@ -6,7 +6,6 @@
 //! only gate between the store and a table. Where another version stands at that place, the reader
 //! gets its own copy. The replacer is told when a page that comes back had gone.
 
-use super::ahead::{Plan, sample_of};
 use super::{Fault, Next};
 use crate::addr::{FrameNo, PageNo};
 use crate::budget::{Charge, Class, Need};
@@ -16,6 +15,7 @@ use crate::host::{Host, Protection, Store};
 use crate::mm::{PAGE, alloc_frame};
 use crate::reclaim::{Origin, now_resident};
 use crate::residency::NewPlace;
+use crate::space::ahead::{Plan, sample_of};
 use crate::swap::{SwapRef, Swapped};
 use crate::table::{AtLeaf, FANOUT, LeafEntry, LeafSlot, OwnLeaf, TableNo, first_of};
 
