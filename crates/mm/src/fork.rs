@@ -41,8 +41,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     pub fn fork(&self, parent: SpaceNo) -> Result<SpaceNo, SpaceError> {
         let child = NewSpace::take(self)?;
         let refused = |stop: Stop| stop.of_space(&self.budget, parent, PageNo(0));
-        Fork::share_most(self, parent, MANY).map_err(refused)?;
-        self.retry(|| Fork::lock(self, parent)?.run(child.no))
+        self.retry(|| Fork::begin(self, parent)?.run(child.no))
             .map_err(refused)?;
         self.counters.forks.one();
         Ok(child.live())
@@ -79,6 +78,17 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
             Some(failure) => Err(Stop::Fault(failure)),
             None => Ok(Self { mm, parent }),
         }
+    }
+
+    /// The same; what is more than can be shared under the lock is shared before.
+    fn begin(mm: &'m Mm<H, S>, parent: SpaceNo) -> Result<Self, Stop> {
+        let fork = Self::lock(mm, parent)?;
+        if !mm.tables.has_dirty(&fork.parent.tree, MANY + 1) {
+            return Ok(fork);
+        }
+        drop(fork);
+        Self::share_most(mm, parent, MANY)?;
+        Self::lock(mm, parent)
     }
 
     /// Makes the child. When it fails, the parent is as it was, but for its protection.

@@ -35,10 +35,10 @@ use crate::addr::{Access, PageNo, Run, SpaceNo};
 use crate::backing::areas::BackedBy;
 use crate::error::{SpaceError, Stop};
 use crate::fault::Fault;
-use crate::fault::ahead::Stores;
 use crate::host::{Host, Store};
 use crate::mm::Mm;
 use crate::space::Merging;
+use crate::space::ahead::Stores;
 use crate::table::LeafEntry;
 use scanner::Scanner;
 
