@@ -269,11 +269,12 @@ impl Host for SimHost {
         for (n, (&(space, page), held)) in pages.iter().zip(&held).enumerate() {
             *bytes = **held;
             // The host's lock is not held here: the manager may ask the machine meanwhile.
-            let fate = look(n, bytes);
-            let mut state = self.lock();
-            match fate {
-                Taken::Gone => state.machine.let_go(),
-                Taken::Back => state.machine.give_back(space, page, bytes),
+            match look(n, bytes) {
+                Taken::Gone => self.lock().machine.let_go(),
+                Taken::Back => {
+                    self.witnesses.concerns(space, Run::one(page));
+                    self.lock().machine.give_back(space, page, bytes);
+                }
             }
         }
         held.len()
