@@ -89,20 +89,41 @@ impl Pages {
     }
 
     /// Gives pages private, writable copies of the bytes from `source` on, which are the only ones
-    /// that they may show; a bit for each page that has its copy. They are as many as are in the
-    /// first one's state, or fewer.
+    /// that they may show; a bit for each page that has its copy: all, unless the machine refuses.
     pub(crate) fn copy_run(&self, pages: Span, source: usize) -> Result<u64, HostError> {
-        let one = |n: usize| self.copy(pages.part(n, 1), source + n * PAGE_SIZE, Shown::Source);
-        if self.how == Break::ByRefill {
-            return one(0).map(|()| 1);
+        let mut copied = 0;
+        let mut at = 0;
+        // Ends: each turn gets past a page.
+        while at < pages.pages() {
+            let rest = pages.part(at, pages.pages() - at);
+            match self.copy_likes(rest, source + at * PAGE_SIZE) {
+                Ok(done) => {
+                    copied |= done << at;
+                    match done.trailing_ones() {
+                        0 => break,
+                        n => at += n as usize,
+                    }
+                }
+                Err(error) if at == 0 => return Err(error),
+                Err(_) => break,
+            }
         }
+        Ok(copied)
+    }
+
+    /// The same for as many as are in the first one's state, or fewer.
+    fn copy_likes(&self, pages: Span, source: usize) -> Result<u64, HostError> {
+        let one = |n: usize| self.copy(pages.part(n, 1), source + n * PAGE_SIZE, Shown::Source);
         match self.copy_if_empty(pages, source, Stores::Pass) {
             Progress::All => return Ok(mask(pages.pages())),
             Progress::Part(done) => return Ok(mask(done)),
             Progress::Exists => (),
             Progress::Refused(errno) => return Err(page_refused(COPY)(errno)),
         }
-        let shown = self.look(pages).pool.trailing_ones() as usize;
+        let shown = match self.how {
+            Break::ByRefill => 1,
+            _ => self.look(pages).pool.trailing_ones() as usize,
+        };
         if shown < 2 {
             return one(0).map(|()| 1);
         }

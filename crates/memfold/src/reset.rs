@@ -11,8 +11,9 @@ use std::ops::Range;
 impl Space {
     /// Makes this space again what `to` is now, its length included, at the same addresses: what
     /// was written goes, and the rest is shared again. The time depends on what the two do not
-    /// share; twenty pages that were written take some microseconds, whatever the size. Where `to`
-    /// is a [frozen](Self::freeze) copy, it has nothing to share first.
+    /// share; twenty pages written in 64 MiB take about as long as a fork and its end (0.1 ms),
+    /// whatever the size. Where `to` is a [frozen](Self::freeze) copy, it has nothing to share
+    /// first.
     ///
     /// A failure that nobody has [taken](Self::take_failure) is forgotten, with what it damaged.
     /// Merging, the choice for lost pages, and the addresses stay this space's own. No thread
