@@ -49,7 +49,7 @@ pub enum SpaceError {
         limit: u64,
     },
     /// The two spaces do not come from one another in a way that would let one show the other's
-    /// pages: they have different homes, or reserves.
+    /// pages: they have different backings, or reserves.
     #[error(
         "space {0} cannot be reset to this one, which stands on other memory: reset it to a space that it is a fork of, or to a fork or a frozen copy of such a space"
     )]

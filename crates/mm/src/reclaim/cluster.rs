@@ -122,7 +122,7 @@ fn protect_part<H: Host, S: Store>(mm: &Mm<H, S>, part: &[Option<Victim<'_>>]) -
     }
 }
 
-/// Whether the pages of the victim's leaf from this one to the victim may be protected with it. A
+/// Whether the pages of the victim's leaf from this one to the victim may be protected with it. An
 /// exported page must not: if it lost its protection, nobody would find out.
 fn may_pass_over<H: Host, S: Store>(mm: &Mm<H, S>, victim: &Victim<'_>, from: PageNo) -> bool {
     let Owner::Exclusive(at) = victim.locked.frame.word.load().owner else {
