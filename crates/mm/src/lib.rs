@@ -14,6 +14,7 @@ mod digest;
 mod door;
 mod drop;
 mod emptied;
+mod emptying;
 mod error;
 mod fault;
 mod fork;

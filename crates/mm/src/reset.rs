@@ -15,6 +15,7 @@ use crate::addr::{PageNo, Run, SpaceNo};
 use crate::backing::BackingNo;
 use crate::budget::Need;
 use crate::drop::give_away_page;
+use crate::emptying::Emptying;
 use crate::error::{SpaceError, Stop};
 use crate::fork::Fork;
 use crate::host::{Host, Store};
@@ -199,7 +200,7 @@ impl<'m, H: Host, S: Store> Reset<'m, H, S> {
                 Ok(())
             });
         let Ok(()) = walked;
-        leaving.empty_window();
+        leaving.window.finish();
         if let Some(root) = before {
             trees.drop_table(root, &mut leaving.sweep);
         }
@@ -223,7 +224,7 @@ impl<'m, H: Host, S: Store> Reset<'m, H, S> {
                 *next = stop;
             }
         }
-        leaving.empty_window();
+        leaving.window.finish();
         leaving.finish();
         done
     }
@@ -274,8 +275,7 @@ struct Leaving<'m, H: Host, S: Store> {
     mm: &'m Mm<H, S>,
     space: SpaceNo,
     sweep: Sweep<'m, H, S>,
-    runs: [(SpaceNo, Run); RUNS],
-    len: usize,
+    window: Emptying<'m, H, RUNS>,
 }
 
 impl<'m, H: Host, S: Store> Leaving<'m, H, S> {
@@ -284,8 +284,7 @@ impl<'m, H: Host, S: Store> Leaving<'m, H, S> {
             mm,
             space,
             sweep: Sweep::new(mm),
-            runs: [(space, Run::one(PageNo(0))); RUNS],
-            len: 0,
+            window: Emptying::new(&mm.host),
         }
     }
 
@@ -302,29 +301,15 @@ impl<'m, H: Host, S: Store> Leaving<'m, H, S> {
                 _ => (),
             }
         }
-        if let Some((_, last)) = self.runs[..self.len]
-            .last_mut()
-            .filter(|(_, run)| run.end() == page)
-        {
-            last.len += 1;
-            return;
-        }
-        if self.len == RUNS {
-            self.empty_window();
-        }
-        self.runs[self.len] = (self.space, Run::one(page));
-        self.len += 1;
-    }
-
-    /// Empties the pages gathered so far.
-    fn empty_window(&mut self) {
-        self.mm.host.drop_many(&self.runs[..self.len]);
-        self.len = 0;
+        self.window.add(self.space, Run::one(page));
     }
 
     /// Nothing that was taken stands in the window any more: its memory is held no more.
     fn finish(mut self) {
-        assert_eq!(self.len, 0, "pages are held by a window that were given back");
+        assert!(
+            self.window.is_finished(),
+            "pages are held by a window that were given back"
+        );
         self.sweep.finish_pool();
         self.sweep.finish_private();
     }

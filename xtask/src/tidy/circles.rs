@@ -16,7 +16,7 @@ const PACKAGES: [&str; 3] = ["crates/mm", "crates/memfold", "crates/cli"];
 
 /// The rooms of the manager, bottom up: each may name those before it.
 const ORDER: &str = "
-    budget stats backing swap table frame window_tables space error stalled scratch mm window neighbours rmap emptied path
+    budget stats emptying backing swap table frame window_tables space error stalled scratch mm window neighbours rmap emptied path
     door residency migrate giving create peek writable standby reclaim fault pin drop merge digest check
     space_stats fork reset freeze";
 

@@ -7,6 +7,7 @@
 //! on where earlier writes ended gets its following pages as well, as many as were written before
 //! it, up to the end of the leaf.
 
+use super::new_frames::NewFrames;
 use super::{Fault, Next};
 use crate::addr::{PageNo, Run};
 use crate::backing::areas::BackedBy;
@@ -91,31 +92,20 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             Some(more) => charge.join(more),
             None => run.len = 1,
         }
-        let mut frames = [None; FANOUT];
-        for n in 0..run.len as usize {
-            match alloc_frame(self.mm, Need::Normal) {
-                Ok(frame) => frames[n] = Some(frame),
-                Err(stop) => return Err(self.free_unused(&frames, stop)),
-            }
+        let mut new = NewFrames::new(self.mm);
+        if new.alloc(run.len)? < run.len {
+            return Err(Stop::NoRoom);
         }
         if let Err(e) = self.mm.host.fill_zero(self.space.no, run) {
             self.mm.host.drop_pages(self.space.no, run);
-            return Err(self.free_unused(&frames, e.into()));
+            return Err(e.into());
         }
-        for (page, frame) in run.pages().zip(frames) {
-            let frame = frame.expect("one for each page");
+        for (n, page) in (0..).zip(run.pages()) {
+            let frame = new.take(n);
             self.install_private(leaf, page, frame, Origin::New, charge.page());
         }
         self.mm.counters.new_pages.add(u64::from(run.len));
         Ok(Next::Done)
-    }
-
-    fn free_unused(&self, frames: &[Option<crate::addr::FrameNo>], stop: Stop) -> Stop {
-        frames
-            .iter()
-            .flatten()
-            .for_each(|frame| self.mm.frames.free(frame.0));
-        stop
     }
 
     /// How many pages from this one on to make: as many as were written right before it, and are

@@ -6,55 +6,18 @@
 //! is short, where a frame is in use, or where the machine does less, fewer are copied. Part of
 //! [`Fault`], under the space's lock.
 
+use super::new_frames::NewFrames;
 use super::{Fault, Next};
-use crate::addr::{FrameNo, Run};
+use crate::addr::Run;
 use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::frame::{Locked, Residence};
 use crate::host::{Host, Store};
-use crate::mm::{Mm, PAGE, alloc_frame};
+use crate::mm::PAGE;
 use crate::neighbours::LockedRun;
 use crate::reclaim::Origin;
 use crate::rmap::Sweep;
-use crate::table::{FANOUT, LeafEntry, LeafSlot, OwnLeaf};
-
-/// Frames for new pages; those that are not taken are given back.
-struct NewFrames<'m, H: Host, S: Store> {
-    mm: &'m Mm<H, S>,
-    frames: [Option<FrameNo>; FANOUT],
-}
-
-impl<'m, H: Host, S: Store> NewFrames<'m, H, S> {
-    /// So many, or fewer, but one at the least; also says how many.
-    fn alloc(mm: &'m Mm<H, S>, most: u32) -> Result<(Self, u32), Stop> {
-        let mut new = Self {
-            mm,
-            frames: [None; FANOUT],
-        };
-        new.frames[0] = Some(alloc_frame(mm, Need::Normal)?);
-        let mut len = 1;
-        while len < most {
-            let Ok(frame) = alloc_frame(mm, Need::Normal) else {
-                break;
-            };
-            new.frames[len as usize] = Some(frame);
-            len += 1;
-        }
-        Ok((new, len))
-    }
-
-    fn take(&mut self, n: u32) -> FrameNo {
-        self.frames[n as usize].take().expect("one for each page")
-    }
-}
-
-impl<H: Host, S: Store> Drop for NewFrames<'_, H, S> {
-    fn drop(&mut self) {
-        for frame in self.frames.iter().flatten() {
-            self.mm.frames.free(frame.0);
-        }
-    }
-}
+use crate::table::{LeafEntry, LeafSlot, OwnLeaf};
 
 impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     /// Copies the page, whose frame is locked, and those behind it, up to so many in all.
@@ -83,7 +46,8 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             }
             None => 1,
         };
-        let (mut new, len) = NewFrames::alloc(mm, len)?;
+        let mut new = NewFrames::new(mm);
+        let len = new.alloc(len)?;
         let from = mm.backings.first(backing).plus(first.0);
         let copied = mm
             .host

@@ -18,6 +18,7 @@
 
 mod absent;
 mod copy_ahead;
+mod new_frames;
 mod show;
 mod swap_in;
 mod write;

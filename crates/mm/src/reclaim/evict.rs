@@ -14,9 +14,10 @@ use super::beside::{Beside, WORTH};
 use super::cluster;
 use super::queue::Isolated;
 use super::victim::{Kept, Victim};
-use crate::addr::{FrameNo, PageBytes, PageNo, Run, SpaceNo};
+use crate::addr::{FrameNo, PageBytes, Run};
 use crate::budget::{Need, StoreLedger};
 use crate::emptied::hear_of_emptied;
+use crate::emptying::Emptying;
 use crate::error::Stop;
 use crate::frame::{Owner, Residence};
 use crate::host::{Host, PUT_MOST, Store};
@@ -158,9 +159,9 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
         while start < len {
             let end = start + self.store_some(start, len);
             let left = start + pack(&mut self.victims[start..end]);
-            let mut hidden = Hidden::new(mm);
-            each_run(&self.victims[start..left], |run| hidden.add(run));
-            hidden.finish();
+            let mut private = Emptying::new(&mm.host);
+            each_run(&self.victims[start..left], |run| hide(mm, run, &mut private));
+            private.finish();
             for n in start..left {
                 if let Some(mut gone) = self.victims[n].take() {
                     // Whoever waits for the frame goes on here.
@@ -243,47 +244,17 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
     }
 }
 
-/// Pages whose bytes are safe go out of sight; private ones together, since each call interrupts
-/// every other running thread.
-struct Hidden<'m, H, S> {
-    mm: &'m Mm<H, S>,
-    runs: [(SpaceNo, Run); BATCH],
-    len: usize,
-}
-
-impl<'m, H: Host, S: Store> Hidden<'m, H, S> {
-    fn new(mm: &'m Mm<H, S>) -> Self {
-        Self {
-            mm,
-            runs: [(SpaceNo(0), Run::one(PageNo(0))); BATCH],
-            len: 0,
+/// A run of pages whose bytes are safe goes out of sight: private ones when the list is finished,
+/// at the latest, others now.
+fn hide<H: Host, S: Store>(mm: &Mm<H, S>, run: &[Option<Victim<'_>>], private: &mut Emptying<'_, H, BATCH>) {
+    let len = run.len() as u32;
+    match run[0].as_ref().map(Victim::place) {
+        Some((Residence::Private(space), first)) => private.add(space, Run { first, len }),
+        Some((Residence::Backing(backing), first)) => {
+            mm.host.pool_free(mm.backings.first(backing).plus(first.0), len);
         }
-    }
-
-    /// Nobody sees this run any more, at the latest when it is finished.
-    fn add(&mut self, run: &[Option<Victim<'_>>]) {
-        let (mm, len) = (self.mm, run.len() as u32);
-        match run[0].as_ref().map(Victim::place) {
-            Some((Residence::Private(space), first)) => {
-                if self.len == BATCH {
-                    self.finish();
-                }
-                self.runs[self.len] = (space, Run { first, len });
-                self.len += 1;
-            }
-            Some((Residence::Backing(backing), first)) => {
-                mm.host.pool_free(mm.backings.first(backing).plus(first.0), len);
-            }
-            Some((Residence::Overflow(at), _)) => free_overflow_page(mm, at),
-            Some((Residence::Nowhere, _)) | None => (),
-        }
-    }
-
-    fn finish(&mut self) {
-        match std::mem::take(&mut self.len) {
-            0 => (),
-            len => self.mm.host.drop_many(&self.runs[..len]),
-        }
+        Some((Residence::Overflow(at), _)) => free_overflow_page(mm, at),
+        Some((Residence::Nowhere, _)) | None => (),
     }
 }
 
