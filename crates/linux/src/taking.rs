@@ -124,7 +124,7 @@ impl Pipe {
 
 impl Use<'_> {
     /// Has the pipe hold pages, from the first on; how many.
-    fn hold(&mut self, pages: impl ExactSizeIterator<Item = Span>) -> usize {
+    fn hold(&mut self, pages: impl Iterator<Item = Span>) -> usize {
         let held = self.pipe.to.checked().and_then(|to| sys::pipe::hold(to, pages));
         self.held = held.unwrap_or(0);
         self.held / PAGE_SIZE

@@ -26,10 +26,7 @@ fn two_windows_share_and_copy_on_write() {
     each_delivery(|harness| {
         let (a, b) = (harness.open(1, 100, 8), harness.open(2, 100, 8));
         for page in 0..8 {
-            harness
-                .host
-                .pool_write(PoolPage(100 + page), &stamped(page * 1000))
-                .expect("memory");
+            harness.stamp_pool(PoolPage(100 + page), page * 1000);
         }
         harness.rule(|host, space, page, access| {
             match access {
@@ -69,10 +66,7 @@ fn two_windows_share_and_copy_on_write() {
 fn a_page_that_was_there_is_gone() {
     each_delivery(|harness| {
         let a = harness.open(1, 100, 4);
-        harness
-            .host
-            .pool_write(PoolPage(101), &stamped(7))
-            .expect("memory");
+        harness.stamp_pool(PoolPage(101), 7);
         harness.host.show(A, run(1, 1)).expect("shown");
         harness.host.show_zero(A, run(2, 2)).expect("shown");
         harness.rule(|host, space, page, access| {
@@ -105,7 +99,7 @@ fn copy_from_elsewhere() {
         let a = harness.open(1, 0, 4);
         harness.host.reserve_pool(1 << 19).expect("sparse");
         let far = PoolPage((1 << 18) + 5);
-        harness.host.pool_write(far, &stamped(7)).expect("memory");
+        harness.stamp_pool(far, 7);
         for round in 0..3 {
             harness.host.copy_from_pool(A, PageNo(1), far).expect("copied");
             a.set(1, 0, round);
@@ -114,7 +108,7 @@ fn copy_from_elsewhere() {
             harness.host.drop_pages(A, run(1, 1));
         }
         harness.host.pool_free(PoolPage(1 << 18), 1 << 18);
-        harness.host.pool_write(far, &stamped(70)).expect("memory");
+        harness.stamp_pool(far, 70);
         harness
             .host
             .copy_from_pool(A, PageNo(1), far)
@@ -232,10 +226,7 @@ fn pool_free_empties_windows() {
     each_delivery(|harness| {
         let views = [harness.open(1, 10, 8), harness.open(2, 10, 8)];
         for page in 0..8 {
-            harness
-                .host
-                .pool_write(PoolPage(10 + page), &stamped(page))
-                .expect("memory");
+            harness.stamp_pool(PoolPage(10 + page), page);
         }
         for space in [A, B] {
             harness.host.show(space, run(0, 8)).expect("shown");
@@ -284,10 +275,7 @@ fn young() {
     each_delivery(|harness| {
         let a = harness.open(1, 0, 64);
         for page in 0..64 {
-            harness
-                .host
-                .pool_write(PoolPage(page), &stamped(page))
-                .expect("memory");
+            harness.stamp_pool(PoolPage(page), page);
         }
         harness.rule(|host, space, page, _| {
             host.show(space, run(page.0, 1)).expect("shown");

@@ -27,10 +27,7 @@ fn host_code_goes_on() {
         for delivery in BOTH {
             let harness = Harness::with(delivery);
             let a = harness.open(1, 0, 8);
-            harness
-                .host
-                .pool_write(PoolPage(3), &stamped(300))
-                .expect("memory");
+            harness.stamp_pool(PoolPage(3), 300);
             harness.host.show(A, run(3, 1)).expect("shown");
             harness
                 .host
@@ -128,10 +125,7 @@ fn system_calls() {
             });
             let mut file = tempfile();
             std::io::Write::write_all(&mut file, &stamped(50)).expect("a file");
-            harness
-                .host
-                .pool_write(PoolPage(6), &stamped(600))
-                .expect("memory");
+            harness.stamp_pool(PoolPage(6), 600);
             let at = (a.base + 2 * PAGE_SIZE + 2048) as *mut libc::c_void;
             // SAFETY: the kernel writes into two pages of the open window.
             let got = unsafe { libc::pread(file.as_raw_fd(), at, PAGE_SIZE, 0) };
@@ -228,10 +222,7 @@ fn guest_is_trapped(delivery: Delivery) {
     }
     let harness = Harness::with(delivery);
     let a = harness.open(1, 0, 8);
-    harness
-        .host
-        .pool_write(PoolPage(3), &stamped(300))
-        .expect("memory");
+    harness.stamp_pool(PoolPage(3), 300);
     harness.host.show(A, run(3, 1)).expect("shown");
     let broken = Arc::new(AtomicBool::new(true));
     let seen = Arc::clone(&broken);

@@ -25,7 +25,8 @@ impl LinuxHost {
         self.site.pages.copy(page, bytes.as_ptr() as usize, shown)
     }
 
-    /// Copies as many pages of the run as go in one call; a bit for each that has its copy.
+    /// Copies the pages of the run where the window shows them and they lie together in the direct
+    /// mapping, else the first; a bit for each that has its copy.
     pub(super) fn copy_pages(&self, space: SpaceNo, run: Run, from: PoolPage) -> Result<u64, HostError> {
         let last = run.len - 1;
         let ends = (self.pool.direct(from), self.pool.direct(from.plus(last)));

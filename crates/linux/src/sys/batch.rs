@@ -13,21 +13,27 @@ pub(crate) const RANGES: usize = 32;
 /// (`PIDFD_SELF_THREAD_GROUP`, Linux 6.14).
 const SELF: c_int = -10_001;
 
-/// Empties the pages of up to [`RANGES`] spans, which must not be none. An error: some of them may
-/// be empty.
-pub(crate) fn dont_need(spans: impl Iterator<Item = Span>) -> Result<(), Errno> {
-    refuse(Call::DontNeed)?;
+/// Up to [`RANGES`] spans as the kernel takes them, and how many they are.
+pub(super) fn ranges(spans: impl Iterator<Item = Span>) -> ([libc::iovec; RANGES], usize) {
     let none = libc::iovec {
         iov_base: std::ptr::null_mut(),
         iov_len: 0,
     };
-    let mut ranges = [none; RANGES];
-    let (mut len, mut bytes) = (0, 0);
+    let (mut ranges, mut len) = ([none; RANGES], 0);
     for (range, span) in ranges.iter_mut().zip(spans) {
         range.iov_base = span.addr() as *mut c_void;
         range.iov_len = span.len();
-        (len, bytes) = (len + 1, bytes + span.len() as u64);
+        len += 1;
     }
+    (ranges, len)
+}
+
+/// Empties the pages of up to [`RANGES`] spans, which must not be none. An error: some of them may
+/// be empty.
+pub(crate) fn dont_need(spans: impl Iterator<Item = Span>) -> Result<(), Errno> {
+    refuse(Call::DontNeed)?;
+    let (ranges, len) = ranges(spans);
+    let bytes: usize = ranges[..len].iter().map(|range| range.iov_len).sum();
     // SAFETY: the first `len` elements are set; their addresses are an arena's of ours, to which no
     // Rust reference points.
     let advised = checked(unsafe {
@@ -41,7 +47,7 @@ pub(crate) fn dont_need(spans: impl Iterator<Item = Span>) -> Result<(), Errno> 
         )
     })?;
     // It ends early at what it cannot do, and where it is interrupted.
-    if advised == bytes {
+    if advised == bytes as u64 {
         Ok(())
     } else {
         Err(Errno(libc::EAGAIN))

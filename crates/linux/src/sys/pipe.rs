@@ -3,29 +3,21 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use libc::{c_int, c_void};
+use libc::c_int;
 
+use super::batch::{RANGES, ranges};
 use super::{Errno, restarted};
 use crate::inject::{Call, refuse};
 use crate::span::Span;
 
 /// The pages that one call holds at the most.
-pub(crate) const PAGES: usize = 32;
+pub(crate) const PAGES: usize = RANGES;
 
 /// Has the pipe hold the pages of up to [`PAGES`] spans, without a copy; how many bytes of them it
 /// does, from the first on. What a userfaultfd would have to fill ends it.
-pub(crate) fn hold(pipe: BorrowedFd<'_>, spans: impl ExactSizeIterator<Item = Span>) -> Result<usize, Errno> {
+pub(crate) fn hold(pipe: BorrowedFd<'_>, spans: impl Iterator<Item = Span>) -> Result<usize, Errno> {
     refuse(Call::Splice)?;
-    let none = libc::iovec {
-        iov_base: std::ptr::null_mut(),
-        iov_len: 0,
-    };
-    let mut ranges = [none; PAGES];
-    let len = spans.len().min(PAGES);
-    for (range, span) in ranges.iter_mut().zip(spans) {
-        range.iov_base = span.addr() as *mut c_void;
-        range.iov_len = span.len();
-    }
+    let (ranges, len) = ranges(spans);
     // SAFETY: the first `len` elements are set; their addresses are an arena's of ours. The kernel
     // counts one use more of pages, and changes none.
     restarted(|| unsafe {

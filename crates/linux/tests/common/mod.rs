@@ -51,6 +51,11 @@ pub struct Harness {
 }
 
 impl Harness {
+    /// A pool page gets the [stamped] bytes of a value.
+    pub fn stamp_pool(&self, at: PoolPage, value: u64) {
+        self.host.pool_write(at, &stamped(value)).expect("memory");
+    }
+
     pub fn new(builder: Builder) -> Self {
         let host = builder
             .build()
