@@ -13,9 +13,15 @@ pub enum End {
     Signal(i32),
 }
 
-/// In the parent: runs this same test in a child process, and returns its end and output.
-/// In the child: runs `body` and exits with 0.
-pub fn in_child(test: &str, body: impl FnOnce()) -> Option<(End, String)> {
+/// Whether this process is a child.
+#[allow(dead_code, reason = "not every test program asks")]
+pub fn is_one() -> bool {
+    std::env::var_os(MARK).is_some()
+}
+
+/// In the parent: runs this same test in a child process, which may take so long, and returns its
+/// end and output. In the child: runs `body` and exits with 0. `test` is the test's whole name.
+pub fn in_child(test: &str, limit: Duration, body: impl FnOnce()) -> Option<(End, String)> {
     if std::env::var_os(MARK).is_some_and(|name| name == test) {
         body();
         std::process::exit(0);
@@ -28,7 +34,7 @@ pub fn in_child(test: &str, body: impl FnOnce()) -> Option<(End, String)> {
         .stderr(Stdio::piped())
         .spawn()
         .expect("a child");
-    let end = Instant::now() + Duration::from_secs(30) * patience();
+    let end = Instant::now() + limit * patience();
     while child.try_wait().expect("our child").is_none() {
         if Instant::now() > end {
             child.kill().expect("our child");
@@ -39,6 +45,10 @@ pub fn in_child(test: &str, body: impl FnOnce()) -> Option<(End, String)> {
     let output = child.wait_with_output().expect("our child");
     let text =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(
+        text.contains("running 1 test"),
+        "no test is called {test}: {text}"
+    );
     let end = match output.status.signal() {
         Some(signal) => End::Signal(signal),
         None => End::Code(output.status.code().expect("ended")),

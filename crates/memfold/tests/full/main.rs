@@ -14,6 +14,8 @@ use memfold::{Delivery, Failure, Memory, OnLoss, PAGE_SIZE, Space, SpaceSize};
 use outside::held_bytes;
 use std::time::{Duration, Instant};
 
+/// What a child may take.
+const LIMIT: Duration = Duration::from_secs(30);
 const MIB: u64 = 1 << 20;
 const BOTH: [Delivery; 2] = [Delivery::InThread, Delivery::Thread];
 
@@ -93,7 +95,7 @@ fn clean(memory: &Memory) {
 }
 
 fn alone(test: &str, body: impl FnOnce()) {
-    if let Some((end, output)) = in_child(test, body) {
+    if let Some((end, output)) = in_child(test, LIMIT, body) {
         assert_eq!(end, End::Code(0), "{output}");
     }
 }
@@ -246,7 +248,7 @@ fn lose_a_store(on_loss: OnLoss, delivery: Delivery) {
 /// lost; or the end of the process with a message.
 #[test]
 fn a_lost_store_is_a_signal() {
-    if let Some((end, _)) = in_child("a_lost_store_is_a_signal", || {
+    if let Some((end, _)) = in_child("a_lost_store_is_a_signal", LIMIT, || {
         lose_a_store(OnLoss::Signal, Delivery::InThread);
     }) {
         assert_eq!(end, End::Signal(libc::SIGBUS));
@@ -256,7 +258,7 @@ fn a_lost_store_is_a_signal() {
 /// The same with a handler thread.
 #[test]
 fn a_lost_store_is_a_signal_by_thread() {
-    if let Some((end, _)) = in_child("a_lost_store_is_a_signal_by_thread", || {
+    if let Some((end, _)) = in_child("a_lost_store_is_a_signal_by_thread", LIMIT, || {
         lose_a_store(OnLoss::Signal, Delivery::Thread);
     }) {
         assert_eq!(end, End::Signal(libc::SIGBUS));
@@ -266,7 +268,7 @@ fn a_lost_store_is_a_signal_by_thread() {
 /// See above.
 #[test]
 fn a_lost_store_ends_the_process() {
-    if let Some((end, output)) = in_child("a_lost_store_ends_the_process", || {
+    if let Some((end, output)) = in_child("a_lost_store_ends_the_process", LIMIT, || {
         lose_a_store(OnLoss::Abort, Delivery::InThread);
     }) {
         assert_eq!(end, End::Signal(libc::SIGABRT));

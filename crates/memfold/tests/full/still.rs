@@ -1,6 +1,7 @@
 //! A full budget leaves the process in its user's hands: signals arrive, and who does nothing costs
 //! nothing.
 
+use crate::LIMIT;
 use crate::child::{End, in_child};
 use crate::{BOTH, MIB, alone, fill, fill_up, memory, noise, pages, word};
 use memfold::{Delivery, Space, SpaceSize};
@@ -25,7 +26,7 @@ fn copy_for_ever(space: &Space) -> ! {
 /// A process of its own copies 24 MiB into 16, over and over; when the first store has been lost,
 /// SIGINT with its default action to the very thread that copies.
 fn interrupt(test: &str, delivery: Delivery) {
-    let ended = in_child(test, || {
+    let ended = in_child(test, LIMIT, || {
         // SAFETY: the default action; a shell may have had the signal ignored.
         unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
         let m = memory(BUDGET, delivery);

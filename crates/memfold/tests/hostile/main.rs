@@ -6,6 +6,8 @@
 //! that a test changes is put back.
 
 mod child;
+#[path = "../common/child.rs"]
+mod common;
 mod cost;
 mod descriptors;
 mod emptied;
