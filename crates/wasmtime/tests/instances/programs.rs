@@ -3,20 +3,27 @@
 //! memory swapped out before each call, with forks of forks, and from a
 //! snapshot.
 
-use crate::common::{Stock, engine, memory, program, run, store, template, warm};
+use crate::common::{Stock, Wasi, engine, memory, program, run, store, template, warm};
+use memfold_wasmtime::ForkInstance;
+use wasmtime::{Engine, Store};
 
 const CALLS: i32 = 20;
 
-/// Forks, their parent and a snapshot all answer as if each had been warmed by itself.
-fn forks_equal_stock(name: &str) {
+/// An instance that has run its warm-up, in its store; and the same program on stock Wasmtime.
+fn warmed(name: &str) -> (Stock, Engine, Store<Wasi>, ForkInstance<Wasi>) {
     let wasm = program(name);
-    let stock = Stock::new(&wasm);
     let memory = memory();
     let engine = engine(&memory);
     let template = template(&memory, &engine, &wasm);
-    let mut parent_store = store(&engine);
-    let parent = template.instantiate(&mut parent_store).unwrap();
-    warm(&mut parent_store, parent.instance());
+    let mut store = store(&engine);
+    let parent = template.instantiate(&mut store).unwrap();
+    warm(&mut store, parent.instance());
+    (Stock::new(&wasm), engine, store, parent)
+}
+
+/// Forks, their parent and a snapshot all answer as if each had been warmed by itself.
+fn forks_equal_stock(name: &str) {
+    let (stock, engine, mut parent_store, parent) = warmed(name);
     let snapshot = parent.freeze(&mut parent_store).unwrap();
 
     // Interleaved, so that a page shared by mistake would show.
@@ -52,14 +59,7 @@ fn forks_equal_stock(name: &str) {
 
 /// A fork of a fork goes on from where its parent is, at any depth.
 fn forks_of_forks_equal_stock(name: &str) {
-    let wasm = program(name);
-    let stock = Stock::new(&wasm);
-    let memory = memory();
-    let engine = engine(&memory);
-    let template = template(&memory, &engine, &wasm);
-    let mut last_store = store(&engine);
-    let mut last = template.instantiate(&mut last_store).unwrap();
-    warm(&mut last_store, last.instance());
+    let (stock, engine, mut last_store, mut last) = warmed(name);
     for (call, right) in (0..).zip(stock.answers(5, 10)) {
         let mut next_store = store(&engine);
         let next = last.fork(&mut last_store, &mut next_store).unwrap();
@@ -76,14 +76,7 @@ fn forks_of_forks_equal_stock(name: &str) {
 
 /// Everything swapped out before each call, and nothing is different.
 fn swapped_out_equals_stock(name: &str) {
-    let wasm = program(name);
-    let stock = Stock::new(&wasm);
-    let memory = memory();
-    let engine = engine(&memory);
-    let template = template(&memory, &engine, &wasm);
-    let mut parent_store = store(&engine);
-    let parent = template.instantiate(&mut parent_store).unwrap();
-    warm(&mut parent_store, parent.instance());
+    let (stock, engine, mut parent_store, parent) = warmed(name);
     let mut store = store(&engine);
     let clone = parent.fork(&mut parent_store, &mut store).unwrap();
     let mut evicted = 0;
@@ -96,14 +89,8 @@ fn swapped_out_equals_stock(name: &str) {
 
 /// An instance that is reset after each request answers as a fresh one does.
 fn resets_equal_stock(name: &str) {
-    let wasm = program(name);
-    let right = Stock::new(&wasm).answers(3, 4);
-    let memory = memory();
-    let engine = engine(&memory);
-    let template = template(&memory, &engine, &wasm);
-    let mut warming = store(&engine);
-    let parent = template.instantiate(&mut warming).unwrap();
-    warm(&mut warming, parent.instance());
+    let (stock, engine, mut warming, parent) = warmed(name);
+    let right = stock.answers(3, 4);
     let snapshot = parent.freeze(&mut warming).unwrap();
     let mut store = store(&engine);
     let instance = snapshot.instantiate(&mut store).unwrap();
