@@ -12,27 +12,17 @@
 //! A window is `reserve` pages of addresses; its page `p` can show the pool
 //! page `backing + p` (read-only), or hold a *private* page of its own, or be
 //! empty, in which case an access is a fault that comes back to the manager.
+//!
+//! A *piece* is a run of a window that can show other pool pages than those at the window's own
+//! backing: those of a file, from an offset on ([`Host::map_piece`]). In a private piece a page is
+//! as anywhere in a window, but for zeros, which are not shown there. In a shared piece it shows
+//! its pool page or nothing, stores may be let through to the pool page itself, and nothing is
+//! filled or copied. A run that a call shows, fills or copies to lies within one piece, or outside
+//! of all.
 
 use crate::HostError;
 use crate::addr::{PageBytes, PageNo, PoolPage, Run, SpaceNo};
-
-/// Whether a private page may be written without a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protection {
-    /// Stores go through.
-    Writable,
-    /// The next store is a fault.
-    Protected,
-}
-
-/// A page that another may be equal to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PageRef {
-    /// The protected private page of this space at the same place.
-    Private(SpaceNo),
-    /// This pool page, which was written.
-    Pool(PoolPage),
-}
+use crate::terms::{PageRef, Piece, Protection, Tables, Taken};
 
 /// Where a word of each half of a page is looked at, to guess what it is equal to: the same places
 /// on every host, so that what is guessed does not depend on the host.
@@ -41,27 +31,6 @@ pub const SAMPLES: [usize; 2] = [crate::addr::PAGE_SIZE / 4, crate::addr::PAGE_S
 /// The words that are looked at.
 fn samples(page: &PageBytes) -> [u64; 2] {
     SAMPLES.map(|at| u64::from_ne_bytes(page[at..at + 8].try_into().expect("eight bytes")))
-}
-
-/// The machine's page tables under windows, as far as a budget is concerned.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tables {
-    /// Pages of a window that one table is for: the first `pages`, the next, and so on. A multiple
-    /// of the fan-out of the manager's own tables (16); of no meaning when `bytes` is 0.
-    pub pages: u32,
-    /// Bytes of one table. 0: the machine has none that count.
-    pub bytes: u64,
-    /// The most bytes that the machine holds beside windows, for its own access to the pool.
-    pub fixed_bytes: u64,
-}
-
-/// What becomes of a page that was taken out of its window, once its bytes were looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// It stays empty: its bytes are kept elsewhere.
-    Gone,
-    /// It stands in its window again, with these bytes, protected.
-    Back,
 }
 
 /// The machine that shows frames to programs.
@@ -124,8 +93,44 @@ pub trait Host: Send + Sync {
         false
     }
 
-    /// Shows the pool pages `backing + p` of the run, read-only: a store is a
-    /// fault. Pages of the run that are shown already stay so.
+    /// From now on the run is a piece: its page `p` can show pool page `from + (p - run.first)`.
+    /// The run is empty and accessible, and a whole piece, parts of pieces or none before. At no
+    /// moment is an access to it anything but a fault, or, until this returns, a wait. A piece ends
+    /// with its window.
+    ///
+    /// # Errors
+    /// [`HostError::Unsupported`] where the machine has no pieces; or when it refuses, for want of
+    /// mappings for instance. Then the run is what it was before.
+    fn map_piece(&self, _space: SpaceNo, _run: Run, _from: PoolPage, _kind: Piece) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// From now on the run, which is empty, can show what stands at the window's own backing again.
+    ///
+    /// # Errors
+    /// As [`map_piece`](Self::map_piece), which made it a piece: the middle of a piece may be
+    /// refused, since two are left.
+    fn unmap_piece(&self, _space: SpaceNo, _run: Run) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// The most that the machine holds for a piece, in bytes, beside pages and page tables. The
+    /// same answer always.
+    fn piece_bytes(&self) -> u64 {
+        0
+    }
+
+    /// Shows the pool pages of the run, which lies in a shared piece, and lets stores to them
+    /// through; also where they are shown already.
+    ///
+    /// # Errors
+    /// When the machine refuses; the pages are then as they were, or shown without stores.
+    fn show_writable(&self, _space: SpaceNo, _run: Run) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Shows the pool pages `backing + p` of the run (in a piece: the piece's), read-only: a store
+    /// is a fault. Pages of the run that are shown already stay so.
     ///
     /// # Errors
     /// When the machine refuses; the first page of the run is then not shown.
@@ -162,7 +167,8 @@ pub trait Host: Send + Sync {
     fn fill_zero(&self, space: SpaceNo, run: Run) -> Result<(), HostError>;
 
     /// Gives the page a private, writable copy of pool page `from`, in place of
-    /// what it shows (nothing, or, when `from` is `backing + page`, that very page).
+    /// what it shows (nothing, or, when `from` is `backing + page`, that very page). Where a shared
+    /// piece shows `from` too, stores to it may go through meanwhile: each is in the copy or not.
     ///
     /// # Errors
     /// When the machine has no memory; the page is then as it was, or empty.
@@ -187,6 +193,7 @@ pub trait Host: Send + Sync {
 
     /// Shows memory of its own with these bytes at a page, in place of what it shows (nothing,
     /// zeros, a pool page): a standby page, which belongs to no frame. `drop_pages` takes it away.
+    /// Not in a shared piece.
     ///
     /// # Errors
     /// When the machine has no memory; the page is then as it was, or empty.
@@ -198,8 +205,8 @@ pub trait Host: Send + Sync {
         protection: Protection,
     ) -> Result<(), HostError>;
 
-    /// Makes the next store to each page of the run a fault. The pages are private; one that was
-    /// emptied by another thread just before stays empty.
+    /// Makes the next store to each page of the run a fault. The pages are private, or in a shared
+    /// piece; one that was emptied by another thread just before stays empty.
     /// When it returns, no store that began before is still under way.
     ///
     /// # Errors
@@ -292,7 +299,7 @@ pub trait Host: Send + Sync {
     /// When the machine has no memory.
     fn pool_write(&self, at: PoolPage, bytes: &PageBytes) -> Result<(), HostError>;
 
-    /// Reads a pool page that was written.
+    /// Reads a pool page that was written, and that no window lets stores through to.
     ///
     /// # Errors
     /// When the machine cannot read it.

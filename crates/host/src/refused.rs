@@ -27,6 +27,9 @@ pub enum HostError {
         "memfold's own file descriptors were closed by the program: close only descriptors that it opened itself"
     )]
     Closed,
+    /// The machine cannot do this at all: its windows have no pieces.
+    #[error("this machine cannot show files in the memory of a space")]
+    Unsupported,
     /// A window could not be opened or become longer.
     #[error("{call} was refused (error {code}): {limit}")]
     Window {

@@ -8,6 +8,7 @@
 
 mod control;
 mod seam;
+mod young;
 
 use crate::machine::Machine;
 use crate::plan::{Call, Planner};

@@ -42,6 +42,22 @@ pub enum Call {
     ShowStandby,
     /// Private pages are taken out of their windows.
     Take,
+    /// A run of a window becomes a piece.
+    MapPiece,
+    /// A piece, or part of it, ends.
+    UnmapPiece,
+    /// Stores to pool pages are let through.
+    ShowWritable,
+    /// A file says how long it is.
+    SourceBytes,
+    /// A page of a file is read.
+    SourceRead,
+    /// A page of a file is written.
+    SourceWrite,
+    /// A file is made to last.
+    SourceSync,
+    /// A file becomes longer or shorter.
+    SourceResize,
     /// A store takes a page.
     Put,
     /// A store gives a page.
@@ -50,7 +66,7 @@ pub enum Call {
 
 impl Call {
     /// All calls of a host.
-    pub const HOST: [Self; 16] = [
+    pub const HOST: [Self; 19] = [
         Self::ReservePool,
         Self::Open,
         Self::Resize,
@@ -67,6 +83,18 @@ impl Call {
         Self::PoolRead,
         Self::ShowStandby,
         Self::Take,
+        Self::MapPiece,
+        Self::UnmapPiece,
+        Self::ShowWritable,
+    ];
+
+    /// All calls of a file.
+    pub const SOURCE: [Self; 5] = [
+        Self::SourceBytes,
+        Self::SourceRead,
+        Self::SourceWrite,
+        Self::SourceSync,
+        Self::SourceResize,
     ];
 }
 

@@ -70,7 +70,7 @@ impl SimHost {
         match window.page(page) {
             Shown::Empty => None,
             Shown::Zero { .. } => Some(Box::new([0; PAGE_SIZE])),
-            Shown::Pool => Some(state.machine.pool.copy(window.backing.plus(page.0))),
+            Shown::Pool { .. } => Some(state.machine.pool.copy(window.pool_page(page))),
             Shown::Private { bytes, .. } | Shown::Standby { bytes, .. } => Some(bytes.clone()),
         }
     }

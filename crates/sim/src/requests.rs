@@ -13,6 +13,8 @@ pub enum Request {
     Unprotect(SpaceNo, Run),
     /// Pool pages are shown.
     Show(SpaceNo, Run),
+    /// Stores to pool pages are let through.
+    ShowWritable(SpaceNo, Run),
     /// Zeros are shown.
     ShowZero(SpaceNo, Run),
     /// Pages are emptied.

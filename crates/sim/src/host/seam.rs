@@ -8,13 +8,12 @@ use crate::race::Moment;
 use crate::requests::Request;
 use crate::trace::sample;
 use memfold_host::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
-use memfold_host::{Host, HostError, Protection, Tables, Taken};
+use memfold_host::{Host, HostError, Piece, Protection, Tables, Taken};
 
 /// What the trace calls those that cannot fail.
 const CLOSE: u64 = 100;
 const DROP_PAGES: u64 = 101;
 const POOL_FREE: u64 = 102;
-const YOUNG: u64 = 103;
 const FREE_TABLE: u64 = 104;
 const SHRINK: u64 = 105;
 
@@ -95,13 +94,36 @@ impl Host for SimHost {
     }
 
     fn show(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
-        let backing = self.lock().machine.window(space).backing;
-        self.witnesses.concerns_pool(backing.plus(run.first.0), run.len);
+        let first = self.lock().machine.window(space).pool_page(run.first);
+        self.witnesses.concerns_pool(first, run.len);
         let (_, result) = self.enter_run(Call::Show, space, run, 0);
         self.lock().log.add(Request::Show(space, run));
         result?;
         self.each(run, run.len, |m, page| m.show(space, page));
         Ok(())
+    }
+
+    fn map_piece(&self, space: SpaceNo, run: Run, from: PoolPage, kind: Piece) -> Result<(), HostError> {
+        let more = from.0 << 1 | u64::from(kind == Piece::Shared);
+        let (_, result) = self.enter_run(Call::MapPiece, space, run, more);
+        result.map(|()| self.lock().machine.map_piece(space, run, from, kind))
+    }
+
+    fn unmap_piece(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        let (_, result) = self.enter_run(Call::UnmapPiece, space, run, 0);
+        result.map(|()| self.lock().machine.unmap_piece(space, run))
+    }
+
+    fn show_writable(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        let first = self.lock().machine.window(space).pool_page(run.first);
+        self.witnesses.concerns_pool(first, run.len);
+        let (len, result) = self.enter_run(Call::ShowWritable, space, run, 0);
+        self.lock().log.add(Request::ShowWritable(space, run));
+        self.each(run, len, |m, page| m.show(space, page));
+        if result.is_ok() {
+            self.each(run, len, |m, page| m.show_writable(space, page));
+        }
+        result
     }
 
     fn show_zero(&self, space: SpaceNo, run: Run) -> Result<u64, HostError> {
@@ -111,6 +133,11 @@ impl Host for SimHost {
         result?;
         self.each(run, run.len, |m, page| {
             m.populate(space, page);
+            let piece = m.window(space).pieces.at(page);
+            assert!(
+                piece.is_none(),
+                "zeros are shown at page {page} of space {space}, in a piece"
+            );
             let shown = m.window_mut(space).page_mut(page);
             match shown {
                 Shown::Empty => *shown = Shown::Zero { protected: false },
@@ -334,7 +361,11 @@ impl Host for SimHost {
 
     fn pool_read(&self, at: PoolPage, out: &mut PageBytes) -> Result<(), HostError> {
         self.witnesses.concerns_pool(at, 1);
-        *out = *self.enter(Call::PoolRead, &[at.0])?.machine.pool.read(at);
+        let state = self.enter(Call::PoolRead, &[at.0])?;
+        if state.at_rest == 0 {
+            state.machine.check_still(at);
+        }
+        *out = *state.machine.pool.read(at);
         Ok(())
     }
 
@@ -349,41 +380,6 @@ impl Host for SimHost {
     }
 
     fn test_and_clear_young(&self, space: SpaceNo, run: Run) -> u64 {
-        assert!(run.len <= 64, "{} pages are asked about at once", run.len);
-        let words = [u64::from(space.0), u64::from(run.first.0), u64::from(run.len)];
-        self.witnesses.concerns(space, run);
-        {
-            let mut state = self.lock();
-            state.note(YOUNG, &words);
-            state.log.add(Request::AskYoung(space, run));
-        }
-        let mut young = 0;
-        self.each(run, run.len, |m, page| {
-            let shown = m.window_mut(space).page_mut(page);
-            match shown {
-                // Who looks at a standby page faults again, and finds another.
-                Shown::Empty | Shown::Standby { .. } => (),
-                Shown::Pool => {
-                    young |= 1 << (page.0 - run.first.0);
-                    *shown = Shown::Empty;
-                }
-                other => {
-                    panic!("page {page} of space {space} is asked whether it was shown, but it is {other}")
-                }
-            }
-        });
-        let mut state = self.lock();
-        let young = match state.says_young {
-            None => young,
-            Some(says) => {
-                if says {
-                    u64::MAX >> (64 - run.len)
-                } else {
-                    0
-                }
-            }
-        };
-        state.trace.add(&[young]);
-        young
+        self.ask_young(space, run)
     }
 }

@@ -5,6 +5,7 @@
 //! `host.rs` puts the lock around it. Each method is one step on one page and panics when the
 //! manager broke a duty that the seam gives it: that is the point of this machine.
 
+mod pieces;
 mod pool;
 mod tables;
 mod taken;
@@ -196,7 +197,7 @@ impl Machine {
 
     /// Shows a pool page at its place.
     pub fn show(&mut self, no: SpaceNo, page: PageNo) {
-        let at = self.window(no).backing.plus(page.0);
+        let at = self.window(no).pool_page(page);
         assert!(
             self.pool.has(at),
             "space {no} shows page {page}, but pool page {at} holds nothing"
@@ -204,8 +205,8 @@ impl Machine {
         self.populate(no, page);
         let shown = self.window_mut(no).page_mut(page);
         match shown {
-            Shown::Empty => *shown = Shown::Pool,
-            Shown::Pool => (),
+            Shown::Empty => *shown = Shown::Pool { writable: false },
+            Shown::Pool { .. } => (),
             other => panic!("space {no} shows pool page {at} over page {page}, which is {other}"),
         }
     }
@@ -213,6 +214,7 @@ impl Machine {
     /// Gives an empty or zero page private memory.
     pub fn fill(&mut self, no: SpaceNo, page: PageNo, bytes: &PageBytes, writable: bool) {
         self.populate(no, page);
+        self.window(no).check_own_memory(page, "is filled");
         let shown = self.window_mut(no).page_mut(page);
         match shown {
             Shown::Empty | Shown::Zero { .. } => *shown = Shown::private(bytes, writable),
@@ -224,6 +226,7 @@ impl Machine {
 
     /// Shows a standby page in place of what is shown, which must not be the space's own memory.
     pub fn show_standby(&mut self, no: SpaceNo, page: PageNo, bytes: &PageBytes, writable: bool) {
+        self.window(no).check_own_memory(page, "shows a standby page");
         let shown = self.window_mut(no).page_mut(page);
         assert!(
             !matches!(shown, Shown::Private { .. } | Shown::Standby { .. }),
@@ -242,11 +245,12 @@ impl Machine {
         let bytes = self.pool.copy(from);
         self.populate(no, page);
         let window = self.window_mut(no);
-        let own = window.backing.plus(page.0) == from;
+        window.check_own_memory(page, "gets a copy");
+        let own = window.pool_page(page) == from;
         let shown = window.page_mut(page);
         match shown {
             Shown::Empty => (),
-            Shown::Pool if own => (),
+            Shown::Pool { .. } if own => (),
             other => {
                 panic!("page {page} of space {no} gets a copy of pool page {from}, but it is {other}")
             }
@@ -291,10 +295,10 @@ impl Machine {
     pub fn pool_free(&mut self, at: PoolPage) {
         self.pool.free(at);
         for window in self.windows.values_mut() {
-            if let Some(page) = window.place_of(at)
-                && matches!(window.page(page), Shown::Pool | Shown::Zero { .. })
-            {
-                *window.page_mut(page) = Shown::Empty;
+            for page in window.places_of(at) {
+                if matches!(window.page(page), Shown::Pool { .. } | Shown::Zero { .. }) {
+                    *window.page_mut(page) = Shown::Empty;
+                }
             }
         }
     }
@@ -336,8 +340,8 @@ impl Machine {
         match window.page(page) {
             Shown::Empty => return Err(miss),
             Shown::Zero { .. } => out.fill(0),
-            Shown::Pool => {
-                out.copy_from_slice(&self.pool.read(window.backing.plus(page.0))[offset..offset + out.len()]);
+            Shown::Pool { .. } => {
+                out.copy_from_slice(&self.pool.read(window.pool_page(page))[offset..offset + out.len()]);
             }
             Shown::Private { bytes, .. } | Shown::Standby { bytes, .. } => {
                 out.copy_from_slice(&bytes[offset..offset + out.len()]);
@@ -365,20 +369,16 @@ impl Machine {
                 .peak_bytes
                 .max(pages * PAGE_SIZE as u64 + self.tables.bytes());
         }
-        match shown {
-            Shown::Private {
-                bytes,
-                writable: true,
+        let bytes = match shown {
+            Shown::Private { bytes, writable } | Shown::Standby { bytes, writable } if *writable => bytes,
+            Shown::Pool { writable: true } => {
+                let at = window.pool_page(page);
+                self.pool.page_mut(at)
             }
-            | Shown::Standby {
-                bytes,
-                writable: true,
-            } => {
-                bytes[offset..offset + data.len()].copy_from_slice(data);
-                Ok(())
-            }
-            _ => Err(miss),
-        }
+            _ => return Err(miss),
+        };
+        bytes[offset..offset + data.len()].copy_from_slice(data);
+        Ok(())
     }
 }
 

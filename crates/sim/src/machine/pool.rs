@@ -1,5 +1,5 @@
-//! The pool: one long sparse array of pages. A page is free until it is written, and immutable from
-//! then on.
+//! The pool: one long sparse array of pages. A page is free until it is written, and from then on
+//! changed only through shared pieces of windows.
 
 use memfold_host::addr::{PageBytes, PoolPage};
 use std::collections::BTreeMap;
@@ -36,6 +36,12 @@ impl Pool {
 
     pub fn read(&self, at: PoolPage) -> &PageBytes {
         self.held(at)
+    }
+
+    /// The same, for a store through a shared piece.
+    pub fn page_mut(&mut self, at: PoolPage) -> &mut PageBytes {
+        let page = self.pages.get_mut(&at.0);
+        page.unwrap_or_else(|| panic!("pool page {at} is stored to, but holds nothing"))
     }
 
     /// The same, as a copy.

@@ -1,7 +1,8 @@
 //! A window: what a program sees at each page of a space.
 //!
 //! ```text
-//!   Empty ── show ──> Pool                     shows pool page backing + p, read-only
+//!   Empty ── show ──> Pool                     shows the pool page of its place, read-only, or, in
+//!     │                                        a shared piece, open after show_writable
 //!     │ ╲── show_zero ──> Zero                 zeros without memory, open until protected
 //!     ╰── fill, fill_zero, copy_from_pool ──> Private (writable <── protect, unprotect ──> not)
 //! ```
@@ -9,6 +10,7 @@
 //! everywhere. Pages that the (simulated) kernel holds by a pin must stay private and writable
 //! until it lets go.
 
+use super::pieces::Pieces;
 use memfold_host::addr::{PageBytes, PageNo, PoolPage};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +21,8 @@ pub(crate) enum Shown {
     Empty,
     /// Zeros without memory.
     Zero { protected: bool },
-    /// The pool page at its place.
-    Pool,
+    /// The pool page at its place; stores go through to it only in a shared piece.
+    Pool { writable: bool },
     /// Memory of its own.
     Private { bytes: Box<PageBytes>, writable: bool },
     /// A standby page: memory that stands in for what the page's space has elsewhere, or has lost.
@@ -41,7 +43,8 @@ impl std::fmt::Display for Shown {
         f.write_str(match self {
             Self::Empty => "empty",
             Self::Zero { .. } => "showing zeros",
-            Self::Pool => "showing its pool page",
+            Self::Pool { writable: false } => "showing its pool page",
+            Self::Pool { writable: true } => "showing its pool page, open to stores",
             Self::Private { writable: true, .. } => "a writable private page",
             Self::Private { writable: false, .. } => "a protected private page",
             Self::Standby { .. } => "a standby page",
@@ -57,6 +60,7 @@ pub(crate) struct Window {
     pub len: u32,
     /// A program was inside; until then the space is at rest.
     pub entered: bool,
+    pub pieces: Pieces,
     pages: BTreeMap<u32, Shown>,
     held: BTreeMap<u32, u32>,
     /// Pages that are about to be held: their pin may stand already.
@@ -73,6 +77,7 @@ impl Window {
             reserve,
             len,
             entered: false,
+            pieces: Pieces::default(),
             pages: BTreeMap::new(),
             held: BTreeMap::new(),
             expected: BTreeSet::new(),
@@ -117,10 +122,37 @@ impl Window {
         self.pages.entry(page.0).or_insert(Shown::Empty)
     }
 
-    /// The page at which a pool page can be shown.
-    pub fn place_of(&self, at: PoolPage) -> Option<PageNo> {
-        let page = u32::try_from(at.0.checked_sub(self.backing.0)?).ok()?;
-        (page < self.len).then_some(PageNo(page))
+    /// The pages at which a pool page can be shown: one at the window's own backing, others in
+    /// pieces.
+    pub fn places_of(&self, at: PoolPage) -> Vec<PageNo> {
+        let own =
+            at.0.checked_sub(self.backing.0)
+                .and_then(|n| u32::try_from(n).ok());
+        let own = own.map(PageNo).filter(|&page| self.pieces.at(page).is_none());
+        let places = own.into_iter().chain(self.pieces.places_of(at));
+        places.filter(|page| page.0 < self.len).collect()
+    }
+
+    /// The pool page that a page can show.
+    pub fn pool_page(&self, page: PageNo) -> PoolPage {
+        match self.pieces.at(page) {
+            Some(piece) => piece.pool_page(page),
+            None => self.backing.plus(page.0),
+        }
+    }
+
+    /// A page gets memory of its own outside of shared pieces only.
+    pub fn check_own_memory(&self, page: PageNo, what: &str) {
+        assert!(
+            !self.pieces.is_shared(page),
+            "page {page} {what}, but lies in a shared piece"
+        );
+    }
+
+    /// Whether a program stores to this pool page without a fault.
+    pub fn stores_to(&self, at: PoolPage) -> bool {
+        let open = |page: PageNo| matches!(self.page(page), Shown::Pool { writable: true });
+        !self.pieces.is_empty() && self.places_of(at).into_iter().any(open)
     }
 
     /// Whether the two are of one family: the same backing, with the same extent.
@@ -159,8 +191,11 @@ impl Window {
         if !to {
             self.released.remove(&page.0);
         }
+        let shared = self.pieces.is_shared(page);
         match self.page_mut(page) {
             Shown::Private { writable, .. } => *writable = to,
+            // In a shared piece.
+            Shown::Pool { writable } if !to && shared => *writable = false,
             // Evicted between the manager's look and its call: it stays empty.
             Shown::Empty if !to => (),
             other => panic!("the protection of page {page} is changed, but it is {other}"),
@@ -170,8 +205,11 @@ impl Window {
     /// A page that lies between others that are protected, whatever it shows.
     pub fn pass_over(&mut self, page: PageNo) {
         assert!(!self.is_held(page), "page {page} is pinned and protected");
-        if let Shown::Private { writable, .. } | Shown::Standby { writable, .. } = self.page_mut(page) {
-            *writable = false;
+        match self.page_mut(page) {
+            Shown::Private { writable, .. } | Shown::Standby { writable, .. } | Shown::Pool { writable } => {
+                *writable = false;
+            }
+            Shown::Empty | Shown::Zero { .. } => (),
         }
     }
 
