@@ -11,7 +11,7 @@
 //!  0 ................................. high .. low .. | .............. | ........ | limit
 //!               reclaim in the background stops ^  ^ starts
 //!                                  new content ends here ^              ^          ^
-//!                                     content that comes back ends here |          |
+//!                    content that comes back ends here, or on loan    |          |
 //!                                               steps that end lower than they began
 //! ```
 
@@ -60,10 +60,13 @@ pub enum PageTables {
 pub enum Need {
     /// New content, a fork: leaves the reserve alone.
     Normal,
-    /// Content that is held already comes back from the store: may use half of the reserve, so that
-    /// who is swapped out still runs when others have filled the budget with what does not
+    /// Content that is held already comes back from the store: may use a quarter of the reserve, so
+    /// that who is swapped out still runs when others have filled the budget with what does not
     /// compress.
     Refault,
+    /// The same where others have filled that quarter too: may use one more, but only for so many
+    /// pages of each space (`loans.rs`).
+    Loan,
     /// Reclaim, and steps that give back at their end as much as they take, or more: may use all of
     /// the reserve. The last half is for their moment alone, so that whatever is held at rest,
     /// there is room to exchange one page for another.
@@ -147,7 +150,8 @@ impl Budget {
         }
         let limit = match need {
             Need::Normal => self.limit - self.reserve,
-            Need::Refault => self.limit - self.reserve / 2,
+            Need::Refault => self.limit - self.reserve / 4 * 3,
+            Need::Loan => self.limit - self.reserve / 2,
             Need::Reclaim => self.limit,
         };
         #[cfg(feature = "faults")]

@@ -25,6 +25,7 @@ use crate::peek::lock_entry;
 use crate::pin::unpin_page;
 use crate::rmap::Sweep;
 use crate::space::{PIECE, SpaceGuard, SpaceState};
+use crate::loans::Loans;
 use crate::standby::StandbyPages;
 use crate::table::{AtLeaf, LeafEntry, Lookup, TableNo, Trees, after_leaf};
 use crate::window::Windows;
@@ -71,6 +72,7 @@ impl Remains {
         }
         sweep.finish_pool();
         StandbyPages::of(mm).forget(no);
+        Loans::of(mm).forget(no);
         if sweep.private_pages() > EMPTIED.into() {
             self.empty_window(mm);
         }

@@ -21,6 +21,7 @@ mod fork;
 pub mod frame;
 mod freeze;
 mod giving;
+mod loans;
 mod merge;
 mod migrate;
 mod mm;

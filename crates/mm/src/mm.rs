@@ -12,6 +12,7 @@ use crate::budget::{Budget, Class, Need, PageTables, UNLIMITED, Usage};
 use crate::error::{BuildError, Stop};
 use crate::frame::{Frames, Put};
 use crate::host::{Host, Store};
+use crate::loans::LoanRing;
 use crate::merge::scanner::RoundUnderWay;
 use crate::reclaim::choice::Replacement;
 use crate::reclaim::replacer::Replacer;
@@ -68,6 +69,7 @@ pub struct Mm<H, S> {
     /// what the store begins with.
     pub(crate) fixed_bytes: u64,
     pub(crate) standby: Standby,
+    pub(crate) loans: LoanRing,
     pub(crate) stalled: Stalled,
     pub(crate) room: Room,
     pub(crate) watching: Watching,
@@ -91,12 +93,14 @@ impl<H: Host, S: Store> Mm<H, S> {
         } else {
             most_bytes / 96
         };
+        let budget = Budget::with(limit, config.page_tables);
         let standby = Standby::new(limit);
         let standby_bytes = standby.base_bytes();
+        let loans = LoanRing::new(&budget);
         let mm = Self {
             host,
             store,
-            budget: Budget::with(limit, config.page_tables),
+            budget,
             frames: Frames::new(pages),
             tables: Tables::new((most_bytes / size_of::<Table>() as u64).min(1 << 30) as u32),
             spaces: Slots::new(config.spaces, SpaceSlot::new),
@@ -107,8 +111,9 @@ impl<H: Host, S: Store> Mm<H, S> {
             most_spaces: config.spaces,
             window_hand: Hand::default(),
             merge_round: RoundUnderWay::new(),
-            fixed_bytes: Scratch::BYTES + config.store_bytes + standby_bytes,
+            fixed_bytes: Scratch::BYTES + config.store_bytes + standby_bytes + loans.base_bytes(),
             standby,
+            loans,
             stalled: Stalled::default(),
             room: Room::default(),
             watching: Watching::default(),
@@ -174,8 +179,9 @@ impl<H: Host, S: Store> Mm<H, S> {
 
 /// A frame that nobody knows yet.
 pub(crate) fn alloc_frame<H, S>(mm: &Mm<H, S>, need: Need) -> Result<FrameNo, Stop> {
-    let no = mm.budget.take(&mm.frames, need);
-    no.map(FrameNo).ok_or(Stop::NoRoom)
+    let no = mm.budget.take(&mm.frames, need).map(FrameNo).ok_or(Stop::NoRoom)?;
+    mm.frames.at(no).set_on_loan(false);
+    Ok(no)
 }
 
 /// Drops a reference taken by isolation.

@@ -103,8 +103,15 @@ impl<'m, H: Host, S: Store> Windows<'m, H, S> {
             .refund(Class::PageTables, freed + held + tables.own_bytes());
     }
 
-    /// Charges for the machine's page table of this page, before anything is shown there.
-    pub fn enter_table(&self, st: &mut SpaceState, page: PageNo, access: Access) -> Result<(), Stop> {
+    /// Charges for the machine's page table of this page, before anything is shown there;
+    /// `returning` is the need of what is there already.
+    pub fn enter_table(
+        &self,
+        st: &mut SpaceState,
+        page: PageNo,
+        access: Access,
+        returning: Need,
+    ) -> Result<(), Stop> {
         let tables = self.mm.host.page_tables();
         if tables.bytes == 0 {
             return Ok(());
@@ -117,7 +124,7 @@ impl<'m, H: Host, S: Store> Windows<'m, H, S> {
         let need = match (self.mm.tables.lookup(&st.tree, page).entry(), access) {
             (LeafEntry::Absent, Access::Write) => Need::Normal,
             // Zeros, and what is there already, must be seen when others have filled the budget.
-            _ => Need::Refault,
+            _ => returning,
         };
         if !self.mm.budget.charge(Class::PageTables, tables.bytes, need) {
             return Err(Stop::NoRoom);

@@ -17,12 +17,13 @@ const PACKAGES: [&str; 3] = ["crates/mm", "crates/memfold", "crates/cli"];
 /// The rooms of the manager, bottom up: each may name those before it.
 const ORDER: &str = "
     budget stats emptying backing swap table frame window_tables space error stalled scratch mm window neighbours rmap emptied path
-    door residency migrate giving create peek writable standby reclaim fault pin drop merge digest check
+    door residency migrate giving create peek writable standby loans reclaim fault pin drop merge digest check
     space_stats fork reset freeze";
 
 /// What still points the wrong way: package, who points, and where to.
 const KNOWN: &[(&str, &str, &str)] = &[
     // The manager holds what its operations keep between calls.
+    ("crates/mm", "mm", "loans"),
     ("crates/mm", "mm", "merge::scanner"),
     ("crates/mm", "mm", "reclaim::choice"),
     ("crates/mm", "mm", "reclaim::replacer"),

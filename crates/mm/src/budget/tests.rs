@@ -24,14 +24,19 @@ fn limits_hold() {
     assert_eq!(b.usage().peak, 1 << 20);
 }
 
-/// Goal: what comes back from the store may use one half of the reserve, and no more.
+/// Goal: what comes back from the store may use a quarter of the reserve, on loan one more, and no
+/// more.
 #[test]
 fn refaults_use_half_of_the_reserve() {
     let b = Budget::new(1 << 20);
-    let half = 64 << 10;
-    assert!(!b.charge(Class::Private, (1 << 20) - half + 1, Need::Refault));
-    assert!(b.charge(Class::Private, (1 << 20) - half, Need::Refault));
+    let quarter = 32 << 10;
+    let line = (1 << 20) - 3 * quarter;
+    assert!(!b.charge(Class::Private, line + 1, Need::Refault));
+    assert!(b.charge(Class::Private, line, Need::Refault));
     assert!(!b.charge(Class::Private, 1, Need::Refault));
+    assert!(!b.charge(Class::Private, quarter + 1, Need::Loan));
+    assert!(b.charge(Class::Private, quarter, Need::Loan));
+    assert!(!b.charge(Class::Private, 1, Need::Loan));
 }
 
 /// Goal: the background reclaimer starts when less than half of a reserve is free, and stops at a

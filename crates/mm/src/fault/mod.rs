@@ -13,12 +13,14 @@
 //! An attempt that finds no room in the budget changes nothing, lets the space lock go, reclaims
 //! and tries again. One that was overtaken by another thread looks again; that thread has made
 //! progress. When nothing more can be reclaimed, a load gets the page's bytes from a standby page
-//! (`standby.rs`), and a store has failed. A space whose fault has failed is condemned: its further
+//! (`standby.rs`), a store to a page that was evicted has some room left (`loans.rs`), and any other
+//! store has failed. A space whose fault has failed is condemned: its further
 //! faults fail at once, until somebody takes the failure.
 
 mod absent;
 mod copy_ahead;
 mod new_frames;
+mod on_loan;
 mod show;
 mod swap_in;
 mod write;
@@ -55,6 +57,8 @@ pub(crate) struct Fault<'a, 'm, H, S> {
     page: PageNo,
     /// Its neighbours in the leaf for which standby pages stand in: no step touches them.
     stood_in: u16,
+    /// How far down the budget what comes back may reach.
+    returning: Need,
 }
 
 /// For programs of the simulated machine, which do not know whose door they knock at.
@@ -85,9 +89,13 @@ impl<H: Host, S: Store> Mm<H, S> {
     pub fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> Result<(), FaultError> {
         self.counters.faults.one();
         let mut result = self.retry(|| Fault::resolve(self, &mut self.lock_space(space)?, page, access));
-        if access == Access::Read && result == Err(Stop::NoRoom) {
-            result = self.retry(|| StandbyPages::of(self).load(space, page));
-        } else if result.is_ok() {
+        if result == Err(Stop::NoRoom) {
+            result = match access {
+                Access::Read => self.retry(|| StandbyPages::of(self).load(space, page)),
+                Access::Write => on_loan::store(self, space, page),
+            };
+        }
+        if result.is_ok() {
             self.stalled.something_changed();
         }
         result.map_err(|stop| {
@@ -143,11 +151,25 @@ impl<'a, 'm, H: Host, S: Store> Fault<'a, 'm, H, S> {
         page: PageNo,
         access: Access,
     ) -> Result<(), Stop> {
+        Self::resolve_returning(mm, space, page, access, Need::Refault)
+    }
+
+    /// The same, and how far down the budget what comes back may reach.
+    ///
+    /// # Errors
+    /// [`Stop`]; the page is as it was.
+    pub fn resolve_returning(
+        mm: &'m Mm<H, S>,
+        space: &'a mut SpaceGuard<'m>,
+        page: PageNo,
+        access: Access,
+        returning: Need,
+    ) -> Result<(), Stop> {
         space.demand_page(page)?;
         if let Some(failure) = space.failure() {
             return Err(Stop::Fault(failure));
         }
-        Windows::of(mm).enter_table(space, page, access)?;
+        Windows::of(mm).enter_table(space, page, access, returning)?;
         StandbyPages::of(mm).take_back(space.no, page);
         let stood_in = StandbyPages::of(mm).stood_in(space.no, first_of(page, 0));
         let mut fault = Self {
@@ -155,6 +177,7 @@ impl<'a, 'm, H: Host, S: Store> Fault<'a, 'm, H, S> {
             space,
             page,
             stood_in,
+            returning,
         };
         let mut access = access;
         loop {

@@ -52,7 +52,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         origin: Origin,
         mut charge: Charge<'_>,
     ) -> Result<(), Stop> {
-        let frame = alloc_frame(self.mm, Need::Refault)?;
+        let frame = alloc_frame(self.mm, self.returning)?;
         let filled = self.mm.scratch.with(|bytes| -> Result<(), Stop> {
             self.mm.store.get(seen.stored, bytes)?;
             Ok(self
@@ -128,7 +128,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             .filter(|s| s.count == 1 && s.frame.is_none());
         match alone {
             Some(seen) if self.mm.store.cost(seen.stored).adds() >= PAGE => Need::Reclaim,
-            _ => Need::Refault,
+            _ => self.returning,
         }
     }
 

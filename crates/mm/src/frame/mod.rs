@@ -84,6 +84,7 @@ pub struct Frame {
     state: Mutex<FrameState>,
     referenced: AtomicBool,
     incompressible: AtomicBool,
+    on_loan: AtomicBool,
     /// Hints about the windows that show it: under the frame lock.
     pub(crate) shown: Shown,
     /// What the merge scanner found here last: a hint.
@@ -110,6 +111,7 @@ impl Frame {
             ),
             referenced: AtomicBool::new(false),
             incompressible: AtomicBool::new(false),
+            on_loan: AtomicBool::new(false),
             shown: Shown::new(),
             history: History::default(),
             links: links::Links::default(),
@@ -145,6 +147,19 @@ impl Frame {
     pub(crate) fn is_incompressible(&self) -> bool {
         // Relaxed: under the frame lock.
         self.incompressible.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether its page is room on loan, which is given back in its space's own time
+    /// (`loans.rs`). Under the frame lock.
+    pub(crate) fn set_on_loan(&self, on_loan: bool) {
+        // Relaxed: under the frame lock.
+        self.on_loan.store(on_loan, Ordering::Relaxed);
+    }
+
+    /// Whether its page is room on loan. Under the frame lock.
+    pub(crate) fn is_on_loan(&self) -> bool {
+        // Relaxed: under the frame lock.
+        self.on_loan.load(Ordering::Relaxed)
     }
 
     /// Whether the frame was used since this was last asked.

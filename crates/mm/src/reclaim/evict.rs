@@ -51,8 +51,11 @@ pub(super) enum Why {
     /// The user asked for it: whatever the store makes of them, as long as there is room outside of
     /// the reserve.
     Asked,
-    /// Room is needed: a frame that would hold as much in the store stays.
+    /// Room is needed: a frame that would hold as much in the store stays, and so does one whose
+    /// page is on loan.
     Pressure,
+    /// A loan is to end. As `Pressure` otherwise.
+    Loan,
 }
 
 /// Evicts what it can of the batch and puts the rest back; returns how many went.
@@ -131,7 +134,10 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
             // Something took its protection: it is not stored as everybody's.
             return None;
         }
-        if why == Why::Pressure && locked.frame.is_incompressible() {
+        if why != Why::Asked && locked.frame.is_incompressible() {
+            return None;
+        }
+        if why == Why::Pressure && locked.frame.is_on_loan() {
             return None;
         }
         let page = mm.tables.page_of(at);

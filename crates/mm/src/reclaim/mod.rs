@@ -29,7 +29,7 @@ mod victim;
 
 pub(crate) use replacer::Origin;
 
-use crate::addr::{FrameNo, Run, SpaceNo};
+use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::error::{SpaceError, Stop};
 use crate::host::{Host, Store};
 use crate::mm::Mm;
@@ -102,6 +102,17 @@ impl<H: Host, S: Store> Mm<H, S> {
             }
         })
     }
+}
+
+/// Moves a page that is on loan to the store, if it can go.
+pub(crate) fn end_loan<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    space: SpaceNo,
+    page: PageNo,
+) -> Result<(), SpaceError> {
+    each_batch(mm, space, Run::one(page), |batch| {
+        evict_batch(mm, batch, Why::Loan);
+    })
 }
 
 /// Reclaim by a thread that found no room; true when it freed something.

@@ -166,7 +166,7 @@ fn fork(engine: &Engine, guest: &ForkInstance<()>, store: &mut Store<()>, rng: &
 }
 
 /// Calls the tenant until it is told to stop: how often, and what the slowest call took.
-fn behave(engine: &Engine, template: &Template<()>, stop: &AtomicBool) -> (u32, Duration) {
+fn behave(memory: &Memory, engine: &Engine, template: &Template<()>, stop: &AtomicBool) -> (u32, Duration) {
     let mut store = Store::new(engine, ());
     let tenant = template.instantiate(&mut store).expect("the tenant came first");
     let work: TypedFunc<i32, i64> = tenant
@@ -179,7 +179,8 @@ fn behave(engine: &Engine, template: &Template<()>, stop: &AtomicBool) -> (u32, 
         let begin = Instant::now();
         let got = tenant.call(&mut store, &work, round as i32);
         slowest = slowest.max(begin.elapsed());
-        let got = got.unwrap_or_else(|error| panic!("round {round} of the tenant: {error}"));
+        let got =
+            got.unwrap_or_else(|error| panic!("round {round} of the tenant: {error}; {:?}", memory.stats()));
         assert_eq!(got as u64, right.work(round), "round {round} of the tenant");
         round += 1;
     }
@@ -205,7 +206,7 @@ fn guests_do_no_harm() {
     let (mut failed, mut most) = (0, 0);
     let begin = Instant::now();
     let (rounds, slowest) = std::thread::scope(|scope| {
-        let behaving = scope.spawn(|| behave(&engine, &tenant, &stop));
+        let behaving = scope.spawn(|| behave(&memory, &engine, &tenant, &stop));
         for n in 0..guests {
             let mut rng = Rng((seed << 32 | n).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
             let (errors, held) = harm(&engine, &harmful, &mut rng);

@@ -1,0 +1,156 @@
+//! Loans: the last room for stores to pages that were evicted.
+//!
+//! What was evicted can always come back, one page at a time at the least, whatever others do. A
+//! load has the standby pages (`standby.rs`); a store needs a page that stays. The part of the
+//! reserve that is for returning pages is used by whoever comes first, and who fills its returned
+//! pages with noise has it for good: others, all of whose pages are in the store, would find
+//! nothing to reclaim and no room. So a part of the reserve is lent, [`EACH`] pages at a time to a
+//! space, as many as one instruction can store to: a space that needs one more has its oldest
+//! evicted first, and one whose lent pages do not compress any more has failed by itself.
+//!
+//! A page on loan is no victim of reclaim's, or two pages that one instruction stores to would push
+//! each other out for ever. Which pages are on loan is a hint kept in one ring (rank `Standby`,
+//! under no other lock but a space's): a loan whose page went, was copied or was dropped is
+//! noticed when the space asks again, when it ends, or when the ring is full. Called by faults of
+//! stores for which reclaim found no room (`fault/on_loan.rs`).
+
+use crate::addr::{FrameNo, PageNo, SpaceNo};
+use crate::budget::Budget;
+use crate::host::{Host, Store};
+use crate::mm::{Mm, PAGE};
+use crate::space::SpaceGuard;
+use crate::table::LeafEntry;
+use memfold_sync::atomic::{AtomicU32, Ordering};
+use memfold_sync::{Mutex, Rank};
+use std::collections::VecDeque;
+
+/// Pages that a space may have on loan: a store can lie on the border of two.
+pub(crate) const EACH: usize = 2;
+
+/// A page on loan, and what was its frame then.
+#[derive(Clone, Copy, Debug)]
+struct Loan {
+    space: SpaceNo,
+    page: PageNo,
+    frame: FrameNo,
+}
+
+/// All loans, oldest first.
+#[derive(Debug)]
+pub(crate) struct LoanRing {
+    /// Never grows: it has room for as many as there may be.
+    loans: Mutex<VecDeque<Loan>>,
+    most: usize,
+    /// How many there are: a hint.
+    used: AtomicU32,
+}
+
+impl LoanRing {
+    /// None; at most as many as this budget lends pages.
+    pub fn new(budget: &Budget) -> Self {
+        let most = (budget.reserve() / 4 / PAGE) as usize;
+        Self {
+            loans: Mutex::new(Rank::Standby, VecDeque::with_capacity(most)),
+            most,
+            used: AtomicU32::new(0),
+        }
+    }
+
+    /// Bytes to charge from the start.
+    pub fn base_bytes(&self) -> u64 {
+        (self.loans.lock().capacity() * size_of::<Loan>()) as u64
+    }
+}
+
+/// The loans at work.
+pub(crate) struct Loans<'m, H, S> {
+    mm: &'m Mm<H, S>,
+}
+
+impl<'m, H: Host, S: Store> Loans<'m, H, S> {
+    /// Those of this manager.
+    pub fn of(mm: &'m Mm<H, S>) -> Self {
+        Self { mm }
+    }
+
+    /// How many pages the space has on loan; its lock is held. Others that it had are so no more.
+    pub fn own(&self, space: &SpaceGuard<'_>) -> usize {
+        let mut own = 0;
+        self.keep(|loan| {
+            let entry = self.mm.tables.lookup(&space.tree, loan.page).entry();
+            let other = loan.space != space.no;
+            let keeps = other || entry == LeafEntry::Frame(loan.frame);
+            own += usize::from(!other && keeps);
+            keeps
+        });
+        own
+    }
+
+    /// The page of the space, whose lock is held, is on loan from now on.
+    pub fn lend(&self, space: &SpaceGuard<'_>, page: PageNo) {
+        let Some((frame, _)) = self.mm.tables.lookup(&space.tree, page).frame() else {
+            return;
+        };
+        let mut loans = self.mm.loans.loans.lock();
+        if loans.len() >= self.mm.loans.most {
+            // More than there is room for: some of them are not so any more.
+            loans.pop_front().iter().for_each(|loan| self.end(loan));
+        }
+        let locked = self.mm.frames.lock(frame);
+        locked.frame.set_on_loan(true);
+        self.mm.replacer.set_aside(&self.mm.frames, frame);
+        let space = space.no;
+        loans.push_back(Loan { space, page, frame });
+        self.count(loans.len());
+    }
+
+    /// The pages of the space that are on loan, oldest first.
+    pub fn pages(&self, no: SpaceNo) -> [Option<PageNo>; EACH] {
+        let mut pages = [None; EACH];
+        let loans = self.mm.loans.loans.lock();
+        let own = loans.iter().filter(|loan| loan.space == no);
+        for (to, loan) in pages.iter_mut().zip(own) {
+            *to = Some(loan.page);
+        }
+        pages
+    }
+
+    /// The space has ended.
+    pub fn forget(&self, no: SpaceNo) {
+        self.keep(|loan| loan.space != no);
+    }
+
+    /// Ends the loans for which `keeps` says no.
+    fn keep(&self, mut keeps: impl FnMut(&Loan) -> bool) {
+        // Relaxed: loans of a space are made under its lock, which who asks for them holds.
+        if self.mm.loans.used.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut loans = self.mm.loans.loans.lock();
+        loans.retain(|loan| {
+            let keeps = keeps(loan);
+            if !keeps {
+                self.end(loan);
+            }
+            keeps
+        });
+        self.count(loans.len());
+    }
+
+    fn count(&self, loans: usize) {
+        // Relaxed: as in `keep`.
+        self.mm.loans.used.store(loans as u32, Ordering::Relaxed);
+    }
+
+    /// The frame, if it still is the one that was on loan, is a victim as others are.
+    fn end(&self, loan: &Loan) {
+        let locked = self.mm.frames.lock(loan.frame);
+        if locked.frame.is_on_loan() {
+            locked.frame.set_on_loan(false);
+            self.mm.replacer.bring_back(&self.mm.frames, loan.frame);
+        }
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

@@ -1,0 +1,104 @@
+//! Loans: who was evicted goes on, whatever others have filled the budget with.
+
+use super::EACH;
+use crate::addr::{Access, PageNo, SpaceNo};
+use crate::budget::{Class, Need};
+use crate::mm::PAGE;
+use crate::reclaim::end_loan;
+use crate::rig::{Harness, limited, poke, resident, run, saves, saves_nothing, sound, space, value, write};
+use crate::space::FaultError;
+
+/// A tenant of so many pages, all of them evicted, and a budget full to where returning pages end.
+fn full(pages: u32) -> (Harness, SpaceNo) {
+    let mm = limited(4 << 20);
+    let tenant = space(&mm, pages);
+    write(&mm, tenant, 0..pages, 1);
+    assert_eq!(mm.evict(tenant, run(0, pages)), Ok(pages.into()));
+    fill(&mm, Need::Refault);
+    (mm, tenant)
+}
+
+/// Fills the budget as far as this need goes, with what cannot be reclaimed.
+fn fill(mm: &Harness, need: Need) {
+    for bytes in [PAGE, 64, 1] {
+        while mm.budget.charge(Class::Stored, bytes, need) {}
+    }
+}
+
+fn store(mm: &Harness, space: SpaceNo, page: u32, value: u8) -> Result<(), FaultError> {
+    mm.fault(space, PageNo(page), Access::Write)?;
+    poke(mm, space, page, value);
+    Ok(())
+}
+
+/// Goal: with a budget that others have filled for good, a space all of whose pages were evicted
+/// can store to each of them, in any order and more than once, and nothing is lost.
+#[test]
+fn what_was_evicted_is_stored_to() {
+    let (mm, tenant) = full(40);
+    for round in 2..5 {
+        for page in (0..40).map(|n| n * 7 % 40) {
+            assert_eq!(store(&mm, tenant, page, round), Ok(()), "page {page}");
+            assert!(resident(&mm, tenant).len() <= EACH);
+        }
+        assert!((0..40).all(|page| value(&mm, tenant, page) == round));
+    }
+    assert!(mm.usage().peak <= mm.usage().limit);
+    sound(&mm);
+}
+
+/// Goal: an instruction that stores across a border has both pages at once; reclaim in between
+/// takes neither.
+#[test]
+fn two_pages_stand_together() {
+    let (mm, tenant) = full(8);
+    assert_eq!(store(&mm, tenant, 3, 2), Ok(()));
+    mm.reclaim(100);
+    assert_eq!(store(&mm, tenant, 4, 2), Ok(()));
+    mm.reclaim(100);
+    assert_eq!(resident(&mm, tenant), [3, 4]);
+    sound(&mm);
+}
+
+/// Goal: a space that fills its pages on loan with what does not compress fails by itself, and
+/// another space goes on. Method: when the harmful pages are tried, nothing that is stored saves
+/// anything; that is known of them then, until they are stored to.
+#[test]
+fn who_keeps_a_loan_has_no_other() {
+    let mm = limited(4 << 20);
+    let (harmful, tenant) = (space(&mm, 8), space(&mm, 8));
+    for space in [harmful, tenant] {
+        write(&mm, space, 0..8, 1);
+        assert_eq!(mm.evict(space, run(0, 8)), Ok(8));
+    }
+    fill(&mm, Need::Refault);
+    for page in 0..2 {
+        assert_eq!(store(&mm, harmful, page, 2), Ok(()));
+        mm.store.price(saves_nothing);
+        end_loan(&mm, harmful, PageNo(page)).expect("the space lives");
+        mm.store.price(saves);
+    }
+    let failed = store(&mm, harmful, 2, 2);
+    assert!(matches!(failed, Err(FaultError::OverBudget { .. })), "{failed:?}");
+    for page in 0..8 {
+        assert_eq!(store(&mm, tenant, page, 3), Ok(()), "page {page}");
+    }
+    assert!((0..8).all(|page| value(&mm, tenant, page) == 3));
+    assert_eq!(resident(&mm, harmful), [0, 1]);
+    sound(&mm);
+}
+
+/// Goal: a page whose loan is forgotten is a victim again, and one whose frame forks share as well.
+#[test]
+fn loans_end_with_their_space() {
+    let (mm, tenant) = full(4);
+    assert_eq!(store(&mm, tenant, 0, 2), Ok(()));
+    assert_eq!(mm.stats().unevictable_frames, 1);
+    mm.budget.refund(Class::Stored, 32 * PAGE);
+    let fork = mm.fork(tenant).expect("there is room now");
+    mm.drop_space(tenant).expect("it lives");
+    assert_eq!(mm.stats().unevictable_frames, 0);
+    assert_eq!(mm.reclaim(1), 1);
+    assert_eq!((0..4).map(|page| value(&mm, fork, page)).collect::<Vec<_>>(), [2, 1, 1, 1]);
+    sound(&mm);
+}
