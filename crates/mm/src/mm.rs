@@ -179,7 +179,11 @@ impl<H: Host, S: Store> Mm<H, S> {
 
 /// A frame that nobody knows yet.
 pub(crate) fn alloc_frame<H, S>(mm: &Mm<H, S>, need: Need) -> Result<FrameNo, Stop> {
-    let no = mm.budget.take(&mm.frames, need).map(FrameNo).ok_or(Stop::NoRoom)?;
+    let no = mm
+        .budget
+        .take(&mm.frames, need)
+        .map(FrameNo)
+        .ok_or(Stop::NoRoom)?;
     mm.frames.at(no).set_on_loan(false);
     Ok(no)
 }

@@ -99,6 +99,9 @@ fn loans_end_with_their_space() {
     mm.drop_space(tenant).expect("it lives");
     assert_eq!(mm.stats().unevictable_frames, 0);
     assert_eq!(mm.reclaim(1), 1);
-    assert_eq!((0..4).map(|page| value(&mm, fork, page)).collect::<Vec<_>>(), [2, 1, 1, 1]);
+    assert_eq!(
+        (0..4).map(|page| value(&mm, fork, page)).collect::<Vec<_>>(),
+        [2, 1, 1, 1]
+    );
     sound(&mm);
 }
