@@ -13,8 +13,8 @@
 //! An attempt that finds no room in the budget changes nothing, lets the space lock go, reclaims
 //! and tries again. One that was overtaken by another thread looks again; that thread has made
 //! progress. When nothing more can be reclaimed, a load gets the page's bytes from a standby page
-//! (`standby.rs`), a store to a page that was evicted has some room left (`loans.rs`), and any other
-//! store has failed. A space whose fault has failed is condemned: its further
+//! (`standby.rs`), a store to a page that was evicted has some room left (`on_loan.rs`), and any
+//! other store has failed. A space whose fault has failed is condemned: its further
 //! faults fail at once, until somebody takes the failure.
 
 mod absent;

@@ -20,8 +20,8 @@ use crate::window::Windows;
 const AGED: usize = if cfg!(any(loom, shuttle)) { 1 } else { 8 };
 
 /// Rounds without a page freed after which reclaim gives up, at the least; more when there are more
-/// frames, so that every frame is looked at twice: once to forget that it was used, once to go. Few:
-/// in a budget full of what cannot go, each fault has such a run.
+/// frames, so that every frame is looked at twice: once to forget that it was used, once to go.
+/// Few: in a budget full of what cannot go, each fault has such a run.
 const FRUITLESS: u32 = 4;
 
 /// The most rounds without a page freed after which only certain signs of use count.
