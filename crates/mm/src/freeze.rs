@@ -185,7 +185,7 @@ fn place_page<H: Host, S: Store>(
         return Err(stop);
     }
     locked.charge = Some(charge.page());
-    locked.frame.mark_incompressible(false);
+    locked.frame.begin();
     let slot = LeafSlot::of(leaf.0, page);
     mm.tables.map_new(&locked, Owner::Shared(slot));
     mm.tables.set_entry(slot, LeafEntry::Frame(frame));

@@ -179,13 +179,8 @@ impl<H: Host, S: Store> Mm<H, S> {
 
 /// A frame that nobody knows yet.
 pub(crate) fn alloc_frame<H, S>(mm: &Mm<H, S>, need: Need) -> Result<FrameNo, Stop> {
-    let no = mm
-        .budget
-        .take(&mm.frames, need)
-        .map(FrameNo)
-        .ok_or(Stop::NoRoom)?;
-    mm.frames.at(no).set_on_loan(false);
-    Ok(no)
+    let no = mm.budget.take(&mm.frames, need);
+    no.map(FrameNo).ok_or(Stop::NoRoom)
 }
 
 /// Drops a reference taken by isolation.

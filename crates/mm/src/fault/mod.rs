@@ -89,7 +89,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     pub fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> Result<(), FaultError> {
         self.counters.faults.one();
         let mut result = self.retry(|| Fault::resolve(self, &mut self.lock_space(space)?, page, access));
-        if result == Err(Stop::NoRoom) {
+        if matches!(result, Err(Stop::NoRoom)) {
             result = match access {
                 Access::Read => self.retry(|| StandbyPages::of(self).load(space, page)),
                 Access::Write => on_loan::store(self, space, page),
@@ -249,7 +249,7 @@ impl<'a, 'm, H: Host, S: Store> Fault<'a, 'm, H, S> {
         locked.residence = Residence::Private(self.space.no);
         locked.charge = Some(charge);
         locked.protected = false;
-        locked.frame.mark_incompressible(false);
+        locked.frame.begin();
         self.mm.tables.map_new(&locked, Owner::Exclusive(slot));
         self.mm.tables.set_entry(slot, LeafEntry::Frame(frame));
         self.mm.tables.mark_dirty(&mut self.space.tree, leaf);

@@ -214,7 +214,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             return moved.and(Err(Stop::Retry));
         }
         to.keep(locked);
-        locked.frame.mark_incompressible(false);
+        locked.frame.begin();
         locked.cached = Some(slot);
         let place = LeafSlot::of(leaf, self.page);
         self.mm.tables.map_new(locked, Owner::Shared(place));

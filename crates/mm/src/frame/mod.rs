@@ -143,6 +143,13 @@ impl Frame {
         self.incompressible.store(saves_nothing, Ordering::Relaxed);
     }
 
+    /// The frame was nobody's, and has bytes from now on: nothing is known of them. Under the frame
+    /// lock.
+    pub(crate) fn begin(&self) {
+        self.mark_incompressible(false);
+        self.set_on_loan(false);
+    }
+
     /// Whether storing the bytes is known to save nothing. Under the frame lock.
     pub(crate) fn is_incompressible(&self) -> bool {
         // Relaxed: under the frame lock.
