@@ -3,8 +3,8 @@
 //! Items are named by number, and an operation may follow a number that was given back a moment
 //! ago; so chunks of items are freed only while no operation is under way, which the borrow of the
 //! whole manager proves. What stays at rest names only items in use (`check.rs` says so), but for
-//! two: the merge scanner's memory of pages, which is cleared, and its list of spaces, whose
-//! numbers are looked at as numbers that may be gone.
+//! three: the merge scanner's memory of pages, which is cleared, its list of spaces, and the frames
+//! of loans, whose numbers are looked at as numbers that may be gone.
 
 use crate::budget::Class;
 use crate::host::{Host, Store};

@@ -144,6 +144,10 @@ impl<'m, H: Host, S: Store> Loans<'m, H, S> {
 
     /// The frame, if it still is the one that was on loan, is a victim as others are.
     fn end(&self, loan: &Loan) {
+        if self.mm.frames.peek(loan.frame.0).is_none() {
+            // Freed, and the chunk of the array with it.
+            return;
+        }
         let locked = self.mm.frames.lock(loan.frame);
         if locked.frame.is_on_loan() {
             locked.frame.set_on_loan(false);

@@ -1,6 +1,7 @@
 //! Loans: who was evicted goes on, whatever others have filled the budget with.
 
 use super::EACH;
+use crate::Giving;
 use crate::addr::{Access, PageNo, SpaceNo};
 use crate::budget::{Class, Need};
 use crate::mm::PAGE;
@@ -103,5 +104,17 @@ fn loans_end_with_their_space() {
         (0..4).map(|page| value(&mm, fork, page)).collect::<Vec<_>>(),
         [2, 1, 1, 1]
     );
+    sound(&mm);
+}
+
+/// Goal: a loan whose frame was freed, and with it the chunk of the array that it stood in, ends
+/// without a word.
+#[test]
+fn a_loan_outlives_its_frame() {
+    let (mut mm, tenant) = full(4);
+    assert_eq!(store(&mm, tenant, 0, 2), Ok(()));
+    mm.discard(tenant, run(0, 1)).expect("it lives");
+    assert_ne!(mm.give_back_tables(Giving::All), 0);
+    mm.drop_space(tenant).expect("it lives");
     sound(&mm);
 }
