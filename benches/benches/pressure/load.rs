@@ -129,8 +129,11 @@ fn anonymous(bytes: usize) -> usize {
     base as usize
 }
 
-/// Other work of the machine shall not come in between, where that is allowed.
+/// Other work of the machine shall not come in between, where that is allowed and wanted.
 fn first_in_line(priority: i32) {
+    if std::env::var("PRIORITY").is_ok_and(|wanted| wanted == "usual") {
+        return;
+    }
     // SAFETY: plain structures; the calls change how this thread is scheduled.
     unsafe {
         let mut of: libc::sched_param = std::mem::zeroed();

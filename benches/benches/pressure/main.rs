@@ -9,7 +9,8 @@
 //! the bench says so and measures memfold alone, with a budget of the limit and what zram usually
 //! holds.
 //!
-//! `ROUNDS=5` sets how often each side runs, `CELLS=1:1,2:2` which numbers of threads and spaces.
+//! `ROUNDS=5` sets how often each side runs, `CELLS=1:1,2:2` which numbers of threads and spaces;
+//! with `PRIORITY=usual` what accesses memory is scheduled as any other work, not in real time.
 //! It needs no Wasm: `cargo bench -p memfold-benches --no-default-features --bench pressure`.
 //! Killed in the middle, it leaves its zram device behind as swap.
 

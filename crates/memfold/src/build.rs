@@ -102,9 +102,11 @@ impl MemoryBuilder {
         self
     }
 
-    /// Whether a thread of memfold's reclaims ahead of need. It does by default, when there is a
-    /// budget. It sleeps, without a clock, until an operation of the host's finds the budget low;
-    /// programs that fault make room themselves, in the threads that fault.
+    /// Whether a thread of memfold's reclaims ahead of need, beside the threads that fault. It does
+    /// by default, when there is a budget. It sleeps, without a clock, until a fault or an
+    /// operation of the host's finds the budget low, and is scheduled as the thread that builds
+    /// the memory. Without it programs make room themselves, in the threads that fault, which uses
+    /// less processor time in all.
     #[must_use]
     pub fn background(mut self, background: bool) -> Self {
         self.background = background;

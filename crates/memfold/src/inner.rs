@@ -249,13 +249,11 @@ impl Merges for Inner {
 impl FaultSink for Inner {
     fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> FaultReply {
         let mm = self.mm.enter();
-        mm.make_room(space);
+        mm.make_room(space, || self.reclaimer.get().is_some_and(Reclaimer::wake));
         let reply = match mm.fault(space, page, access) {
             Ok(()) => FaultReply::Resolved,
             Err(_) => FaultReply::Failed,
         };
-        // The reclaimer sleeps: as long as faults come they make room themselves, and afterwards
-        // nobody needs it.
         self.note_merger();
         reply
     }

@@ -1,12 +1,16 @@
 //! The background reclaimer: a thread that reclaims ahead of need, between the budget's watermarks.
 //!
-//! Faults make room themselves (`Mm::make_room`): what another core takes out of a program's
-//! windows interrupts the program for each change. The thread sleeps until somebody has work for
-//! it, without a clock: an operation of the host's that finds the budget low (a flag and an unpark,
-//! which is a system call only when the thread sleeps), a space that could not end, tables that
-//! nobody uses and that could not be freed at that moment. Only these last two make it come back by
-//! itself, at longer and longer intervals, while they last. It holds the manager only weakly while
-//! it waits; the manager's end wakes it, and ends it.
+//! It works beside the threads that fault, so that their faults only fill pages, as the kernel's
+//! `kswapd` does; where it is too slow they help (`Mm::make_room`). What it takes out of windows
+//! interrupts the threads that run, so it takes many pages in one call. It is scheduled as whoever
+//! built the memory: faults may wait for what it holds, so it must not come after them.
+//!
+//! The thread sleeps until somebody has work for it, without a clock: a fault or an operation of
+//! the host's that finds the budget low (a flag and an unpark, which is a system call only when the
+//! thread sleeps), a space that could not end, tables that nobody uses and that could not be freed
+//! at that moment. Only these last two make it come back by itself, at longer and longer intervals,
+//! while they last. It holds the manager only weakly while it waits; the manager's end wakes it,
+//! and ends it.
 
 use memfold_linux::spawn_quiet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,15 +43,14 @@ impl Reclaimer {
         }
     }
 
-    /// There is work. Async-signal-safe.
-    pub fn wake(&self) {
+    /// There is work; whether there is a thread to do it. Async-signal-safe.
+    pub fn wake(&self) -> bool {
+        let Some(thread) = &self.thread else { return false };
         // Relaxed: a hint; `unpark` orders what matters.
-        if self.wanted.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        if let Some(thread) = &self.thread {
+        if !self.wanted.load(Ordering::Relaxed) && !self.wanted.swap(true, Ordering::Relaxed) {
             thread.unpark();
         }
+        true
     }
 
     /// Waits until the thread rests, and keeps it resting while the guard lives.

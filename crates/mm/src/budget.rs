@@ -231,6 +231,11 @@ impl Budget {
         self.limit != UNLIMITED && self.free() < self.reserve / 2
     }
 
+    /// Whether so little is left that who reclaims in the background is too slow.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.limit != UNLIMITED && self.free() < self.reserve / 8
+    }
+
     /// Whether reclaim in the background has done enough.
     #[must_use]
     pub fn is_high(&self) -> bool {

@@ -7,7 +7,7 @@ use crate::span::Span;
 use libc::{c_int, c_long, c_void};
 
 /// The ranges that one call takes here; the kernel would take 1,024.
-pub(crate) const RANGES: usize = 32;
+pub(crate) const RANGES: usize = 64;
 
 /// The calling process, without a descriptor that could be closed, or inherited by a child
 /// (`PIDFD_SELF_THREAD_GROUP`, Linux 6.14).

@@ -71,7 +71,7 @@ impl<H: Host, S: Store> Resolve for Mm<H, S> {
     }
 
     fn resolve(&self, space: SpaceNo, page: PageNo, access: Access) -> Result<(), FaultError> {
-        self.make_room(space);
+        self.make_room(space, || false);
         self.fault(space, page, access)
     }
 }

@@ -16,6 +16,10 @@ use crate::table::{Lookup, after_leaf};
 /// Frames worked on at a time: one change of protection or drop serves many.
 pub(crate) const BATCH: usize = if cfg!(any(loom, shuttle)) { 2 } else { 32 };
 
+/// The same in the background, where there is stack, and where each call interrupts the threads for
+/// which it is done.
+pub(crate) const WIDE: usize = if cfg!(any(loom, shuttle)) { 2 } else { 64 };
+
 /// A batch of frames taken off their queues.
 pub(crate) type Batch = [Option<Isolated>; BATCH];
 

@@ -7,7 +7,7 @@
 //! that are protected already need no call. Hints throughout: who is taken is looked at again under
 //! its lock. Called by rounds and by evictions.
 
-use super::batch::{BATCH, Batch};
+use super::batch::{BATCH, WIDE};
 use super::queue::Isolated;
 use super::victim::Victim;
 use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
@@ -21,10 +21,11 @@ use crate::table::{FANOUT, LeafEntry, TableNo, first_of, slot_of};
 const NAMED: usize = if BATCH < 4 { 1 } else { BATCH / 4 };
 
 /// Fills a batch with the next victims and their neighbours; returns how many.
-pub(super) fn isolate<H: Host, S: Store>(mm: &Mm<H, S>, batch: &mut Batch) -> usize {
+pub(super) fn isolate<H: Host, S: Store>(mm: &Mm<H, S>, batch: &mut [Option<Isolated>]) -> usize {
     let (mut taken, mut last) = (0, None);
-    while taken < BATCH {
-        let room = &mut batch[taken..BATCH.min(taken + NAMED)];
+    while taken < batch.len() {
+        let end = batch.len().min(taken + NAMED);
+        let room = &mut batch[taken..end];
         let named = taken..taken + mm.replacer.isolate_victims(&mm.frames, room);
         if named.is_empty() {
             break;
@@ -97,7 +98,7 @@ pub(super) fn protect<H: Host, S: Store>(mm: &Mm<H, S>, victims: &mut [Option<Vi
 
 /// Protects private pages of one space, in their order; false when the machine refused.
 fn protect_part<H: Host, S: Store>(mm: &Mm<H, S>, part: &[Option<Victim<'_>>]) -> bool {
-    let mut runs = [Run::one(PageNo(0)); BATCH];
+    let mut runs = [Run::one(PageNo(0)); WIDE];
     let (mut len, mut of) = (0, SpaceNo(0));
     let mut others_fit = mm.host.protections_hold();
     for victim in part.iter().flatten() {

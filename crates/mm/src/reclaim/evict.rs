@@ -9,7 +9,7 @@
 //! beside it (`beside.rs`), is undone. The batch goes in parts, so that the reserve exports it a
 //! small part at a time ([`RISE_MOST`] of the least one).
 
-use super::batch::{BATCH, Batch, put_back};
+use super::batch::{BATCH, put_back};
 use super::beside::{Beside, WORTH};
 use super::cluster;
 use super::queue::Isolated;
@@ -59,8 +59,12 @@ pub(super) enum Why {
 }
 
 /// Evicts what it can of the batch and puts the rest back; returns how many went.
-pub(super) fn evict_batch<H: Host, S: Store>(mm: &Mm<H, S>, batch: &mut Batch, why: Why) -> u32 {
-    Eviction::new(mm, why, batch, &mut [const { None }; BATCH]).run()
+pub(super) fn evict_batch<H: Host, S: Store, const N: usize>(
+    mm: &Mm<H, S>,
+    batch: &mut [Option<Isolated>; N],
+    why: Why,
+) -> u32 {
+    Eviction::new(mm, why, batch, &mut [const { None }; N]).run()
 }
 
 /// One eviction: the frames that are to go, and those of them that are locked and can.

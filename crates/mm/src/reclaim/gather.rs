@@ -11,7 +11,7 @@
 //! stack; where the machine refuses them, the pages stay until the next round.
 
 use super::age::{Aging, Look};
-use super::batch::{BATCH, Batch, settle};
+use super::batch::{BATCH, settle};
 use super::evict::{Eviction, Why};
 use super::policy::Finding;
 use super::queue::Isolated;
@@ -54,7 +54,7 @@ impl<'m, H: Host, S: Store> Neighbours<'m, H, S> {
     /// Takes the pages of large families out of a batch of frames on probation: the first one and
     /// its neighbours are to be evicted together, the others are on probation still and the next to
     /// be looked at.
-    pub fn gather(mm: &'m Mm<H, S>, batch: &mut Batch) -> Option<Self> {
+    pub fn gather(mm: &'m Mm<H, S>, batch: &mut [Option<Isolated>]) -> Option<Self> {
         let mut found: Option<(BackingNo, PageNo, u32)> = None;
         // From the youngest on, so that the oldest is found at last and the others keep their
         // order.

@@ -70,7 +70,15 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// One bounded step of the background reclaimer; true when it should go on.
     pub fn reclaim_in_background(&self) -> bool {
-        !self.budget.is_high() && Reclaim::new(self).free_some(BATCH as u32) && !self.budget.is_high()
+        if self.budget.is_high() {
+            return false;
+        }
+        let freed = Reclaim::in_background(self).free_some(BATCH as u32);
+        if !freed && self.budget.is_low() {
+            // Faults would call for it again and again.
+            self.room.rest();
+        }
+        freed && !self.budget.is_high()
     }
 
     /// Moves what the space maps in this range to the store now, shared frames too; returns how

@@ -1,4 +1,4 @@
-//! Room for the next faults, made by the threads that fault.
+//! Room for the next faults, made by the threads that fault where nobody does it for them.
 //!
 //! Ahead of need only a small part of what can go is taken, and where that did not make enough room
 //! it is left alone for a while: in a budget full of what cannot go, it would take out what others
@@ -10,21 +10,26 @@ use crate::addr::SpaceNo;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE};
 
-/// The most frames that go in a fault, ahead of need: so many that not one access in a hundred
-/// meets it.
+/// The most frames that go in a fault, ahead of need, where nobody else makes room: so many that
+/// not one access in a hundred meets it.
 const MOST: u32 = 256;
 
 /// The part of the frames that can go which goes ahead of need.
 const PART: u32 = 16;
 
 impl<H: Host, S: Store> Mm<H, S> {
-    /// For a thread whose fault in this space is to be resolved: where little room is left it makes
-    /// some first, for this fault and the next ones. Another core that did so beside it would
-    /// interrupt it for each change of its windows; and afterwards, the page that the fault asked
-    /// for could be among those that go. Nothing is done for a condemned space, whose faults fail.
+    /// For a thread whose fault in this space is to be resolved: where little room is left, `call`
+    /// calls somebody who makes some meanwhile, and says whether there is somebody. Where there is
+    /// not, or that is not enough, the thread makes room itself, for this fault and the next ones:
+    /// before the fault is resolved, since afterwards the page that it asked for could be among
+    /// those that go. Nothing is done for a condemned space, whose faults fail.
     /// Bounded; from handlers of faults, with no lock held; a few loads where there is room.
-    pub fn make_room(&self, space: SpaceNo) {
-        if !self.wants_reclaim() || self.room.is_resting() || self.failure(space).is_some() {
+    pub fn make_room(&self, space: SpaceNo, call: impl FnOnce() -> bool) {
+        if !self.wants_reclaim() || self.room.is_resting() {
+            return;
+        }
+        let helped = call();
+        if helped && !self.budget.is_scarce() || self.failure(space).is_some() {
             return;
         }
         let part = self.replacer.census().total() / PART;
@@ -32,9 +37,18 @@ impl<H: Host, S: Store> Mm<H, S> {
             return;
         }
         self.counters.direct_reclaims.one();
-        let pages = (self.budget.reserve() / PAGE / 2) as u32;
-        Reclaim::new(self).free_some(pages.clamp(BATCH as u32, part.min(MOST)));
-        if self.budget.is_low() {
+        let ahead = if helped {
+            0
+        } else {
+            (self.budget.reserve() / PAGE / 2) as u32
+        };
+        Reclaim::new(self).free_some(ahead.clamp(BATCH as u32, part.min(MOST)));
+        let little = if helped {
+            self.budget.is_scarce()
+        } else {
+            self.budget.is_low()
+        };
+        if little {
             self.room.rest();
         }
     }

@@ -6,13 +6,13 @@
 //! space's.
 
 use super::age::{Aging, Look};
-use super::batch::{BATCH, Batch};
+use super::batch::{BATCH, WIDE};
 use super::beside::Bases;
 use super::cluster;
 use super::evict::{Why, evict_batch};
 use super::gather::Neighbours;
 use crate::host::{Host, Store};
-use crate::mm::Mm;
+use crate::mm::{Mm, PAGE};
 use crate::window::Windows;
 
 /// Batches that a round ages, at the most, until the policy knows of enough frames whether they are
@@ -31,6 +31,8 @@ pub(super) const THOROUGH_MOST: u32 = 32;
 pub(crate) struct Reclaim<'m, H, S> {
     mm: &'m Mm<H, S>,
     look: Look,
+    /// Whether batches are wide.
+    wide: bool,
     /// Frames that went so far.
     frames: u32,
     /// Bases that nobody needed, of which each round looks at some.
@@ -39,12 +41,22 @@ pub(crate) struct Reclaim<'m, H, S> {
 
 impl<'m, H: Host, S: Store> Reclaim<'m, H, S> {
     pub fn new(mm: &'m Mm<H, S>) -> Self {
-        let (look, frames, bases) = (Look::Thorough, 0, 0);
         Self {
             mm,
-            look,
-            frames,
-            bases,
+            look: Look::Thorough,
+            wide: false,
+            frames: 0,
+            bases: 0,
+        }
+    }
+
+    /// By a thread of its own beside those that it is done for. Batches are wide where the budget
+    /// is so large that one does not go far beyond what is asked for.
+    pub fn in_background(mm: &'m Mm<H, S>) -> Self {
+        let wide = mm.budget.reserve() / PAGE >= 2 * WIDE as u64;
+        Self {
+            wide,
+            ..Self::new(mm)
         }
     }
 
@@ -84,7 +96,15 @@ impl<'m, H: Host, S: Store> Reclaim<'m, H, S> {
     /// Evicts one batch of those that the policy wants to go, but for the used ones; returns how
     /// many went.
     pub fn evict_next(&self) -> u32 {
-        let mut batch: Batch = [const { None }; BATCH];
+        if self.wide {
+            self.evict_some::<WIDE>()
+        } else {
+            self.evict_some::<BATCH>()
+        }
+    }
+
+    fn evict_some<const N: usize>(&self) -> u32 {
+        let mut batch = [const { None }; N];
         let taken = cluster::isolate(self.mm, &mut batch);
         self.mm.counters.scanned.add(taken as u64);
         let neighbours = Neighbours::gather(self.mm, &mut batch);

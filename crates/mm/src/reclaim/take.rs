@@ -7,7 +7,7 @@
 //! moment in which a refusal is still possible. Called by `evict.rs`, with the victims' frames
 //! locked.
 
-use super::batch::BATCH;
+use super::batch::WIDE;
 use super::evict::{Eviction, store_victim};
 use crate::addr::{PageNo, SpaceNo};
 use crate::budget::Need;
@@ -21,9 +21,9 @@ impl<H: Host, S: Store> Eviction<'_, '_, H, S> {
     /// them went.
     pub fn take_own(&mut self, len: usize) -> (usize, u32) {
         let mm = self.mm;
-        let mut pages = [(SpaceNo(0), PageNo(0)); BATCH];
+        let mut pages = [(SpaceNo(0), PageNo(0)); WIDE];
         let mut own = 0;
-        for victim in self.victims[..len.min(BATCH)].iter().flatten() {
+        for victim in self.victims[..len.min(WIDE)].iter().flatten() {
             let Some(page) = victim.window().filter(|_| victim.is_own) else {
                 break;
             };

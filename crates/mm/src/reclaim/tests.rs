@@ -439,11 +439,38 @@ fn little_room_is_made_more() {
         limit: 8 << 20,
     };
     crate::fault::note_failure(&mm, a, full);
-    mm.make_room(a);
+    mm.make_room(a, || false);
     assert_eq!(mm.stats().evictions, 0, "somebody reclaims for a condemned space");
     assert_eq!(mm.take_failure(a), Some(full));
-    mm.make_room(a);
+    mm.make_room(a, || false);
     assert!(mm.stats().evictions != 0 && !mm.wants_reclaim());
+    sound(&mm);
+}
+
+/// Goal: where somebody makes room, faults do it only when that is not enough, a batch each; and
+/// nobody is called while nothing can be done.
+#[test]
+fn faults_help_whoever_makes_room() {
+    let mm = limited(32 << 20);
+    let a = space(&mm, 10_000);
+    let touch = |page| mm.fault(a, PageNo(page), Access::Write);
+    let called = std::cell::Cell::new(0);
+    let make_room = || {
+        mm.make_room(a, || {
+            called.set(called.get() + 1);
+            true
+        });
+    };
+    make_room();
+    assert_eq!(called.get(), 0, "there is room");
+    let mut pages = 0..10_000;
+    assert!(pages.any(|page| touch(page).is_err() || mm.wants_reclaim()));
+    make_room();
+    assert_eq!((called.get(), mm.stats().evictions), (1, 0));
+    assert!(pages.any(|page| touch(page).is_err() || mm.budget.is_scarce()));
+    let before = mm.stats().evictions;
+    make_room();
+    assert_eq!((called.get(), mm.stats().evictions - before), (2, BATCH as u64));
     sound(&mm);
 }
 
