@@ -75,9 +75,10 @@ impl Room {
 const REMEMBERED: u32 = 4096;
 
 /// Frames of which one must be stored to, for it to be worth it to watch them. To protect a page
-/// beside a running thread and to let a store through again costs as much as an eviction and a
-/// return for nothing, 15 to 20 microseconds.
-const WORTH: u32 = 4;
+/// beside a running thread and to let a store through again interrupts each of the two; an eviction
+/// and a return for nothing costs as much, and half of it is done by whoever reclaims in the
+/// background.
+const WORTH: u32 = 2;
 
 /// Whether it is worth it to protect pages that seem to be idle (`reclaim/age.rs`): each call
 /// interrupts every other running thread, and where hardly a page is stored to before it goes,
