@@ -8,6 +8,7 @@
 
 mod access;
 mod copying;
+mod pieces;
 
 pub(crate) use access::Style;
 pub use access::Window;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use memfold_host::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
-use memfold_host::{Host, HostError, PageRef, Protection, Tables, Taken};
+use memfold_host::{Host, HostError, PageRef, Piece, Protection, Tables, Taken};
 
 use crate::arena::Arenas;
 use crate::fault::Site;
@@ -27,11 +28,11 @@ use crate::lineage::{Lineage, Own};
 use crate::pagetables::{self, TABLE_PAGES};
 use crate::pool::Pool;
 use crate::scan::SCAN_PAGES;
-use crate::span::{Span, Wanted};
+use crate::span::Wanted;
 use crate::sparse::Sparse;
 use crate::sys::batch::RANGES;
 use crate::sys::{self, Allowed};
-use crate::table::{self, Opening, Record, RecordNo};
+use crate::table::{self, Opening, RecordNo};
 use crate::thread::FaultThread;
 use crate::uffd::Stores;
 
@@ -84,34 +85,6 @@ impl LinuxHost {
             tables_are_freed: pagetables::are_freed(),
             held: AtomicU64::new(0),
         }
-    }
-
-    fn number(&self, space: SpaceNo) -> Option<RecordNo> {
-        let place = self.windows.get(space.0 as usize)?;
-        // Acquire: pairs with `open`; the record is this window's.
-        let number = place.load(Ordering::Acquire).checked_sub(1)?;
-        Some(RecordNo::from_number(number))
-    }
-
-    pub(crate) fn record(&self, space: SpaceNo) -> &'static Record {
-        let Some(number) = self.number(space) else {
-            panic!("space {space} has no window")
-        };
-        number.record()
-    }
-
-    /// The memory of the run.
-    fn span(&self, space: SpaceNo, run: Run) -> Span {
-        let record = self.record(space);
-        assert!(
-            u64::from(run.first.0) + u64::from(run.len) <= u64::from(record.reserve()),
-            "{run:?} of space {space}"
-        );
-        record.slot().part(run.first.0 as usize, run.len as usize)
-    }
-
-    fn page(&self, space: SpaceNo, page: PageNo) -> Span {
-        self.span(space, Run::one(page))
     }
 
     fn close_number(&self, number: RecordNo) -> u64 {
@@ -221,11 +194,27 @@ impl Host for LinuxHost {
         // The kernel does it only for a range that lies wholly in one mapping: here, all of it
         // accessible.
         let whole = run.len == TABLE_PAGES && run.first.0.is_multiple_of(TABLE_PAGES);
-        if !whole || !self.tables_are_freed {
+        if !whole || !self.tables_are_freed || !self.record(space).pieces().is_one(run) {
             return false;
         }
         self.site.pages.free_table(self.span(space, run));
         true
+    }
+
+    fn map_piece(&self, space: SpaceNo, run: Run, from: PoolPage, kind: Piece) -> Result<(), HostError> {
+        self.begin_piece(space, run, from, kind)
+    }
+
+    fn unmap_piece(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        self.end_piece(space, run)
+    }
+
+    fn piece_bytes(&self) -> u64 {
+        pieces::PIECE_BYTES
+    }
+
+    fn show_writable(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        self.site.pages.show_writable(self.span(space, run))
     }
 
     fn show(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
@@ -271,7 +260,11 @@ impl Host for LinuxHost {
 
     fn writable(&self, space: SpaceNo, run: Run) -> u64 {
         assert!(run.len as usize <= SCAN_PAGES, "one bit a page: {run:?}");
-        self.site.pages.writable(self.span(space, run))
+        let (pages, span) = (&self.site.pages, self.span(space, run));
+        match self.record(space).pieces().shared(run) {
+            0 => pages.writable(span),
+            shared => pages.writable(span) | pages.open_to_stores(span) & shared,
+        }
     }
 
     fn protections_hold(&self) -> bool {

@@ -38,6 +38,7 @@ pub enum Call {
     Scan,
     Splice,
     PipeRead,
+    MapPiece,
 }
 
 // Relaxed: a test's own plan, no other data hangs on it.

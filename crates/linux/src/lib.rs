@@ -8,9 +8,9 @@
 //! call stands in `sys.rs` and its children, memory is named by `Span`s only. From the bottom up:
 //! `abi` (the kernel's structures), `inject` (faults on purpose), `span`, `sys`, `scan` and `uffd`
 //! (what the kernel's page table holds, and how it is changed), `pages` and `look` (the steps of
-//! the trait), `filling` (one page), `emptying` (many ranges), `sparse`, `pool`, `arena`, `keep`
-//! (descriptors that stay), `ksm` (the kernel's merging), `lineage` (parents and children of
-//! `fork(2)`), `table` (address to window), `fault` (the sink), `context`, `stack` (for handlers),
+//! the trait), `filling` (one page), `sharing` (pages of shared pieces), `emptying` (many ranges),
+//! `sparse`, `pool`, `arena`, `keep` (descriptors that stay), `ksm` (the kernel's merging),
+//! `lineage` (parents and children of `fork(2)`), `pieces` (of windows), `table` (address to window), `fault` (the sink), `context`, `stack` (for handlers),
 //! `again` (faults that come again), `present` (what a fault says of its page), `guest`, `guard`
 //! (reads that a fault ends), `chain`, `sigbus`, `fitness` (of a thread), `thread` (how faults
 //! arrive), `reading` (windows, by the host), `windows`, `opening`, `group` (control groups),
@@ -40,11 +40,13 @@ mod look;
 mod opening;
 mod pages;
 mod pagetables;
+mod pieces;
 mod pool;
 mod present;
 mod probe;
 mod reading;
 mod scan;
+mod sharing;
 mod sigbus;
 mod span;
 mod sparse;

@@ -73,9 +73,14 @@ fn in_the_way(bytes: u64) -> Option<Limit> {
 /// The most mappings that a process may have, if this one has (nearly) so many: a refused call
 /// wanted one to three more.
 fn mappings() -> Option<u64> {
-    let most = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
-    let most: u64 = most.trim().parse().ok()?;
+    let most = most_mappings()?;
     let maps = std::fs::read("/proc/self/maps").ok()?;
     let count = maps.iter().filter(|&&byte| byte == b'\n').count() as u64;
     (count + 4 > most).then_some(most)
+}
+
+/// The most mappings that a process may have.
+pub(crate) fn most_mappings() -> Option<u64> {
+    let most = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
+    most.trim().parse().ok()
 }

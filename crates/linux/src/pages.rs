@@ -45,7 +45,7 @@ use crate::uffd::{Progress, Stores, Uffd, insist};
 pub(crate) const ROUNDS: u32 = 16;
 
 /// The calls that errors name.
-const CONTINUE: &str = "userfaultfd's UFFDIO_CONTINUE";
+pub(crate) const CONTINUE: &str = "userfaultfd's UFFDIO_CONTINUE";
 pub(crate) const COPY: &str = "userfaultfd's UFFDIO_COPY";
 pub(crate) const POPULATE: &str = "madvise(MADV_POPULATE_WRITE)";
 
@@ -121,7 +121,7 @@ impl Pages {
     pub(crate) fn show(&self, span: Span) -> Result<(), HostError> {
         let mut rest = span;
         while !rest.is_empty() {
-            rest = match self.uffd.show(rest) {
+            rest = match self.uffd.show(rest, Stores::Fault) {
                 Progress::All => return Ok(()),
                 Progress::Part(pages) => rest.skip(pages),
                 Progress::Exists => {
@@ -139,7 +139,7 @@ impl Pages {
 
     /// Takes the poison from a page that is empty or shown, if it can have one. Whether it looks
     /// so.
-    fn clear_poison(&self, page: Span) -> bool {
+    pub(crate) fn clear_poison(&self, page: Span) -> bool {
         if !self.poison_used() || self.look(page).present != 0 {
             return false;
         }

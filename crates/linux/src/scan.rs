@@ -89,20 +89,31 @@ impl Pagemap {
 
     /// Which private pages of `span`, at most 64, can be stored to without a fault.
     pub(crate) fn writable(&self, span: Span) -> Result<u64, Errno> {
+        self.stored_to(span, |of| of & (abi::PAGE_IS_FILE | abi::PAGE_IS_PFNZERO) == 0)
+    }
+
+    /// Which pages of `span`, at most 64, show pool pages that can be stored to without a fault.
+    pub(crate) fn open_to_stores(&self, span: Span) -> Result<u64, Errno> {
+        let pool = abi::PAGE_IS_FILE | abi::PAGE_IS_PRESENT;
+        self.stored_to(span, |of| of & pool == pool)
+    }
+
+    /// Which pages of `span`, of these categories, can be stored to without a fault.
+    fn stored_to(&self, span: Span, counts: impl Fn(u64) -> bool) -> Result<u64, Errno> {
         assert!(
             span.pages() <= SCAN_PAGES,
             "one bit a page: {} pages",
             span.pages()
         );
         let mut regions = [abi::PageRegion::default(); SCAN_PAGES];
-        let private = Wanted {
+        let written = Wanted {
             all: abi::PAGE_IS_WRITTEN,
             any: abi::PAGE_IS_PRESENT | abi::PAGE_IS_SWAPPED,
         };
-        let found = self.find(span.addr(), span.len(), private, &mut regions)?;
+        let found = self.find(span.addr(), span.len(), written, &mut regions)?;
         let mut writable = 0;
         for region in &regions[..found] {
-            if region.categories & (abi::PAGE_IS_FILE | abi::PAGE_IS_PFNZERO) == 0 {
+            if counts(region.categories) {
                 let first = (region.start as usize - span.addr()) / PAGE_SIZE;
                 writable |= mask((region.end - region.start) as usize / PAGE_SIZE) << first;
             }

@@ -8,6 +8,7 @@
 pub(crate) mod batch;
 pub(crate) mod clock;
 pub(crate) mod open;
+pub(crate) mod piece;
 pub(crate) mod pipe;
 pub(crate) mod signal;
 pub(crate) mod tables;

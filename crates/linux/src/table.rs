@@ -22,6 +22,7 @@ use memfold_sync::{Mutex, Rank, Revocable};
 use crate::arena::GRANULE;
 use crate::fault::Site;
 use crate::lineage;
+use crate::pieces::Pieces;
 use crate::span::Span;
 use crate::sparse::{LEAF, Sparse};
 use crate::sys;
@@ -62,6 +63,8 @@ pub(crate) struct Record {
     site: AtomicPtr<Site>,
     // Atomic; grows while open, written by the manager's one resizing thread:
     len: AtomicU32,
+    /// Guards itself; empty while the window is not open.
+    pieces: Pieces,
 }
 
 /// The number of an open window's record, for the host that opened it.
@@ -172,6 +175,7 @@ pub(crate) fn open(opening: &Opening) -> Option<RecordNo> {
 /// Makes a window unknown; when it returns nobody is inside, and nobody will be.
 pub(crate) fn close(number: RecordNo) {
     let record = number.record();
+    record.pieces.clear();
     for place in places(record.slot()) {
         // Relaxed: a late reader is caught by the record's access.
         TABLE[place].store(0, Ordering::Relaxed);
@@ -242,6 +246,11 @@ impl Record {
     /// Pages that may become accessible.
     pub(crate) fn reserve(&self) -> u32 {
         self.reserve.load(Ordering::Relaxed) // Relaxed: see above.
+    }
+
+    /// What of the window shows something else than its backing.
+    pub(crate) fn pieces(&self) -> &Pieces {
+        &self.pieces
     }
 
     /// Accessible pages.

@@ -101,13 +101,18 @@ impl Uffd {
         unsafe { self.request(abi::UFFDIO_REGISTER, &mut arg) }.map(drop)
     }
 
-    /// Shows the pool pages that belong to `span`, protected.
-    pub(crate) fn show(&self, span: Span) -> Progress {
+    /// Shows the pool pages that belong to `span`.
+    pub(crate) fn show(&self, span: Span, stores: Stores) -> Progress {
+        let mode = if stores == Stores::Fault {
+            abi::CONTINUE_WP
+        } else {
+            0
+        };
         run(|| {
             refuse(Call::Continue).map_err(|errno| (errno, 0))?;
             let mut arg = abi::Ranged {
                 range: range(span),
-                mode: abi::CONTINUE_WP,
+                mode,
                 done: 0,
             };
             // SAFETY: structure and request belong together; the range is an arena's of ours.

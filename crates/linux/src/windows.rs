@@ -24,6 +24,13 @@ impl LinuxHost {
         let why = |call| refused(call, slot.len());
         let map = |pool| sys::map_window(slot, pool, backing.0 * PAGE_SIZE as u64);
         self.pool.fd().and_then(map).map_err(why("mmap"))?;
+        self.make_ready(slot)?;
+        sys::allow(slot.head(len as usize), Allowed::All).map_err(why("mprotect"))
+    }
+
+    /// What a mapping of a window is told before it becomes accessible.
+    pub(crate) fn make_ready(&self, slot: Span) -> Result<(), HostError> {
+        let why = |call| refused(call, slot.len());
         if self.keep_out_ksm() {
             sys::unmergeable(slot).map_err(why("madvise"))?;
         }
@@ -46,7 +53,7 @@ impl LinuxHost {
             // we would wait.
             sys::unlock(slot).map_err(why("munlock"))?;
         }
-        sys::allow(slot.head(len as usize), Allowed::All).map_err(why("mprotect"))
+        Ok(())
     }
 
     /// Makes the end of a window inaccessible again, and empty.

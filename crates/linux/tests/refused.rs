@@ -7,7 +7,7 @@ mod common;
 use common::{Harness, View, bounded, run, stamped};
 use memfold_host::FaultReply;
 use memfold_host::addr::{Access, PAGE_SIZE, PageNo, PoolPage, SpaceNo};
-use memfold_host::{Host, HostError, Protection, Taken};
+use memfold_host::{Host, HostError, Piece, Protection, Taken};
 use memfold_linux::inject::{Call, arm, disarm};
 use memfold_linux::{Delivery, LinuxHost};
 
@@ -16,7 +16,7 @@ const A: SpaceNo = SpaceNo(1);
 type Step = fn(&LinuxHost) -> Result<(), HostError>;
 
 /// The methods, each on pages of its own, from the state that [`fresh`] makes.
-const STEPS: [(&str, Step); 12] = [
+const STEPS: [(&str, Step); 15] = [
     ("show", |host| host.show(A, run(0, 8))),
     ("show_zero", |host| host.show_zero(A, run(8, 24)).map(drop)),
     ("fill", |host| {
@@ -51,9 +51,14 @@ const STEPS: [(&str, Step); 12] = [
         host.close(SpaceNo(2));
         grown.map(drop)
     }),
+    ("map_piece", |host| {
+        host.map_piece(A, run(56, 4), PoolPage(200), Piece::Private)
+    }),
+    ("unmap_piece", |host| host.unmap_piece(A, run(62, 2))),
+    ("show_writable", |host| host.show_writable(A, run(60, 2))),
 ];
 
-const CALLS: [(Call, i32); 17] = [
+const CALLS: [(Call, i32); 19] = [
     (Call::Truncate, libc::ENOSPC),
     (Call::PoolWrite, libc::ENOMEM),
     (Call::PoolRead, libc::EIO),
@@ -71,10 +76,13 @@ const CALLS: [(Call, i32); 17] = [
     (Call::WriteProtect, libc::EAGAIN),
     (Call::Splice, libc::ENOMEM),
     (Call::PipeRead, libc::ENOMEM),
+    (Call::MapPiece, libc::ENOMEM),
+    (Call::Register, libc::ENOMEM),
 ];
 
 /// A window in which each step finds what it needs: pages 0..8 and 32..40 have pool pages (some
-/// shown), 8..32 are empty, with markers here and there, 41..44 show zeros, 50.. are private.
+/// shown), 8..32 are empty, with markers here and there, 41..44 show zeros, 50..56 are private,
+/// 58..64 are a shared piece.
 fn fresh(delivery: Delivery) -> (Harness, View) {
     let harness = Harness::with(delivery);
     let view = harness.open(1, 0, 64);
@@ -92,6 +100,14 @@ fn fresh(delivery: Delivery) -> (Harness, View) {
     host.fill_zero(A, run(50, 6)).expect("memory");
     (50..56).for_each(|page| view.set(page, 0, u64::from(page)));
     host.protect(A, run(52, 4)).expect("protected");
+    host.reserve_pool(300).expect("sparse");
+    for page in 0..8 {
+        host.pool_write(PoolPage(200 + page), &stamped(200_000 + page * 1000))
+            .expect("memory");
+    }
+    host.map_piece(A, run(58, 6), PoolPage(202), Piece::Shared)
+        .expect("mapped");
+    host.show(A, run(61, 1)).expect("shown");
     harness.rule(|host, space, page, access| {
         let one = run(page.0, 1);
         let done = match (page.0, access) {
@@ -100,6 +116,8 @@ fn fresh(delivery: Delivery) -> (Harness, View) {
             (8..32, Access::Read) => host.show_zero(space, one).map(drop),
             (40, _) => host.fill(space, page, &stamped(1), Protection::Writable),
             (50..56, _) => host.unprotect(space, one),
+            (58..62, Access::Read) => host.show(space, one),
+            (58..62, Access::Write) => host.show_writable(space, one),
             _ => host.fill_zero(space, one),
         };
         done.expect("nothing is refused now");
@@ -120,6 +138,10 @@ fn check(harness: &Harness, view: View, step: &str) {
     assert!((8..32).chain(41..49).all(|page| view.get(page, 1) == 0), "{step}");
     assert!(
         (50..56).all(|page| view.get(page, 0) == u64::from(page)),
+        "{step}"
+    );
+    assert!(
+        (58..62).all(|page| view.get(page, 1) == 144_001 + u64::from(page) * 1000),
         "{step}"
     );
     for page in 8..56 {
@@ -179,6 +201,15 @@ fn each_call_refused_once() {
                             assert_eq!(view.get(33, 1), 5001, "{what}");
                         }
                         check(&harness, view, &what);
+                        if name != "map_piece" {
+                            view.set(61, 0, 9);
+                            let mut bytes = [0; PAGE_SIZE];
+                            harness
+                                .host
+                                .pool_read(PoolPage(205), &mut bytes)
+                                .expect("written");
+                            assert_eq!(bytes[..8], 9_u64.to_ne_bytes(), "{what}");
+                        }
                         refusals += u32::from(reached);
                         if !reached {
                             break;

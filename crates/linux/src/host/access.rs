@@ -2,16 +2,19 @@
 //! what the kernel is asked.
 
 use std::ptr::NonNull;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use memfold_host::HostError;
-use memfold_host::addr::{PageNo, SpaceNo};
+use memfold_host::addr::{PageNo, Run, SpaceNo};
 
 use super::LinuxHost;
 use crate::builder::Builder;
 use crate::fault::Delivery;
 use crate::guard::accessing;
 use crate::limits::page_refused;
+use crate::span::Span;
+use crate::table::{Record, RecordNo};
 use crate::{sys, table};
 use memfold_host::FaultSink;
 
@@ -117,5 +120,33 @@ impl LinuxHost {
             sys::unmergeable(slot).map_err(page_refused("madvise(MADV_UNMERGEABLE)"))?;
         }
         Ok(())
+    }
+
+    pub(super) fn number(&self, space: SpaceNo) -> Option<RecordNo> {
+        let place = self.windows.get(space.0 as usize)?;
+        // Acquire: pairs with `open`; the record is this window's.
+        let number = place.load(Ordering::Acquire).checked_sub(1)?;
+        Some(RecordNo::from_number(number))
+    }
+
+    pub(crate) fn record(&self, space: SpaceNo) -> &'static Record {
+        let Some(number) = self.number(space) else {
+            panic!("space {space} has no window")
+        };
+        number.record()
+    }
+
+    /// The memory of the run.
+    pub(super) fn span(&self, space: SpaceNo, run: Run) -> Span {
+        let record = self.record(space);
+        assert!(
+            u64::from(run.first.0) + u64::from(run.len) <= u64::from(record.reserve()),
+            "{run:?} of space {space}"
+        );
+        record.slot().part(run.first.0 as usize, run.len as usize)
+    }
+
+    pub(super) fn page(&self, space: SpaceNo, page: PageNo) -> Span {
+        self.span(space, Run::one(page))
     }
 }

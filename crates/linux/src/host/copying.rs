@@ -42,6 +42,7 @@ impl LinuxHost {
 
     /// Whether the window can show that pool page there.
     fn shows(&self, space: SpaceNo, page: PageNo, from: PoolPage) -> bool {
-        from == self.record(space).backing().plus(page.0)
+        let record = self.record(space);
+        from == record.pieces().pool_page(page, record.backing())
     }
 }
