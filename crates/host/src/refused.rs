@@ -59,7 +59,8 @@ pub enum HostError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limit {
-    /// Mappings of the process (`vm.max_map_count`); each window takes two at the most.
+    /// Mappings of the process (`vm.max_map_count`); each window takes two at the most, and
+    /// each file mapped in it two more.
     Mappings(u64),
     /// Bytes of addresses (`RLIMIT_AS`).
     Addresses(u64),
@@ -86,7 +87,7 @@ impl fmt::Display for Limit {
         match self {
             Self::Mappings(most) => write!(
                 f,
-                "the process has as many mappings as it may; raise vm.max_map_count, which is {most}, or have fewer spaces"
+                "the process has as many mappings as it may; raise vm.max_map_count, which is {most}, or have fewer spaces, or fewer files mapped in them"
             ),
             Self::Addresses(bytes) => write!(
                 f,
