@@ -39,6 +39,9 @@ pub enum Call {
     Splice,
     PipeRead,
     MapPiece,
+    FileRead,
+    FileWrite,
+    FileSync,
 }
 
 // Relaxed: a test's own plan, no other data hangs on it.

@@ -9,11 +9,12 @@
 //! `abi` (the kernel's structures), `inject` (faults on purpose), `span`, `sys`, `scan` and `uffd`
 //! (what the kernel's page table holds, and how it is changed), `pages` and `look` (the steps of
 //! the trait), `filling` (one page), `sharing` (pages of shared pieces), `emptying` (many ranges),
-//! `sparse`, `pool`, `arena`, `keep` (descriptors that stay), `ksm` (the kernel's merging),
-//! `lineage` (parents and children of `fork(2)`), `pieces` (of windows), `table` (address to window), `fault` (the sink), `context`, `stack` (for handlers),
-//! `again` (faults that come again), `present` (what a fault says of its page), `guest`, `guard`
-//! (reads that a fault ends), `chain`, `sigbus`, `fitness` (of a thread), `thread` (how faults
-//! arrive), `reading` (windows, by the host), `windows`, `opening`, `group` (control groups),
+//! `sparse`, `pool`, `arena`, `keep` (descriptors that stay), `source` (files), `ksm` (the kernel's
+//! merging), `lineage` (parents and children of `fork(2)`), `pieces` (of windows), `table` (address
+//! to window), `fault` (the sink), `context`, `stack` (for handlers), `again` (faults that come
+//! again), `present` (what a fault says of its page), `guest`, `guard` (reads that a fault ends),
+//! `chain`, `sigbus`, `fitness` (of a thread), `thread` (how faults arrive), `reading` (windows, by
+//! the host), `windows`, `opening`, `group` (control groups),
 //! `probe`, `error`, and `builder` and `host`, which join them.
 
 mod abi;
@@ -48,6 +49,7 @@ mod reading;
 mod scan;
 mod sharing;
 mod sigbus;
+mod source;
 mod span;
 mod sparse;
 mod stack;
@@ -67,5 +69,6 @@ pub use host::{LinuxHost, Window};
 pub use lineage::{Lineage, Own};
 pub use opening::{Door, FEATURES, Feature, UserMode};
 pub use probe::{Huge, Overcommit, Report, group_memory_bytes, memory_bytes, probe};
+pub use source::{FileAccess, FileOpenError, FileSource};
 pub use sys::clock::thread_cpu_time;
 pub use thread::spawn_quiet;

@@ -94,6 +94,7 @@ impl Known {
 
 impl Pieces {
     fn is_used(&self) -> bool {
+        // Relaxed: see above.
         self.used.load(Ordering::Relaxed)
     }
 
@@ -167,6 +168,7 @@ impl Pieces {
         let (at, beside) = known.beside(now);
         // Wrapping: fewer than before.
         let more = (beside.len() as u64).wrapping_sub(at.len() as u64);
+        // Relaxed: see above.
         COUNT.fetch_add(more, Ordering::Relaxed);
         known.pieces.splice(at, beside);
         let (first, end) = (now.run.first, now.run.end());
@@ -174,6 +176,7 @@ impl Pieces {
             Some((from, to)) => Some((from.min(first), to.max(end))),
             None => Some((first, end)),
         };
+        // Relaxed: see above.
         self.used.store(true, Ordering::Relaxed);
     }
 
@@ -183,8 +186,10 @@ impl Pieces {
             return;
         }
         let mut known = self.known.lock();
+        // Relaxed: see above.
         COUNT.fetch_sub(known.pieces.len() as u64, Ordering::Relaxed);
         *known = Known::default();
+        // Relaxed: see above.
         self.used.store(false, Ordering::Relaxed);
     }
 }

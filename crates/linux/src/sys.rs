@@ -7,6 +7,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod clock;
+pub(crate) mod file;
 pub(crate) mod open;
 pub(crate) mod piece;
 pub(crate) mod pipe;

@@ -7,7 +7,7 @@ use common::{COUNT, Harness, View, bounded, run, stamped};
 use memfold_host::addr::{Access, PAGE_SIZE, PageNo, PoolPage, SpaceNo};
 use memfold_host::{FaultReply, Host, HostError, Limit, Piece};
 use memfold_linux::{Delivery, LinuxHost};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -283,17 +283,14 @@ fn read_until(view: View, ends: &AtomicBool) -> (u64, u64) {
         }
         let mut word = 0_u64;
         let at = (view.base + page * PAGE_SIZE) as *const libc::c_void;
-        use std::os::fd::AsRawFd;
         // SAFETY: the kernel reads a word, or says that it cannot.
         if unsafe { libc::write(to.as_raw_fd(), at, 8) } != 8 {
             faults += 1;
             continue;
         }
         // SAFETY: the word that was just written fits.
-        assert_eq!(
-            unsafe { libc::read(from.as_raw_fd(), (&raw mut word).cast(), 8) },
-            8
-        );
+        let got = unsafe { libc::read(from.as_raw_fd(), (&raw mut word).cast(), 8) };
+        assert_eq!(got, 8);
         let page = page as u64;
         assert!(
             word == 500_000 + page || word == (page - 4) * 1000,
