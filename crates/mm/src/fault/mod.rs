@@ -213,7 +213,11 @@ impl<'a, 'm, H: Host, S: Store> Fault<'a, 'm, H, S> {
                     false => Ok(Next::Retry),
                 }
             }
-            (LeafEntry::Swapped(slot), Access::Write) => self.write(self.need_to_return(slot)),
+            (LeafEntry::Swapped(slot), Access::Write) => match self.write(self.returning) {
+                // Asked only now: it costs a look into the store.
+                Err(Stop::NoRoom) if self.frees_as_much(slot) => self.write(Need::Reclaim),
+                done => done,
+            },
             (_, Access::Write) => self.write(Need::Normal),
         }
     }

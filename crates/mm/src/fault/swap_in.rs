@@ -117,19 +117,11 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         (seen.count == 1 && seen.frame.is_none() && together).then_some((slot, seen))
     }
 
-    /// How far down the budget a page of one space may reach when it comes back. One that holds as
-    /// much in the store as in memory frees that as it comes: it needs the room for a moment only,
-    /// which is there whatever others do.
-    pub(super) fn need_to_return(&self, slot: SwapRef) -> Need {
-        let alone = self
-            .mm
-            .swap
-            .look(slot)
-            .filter(|s| s.count == 1 && s.frame.is_none());
-        match alone {
-            Some(seen) if self.mm.store.cost(seen.stored).adds() >= PAGE => Need::Reclaim,
-            _ => self.returning,
-        }
+    /// Whether the page is one space's and holds as much in the store as in memory: it frees that as
+    /// it comes back, and needs the room for a moment only, which is there whatever others do.
+    pub(super) fn frees_as_much(&self, slot: SwapRef) -> bool {
+        let seen = self.mm.swap.look(slot);
+        seen.is_some_and(|s| s.count == 1 && s.frame.is_none() && self.mm.store.cost(s.stored).adds() >= PAGE)
     }
 
     pub(super) fn swap_in_shared(&mut self, found: &AtLeaf, slot: SwapRef) -> Result<Next, Stop> {
