@@ -117,8 +117,8 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         (seen.count == 1 && seen.frame.is_none() && together).then_some((slot, seen))
     }
 
-    /// Whether the page is one space's and holds as much in the store as in memory: it frees that as
-    /// it comes back, and needs the room for a moment only, which is there whatever others do.
+    /// Whether the page is one space's and holds as much in the store as in memory: it frees that
+    /// as it comes back, and needs the room for a moment only, which is there whatever others do.
     pub(super) fn frees_as_much(&self, slot: SwapRef) -> bool {
         let seen = self.mm.swap.look(slot);
         seen.is_some_and(|s| s.count == 1 && s.frame.is_none() && self.mm.store.cost(s.stored).adds() >= PAGE)
