@@ -235,9 +235,9 @@ pub trait Host: Send + Sync {
         true
     }
 
-    /// Which private pages of the run can be stored to without a fault (bit `n`: page `n`). At most
-    /// 64 pages. For checks: the manager knows what it protected, and asks whether the machine kept
-    /// to it.
+    /// Which pages of the run can be stored to without a fault (bit `n`: page `n`), private ones or
+    /// in a shared piece. At most 64 pages. For checks: the manager knows what it protected, and
+    /// asks whether the machine kept to it.
     fn writable(&self, _space: SpaceNo, _run: Run) -> u64 {
         0
     }

@@ -2,15 +2,18 @@
 //!
 //! Call it when nothing else runs: at the end of a test, between two steps of a simulation, from a
 //! debugger. `check/leaks.rs` counts what is given out, `check/exposed.rs` asks the machine about
-//! protection. It takes no lock for long and changes nothing. The scan is naive on purpose: it is
-//! the oracle that the reverse map, the counts and the budget are held to.
+//! protection, `check/files.rs` has files. It takes no lock for long and changes nothing. The scan
+//! is naive on purpose: it is the oracle that the reverse map, the counts and the budget are held
+//! to.
 
 mod exposed;
+mod files;
 mod leaks;
 
 pub use exposed::audit;
 
-use crate::addr::{FrameNo, SpaceNo};
+use crate::addr::{FrameNo, PageNo, SpaceNo};
+use crate::backing::file::FileNo;
 use crate::budget::{Class, PageCharge};
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, Store};
@@ -45,6 +48,8 @@ struct Scan {
     reach: BTreeMap<TableNo, BTreeSet<SpaceNo>>,
     /// How many parents a table has.
     parents: BTreeMap<TableNo, BTreeSet<(bool, u32)>>,
+    /// Pages of files that are in memory.
+    files: BTreeMap<FrameNo, (FileNo, PageNo)>,
 }
 
 struct Report(Vec<Violation>);
@@ -72,6 +77,7 @@ pub fn check<H: Host, S: Store>(mm: &Mm<H, S>) -> Result<(), Vec<Violation>> {
         report: Report(Vec::new()),
     };
     check.scan_spaces();
+    check.scan_files();
     check.check_tables();
     check.check_frames();
     check.check_swap();
@@ -81,6 +87,7 @@ pub fn check<H: Host, S: Store>(mm: &Mm<H, S>) -> Result<(), Vec<Violation>> {
     check.check_domains();
     check.check_numbers();
     check.check_backings();
+    check.check_files();
     check.check_standby();
     check.check_exposed();
     check.check_tables_charge();
@@ -233,7 +240,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
                 format!("frame {no}")
             });
         }
-        let mapped: BTreeSet<FrameNo> = scan.mappers.keys().copied().collect();
+        let mapped: BTreeSet<FrameNo> = scan.mappers.keys().chain(scan.files.keys()).copied().collect();
         report.demand(listed == mapped, "listed = mapped", || {
             let off: Vec<_> = mapped.difference(&listed).collect();
             let dead: Vec<_> = listed.difference(&mapped).collect();
@@ -243,7 +250,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
 
     fn check_budget(&mut self) {
         let Self { mm, scan, report } = self;
-        let (mut private, mut pool) = (0, 0);
+        let (mut private, mut pool) = (0, scan.files.len() as u64 * PAGE);
         for &no in scan.mappers.keys() {
             match mm.frames.lock(no).residence {
                 Residence::Private(_) => private += PAGE,
@@ -366,7 +373,7 @@ fn check_residence<H: Host, S: Store>(
                 format!("frame {no} has one owner")
             });
         }
-        Residence::Nowhere => {
+        Residence::Nowhere | Residence::File(..) => {
             report.demand(false, "a mapped frame has bytes", || format!("frame {no}"));
         }
     }

@@ -111,18 +111,18 @@ impl<H: Host, S: Store> Drop for NewWindow<'_, H, S> {
     }
 }
 
-/// A backing that was made for a space that nobody knows yet; dropped before that lives, it is
-/// gone.
-struct NewBacking<'m, H: Host, S: Store> {
+/// A backing that was made for a space, or a file, that nobody knows yet; dropped before that
+/// lives, it is gone.
+pub(crate) struct NewBacking<'m, H: Host, S: Store> {
     mm: &'m Mm<H, S>,
-    backing: BackingNo,
+    pub backing: BackingNo,
     /// Pages of the pool that its place ends before.
-    pool_pages: u64,
+    pub pool_pages: u64,
     used: bool,
 }
 
 impl<'m, H: Host, S: Store> NewBacking<'m, H, S> {
-    fn take(mm: &'m Mm<H, S>, reserve: u32) -> Result<Self, SpaceError> {
+    pub fn take(mm: &'m Mm<H, S>, reserve: u32) -> Result<Self, SpaceError> {
         let made = mm.retry(|| {
             let tables = mm.budget.tables(Need::Normal);
             mm.backings.create(reserve, tables).ok_or(Stop::NoRoom)
@@ -136,8 +136,8 @@ impl<'m, H: Host, S: Store> NewBacking<'m, H, S> {
         })
     }
 
-    /// A space uses the backing from now on.
-    fn keep(mut self) {
+    /// A space, or a file, uses the backing from now on.
+    pub fn keep(mut self) {
         self.used = true;
     }
 }
@@ -186,7 +186,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             reserve: size.reserve,
             backing: at.backing,
             domain,
-            areas: Areas,
+            areas: Areas::default(),
             pins: BTreeMap::new(),
             window: window.give(),
             ahead: Ahead::new(),

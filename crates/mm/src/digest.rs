@@ -9,6 +9,7 @@
 //! they keep what they were given. Call it when nothing else runs.
 
 use crate::addr::{PageNo, SpaceNo};
+use crate::backing::areas::Area;
 use crate::error::Stop;
 use crate::frame::Owner;
 use crate::host::{Domain, Host, Store};
@@ -29,6 +30,8 @@ pub struct SpaceDigest {
     pub domain: Domain,
     /// Whether the space takes part in merging.
     pub merging: Merging,
+    /// Its areas.
+    pub areas: Vec<Area>,
     /// The pinned pages, and how often.
     pub pins: Vec<(PageNo, u32)>,
     /// What is known of each page; `None`: never written.
@@ -63,6 +66,8 @@ pub enum Ownership {
 pub struct Totals {
     /// Frames whose bytes are nowhere else.
     pub frames: u64,
+    /// Files that are open or mapped.
+    pub files: u32,
     /// Tables.
     pub tables: u32,
     /// Swap slots.
@@ -116,6 +121,7 @@ impl Digest {
                 reserve: st.reserve,
                 domain: st.domain,
                 merging: mm.spaces.get(no.0).merging(),
+                areas: st.areas.iter().copied().collect(),
                 pins: st.pins.iter().map(|(&page, &times)| (page, times)).collect(),
                 pages,
             };
@@ -138,7 +144,7 @@ fn content<H: Host, S: Store>(mm: &Mm<H, S>, entry: LeafEntry) -> Option<(Conten
             }
             let ownership = match locked.frame.word.load().owner {
                 Owner::Exclusive(_) => Ownership::Exclusive,
-                Owner::Shared(_) | Owner::Nobody => Ownership::Shared,
+                Owner::Shared(_) | Owner::Merged(_) | Owner::File(_) | Owner::Nobody => Ownership::Shared,
             };
             Some((Content::Frame(no.0), ownership))
         }
@@ -148,15 +154,18 @@ fn content<H: Host, S: Store>(mm: &Mm<H, S>, entry: LeafEntry) -> Option<(Conten
 fn totals<H: Host, S: Store>(mm: &Mm<H, S>) -> Totals {
     let usage = mm.usage();
     let slots = mm.swap.in_use();
+    // What is in memory of a file is in the file as well, or will be.
+    let (files, _) = mm.files.pages();
     let cached = slots.iter().filter(|(_, says)| says.frame.is_some()).count() as u64;
     Totals {
-        frames: u64::from(mm.frames.used()) - cached,
+        frames: u64::from(mm.frames.used()) - cached - files,
+        files: mm.files.used(),
         tables: mm.tables.used(),
         slots: mm.swap.used(),
         backings: mm.backings.used(),
         stored_pages: mm.store.stats().pages,
         stored_bytes: usage.stored,
-        page_bytes: usage.private + usage.pool - cached * PAGE,
+        page_bytes: usage.private + usage.pool - (cached + files) * PAGE,
     }
 }
 

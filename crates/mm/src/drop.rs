@@ -14,12 +14,15 @@
 
 use crate::addr::{PageNo, Run, SpaceNo};
 use crate::backing::BackingNo;
+use crate::backing::areas::Areas;
 use crate::create::leave_backing;
 use crate::emptied::move_as_zeros;
 use crate::error::{SpaceError, Stop};
+use crate::files::take_apart;
 use crate::frame::{Locked, Residence};
 use crate::host::{Host, HostError, Store};
 use crate::loans::Loans;
+use crate::mapped::unmap_all;
 use crate::migrate::{migrate_around, migrate_to_overflow};
 use crate::mm::Mm;
 use crate::peek::lock_entry;
@@ -43,6 +46,7 @@ pub(crate) struct Remains {
     window: WindowTables,
     backing: BackingNo,
     len: u32,
+    areas: Areas,
 }
 
 impl Remains {
@@ -60,6 +64,7 @@ impl Remains {
             window: std::mem::take(&mut st.window),
             backing: st.backing,
             len: st.len,
+            areas: std::mem::take(&mut st.areas),
         }
     }
 
@@ -76,9 +81,12 @@ impl Remains {
         if sweep.private_pages() > EMPTIED.into() {
             self.empty_window(mm);
         }
+        // Nobody is inside; and no walk asks for a window that is closed.
+        let files = unmap_all(mm, no, &self.areas);
         Windows::of(mm).close(no, &mut self.window);
         sweep.finish_private();
         leave_backing(mm, self.backing);
+        files.into_iter().for_each(|gone| take_apart(mm, gone));
         mm.stalled.something_changed();
     }
 
@@ -236,7 +244,7 @@ pub(crate) fn give_away_page<H: Host, S: Store>(
     }
 }
 
-fn give_away_frame<H: Host, S: Store>(
+pub(crate) fn give_away_frame<H: Host, S: Store>(
     mm: &Mm<H, S>,
     space: &SpaceGuard<'_>,
     (leaf, page): (TableNo, PageNo),

@@ -26,8 +26,8 @@ pub(crate) fn hear_of_emptied<H: Host, S: Store>(
     }
     // Reclaim does not try it again.
     locked.frame.mark_incompressible(true);
-    rmap_walk(mm, locked, usize::MAX, &mut |space| {
-        mm.spaces.get(space.0).note_emptied(page);
+    rmap_walk(mm, locked, usize::MAX, &mut |mapper| {
+        mm.spaces.get(mapper.space.0).note_emptied(page);
     });
 }
 

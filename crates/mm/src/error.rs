@@ -5,7 +5,7 @@
 
 use crate::addr::{PageNo, SpaceNo};
 use crate::budget::Budget;
-use crate::host::{HostError, StoreError};
+use crate::host::{HostError, SourceError, StoreError};
 use crate::space::{FaultError, NoSuchSpace};
 
 /// Why a manager cannot be built.
@@ -54,6 +54,24 @@ pub enum SpaceError {
         "space {0} cannot be reset to this one, which stands on other memory: reset it to a space that it is a fork of, or to a fork or a frozen copy of such a space"
     )]
     NotRelated(SpaceNo),
+    /// The space, or the one that it is to become, has areas; spaces with areas are not reset or
+    /// frozen.
+    #[error("space {0} has areas; unmap and unprotect them all before it is frozen or reset")]
+    HasAreas(SpaceNo),
+    /// What was asked for would give the space more areas than it may have.
+    #[error("a space has at most {0} areas; map fewer, longer runs")]
+    TooManyAreas(u32),
+    /// The run is empty, or goes beyond the space, or beyond the file.
+    #[error("the pages from {first} on, {len} of them, are not all pages of the space and of the file")]
+    BadRun {
+        /// Its first page.
+        first: PageNo,
+        /// How many.
+        len: u32,
+    },
+    /// Stores were to reach a file that cannot be written.
+    #[error("the file was opened for reading only: map it privately, or without stores")]
+    ReadOnlyFile,
     /// A page of the space is pinned, and what was asked for would take it away or share it.
     #[error("space {0} has pinned pages, which cannot be taken away or shared: unpin them first")]
     Pinned(SpaceNo),
@@ -84,6 +102,10 @@ pub(crate) enum Stop {
     Host(HostError),
     /// The store refused.
     Lost(StoreError),
+    /// A file could not be read or written.
+    Source(SourceError),
+    /// A file is not so long any more.
+    BeyondEnd,
     /// There is no such page.
     Fault(FaultError),
 }
@@ -94,8 +116,9 @@ impl Stop {
         match self {
             Self::Retry | Self::NoRoom => SpaceError::over(budget),
             Self::Host(source) => SpaceError::Host(source),
-            Self::Lost(source) => SpaceError::Fault(FaultError::PageLost { space, page, source }),
-            Self::Fault(e) => SpaceError::Fault(e),
+            Self::Lost(_) | Self::Source(_) | Self::BeyondEnd | Self::Fault(_) => {
+                SpaceError::Fault(self.of_page(budget, space, page))
+            }
         }
     }
 
@@ -106,6 +129,8 @@ impl Stop {
             Self::Retry | Self::NoRoom => FaultError::OverBudget { space, page, limit },
             Self::Host(source) => FaultError::Host { space, page, source },
             Self::Lost(source) => FaultError::PageLost { space, page, source },
+            Self::Source(source) => FaultError::Source { space, page, source },
+            Self::BeyondEnd => FaultError::BeyondEnd { space, page },
             Self::Fault(e) => e,
         }
     }
@@ -132,6 +157,12 @@ impl From<FaultError> for Stop {
 impl From<StoreError> for Stop {
     fn from(e: StoreError) -> Self {
         Self::Lost(e)
+    }
+}
+
+impl From<SourceError> for Stop {
+    fn from(e: SourceError) -> Self {
+        Self::Source(e)
     }
 }
 

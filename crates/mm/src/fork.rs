@@ -16,6 +16,7 @@ use crate::error::{SpaceError, Stop};
 use crate::fault::Fault;
 use crate::frame::{Owner, Residence};
 use crate::host::{Host, Store};
+use crate::mapped::NewAreas;
 use crate::mm::Mm;
 use crate::path::OwnPath;
 use crate::space::ahead::Stores;
@@ -102,8 +103,9 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
             self.parent.reserve,
             self.parent.len,
         )?;
+        let areas = NewAreas::inherit(mm, &self.parent.areas, child)?;
         self.share(dirty)?;
-        let mut child = self.begin_child(child, window);
+        let mut child = self.begin_child(child, window, areas);
         if let Err(stop) = self.copy_pinned(&mut child) {
             // The child lets go of the pinned frames first.
             drop(child);
@@ -116,7 +118,12 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
     }
 
     /// The child lives from now on, with the parent's tables. Cannot fail.
-    fn begin_child(&self, no: SpaceNo, window: NewWindow<'m, H, S>) -> Child<'m, H, S> {
+    fn begin_child(
+        &self,
+        no: SpaceNo,
+        window: NewWindow<'m, H, S>,
+        areas: NewAreas<'m, H, S>,
+    ) -> Child<'m, H, S> {
         let (mm, st) = (self.mm, &self.parent);
         mm.backings.join(st.backing);
         let mut space = SpaceGuard::begin(&mm.spaces, no);
@@ -130,7 +137,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
             reserve: st.reserve,
             backing: st.backing,
             domain: st.domain,
-            areas: st.areas.clone(),
+            areas: areas.give(),
             pins: BTreeMap::new(),
             window: window.give(),
             ahead: st.ahead.inherited(),

@@ -28,8 +28,12 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// A copy of the space whose pages all forks of the copy can share in memory.
     ///
     /// # Errors
-    /// [`SpaceError`]; the space is as it was, and there is no copy.
+    /// [`SpaceError`]; the space is as it was, and there is no copy. [`SpaceError::HasAreas`] when
+    /// it has areas.
     pub fn freeze(&self, space: SpaceNo) -> Result<SpaceNo, SpaceError> {
+        if !self.lock_space(space)?.areas.is_empty() {
+            return Err(SpaceError::HasAreas(space));
+        }
         let freeze = Freeze { mm: self, no: space };
         let refused = |stop: Stop| stop.of_space(&self.budget, space, PageNo(0));
         Fork::share_most(self, space, (PIECE as usize / FANOUT).max(1)).map_err(refused)?;

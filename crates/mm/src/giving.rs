@@ -24,6 +24,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             || self.spaces.has_spare(giving)
             || self.swap.has_spare(giving)
             || self.backings.has_spare(giving)
+            || self.files.has_spare(giving)
     }
 
     /// Frees a bounded part of the tables that are not in use; returns how many bytes.
@@ -33,7 +34,8 @@ impl<H: Host, S: Store> Mm<H, S> {
             + self.tables.give_back(STEP, giving)
             + self.spaces.give_back(STEP, giving)
             + self.swap.give_back(STEP, giving)
-            + self.backings.give_back(STEP, giving);
+            + self.backings.give_back(STEP, giving)
+            + self.files.give_back(STEP, giving);
         self.budget.refund(Class::Tables, bytes);
         self.counters.arrays_freed.add(bytes);
         bytes

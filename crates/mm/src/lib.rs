@@ -6,6 +6,7 @@
 //! `table`, `backing`, `space`, `window`, `rmap`, then the operations of [`Mm`].
 #![forbid(unsafe_code)]
 
+mod area_map;
 mod backing;
 mod budget;
 mod check;
@@ -17,11 +18,13 @@ mod emptied;
 mod emptying;
 mod error;
 mod fault;
+mod files;
 mod fork;
 pub mod frame;
 mod freeze;
 mod giving;
 mod loans;
+mod mapped;
 mod merge;
 mod migrate;
 mod mm;
@@ -34,6 +37,7 @@ mod races;
 mod reclaim;
 mod reset;
 mod residency;
+mod resize;
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod rig;
 mod rmap;
@@ -52,7 +56,10 @@ mod writable;
 // Every file below names the seams so.
 use memfold_host::{self as host, addr};
 
+pub use area_map::AreaMap;
 pub use backing::BackingNo;
+pub use backing::areas::{Area, AreaKind, Rights};
+pub use backing::file::FileNo;
 pub use budget::{PageTables, UNLIMITED, Usage};
 #[cfg(feature = "faults")]
 pub use budget::{Refusals, Refuse};
@@ -62,6 +69,7 @@ pub use digest::{Digest, Ownership, PageDigest, SpaceDigest, Totals};
 pub use door::{Door, Ended, Forked};
 pub use drop::Doomed;
 pub use error::{BuildError, SpaceError};
+pub use files::{FileDoor, FileError, FileStats, OpenFile};
 pub use memfold_sync::Giving;
 pub use merge::{Effort, MergeStep, Sharing};
 pub use mm::{Config, LEAST_LIMIT, Mm};

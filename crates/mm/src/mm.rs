@@ -8,6 +8,7 @@
 
 use crate::addr::{FrameNo, PAGE_SIZE, SpaceNo};
 use crate::backing::Backings;
+use crate::backing::file::{Files, MOST_FILES};
 use crate::budget::{Budget, Class, Need, PageTables, UNLIMITED, Usage};
 use crate::error::{BuildError, Stop};
 use crate::frame::{Frames, Put};
@@ -15,7 +16,7 @@ use crate::host::{Host, Store};
 use crate::loans::LoanRing;
 use crate::merge::scanner::RoundUnderWay;
 use crate::reclaim::choice::Replacement;
-use crate::reclaim::replacer::Replacer;
+use crate::reclaim::replacer::{Origin, Replacer};
 use crate::scratch::Scratch;
 use crate::space::doomed::DoomedSpaces;
 use crate::space::{NoSuchSpace, SpaceGuard, SpaceSlot};
@@ -60,6 +61,7 @@ pub struct Mm<H, S> {
     pub(crate) spaces: Slots<SpaceSlot>,
     pub(crate) swap: Swap,
     pub(crate) backings: Backings,
+    pub(crate) files: Files,
     pub(crate) replacer: Replacer,
     pub(crate) counters: Counters,
     pub(crate) most_spaces: u32,
@@ -105,7 +107,8 @@ impl<H: Host, S: Store> Mm<H, S> {
             tables: Tables::new((most_bytes / size_of::<Table>() as u64).min(1 << 30) as u32),
             spaces: Slots::new(config.spaces, SpaceSlot::new),
             swap: Swap::new(slots.min(1 << 31) as u32),
-            backings: Backings::new(config.spaces),
+            backings: Backings::new(config.spaces + MOST_FILES),
+            files: Files::new(),
             replacer: Replacer::new(config.replacement),
             counters: Counters::default(),
             most_spaces: config.spaces,
@@ -124,6 +127,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             + mm.tables.base_bytes()
             + mm.spaces.base_bytes()
             + mm.backings.base_bytes()
+            + mm.files.base_bytes()
             + mm.swap.base_bytes()
             + mm.fixed_bytes;
         let fixed = mm.host.page_tables().fixed_bytes;
@@ -181,6 +185,12 @@ impl<H: Host, S: Store> Mm<H, S> {
 pub(crate) fn alloc_frame<H, S>(mm: &Mm<H, S>, need: Need) -> Result<FrameNo, Stop> {
     let no = mm.budget.take(&mm.frames, need);
     no.map(FrameNo).ok_or(Stop::NoRoom)
+}
+
+/// A new frame holds a page from now on, and may go when room is needed.
+pub(crate) fn list_new_frame<H, S>(mm: &Mm<H, S>, no: FrameNo) {
+    let early = mm.replacer.add(&mm.frames, no, Origin::New);
+    debug_assert!(!early, "a new page came back");
 }
 
 /// Drops a reference taken by isolation.

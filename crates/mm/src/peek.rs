@@ -4,10 +4,12 @@
 //! waited for, and nothing is changed; an answer that another thread has overtaken is
 //! `Stop::Retry`.
 
-use crate::addr::{FrameNo, PageBytes, PageNo, Run, SpaceNo};
+use crate::addr::{FrameNo, PAGE_SIZE, PageBytes, PageNo, Run, SpaceNo};
+use crate::backing::areas::BackedBy;
 use crate::emptied::hear_of_emptied;
 use crate::error::Stop;
-use crate::frame::{Locked, Owner, Residence};
+use crate::files::read_page;
+use crate::frame::{Locked, Residence};
 use crate::host::{Host, HostError, PageRef, Store};
 use crate::mm::Mm;
 use crate::space::SpaceGuard;
@@ -35,7 +37,10 @@ pub(crate) fn see<H: Host, S: Store>(
     let found = mm.tables.lookup(&space.tree, page);
     match found.entry() {
         LeafEntry::Absent => {
-            space.areas.of(page).read(out);
+            match space.areas.of(page) {
+                BackedBy::Zeros => *out = [0; PAGE_SIZE],
+                BackedBy::File(at) => read_page(mm, at.file, at.page, out)?,
+            }
             Ok(Seen::Backed)
         }
         LeafEntry::Swapped(slot) => {
@@ -117,9 +122,7 @@ fn read_here<H: Host, S: Store>(
 
 /// The exporter and the page of an exported frame, if the exporter can store to it without a fault.
 pub(crate) fn exposed<H: Host, S: Store>(mm: &Mm<H, S>, locked: &Locked<'_>) -> Option<(SpaceNo, PageNo)> {
-    let Owner::Shared(at) = locked.frame.word.load().owner else {
-        return None;
-    };
+    let at = locked.frame.word.load().owner.shared_head()?;
     let Residence::Private(exporter) = locked.residence else {
         return None;
     };
@@ -134,7 +137,7 @@ pub(crate) fn exposed<H: Host, S: Store>(mm: &Mm<H, S>, locked: &Locked<'_>) -> 
 
 /// Whether a program can store to the frame's private page without a fault.
 pub(crate) fn is_writable<H: Host, S>(mm: &Mm<H, S>, locked: &Locked<'_>) -> bool {
-    let (Owner::Exclusive(at) | Owner::Shared(at)) = locked.frame.word.load().owner else {
+    let Some(at) = locked.frame.word.load().owner.head() else {
         return false;
     };
     let Residence::Private(space) = locked.residence else {

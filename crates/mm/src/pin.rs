@@ -84,6 +84,9 @@ impl<H: Host, S: Store> Mm<H, S> {
 
 fn pin_page<H: Host, S: Store>(mm: &Mm<H, S>, space: SpaceNo, page: PageNo) -> Result<(), Stop> {
     let mut st = mm.lock_space(space)?;
+    if st.areas.is_shared(page) {
+        return Err(Stop::Fault(FaultError::PinOfShared { space, page }));
+    }
     Fault::resolve(mm, &mut st, page, Access::Write)?;
     let (no, leaf) = mm.tables.lookup(&st.tree, page).frame().ok_or(Stop::Retry)?;
     let mut locked = lock_entry(mm, leaf, page, no).ok_or(Stop::Retry)?;

@@ -39,8 +39,9 @@ impl<H: Host, S: Store> Mm<H, S> {
     ///
     /// # Errors
     /// [`SpaceError::NotRelated`] when the two do not show the same pages of the pool;
-    /// [`SpaceError::Pinned`] when one of them has pinned pages; [`SpaceError::Fault`] when a fault
-    /// of `to` has failed. The space is as it was.
+    /// [`SpaceError::Pinned`] when one of them has pinned pages; [`SpaceError::HasAreas`] when one
+    /// of them has areas; [`SpaceError::Fault`] when a fault of `to` has failed. The space is as it
+    /// was.
     pub fn reset(&self, space: SpaceNo, to: SpaceNo) -> Result<(), SpaceError> {
         let done = self.retry(|| {
             let model = match Model::hold(self, to)? {
@@ -55,8 +56,9 @@ impl<H: Host, S: Store> Mm<H, S> {
         Ok(())
     }
 
-    /// Makes the pages of the run zeros, as if they had never been written: they hold no memory any
-    /// more. Piece by piece; whoever stores to them meanwhile loses the store or keeps it.
+    /// Makes the pages of the run what they were before the space stored to them: zeros, or a
+    /// file's. They hold no memory any more. Piece by piece; whoever stores to them meanwhile loses
+    /// the store or keeps it.
     ///
     /// # Errors
     /// [`SpaceError::Pinned`] when one of them is pinned; [`SpaceError`] otherwise when there is no
@@ -93,6 +95,7 @@ struct Model<'m, H: Host, S: Store> {
     backing: BackingNo,
     reserve: u32,
     len: u32,
+    has_areas: bool,
 }
 
 impl<'m, H: Host, S: Store> Model<'m, H, S> {
@@ -111,6 +114,7 @@ impl<'m, H: Host, S: Store> Model<'m, H, S> {
             backing: space.backing,
             reserve: space.reserve,
             len: space.len,
+            has_areas: !space.areas.is_empty(),
         }))
     }
 }
@@ -125,19 +129,22 @@ impl<H: Host, S: Store> Drop for Model<'_, H, S> {
 }
 
 /// A space that is being taken back: its lock.
-struct Reset<'m, H, S> {
+pub(crate) struct Reset<'m, H, S> {
     mm: &'m Mm<H, S>,
-    space: SpaceGuard<'m>,
+    pub space: SpaceGuard<'m>,
 }
 
 impl<'m, H: Host, S: Store> Reset<'m, H, S> {
-    fn lock(mm: &'m Mm<H, S>, no: SpaceNo) -> Result<Self, Stop> {
+    pub fn lock(mm: &'m Mm<H, S>, no: SpaceNo) -> Result<Self, Stop> {
         let space = mm.lock_space(no)?;
         Ok(Self { mm, space })
     }
 
     fn run(mut self, model: &Model<'m, H, S>) -> Result<Result<(), SpaceError>, Stop> {
         let no = self.space.no;
+        if model.has_areas || !self.space.areas.is_empty() {
+            return Ok(Err(SpaceError::HasAreas(no)));
+        }
         if (self.space.backing, self.space.reserve) != (model.backing, model.reserve) {
             return Ok(Err(SpaceError::NotRelated(no)));
         }
@@ -212,7 +219,7 @@ impl<'m, H: Host, S: Store> Reset<'m, H, S> {
     }
 
     /// Discards the pages from `next` on, before `end`, leaf by leaf; `next` is where it stopped.
-    fn discard_piece(&mut self, next: &mut PageNo, end: PageNo) -> Result<(), Stop> {
+    pub fn discard_piece(&mut self, next: &mut PageNo, end: PageNo) -> Result<(), Stop> {
         let (mm, no) = (self.mm, self.space.no);
         let mut leaving = Leaving::new(mm, no);
         let mut done = Ok(());

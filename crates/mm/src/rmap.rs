@@ -1,16 +1,19 @@
-//! The reverse map: the only way from a frame to the entries that name it.
+//! The reverse map: the only way from a frame to the entries that name it, and from a file's frame
+//! to the areas that show it.
 //!
 //! A frame's mappers are leaf tables, all in the same slot, chained through that slot's links and
-//! headed by the mapping word. Everything here happens under the frame lock; whoever finds it taken
-//! treats the frame as in use and never walks without it. An entry names the frame exactly as long
-//! as its leaf is on the chain. `Sweep` gathers what a teardown frees, so that pool pages go in
-//! runs and private pages are refunded when their window is gone.
+//! headed by the mapping word; a file knows its areas (`backing/mappings.rs`). Everything here
+//! happens under the frame lock; whoever finds it taken treats the frame as in use and never walks
+//! without it. An entry names the frame exactly as long as its leaf is on the chain. `Sweep`
+//! gathers what a teardown frees, so that pool pages go in runs and private pages are refunded when
+//! their window is gone.
 
 use crate::addr::{FrameNo, PageNo, PoolPage, SpaceNo};
 use crate::backing::BackingNo;
+use crate::backing::file::FileNo;
 use crate::budget::Refund;
 use crate::frame::{Locked, Owner, Put, Residence};
-use crate::host::{Host, Store};
+use crate::host::{Host, Piece, Store};
 use crate::mm::{Mm, free_frame};
 use crate::table::{LeafEntry, LeafSlot, Leaves, Slot, TableNo, Tables, Trees};
 
@@ -95,7 +98,9 @@ impl<'a, H: Host, S: Store> Sweep<'a, H, S> {
                 free_overflow_page(self.mm, at);
                 self.mm.budget.refund_page(locked.charge.take());
             }
-            Residence::Nowhere => panic!("frame {} has mappers but no bytes", locked.no),
+            Residence::Nowhere | Residence::File(..) => {
+                panic!("frame {} has mappers but no bytes of theirs", locked.no)
+            }
         }
         retire(self.mm, &mut locked);
         let put = locked.frame.count.unmap();
@@ -188,9 +193,7 @@ impl<H: Host, S: Store> Leaves for Sweep<'_, H, S> {
 impl Tables {
     /// The first mapping of a fresh frame. The entry is stored afterwards, by the caller.
     pub fn map_new(&self, locked: &Locked<'_>, owner: Owner) {
-        let (Owner::Exclusive(at) | Owner::Shared(at)) = owner else {
-            panic!("mapped a frame for nobody")
-        };
+        let at = owner.head().expect("a leaf maps the frame");
         let links = &self.at(at.leaf).slot(at.slot).links;
         links.set_next(0);
         links.set_prev(0);
@@ -203,7 +206,8 @@ impl Tables {
     /// One leaf more names the frame, in the same slot as the others. The entry is stored by the
     /// caller.
     pub fn map_also(&self, locked: &Locked<'_>, leaf: TableNo, slot: u8) {
-        let Owner::Shared(head) = locked.frame.word.load().owner else {
+        let owner = locked.frame.word.load().owner;
+        let Some(head) = owner.shared_head() else {
             panic!("frame {} has one owner and was mapped again", locked.no)
         };
         assert_eq!(
@@ -216,13 +220,14 @@ impl Tables {
         links.set_next(head.leaf.0);
         self.at(head.leaf).slot(slot).links.set_prev(leaf.0);
         locked.frame.count.map();
-        locked.set_owner(Owner::Shared(LeafSlot { leaf, slot }));
+        locked.set_owner(owner.with_head(LeafSlot { leaf, slot }));
     }
 
     /// Takes a leaf off the chain; true when it was the only one.
     pub fn unchain(&self, locked: &Locked<'_>, at: LeafSlot) -> bool {
-        let (Owner::Exclusive(head) | Owner::Shared(head)) = locked.frame.word.load().owner else {
-            panic!("frame {} is unmapped but has no owner", locked.no)
+        let owner = locked.frame.word.load().owner;
+        let Some(head) = owner.head() else {
+            panic!("frame {} is unmapped but no leaf names it", locked.no)
         };
         let links = &self.at(at.leaf).slot(at.slot).links;
         let (next, prev) = (links.next(), links.prev());
@@ -237,7 +242,7 @@ impl Tables {
         }
         assert_eq!(head, at, "frame {}'s chain lost a mapper", locked.no);
         if next != 0 {
-            locked.set_owner(Owner::Shared(LeafSlot {
+            locked.set_owner(owner.with_head(LeafSlot {
                 leaf: TableNo(next),
                 slot: at.slot,
             }));
@@ -249,7 +254,7 @@ impl Tables {
     /// caller has moved the bytes and drops its own reference afterwards.
     pub fn replace_all(&self, locked: &mut Locked<'_>, to: LeafEntry) -> u32 {
         let mut replaced = 0;
-        while let Owner::Exclusive(at) | Owner::Shared(at) = locked.frame.word.load().owner {
+        while let Some(at) = locked.frame.word.load().owner.head() {
             // Off the chain first: once the entry names no frame, its space may put another frame
             // into the slot and link that one, without this frame's lock.
             if self.unchain(locked, at) {
@@ -265,10 +270,7 @@ impl Tables {
 
     /// The leaves that name the frame, in chain order.
     pub fn mappers<'s>(&'s self, locked: &Locked<'_>) -> impl Iterator<Item = LeafSlot> + 's {
-        let head = match locked.frame.word.load().owner {
-            Owner::Nobody => None,
-            Owner::Exclusive(at) | Owner::Shared(at) => Some(at),
-        };
+        let head = locked.frame.word.load().owner.head();
         std::iter::successors(head, |at| {
             let next = self.at(at.leaf).slot(at.slot).links.next();
             (next != 0).then_some(LeafSlot {
@@ -293,23 +295,87 @@ pub(crate) fn free_overflow_page<H: Host, S: Store>(mm: &Mm<H, S>, at: PoolPage)
     mm.backings.free_overflow(at);
 }
 
-/// Calls `visit` with up to `most` of the spaces that can reach the frame.
+/// Who can reach a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mapper {
+    pub space: SpaceNo,
+    /// The page of that space.
+    pub page: PageNo,
+    pub by: By,
+}
+
+/// By what a space reaches a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Its tables.
+    Tables,
+    /// An area of a file, unless its tables say something of the page.
+    Private,
+    /// An area of a file whose pages may be stored to in place.
+    Shared,
+}
+
+/// Calls `visit` with up to `most` of those who can reach the frame: the one door to the walks. The
+/// owner is decoded once, under the frame's lock, and says which walk it is.
 pub(crate) fn rmap_walk<H: Host, S: Store>(
     mm: &Mm<H, S>,
     locked: &Locked<'_>,
     most: usize,
-    visit: &mut dyn FnMut(SpaceNo),
+    visit: &mut dyn FnMut(Mapper),
 ) {
+    match locked.frame.word.load().owner {
+        Owner::Nobody => (),
+        // The sharers of a merged frame stand on its chain as those of forks do.
+        Owner::Exclusive(head) | Owner::Shared(head) | Owner::Merged(head) => {
+            walk_chain(mm, locked, head, most, visit);
+        }
+        Owner::File(file) => walk_file(mm, locked, file, most, visit),
+    }
+}
+
+/// The leaves that name the frame, and the spaces above them.
+fn walk_chain<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    locked: &Locked<'_>,
+    head: LeafSlot,
+    most: usize,
+    visit: &mut dyn FnMut(Mapper),
+) {
+    let page = mm.tables.page_of(head);
     let mut left = most;
     for at in mm.tables.mappers(locked) {
         let more = left != 0
             && Trees::new(&mm.tables, &mm.spaces).spaces_of(at.leaf, &mut |space| {
-                visit(space);
+                let by = By::Tables;
+                visit(Mapper { space, page, by });
                 left -= 1;
                 left != 0
             });
         if !more {
             return;
         }
+    }
+}
+
+/// The areas that show the page, under the file's lock.
+fn walk_file<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    locked: &Locked<'_>,
+    file: FileNo,
+    most: usize,
+    visit: &mut dyn FnMut(Mapper),
+) {
+    let Residence::File(of, page) = locked.residence else {
+        panic!("frame {} of file {file:?} has no place in it", locked.no)
+    };
+    assert_eq!(of, file, "frame {} is of two files", locked.no);
+    let state = mm.files.lock(file);
+    for (mapping, page) in state.mappings.of(page).take(most) {
+        let by = match mapping.kind {
+            Piece::Private => By::Private,
+            Piece::Shared => By::Shared,
+        };
+        let space = mapping.space;
+        visit(Mapper { space, page, by });
     }
 }

@@ -14,10 +14,10 @@ use ahead::{Ahead, Stores};
 use fence::Fence;
 pub(crate) use guard::{NoSuchSpace, SpaceGuard};
 
-use crate::addr::{PageNo, SpaceNo};
+use crate::addr::{Access, PageNo, SpaceNo};
 use crate::backing::BackingNo;
 use crate::backing::areas::Areas;
-use crate::host::{Domain, HostError, StoreError};
+use crate::host::{Domain, HostError, SourceError, StoreError};
 use crate::table::{ChainLinks, Roots, Tree};
 use crate::window_tables::WindowTables;
 use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -62,6 +62,45 @@ pub enum FaultError {
         page: PageNo,
         /// What the store said.
         source: StoreError,
+    },
+    /// The page lies in an area that does not allow such an access.
+    #[error("page {page} of space {space} lies in an area that allows no {}", match .access {
+        Access::Read => "loads",
+        Access::Write => "stores",
+    })]
+    Forbidden {
+        /// The space.
+        space: SpaceNo,
+        /// The page asked for.
+        page: PageNo,
+        /// What was wanted of it.
+        access: Access,
+    },
+    /// The page is one of a file, which is not so long any more.
+    #[error("page {page} of space {space} lies behind the end of the file that is mapped there")]
+    BeyondEnd {
+        /// The space.
+        space: SpaceNo,
+        /// The page asked for.
+        page: PageNo,
+    },
+    /// The page is one of a file, which could not be read.
+    #[error("page {page} of space {space} could not be read: {source}")]
+    Source {
+        /// The space.
+        space: SpaceNo,
+        /// The page asked for.
+        page: PageNo,
+        /// What the file said.
+        source: SourceError,
+    },
+    /// The page is one of a file that others may store to as well; such pages cannot be pinned.
+    #[error("page {page} of space {space} is shared with all who map the file so, and cannot be pinned")]
+    PinOfShared {
+        /// The space.
+        space: SpaceNo,
+        /// The page asked for.
+        page: PageNo,
     },
     /// The page is pinned as often as can be counted.
     #[error(
@@ -182,7 +221,7 @@ impl SpaceSlot {
             reserve: 0,
             backing: BackingNo(0),
             domain: Domain(0),
-            areas: Areas,
+            areas: Areas::default(),
             pins: BTreeMap::new(),
             window: WindowTables::default(),
             ahead: Ahead::new(),

@@ -24,7 +24,7 @@
 //! back. The count of places in use is a hint that faults read without the lock: a place of a page
 //! is made and given back under its space's lock.
 
-use crate::addr::{PageBytes, PageNo, Run, SpaceNo};
+use crate::addr::{Access, PageBytes, PageNo, Run, SpaceNo};
 use crate::error::{SpaceError, Stop};
 use crate::frame::Residence;
 use crate::host::{Host, HostError, Protection, Store, VacateReply};
@@ -304,6 +304,10 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
         if let Some(failure) = space.failure() {
             return Err(Stop::Fault(failure));
         }
+        space.demand_access(page, Access::Read)?;
+        if space.areas.is_shared(page) {
+            return Err(Stop::NoRoom);
+        }
         self.mm
             .scratch
             .with(|bytes| match see(self.mm, &space, page, bytes)? {
@@ -319,8 +323,14 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
     fn sink(&self, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
         let mut space = lock_page(self.mm, no, page)?;
         let Some(failure) = space.failure() else {
-            return Ok(());
+            // Repeated, unless the area will never allow it.
+            return Ok(space.demand_access(page, Access::Write)?);
         };
+        space.demand_access(page, Access::Write)?;
+        if space.areas.is_shared(page) {
+            // Nothing can stand in for a page that stores of others reach.
+            return Err(Stop::Fault(failure));
+        }
         self.mm.scratch.with(|bytes| {
             match see(self.mm, &space, page, bytes) {
                 Ok(Seen::Backed | Seen::Elsewhere) => (),

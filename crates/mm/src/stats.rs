@@ -64,6 +64,18 @@ counters! {
     promoted,
     /// Accesses for which a standby page stood in, because the budget had no room.
     stood_in,
+    /// Pages of files that were read.
+    file_reads,
+    /// Pages of files that were written out.
+    file_writes,
+    /// Writes of pages of files that failed.
+    file_write_errors,
+    /// Pages of files that nobody refers to any more and that could not be written out.
+    file_pages_lost,
+    /// Pages of files that left memory because room was needed.
+    file_evictions,
+    /// Stores to pages of files that others see.
+    file_stores,
     /// Frames that went to the store.
     evictions,
     /// Evictions that needed no new bytes in the store.

@@ -4,7 +4,7 @@
 //! room. Under the space's lock, which whoever calls this holds, and the frame's. Called by faults,
 //! by pins and by the sinks of a condemned space.
 
-use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
+use crate::addr::{Access, FrameNo, PageNo, Run, SpaceNo};
 use crate::error::Stop;
 use crate::frame::{Locked, Residence};
 use crate::host::{Host, HostError, Store};
@@ -43,12 +43,16 @@ pub(crate) fn unprotect<H: Host, S: Store>(
     Ok(true)
 }
 
-/// The same for a page of which only its number is known; false when it is no such page.
+/// The same for a page of which only its number is known; false when it is no such page, or its
+/// area allows no stores.
 pub(crate) fn let_through<H: Host, S: Store>(
     mm: &Mm<H, S>,
     space: &SpaceGuard<'_>,
     page: PageNo,
 ) -> Result<bool, Stop> {
+    if !space.areas.rights(page).allow(Access::Write) {
+        return Ok(false);
+    }
     let found = mm.tables.lookup(&space.tree, page);
     match found.frame().filter(|_| !found.is_shared()) {
         Some((frame, leaf)) => unprotect(mm, space, leaf, page, frame),

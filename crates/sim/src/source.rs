@@ -5,7 +5,7 @@ use crate::plan::{Call, Plan, Planner};
 use crate::state::{Guard, Guarded};
 use memfold_host::addr::{PAGE_SIZE, PageBytes};
 use memfold_host::{PageSource, SourceError};
-use memfold_sync::Rank;
+use memfold_sync::{Arc, Rank};
 
 /// Code of an error that a plan makes.
 const EIO: i32 = 5;
@@ -20,10 +20,10 @@ struct File {
     writes: u64,
 }
 
-/// A file made of bytes.
-#[derive(Debug)]
+/// A file made of bytes; clones are the same file.
+#[derive(Clone, Debug)]
 pub struct SimSource {
-    file: Guarded<File>,
+    file: Arc<Guarded<File>>,
     writable: bool,
 }
 
@@ -49,7 +49,7 @@ impl SimSource {
             writes: 0,
         };
         Self {
-            file: Guarded::new(Rank::Host, file),
+            file: Arc::new(Guarded::new(Rank::Host, file)),
             writable,
         }
     }

@@ -13,6 +13,8 @@ pub enum Rank {
     Standby,
     /// One frame: its mapping word, its chain of mappers, its residence.
     Frame,
+    /// One file: how long it is, who maps it where, which write failed.
+    File,
     /// A leaf table: the chain of tables that point at it.
     Leaf,
     /// A table one level above the leaves; and so on upwards.
@@ -41,10 +43,11 @@ pub enum Rank {
 
 impl Rank {
     /// All ranks, outermost first.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Space,
         Self::Standby,
         Self::Frame,
+        Self::File,
         Self::Leaf,
         Self::Table1,
         Self::Table2,

@@ -17,8 +17,8 @@ const PACKAGES: [&str; 3] = ["crates/mm", "crates/memfold", "crates/cli"];
 /// The rooms of the manager, bottom up: each may name those before it.
 const ORDER: &str = "
     budget stats emptying backing swap table frame window_tables space error stalled scratch mm window neighbours rmap emptied path
-    door residency migrate giving create peek writable standby loans reclaim fault pin drop merge digest check
-    space_stats fork reset freeze";
+    door residency migrate giving create files peek writable standby loans reclaim fault pin mapped drop merge digest check
+    space_stats fork reset freeze area_map resize";
 
 /// What still points the wrong way: package, who points, and where to.
 const KNOWN: &[(&str, &str, &str)] = &[

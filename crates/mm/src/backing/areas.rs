@@ -1,47 +1,281 @@
 //! What a page is where no table says more.
 //!
 //! The tables of a space name what it wrote. Where a leaf's entry is absent, or the tables do not
-//! reach so far, the page is what *backs* it: today zeros, everywhere. Whoever meets an absent
-//! entry asks here, by the space and the page, and matches on the answer; nowhere else does
-//! "absent" mean anything. What a space answers with ([`Areas`]) stands in its state, under the
-//! space lock; an answer takes no lock of its own and no memory. Asked by faults, reads beside the
-//! window (`peek.rs`), merging.
+//! reach so far, the page is what *backs* it: zeros, or the page of a file that an *area* of the
+//! space shows there. Whoever meets an absent entry asks here, by the space and the page, and
+//! matches on the answer; nowhere else does "absent" mean anything. An area also says which
+//! accesses its pages allow. A space's areas ([`Areas`]) stand in its state, under the space lock,
+//! in order and without overlap; pages in none of them are zeros that may be stored to, so that a
+//! space without areas has an empty list. An answer takes no lock of its own and no memory. Asked
+//! by faults, reads beside the window (`peek.rs`), merging, forks, and by who changes areas.
 
-use crate::addr::{PAGE_SIZE, PageBytes, PageNo};
+use super::file::FileNo;
+use super::mappings::Mapping;
+use super::read_ahead::ReadAhead;
+use crate::addr::{Access, PAGE_SIZE, PageBytes, PageNo, Run, SpaceNo};
+use crate::host::Piece;
+
+/// Most areas of one space: each may be a mapping of the machine's, which allows a process some ten
+/// thousands.
+pub(crate) const MOST_AREAS: usize = 1024;
 
 /// What backs a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BackedBy {
     /// Zeros, which need no memory.
     Zeros,
+    /// A page of a file.
+    File(FilePage),
+}
+
+/// A page of a file as an area shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FilePage {
+    pub file: FileNo,
+    pub page: PageNo,
+    pub kind: Piece,
 }
 
 impl BackedBy {
-    /// Writes the page's bytes to `out`.
-    pub fn read(self, out: &mut PageBytes) {
-        match self {
-            Self::Zeros => *out = [0; PAGE_SIZE],
-        }
-    }
-
-    /// Whether the page has these bytes, so that a frame with them may go and leave it to its
-    /// backed_by.
+    /// Whether the page is known to have these bytes, so that a frame with them may go and leave it
+    /// to what backs it. A file may change.
     pub fn is(self, bytes: &PageBytes) -> bool {
         static ZEROS: PageBytes = [0; PAGE_SIZE];
         match self {
             Self::Zeros => *bytes == ZEROS,
+            Self::File(_) => false,
         }
     }
 }
 
-/// What backs the pages of one space. Forks begin with their parent's.
+/// Which accesses the pages of an area allow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rights {
+    /// None.
+    None,
+    /// Loads.
+    Read,
+    /// Loads and stores.
+    #[default]
+    ReadWrite,
+}
+
+impl Rights {
+    /// Whether they allow an access.
+    #[must_use]
+    pub fn allow(self, access: Access) -> bool {
+        match self {
+            Self::None => false,
+            Self::Read => access == Access::Read,
+            Self::ReadWrite => true,
+        }
+    }
+}
+
+/// What the pages of an area are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AreaKind {
+    /// The space's own, zeros at first.
+    Own,
+    /// Those of a file from this page on, the space's own once it stores to them, or shared with
+    /// all who map the file so.
+    File {
+        /// The file.
+        file: FileNo,
+        /// The file's page that the area's first page shows.
+        first: PageNo,
+        /// Whose they are.
+        kind: Piece,
+    },
+}
+
+/// A run of a space's pages that are of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area {
+    /// The pages.
+    pub run: Run,
+    /// What they are.
+    pub kind: AreaKind,
+    /// Which accesses they allow.
+    pub rights: Rights,
+}
+
+impl Area {
+    /// The part of it from one page to before another, if there is any.
+    fn part(self, first: PageNo, end: PageNo) -> Option<Self> {
+        let (first, end) = (first.max(self.run.first), end.min(self.run.end()));
+        let len = end.0.checked_sub(first.0).filter(|&len| len != 0)?;
+        let kind = match self.kind {
+            AreaKind::File {
+                file,
+                first: at,
+                kind,
+            } => AreaKind::File {
+                file,
+                first: at.plus(first.0 - self.run.first.0),
+                kind,
+            },
+            own @ AreaKind::Own => own,
+        };
+        let run = Run { first, len };
+        Some(Self { run, kind, ..self })
+    }
+
+    /// Whether the one that begins where it ends goes on with the same.
+    fn goes_on(&self, next: &Self) -> bool {
+        let whole = Self {
+            run: Run {
+                first: self.run.first,
+                len: self.run.len + next.run.len,
+            },
+            ..*self
+        };
+        self.run.end() == next.run.first && whole.part(next.run.first, next.run.end()) == Some(*next)
+    }
+
+    /// The area as the file that it shows knows it.
+    pub(crate) fn mapping(&self, space: SpaceNo) -> Option<(FileNo, Mapping)> {
+        let AreaKind::File { file, first, kind } = self.kind else {
+            return None;
+        };
+        let run = self.run;
+        let mapping = Mapping {
+            space,
+            run,
+            first,
+            kind,
+        };
+        Some((file, mapping))
+    }
+
+    /// What it costs to keep it, in bytes.
+    fn bytes(&self) -> u64 {
+        // In a vector that may have doubled.
+        let mapping = self.mapping(SpaceNo(0)).map_or(0, |(_, mapping)| mapping.bytes());
+        2 * size_of::<Self>() as u64 + mapping
+    }
+}
+
+/// What backs the pages of one space, and which accesses they allow. Forks begin with their
+/// parent's.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Areas;
+pub(crate) struct Areas {
+    areas: Vec<Area>,
+    /// Where files are read ahead.
+    pub ahead: ReadAhead,
+}
 
 impl Areas {
+    /// Whether there are none: all pages are zeros that may be stored to.
+    pub fn is_empty(&self) -> bool {
+        self.areas.is_empty()
+    }
+
+    fn at(&self, page: PageNo) -> Option<&Area> {
+        // Most spaces have none.
+        if self.areas.is_empty() {
+            return None;
+        }
+        let n = self.areas.partition_point(|area| area.run.end() <= page);
+        self.areas.get(n).filter(|area| area.run.has(page))
+    }
+
     /// What backs a page of the space.
-    pub fn of(&self, _page: PageNo) -> BackedBy {
-        BackedBy::Zeros
+    pub fn of(&self, page: PageNo) -> BackedBy {
+        match self.at(page) {
+            Some(&Area {
+                run,
+                kind: AreaKind::File { file, first, kind },
+                ..
+            }) => BackedBy::File(FilePage {
+                file,
+                page: first.plus(page.0 - run.first.0),
+                kind,
+            }),
+            _ => BackedBy::Zeros,
+        }
+    }
+
+    /// Whether a page lies in an area of a file, so that the window shows the file's pages there.
+    pub fn is_file(&self, page: PageNo) -> bool {
+        self.of(page) != BackedBy::Zeros
+    }
+
+    /// Whether a page is shared with all who map the file so.
+    pub fn is_shared(&self, page: PageNo) -> bool {
+        matches!(self.of(page), BackedBy::File(at) if at.kind == Piece::Shared)
+    }
+
+    /// Whether some of the pages lie in areas of files.
+    pub fn has_file(&self, run: Run) -> bool {
+        let mut parts = self.iter().filter_map(|area| area.part(run.first, run.end()));
+        parts.any(|part| part.kind != AreaKind::Own)
+    }
+
+    /// The parts of a run that are each of one area, or of none.
+    pub fn parts(&self, run: Run) -> Vec<Area> {
+        let mut parts = Vec::new();
+        let mut next = run.first;
+        let plain = |first: PageNo, end: PageNo| Area {
+            run: Run {
+                first,
+                len: end.0 - first.0,
+            },
+            kind: AreaKind::Own,
+            rights: Rights::ReadWrite,
+        };
+        for part in self.iter().filter_map(|area| area.part(run.first, run.end())) {
+            if next < part.run.first {
+                parts.push(plain(next, part.run.first));
+            }
+            next = part.run.end();
+            parts.push(part);
+        }
+        if next < run.end() {
+            parts.push(plain(next, run.end()));
+        }
+        parts
+    }
+
+    /// Which accesses a page allows.
+    pub fn rights(&self, page: PageNo) -> Rights {
+        self.at(page).map_or(Rights::ReadWrite, |area| area.rights)
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Area> {
+        self.areas.iter()
+    }
+
+    /// What they cost, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.areas.iter().map(Area::bytes).sum()
+    }
+
+    /// The areas that there would be if the pages of a run were each what `change` makes of what
+    /// they are; `None` when there would be too many.
+    pub fn changed(&self, run: Run, change: impl Fn(Area) -> Area) -> Option<Self> {
+        let mut areas: Vec<Area> = Vec::with_capacity(self.areas.len() + 2);
+        let mut add = |area: Area| {
+            let plain = area.kind == AreaKind::Own && area.rights == Rights::ReadWrite;
+            match areas.last_mut() {
+                _ if plain => (),
+                Some(last) if last.goes_on(&area) => last.run.len += area.run.len,
+                _ => areas.push(area),
+            }
+        };
+        let (before, behind) = (PageNo(0), PageNo(u32::MAX));
+        for area in self.iter().filter_map(|area| area.part(before, run.first)) {
+            add(area);
+        }
+        for area in self.parts(run) {
+            add(change(area));
+        }
+        for area in self.iter().filter_map(|area| area.part(run.end(), behind)) {
+            add(area);
+        }
+        let ahead = self.ahead;
+        (areas.len() <= MOST_AREAS).then_some(Self { areas, ahead })
     }
 }
 
@@ -49,13 +283,81 @@ impl Areas {
 mod tests {
     use super::*;
 
-    /// Goal: what is read of a page's backed_by is what its bytes are compared with.
+    fn run(first: u32, len: u32) -> Run {
+        let first = PageNo(first);
+        Run { first, len }
+    }
+
+    fn file(first: u32, kind: Piece) -> AreaKind {
+        AreaKind::File {
+            file: FileNo(3),
+            first: PageNo(first),
+            kind,
+        }
+    }
+
+    /// Goal: no area, no cost; and everything may be stored to.
     #[test]
-    fn it_reads_as_what_it_is() {
-        let backed_by = Areas.of(PageNo(7));
-        let mut bytes = [1; PAGE_SIZE];
-        assert!(!backed_by.is(&bytes));
-        backed_by.read(&mut bytes);
-        assert!(backed_by.is(&bytes));
+    fn none() {
+        let areas = Areas::default();
+        assert_eq!(areas.of(PageNo(7)), BackedBy::Zeros);
+        assert!(BackedBy::Zeros.is(&[0; PAGE_SIZE]) && !BackedBy::Zeros.is(&[1; PAGE_SIZE]));
+        assert!(areas.rights(PageNo(7)).allow(Access::Write));
+        assert_eq!((areas.bytes(), areas.is_empty()), (0, true));
+    }
+
+    /// Goal: areas are cut, keep the file's pages that they show, and are one again where they go
+    /// on.
+    #[test]
+    fn split_and_merged() {
+        let kind = file(100, Piece::Shared);
+        let areas = Areas::default()
+            .changed(run(10, 20), |area| Area { kind, ..area })
+            .unwrap();
+        let page = |areas: &Areas, page: u32| match areas.of(PageNo(page)) {
+            BackedBy::File(at) => Some(at.page.0),
+            BackedBy::Zeros => None,
+        };
+        let pages = |areas: &Areas| [9, 10, 29, 30].map(|n| page(areas, n));
+        assert_eq!(pages(&areas), [None, Some(100), Some(119), None]);
+        let rights = |rights| move |area| Area { rights, ..area };
+        let cut = areas.changed(run(15, 3), rights(Rights::None)).unwrap();
+        assert_eq!(
+            cut.iter().map(|a| a.run).collect::<Vec<_>>(),
+            [run(10, 5), run(15, 3), run(18, 12)]
+        );
+        assert_eq!([15, 18].map(|n| page(&cut, n)), [Some(105), Some(108)]);
+        assert!(!cut.rights(PageNo(17)).allow(Access::Read) && cut.rights(PageNo(18)).allow(Access::Write));
+        let one = cut.changed(run(15, 3), rights(Rights::ReadWrite)).unwrap();
+        assert_eq!(one.iter().collect::<Vec<_>>(), areas.iter().collect::<Vec<_>>());
+        let own = |area| Area {
+            kind: AreaKind::Own,
+            ..area
+        };
+        let holed = one.changed(run(12, 2), own).unwrap();
+        assert_eq!(
+            [11, 12, 13, 14].map(|n| page(&holed, n)),
+            [Some(101), None, None, Some(104)]
+        );
+        let guard = holed.changed(run(0, 60), rights(Rights::Read)).unwrap();
+        assert_eq!(guard.iter().count(), 5);
+        let all = guard.changed(run(0, 60), own).unwrap();
+        let all = all.changed(run(0, 60), rights(Rights::ReadWrite)).unwrap();
+        assert!(all.is_empty());
+    }
+
+    /// Goal: there is a bound.
+    #[test]
+    fn too_many_are_refused() {
+        let mut areas = Areas::default();
+        let rights = |area| Area {
+            rights: Rights::None,
+            ..area
+        };
+        for n in 0..MOST_AREAS as u32 {
+            areas = areas.changed(run(2 * n, 1), rights).unwrap();
+        }
+        assert!(areas.changed(run(2 * MOST_AREAS as u32, 1), rights).is_none());
+        assert_eq!(areas.bytes(), (MOST_AREAS * 2 * size_of::<Area>()) as u64);
     }
 }

@@ -5,7 +5,8 @@
 //! under the backing's lock. Memory for them is got first, charged, and only then touched, since
 //! the system may have none.
 
-use super::{CHUNK, PageNo};
+use super::{Backings, CHUNK, View};
+use crate::addr::{FrameNo, PageNo};
 use memfold_sync::atomic::{AtomicU32, AtomicU64};
 use memfold_sync::{OnceLock, Reserved};
 
@@ -73,5 +74,18 @@ impl Entries {
 
     pub fn chunk_bytes() -> u64 {
         u64::from(CHUNK) * size_of::<Entry>() as u64
+    }
+}
+
+impl View {
+    /// The pages before `end`, from `first` on, at which frames stand now.
+    pub fn standing(&self, first: PageNo, end: PageNo) -> impl Iterator<Item = (PageNo, FrameNo)> + '_ {
+        let made = self.entries.iter().flat_map(|entries| entries.made());
+        let inside = move |&(n, _): &(u32, _)| n * CHUNK < end.0 && (n + 1) * CHUNK > first.0;
+        let pages = made
+            .filter(inside)
+            .flat_map(|(n, chunk)| (n * CHUNK..).map(PageNo).zip(chunk.iter()));
+        let pages = pages.filter_map(|(page, entry)| Some((page, Backings::at(entry)?)));
+        pages.filter(move |&(page, _)| first <= page && page < end)
     }
 }

@@ -1,5 +1,6 @@
-//! Backings: ranges of the pool, one for each family of forks, and which frame stands where in them
-//! (Linux: `address_space`); and what a page is that no table names (`areas.rs`).
+//! Backings: ranges of the pool, one for each family of forks and each file (`file.rs`), and which
+//! frame stands where in them (Linux: `address_space`); and what a page is that no table names
+//! (`areas.rs`).
 //!
 //! The window of a space can show one pool page at each of its pages: `backing + page`. A backing
 //! records which frame stands there. A frame that cannot stand at its place, because another
@@ -17,6 +18,9 @@ use memfold_sync::{Arc, Giving, Mutex, Rank, Slots};
 pub(crate) mod areas;
 mod bases;
 mod entries;
+pub(crate) mod file;
+pub(crate) mod mappings;
+pub(crate) mod read_ahead;
 
 use entries::{Entries, Entry};
 

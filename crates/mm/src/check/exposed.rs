@@ -45,7 +45,7 @@ fn audit_frame<H: Host, S: Store>(mm: &Mm<H, S>, no: FrameNo) -> bool {
         let Some((exporter, page)) = exposed(mm, &locked) else {
             return false;
         };
-        rmap_walk(mm, &locked, usize::MAX, &mut |space| spoilt.push(space));
+        rmap_walk(mm, &locked, usize::MAX, &mut |mapper| spoilt.push(mapper.space));
         // Refused: it is found again next time.
         let _ = mm.host.protect(exporter, Run::one(page));
         page

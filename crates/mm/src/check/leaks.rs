@@ -38,7 +38,12 @@ impl<H: Host, S: Store> Check<'_, H, S> {
             matches!(locked.residence, crate::frame::Residence::Overflow(_))
         });
         let counts = [
-            ("frames", mm.frames.used().into(), scan.mappers.len()),
+            (
+                "frames",
+                mm.frames.used().into(),
+                scan.mappers.len() + scan.files.len(),
+            ),
+            ("files", mm.files.used().into(), mm.files.numbers().count()),
             ("tables", mm.tables.used().into(), scan.parents.len()),
             ("spaces", mm.spaces.used().into(), alive.count()),
             ("swap slots", mm.swap.used().into(), mm.swap.in_use().len()),
@@ -62,21 +67,27 @@ impl<H: Host, S: Store> Check<'_, H, S> {
                 *users.entry(st.backing.0).or_default() += 1;
             }
         }
+        for no in mm.files.numbers() {
+            *users.entry(mm.files.view(no).backing.0).or_default() += 1;
+        }
         let backings = mm.backings.contents();
         let counted: BTreeMap<u32, u32> = backings.iter().map(|(no, found)| (no.0, found.users)).collect();
-        report.demand(counted == users, "users of a backing = its spaces", || {
-            format!("backings count {counted:?}, the scan found {users:?}")
-        });
+        report.demand(
+            counted == users,
+            "users of a backing = its spaces, or its file",
+            || format!("backings count {counted:?}, the scan found {users:?}"),
+        );
         let given = mm.backings.used();
         report.demand(
             given as usize == users.len(),
             "every number given out is in use",
-            || format!("{given} backings are given out, {} have spaces", users.len()),
+            || format!("{given} backings are given out, {} have users", users.len()),
         );
         for (backing, found) in &backings {
             for &(page, frame) in &found.standing {
-                let stands = scan.mappers.contains_key(&frame)
-                    && mm.frames.lock(frame).residence == crate::frame::Residence::Backing(*backing);
+                let stands = scan.files.contains_key(&frame)
+                    || scan.mappers.contains_key(&frame)
+                        && mm.frames.lock(frame).residence == Residence::Backing(*backing);
                 report.demand(stands, "who is recorded at a place stands there", || {
                     format!("frame {frame} at page {page} of backing {backing:?}")
                 });
@@ -114,6 +125,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
 
     /// What is charged for the manager's own tables is what they hold.
     pub(super) fn check_tables_charge(&mut self) {
+        let areas = self.areas_cost();
         let Self { mm, report, .. } = self;
         let records: u64 = mm.backings.contents().iter().map(|(_, found)| found.bytes).sum();
         let scanner = mm.merge_round.bytes();
@@ -123,6 +135,8 @@ impl<H: Host, S: Store> Check<'_, H, S> {
             + mm.spaces.held_bytes()
             + mm.swap.held_bytes()
             + mm.backings.held_bytes()
+            + mm.files.held_bytes()
+            + areas
             + records
             + scanner;
         let charged = mm.budget.usage().tables;

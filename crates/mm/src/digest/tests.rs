@@ -76,6 +76,7 @@ fn settings_are_seen() {
     let of = |mm: &Harness| crate::Digest::of(mm).spaces[&a.0].clone();
     let fresh = of(&mm);
     let expected = SpaceDigest {
+        areas: vec![],
         len: 8,
         reserve: 40,
         domain: Domain(3),
@@ -107,6 +108,7 @@ fn what_is_held_is_counted_once() {
     let b = mm.fork(a).expect("room");
     let held = crate::Digest::of(&mm).totals;
     let expected = Totals {
+        files: 0,
         frames: 3,
         tables: 3,
         slots: 2,
@@ -133,6 +135,7 @@ fn what_is_held_is_counted_once() {
     mm.drop_space(a).expect("room");
     mm.drop_space(b).expect("room");
     let nothing = Totals {
+        files: 0,
         frames: 0,
         tables: 0,
         slots: 0,

@@ -9,7 +9,7 @@
 
 use super::new_frames::NewFrames;
 use super::{Fault, Next};
-use crate::addr::{PageNo, Run};
+use crate::addr::{Access, PageNo, Run};
 use crate::backing::areas::BackedBy;
 use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
@@ -23,13 +23,27 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     pub(super) fn show_backing(&mut self, leaf: Option<TableNo>) -> Result<Next, Stop> {
         match self.space.areas.of(self.page) {
             BackedBy::Zeros => self.show_zeros(leaf),
+            BackedBy::File(at) => self.show_file(leaf, at),
         }
     }
 
     pub(super) fn write_backing(&mut self, leaf: OwnLeaf, charge: Charge<'_>) -> Result<Next, Stop> {
         match self.space.areas.of(self.page) {
             BackedBy::Zeros => self.new_pages(leaf, charge),
+            BackedBy::File(at) => self.copy_file(leaf, at, charge),
         }
+    }
+
+    /// Whether a page that no table names can be shown as zeros.
+    fn shows_zeros(&self, page: PageNo) -> bool {
+        let areas = &self.space.areas;
+        areas.of(page) == BackedBy::Zeros && areas.rights(page).allow(Access::Read)
+    }
+
+    /// Whether such a page can be made ahead of a store.
+    fn makes_zeros(&self, page: PageNo) -> bool {
+        let areas = &self.space.areas;
+        areas.of(page) == BackedBy::Zeros && areas.rights(page).allow(Access::Write)
     }
 
     fn show_zeros(&mut self, leaf: Option<TableNo>) -> Result<Next, Stop> {
@@ -38,7 +52,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             page.0 < len
                 && !self.is_stood_in(page)
                 && leaf.is_none_or(|leaf| self.mm.tables.entry(leaf, page) == LeafEntry::Absent)
-                && self.space.areas.of(page) == BackedBy::Zeros
+                && self.shows_zeros(page)
         });
         // Held only until it is known that nobody stored meanwhile; where room is short, for the
         // page alone.
@@ -115,7 +129,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         let end = (first.0 + FANOUT as u32).min(self.space.len);
         let is_new = |&p: &u32| {
             self.mm.tables.entry(leaf.0, PageNo(p)) == LeafEntry::Absent
-                && self.space.areas.of(PageNo(p)) == BackedBy::Zeros
+                && self.makes_zeros(PageNo(p))
                 && !self.is_stood_in(PageNo(p))
         };
         let absent = (self.page.0..end).take_while(is_new).count();

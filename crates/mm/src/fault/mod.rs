@@ -5,7 +5,8 @@
 //!
 //! ```text
 //!             read                                   write
-//!  absent     what backs it (fault/absent.rs)       a new page (fault/absent.rs)
+//!  absent     what backs it (fault/absent.rs:       a new page (fault/absent.rs), a copy of the
+//!             zeros, or fault/file.rs)              file's, or the file's own (fault/file.rs)
 //!  frame      show it (fault/show.rs)                take it over, or copy (fault/write.rs)
 //!  swapped    bring it in for all sharers,           bring it in for this space
 //!             or for this space (fault/swap_in.rs)   (fault/swap_in.rs)
@@ -19,6 +20,7 @@
 
 mod absent;
 mod copy_ahead;
+mod file;
 mod new_frames;
 mod on_loan;
 mod show;
@@ -84,8 +86,9 @@ impl<H: Host, S: Store> Mm<H, S> {
     ///
     /// # Errors
     /// [`FaultError`]; the page is as it was. The space remembers the first such error until
-    /// [`take_failure`](Self::take_failure) (but not [`FaultError::OutOfRange`]: nothing was lost),
-    /// and until then its further faults fail with it at once.
+    /// [`take_failure`](Self::take_failure) (but not [`FaultError::OutOfRange`],
+    /// [`FaultError::Forbidden`] and [`FaultError::BeyondEnd`]: nothing was lost), and until then
+    /// its further faults fail with it at once.
     pub fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> Result<(), FaultError> {
         self.counters.faults.one();
         let mut result = self.retry(|| Fault::resolve(self, &mut self.lock_space(space)?, page, access));
@@ -132,7 +135,14 @@ impl<H: Host, S: Store> Mm<H, S> {
 
 /// The space remembers its first failure, unless nothing was lost.
 pub(crate) fn note_failure<H, S>(mm: &Mm<H, S>, space: SpaceNo, error: FaultError) {
-    if matches!(error, FaultError::NoSuchSpace(_) | FaultError::OutOfRange { .. }) {
+    let lost_nothing = matches!(
+        error,
+        FaultError::NoSuchSpace(_)
+            | FaultError::OutOfRange { .. }
+            | FaultError::Forbidden { .. }
+            | FaultError::BeyondEnd { .. }
+    );
+    if lost_nothing {
         return;
     }
     if let Some(slot) = mm.spaces.peek(space.0) {
@@ -166,6 +176,7 @@ impl<'a, 'm, H: Host, S: Store> Fault<'a, 'm, H, S> {
         returning: Need,
     ) -> Result<(), Stop> {
         space.demand_page(page)?;
+        space.demand_access(page, access)?;
         if let Some(failure) = space.failure() {
             return Err(Stop::Fault(failure));
         }
@@ -179,13 +190,14 @@ impl<'a, 'm, H: Host, S: Store> Fault<'a, 'm, H, S> {
             stood_in,
             returning,
         };
-        let mut access = access;
+        let mut now = access;
         loop {
-            match fault.step(access)? {
-                Next::Done => return Ok(()),
+            match fault.step(now)? {
+                Next::Done if now == access => return Ok(()),
+                Next::Done => return fault.close_if_read_only(),
                 Next::Retry => (),
                 // A copy of its own is what a write would make.
-                Next::NeedCopy => access = Access::Write,
+                Next::NeedCopy => now = Access::Write,
             }
         }
     }
@@ -198,7 +210,10 @@ impl<'a, 'm, H: Host, S: Store> Fault<'a, 'm, H, S> {
         let found = match self.mm.tables.lookup(&self.space.tree, self.page) {
             Lookup::Leaf(found) => found,
             Lookup::NoLeaf if access == Access::Read => return self.show_backing(None),
-            Lookup::NoLeaf => return self.write(Need::Normal),
+            Lookup::NoLeaf => match self.stored_in_place() {
+                Some(at) => return self.store_in_place(at),
+                None => return self.write(Need::Normal),
+            },
         };
         match (found.entry, access) {
             (LeafEntry::Absent, Access::Read) => self.show_backing(Some(found.leaf)),
@@ -218,7 +233,11 @@ impl<'a, 'm, H: Host, S: Store> Fault<'a, 'm, H, S> {
                 Err(Stop::NoRoom) if self.frees_as_much(slot) => self.write(Need::Reclaim),
                 done => done,
             },
-            (_, Access::Write) => self.write(Need::Normal),
+            (LeafEntry::Absent, Access::Write) => match self.stored_in_place() {
+                Some(at) => self.store_in_place(at),
+                None => self.write(Need::Normal),
+            },
+            (LeafEntry::Frame(_), Access::Write) => self.write(Need::Normal),
         }
     }
 

@@ -34,10 +34,15 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
                     Ok(Next::NeedCopy)
                 }
             }
-            Residence::Backing(backing) if backing == self.space.backing => {
+            // An area of a file shows the file's page at this place.
+            Residence::Backing(backing)
+                if backing == self.space.backing && !self.space.areas.is_file(self.page) =>
+            {
                 let mut held = LockedRun::of(leaf, self.page, locked);
                 let run = held.widen(self.mm, |near, locked| {
-                    locked.residence == Residence::Backing(backing) && !self.is_stood_in(near)
+                    locked.residence == Residence::Backing(backing)
+                        && !self.is_stood_in(near)
+                        && !self.space.areas.is_file(near)
                 });
                 self.mm.host.show(self.space.no, run)?;
                 held.iter().for_each(|near| near.frame.shown.show());
@@ -48,7 +53,9 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
                 self.mm.counters.copied_on_read.one();
                 Ok(Next::NeedCopy)
             }
-            Residence::Nowhere => panic!("frame {frame} is mapped but has no bytes"),
+            Residence::Nowhere | Residence::File(..) => {
+                panic!("frame {frame} is mapped but has no bytes of a space")
+            }
         }
     }
 }

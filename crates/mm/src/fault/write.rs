@@ -41,7 +41,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         if mine && locked.frame.count.load().maps == 1 {
             return self.reuse(leaf, locked);
         }
-        if locked.residence == Residence::Backing(self.space.backing) {
+        if locked.residence == Residence::Backing(self.space.backing) && self.space.areas.is_empty() {
             let pages = self.space.stores.ahead(self.page);
             if pages > 1 {
                 return self.copy_ahead(leaf, locked, charge, pages);

@@ -7,7 +7,9 @@
 //!    +------ last put -----+---- last unmap ---+
 //! ```
 //! *Exclusive*: one leaf table maps it and its space may write it in place. *Shared*: read-only to
-//! everybody, its bytes never change. Where the bytes are (the residence) and which swap slot
+//! everybody, its bytes never change; also when it is *merged*: shared because pages were equal. A
+//! *file*'s frame goes from free to the file and back; whoever maps the page so may write it in
+//! place. Where the bytes are (the residence) and which swap slot
 //! caches them stand under the frame lock, which also guards the mapping word and the chain of
 //! mappers. Flags and list links are atomics: flags are hints, links belong to the lock of the
 //! queues.
@@ -22,6 +24,7 @@ pub use count::{Count, Counts, Put};
 pub use word::{MappingWord, Owner, Snapshot};
 
 use crate::addr::{FrameNo, PageNo, PoolPage, SpaceNo};
+use crate::backing::file::FileNo;
 use crate::backing::{BackingNo, Backings};
 use crate::budget::PageCharge;
 use crate::host::PageRef;
@@ -43,6 +46,8 @@ pub enum Residence {
     Backing(BackingNo),
     /// A pool page of the overflow range, immutable: it can be copied, not shown.
     Overflow(PoolPage),
+    /// The pool page at this page of a file: who maps the file can show it, and may store to it.
+    File(FileNo, PageNo),
 }
 
 impl Residence {
@@ -55,7 +60,7 @@ impl Residence {
             Self::Private(space) => PageRef::Private(space),
             Self::Backing(backing) => PageRef::Pool(backings.first(backing).plus(page.0)),
             Self::Overflow(at) => PageRef::Pool(at),
-            Self::Nowhere => panic!("page {page} is mapped but has no bytes"),
+            Self::Nowhere | Self::File(..) => panic!("page {page} is mapped but has no bytes of a space"),
         }
     }
 }
@@ -72,6 +77,9 @@ pub struct FrameState {
     /// The bytes are a private page, and the next store to it is a fault, unless the machine lost
     /// that protection.
     pub protected: bool,
+    /// The page of a file was stored to since it was read or written out. While it is not, no
+    /// window lets stores through to it.
+    pub dirty: bool,
 }
 
 /// The descriptor.
@@ -107,6 +115,7 @@ impl Frame {
                     cached: None,
                     charge: None,
                     protected: false,
+                    dirty: false,
                 },
             ),
             referenced: AtomicBool::new(false),
@@ -127,7 +136,7 @@ impl Frame {
     /// Whether others may name the frame too, so that nobody stores to its bytes. A hint, unless
     /// the frame is locked.
     pub(crate) fn is_shared(&self) -> bool {
-        matches!(self.word.load().owner, Owner::Shared(_))
+        self.word.load().owner.shared_head().is_some()
     }
 
     /// Notes that somebody used the frame.

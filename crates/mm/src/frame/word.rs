@@ -4,14 +4,17 @@
 //! store; read by anybody, by one acquire load that is decoded once and passed down (`Snapshot`). A
 //! torn or half-tagged owner cannot be written down, which is the race that memfold was born from.
 //! The word also heads the frame's chain of mappers: the owner is a leaf table and the slot in it,
-//! and further mappers hang off that slot (`rmap.rs`). The generation grows each time the frame is
-//! freed, so a stale number is noticed, not argued away.
+//! and further mappers hang off that slot (`rmap.rs`). A frame of a file is named by no leaf: its
+//! owner is the file, which knows who maps it where; which of its pages it is says the frame's
+//! residence. The generation grows each time the frame is freed, so a stale number is noticed, not
+//! argued away.
 //!
 //! ```text
-//!  63            32 31          8 7     4 3   0
-//! | leaf table      | generation | slot  | kind |
+//!  63                    32 31          8 7     4 3   0
+//! | leaf table, or file     | generation | slot  | kind |
 //! ```
 
+use crate::backing::file::FileNo;
 use crate::table::LeafSlot;
 use memfold_sync::Witness;
 use memfold_sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +23,8 @@ const KIND_MASK: u64 = 0xf;
 const NOBODY: u64 = 0;
 const EXCLUSIVE: u64 = 1;
 const SHARED: u64 = 2;
+const MERGED: u64 = 3;
+const FILE: u64 = 4;
 const GENERATION_MASK: u64 = 0x00ff_ffff;
 
 /// Who owns a frame.
@@ -31,6 +36,43 @@ pub enum Owner {
     Exclusive(LeafSlot),
     /// Read-only to all; this leaf table is the first of its chain of mappers.
     Shared(LeafSlot),
+    /// The same, and some of them came here because their pages were equal (Linux: KSM).
+    Merged(LeafSlot),
+    /// A file: everybody who maps this page of it, who may store to it in place.
+    File(FileNo),
+}
+
+impl Owner {
+    /// The first of the chain of leaves that name the frame; `None` when none does.
+    #[must_use]
+    pub fn head(self) -> Option<LeafSlot> {
+        match self {
+            Self::Exclusive(at) | Self::Shared(at) | Self::Merged(at) => Some(at),
+            Self::Nobody | Self::File(_) => None,
+        }
+    }
+
+    /// The head of a chain that several leaves may stand on.
+    #[must_use]
+    pub fn shared_head(self) -> Option<LeafSlot> {
+        match self {
+            Self::Shared(at) | Self::Merged(at) => Some(at),
+            Self::Nobody | Self::Exclusive(_) | Self::File(_) => None,
+        }
+    }
+
+    /// The same kind of sharing, with another head of the chain.
+    ///
+    /// # Panics
+    /// When nobody may share the frame.
+    #[must_use]
+    pub(crate) fn with_head(self, at: LeafSlot) -> Self {
+        match self {
+            Self::Shared(_) | Self::Exclusive(_) => Self::Shared(at),
+            Self::Merged(_) => Self::Merged(at),
+            Self::Nobody | Self::File(_) => panic!("leaves share a frame of {self:?}"),
+        }
+    }
 }
 
 /// One decoded value of the word.
@@ -108,6 +150,8 @@ fn encode(s: Snapshot) -> u64 {
         Owner::Nobody => return NOBODY | generation,
         Owner::Exclusive(at) => (EXCLUSIVE, at),
         Owner::Shared(at) => (SHARED, at),
+        Owner::Merged(at) => (MERGED, at),
+        Owner::File(file) => return u64::from(file.0) << 32 | generation | FILE,
     };
     u64::from(at.leaf.0) << 32 | generation | u64::from(at.slot) << 4 | kind
 }
@@ -122,6 +166,8 @@ fn decode(word: u64) -> Snapshot {
         NOBODY if word >> 32 == 0 => Owner::Nobody,
         EXCLUSIVE if at.leaf.0 != 0 => Owner::Exclusive(at),
         SHARED if at.leaf.0 != 0 => Owner::Shared(at),
+        MERGED if at.leaf.0 != 0 => Owner::Merged(at),
+        FILE if at.leaf.0 != 0 && at.slot == 0 => Owner::File(FileNo(at.leaf.0)),
         _ => panic!("torn mapping word {word:#x}"),
     };
     Snapshot { owner, generation }
@@ -151,6 +197,8 @@ mod tests {
             Owner::Exclusive(at(1, 0)),
             Owner::Exclusive(at(u32::MAX, 15)),
             Owner::Shared(at(7, 3)),
+            Owner::Merged(at(7, 15)),
+            Owner::File(FileNo(u32::MAX)),
         ] {
             word.set(owner);
             assert_eq!(word.load(), Snapshot { owner, generation: 0 });
@@ -179,7 +227,7 @@ mod tests {
     /// Goal: a kind without a leaf cannot pass for an owner either.
     #[test]
     fn owners_have_leaves() {
-        for kind in [EXCLUSIVE, SHARED, 3] {
+        for kind in [EXCLUSIVE, SHARED, MERGED, FILE, 5] {
             let torn = std::panic::catch_unwind(|| decode(3 << 8 | 2 << 4 | kind));
             assert!(torn.is_err(), "kind {kind}");
         }

@@ -15,7 +15,7 @@ use crate::addr::{FrameNo, PageBytes, PageNo, SpaceNo};
 use crate::backing::View;
 use crate::backing::areas::BackedBy;
 use crate::frame::history::Since;
-use crate::frame::{Locked, Owner, Residence};
+use crate::frame::{Locked, Residence};
 use crate::host::{Host, PageRef, Store};
 use crate::mm::Mm;
 use crate::space::{Merging, SpaceGuard};
@@ -201,6 +201,10 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
             mm.counters.merge_resting.one();
             return None;
         }
+        if self.space.areas.is_file(at.page) {
+            // The window could not show what it became.
+            return None;
+        }
         if let (Guess::Words, PageRef::Private(_)) = (self.guess, source) {
             match self.plan_by_words(at.page, &locked) {
                 ByWords::Plan(plan) => return Some(Candidate::new(at.page, locked, source, plan)),
@@ -249,6 +253,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
     fn seems_backed(&self, page: PageNo) -> bool {
         match self.space.areas.of(page) {
             BackedBy::Zeros => self.mm.host.sample_is_zero(self.space.no, page),
+            BackedBy::File(_) => false,
         }
     }
 
@@ -307,9 +312,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
             self.mm.counters.merge_busy.one();
             return None;
         };
-        let (Owner::Exclusive(at) | Owner::Shared(at)) = keeper.frame.word.load().owner else {
-            return None;
-        };
+        let at = keeper.frame.word.load().owner.head()?;
         // The number may have been reused already, for another page, while its old place is still
         // being emptied.
         let stands = keeper.residence == Residence::Backing(self.space.backing)
@@ -355,9 +358,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
             return None;
         };
         let snapshot = keeper.frame.word.load();
-        let (Owner::Exclusive(at) | Owner::Shared(at)) = snapshot.owner else {
-            return None;
-        };
+        let at = snapshot.owner.head()?;
         let same = snapshot.generation == version.generation
             && keeper.residence == Residence::Private(version.space)
             && self.mm.tables.page_of(at) == page

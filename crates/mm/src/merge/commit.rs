@@ -175,8 +175,8 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
     fn move_to_place(&self, keeper: &mut Locked<'_>, exporter: SpaceNo, to: Claimed<'_, H, S>) {
         match keeper.frame.word.load().owner {
             Owner::Exclusive(at) => keeper.set_owner(Owner::Shared(at)),
-            Owner::Shared(_) => self.mm.spaces.get(exporter.0).unexport(),
-            Owner::Nobody => panic!("frame {} is mapped by nobody", keeper.no),
+            Owner::Shared(_) | Owner::Merged(_) => self.mm.spaces.get(exporter.0).unexport(),
+            Owner::Nobody | Owner::File(_) => panic!("frame {} is named by no leaf", keeper.no),
         }
         self.mm.budget.refund_page(to.stand(keeper));
         self.mm.counters.promoted.one();
@@ -186,7 +186,12 @@ impl<'m, H: Host, S: Store> Commit<'m, H, S> {
     /// so.
     fn move_mappers(&self, locked: &Locked<'_>, keeper: Option<&Locked<'_>>) {
         let mm = self.mm;
-        while let Owner::Exclusive(at) | Owner::Shared(at) = locked.frame.word.load().owner {
+        if let Some(keeper) = keeper
+            && let Some(head) = keeper.frame.word.load().owner.head()
+        {
+            keeper.set_owner(Owner::Merged(head));
+        }
+        while let Some(at) = locked.frame.word.load().owner.head() {
             let last = mm.tables.unchain(locked, at);
             let to = match keeper {
                 Some(keeper) => {

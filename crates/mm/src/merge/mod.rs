@@ -126,7 +126,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let shared = found.is_shared();
         let shares = match found.entry() {
             LeafEntry::Absent => match st.areas.of(page) {
-                BackedBy::Zeros => false,
+                BackedBy::Zeros | BackedBy::File(_) => false,
             },
             // A hint is enough: what is exclusive now was not shared with anybody who could know.
             LeafEntry::Frame(frame) => shared || !self.frames.at(frame).is_exclusive(),

@@ -15,7 +15,7 @@ use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, Store};
 use crate::mm::Mm;
 use crate::peek::is_protected;
-use crate::rmap::rmap_walk;
+use crate::rmap::{By, rmap_walk};
 
 /// Windows of a shared frame that are asked at a time, until one says yes.
 const ASKED: u32 = 4;
@@ -46,17 +46,15 @@ impl<H: Host, S: Store> Aging<'_, H, S> {
         if self.look == Look::Hasty {
             return false;
         }
-        let (Residence::Backing(_), Owner::Shared(at)) = (locked.residence, locked.frame.word.load().owner)
-        else {
+        if !matches!(locked.residence, Residence::Backing(_) | Residence::File(..)) {
             return false;
-        };
-        let run = Run::one(self.mm.tables.page_of(at));
+        }
         let turn = shown.next_turn();
-        let still = match self.ask_windows(locked, run, turn) {
+        let still = match self.ask_windows(locked, turn) {
             // It has fewer mappers: from the first on.
             None if turn != 0 => {
                 shown.first_turn();
-                self.ask_windows(locked, run, 0) == Some(true)
+                self.ask_windows(locked, 0) == Some(true)
             }
             answer => answer == Some(true),
         };
@@ -65,15 +63,20 @@ impl<H: Host, S: Store> Aging<'_, H, S> {
 
     /// Asks the windows whose turn it is, in the order of the reverse map, whether one has used the
     /// page; `None` when there are not so many. Each time others are asked: the newest mappers of a
-    /// frame say little about what the many old ones do.
-    fn ask_windows(&self, locked: &Locked<'_>, run: Run, turn: u32) -> Option<bool> {
+    /// frame say little about what the many old ones do. A window that may have a private page
+    /// there instead cannot be asked: that it shows the frame is all that is known.
+    fn ask_windows(&self, locked: &Locked<'_>, turn: u32) -> Option<bool> {
         let skip = turn * ASKED;
         let (mut seen, mut used) = (0, None);
-        rmap_walk(self.mm, locked, (skip + ASKED) as usize, &mut |space| {
+        rmap_walk(self.mm, locked, (skip + ASKED) as usize, &mut |mapper| {
             seen += 1;
             if seen > skip && used != Some(true) {
-                let young = self.mm.host.test_and_clear_young(space, run) != 0;
-                if young {
+                let run = Run::one(mapper.page);
+                let young = match mapper.by {
+                    By::Private => locked.frame.shown.windows() != 0,
+                    By::Tables | By::Shared => self.mm.host.test_and_clear_young(mapper.space, run) != 0,
+                };
+                if young && mapper.by != By::Private {
                     locked.frame.shown.hide();
                 }
                 used = Some(young);

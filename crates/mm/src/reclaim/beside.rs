@@ -266,7 +266,7 @@ fn near<H: Host, S: Store>(mm: &Mm<H, S>, v: &Victim<'_>) -> Result<Near, Stop> 
             (Some(slot.backing()), slot.domain())
         }
         Residence::Backing(backing) => (Some(backing), domain_of(mm, v)?),
-        Residence::Overflow(_) | Residence::Nowhere => (None, domain_of(mm, v)?),
+        Residence::Overflow(_) | Residence::Nowhere | Residence::File(..) => (None, domain_of(mm, v)?),
     };
     let page = v.page;
     Ok(Near {
@@ -280,8 +280,8 @@ fn near<H: Host, S: Store>(mm: &Mm<H, S>, v: &Victim<'_>) -> Result<Near, Stop> 
 /// shared table: then the frame stays, for its bytes must not get into another domain.
 fn domain_of<H: Host, S: Store>(mm: &Mm<H, S>, v: &Victim<'_>) -> Result<Domain, Stop> {
     let mut domain = None;
-    rmap_walk(mm, &v.locked, 1, &mut |space| {
-        domain = Some(mm.spaces.get(space.0).domain())
+    rmap_walk(mm, &v.locked, 1, &mut |mapper| {
+        domain = Some(mm.spaces.get(mapper.space.0).domain())
     });
     domain.ok_or(Stop::Retry)
 }

@@ -50,7 +50,7 @@ pub(super) fn isolate<H: Host, S: Store>(mm: &Mm<H, S>, batch: &mut [Option<Isol
 fn own_leaf(frame: &Frame) -> Option<TableNo> {
     match frame.word.load().owner {
         Owner::Exclusive(at) => Some(at.leaf),
-        Owner::Shared(_) | Owner::Nobody => None,
+        Owner::Shared(_) | Owner::Merged(_) | Owner::File(_) | Owner::Nobody => None,
     }
 }
 

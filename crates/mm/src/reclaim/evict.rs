@@ -19,6 +19,7 @@ use crate::budget::{Need, StoreLedger};
 use crate::emptied::hear_of_emptied;
 use crate::emptying::Emptying;
 use crate::error::Stop;
+use crate::files::evict_page;
 use crate::frame::{Owner, Residence};
 use crate::host::{Host, PUT_MOST, Store};
 use crate::mm::{Mm, put_frame};
@@ -64,7 +65,32 @@ pub(super) fn evict_batch<H: Host, S: Store, const N: usize>(
     batch: &mut [Option<Isolated>; N],
     why: Why,
 ) -> u32 {
-    Eviction::new(mm, why, batch, &mut [const { None }; N]).run()
+    evict_files(mm, batch) + Eviction::new(mm, why, batch, &mut [const { None }; N]).run()
+}
+
+/// Pages of files go back to their files, not to the store: those of the batch that can do so now;
+/// the others of them are put back. How many went.
+fn evict_files<H: Host, S: Store>(mm: &Mm<H, S>, batch: &mut [Option<Isolated>]) -> u32 {
+    let mut evicted = 0;
+    for isolated in batch {
+        let Some(Isolated { no, .. }) = *isolated else {
+            continue;
+        };
+        // It is a file's or not for as long as we hold it, unless it is nobody's by now.
+        if !matches!(mm.frames.at(no).word.load().owner, Owner::File(_)) {
+            continue;
+        }
+        let locked = mm.frames.try_lock(no);
+        if locked.is_some_and(|locked| evict_page(mm, locked)) {
+            *isolated = None;
+            put_frame(mm, no);
+            evicted += 1;
+        } else {
+            mm.counters.evictions_failed.one();
+            put_back(mm, isolated);
+        }
+    }
+    evicted
 }
 
 /// One eviction: the frames that are to go, and those of them that are locked and can.
@@ -128,9 +154,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
     /// The frame as a victim, if its lock is free and it can go.
     fn victim(mm: &'m Mm<H, S>, why: Why, no: FrameNo) -> Option<Victim<'m>> {
         let locked = mm.frames.try_lock(no)?;
-        let (Owner::Exclusive(at) | Owner::Shared(at)) = locked.frame.word.load().owner else {
-            return None;
-        };
+        let at = locked.frame.word.load().owner.head()?;
         if locked.frame.count.load().pins != 0 {
             return None;
         }
@@ -227,7 +251,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
                 }
             }
             Residence::Backing(backing) => self.mm.backings.remove(backing, v.page, v.locked.no),
-            Residence::Overflow(_) | Residence::Nowhere => (),
+            Residence::Overflow(_) | Residence::Nowhere | Residence::File(..) => (),
         }
         self.mm.budget.refund_page(v.locked.charge.take());
         let replaced = self
@@ -264,7 +288,7 @@ fn hide<H: Host, S: Store>(mm: &Mm<H, S>, run: &[Option<Victim<'_>>], private: &
             mm.host.pool_free(mm.backings.first(backing).plus(first.0), len);
         }
         Some((Residence::Overflow(at), _)) => free_overflow_page(mm, at),
-        Some((Residence::Nowhere, _)) | None => (),
+        Some((Residence::Nowhere | Residence::File(..), _)) | None => (),
     }
 }
 

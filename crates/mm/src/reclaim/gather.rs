@@ -17,7 +17,7 @@ use super::policy::Finding;
 use super::queue::Isolated;
 use crate::addr::{PageNo, Run};
 use crate::backing::BackingNo;
-use crate::frame::{Owner, Residence};
+use crate::frame::Residence;
 use crate::host::{Host, Store};
 use crate::mm::Mm;
 use memfold_sync::boxed;
@@ -128,8 +128,8 @@ impl<'m, H: Host, S: Store> Neighbours<'m, H, S> {
 /// backing of a large family.
 fn family_of<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &Isolated) -> Option<(BackingNo, PageNo, u32)> {
     let locked = mm.frames.try_lock(isolated.no)?;
-    let (Residence::Backing(backing), Owner::Shared(at)) = (locked.residence, locked.frame.word.load().owner)
-    else {
+    let at = locked.frame.word.load().owner.shared_head()?;
+    let Residence::Backing(backing) = locked.residence else {
         return None;
     };
     let spaces = mm.backings.users(backing);

@@ -6,7 +6,7 @@
 //! for meanwhile.
 
 use super::{FaultError, SpaceSlot, SpaceState};
-use crate::addr::{PageNo, SpaceNo};
+use crate::addr::{Access, PageNo, SpaceNo};
 use crate::host::HostError;
 use memfold_sync::{MutexGuard, Slots};
 
@@ -62,6 +62,18 @@ impl<'m> SpaceGuard<'m> {
         let (space, len) = (self.no, self.len);
         if page.0 >= len {
             return Err(FaultError::OutOfRange { space, page, len });
+        }
+        Ok(())
+    }
+
+    /// Whether the page's area allows the access.
+    ///
+    /// # Errors
+    /// [`FaultError::Forbidden`].
+    pub fn demand_access(&self, page: PageNo, access: Access) -> Result<(), FaultError> {
+        let (space, rights) = (self.no, self.areas.rights(page));
+        if !rights.allow(access) {
+            return Err(FaultError::Forbidden { space, page, access });
         }
         Ok(())
     }

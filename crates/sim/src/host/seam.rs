@@ -262,8 +262,13 @@ impl Host for SimHost {
         let Some(window) = state.machine.find(space) else {
             return 0;
         };
-        let writable =
-            |&(_, page): &(usize, PageNo)| matches!(window.page(page), Shown::Private { writable: true, .. });
+        let writable = |&(_, page): &(usize, PageNo)| {
+            let shown = window.page(page);
+            matches!(
+                shown,
+                Shown::Private { writable: true, .. } | Shown::Pool { writable: true }
+            )
+        };
         run.pages()
             .enumerate()
             .filter(writable)

@@ -31,6 +31,8 @@ fn show(word: u64) -> String {
         NOBODY if word >> 32 == 0 => "nobody".to_owned(),
         NOBODY => format!("leaf {}, of no kind", word >> 32),
         EXCLUSIVE => format!("leaf {} alone", word >> 32),
+        FILE => format!("file {}", word >> 32),
+        MERGED => format!("leaf {}, merged", word >> 32),
         _ => format!("leaf {}, shared", word >> 32),
     };
     match word >> 8 & GENERATION_MASK {
@@ -113,7 +115,7 @@ impl Scene {
             Load::Once => self.frame.word.load(),
             Load::Twice => {
                 let kind = self.frame.word.load().owner;
-                let (Owner::Exclusive(at) | Owner::Shared(at)) = self.frame.word.load().owner else {
+                let Some(at) = self.frame.word.load().owner.head() else {
                     return;
                 };
                 let owner = match kind {
@@ -126,9 +128,11 @@ impl Scene {
         match seen.owner {
             Owner::Exclusive(at) => assert_eq!(at.leaf.0, TAKER, "walked a sharer as a sole owner"),
             Owner::Shared(at) => assert_eq!(at.leaf.0, SHARER, "walked a sole owner as a sharer"),
-            Owner::Nobody => panic!("the frame has an owner at all times"),
+            Owner::Nobody | Owner::Merged(_) | Owner::File(_) => {
+                panic!("a leaf owns the frame at all times")
+            }
         }
-        let (Owner::Exclusive(at) | Owner::Shared(at)) = seen.owner else {
+        let Some(at) = seen.owner.head() else {
             return;
         };
         trace::note(&format!("walks the mappers from leaf {}", at.leaf.0));
@@ -185,6 +189,75 @@ pub(crate) fn seed_rule() -> Rule {
 #[test]
 fn seed_is_one_store_and_one_load() {
     seed_rule().prove();
+}
+
+/// The number of the file whose page the frame is at first, and of its list of areas.
+const FILE_NO: u32 = SHARER;
+
+impl Scene {
+    /// Which walk it is to be (Linux: `rmap_walk`), with the frame unlocked.
+    fn dispatch(&self, how: Load) {
+        let seen = self.frame.word.load().owner;
+        // Relaxed: the defect is the second load.
+        let again = (self.frame.word.word.load(Ordering::Relaxed) >> 32) as u32;
+        let owner = match (how, seen) {
+            (Load::Twice, Owner::File(_)) => Owner::File(FileNo(again)),
+            (Load::Twice, Owner::Exclusive(_)) => Owner::Exclusive(leaf(again)),
+            _ => seen,
+        };
+        let (what, number) = match owner {
+            Owner::File(file) => ("the areas of file", file.0),
+            Owner::Exclusive(at) => ("the mappers from leaf", at.leaf.0),
+            Owner::Nobody => return,
+            Owner::Shared(_) | Owner::Merged(_) => panic!("{owner:?} was never written"),
+        };
+        trace::note(&format!("walks {what} {number}"));
+        match owner {
+            Owner::File(_) => assert_eq!(number, FILE_NO, "walked a leaf as a file"),
+            _ => assert_eq!(number, TAKER, "walked a file as a leaf"),
+        }
+        self.chains[number as usize].read();
+    }
+}
+
+/// A frame leaves its file, and becomes a space's own, against a walker that decides between the
+/// walks.
+fn walks(load: Load) -> impl Fn() {
+    move || {
+        let scene = Scene::new();
+        Locked::wait(FrameNo(1), &scene.frame).set_owner(Owner::File(FileNo(FILE_NO)));
+        let reuser = part(&scene, |scene: &Scene| {
+            let mut held = Locked::wait(FrameNo(1), &scene.frame);
+            trace::note("the page leaves its file");
+            held.retire();
+            scene.chains[TAKER as usize].write();
+            trace::note("the frame is leaf 2's alone");
+            held.set_owner(Owner::Exclusive(leaf(TAKER)));
+        });
+        let walker = part(&scene, move |scene: &Scene| scene.dispatch(load));
+        race([
+            reuser.called("eviction, then a fault"),
+            walker.called("walker (rmap_walk)"),
+        ]);
+    }
+}
+
+/// The seed's choice between the walks: anonymous or of a file.
+pub(crate) fn dispatch_rule() -> Rule {
+    let title = "word: the walk is chosen by one decoded value";
+    Rule::new(title, All, walks(Load::Once)).defect(
+        ["file-and-leaf-apart", "word: kind and number are loaded apart"],
+        "The walker has learned from one load that the frame is a file's, and takes the file's number from another. The          frame has left its file in between, and is a space's own: the number is a leaf's, and is walked as a file.",
+        "walked a leaf as a file",
+        walks(Load::Twice),
+    )
+}
+
+/// Goal: no frame of a file is walked as an anonymous one, or the other way. Method: the rule and
+/// its defect, each explored.
+#[test]
+fn the_walk_is_chosen_once() {
+    dispatch_rule().prove();
 }
 
 /// Changes all chains, and the owner, under the frame lock.
@@ -276,6 +349,7 @@ fn load_twice(word: &MappingWord) {
             Owner::Shared(_) => seen.generation == 0,
             Owner::Nobody => seen.generation == 1,
             Owner::Exclusive(at) => seen.generation == 1 && at == leaf(SHARER),
+            Owner::Merged(_) | Owner::File(_) => false,
         };
         assert!(legal, "{seen:?} was never written");
     }

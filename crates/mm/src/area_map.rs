@@ -1,0 +1,363 @@
+//! Areas of a space: mapping a file, unmapping, changing what accesses are allowed.
+//!
+//! A change is worked out on a copy of the list (`backing/areas.rs`), whose room is charged before
+//! anything else is done. Where the pages become others, what the space stored to them goes first,
+//! by the steps of a discard. Then, under each file's lock, the pages leave the window and the
+//! file's list of mappings changes, so that a walk meets a mapping as long as a window may let
+//! stores through, and no longer. The machine's piece is changed last; where it refuses, the lists
+//! are as they were. The space's lock is held throughout, so that no fault of the space comes in
+//! between. A right that is taken away is taken from the window at once; one that is given, a fault
+//! gives.
+
+use crate::addr::{Access, PageNo, Run, SpaceNo};
+use crate::backing::areas::{Area, AreaKind, Areas, MOST_AREAS, Rights};
+use crate::backing::file::{FileNo, Unreferenced};
+use crate::backing::mappings::Mapping;
+use crate::budget::{Charge, Class, Need};
+use crate::drop::give_away_frame;
+use crate::error::{SpaceError, Stop};
+use crate::files::{OpenFile, take_apart};
+use crate::frame::{Locked, Owner, Residence};
+use crate::host::{Host, Piece, Store};
+use crate::mapped::{cost, mappings};
+use crate::mm::Mm;
+use crate::peek::lock_entry;
+use crate::reset::Reset;
+use crate::space::SpaceGuard;
+use crate::table::{LeafEntry, LeafSlot, Lookup, after_leaf};
+use std::collections::BTreeSet;
+
+/// The areas of one space. May be used from any thread that holds no lock of the manager; threads
+/// may run in the space.
+#[derive(Debug)]
+pub struct AreaMap<'m, H, S> {
+    mm: &'m Mm<H, S>,
+    space: SpaceNo,
+}
+
+impl<H: Host, S: Store> Mm<H, S> {
+    /// The areas of a space.
+    pub fn areas(&self, space: SpaceNo) -> AreaMap<'_, H, S> {
+        AreaMap { mm: self, space }
+    }
+}
+
+impl<H: Host, S: Store> AreaMap<'_, H, S> {
+    /// From now on the run shows the pages of a file from `first` on. What was there is gone, as
+    /// after [`unmap`](Self::unmap). Takes time in proportion to the run, and more for what the
+    /// space stored to it.
+    ///
+    /// # Errors
+    /// [`SpaceError::BadRun`], [`SpaceError::ReadOnlyFile`], [`SpaceError::TooManyAreas`],
+    /// [`SpaceError::Pinned`]; [`SpaceError::Host`] when the machine refuses, for want of mappings
+    /// for instance; [`SpaceError::OverBudget`]. The areas are as they were; pages of the run may
+    /// have lost what the space stored to them.
+    pub fn map(
+        &self,
+        run: Run,
+        file: &OpenFile,
+        first: PageNo,
+        kind: Piece,
+        rights: Rights,
+    ) -> Result<(), SpaceError> {
+        let view = self.mm.files.view(file.no);
+        let end = u64::from(first.0) + u64::from(run.len);
+        if end > view.bytes.div_ceil(crate::mm::PAGE) {
+            let (first, len) = (run.first, run.len);
+            return Err(SpaceError::BadRun { first, len });
+        }
+        let stores = kind == Piece::Shared && rights.allow(Access::Write);
+        if stores && !view.source.0.is_writable() {
+            return Err(SpaceError::ReadOnlyFile);
+        }
+        let file = file.no;
+        self.remake(run, |area| Area {
+            kind: AreaKind::File {
+                file,
+                first: first.plus(area.run.first.0 - run.first.0),
+                kind,
+            },
+            rights,
+            ..area
+        })
+    }
+
+    /// From now on the pages of the run are zeros of the space's own, which may be stored to.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map).
+    pub fn unmap(&self, run: Run) -> Result<(), SpaceError> {
+        self.remake(run, |area| Area {
+            kind: AreaKind::Own,
+            rights: Rights::ReadWrite,
+            ..area
+        })
+    }
+
+    /// Changes which accesses the pages of the run allow. An access that is not allowed is a
+    /// failure of whoever makes it ([`FaultError::Forbidden`](crate::FaultError::Forbidden)), and
+    /// of nobody else. Costs the machine no mapping.
+    ///
+    /// # Errors
+    /// [`SpaceError::BadRun`], [`SpaceError::ReadOnlyFile`], [`SpaceError::TooManyAreas`],
+    /// [`SpaceError::Pinned`], [`SpaceError::OverBudget`], [`SpaceError::Host`]. The areas are as
+    /// they were.
+    pub fn protect(&self, run: Run, rights: Rights) -> Result<(), SpaceError> {
+        self.run(run, |mm, reset| {
+            let space = &mut reset.space;
+            let wanted = |area| Area { rights, ..area };
+            let refused = space.areas.iter().any(|area| {
+                let touched = area.run.first < run.end() && run.first < area.run.end();
+                touched && rights.allow(Access::Write) && is_shared_read_only(mm, area)
+            });
+            if refused {
+                return Ok(Err(SpaceError::ReadOnlyFile));
+            }
+            let Some(change) = Change::prepare(mm, space, run, wanted)? else {
+                return Ok(Err(SpaceError::TooManyAreas(MOST_AREAS as u32)));
+            };
+            take_rights(mm, space, run, rights)?;
+            change.switch(mm, space, rights == Rights::None);
+            Ok(Ok(change.keep(mm, space)))
+        })
+    }
+
+    /// The areas, in order; pages in none of them are the space's own and may be stored to.
+    ///
+    /// # Errors
+    /// [`SpaceError::NoSuchSpace`].
+    pub fn list(&self) -> Result<Vec<Area>, SpaceError> {
+        let space = self.mm.lock_space(self.space)?;
+        Ok(space.areas.iter().copied().collect())
+    }
+
+    /// The pages of the run are others from now on.
+    fn remake(&self, run: Run, remade: impl Fn(Area) -> Area) -> Result<(), SpaceError> {
+        self.run(run, |mm, reset| {
+            let Some(change) = Change::prepare(mm, &reset.space, run, &remade)? else {
+                return Ok(Err(SpaceError::TooManyAreas(MOST_AREAS as u32)));
+            };
+            let mut next = run.first;
+            reset.discard_piece(&mut next, run.end())?;
+            let space = &mut reset.space;
+            change.switch(mm, space, true);
+            let now = remade(Area {
+                run,
+                kind: AreaKind::Own,
+                rights: Rights::ReadWrite,
+            });
+            let mapped = match now.kind {
+                AreaKind::File { file, first, kind } => {
+                    let at = mm.backings.first(mm.files.view(file).backing);
+                    mm.host.map_piece(space.no, run, at.plus(first.0), kind)
+                }
+                AreaKind::Own if space.areas.has_file(run) => mm.host.unmap_piece(space.no, run),
+                AreaKind::Own => Ok(()),
+            };
+            if let Err(refused) = mapped {
+                change.switch_back(mm);
+                return Err(refused.into());
+            }
+            Ok(Ok(change.keep(mm, space)))
+        })
+    }
+
+    /// Runs a step on the locked space, whose run has nothing of its own where `step` is to remake
+    /// it; frees the files that nobody refers to any more afterwards.
+    fn run(
+        &self,
+        run: Run,
+        step: impl Fn(&Mm<H, S>, &mut Reset<'_, H, S>) -> Done,
+    ) -> Result<(), SpaceError> {
+        let (mm, no) = (self.mm, self.space);
+        let done = mm.retry(|| {
+            let mut reset = Reset::lock(mm, no)?;
+            let space = &reset.space;
+            let end = u64::from(run.first.0) + u64::from(run.len);
+            if run.len == 0 || end > space.len.into() {
+                let (first, len) = (run.first, run.len);
+                return Ok(Err(SpaceError::BadRun { first, len }));
+            }
+            if space.pins.range(run.first..run.end()).next().is_some() {
+                return Ok(Err(SpaceError::Pinned(no)));
+            }
+            step(mm, &mut reset)
+        });
+        let gone = done.unwrap_or_else(|stop| Err(stop.of_space(&mm.budget, no, run.first)))?;
+        gone.into_iter().for_each(|file| take_apart(mm, file));
+        mm.stalled.something_changed();
+        Ok(())
+    }
+}
+
+/// What came of a step: the files that nobody refers to any more.
+type Done = Result<Result<Vec<Unreferenced>, SpaceError>, Stop>;
+
+/// Whether it is an area through which stores would reach a file that cannot be written.
+fn is_shared_read_only<H, S>(mm: &Mm<H, S>, area: &Area) -> bool {
+    match area.kind {
+        AreaKind::File {
+            file,
+            kind: Piece::Shared,
+            ..
+        } => !mm.files.view(file).source.0.is_writable(),
+        _ => false,
+    }
+}
+
+/// Another list of areas for a space, whose room is charged; dropped before it is kept, that is
+/// given back.
+struct Change<'m> {
+    to: Areas,
+    run: Run,
+    charge: Option<Charge<'m>>,
+    /// Mappings of files that end, and such as begin.
+    ends: Vec<(FileNo, Mapping)>,
+    begins: Vec<(FileNo, Mapping)>,
+}
+
+impl<'m> Change<'m> {
+    /// The areas as they are when `change` is made to each part of the run; `None` when they would
+    /// be too many.
+    fn prepare<H: Host, S: Store>(
+        mm: &'m Mm<H, S>,
+        space: &SpaceGuard<'_>,
+        run: Run,
+        change: impl Fn(Area) -> Area,
+    ) -> Result<Option<Self>, Stop> {
+        let Some(to) = space.areas.changed(run, change) else {
+            return Ok(None);
+        };
+        let more = cost(mm, &to).saturating_sub(cost(mm, &space.areas));
+        let charge = match more {
+            0 => None,
+            more => Some(Charge::take(&mm.budget, Class::Tables, more, Need::Normal).ok_or(Stop::NoRoom)?),
+        };
+        let from = &space.areas;
+        let not_in = |other: &'_ Areas, area: &Area| !other.iter().any(|known| known == area);
+        let ends = from.iter().filter(|area| not_in(&to, area));
+        let begins = to.iter().filter(|area| not_in(from, area));
+        let ends = mappings(ends, space.no).collect();
+        let begins = mappings(begins, space.no).collect();
+        Ok(Some(Self {
+            to,
+            run,
+            charge,
+            ends,
+            begins,
+        }))
+    }
+
+    /// The files know the new mappings, and not the old ones, from now on. With `hide`, nothing of
+    /// the run stands in the window then; of the space's own pages, none may before.
+    fn switch<H: Host, S: Store>(&self, mm: &Mm<H, S>, space: &SpaceGuard<'_>, hide: bool) {
+        let parts = space.areas.parts(self.run);
+        let hidden = |file: Option<FileNo>| {
+            let of = move |part: &&Area| part.mapping(space.no).map(|(of, _)| of) == file;
+            parts
+                .iter()
+                .filter(move |part| hide && of(part))
+                .map(|part| part.run)
+        };
+        let changed = self.ends.iter().chain(&self.begins).map(|(file, _)| *file);
+        let shown = mappings(parts.iter(), space.no).map(|(file, _)| file);
+        let files: BTreeSet<FileNo> = changed.chain(shown).collect();
+        for file in files {
+            let mut state = mm.files.lock(file);
+            // Walks wait: none finds the mapping gone while the window lets stores through.
+            hidden(Some(file)).for_each(|part| mm.host.drop_pages(space.no, part));
+            let of = |list: &[(FileNo, Mapping)]| {
+                let list = list.iter().filter(|(of, _)| *of == file);
+                list.map(|(_, mapping)| *mapping).collect::<Vec<_>>()
+            };
+            of(&self.ends)
+                .into_iter()
+                .for_each(|gone| state.mappings.remove(gone));
+            of(&self.begins).into_iter().for_each(|new| state.add(new));
+        }
+        hidden(None).for_each(|part| mm.host.drop_pages(space.no, part));
+    }
+
+    /// The files know the mappings of before again.
+    fn switch_back<H: Host, S: Store>(&self, mm: &Mm<H, S>) {
+        for &(file, mapping) in &self.begins {
+            mm.files.lock(file).mappings.remove(mapping);
+            let gone = mm.files.leave(file);
+            assert!(gone.is_none(), "whoever maps a file has it open");
+        }
+        for &(file, mapping) in &self.ends {
+            mm.files.lock(file).mappings.insert(mapping);
+        }
+    }
+
+    /// The space has the areas from now on. The answer is which files nobody refers to any more.
+    fn keep<H: Host, S: Store>(self, mm: &Mm<H, S>, space: &mut SpaceGuard<'_>) -> Vec<Unreferenced> {
+        let less = cost(mm, &space.areas).saturating_sub(cost(mm, &self.to));
+        self.charge.into_iter().for_each(Charge::keep);
+        if less != 0 {
+            mm.budget.refund(Class::Tables, less);
+        }
+        space.areas = self.to;
+        let ended = self.ends.into_iter();
+        ended.filter_map(|(file, _)| mm.files.leave(file)).collect()
+    }
+}
+
+/// What the window of the space lets programs do with the pages of the run, and these rights do
+/// not allow, is a fault from now on. Pages that allow nothing leave it, bytes and all.
+fn take_rights<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    space: &SpaceGuard<'_>,
+    run: Run,
+    rights: Rights,
+) -> Result<(), Stop> {
+    if rights == Rights::ReadWrite {
+        return Ok(());
+    }
+    for part in space.areas.parts(run) {
+        if let Some((file, mapping)) = part.mapping(space.no)
+            && mapping.kind == Piece::Shared
+        {
+            let _walks_wait = mm.files.lock(file);
+            mm.host.protect(space.no, part.run)?;
+        }
+    }
+    let mut page = run.first;
+    while page < run.end() {
+        let Lookup::Leaf(found) = mm.tables.lookup(&space.tree, page) else {
+            page = PageNo(after_leaf(page.0));
+            continue;
+        };
+        if let LeafEntry::Frame(frame) = found.entry
+            && let Some(locked) = lock_entry(mm, found.leaf, page, frame)
+            && locked.residence == Residence::Private(space.no)
+        {
+            take_own(mm, space, LeafSlot::of(found.leaf, page), locked, rights)?;
+        }
+        page = page.plus(1);
+    }
+    Ok(())
+}
+
+/// The same for a page whose bytes are in the window of the space.
+fn take_own<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    space: &SpaceGuard<'_>,
+    at: LeafSlot,
+    mut locked: Locked<'_>,
+    rights: Rights,
+) -> Result<(), Stop> {
+    let page = mm.tables.page_of(at);
+    if locked.frame.is_exclusive() {
+        mm.host.protect(space.no, Run::one(page))?;
+        locked.protected = true;
+        if rights == Rights::None {
+            space.slot.export();
+            locked.set_owner(Owner::Shared(at));
+        }
+    }
+    match rights {
+        Rights::None => give_away_frame(mm, space, (at.leaf, page), locked),
+        Rights::Read | Rights::ReadWrite => Ok(()),
+    }
+}

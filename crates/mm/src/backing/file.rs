@@ -1,0 +1,218 @@
+//! Files: backings with a source (Linux: an inode and its page cache).
+//!
+//! A file has a range of the pool like that of a family of forks, so its pages are frames that
+//! stand at their places there, once for all spaces; the backing is the index that finds them. Here
+//! is what hangs beside it: the source of the bytes, how long the file is, who refers to it, which
+//! spaces map it where ([`Mappings`]), and which write failed last. A file's lock (rank `File`,
+//! below the frames') guards all of that; it is held while a walk calls the machine for each
+//! mapping, and never while a source is read or written. Used by faults, eviction, syncing and by
+//! who maps.
+
+use super::BackingNo;
+use super::mappings::{Mapping, Mappings};
+use crate::host::{PageSource, SourceError};
+use memfold_sync::atomic::{AtomicU64, Ordering};
+use memfold_sync::{Arc, Giving, Mutex, MutexGuard, Rank, Slots};
+
+/// Names a file; never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileNo(pub u32);
+
+/// Most files at a time.
+pub(crate) const MOST_FILES: u32 = if cfg!(any(loom, shuttle)) { 4 } else { 4096 };
+
+/// The source of a file, kept while anybody reads or writes it.
+pub(crate) struct Source(pub Box<dyn PageSource>);
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Source")
+    }
+}
+
+/// A file as it was at one moment; to be used while somebody surely refers to it.
+#[derive(Clone, Debug)]
+pub(crate) struct FileView {
+    pub backing: BackingNo,
+    pub source: Arc<Source>,
+    /// How long it is.
+    pub bytes: u64,
+    /// Pages of its range: how long it can become.
+    pub pages: u32,
+}
+
+impl FileView {
+    /// Bytes of a page that are the file's; 0 behind its end.
+    pub fn bytes_of(&self, page: crate::addr::PageNo) -> usize {
+        let size = crate::addr::PAGE_SIZE as u64;
+        let start = u64::from(page.0) * size;
+        self.bytes.saturating_sub(start).min(size) as usize
+    }
+}
+
+/// Under the file's lock.
+#[derive(Debug, Default)]
+pub(crate) struct FileState {
+    view: Option<FileView>,
+    /// Handles and mappings.
+    refs: u32,
+    pub mappings: Mappings,
+    /// The last write that failed.
+    error: Option<SourceError>,
+    /// How many failed.
+    failures: u32,
+}
+
+impl FileState {
+    /// One mapping more, which refers to the file.
+    pub fn add(&mut self, mapping: Mapping) {
+        self.mappings.insert(mapping);
+        self.refs += 1;
+    }
+
+    /// Who refers to the file, for checks.
+    pub fn refs(&self) -> u32 {
+        self.refs
+    }
+}
+
+/// A file whose last reference is gone, to be taken apart by whoever dropped it.
+#[derive(Debug)]
+#[must_use = "somebody takes it apart"]
+pub(crate) struct Unreferenced {
+    pub no: FileNo,
+    pub view: FileView,
+}
+
+/// All files.
+#[derive(Debug)]
+pub(crate) struct Files {
+    slots: Slots<Mutex<FileState>>,
+    /// Pages that are in memory. Statistics only.
+    resident: AtomicU64,
+    /// Of these, pages that were stored to and not written out. Statistics only.
+    dirty: AtomicU64,
+}
+
+impl Files {
+    pub fn new() -> Self {
+        Self {
+            slots: Slots::new(MOST_FILES, || Mutex::new(Rank::File, FileState::default())),
+            resident: AtomicU64::new(0),
+            dirty: AtomicU64::new(0),
+        }
+    }
+
+    /// A file with one reference. `None` when `charge` refuses room for its record, the system has
+    /// no memory, or there are too many; then the view is nobody's.
+    pub fn create(&self, view: FileView, charge: impl FnOnce(u64) -> bool) -> Option<FileNo> {
+        let no = self.slots.alloc(charge)?;
+        *self.slots.get(no).lock() = FileState {
+            view: Some(view),
+            refs: 1,
+            ..FileState::default()
+        };
+        Some(FileNo(no))
+    }
+
+    /// The lock of a file to which somebody refers.
+    pub fn lock(&self, no: FileNo) -> MutexGuard<'_, FileState> {
+        self.slots.get(no.0).lock()
+    }
+
+    /// The file as it is now; somebody refers to it.
+    pub fn view(&self, no: FileNo) -> FileView {
+        let view = self.lock(no).view.clone();
+        view.expect("somebody refers to the file")
+    }
+
+    /// The file is so long from now on, as far as faults are concerned.
+    pub fn set_bytes(&self, no: FileNo, bytes: u64) {
+        let mut state = self.lock(no);
+        let view = state.view.as_mut().expect("somebody refers to the file");
+        view.bytes = bytes;
+    }
+
+    /// One reference more.
+    pub fn join(&self, no: FileNo) {
+        self.lock(no).refs += 1;
+    }
+
+    /// One reference less; with the last one the file is the caller's to take apart. Whoever has a
+    /// frame of it locked may ask for it until then.
+    pub fn leave(&self, no: FileNo) -> Option<Unreferenced> {
+        let mut state = self.lock(no);
+        state.refs -= 1;
+        if state.refs != 0 {
+            return None;
+        }
+        let view = state.view.clone().expect("the last reference");
+        Some(Unreferenced { no, view })
+    }
+
+    /// The file was taken apart: its number is free.
+    pub fn free(&self, gone: Unreferenced) {
+        *self.slots.get(gone.no.0).lock() = FileState::default();
+        self.slots.free(gone.no.0);
+    }
+
+    /// A write failed: whoever syncs next, of all who have the file open, is told.
+    pub fn failed(&self, no: FileNo, error: SourceError) {
+        let mut state = self.lock(no);
+        state.error = Some(error);
+        state.failures = state.failures.wrapping_add(1);
+    }
+
+    /// How many writes have failed so far, and the last of them.
+    pub fn failures(&self, no: FileNo) -> (u32, Option<SourceError>) {
+        let state = self.lock(no);
+        (state.failures, state.error)
+    }
+
+    /// So many more pages are in memory, or fewer.
+    pub fn count_resident(&self, change: i64) {
+        // Relaxed: statistics only.
+        self.resident.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
+    }
+
+    /// So many more pages wait to be written out, or fewer.
+    pub fn count_dirty(&self, change: i64) {
+        // Relaxed: statistics only.
+        self.dirty.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
+    }
+
+    /// Pages in memory, and how many of them wait to be written out.
+    pub fn pages(&self) -> (u64, u64) {
+        // Relaxed: statistics only.
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        (read(&self.resident), read(&self.dirty))
+    }
+
+    /// The files to which somebody refers, for checks.
+    pub fn numbers(&self) -> impl Iterator<Item = FileNo> + '_ {
+        let all = self.slots.numbers().map(FileNo);
+        all.filter(|&no| self.lock(no).refs != 0)
+    }
+
+    /// Files that are given out.
+    pub fn used(&self) -> u32 {
+        self.slots.used()
+    }
+
+    pub fn base_bytes(&self) -> u64 {
+        self.slots.base_bytes()
+    }
+
+    /// Bytes of the array of files.
+    pub fn held_bytes(&self) -> u64 {
+        self.slots.held_bytes()
+    }
+
+    pub fn has_spare(&self, giving: Giving) -> bool {
+        self.slots.has_spare(giving)
+    }
+
+    pub fn give_back(&mut self, most: u32, giving: Giving) -> u64 {
+        self.slots.give_back(most, giving)
+    }
+}

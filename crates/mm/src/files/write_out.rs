@@ -1,0 +1,158 @@
+//! Pages of files that were stored to: how they are written out, evicted, and given up.
+//!
+//! A page is *dirty* from before the first store is let through until its bytes are about to be
+//! written: first no window lets stores through (Linux: `page_mkclean`), then the page is clean,
+//! then it is read and written. All of it under the frame's lock, so that a store meanwhile is a
+//! fault that waits, and makes the page dirty again. A write that fails leaves the page dirty, and
+//! whoever syncs next is told. Reclaim only tries the lock.
+
+use super::{let_go, lock_page, take_out};
+use crate::addr::{PageNo, Run};
+use crate::backing::file::{FileNo, FileView, Unreferenced};
+use crate::create::leave_backing;
+use crate::error::Stop;
+use crate::frame::{Locked, Put, Residence};
+use crate::host::{Host, HostError, Store};
+use crate::mm::Mm;
+use crate::rmap::{By, rmap_walk};
+
+/// No window lets stores to the page through any more.
+fn make_clean<H: Host, S: Store>(mm: &Mm<H, S>, locked: &Locked<'_>) -> Result<(), HostError> {
+    let mut done = Ok(());
+    rmap_walk(mm, locked, usize::MAX, &mut |mapper| {
+        if mapper.by == By::Shared && done.is_ok() {
+            done = mm.host.protect(mapper.space, Run::one(mapper.page));
+        }
+    });
+    done
+}
+
+/// Writes a dirty page out.
+///
+/// # Errors
+/// What the file or the machine refuses; the page is dirty then.
+pub(super) fn write_out<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    locked: &mut Locked<'_>,
+    no: FileNo,
+    file: &FileView,
+    page: PageNo,
+) -> Result<(), Stop> {
+    let len = file.bytes_of(page);
+    if len == 0 {
+        // Whoever made the file shorter is about to take the page out, or failed, and it is longer
+        // again.
+        return Err(Stop::BeyondEnd);
+    }
+    make_clean(mm, locked)?;
+    let at = mm.backings.first(file.backing).plus(page.0);
+    locked.dirty = false;
+    let written = mm.scratch.with(|bytes| -> Result<(), Stop> {
+        mm.host.pool_read(at, bytes)?;
+        Ok(file.source.0.write(page.0.into(), bytes, len)?)
+    });
+    match written {
+        Ok(()) => {
+            mm.files.count_dirty(-1);
+            mm.counters.file_writes.one();
+        }
+        Err(stop) => {
+            locked.dirty = true;
+            mm.counters.file_write_errors.one();
+            if let Stop::Source(error) = stop {
+                mm.files.failed(no, error);
+            }
+        }
+    }
+    written
+}
+
+/// Writes out the dirty pages before `end`, from `first` on, each if it is dirty when it is looked
+/// at. A file that refuses is left to who asks for its failures.
+///
+/// # Errors
+/// What the machine refused; pages may be dirty still.
+pub(super) fn write_all<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    no: FileNo,
+    first: PageNo,
+    end: PageNo,
+) -> Result<(), HostError> {
+    let file = mm.files.view(no);
+    for (page, frame) in mm.backings.view(file.backing).standing(first, end) {
+        let Some(mut locked) = lock_page(mm, &file, page, frame) else {
+            continue;
+        };
+        if !locked.dirty {
+            continue;
+        }
+        if let Err(Stop::Host(refused)) = write_out(mm, &mut locked, no, &file, page) {
+            return Err(refused);
+        }
+    }
+    Ok(())
+}
+
+/// Evicts a page of a file whose frame whoever asks holds a reference to: a dirty one is written
+/// out before. False when it cannot go; the reference is the caller's in either case.
+pub(crate) fn evict_page<H: Host, S: Store>(mm: &Mm<H, S>, mut locked: Locked<'_>) -> bool {
+    let Residence::File(no, page) = locked.residence else {
+        return false;
+    };
+    let file = mm.files.view(no);
+    if locked.dirty && write_out(mm, &mut locked, no, &file, page).is_err() {
+        return false;
+    }
+    take_out(mm, &mut locked, &file, page);
+    let put = locked.frame.count.unmap();
+    assert_eq!(put, Put::Held, "the evicting thread holds a reference");
+    mm.counters.file_evictions.one();
+    true
+}
+
+/// The pages before `end`, from `first` on, are in memory no more: those that the file still has
+/// are written out before.
+///
+/// # Errors
+/// What the file or the machine refuses: pages from that one on may be in memory.
+pub(crate) fn drop_range<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    no: FileNo,
+    first: PageNo,
+    end: PageNo,
+) -> Result<(), Stop> {
+    let file = mm.files.view(no);
+    for (page, frame) in mm.backings.view(file.backing).standing(first, end) {
+        let Some(mut locked) = lock_page(mm, &file, page, frame) else {
+            continue;
+        };
+        if locked.dirty && file.bytes_of(page) != 0 {
+            write_out(mm, &mut locked, no, &file, page)?;
+        }
+        let_go(mm, locked, &file, page);
+    }
+    Ok(())
+}
+
+/// Nobody refers to the file any more: its pages are written out, as far as it lets them, and go.
+pub(crate) fn take_apart<H: Host, S: Store>(mm: &Mm<H, S>, gone: Unreferenced) {
+    let file = gone.view.clone();
+    let all = mm.backings.view(file.backing);
+    for (page, frame) in all.standing(PageNo(0), PageNo(u32::MAX)) {
+        let Some(mut locked) = lock_page(mm, &file, page, frame) else {
+            continue;
+        };
+        let written = match locked.dirty {
+            true => write_out(mm, &mut locked, gone.no, &file, page),
+            false => Ok(()),
+        };
+        if written.is_err() {
+            mm.counters.file_pages_lost.one();
+        }
+        let_go(mm, locked, &file, page);
+    }
+    drop(all);
+    leave_backing(mm, file.backing);
+    mm.files.free(gone);
+    mm.stalled.something_changed();
+}
