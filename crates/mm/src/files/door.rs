@@ -153,6 +153,8 @@ impl<H: Host, S: Store> FileDoor<'_, H, S> {
         if let Err(error) = mm.files.view(no).source.0.sync() {
             mm.files.failed(no, error);
         }
+        // Pages that are clean can go without a write.
+        mm.stalled.something_changed();
         let (failures, error) = mm.files.failures(no);
         // Relaxed: a number on its own.
         let told = file.told.swap(failures, Ordering::Relaxed);
