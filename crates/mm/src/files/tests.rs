@@ -302,12 +302,10 @@ fn a_file_beyond_the_budget() {
     map(&mm, b, (100, pages), &file, 0, Piece::Shared);
     for page in 0..pages {
         let (space, at) = if page % 2 == 0 { (a, page) } else { (b, page + 100) };
-        mm.make_room(space);
         put(&mm, space, at, page as u8);
     }
     sound(&mm);
     for page in (0..pages).step_by(7) {
-        mm.make_room(a);
         read(&mm, a, page);
         assert_eq!(value(&mm, a, page), page as u8);
     }
