@@ -319,7 +319,7 @@ fn take_rights<H: Host, S: Store>(
             && mapping.kind == Piece::Shared
         {
             let _walks_wait = mm.files.lock(file);
-            mm.host.protect(space.no, part.run)?;
+            mm.host.drop_pages(space.no, part.run);
         }
     }
     let mut page = run.first;

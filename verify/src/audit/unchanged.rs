@@ -144,6 +144,7 @@ mod tests {
             reserve: 4,
             domain: Domain(0),
             merging: Merging::Off,
+            areas: vec![],
             pins: vec![(PageNo(0), 1)],
             pages: kinds.into_iter().enumerate().map(page).collect(),
         }

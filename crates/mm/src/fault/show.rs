@@ -42,7 +42,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
                 let run = held.widen(self.mm, |near, locked| {
                     locked.residence == Residence::Backing(backing)
                         && !self.is_stood_in(near)
-                        && !self.space.areas.is_file(near)
+                        && self.shows_own(near)
                 });
                 self.mm.host.show(self.space.no, run)?;
                 held.iter().for_each(|near| near.frame.shown.show());

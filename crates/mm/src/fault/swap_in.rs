@@ -7,7 +7,7 @@
 //! gets its own copy. The replacer is told when a page that comes back had gone.
 
 use super::{Fault, Next};
-use crate::addr::{FrameNo, PageNo};
+use crate::addr::{Access, FrameNo, PageNo};
 use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::frame::{Locked, Owner};
@@ -108,7 +108,8 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         let LeafEntry::Swapped(slot) = self.mm.tables.entry(leaf.0, page) else {
             return None;
         };
-        if page.0 >= self.space.len || self.is_stood_in(page) {
+        let stored_to = self.space.areas.rights(page).allow(Access::Write);
+        if page.0 >= self.space.len || self.is_stood_in(page) || !stored_to {
             return None;
         }
         let seen = self.mm.swap.look(slot).expect("an entry names a slot in use");

@@ -16,15 +16,14 @@ use crate::host::{Host, HostError, Store};
 use crate::mm::Mm;
 use crate::rmap::{By, rmap_walk};
 
-/// No window lets stores to the page through any more.
-fn make_clean<H: Host, S: Store>(mm: &Mm<H, S>, locked: &Locked<'_>) -> Result<(), HostError> {
-    let mut done = Ok(());
+/// No window lets stores to the page through any more. It leaves them: to protect a page that a
+/// window does not show would take a page table there that nobody was charged for.
+fn make_clean<H: Host, S: Store>(mm: &Mm<H, S>, locked: &Locked<'_>) {
     rmap_walk(mm, locked, usize::MAX, &mut |mapper| {
-        if mapper.by == By::Shared && done.is_ok() {
-            done = mm.host.protect(mapper.space, Run::one(mapper.page));
+        if mapper.by == By::Shared {
+            mm.host.drop_pages(mapper.space, Run::one(mapper.page));
         }
     });
-    done
 }
 
 /// Writes a dirty page out.
@@ -44,7 +43,7 @@ pub(super) fn write_out<H: Host, S: Store>(
         // again.
         return Err(Stop::BeyondEnd);
     }
-    make_clean(mm, locked)?;
+    make_clean(mm, locked);
     let at = mm.backings.first(file.backing).plus(page.0);
     locked.dirty = false;
     let written = mm.scratch.with(|bytes| -> Result<(), Stop> {
