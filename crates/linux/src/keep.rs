@@ -109,6 +109,17 @@ impl Kept {
         Ok(self.unchecked())
     }
 
+    /// The file, for a moment, in a thread whose own table of descriptors is older than this one:
+    /// from the table of the process. Some system calls.
+    pub(crate) fn borrowed(&self) -> Result<OwnedFd, Errno> {
+        let closed = Errno(libc::EBADF);
+        let fd = open::from_thread(open::process(), self.number).map_err(|_| closed)?;
+        match open::identity(fd.as_raw_fd()) {
+            Ok(identity) if identity == self.identity => Ok(fd),
+            _ => Err(closed),
+        }
+    }
+
     fn is_here(&self) -> bool {
         open::identity(self.number) == Ok(self.identity)
     }

@@ -6,7 +6,7 @@
 //! allocation; a call waits for the disk, and for nobody who touches a window.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,10 +75,6 @@ pub struct FileSource {
     access: FileAccess,
 }
 
-fn os(Errno(code): Errno) -> SourceError {
-    SourceError::Os(code)
-}
-
 /// Where a page begins.
 fn offset(page: u64) -> Result<u64, SourceError> {
     let most = i64::MAX.cast_unsigned() - PAGE_SIZE as u64;
@@ -141,6 +137,16 @@ impl FileSource {
         Ok(Self { fd, kind, access })
     }
 
+    /// Makes a call on the file. The thread that answers faults has a table of descriptors of its
+    /// own, which is older than the file: there it is borrowed from the process's.
+    fn call<R>(&self, call: impl FnOnce(BorrowedFd<'_>) -> Result<R, Errno>) -> Result<R, SourceError> {
+        let done = match self.fd.checked() {
+            Ok(fd) => call(fd),
+            Err(_) => self.fd.borrowed().and_then(|fd| call(fd.as_fd())),
+        };
+        done.map_err(|Errno(code)| SourceError::Os(code))
+    }
+
     fn check_writable(&self) -> Result<(), SourceError> {
         match self.access {
             FileAccess::ReadOnly => Err(SourceError::ReadOnly),
@@ -151,11 +157,10 @@ impl FileSource {
 
 impl PageSource for FileSource {
     fn bytes(&self) -> Result<u64, SourceError> {
-        let fd = self.fd.checked().map_err(os)?;
-        match self.kind {
-            Kind::BlockDevice => file::end(fd).map_err(os),
-            _ => file::kind(fd).map(|(_, bytes)| bytes).map_err(os),
-        }
+        self.call(|fd| match self.kind {
+            Kind::BlockDevice => file::end(fd),
+            _ => file::kind(fd).map(|(_, bytes)| bytes),
+        })
     }
 
     fn is_writable(&self) -> bool {
@@ -164,17 +169,18 @@ impl PageSource for FileSource {
 
     fn read(&self, page: u64, out: &mut PageBytes) -> Result<(), SourceError> {
         let at = offset(page)?;
-        let fd = self.fd.checked().map_err(os)?;
-        let mut done = 0;
-        // Ends: each turn reads something, or is the last.
-        while done < PAGE_SIZE {
-            match file::read_at(fd, &mut out[done..], at + done as u64).map_err(os)? {
-                0 => break,
-                more => done += more,
+        self.call(|fd| {
+            let mut done = 0;
+            // Ends: each turn reads something, or is the last.
+            while done < PAGE_SIZE {
+                match file::read_at(fd, &mut out[done..], at + done as u64)? {
+                    0 => break,
+                    more => done += more,
+                }
             }
-        }
-        out[done..].fill(0);
-        Ok(())
+            out[done..].fill(0);
+            Ok(())
+        })
     }
 
     fn write(&self, page: u64, bytes: &PageBytes, len: usize) -> Result<(), SourceError> {
@@ -184,25 +190,25 @@ impl PageSource for FileSource {
         );
         self.check_writable()?;
         let at = offset(page)?;
-        let fd = self.fd.checked().map_err(os)?;
-        let mut done = 0;
-        // Ends: as above.
-        while done < len {
-            match file::write_at(fd, &bytes[done..len], at + done as u64).map_err(os)? {
-                0 => return Err(SourceError::Os(libc::EIO)),
-                more => done += more,
+        self.call(|fd| {
+            let mut done = 0;
+            // Ends: as above.
+            while done < len {
+                match file::write_at(fd, &bytes[done..len], at + done as u64)? {
+                    0 => return Err(Errno(libc::EIO)),
+                    more => done += more,
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn sync(&self) -> Result<(), SourceError> {
-        self.fd.checked().and_then(file::sync).map_err(os)
+        self.call(file::sync)
     }
 
     fn resize(&self, bytes: u64) -> Result<(), SourceError> {
         self.check_writable()?;
-        let resized = self.fd.checked().and_then(|fd| sys::truncate(fd, bytes));
-        resized.map_err(os)
+        self.call(|fd| sys::truncate(fd, bytes))
     }
 }

@@ -1,10 +1,13 @@
 //! A file of the system as a source of pages: what it reads and writes, what it refuses to be, and
 //! what it says when the system refuses.
 
+mod common;
+
+use common::{Harness, bounded};
 use memfold_host::addr::PAGE_SIZE;
-use memfold_host::{PageSource, SourceError};
+use memfold_host::{FaultReply, Host, PageSource, Protection, SourceError};
 use memfold_linux::inject::{Call, arm, disarm};
-use memfold_linux::{FileAccess, FileOpenError, FileSource};
+use memfold_linux::{Delivery, FileAccess, FileOpenError, FileSource};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -102,6 +105,38 @@ fn what_is_no_file() {
     assert!(opened(File::options().read(true).append(true)).contains("O_APPEND"));
     let path = libc::O_PATH;
     assert!(opened(File::options().read(true).custom_flags(path)).contains("O_PATH"));
+}
+
+/// Goal: pages are read and written in the middle of faults, also in the thread that answers them,
+/// whose table of descriptors is older than the file.
+#[test]
+fn in_faults() {
+    bounded(|| {
+        for delivery in [Delivery::InThread, Delivery::Thread] {
+            let harness = Harness::with(delivery);
+            let file = Temporary::new("faults", &[3; 2 * PAGE_SIZE]);
+            let source = source(&file);
+            let view = harness.open(1, 0, 2);
+            harness.rule(move |host, space, page, _| {
+                let mut bytes = [0; PAGE_SIZE];
+                let at = page.0.into();
+                assert_eq!(source.bytes(), Ok(2 * PAGE));
+                assert_eq!(source.read(at, &mut bytes), Ok(()));
+                assert_eq!(source.write(at, &[4; PAGE_SIZE], 8), Ok(()));
+                assert_eq!(source.sync(), Ok(()));
+                host.fill(space, page, &bytes, Protection::Writable)
+                    .expect("memory");
+                FaultReply::Resolved
+            });
+            let word = u64::from_ne_bytes([3; 8]);
+            assert_eq!((view.get(0, 0), view.get(1, 9)), (word, word));
+            assert_eq!(
+                file.bytes()[PAGE_SIZE..PAGE_SIZE + 9],
+                [4, 4, 4, 4, 4, 4, 4, 4, 3]
+            );
+            harness.rule(|_, _, _, _| FaultReply::Failed);
+        }
+    });
 }
 
 /// The number at which this process has the file open.

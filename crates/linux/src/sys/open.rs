@@ -127,6 +127,12 @@ pub(crate) fn close(number: RawFd) {
     unsafe { libc::close(number) };
 }
 
+/// The number of the process, which is that of its first thread.
+pub(crate) fn process() -> i32 {
+    // SAFETY: asks for a number.
+    unsafe { libc::getpid() }
+}
+
 /// A descriptor of the file that a thread has at this number in its own table.
 pub(crate) fn from_thread(thread: i32, number: RawFd) -> Result<OwnedFd, Errno> {
     const PIDFD_THREAD: c_int = libc::O_EXCL;
