@@ -185,7 +185,7 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
         });
         let gone = done.unwrap_or_else(|stop| Err(stop.of_space(&mm.budget, no, run.first)))?;
         gone.into_iter().for_each(|file| take_apart(mm, file));
-        mm.stalled.something_changed();
+        mm.reclaim.something_changed();
         Ok(())
     }
 }

@@ -235,7 +235,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
     fn check_lists(&mut self) {
         let Self { mm, scan, report } = self;
         let mut listed = BTreeSet::new();
-        for no in mm.replacer.numbers(&mm.frames) {
+        for no in mm.reclaim.numbers(&mm.frames) {
             report.demand(listed.insert(no), "a frame is on one list", || {
                 format!("frame {no}")
             });

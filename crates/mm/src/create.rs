@@ -11,7 +11,7 @@ use crate::backing::areas::Areas;
 use crate::budget::Need;
 use crate::error::{SpaceError, Stop};
 use crate::host::{Domain, Host, Store};
-use crate::mm::Mm;
+use crate::mm::{Mm, most_spaces};
 use crate::space::ahead::{Ahead, Stores};
 use crate::space::{SpaceGuard, SpaceState};
 use crate::table::{MAX_PAGES, Tree};
@@ -48,7 +48,7 @@ impl<'m, H: Host, S: Store> NewSpace<'m, H, S> {
             match mm.spaces.alloc(charge) {
                 Some(no) => Ok(Some(no)),
                 // Refused by the budget, or by the system.
-                None if refused.get() || mm.spaces.used() < mm.most_spaces => Err(Stop::NoRoom),
+                None if refused.get() || mm.spaces.used() < most_spaces(mm) => Err(Stop::NoRoom),
                 None => Ok(None),
             }
         });
@@ -58,7 +58,7 @@ impl<'m, H: Host, S: Store> NewSpace<'m, H, S> {
                 no: SpaceNo(no),
                 lives: false,
             }),
-            Ok(None) => Err(SpaceError::TooManySpaces(mm.most_spaces)),
+            Ok(None) => Err(SpaceError::TooManySpaces(most_spaces(mm))),
             Err(_) => Err(SpaceError::over(&mm.budget)),
         }
     }

@@ -12,6 +12,8 @@
 //! the space, one at a time. The queue of spaces to be dropped has a lock of its own, held for a
 //! push or a pop.
 
+pub(crate) mod doomed;
+
 use crate::addr::{PageNo, Run, SpaceNo};
 use crate::backing::BackingNo;
 use crate::backing::areas::Areas;
@@ -87,7 +89,7 @@ impl Remains {
         sweep.finish_private();
         leave_backing(mm, self.backing);
         files.into_iter().for_each(|gone| take_apart(mm, gone));
-        mm.stalled.something_changed();
+        mm.reclaim.something_changed();
     }
 
     /// Frees the private pages of a window that is about to be closed, in pieces, so that closing

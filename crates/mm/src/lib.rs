@@ -75,7 +75,7 @@ pub use merge::{Effort, MergeStep, Sharing};
 pub use mm::{Config, LEAST_LIMIT, Mm};
 #[cfg(all(loom, feature = "explored"))]
 pub use races::rules;
-pub use reclaim::choice::Replacement;
+pub use reclaim::state::Replacement;
 pub use space::{FaultError, Merging, OnLoss};
 pub use space_stats::SpaceStats;
 pub use stats::Stats;

@@ -9,58 +9,23 @@
 //! evicted first, and one whose lent pages do not compress any more has failed by itself.
 //!
 //! A page on loan is no victim of reclaim's, or two pages that one instruction stores to would push
-//! each other out for ever. Which pages are on loan is a hint kept in one ring (rank `Standby`,
-//! under no other lock but a space's): a loan whose page went, was copied or was dropped is
-//! noticed when the space asks again, when it ends, or when the ring is full. Called by faults of
+//! each other out for ever. Which pages are on loan is a hint kept in one ring (`loans/ring.rs`): a
+//! loan whose page went, was copied or was dropped is noticed when the space asks again, when it
+//! ends, or when the ring is full. Called by faults of
 //! stores for which reclaim found no room (`fault/on_loan.rs`).
 
-use crate::addr::{FrameNo, PageNo, SpaceNo};
-use crate::budget::Budget;
+pub(crate) mod ring;
+
+use crate::addr::{PageNo, SpaceNo};
 use crate::host::{Host, Store};
-use crate::mm::{Mm, PAGE};
+use crate::mm::Mm;
 use crate::space::SpaceGuard;
 use crate::table::LeafEntry;
-use memfold_sync::atomic::{AtomicU32, Ordering};
-use memfold_sync::{Mutex, Rank};
-use std::collections::VecDeque;
+use memfold_sync::atomic::Ordering;
+use ring::Loan;
 
 /// Pages that a space may have on loan: a store can lie on the border of two.
 pub(crate) const EACH: usize = 2;
-
-/// A page on loan, and what was its frame then.
-#[derive(Clone, Copy, Debug)]
-struct Loan {
-    space: SpaceNo,
-    page: PageNo,
-    frame: FrameNo,
-}
-
-/// All loans, oldest first.
-#[derive(Debug)]
-pub(crate) struct LoanRing {
-    /// Never grows: it has room for as many as there may be.
-    loans: Mutex<VecDeque<Loan>>,
-    most: usize,
-    /// How many there are: a hint.
-    used: AtomicU32,
-}
-
-impl LoanRing {
-    /// None; at most as many as this budget lends pages.
-    pub fn new(budget: &Budget) -> Self {
-        let most = (budget.reserve() / 4 / PAGE) as usize;
-        Self {
-            loans: Mutex::new(Rank::Standby, VecDeque::with_capacity(most)),
-            most,
-            used: AtomicU32::new(0),
-        }
-    }
-
-    /// Bytes to charge from the start.
-    pub fn base_bytes(&self) -> u64 {
-        (self.loans.lock().capacity() * size_of::<Loan>()) as u64
-    }
-}
 
 /// The loans at work.
 pub(crate) struct Loans<'m, H, S> {
@@ -98,7 +63,7 @@ impl<'m, H: Host, S: Store> Loans<'m, H, S> {
         }
         let locked = self.mm.frames.lock(frame);
         locked.frame.set_on_loan(true);
-        self.mm.replacer.set_aside(&self.mm.frames, frame);
+        self.mm.reclaim.set_aside(&self.mm.frames, frame);
         let space = space.no;
         loans.push_back(Loan { space, page, frame });
         self.count(loans.len());
@@ -151,7 +116,7 @@ impl<'m, H: Host, S: Store> Loans<'m, H, S> {
         let locked = self.mm.frames.lock(loan.frame);
         if locked.frame.is_on_loan() {
             locked.frame.set_on_loan(false);
-            self.mm.replacer.bring_back(&self.mm.frames, loan.frame);
+            self.mm.reclaim.bring_back(&self.mm.frames, loan.frame);
         }
     }
 }

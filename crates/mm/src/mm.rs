@@ -1,31 +1,30 @@
 //! The manager: all arrays, both seams, the statistics.
 //!
 //! `Mm` is built from these parts: arrays of descriptors that never move (`frames`, `tables`,
-//! `spaces`, `swap`, `backings`), the replacer, the budget. Its operations live in the files beside
-//! this one: `fault/`, `fork.rs`, `drop.rs`, `pin.rs`, `reclaim/`, `freeze.rs`; `check.rs` holds it
-//! to its invariants. It may be called from any thread and from fault handlers; it starts no
-//! thread. Lock order: `memfold_sync::Rank`.
+//! `spaces`, `swap`, `backings`), the budget, and what single rooms keep between calls, which no
+//! other room sees into. Its operations live in the files beside this one: `fault/`, `fork.rs`,
+//! `drop.rs`, `pin.rs`, `reclaim/`, `freeze.rs`; `check.rs` holds it to its invariants. It may be
+//! called from any thread and from fault handlers; it starts no thread. Lock order:
+//! `memfold_sync::Rank`.
 
 use crate::addr::{FrameNo, PAGE_SIZE, SpaceNo};
 use crate::backing::Backings;
 use crate::backing::file::{Files, MOST_FILES};
 use crate::budget::{Budget, Class, Need, PageTables, UNLIMITED, Usage};
+use crate::drop::doomed::DoomedSpaces;
 use crate::error::{BuildError, Stop};
 use crate::frame::{Frames, Put};
 use crate::host::{Host, Store};
-use crate::loans::LoanRing;
+use crate::loans::ring::LoanRing;
 use crate::merge::scanner::RoundUnderWay;
-use crate::reclaim::choice::Replacement;
-use crate::reclaim::replacer::{Origin, Replacer};
+use crate::reclaim::state::{Origin, Replacement, State as Reclaim};
 use crate::scratch::Scratch;
-use crate::space::doomed::DoomedSpaces;
 use crate::space::{NoSuchSpace, SpaceGuard, SpaceSlot};
-use crate::stalled::{Room, Stalled, Watching};
-use crate::standby::Standby;
+use crate::standby::ring::Standby;
 use crate::stats::{Counters, Stats};
 use crate::swap::Swap;
 use crate::table::{Table, Tables};
-use crate::window_tables::Hand;
+use crate::window::hand::Hand;
 use memfold_sync::Slots;
 
 /// Bytes of a page, as budgets count.
@@ -62,21 +61,19 @@ pub struct Mm<H, S> {
     pub(crate) swap: Swap,
     pub(crate) backings: Backings,
     pub(crate) files: Files,
-    pub(crate) replacer: Replacer,
     pub(crate) counters: Counters,
-    pub(crate) most_spaces: u32,
-    pub(crate) window_hand: Hand,
-    pub(crate) merge_round: RoundUnderWay,
-    /// Bytes that are charged from the start beside the arrays: page buffers, standby pages, and
-    /// what the store begins with.
-    pub(crate) fixed_bytes: u64,
+    pub(crate) scratch: Scratch,
+    // What rooms keep between calls: each is open to its own room alone, and takes reports.
+    pub(crate) reclaim: Reclaim,
     pub(crate) standby: Standby,
     pub(crate) loans: LoanRing,
-    pub(crate) stalled: Stalled,
-    pub(crate) room: Room,
-    pub(crate) watching: Watching,
+    pub(crate) window_hand: Hand,
+    pub(crate) merge_round: RoundUnderWay,
     pub(crate) doomed: DoomedSpaces,
-    pub(crate) scratch: Scratch,
+    most_spaces: u32,
+    /// Bytes that are charged from the start beside the arrays: page buffers, standby pages, and
+    /// what the store begins with.
+    fixed_bytes: u64,
 }
 
 impl<H: Host, S: Store> Mm<H, S> {
@@ -109,19 +106,16 @@ impl<H: Host, S: Store> Mm<H, S> {
             swap: Swap::new(slots.min(1 << 31) as u32),
             backings: Backings::new(config.spaces + MOST_FILES),
             files: Files::new(),
-            replacer: Replacer::new(config.replacement),
             counters: Counters::default(),
-            most_spaces: config.spaces,
-            window_hand: Hand::default(),
-            merge_round: RoundUnderWay::new(),
+            scratch: Scratch::new(),
+            reclaim: Reclaim::new(config.replacement),
             fixed_bytes: Scratch::BYTES + config.store_bytes + standby_bytes + loans.base_bytes(),
             standby,
             loans,
-            stalled: Stalled::default(),
-            room: Room::default(),
-            watching: Watching::default(),
+            window_hand: Hand::default(),
+            merge_round: RoundUnderWay::new(),
             doomed: DoomedSpaces::new(),
-            scratch: Scratch::new(),
+            most_spaces: config.spaces,
         };
         let base = mm.frames.base_bytes()
             + mm.tables.base_bytes()
@@ -161,10 +155,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let mut stats = self.counters.read();
-        let census = self.replacer.census();
-        stats.active_frames = census.proven;
-        stats.inactive_frames = census.candidates;
-        stats.unevictable_frames = self.replacer.unevictable();
+        self.reclaim.count(&mut stats);
         stats.standby_pages = self.standby.used();
         stats
     }
@@ -181,6 +172,16 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 }
 
+/// Most spaces at a time.
+pub(crate) fn most_spaces<H, S>(mm: &Mm<H, S>) -> u32 {
+    mm.most_spaces
+}
+
+/// Bytes that are charged from the start beside the arrays.
+pub(crate) fn fixed_bytes<H, S>(mm: &Mm<H, S>) -> u64 {
+    mm.fixed_bytes
+}
+
 /// A frame that nobody knows yet.
 pub(crate) fn alloc_frame<H, S>(mm: &Mm<H, S>, need: Need) -> Result<FrameNo, Stop> {
     let no = mm.budget.take(&mm.frames, need);
@@ -189,7 +190,7 @@ pub(crate) fn alloc_frame<H, S>(mm: &Mm<H, S>, need: Need) -> Result<FrameNo, St
 
 /// A new frame holds a page from now on, and may go when room is needed.
 pub(crate) fn list_new_frame<H, S>(mm: &Mm<H, S>, no: FrameNo) {
-    let early = mm.replacer.add(&mm.frames, no, Origin::New);
+    let early = mm.reclaim.arrived(&mm.frames, no, Origin::New);
     debug_assert!(!early, "a new page came back");
 }
 
@@ -203,7 +204,7 @@ pub(crate) fn put_frame<H, S>(mm: &Mm<H, S>, no: FrameNo) {
 
 /// The last reference is gone: the descriptor may be reused.
 pub(crate) fn free_frame<H, S>(mm: &Mm<H, S>, no: FrameNo) {
-    mm.replacer.forget(&mm.frames, no);
+    mm.reclaim.removed(&mm.frames, no);
     mm.frames.free(no.0);
 }
 

@@ -78,7 +78,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             drop(st);
             slot.let_others();
         }
-        self.stalled.something_changed();
+        self.reclaim.something_changed();
     }
 }
 
@@ -100,7 +100,7 @@ fn pin_page<H: Host, S: Store>(mm: &Mm<H, S>, space: SpaceNo, page: PageNo) -> R
         let most = MOST_PINS;
         return Err(Stop::Fault(FaultError::TooManyPins { space, page, most }));
     }
-    mm.replacer.set_aside(&mm.frames, no);
+    mm.reclaim.set_aside(&mm.frames, no);
     let times = st.pins.entry(page).or_insert(0);
     *times += 1;
     if *times == 1 {
@@ -125,7 +125,7 @@ pub(crate) fn unpin_page<H: Host, S: Store>(mm: &Mm<H, S>, st: &mut SpaceGuard<'
     let put = locked.frame.count.unpin();
     assert_eq!(put, Put::Held, "a pinned page was unmapped");
     if last {
-        mm.replacer.bring_back(&mm.frames, no);
+        mm.reclaim.bring_back(&mm.frames, no);
     }
 }
 

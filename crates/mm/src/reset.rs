@@ -51,7 +51,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             Reset::lock(self, space)?.run(&model)
         });
         done.unwrap_or_else(|stop| Err(stop.of_space(&self.budget, space, PageNo(0))))?;
-        self.stalled.something_changed();
+        self.reclaim.something_changed();
         self.counters.resets.one();
         Ok(())
     }
@@ -83,7 +83,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             Ok(Ok(()))
         });
         done.unwrap_or_else(|stop| Err(stop.of_space(&self.budget, space, next)))?;
-        self.stalled.something_changed();
+        self.reclaim.something_changed();
         Ok(())
     }
 }

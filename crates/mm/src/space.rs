@@ -6,7 +6,6 @@
 //! while their bytes still are private pages of this space's window.
 
 pub(crate) mod ahead;
-pub(crate) mod doomed;
 mod fence;
 mod guard;
 

@@ -19,99 +19,28 @@
 //! shown, the table is not charged to the space, and goes with the last of them. So a space that
 //! needs one more gives back its own oldest first.
 //!
-//! One lock (rank `Standby`, after the space's) guards which page each of them stands in for; every
-//! place is of a space whose window is open, since a window closes only after its places were given
-//! back. The count of places in use is a hint that faults read without the lock: a place of a page
-//! is made and given back under its space's lock.
+//! One lock (rank `Standby`, after the space's) guards which page each of them stands in for
+//! (`standby/ring.rs`); every place is of a space whose window is open, since a window closes only
+//! after its places were given back. The count of places in use is a hint that faults read without
+//! the lock: a place of a page is made and given back under its space's lock.
+
+pub(crate) mod ring;
 
 use crate::addr::{Access, PageBytes, PageNo, Run, SpaceNo};
 use crate::error::{SpaceError, Stop};
 use crate::frame::Residence;
 use crate::host::{Host, HostError, Protection, Store, VacateReply};
 use crate::migrate::migrate_by_standby;
-use crate::mm::{Mm, PAGE};
+use crate::mm::Mm;
 use crate::peek::{Seen, lock_page, see};
 use crate::space::{FaultError, OnLoss, SpaceGuard, SpaceSlot};
 use crate::table::{LeafEntry, first_of, slot_of};
 use crate::window::Windows;
 use crate::writable::let_through;
-use memfold_sync::atomic::{AtomicU32, Ordering};
-use memfold_sync::{Mutex, MutexGuard, Rank};
+use ring::{Place, Ring};
 
-/// Fewest and most standby pages.
-const FEWEST: u64 = 8;
-const MOST: u64 = 64;
-/// Bytes of budget for each standby page beyond the fewest.
-const SHARE: u64 = 4 << 20;
 /// How often the machine is asked to give a page table back.
 const TRIES: u32 = 8;
-
-/// Which page of which space a standby page stands in for.
-type Place = Option<(SpaceNo, PageNo)>;
-
-/// Under the lock.
-#[derive(Debug)]
-pub(crate) struct Ring {
-    places: Box<[Place]>,
-    /// The one that is taken away next.
-    next: usize,
-}
-
-/// All standby pages.
-#[derive(Debug)]
-pub(crate) struct Standby {
-    ring: Mutex<Ring>,
-    /// Places in use: a hint.
-    used: AtomicU32,
-}
-
-impl Standby {
-    /// As many as suit this budget.
-    pub fn new(limit_bytes: u64) -> Self {
-        let pages = (limit_bytes / SHARE).clamp(FEWEST, MOST) as usize;
-        Self {
-            ring: Mutex::new(
-                Rank::Standby,
-                Ring {
-                    places: vec![None; pages].into_boxed_slice(),
-                    next: 0,
-                },
-            ),
-            used: AtomicU32::new(0),
-        }
-    }
-
-    /// Bytes to charge from the start: the pages, a page table for each, their places, and the room
-    /// for a frame that has to leave a window.
-    pub fn base_bytes(&self) -> u64 {
-        let places = self.lock().places.len() as u64;
-        (places + 1) * PAGE + places * (PAGE + size_of::<Place>() as u64)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Ring> {
-        self.ring.lock()
-    }
-
-    /// Standby pages that stand in for a page now.
-    pub fn used(&self) -> u32 {
-        // Relaxed: places of a space change under its lock, which who must know of them holds.
-        self.used.load(Ordering::Relaxed)
-    }
-
-    fn is_used(&self) -> bool {
-        self.used() != 0
-    }
-
-    fn count(&self, change: i32) {
-        // Relaxed: as in `used`.
-        self.used.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
-    }
-
-    /// What stands in for what, for checks.
-    pub fn places(&self) -> Vec<(SpaceNo, PageNo)> {
-        self.lock().places.iter().flatten().copied().collect()
-    }
-}
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// Says what becomes of accesses to this space that host code makes and that cannot be served;

@@ -14,6 +14,8 @@
 //! chance for tables where a fault step was since), under the space lock if that is free. No
 //! private page can come in meanwhile, for that takes a fault step.
 
+pub(crate) mod hand;
+
 use crate::addr::{Access, PageNo, Run, SpaceNo};
 use crate::backing::BackingNo;
 use crate::budget::{Charge, Class, Need};
@@ -178,7 +180,7 @@ impl<'m, H: Host, S: Store> Windows<'m, H, S> {
         // Relaxed: a hint.
         let entered = self.mm.window_hand.entered.load(Ordering::Relaxed);
         let seen = [
-            self.mm.replacer.clock().into(),
+            self.mm.reclaim.clock().into(),
             entered.into(),
             self.mm.budget.usage().private,
         ];

@@ -1,10 +1,7 @@
-//! What is known of the page tables under windows: which the machine may hold, for each space, and
-//! where reclaim goes on looking for such as may go.
+//! What is known of the page tables under a window: which the machine may hold.
 //!
-//! Plain data. A space's record is guarded by the space's lock; the hand is three words that policy
-//! reads, without a lock. Filled and read by `window.rs`.
+//! Plain data, guarded by the space's lock. Filled and read by `window.rs`.
 
-use memfold_sync::atomic::{AtomicU32, AtomicU64};
 use memfold_sync::boxed;
 
 /// Which page tables of a window the machine may hold. Under the space lock.
@@ -64,15 +61,4 @@ impl WindowTables {
         }
         None
     }
-}
-
-/// Where reclaim goes on looking for page tables. No lock.
-#[derive(Debug, Default)]
-pub(crate) struct Hand {
-    pub at: AtomicU32,
-    /// Tables that were charged so far.
-    pub entered: AtomicU32,
-    /// What evictions, tables and private pages came to when no table could go: until that changes,
-    /// none can.
-    pub barren: AtomicU64,
 }

@@ -34,7 +34,7 @@ pub(crate) fn unprotect<H: Host, S: Store>(
         "an exclusive frame lies in another space"
     );
     if locked.protected {
-        mm.watching.stored();
+        mm.reclaim.stored();
     }
     let_stores_through(mm, space.no, page, &mut locked)?;
     locked.frame.mark_referenced();
@@ -76,6 +76,6 @@ pub(crate) fn let_stores_through<H: Host, S>(
 pub(crate) fn may_compress<H, S>(mm: &Mm<H, S>, locked: &Locked<'_>) {
     if locked.frame.is_incompressible() {
         locked.frame.mark_incompressible(false);
-        mm.replacer.bring_back(&mm.frames, locked.no);
+        mm.reclaim.bring_back(&mm.frames, locked.no);
     }
 }

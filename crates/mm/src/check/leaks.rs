@@ -8,6 +8,7 @@
 use super::Check;
 use crate::frame::Residence;
 use crate::host::{Host, Store};
+use crate::mm::fixed_bytes;
 use crate::table::LeafEntry;
 use crate::window::Windows;
 use std::collections::{BTreeMap, BTreeSet};
@@ -129,7 +130,7 @@ impl<H: Host, S: Store> Check<'_, H, S> {
         let Self { mm, report, .. } = self;
         let records: u64 = mm.backings.contents().iter().map(|(_, found)| found.bytes).sum();
         let scanner = mm.merge_round.bytes();
-        let held = mm.fixed_bytes
+        let held = fixed_bytes(mm)
             + mm.frames.held_bytes()
             + mm.tables.held_bytes()
             + mm.spaces.held_bytes()

@@ -99,7 +99,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             };
         }
         if result.is_ok() {
-            self.stalled.something_changed();
+            self.reclaim.something_changed();
         }
         result.map_err(|stop| {
             let error = stop.of_page(&self.budget, space, page);

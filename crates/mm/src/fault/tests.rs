@@ -5,6 +5,7 @@ use crate::error::SpaceError;
 use crate::mm::PAGE;
 use crate::reclaim::batch::settle;
 use crate::reclaim::policy::Finding;
+use crate::reclaim::tests::isolate;
 use crate::rig::{
     Harness, Request, frame_at, harness, limited, read, resident, run, sound, space, value, write,
 };
@@ -176,7 +177,7 @@ fn early_refaults_are_active() {
             "{others} {left}"
         );
         let frame = frame_at(&mm, a, 3).expect("back");
-        let mut candidate = mm.replacer.isolate_candidate(&mm.frames, frame);
+        let mut candidate = isolate(&mm, frame);
         assert_eq!(candidate.is_none(), active == 1);
         settle(&mm, &mut candidate, Finding::Spared);
         sound(&mm);

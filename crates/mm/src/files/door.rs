@@ -154,7 +154,7 @@ impl<H: Host, S: Store> FileDoor<'_, H, S> {
             mm.files.failed(no, error);
         }
         // Pages that are clean can go without a write.
-        mm.stalled.something_changed();
+        mm.reclaim.something_changed();
         let (failures, error) = mm.files.failures(no);
         // Relaxed: a number on its own.
         let told = file.told.swap(failures, Ordering::Relaxed);

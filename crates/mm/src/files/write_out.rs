@@ -153,5 +153,5 @@ pub(crate) fn take_apart<H: Host, S: Store>(mm: &Mm<H, S>, gone: Unreferenced) {
     drop(all);
     leave_backing(mm, file.backing);
     mm.files.free(gone);
-    mm.stalled.something_changed();
+    mm.reclaim.something_changed();
 }

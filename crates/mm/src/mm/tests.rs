@@ -29,9 +29,9 @@ fn the_clock_counts_evictions() {
     let mm = harness();
     let a = space(&mm, 100);
     write(&mm, a, 0..40, 1);
-    assert_eq!(mm.replacer.clock(), 0);
+    assert_eq!(mm.reclaim.clock(), 0);
     assert_eq!(mm.evict(a, run(3, 33)), Ok(33));
-    assert_eq!(mm.replacer.clock(), 33);
+    assert_eq!(mm.reclaim.clock(), 33);
 }
 
 /// Goal: what the manager itself holds is charged at once, and no budget is too small to say so.

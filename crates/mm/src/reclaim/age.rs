@@ -89,9 +89,17 @@ impl<H: Host, S: Store> Aging<'_, H, S> {
     /// and watches the others; returns how many those are.
     pub fn next_batch(&self) -> u32 {
         let mut batch: Batch = [const { None }; BATCH];
-        let taken = self.mm.replacer.isolate_to_age(&self.mm.frames, &mut batch);
+        let taken = self
+            .mm
+            .reclaim
+            .replacer
+            .isolate_to_age(&self.mm.frames, &mut batch);
         self.mm.counters.scanned.add(taken as u64);
-        let most = if self.mm.watching.is_worth_it() { BATCH } else { 1 };
+        let most = if self.mm.reclaim.watching.is_worth_it() {
+            BATCH
+        } else {
+            1
+        };
         let mut watched: [Option<(SpaceNo, PageNo, Locked<'_>)>; BATCH] = [const { None }; BATCH];
         let mut len = 0;
         for isolated in &mut batch {
@@ -115,7 +123,7 @@ impl<H: Host, S: Store> Aging<'_, H, S> {
                 len += 1;
             }
         }
-        self.mm.watching.watched(len as u32);
+        self.mm.reclaim.watching.watched(len as u32);
         self.watch(&mut watched[..len]);
         drop(watched);
         let mut idle = 0;

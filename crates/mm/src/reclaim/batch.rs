@@ -26,7 +26,7 @@ pub(crate) type Batch = [Option<Isolated>; BATCH];
 /// Puts a frame back under the policy's care, and says what was found about it.
 pub(crate) fn settle<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &mut Option<Isolated>, found: Finding) {
     if let Some(isolated) = isolated.take() {
-        let no = mm.replacer.settle(&mm.frames, isolated, found);
+        let no = mm.reclaim.replacer.settle(&mm.frames, isolated, found);
         put_frame(mm, no);
     }
 }
@@ -44,7 +44,7 @@ pub(super) fn put_back<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &mut Option<I
     if !stays {
         settle(mm, isolated, Finding::Stayed);
     } else if let Some(isolated) = isolated.take() {
-        let no = mm.replacer.settle_aside(&mm.frames, isolated);
+        let no = mm.reclaim.replacer.settle_aside(&mm.frames, isolated);
         put_frame(mm, no);
     }
 }
@@ -67,7 +67,7 @@ pub(super) fn each_batch<H: Host, S: Store>(
             while page < end && len < BATCH {
                 let found = mm.tables.lookup(&st.tree, PageNo(page));
                 if let Some((no, _)) = found.frame() {
-                    batch[len] = mm.replacer.isolate(&mm.frames, no);
+                    batch[len] = mm.reclaim.replacer.isolate(&mm.frames, no);
                     len += usize::from(batch[len].is_some());
                 }
                 page = match found {

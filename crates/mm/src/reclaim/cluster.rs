@@ -26,7 +26,7 @@ pub(super) fn isolate<H: Host, S: Store>(mm: &Mm<H, S>, batch: &mut [Option<Isol
     while taken < batch.len() {
         let end = batch.len().min(taken + NAMED);
         let room = &mut batch[taken..end];
-        let named = taken..taken + mm.replacer.isolate_victims(&mm.frames, room);
+        let named = taken..taken + mm.reclaim.replacer.isolate_victims(&mm.frames, room);
         if named.is_empty() {
             break;
         }
@@ -66,7 +66,7 @@ fn add_neighbours<H: Host, S: Store>(mm: &Mm<H, S>, named: FrameNo, out: &mut [O
         LeafEntry::Frame(no) => Some(no),
         LeafEntry::Absent | LeafEntry::Swapped(_) => None,
     });
-    mm.replacer.isolate_candidates(&mm.frames, frames, out)
+    mm.reclaim.replacer.isolate_candidates(&mm.frames, frames, out)
 }
 
 /// Nobody stores any more to those of the victims, in their order, that are private pages; those

@@ -229,7 +229,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
     pub(super) fn commit(&self, v: &mut Victim<'_>) {
         let slot = v.slot.expect("the bytes are safe");
         let maps = v.locked.frame.count.load().maps;
-        let clock = self.mm.replacer.evicted();
+        let clock = self.mm.reclaim.replacer.evicted();
         match v.kept.take() {
             Some(Kept { stored, cost }) => {
                 assert!(

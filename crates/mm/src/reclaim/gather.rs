@@ -76,7 +76,7 @@ impl<'m, H: Host, S: Store> Neighbours<'m, H, S> {
         let view = mm.backings.view(backing);
         boxed(0..around.len, |n| {
             let frame_at = view.frame_at(around.first.plus(n))?;
-            mm.replacer.isolate_candidate(&mm.frames, frame_at)
+            mm.reclaim.replacer.isolate_candidate(&mm.frames, frame_at)
         })
     }
 

@@ -13,7 +13,7 @@
 mod age;
 pub(crate) mod batch;
 mod beside;
-pub(crate) mod choice;
+mod choice;
 mod cluster;
 mod evict;
 mod gather;
@@ -23,11 +23,12 @@ pub(crate) mod replacer;
 mod room;
 pub(crate) mod round;
 mod s3_fifo;
+pub(crate) mod state;
 mod take;
 mod two_lists;
 mod victim;
 
-pub(crate) use replacer::Origin;
+pub(crate) use state::Origin;
 
 use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::error::{SpaceError, Stop};
@@ -65,7 +66,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// Whether the background reclaimer has work; a hint.
     #[must_use]
     pub fn wants_reclaim(&self) -> bool {
-        self.budget.is_low() && !self.stalled.is_at(self.stalled.now())
+        self.budget.is_low() && !self.reclaim.stalled.is_at(self.reclaim.stalled.now())
     }
 
     /// One bounded step of the background reclaimer; true when it should go on.
@@ -76,7 +77,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let freed = Reclaim::in_background(self).free_some(BATCH as u32);
         if !freed && self.budget.is_low() {
             // Faults would call for it again and again.
-            self.room.rest();
+            self.reclaim.room.rest();
         }
         freed && !self.budget.is_high()
     }
@@ -131,10 +132,10 @@ fn reclaim_for_fault<H: Host, S: Store>(mm: &Mm<H, S>) -> bool {
 
 /// A frame is mapped from now on, and may go when room is needed.
 pub(crate) fn now_resident<H: Host, S: Store>(mm: &Mm<H, S>, no: FrameNo, origin: Origin) {
-    if mm.replacer.add(&mm.frames, no, origin) {
+    if mm.reclaim.arrived(&mm.frames, no, origin) {
         mm.counters.refaults.one();
     }
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]
-mod tests;
+pub(crate) mod tests;

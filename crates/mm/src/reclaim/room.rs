@@ -25,14 +25,14 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// those that go. Nothing is done for a condemned space, whose faults fail.
     /// Bounded; from handlers of faults, with no lock held; a few loads where there is room.
     pub fn make_room(&self, space: SpaceNo, call: impl FnOnce() -> bool) {
-        if !self.wants_reclaim() || self.room.is_resting() {
+        if !self.wants_reclaim() || self.reclaim.room.is_resting() {
             return;
         }
         let helped = call();
         if helped && !self.budget.is_scarce() || self.failure(space).is_some() {
             return;
         }
-        let part = self.replacer.census().total() / PART;
+        let part = self.reclaim.replacer.census().total() / PART;
         if part < BATCH as u32 {
             return;
         }
@@ -49,7 +49,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             self.budget.is_low()
         };
         if little {
-            self.room.rest();
+            self.reclaim.room.rest();
         }
     }
 }

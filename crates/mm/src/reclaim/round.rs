@@ -64,11 +64,11 @@ impl<'m, H: Host, S: Store> Reclaim<'m, H, S> {
     /// after that many, or after as many rounds without success as it takes to look at every frame.
     pub fn run(&mut self, pages: u32) -> u32 {
         let mut fruitless = 0;
-        let rounds = self.mm.replacer.census().total() / BATCH as u32;
+        let rounds = self.mm.reclaim.replacer.census().total() / BATCH as u32;
         let thorough = rounds.clamp(FRUITLESS, THOROUGH_MOST);
         let patience = thorough + FRUITLESS.max(rounds * 3);
         while self.frames < pages && fruitless < patience {
-            if self.mm.replacer.census().total() == 0 {
+            if self.mm.reclaim.replacer.census().total() == 0 {
                 break;
             }
             // Ends: a few batches at the most.
@@ -118,8 +118,8 @@ impl<'m, H: Host, S: Store> Reclaim<'m, H, S> {
     /// since, it is not tried again.
     pub fn free_some(mut self, pages: u32) -> bool {
         let mm = self.mm;
-        let now = mm.stalled.now();
-        if mm.stalled.is_at(now) {
+        let now = mm.reclaim.stalled.now();
+        if mm.reclaim.stalled.is_at(now) {
             return false;
         }
         let frames = self.run(pages);
@@ -130,7 +130,7 @@ impl<'m, H: Host, S: Store> Reclaim<'m, H, S> {
             // Tables have a second chance, too.
             || (0..2).any(|_| Windows::of(mm).shrink(0) != 0);
         if !freed {
-            mm.stalled.stall(now);
+            mm.reclaim.stalled.stall(now);
         }
         freed
     }

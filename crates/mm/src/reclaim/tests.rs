@@ -14,11 +14,15 @@ use crate::rig::{
 };
 use crate::space::FaultError;
 
+/// Takes a frame off its queue, if it may go before its turn.
+pub(crate) fn isolate(mm: &Harness, no: FrameNo) -> Option<Isolated> {
+    mm.reclaim.replacer.isolate_candidate(&mm.frames, no)
+}
+
 /// Puts all inactive frames onto the active list.
 fn activate(mm: &Harness) {
-    for no in mm.replacer.numbers(&mm.frames) {
-        let isolated = mm.replacer.isolate_candidate(&mm.frames, no);
-        settle(mm, &mut { isolated }, Finding::Used);
+    for no in mm.reclaim.replacer.numbers(&mm.frames) {
+        settle(mm, &mut isolate(mm, no), Finding::Used);
     }
 }
 

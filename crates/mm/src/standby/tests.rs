@@ -1,6 +1,6 @@
 //! Standby pages: what a full budget still serves, and what a store without room reaches.
 
-use super::FEWEST;
+use super::ring::FEWEST;
 use crate::addr::{Access, PAGE_SIZE, PageNo, SpaceNo};
 use crate::budget::{Class, Need};
 use crate::error::SpaceError;

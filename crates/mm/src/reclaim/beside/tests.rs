@@ -105,7 +105,7 @@ impl Harness {
     fn reclaim_one(&self, space: SpaceNo) -> u32 {
         let no = crate::rig::frame_at(self, space, 0).expect("it is in memory");
         let mut batch = [const { None }; BATCH];
-        batch[0] = self.replacer.isolate(&self.frames, no);
+        batch[0] = self.reclaim.replacer.isolate(&self.frames, no);
         evict_batch(self, &mut batch, Why::Pressure)
     }
 }

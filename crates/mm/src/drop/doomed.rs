@@ -1,7 +1,7 @@
 //! Spaces that nobody uses any more and that the machine did not let end.
 //!
 //! A queue of their numbers under a lock of its own (rank `Slots`), held for a push or a pop.
-//! Filled and emptied by `drop.rs`.
+//! The manager holds one; it is open to this room alone (`drop.rs`).
 
 use crate::addr::SpaceNo;
 use memfold_sync::{Mutex, Rank};
@@ -17,16 +17,16 @@ impl DoomedSpaces {
     }
 
     /// It has its turn after all others.
-    pub fn push(&self, space: SpaceNo) {
+    pub(super) fn push(&self, space: SpaceNo) {
         self.0.lock().push_back(space);
     }
 
     /// The one that has waited longest.
-    pub fn pop(&self) -> Option<SpaceNo> {
+    pub(super) fn pop(&self) -> Option<SpaceNo> {
         self.0.lock().pop_front()
     }
 
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.0.lock().len()
     }
 }
