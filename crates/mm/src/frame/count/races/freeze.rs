@@ -1,6 +1,6 @@
 //! What a freeze of the counts proves, and that pins and freezes keep out of each other's way.
 //!
-//! The scene and the conditions are those of the file above; `memfold explain` tells the rules here.
+//! The scene and the conditions are those of the file above; `memfold explain` tells these rules.
 
 use super::*;
 
