@@ -32,6 +32,18 @@ pub enum Error {
         /// Length of the space.
         len: u64,
     },
+    /// A file cannot be opened for mapping.
+    #[error(transparent)]
+    Open(#[from] memfold_linux::FileOpenError),
+    /// Something could not be done with a file.
+    #[error(transparent)]
+    File(#[from] memfold_mm::FileError),
+    /// The file was opened in another memory.
+    #[error("the file was opened in another memory: open it in the one that the space is of")]
+    ForeignFile,
+    /// A range of bytes is empty, or does not begin and end at pages.
+    #[error("areas are whole pages, at least one: give ranges that begin and end at multiples of 4096 bytes")]
+    Unaligned,
     /// This process is a child of `fork(2)`, and the memory is its parent's; nothing was done.
     #[error(
         "this process is a child of fork(2) and the memory is its parent's: exit, call exec, or build a Memory of this process's own"

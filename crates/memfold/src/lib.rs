@@ -48,8 +48,10 @@
 //! library: glibc's does.)
 #![forbid(unsafe_code)]
 
+mod areas;
 mod build;
 mod error;
+mod files;
 mod inner;
 mod manager;
 mod memory;
@@ -61,12 +63,14 @@ mod space;
 mod stats;
 mod warning;
 
+pub use areas::{Area, Rights, Through};
 pub use build::MemoryBuilder;
 pub use error::{BuildError, Error, Failure, SpaceError};
-pub use memfold_host::Domain;
+pub use files::MappedFile;
+pub use memfold_host::{Domain, PageSource, SourceError};
 pub use memfold_linux as linux;
-pub use memfold_linux::{Delivery, ThreadError, check_thread};
-pub use memfold_mm::{Merging, OnLoss, PageTables, Replacement};
+pub use memfold_linux::{Delivery, FileAccess, FileOpenError, ThreadError, check_thread};
+pub use memfold_mm::{FileError, FileStats, Merging, OnLoss, PageTables, Replacement};
 pub use memory::Memory;
 pub use pin::Pinned;
 pub use space::{Space, SpaceSize};

@@ -3,6 +3,7 @@
 use crate::inner::Inner;
 use memfold_host::Store as _;
 pub use memfold_host::StoreStats;
+pub use memfold_mm::FileStats;
 pub use memfold_mm::{MergeStep, Sharing, SpaceStats, Stats as Counts, Usage};
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub struct MemoryStats {
     pub counts: Counts,
     /// Bytes of the pool as the kernel counts them.
     pub pool_bytes: u64,
+    /// Pages of files that are in memory.
+    pub files: FileStats,
     /// Processor time that the thread that merges has used.
     pub merge_cpu: Duration,
 }
@@ -32,6 +35,7 @@ impl MemoryStats {
             store: mm.store().stats(),
             counts: mm.stats(),
             pool_bytes: inner.pool_bytes(&mm),
+            files: mm.files().stats(),
             merge_cpu: inner.merge_cpu(),
         }
     }

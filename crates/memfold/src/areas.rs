@@ -1,0 +1,147 @@
+//! Areas of a space: files are mapped, accesses are allowed or not.
+//!
+//! Part of [`Space`]; no lock of its own.
+
+use crate::PAGE_SIZE;
+use crate::error::Error;
+use crate::files::MappedFile;
+use crate::space::Space;
+use memfold_host::Piece;
+use memfold_host::addr::{PageNo, Run};
+use memfold_mm::AreaKind;
+pub use memfold_mm::Rights;
+use std::ops::Range;
+
+/// What a store to a mapped page does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Through {
+    /// The space gets its own copy of the page; the file never has the store.
+    Private,
+    /// All who map the file so have the store, and the file after a sync.
+    Shared,
+}
+
+/// A range of a space that is mapped, or does not allow everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Area {
+    /// Its first byte.
+    pub start: u64,
+    /// The byte after its last one.
+    pub end: u64,
+    /// The byte of the file that its first byte shows, and what stores do; `None`: the space's own
+    /// memory.
+    pub file: Option<(u64, Through)>,
+    /// What it allows.
+    pub rights: Rights,
+}
+
+impl Space {
+    /// From now on the bytes from `at` on show a range of a file. What was there is gone. Both
+    /// begin at a page, and the range ends at one, or at the file's end; the rest of the last page
+    /// is zeros.
+    ///
+    /// No thread should be inside the range meanwhile: an access while the call is under way may be
+    /// a segmentation violation. System calls on mapped memory are as on any memory of the space;
+    /// [`write`](Self::write) and [`pin`](Self::pin) are refused in shared areas.
+    ///
+    /// # Errors
+    /// [`Error::Unaligned`], [`Error::OutOfRange`]; [`Error::Space`]: `ReadOnlyFile` when stores
+    /// were to reach a file that was opened for reading, `TooManyAreas`, `Pinned`, `Host` when the
+    /// kernel has no mappings left. The areas are as they were, but pages of the range may have
+    /// lost what was stored to them.
+    pub fn map(
+        &self,
+        at: u64,
+        file: &MappedFile,
+        range: Range<u64>,
+        through: Through,
+        rights: Rights,
+    ) -> Result<(), Error> {
+        let mm = self.inner().mm()?;
+        if !std::ptr::eq(self.inner(), file.inner()) {
+            return Err(Error::ForeignFile);
+        }
+        let len = range.end.saturating_sub(range.start);
+        let ends_well = is_aligned(range.end) || range.end == file.len();
+        if !is_aligned(at) || !is_aligned(range.start) || !ends_well {
+            return Err(Error::Unaligned);
+        }
+        let run = self.whole(at..at.saturating_add(len.next_multiple_of(PAGE_SIZE as u64)))?;
+        let Ok(first) = u32::try_from(range.start / PAGE_SIZE as u64) else {
+            let end = range.end;
+            let (start, len) = (range.start, file.len());
+            return Err(Error::OutOfRange { start, end, len });
+        };
+        let kind = match through {
+            Through::Private => Piece::Private,
+            Through::Shared => Piece::Shared,
+        };
+        let areas = mm.areas(self.no());
+        areas.map(run, file.handle(), PageNo(first), kind, rights)?;
+        self.inner().done(&mm);
+        Ok(())
+    }
+
+    /// From now on the range, whole pages, is zeros of the space's own, which may be stored to.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map).
+    pub fn unmap(&self, range: Range<u64>) -> Result<(), Error> {
+        let mm = self.inner().mm()?;
+        mm.areas(self.no()).unmap(self.whole(range)?)?;
+        self.inner().done(&mm);
+        Ok(())
+    }
+
+    /// Changes what the range, whole pages, allows; its bytes stay. An access that is not allowed
+    /// is a failure of whoever makes it, and of nobody else: a trap of guest code, a signal for
+    /// other code (see [`MemoryBuilder::on_loss`](crate::MemoryBuilder::on_loss)).
+    ///
+    /// # Errors
+    /// As [`map`](Self::map); nothing was changed.
+    pub fn protect(&self, range: Range<u64>, rights: Rights) -> Result<(), Error> {
+        let mm = self.inner().mm()?;
+        mm.areas(self.no()).protect(self.whole(range)?, rights)?;
+        Ok(())
+    }
+
+    /// The areas, in order. What lies in none of them is the space's own and allows everything.
+    ///
+    /// # Errors
+    /// [`Error::Space`]; [`Error::Forked`].
+    pub fn areas(&self) -> Result<Vec<Area>, Error> {
+        let byte = |page: PageNo| u64::from(page.0) * PAGE_SIZE as u64;
+        let all = self.inner().mm()?.areas(self.no()).list()?;
+        let area = |area: memfold_mm::Area| Area {
+            start: byte(area.run.first),
+            end: byte(area.run.end()),
+            file: match area.kind {
+                AreaKind::Own => None,
+                AreaKind::File { first, kind, .. } => Some((
+                    byte(first),
+                    match kind {
+                        Piece::Private => Through::Private,
+                        Piece::Shared => Through::Shared,
+                    },
+                )),
+            },
+            rights: area.rights,
+        };
+        Ok(all.into_iter().map(area).collect())
+    }
+
+    /// The pages of a range that is whole pages, at least one.
+    fn whole(&self, range: Range<u64>) -> Result<Run, Error> {
+        if !is_aligned(range.start) || !is_aligned(range.end) || range.start >= range.end {
+            return Err(Error::Unaligned);
+        }
+        self.check_range(range.start, range.end - range.start)?;
+        let run = crate::space::pages(&range);
+        Ok(run.expect("it is not empty"))
+    }
+}
+
+fn is_aligned(byte: u64) -> bool {
+    byte.is_multiple_of(PAGE_SIZE as u64)
+}

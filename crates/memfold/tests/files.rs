@@ -1,0 +1,207 @@
+//! Files in the memory of spaces, on this machine, with both deliveries.
+
+use memfold::{
+    Delivery, Error, FileAccess, MappedFile, Memory, OnLoss, PAGE_SIZE, Rights, Space, SpaceSize, Through,
+};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+// Relaxed: words that one thread uses at a time; joins order the rest.
+const WORD: Ordering = Ordering::Relaxed;
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// A file of its own for each test, which goes with it. Page `n` is words `n * 1000`, `n * 1000 + 1`...
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn new(name: &str, pages: u64) -> Self {
+        let path = std::env::temp_dir().join(format!("memfold-files-{}-{name}", std::process::id()));
+        let word = |n: u64| (n / 512 * 1000 + n % 512).to_ne_bytes();
+        let bytes: Vec<u8> = (0..pages * 512).flat_map(word).collect();
+        std::fs::write(&path, bytes).expect("room for a small file");
+        Self(path)
+    }
+
+    fn word(&self, page: u64, word: usize) -> u64 {
+        let bytes = std::fs::read(&self.0).expect("it is there");
+        let at = page as usize * PAGE_SIZE + word * 8;
+        u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn word(space: &Space, page: u64, word: usize) -> &AtomicU64 {
+    let at = space.as_ptr().as_ptr() as usize + page as usize * PAGE_SIZE + word * 8;
+    assert!((page + 1) * PAGE <= space.len());
+    // SAFETY: inside of a space that lives, by atomics only.
+    unsafe { &*(at as *const AtomicU64) }
+}
+
+fn get(space: &Space, page: u64, at: usize) -> u64 {
+    let value = word(space, page, at).load(WORD);
+    assert!(space.failure().is_none(), "page {page}: {:?}", space.failure());
+    value
+}
+
+fn set(space: &Space, page: u64, at: usize, value: u64) {
+    word(space, page, at).store(value, WORD);
+    assert!(space.failure().is_none(), "page {page}: {:?}", space.failure());
+}
+
+fn memories(limit: u64) -> impl Iterator<Item = Memory> {
+    let deliveries = [Delivery::InThread, Delivery::Thread];
+    // So that a failed access is told by the space, and no signal.
+    let sink = OnLoss::Sink;
+    let builder = move || Memory::builder().budget_bytes(limit).on_loss(sink);
+    let build = move |delivery| builder().delivery(delivery).build();
+    deliveries
+        .into_iter()
+        .map(move |delivery| build(delivery).expect("userfaultfd works here"))
+}
+
+fn map(space: &Space, at: u64, file: &MappedFile, pages: std::ops::Range<u64>, through: Through) {
+    let bytes = pages.start * PAGE..pages.end * PAGE;
+    let mapped = space.map(at * PAGE, file, bytes, through, Rights::ReadWrite);
+    mapped.expect("there is room");
+}
+
+/// Goal: spaces that map a file at different places share its pages and each other's stores;
+/// private stores stay their own; forks see what they shall; after a sync the file has the stores.
+#[test]
+fn shared_and_private() {
+    for memory in memories(32 << 20) {
+        let on_disk = Temporary::new("shared", 64);
+        let file = memory
+            .open(&on_disk.0, FileAccess::ReadWrite)
+            .expect("it is there");
+        let [a, b] = [(); 2].map(|()| memory.create(SpaceSize::fixed(256 * PAGE)).expect("room"));
+        map(&a, 8, &file, 0..64, Through::Shared);
+        map(&b, 100, &file, 10..40, Through::Shared);
+        map(&b, 200, &file, 0..20, Through::Private);
+        for page in 0..64 {
+            assert_eq!(get(&a, page + 8, 3), page * 1000 + 3);
+        }
+        let reads = memory.stats().counts.file_reads;
+        assert_eq!(
+            (get(&b, 100, 0), get(&b, 210, 0), get(&b, 99, 0)),
+            (10_000, 10_000, 0)
+        );
+        assert_eq!(memory.stats().counts.file_reads, reads, "a page is read once");
+        set(&a, 18, 0, 1);
+        set(&b, 101, 0, 2);
+        set(&b, 215, 0, 3);
+        assert_eq!((get(&b, 100, 0), get(&a, 19, 0), get(&a, 23, 0)), (1, 2, 15_000));
+        assert_eq!((get(&b, 210, 0), get(&b, 215, 1)), (1, 15_001));
+        let c = b.fork().expect("room");
+        set(&b, 100, 1, 4);
+        set(&c, 215, 0, 5);
+        set(&c, 216, 0, 6);
+        assert_eq!((get(&c, 100, 1), get(&a, 18, 1), get(&b, 215, 0)), (4, 4, 3));
+        assert_eq!((get(&b, 216, 0), get(&c, 215, 1)), (16_000, 15_001));
+        assert_eq!(on_disk.word(10, 0), 10_000, "nothing was written yet");
+        file.sync(0..file.len()).expect("there is room on the disk");
+        let on = [(10, 0), (10, 1), (11, 0), (15, 0)].map(|(page, at)| on_disk.word(page, at));
+        assert_eq!(on, [1, 4, 2, 15_000]);
+        set(&a, 18, 0, 7);
+        file.sync(10 * PAGE..11 * PAGE)
+            .expect("there is room on the disk");
+        assert_eq!(on_disk.word(10, 0), 7, "a store after a sync is in the next one");
+        assert_eq!(memory.check(), Ok(()));
+        b.unmap(100 * PAGE..215 * PAGE).expect("it was mapped");
+        assert_eq!((get(&b, 100, 0), get(&b, 214, 0), get(&b, 215, 0)), (0, 0, 3));
+        assert_eq!(b.areas().expect("it lives").len(), 1);
+        drop((a, b, c, file));
+        assert_eq!(memory.check(), Ok(()));
+    }
+}
+
+/// Goal: a file larger than the budget is read and stored to by two threads through several spaces,
+/// and no store is lost.
+#[test]
+fn larger_than_the_budget() {
+    for memory in memories(4 << 20) {
+        let pages = 2048;
+        let on_disk = Temporary::new("large", pages);
+        let file = memory
+            .open(&on_disk.0, FileAccess::ReadWrite)
+            .expect("it is there");
+        let spaces = [(); 4].map(|()| memory.create(SpaceSize::fixed(2200 * PAGE)).expect("room"));
+        for (n, space) in spaces.iter().enumerate() {
+            map(space, n as u64 * 40, &file, 0..pages, Through::Shared);
+        }
+        std::thread::scope(|scope| {
+            for thread in 0..2_u64 {
+                let spaces = &spaces;
+                scope.spawn(move || {
+                    for n in 0..6000_u64 {
+                        let page = (n * 7919 + thread * 13) % pages;
+                        let by = (n % 4) as usize;
+                        let at = page + by as u64 * 40;
+                        assert_eq!(get(&spaces[by], at, 100), page * 1000 + 100, "page {page}");
+                        word(&spaces[by], at, thread as usize).fetch_add(1 << 32, WORD);
+                    }
+                });
+            }
+        });
+        for space in &spaces {
+            assert!(space.take_failure().is_none());
+        }
+        file.sync(0..file.len()).expect("there is room on the disk");
+        let stats = memory.stats();
+        assert!(stats.usage.peak <= 4 << 20, "{stats:?}");
+        let bytes = std::fs::read(&on_disk.0).expect("it is there");
+        let at = |page: u64, word: usize| {
+            let at = page as usize * PAGE_SIZE + word * 8;
+            u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+        };
+        let stores = |thread| (0..pages).map(|page| at(page, thread) >> 32).sum::<u64>();
+        assert_eq!([stores(0), stores(1)], [6000; 2], "no store is lost");
+        assert!((0..pages).all(|page| at(page, 0) as u32 == page as u32 * 1000));
+        drop((spaces, file));
+        assert_eq!(memory.check(), Ok(()));
+    }
+}
+
+/// Goal: what must be refused is, with a reason.
+#[test]
+fn refusals() {
+    let memory = memories(32 << 20).next().expect("one");
+    let on_disk = Temporary::new("refusals", 4);
+    let file = memory
+        .open(&on_disk.0, FileAccess::ReadOnly)
+        .expect("it is there");
+    let space = memory.create(SpaceSize::fixed(16 * PAGE)).expect("room");
+    let map = |at, bytes, through| space.map(at, &file, bytes, through, Rights::ReadWrite);
+    assert!(matches!(
+        map(0, 0..4 * PAGE, Through::Shared),
+        Err(Error::Space(_))
+    ));
+    assert!(matches!(map(1, 0..PAGE, Through::Private), Err(Error::Unaligned)));
+    assert!(matches!(
+        map(0, 0..PAGE - 1, Through::Private),
+        Err(Error::Unaligned)
+    ));
+    assert!(matches!(
+        map(0, 0..5 * PAGE, Through::Private),
+        Err(Error::Space(_))
+    ));
+    assert!(matches!(
+        map(15 * PAGE, 0..2 * PAGE, Through::Private),
+        Err(Error::OutOfRange { .. })
+    ));
+    assert!(matches!(
+        memory.open("/", FileAccess::ReadOnly),
+        Err(Error::Open(_))
+    ));
+    let other = memories(32 << 20).next().expect("one");
+    let elsewhere = other.create(SpaceSize::fixed(16 * PAGE)).expect("room");
+    let foreign = elsewhere.map(0, &file, 0..PAGE, Through::Private, Rights::Read);
+    assert!(matches!(foreign, Err(Error::ForeignFile)));
+    assert!(space.areas().expect("it lives").is_empty());
+    assert!(matches!(file.truncate(PAGE), Err(Error::File(_))));
+}
