@@ -123,9 +123,9 @@ impl MappedFile {
         Ok(())
     }
 
-    /// Makes the file so many bytes long, up to the whole pages that it had when it was opened. What
-    /// is new is zeros; what lay behind the end is gone, private copies included, and accesses there
-    /// fail.
+    /// Makes the file so many bytes long, up to the whole pages that it had when it was opened.
+    /// What is new is zeros; what lay behind the end is gone, private copies included, and accesses
+    /// there fail.
     ///
     /// # Errors
     /// [`Error::File`]; [`Error::Forked`].

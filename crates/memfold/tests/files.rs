@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const WORD: Ordering = Ordering::Relaxed;
 const PAGE: u64 = PAGE_SIZE as u64;
 
-/// A file of its own for each test, which goes with it. Page `n` is words `n * 1000`, `n * 1000 + 1`...
+/// A file of its own for each test, which goes with it. The words of page `n` are `n * 1000`,
+/// `n * 1000 + 1`, ...
 struct Temporary(PathBuf);
 
 impl Temporary {
