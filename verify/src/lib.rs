@@ -5,12 +5,13 @@
 //! operations, for property tests, fuzzing and simulation alike. [`harness`] runs operations on
 //! both sides and compares every read; [`audit`] compares everything else: all bytes, the manager's
 //! invariants, memory and budget. [`run`] strings them together by seed; [`campaign`] is what a
-//! seed means in a long run, and the lines in which long runs say how much they did. Nothing
-//! depends on this package.
+//! seed means in a long run, and the lines in which long runs say how much they did. [`files`] has
+//! generator, oracle and driver of its own. Nothing depends on this package.
 #![forbid(unsafe_code)]
 
 pub mod audit;
 pub mod campaign;
+pub mod files;
 pub mod harness;
 pub mod oracle;
 pub mod run;

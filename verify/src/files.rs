@@ -1,0 +1,290 @@
+//! Files under pressure: seeded histories of spaces that map files at many places, private and
+//! shared, against arrays of bytes.
+//!
+//! The model of a space says for each page what backs it, what the space stored there itself, and
+//! which accesses it allows; that of a file is its bytes. The budget holds a part of it all, and
+//! now and then calls of the machine and of the files are refused. Every load is compared at once;
+//! every few steps all bytes are, as the manager tells them and as windows show them, with its
+//! invariants. After a sync that says so the file itself has the bytes. `files/steps.rs` has the
+//! steps. Called by `tests/files.rs`.
+
+mod steps;
+
+use crate::audit;
+use memfold_host::Piece;
+use memfold_host::addr::{Access, PAGE_SIZE, PageBytes, PageNo, Run, SpaceNo};
+use memfold_mm::{Config, FaultError, Mm, OpenFile, PageTables, Replacement, Rights, SpaceError};
+use memfold_sim::{Plan, Rng, SimHost, SimSource, SimStore};
+use std::collections::BTreeMap;
+
+/// Pages of a space.
+const LEN: u32 = 48;
+/// Most spaces.
+const SPACES: usize = 9;
+/// Steps between two full comparisons.
+const AUDIT_EVERY: u64 = 16;
+
+/// A page of a file, and whose it is.
+type Backed = (usize, u32, Piece);
+
+/// One page of a space.
+#[derive(Clone, Debug, Default)]
+struct Page {
+    /// `None`: zeros.
+    file: Option<Backed>,
+    /// What the space stored.
+    own: Option<Box<PageBytes>>,
+    rights: Rights,
+}
+
+/// A file, how it is opened, and what it must read as.
+#[derive(Debug)]
+struct File {
+    source: SimSource,
+    /// Taken out for a moment only.
+    open: Option<OpenFile>,
+    bytes: Vec<u8>,
+}
+
+impl File {
+    fn open(&self) -> &OpenFile {
+        self.open.as_ref().expect("it is open")
+    }
+}
+
+/// What came of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileTally {
+    /// Steps that ended in a stated error.
+    pub failed: u64,
+    /// Syncs that succeeded.
+    pub synced: u64,
+    /// Writes of pages that were refused.
+    pub write_errors: u64,
+    /// Pages of files that were evicted.
+    pub evicted: u64,
+}
+
+/// Both sides.
+struct World {
+    mm: Mm<SimHost, SimStore>,
+    rng: Rng,
+    files: Vec<File>,
+    spaces: BTreeMap<u32, Vec<Page>>,
+    refusing: bool,
+    tally: FileTally,
+}
+
+/// So many steps from a seed, then the end of all spaces and files.
+///
+/// # Panics
+/// When the manager and the model differ.
+pub fn run(seed: u64, steps: u64) -> FileTally {
+    let mut world = World::new(seed);
+    for step in 0..steps {
+        world.step();
+        audit::quick(&world.mm, 0);
+        if step % AUDIT_EVERY == 0 {
+            world.audit();
+        }
+    }
+    world.finish()
+}
+
+fn contents(file: usize, pages: u32) -> Vec<u8> {
+    let page = |page: u32| [(page as u8).wrapping_mul(3).wrapping_add(file as u8 + 1); PAGE_SIZE];
+    (0..pages).flat_map(page).collect()
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let config = Config {
+            limit_bytes: [5 << 18, 3 << 19, 1 << 30][rng.below(3) as usize],
+            machine_bytes: 64 << 20,
+            spaces: SPACES as u32 + 1,
+            store_bytes: 0,
+            page_tables: PageTables::Counted,
+            replacement: Replacement::ALL[rng.below(2) as usize],
+        };
+        let mm = Mm::new(SimHost::new(seed ^ 2), SimStore::new(seed), config).expect("the sizes fit");
+        let files = (0..3).map(|n| {
+            let bytes = contents(n, 20 + 40 * n as u32);
+            let source = SimSource::new(seed ^ n as u64, bytes.clone());
+            let open = mm.files().open(Box::new(source.clone())).ok();
+            File { source, open, bytes }
+        });
+        let files = files.collect();
+        Self {
+            mm,
+            rng,
+            files,
+            spaces: BTreeMap::new(),
+            refusing: false,
+            tally: FileTally::default(),
+        }
+    }
+
+    fn step(&mut self) {
+        let kind = self.rng.below(100);
+        let Some(space) = self.pick() else {
+            return self.create();
+        };
+        let run = self.run(24);
+        let done = match kind {
+            0..20 => self.load(space, run.first.0),
+            20..52 => self.store(space, run.first.0),
+            52..60 => self.map(space, run),
+            60..63 => self.remake(space, run, Page::default(), |mm| mm.areas(space).unmap(run)),
+            63..68 => self.protect(space, run),
+            68..71 => self.discard(space, run),
+            71..75 => self.mm.evict(space, run).map(|_| ()),
+            75..80 => {
+                self.mm.reclaim(run.len);
+                Ok(())
+            }
+            80..86 => self.sync(),
+            86..88 => self.resize(),
+            88..92 => self.fork(space),
+            92..94 => self.drop_space(space),
+            94 => self.pin(space, run),
+            95 => self.mm.merge_round(None).map(|_| ()),
+            96 | 97 => {
+                self.refuse();
+                Ok(())
+            }
+            _ => {
+                self.create();
+                Ok(())
+            }
+        };
+        if let Err(error) = done {
+            self.tally.failed += 1;
+            assert!(self.excused(error), "a step failed without a reason: {error}");
+        }
+    }
+
+    fn excused(&self, error: SpaceError) -> bool {
+        match error {
+            SpaceError::OverBudget { .. } | SpaceError::Fault(FaultError::OverBudget { .. }) => true,
+            SpaceError::Host(_) | SpaceError::Fault(FaultError::Host { .. } | FaultError::Source { .. }) => {
+                self.refusing
+            }
+            _ => false,
+        }
+    }
+
+    fn pick(&mut self) -> Option<SpaceNo> {
+        let n = self.rng.below(self.spaces.len().max(1) as u32) as usize;
+        self.spaces.keys().nth(n).map(|&no| SpaceNo(no))
+    }
+
+    fn run(&mut self, most: u32) -> Run {
+        let first = self.rng.below(LEN);
+        let len = 1 + self.rng.below(most.min(LEN - first));
+        let first = PageNo(first);
+        Run { first, len }
+    }
+
+    fn page(&mut self, space: SpaceNo, page: u32) -> &mut Page {
+        &mut self.spaces.get_mut(&space.0).expect("it lives")[page as usize]
+    }
+
+    /// What a page reads as; `None` behind the end of its file.
+    fn value(&self, page: &Page) -> Option<PageBytes> {
+        if let Some(own) = &page.own {
+            return Some(**own);
+        }
+        let Some((file, at, _)) = page.file else {
+            return Some([0; PAGE_SIZE]);
+        };
+        let start = at as usize * PAGE_SIZE;
+        let bytes = self.files[file].bytes.get(start..start + PAGE_SIZE)?;
+        Some(bytes.try_into().expect("a page"))
+    }
+
+    /// The page is the space's own from now on.
+    fn own(&mut self, space: SpaceNo, page: u32) -> &mut PageBytes {
+        let model = self.page(space, page).clone();
+        let value = self.value(&model).expect("it is there");
+        self.page(space, page).own.get_or_insert_with(|| Box::new(value))
+    }
+
+    /// A page as the manager tells it, while nothing is refused; `None` behind the end of its file.
+    fn read(&self, space: SpaceNo, page: PageNo) -> Option<PageBytes> {
+        let mut bytes = [0; PAGE_SIZE];
+        let read = self
+            .mm
+            .host()
+            .at_rest(|| self.mm.read_page(space, page, &mut bytes));
+        match read {
+            Ok(()) => Some(bytes),
+            // Told by the file, and not kept from being told again.
+            Err(SpaceError::Fault(FaultError::Source { .. })) if self.refusing => self.read(space, page),
+            Err(SpaceError::Fault(FaultError::BeyondEnd { .. })) => None,
+            Err(error) => panic!("page {page} of space {space} cannot be read: {error}"),
+        }
+    }
+
+    fn audit(&self) {
+        assert_eq!(self.mm.host().at_rest(|| memfold_mm::check(&self.mm)), Ok(()));
+        for (&no, pages) in &self.spaces {
+            let space = SpaceNo(no);
+            let open = self.mm.host().stores_go_through(space);
+            for (page, model) in (0..).map(PageNo).zip(pages) {
+                let value = self.value(model);
+                assert!(
+                    self.read(space, page) == value,
+                    "page {page} of space {no}: {model:?}"
+                );
+                if let Some(shown) = self.mm.host().shown(space, page) {
+                    let what = "a window shows page";
+                    assert!(model.rights.allow(Access::Read), "{what} {page} of space {no}");
+                    assert!(
+                        value == Some(*shown),
+                        "{what} {page} of space {no} as it is not: {model:?}"
+                    );
+                }
+                let may = (model.own.is_some() || model.file.is_none()) && model.rights.allow(Access::Write);
+                assert!(
+                    may || !open.contains(&page),
+                    "stores to page {page} of space {no}: {model:?}"
+                );
+            }
+        }
+    }
+
+    fn finish(mut self) -> FileTally {
+        self.refusing = false;
+        self.mm.host().set_plan(Plan::NONE);
+        self.files
+            .iter()
+            .for_each(|file| file.source.set_plan(Plan::NONE));
+        self.audit();
+        // The youngest share with nobody.
+        while !self.spaces.is_empty() {
+            let before = self.spaces.len();
+            let all: Vec<u32> = self.spaces.keys().copied().collect();
+            for no in all {
+                if let Err(error) = self.drop_space(SpaceNo(no)) {
+                    assert!(self.excused(error), "a space cannot be dropped: {error}");
+                }
+            }
+            assert!(self.spaces.len() < before, "no space can be dropped");
+        }
+        let stats = self.mm.stats();
+        self.tally.write_errors = stats.file_write_errors;
+        self.tally.evicted = stats.file_evictions;
+        for (n, file) in self.files.into_iter().enumerate() {
+            self.mm.files().close(file.open.expect("it is open"));
+            assert!(
+                file.source.contents() == file.bytes,
+                "file {n} has lost a store, or has one too many"
+            );
+        }
+        assert_eq!(memfold_mm::check(&self.mm), Ok(()));
+        let (usage, frames) = (self.mm.usage(), self.mm.files().stats().resident);
+        assert_eq!((usage.private, usage.pool, usage.stored, frames), (0, 0, 0, 0));
+        self.tally
+    }
+}

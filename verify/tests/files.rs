@@ -1,0 +1,24 @@
+//! Goal: spaces that map files agree with arrays of bytes over long random histories, and no store
+//! is lost on its way to a file. Method: seeded simulation in a budget that holds a part of it,
+//! with refused calls of the machine and of the files; a failing seed is printed.
+#![cfg(not(shuttle))]
+
+use memfold_verify::{files, run};
+
+#[test]
+fn files_under_pressure() {
+    let (mut synced, mut write_errors, mut evicted) = (0, 0, 0);
+    for seed in run::seeds(40) {
+        let tally = std::panic::catch_unwind(|| files::run(seed, 1500)).unwrap_or_else(|caught| {
+            eprintln!("seed {seed}; replay with MEMFOLD_SEED={seed}");
+            std::panic::resume_unwind(caught)
+        });
+        synced += tally.synced;
+        write_errors += tally.write_errors;
+        evicted += tally.evicted;
+    }
+    println!("{synced} syncs, {write_errors} refused writes, {evicted} pages evicted");
+    if std::env::var_os("MEMFOLD_SEED").is_none() {
+        assert!(synced > 1000 && write_errors > 30 && evicted > 1000);
+    }
+}
