@@ -84,6 +84,23 @@ pub enum Error {
         "the instance cannot be reset: {0}; drop it with its store, and make another one of the snapshot"
     )]
     Irreversible(Irreversible),
+    /// The future of a call or of a reset was dropped before it had ended.
+    #[error(
+        "a call of the instance was dropped before it had ended, and what the program was doing is half done: \
+         reset the instance, or drop it with its store"
+    )]
+    HalfDone,
+    /// A fault has too little room on the stacks of the engine's fibers.
+    #[error(
+        "{left} bytes of a fiber's stack are left beside what programs may use (`async_stack_size` less \
+         `max_wasm_stack`), and memfold needs {needed} to answer a fault there: set a larger `async_stack_size`"
+    )]
+    FiberStack {
+        /// Bytes that there are.
+        left: usize,
+        /// Bytes that there should be.
+        needed: usize,
+    },
     /// The program trapped, or a host function that it called failed.
     #[error("the program failed: {0:#}")]
     Program(wasmtime::Error),

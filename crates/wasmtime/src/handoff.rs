@@ -1,9 +1,10 @@
 //! Hands a space to the memory that Wasmtime is about to make.
 //!
-//! `MemoryCreator::new_memory` is told neither store nor instance. But
-//! instantiation is synchronous, so the space waits in a thread-local place
-//! that [`offer`] fills just before and the creator empties; the guard then
-//! puts back what was there before. An offer says what it is for, and
+//! `MemoryCreator::new_memory` is told neither store nor instance. So the
+//! space waits in a thread-local place that [`offering`] fills whenever it
+//! polls the future that makes the instance, and that the creator empties;
+//! afterwards there is what was there before. (A future may wait in between,
+//! and go on in another thread.) An offer says what it is for, and
 //! is taken by a linear memory of that type only: the heap for
 //! garbage-collected objects is made by the same creator, on the same thread, *before* the memory.
 //!
@@ -17,7 +18,8 @@
 use crate::code::GuestCode;
 use crate::ground::Ground;
 use std::cell::{Cell, RefCell};
-use std::marker::PhantomData;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use wasmtime::MemoryType;
 
@@ -66,14 +68,17 @@ thread_local! {
     static QUESTION: Cell<Question> = const { Cell::new(Question::None) };
 }
 
-/// The next memory of the wanted type made on this thread, while the guard lives, gets the space.
-#[must_use]
-pub(crate) fn offer(offer: Offer) -> Offered {
-    let before = NEXT.with(|next| next.borrow_mut().replace(offer));
-    Offered {
-        before,
-        not_send: PhantomData,
-    }
+/// Polls `making`; the next memory of the wanted type that it makes gets the space.
+pub(crate) async fn offering<F: Future>(offer: Offer, making: F) -> F::Output {
+    let mut making = pin!(making);
+    let mut offer = Some(offer);
+    poll_fn(|context| {
+        let offered = Offered::begin(offer.take());
+        let polled = making.as_mut().poll(context);
+        offer = offered.end();
+        polled
+    })
+    .await
 }
 
 /// Takes what is offered on this thread, once, if it is for a linear memory of this type.
@@ -101,16 +106,27 @@ pub(crate) fn answer(addresses: Addresses) -> bool {
     asked
 }
 
-/// While it lives, a space is on offer, or was taken.
+/// While it lives, a space is on offer on this thread, or was taken.
 pub(crate) struct Offered {
     before: Option<Offer>,
-    /// It belongs to the thread that made it.
-    not_send: PhantomData<*const ()>,
+}
+
+impl Offered {
+    pub(crate) fn begin(offer: Option<Offer>) -> Self {
+        Offered {
+            before: NEXT.with(|next| next.replace(offer)),
+        }
+    }
+
+    /// What was not taken.
+    fn end(self) -> Option<Offer> {
+        NEXT.with(|next| next.take())
+    }
 }
 
 impl Drop for Offered {
     fn drop(&mut self) {
-        let left = NEXT.with(|next| std::mem::replace(&mut *next.borrow_mut(), self.before.take()));
+        let left = NEXT.with(|next| next.replace(self.before.take()));
         // Outside the borrow: dropping a space runs much code.
         drop(left);
     }

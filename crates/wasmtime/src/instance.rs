@@ -2,13 +2,15 @@
 //!
 //! A fork needs its parent *at rest*: no frame of it on any stack. The type
 //! `&mut Store` says so: a host function has a `Caller`, a suspended call holds
-//! the store, and neither gives a `&mut Store`.
+//! the store, and neither gives a `&mut Store`. A suspended call that is dropped
+//! gives it back with the program's work half done, which `rest.rs` remembers.
 
 use crate::error::Error;
 use crate::ground::Ground;
 use crate::held::{InstanceSpace, SnapshotSpace};
 use crate::state::State;
 use crate::template::Template;
+use crate::way::{Straight, Way, now};
 use std::fmt;
 use wasmtime::{Instance, Store, TypedFunc, WasmParams, WasmResults};
 
@@ -21,6 +23,8 @@ pub struct ForkInstance<T: 'static> {
     pub(crate) template: Template<T>,
     pub(crate) instance: Instance,
     pub(crate) ground: Ground,
+    #[cfg(feature = "async")]
+    pub(crate) rest: crate::rest::Rest,
 }
 
 impl<T> ForkInstance<T> {
@@ -29,6 +33,8 @@ impl<T> ForkInstance<T> {
             template,
             instance,
             ground,
+            #[cfg(feature = "async")]
+            rest: crate::rest::Rest::default(),
         }
     }
 
@@ -88,14 +94,24 @@ impl<T> ForkInstance<T> {
     /// [`Error::Held`] when a global or a table refers to something that lives in the store.
     /// [`Error::Memory`] when the budget is spent, [`Error::Instantiate`] and [`Error::StoreLimit`]
     /// when the child's store refuses, [`Error::MemoryLost`] as in [`check`](ForkInstance::check);
-    /// [`Error::Program`] when the function for each fork fails.
+    /// [`Error::Program`] when the function for each fork fails; [`Error::HalfDone`] after a call
+    /// whose future was dropped.
     ///
     /// # Panics
     /// When `parent` is not the store of this instance, or `child` belongs to
     /// another engine.
     pub fn fork(&self, parent: &mut Store<T>, child: &mut Store<T>) -> Result<ForkInstance<T>, Error> {
+        now(self.fork_by::<Straight>(parent, child))
+    }
+
+    pub(crate) async fn fork_by<W: Way<T>>(
+        &self,
+        parent: &mut Store<T>,
+        child: &mut Store<T>,
+    ) -> Result<ForkInstance<T>, Error> {
         let state = self.at_rest(parent)?;
-        self.fork_into(child, &state)
+        let ground = self.ground.fork()?;
+        self.template.go_on::<W>(child, ground, &state).await
     }
 
     /// As [`fork`](ForkInstance::fork), into a store that `make` makes of the parent's.
@@ -143,19 +159,20 @@ impl<T> ForkInstance<T> {
         parent: &mut Store<T>,
         make: impl FnOnce(&mut Store<T>) -> wasmtime::Result<Store<T>>,
     ) -> Result<(Store<T>, ForkInstance<T>), Error> {
-        self.at_rest(parent)?;
-        let mut child = make(parent).map_err(Error::HostState)?;
+        let mut child = self.store_of(parent, make)?;
         // What `make` did with the parent counts.
         let fork = self.fork(parent, &mut child)?;
         Ok((child, fork))
     }
 
-    /// Makes a copy, with this state, in the child's store.
-    fn fork_into(&self, child: &mut Store<T>, state: &State) -> Result<ForkInstance<T>, Error> {
-        let fork = self.template.place(child, self.ground.fork()?)?;
-        self.template.write_state(child, &fork.instance, state)?;
-        self.template.reseed(child, &fork)?;
-        Ok(fork)
+    /// The store that the host makes for a fork.
+    pub(crate) fn store_of(
+        &self,
+        parent: &mut Store<T>,
+        make: impl FnOnce(&mut Store<T>) -> wasmtime::Result<Store<T>>,
+    ) -> Result<Store<T>, Error> {
+        self.at_rest(parent)?;
+        make(parent).map_err(Error::HostState)
     }
 
     /// Makes a copy that never runs and from which any number of instances
@@ -183,6 +200,10 @@ impl<T> ForkInstance<T> {
     fn at_rest(&self, store: &mut Store<T>) -> Result<State, Error> {
         self.demand_own(store);
         self.check()?;
+        #[cfg(feature = "async")]
+        if !self.rest.is_whole() {
+            return Err(Error::HalfDone);
+        }
         self.template.read_state(store, &self.instance)
     }
 
@@ -222,11 +243,15 @@ impl<T> Snapshot<T> {
     /// # Panics
     /// When the store belongs to another engine.
     pub fn instantiate(&self, store: &mut Store<T>) -> Result<ForkInstance<T>, Error> {
-        let instance = self.template.place(store, self.ground.fork()?)?;
-        self.template
-            .write_state(store, &instance.instance, &self.state)?;
-        self.template.reseed(store, &instance)?;
-        Ok(instance)
+        now(self.instantiate_by::<Straight>(store))
+    }
+
+    pub(crate) async fn instantiate_by<W: Way<T>>(
+        &self,
+        store: &mut Store<T>,
+    ) -> Result<ForkInstance<T>, Error> {
+        let ground = self.ground.fork()?;
+        self.template.go_on::<W>(store, ground, &self.state).await
     }
 
     /// The frozen memory, to be looked at.

@@ -9,6 +9,10 @@
 //! | fork it, or freeze it and make many of it | [`ForkInstance::fork`], [`ForkInstance::freeze`] |
 //! | decide what becomes of the host's state, and of what was drawn at random | [`ForkInstance::fork_with`], [`Template::with_reseed`] |
 //! | use an instance again, as if it were new | [`ForkInstance::reset`] |
+//! | the same with epochs, fuel or host functions that wait | `call_async`, `fork_async` and their like |
+//!
+//! The feature `async`, which is on by default, has the methods that end in `_async`. It adds
+//! Wasmtime's fibers and no runtime: any executor will do.
 //!
 //! A fork takes microseconds whatever its size, shares all memory with its
 //! parent until one of them writes, and is a Wasmtime instance like any other.
@@ -55,6 +59,8 @@ mod config;
 #[allow(unsafe_code, reason = "implements the two unsafe traits of Wasmtime")]
 mod creator;
 mod error;
+#[cfg(feature = "async")]
+mod fibers;
 mod ground;
 mod handoff;
 mod held;
@@ -62,8 +68,11 @@ mod instance;
 mod layout;
 mod prepare;
 mod reset;
+#[cfg(feature = "async")]
+mod rest;
 mod state;
 mod template;
+mod way;
 
 pub use config::{ADDRESSES_PER_MEMORY, check, configure};
 pub use error::Error;

@@ -7,6 +7,7 @@
 
 use crate::error::Error;
 use crate::instance::{ForkInstance, Snapshot};
+use crate::way::{Straight, Way, now};
 use memfold::SpaceError;
 use std::fmt;
 use wasmtime::{Memory, Store};
@@ -112,6 +113,17 @@ impl<T> ForkInstance<T> {
     /// # }
     /// ```
     pub fn reset(&self, store: &mut Store<T>, to: &Snapshot<T>) -> Result<(), Error> {
+        now(self.reset_by::<Straight>(store, to))?;
+        #[cfg(feature = "async")]
+        self.rest.restored();
+        Ok(())
+    }
+
+    pub(crate) async fn reset_by<W: Way<T>>(
+        &self,
+        store: &mut Store<T>,
+        to: &Snapshot<T>,
+    ) -> Result<(), Error> {
         self.demand_own(store);
         if !self.template.is(&to.template) {
             return Err(Error::Irreversible(Irreversible::OtherTemplate));
@@ -121,10 +133,10 @@ impl<T> ForkInstance<T> {
         }
         let memory = self.template.memory(store, &self.instance);
         let before = memory.data_size(&*store) as u64;
-        self.tell_length(store, memory, to.ground.len())?;
+        self.tell_length::<W>(store, memory, to.ground.len()).await?;
         if let Err(error) = self.ground.reset_to(&to.ground) {
             // All of its pages are there still.
-            self.tell_length(store, memory, before)?;
+            self.tell_length::<W>(store, memory, before).await?;
             return Err(match error {
                 memfold::Error::Space(SpaceError::NotRelated(_)) => {
                     Error::Irreversible(Irreversible::OtherMemory)
@@ -133,11 +145,16 @@ impl<T> ForkInstance<T> {
             });
         }
         self.template.restore(store, &self.instance, &to.state);
-        self.template.reseed(store, self)
+        self.template.reseed::<W>(store, self).await
     }
 
     /// Wasmtime takes the memory for so long from now on.
-    fn tell_length(&self, store: &mut Store<T>, memory: Memory, len: u64) -> Result<(), Error> {
+    async fn tell_length<W: Way<T>>(
+        &self,
+        store: &mut Store<T>,
+        memory: Memory,
+        len: u64,
+    ) -> Result<(), Error> {
         let (now, page) = (memory.data_size(&*store) as u64, memory.page_size(&*store));
         let pages = if len >= now {
             (len - now) / page
@@ -150,8 +167,8 @@ impl<T> ForkInstance<T> {
         if pages == 0 {
             return Ok(());
         }
-        let grown = memory.grow(&mut *store, pages);
-        grown.map(drop).map_err(|reason| {
+        let grown = W::grow_memory(memory, store, pages).await;
+        grown.map_err(|reason| {
             self.ground.tell(now);
             Error::StoreLimit { bytes: len, reason }
         })

@@ -9,6 +9,7 @@ mod restore;
 use crate::error::Error;
 use crate::layout::{Layout, Table};
 use crate::prepare::Slot;
+use crate::way::Way;
 use std::collections::HashMap;
 use std::fmt;
 use wasmtime::{Extern, Instance, ModuleExport, Ref, Store, V128, Val};
@@ -135,7 +136,7 @@ impl State {
     }
 
     /// Brings a fresh instance into this state.
-    pub(crate) fn write<T>(
+    pub(crate) async fn write<T, W: Way<T>>(
         &self,
         store: &mut Store<T>,
         instance: &Instance,
@@ -149,7 +150,7 @@ impl State {
         self.write_globals(store, instance, layout);
         for (table, state) in layout.tables.iter().zip(&self.tables) {
             if let Some(state) = state {
-                state.write(store, instance, layout, table)?;
+                state.write::<T, W>(store, instance, layout, table).await?;
             }
         }
         if let Some((drop, flags)) = &layout.drops
@@ -158,7 +159,7 @@ impl State {
                 .any(|flag| *flag != Value::I32(0))
         {
             let drop = item(store, instance, drop, Extern::into_func);
-            drop.call(&mut *store, &[], &mut []).map_err(Error::Instantiate)?;
+            W::call(drop, store).await.map_err(Error::Instantiate)?;
         }
         Ok(())
     }
@@ -205,7 +206,7 @@ impl TableState {
         })
     }
 
-    fn write<T>(
+    async fn write<T, W: Way<T>>(
         &self,
         store: &mut Store<T>,
         instance: &Instance,
@@ -224,9 +225,8 @@ impl TableState {
                 let (_, value) = new.expect("a slot that was added differs");
                 reference(value.in_store(store, instance, layout))
             };
-            handle
-                .grow(&mut *store, self.size - first, filler)
-                .map_err(Error::Instantiate)?;
+            let grown = W::grow_table(handle, store, self.size - first, filler).await;
+            grown.map_err(Error::Instantiate)?;
         }
         for (slot, value) in &self.changed {
             let value = reference(value.in_store(store, instance, layout));

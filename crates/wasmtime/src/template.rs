@@ -15,6 +15,7 @@ use crate::layout::{self, Layout};
 use crate::prepare::Prepared;
 use crate::reset::Irreversible;
 use crate::state::State;
+use crate::way::{Straight, Way, now};
 use memfold::{Memory, OnLoss};
 use std::fmt;
 use std::sync::Arc;
@@ -152,15 +153,19 @@ impl<T> Template<T> {
     }
 
     /// The instance has just become what another one is.
-    pub(crate) fn reseed(&self, store: &mut Store<T>, instance: &ForkInstance<T>) -> Result<(), Error> {
+    pub(crate) async fn reseed<W: Way<T>>(
+        &self,
+        store: &mut Store<T>,
+        instance: &ForkInstance<T>,
+    ) -> Result<(), Error> {
         match &self.reseed {
-            Some(export) => self.run(store, instance, export),
+            Some(export) => self.run::<W>(store, instance, export).await,
             None => Ok(()),
         }
     }
 
     /// Calls an export without parameters and results.
-    fn run(
+    async fn run<W: Way<T>>(
         &self,
         store: &mut Store<T>,
         instance: &ForkInstance<T>,
@@ -169,8 +174,9 @@ impl<T> Template<T> {
         let function = instance.instance().get_module_export(&mut *store, export);
         let function = function.and_then(Extern::into_func);
         let function = function.expect("the template checked its exports");
-        let function = function.typed::<(), ()>(&*store);
-        instance.call(store, &function.expect("it takes and gives nothing"), ())
+        let outcome = W::call(function, store).await;
+        instance.check()?;
+        outcome.map_err(Error::Program)
     }
 
     /// Makes a fresh instance and runs its start function, as
@@ -184,26 +190,31 @@ impl<T> Template<T> {
     /// # Panics
     /// When the store belongs to another engine.
     pub fn instantiate(&self, store: &mut Store<T>) -> Result<ForkInstance<T>, Error> {
-        let instance = self.place(store, self.parts.pristine.fork()?)?;
+        now(self.instantiate_by::<Straight>(store))
+    }
+
+    pub(crate) async fn instantiate_by<W: Way<T>>(
+        &self,
+        store: &mut Store<T>,
+    ) -> Result<ForkInstance<T>, Error> {
+        let instance = self.place::<W>(store, self.parts.pristine.fork()?).await?;
         if let Some(start) = &self.parts.start {
-            self.run(store, &instance, start)?;
+            self.run::<W>(store, &instance, start).await?;
         }
         Ok(instance)
     }
 
     /// An instance on this ground; none of its code runs.
-    pub(crate) fn place(&self, store: &mut Store<T>, ground: Ground) -> Result<ForkInstance<T>, Error> {
-        let offered = handoff::offer(Offer {
+    async fn place<W: Way<T>>(&self, store: &mut Store<T>, ground: Ground) -> Result<ForkInstance<T>, Error> {
+        let offer = Offer {
             ground: ground.clone(),
             wanted: self.parts.wanted,
             code: Arc::clone(&self.parts.code),
-        });
-        let instance = self
-            .parts
-            .pre
-            .instantiate(&mut *store)
+        };
+        let making = W::instantiate(&self.parts.pre, store);
+        let instance = handoff::offering(offer, making)
+            .await
             .map_err(Error::Instantiate)?;
-        drop(offered);
         let memory = self.memory(store, &instance);
         if memory.data_ptr(&*store) != ground.as_ptr() {
             return Err(Error::NotConfigured);
@@ -217,7 +228,7 @@ impl<T> Template<T> {
                 bytes: ground.len(),
                 reason,
             };
-            memory.grow(&mut *store, grown).map_err(refused)?;
+            W::grow_memory(memory, store, grown).await.map_err(refused)?;
         }
         Ok(ForkInstance::new(self.clone(), instance, ground))
     }
@@ -261,13 +272,18 @@ impl<T> Template<T> {
         Arc::ptr_eq(&self.parts, &other.parts)
     }
 
-    pub(crate) fn write_state(
+    /// An instance that goes on from this state, on ground that holds its memory.
+    pub(crate) async fn go_on<W: Way<T>>(
         &self,
         store: &mut Store<T>,
-        instance: &Instance,
+        ground: Ground,
         state: &State,
-    ) -> Result<(), Error> {
-        state.write(store, instance, &self.parts.layout)
+    ) -> Result<ForkInstance<T>, Error> {
+        let instance = self.place::<W>(store, ground).await?;
+        let layout = &self.parts.layout;
+        state.write::<T, W>(store, instance.instance(), layout).await?;
+        self.reseed::<W>(store, &instance).await?;
+        Ok(instance)
     }
 }
 

@@ -34,14 +34,14 @@ impl Harness {
 
     /// Offers it for this type.
     fn offer(&self, ground: &Ground, minimum_pages: u64, maximum_pages: Option<u64>) -> handoff::Offered {
-        handoff::offer(Offer {
+        handoff::Offered::begin(Some(Offer {
             ground: ground.clone(),
             wanted: Wanted {
                 minimum_pages,
                 maximum_pages,
             },
             code: Arc::clone(&self.code),
-        })
+        }))
     }
 
     fn make(&self, ty: MemoryType, guard: u64) -> Result<Box<dyn LinearMemory>, String> {

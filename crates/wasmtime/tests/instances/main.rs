@@ -8,6 +8,8 @@ mod common;
 mod empty;
 mod engines;
 mod equal;
+mod fiber_stack;
+mod fibers;
 mod files;
 mod forks;
 mod host_state;
