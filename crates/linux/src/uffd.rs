@@ -108,29 +108,33 @@ impl Uffd {
         } else {
             0
         };
-        run(|| {
-            refuse(Call::Continue).map_err(|errno| (errno, 0))?;
-            let mut arg = abi::Ranged {
-                range: range(span),
-                mode,
-                done: 0,
-            };
-            // SAFETY: structure and request belong together; the range is an arena's of ours.
-            unsafe { self.request(abi::UFFDIO_CONTINUE, &mut arg) }.map_err(|errno| (errno, arg.done))
+        in_mappings(span, &|span| {
+            run(|| {
+                refuse(Call::Continue).map_err(|errno| (errno, 0))?;
+                let mut arg = abi::Ranged {
+                    range: range(span),
+                    mode,
+                    done: 0,
+                };
+                // SAFETY: structure and request belong together; the range is an arena's of ours.
+                unsafe { self.request(abi::UFFDIO_CONTINUE, &mut arg) }.map_err(|errno| (errno, arg.done))
+            })
         })
     }
 
     /// Shows the zero page in `span`, not protected: a store makes it private at once.
     pub(crate) fn show_zero(&self, span: Span) -> Progress {
-        run(|| {
-            refuse(Call::ZeroPage).map_err(|errno| (errno, 0))?;
-            let mut arg = abi::Ranged {
-                range: range(span),
-                mode: 0,
-                done: 0,
-            };
-            // SAFETY: structure and request belong together; the range is an arena's of ours.
-            unsafe { self.request(abi::UFFDIO_ZEROPAGE, &mut arg) }.map_err(|errno| (errno, arg.done))
+        in_mappings(span, &|span| {
+            run(|| {
+                refuse(Call::ZeroPage).map_err(|errno| (errno, 0))?;
+                let mut arg = abi::Ranged {
+                    range: range(span),
+                    mode: 0,
+                    done: 0,
+                };
+                // SAFETY: structure and request belong together; the range is an arena's of ours.
+                unsafe { self.request(abi::UFFDIO_ZEROPAGE, &mut arg) }.map_err(|errno| (errno, arg.done))
+            })
         })
     }
 
@@ -138,19 +142,21 @@ impl Uffd {
     /// an unreadable source is refused.
     pub(crate) fn copy(&self, span: Span, source: usize, stores: Stores) -> Progress {
         let mode = if stores == Stores::Fault { abi::COPY_WP } else { 0 };
-        run(|| {
-            refuse(Call::Copy).map_err(|errno| (errno, 0))?;
-            let (dst, len) = (span.addr() as u64, span.len() as u64);
-            let mut arg = abi::Copy {
-                dst,
-                src: source as u64,
-                len,
-                mode,
-                done: 0,
-            };
-            // SAFETY: structure and request belong together; the destination is an arena's of
-            // ours, the source is only read.
-            unsafe { self.request(abi::UFFDIO_COPY, &mut arg) }.map_err(|errno| (errno, arg.done))
+        in_mappings(span, &|span| {
+            run(|| {
+                refuse(Call::Copy).map_err(|errno| (errno, 0))?;
+                let (dst, len) = (span.addr() as u64, span.len() as u64);
+                let mut arg = abi::Copy {
+                    dst,
+                    src: source as u64,
+                    len,
+                    mode,
+                    done: 0,
+                };
+                // SAFETY: structure and request belong together; the destination is an arena's of
+                // ours, the source is only read.
+                unsafe { self.request(abi::UFFDIO_COPY, &mut arg) }.map_err(|errno| (errno, arg.done))
+            })
         })
     }
 
@@ -214,6 +220,21 @@ pub(crate) fn handshake(fd: BorrowedFd<'_>, features: u64) -> Result<u64, Errno>
     // SAFETY: structure and request belong together; no memory of ours is touched.
     unsafe { sys::ioctl(fd, abi::UFFDIO_API, &mut arg) }?;
     Ok(arg.features)
+}
+
+/// Makes a request on as much of the span as lies in one mapping: the kernel turns others away, and
+/// pieces of windows leave mappings apart that look like one.
+fn in_mappings(span: Span, request: &impl Fn(Span) -> Progress) -> Progress {
+    match request(span) {
+        Progress::Refused(Errno(libc::ENOENT)) if span.pages() > 1 => {
+            let half = span.head(span.pages() / 2);
+            match in_mappings(half, request) {
+                Progress::All => Progress::Part(half.pages()),
+                other => other,
+            }
+        }
+        other => other,
+    }
 }
 
 /// Makes a request until it is decided; `request` fails with the error and the bytes done.

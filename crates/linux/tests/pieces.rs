@@ -213,6 +213,34 @@ fn pieces_replace_pieces() {
     });
 }
 
+/// Goal: calls on runs work where pieces that have ended left mappings apart. Method: pages of
+/// one's own on both sides of a piece keep the kernel from joining them.
+#[test]
+fn seams() {
+    each_delivery(|harness| {
+        let a = harness.open(1, 0, 64);
+        stamp_file(&harness, 8);
+        (32..48).for_each(|page| harness.stamp_pool(PoolPage(page), page));
+        let fill = |page| harness.host.fill_zero(A, run(page, 1)).expect("memory");
+        for first in [3, 19, 35] {
+            fill(first - 1);
+            map(&harness, A, (first, 4), 0, Piece::Private);
+            fill(first);
+            fill(first + 4);
+            harness.host.drop_pages(A, run(first, 4));
+            assert_eq!(harness.host.unmap_piece(A, run(first, 4)), Ok(()));
+            fill(first + 1);
+        }
+        harness.host.drop_pages(A, run(0, 64));
+        assert_eq!(harness.host.show_zero(A, run(0, 16)), Ok(0));
+        assert_eq!(harness.host.fill_zero(A, run(16, 16)), Ok(()));
+        assert_eq!(harness.host.show(A, run(32, 16)), Ok(()));
+        (16..32).for_each(|page| a.set(page, 0, 9));
+        assert_eq!([0, 15, 32, 47].map(|page| a.get(page, 0)), [0, 0, 32, 47]);
+        assert_eq!(harness.faults(), 0);
+    });
+}
+
 /// Goal: while a run becomes a piece and ends again, nobody reads anything but what one of the two
 /// shows, and nothing is stored where no store was let through. Method: a thread has the kernel
 /// read the run, for which an access that is a fault is an error.

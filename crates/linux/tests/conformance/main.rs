@@ -7,6 +7,7 @@
 //!
 //! `MEMFOLD_SEED` runs that seed alone, `MEMFOLD_EFFORT` multiplies how many there are.
 
+mod files;
 mod machine;
 mod ops;
 mod side;
@@ -21,6 +22,8 @@ const TASK: &str = "MEMFOLD_CONFORMANCE";
 const LIMIT: Duration = Duration::from_secs(60);
 /// Seeds that are compared, each on three hosts,
 const SEEDS: u64 = 100;
+/// seeds with areas of files,
+const FILES: u64 = 40;
 /// and seeds that are run with refused calls.
 const REFUSED: u64 = 24;
 /// Seeds of one child.
@@ -142,6 +145,27 @@ fn hosts_agree() {
     println!("{steps} steps have the same results on three hosts");
 }
 
+/// Goal: equal results with areas of files. Method: as above.
+#[test]
+fn hosts_agree_on_files() {
+    for seeds in parts(FILES) {
+        let run = |host| child(host, "files", seeds.clone()).unwrap_or_else(|error| panic!("{error}"));
+        let (taking, still) = (run("sim"), run("still"));
+        for host in ["signal", "thread"] {
+            let expected = if host == "signal" && !swaps() {
+                &taking
+            } else {
+                &still
+            };
+            if let Some(difference) = difference(expected, &run(host)) {
+                panic!(
+                    "seeds {seeds:?}: the simulator (-) and Linux with faults by {host} (+) differ:\n{difference}"
+                );
+            }
+        }
+    }
+}
+
 /// Goal: a refused system call is survived. Method: before each step one system call is chosen and
 /// refused, once or often; the child demands typed errors and intact data.
 #[test]
@@ -174,6 +198,7 @@ fn as_a_child() {
     for seed in seed(start)..seed(end) {
         match way {
             "plain" => side::plain(host, seed),
+            "files" => side::files(host, seed),
             _ => side::refused(host, seed),
         }
     }

@@ -85,6 +85,14 @@ pub fn plain(host: &str, seed: u64) {
     }
 }
 
+/// The same with areas of files.
+pub fn files(host: &str, seed: u64) {
+    match host {
+        "sim" | "still" => crate::files::steps::<SimHost>(seed, delivery(host)),
+        _ => crate::files::steps::<LinuxHost>(seed, delivery(host)),
+    }
+}
+
 fn delivery(host: &str) -> Delivery {
     match host {
         "thread" | "still" => Delivery::Thread,
