@@ -9,6 +9,7 @@
 //! number.
 
 use crate::addr::{Access, PageNo, SpaceNo};
+use crate::backing::areas::Areas;
 use crate::budget::Need;
 use crate::create::{NewSpace, NewWindow};
 use crate::drop::Remains;
@@ -103,7 +104,10 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
             self.parent.reserve,
             self.parent.len,
         )?;
-        let areas = NewAreas::inherit(mm, &self.parent.areas, child)?;
+        let inherits = !self.parent.areas.is_empty();
+        let areas = inherits
+            .then(|| NewAreas::inherit(mm, &self.parent.areas, child))
+            .transpose()?;
         self.share(dirty)?;
         let mut child = self.begin_child(child, window, areas);
         if let Err(stop) = self.copy_pinned(&mut child) {
@@ -122,7 +126,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         &self,
         no: SpaceNo,
         window: NewWindow<'m, H, S>,
-        areas: NewAreas<'m, H, S>,
+        areas: Option<NewAreas<'m, H, S>>,
     ) -> Child<'m, H, S> {
         let (mm, st) = (self.mm, &self.parent);
         mm.backings.join(st.backing);
@@ -137,7 +141,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
             reserve: st.reserve,
             backing: st.backing,
             domain: st.domain,
-            areas: areas.give(),
+            areas: areas.map_or_else(Areas::default, NewAreas::give),
             pins: BTreeMap::new(),
             window: window.give(),
             ahead: st.ahead.inherited(),

@@ -51,9 +51,6 @@ impl<'m, H: Host, S: Store> NewAreas<'m, H, S> {
             no,
             areas: Some(areas),
         };
-        if parent.is_empty() {
-            return Ok(new);
-        }
         let bytes = cost(mm, parent);
         let charge = Charge::take(&mm.budget, Class::Tables, bytes, Need::Normal).ok_or(Stop::NoRoom)?;
         for (file, mapping) in mappings(parent.iter(), no) {

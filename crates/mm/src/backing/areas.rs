@@ -63,6 +63,7 @@ pub enum Rights {
 impl Rights {
     /// Whether they allow an access.
     #[must_use]
+    #[inline]
     pub fn allow(self, access: Access) -> bool {
         match self {
             Self::None => false,
@@ -167,20 +168,30 @@ pub(crate) struct Areas {
 
 impl Areas {
     /// Whether there are none: all pages are zeros that may be stored to.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.areas.is_empty()
     }
 
+    /// Whether a page is the space's own, zeros at first, and allows the access. Faults ask it of
+    /// each page around; most spaces have no areas.
+    #[inline]
+    pub fn own(&self, page: PageNo, access: Access) -> bool {
+        self.is_empty() || !self.is_file(page) && self.rights(page).allow(access)
+    }
+
+    #[inline]
     fn at(&self, page: PageNo) -> Option<&Area> {
-        // Most spaces have none.
-        if self.areas.is_empty() {
-            return None;
-        }
+        if self.is_empty() { None } else { self.search(page) }
+    }
+
+    fn search(&self, page: PageNo) -> Option<&Area> {
         let n = self.areas.partition_point(|area| area.run.end() <= page);
         self.areas.get(n).filter(|area| area.run.has(page))
     }
 
     /// What backs a page of the space.
+    #[inline]
     pub fn of(&self, page: PageNo) -> BackedBy {
         match self.at(page) {
             Some(&Area {
@@ -197,6 +208,7 @@ impl Areas {
     }
 
     /// Whether a page lies in an area of a file, so that the window shows the file's pages there.
+    #[inline]
     pub fn is_file(&self, page: PageNo) -> bool {
         self.of(page) != BackedBy::Zeros
     }
@@ -238,6 +250,7 @@ impl Areas {
     }
 
     /// Which accesses a page allows.
+    #[inline]
     pub fn rights(&self, page: PageNo) -> Rights {
         self.at(page).map_or(Rights::ReadWrite, |area| area.rights)
     }

@@ -34,25 +34,14 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         }
     }
 
-    /// Whether a page that no table names can be shown as zeros.
-    fn shows_zeros(&self, page: PageNo) -> bool {
-        let areas = &self.space.areas;
-        areas.of(page) == BackedBy::Zeros && areas.rights(page).allow(Access::Read)
-    }
-
-    /// Whether such a page can be made ahead of a store.
-    fn makes_zeros(&self, page: PageNo) -> bool {
-        let areas = &self.space.areas;
-        areas.of(page) == BackedBy::Zeros && areas.rights(page).allow(Access::Write)
-    }
-
     fn show_zeros(&mut self, leaf: Option<TableNo>) -> Result<Next, Stop> {
-        let len = self.space.len;
+        let (len, areas) = (self.space.len, &self.space.areas);
+        let no_areas = areas.is_empty();
         let mut run = run_around(self.page, |page| {
             page.0 < len
                 && !self.is_stood_in(page)
                 && leaf.is_none_or(|leaf| self.mm.tables.entry(leaf, page) == LeafEntry::Absent)
-                && self.shows_zeros(page)
+                && (no_areas || areas.own(page, Access::Read))
         });
         // Held only until it is known that nobody stored meanwhile; where room is short, for the
         // page alone.
@@ -129,7 +118,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         let end = (first.0 + FANOUT as u32).min(self.space.len);
         let is_new = |&p: &u32| {
             self.mm.tables.entry(leaf.0, PageNo(p)) == LeafEntry::Absent
-                && self.makes_zeros(PageNo(p))
+                && self.space.areas.own(PageNo(p), Access::Write)
                 && !self.is_stood_in(PageNo(p))
         };
         let absent = (self.page.0..end).take_while(is_new).count();

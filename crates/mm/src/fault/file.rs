@@ -7,7 +7,7 @@
 //! when it is found until its window shows it, or the copy stands in the table.
 
 use super::{Fault, Next};
-use crate::addr::{Access, PageNo, Run};
+use crate::addr::{Access, Run};
 use crate::backing::areas::{BackedBy, FilePage};
 use crate::budget::{Charge, Need};
 use crate::error::Stop;
@@ -26,12 +26,6 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             BackedBy::File(at) if at.kind == Piece::Shared => Some(at),
             _ => None,
         }
-    }
-
-    /// Whether the window may show a neighbour from its place in the backing.
-    pub(super) fn shows_own(&self, near: PageNo) -> bool {
-        let areas = &self.space.areas;
-        !areas.is_file(near) && areas.rights(near).allow(Access::Read)
     }
 
     /// The page of the file, in memory and locked.

@@ -8,7 +8,7 @@
 //! meanwhile.
 
 use super::{Fault, Next};
-use crate::addr::FrameNo;
+use crate::addr::{Access, FrameNo};
 use crate::error::Stop;
 use crate::frame::Residence;
 use crate::host::{Host, Store};
@@ -42,7 +42,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
                 let run = held.widen(self.mm, |near, locked| {
                     locked.residence == Residence::Backing(backing)
                         && !self.is_stood_in(near)
-                        && self.shows_own(near)
+                        && self.space.areas.own(near, Access::Read)
                 });
                 self.mm.host.show(self.space.no, run)?;
                 held.iter().for_each(|near| near.frame.shown.show());

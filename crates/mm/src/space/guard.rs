@@ -70,6 +70,7 @@ impl<'m> SpaceGuard<'m> {
     ///
     /// # Errors
     /// [`FaultError::Forbidden`].
+    #[inline]
     pub fn demand_access(&self, page: PageNo, access: Access) -> Result<(), FaultError> {
         let (space, rights) = (self.no, self.areas.rights(page));
         if !rights.allow(access) {
