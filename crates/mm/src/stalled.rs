@@ -7,7 +7,8 @@
 //! change is whatever can make a page go that could not: a fault that was resolved (a frame is new,
 //! or was stored to), a pin that ended, a space that ended, a merge. Counted without a lock: a
 //! change in the middle of a run makes the note worthless, and one that is seen late costs a run
-//! that could have been spared.
+//! that could have been spared. A run that fails beside another notes nothing: frames that the
+//! other holds were not looked at.
 
 use memfold_sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -17,6 +18,19 @@ pub(crate) struct Stalled {
     changes: AtomicU64,
     /// One more than the number of changes at which nothing could go; 0: never.
     at: AtomicU64,
+    /// Runs of reclaim that are under way: what they have off the queues may go, or come back.
+    under_way: AtomicU32,
+}
+
+/// A run of reclaim that is under way, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct UnderWay<'a>(&'a AtomicU32);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        // Relaxed: a hint.
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Stalled {
@@ -24,6 +38,19 @@ impl Stalled {
     pub fn something_changed(&self) {
         // Relaxed: a hint; whoever finds no room looks again.
         self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A run begins.
+    pub fn begin(&self) -> UnderWay<'_> {
+        // Relaxed: a hint.
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(&self.under_way)
+    }
+
+    /// How many runs are under way.
+    pub fn under_way(&self) -> u32 {
+        // Relaxed: a hint.
+        self.under_way.load(Ordering::Relaxed)
     }
 
     /// Changes so far.

@@ -41,6 +41,9 @@ use policy::Finding;
 use queue::Isolated;
 use round::Reclaim;
 
+/// How often a fault that found nothing to go yields to others that reclaim: some milliseconds.
+const WAITS: u32 = if cfg!(any(loom, shuttle)) { 1 } else { 2000 };
+
 impl<H: Host, S: Store> Mm<H, S> {
     /// Tries to move at least `pages` frames to the store; returns how many went. Bounded: ends
     /// after that many, or after as many rounds without success as it takes to look at every frame.
@@ -48,15 +51,23 @@ impl<H: Host, S: Store> Mm<H, S> {
         Reclaim::new(self).run(pages)
     }
 
-    /// Runs `step` until it is done, reclaiming when it finds no room.
+    /// Runs `step` until it is done, reclaiming when it finds no room. While another thread
+    /// reclaims, what could go may all be in its hands: it is waited for, though not for ever.
     pub(crate) fn retry<R>(&self, mut step: impl FnMut() -> Result<R, Stop>) -> Result<R, Stop> {
-        let mut fruitless = 0;
+        let (mut fruitless, mut waits) = (0, 0);
         loop {
             match step() {
                 // Another thread won; retry until it has finished.
                 Err(Stop::Retry) => memfold_sync::thread::yield_now(),
+                Err(Stop::NoRoom) if waits > 0 && self.reclaim.stalled.under_way() != 0 => {
+                    waits -= 1;
+                    memfold_sync::thread::yield_now();
+                }
                 Err(Stop::NoRoom) if fruitless < 3 => {
-                    fruitless = if reclaim_for_fault(self) { 0 } else { fruitless + 1 };
+                    (fruitless, waits) = match reclaim_for_fault(self) {
+                        true => (0, 0),
+                        false => (fruitless + 1, WAITS),
+                    };
                 }
                 other => return other,
             }

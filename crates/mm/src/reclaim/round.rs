@@ -122,6 +122,7 @@ impl<'m, H: Host, S: Store> Reclaim<'m, H, S> {
         if mm.reclaim.stalled.is_at(now) {
             return false;
         }
+        let _under_way = mm.reclaim.stalled.begin();
         let frames = self.run(pages);
         let tables = Windows::of(mm).shrink(frames);
         let freed = frames + tables != 0
@@ -129,7 +130,7 @@ impl<'m, H: Host, S: Store> Reclaim<'m, H, S> {
             || Bases(mm).shrink_all()
             // Tables have a second chance, too.
             || (0..2).any(|_| Windows::of(mm).shrink(0) != 0);
-        if !freed {
+        if !freed && mm.reclaim.stalled.under_way() == 1 {
             mm.reclaim.stalled.stall(now);
         }
         freed
