@@ -337,3 +337,32 @@ fn a_failed_run_is_remembered() {
     drop(rest);
     sound(&mm);
 }
+
+/// Goal: a fault that finds nothing to go while another thread reclaims waits for what that thread
+/// has off the queues, though not for ever; alone it gives up at once, and a run that fails beside
+/// another is not remembered. Method: the attempts are counted; the other run is only announced.
+#[test]
+fn those_who_reclaim_are_waited_for() {
+    let mm = limited(8 << 20);
+    let attempts = |succeeds: u32| {
+        let mut made = 0;
+        let done = mm.retry(|| {
+            made += 1;
+            if made == succeeds {
+                Ok(())
+            } else {
+                Err(Stop::NoRoom)
+            }
+        });
+        (done, made)
+    };
+    let other = mm.reclaim.stalled.begin();
+    assert_eq!(attempts(100), (Ok(()), 100));
+    assert!(!mm.reclaim.stalled.is_at(mm.reclaim.stalled.now()));
+    let (done, made) = attempts(u32::MAX);
+    assert_eq!(done, Err(Stop::NoRoom));
+    assert!(made <= 4 * (WAITS + 1), "{made} attempts");
+    drop(other);
+    assert_eq!(attempts(100), (Err(Stop::NoRoom), 4));
+    assert!(mm.reclaim.stalled.is_at(mm.reclaim.stalled.now()));
+}
