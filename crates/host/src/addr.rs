@@ -79,6 +79,14 @@ impl Run {
         Some(Self { first, len })
     }
 
+    /// The part of the run from one page to before another, if there is any.
+    #[must_use]
+    pub fn within(self, first: PageNo, end: PageNo) -> Option<Self> {
+        let (first, end) = (first.max(self.first), end.min(self.end()));
+        let len = end.0.checked_sub(first.0).filter(|&len| len != 0)?;
+        Some(Self { first, len })
+    }
+
     /// Whether the page is one of them.
     #[must_use]
     pub fn has(self, page: PageNo) -> bool {

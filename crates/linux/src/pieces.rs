@@ -36,10 +36,8 @@ pub(crate) struct Part {
 impl Part {
     /// What of it lies from one page to before another.
     fn within(self, first: PageNo, end: PageNo) -> Option<Self> {
-        let (first, end) = (first.max(self.run.first), end.min(self.run.end()));
-        let len = end.0.checked_sub(first.0).filter(|&len| len != 0)?;
-        let from = self.from.plus(first.0 - self.run.first.0);
-        let run = Run { first, len };
+        let run = self.run.within(first, end)?;
+        let from = self.from.plus(run.first.0 - self.run.first.0);
         Some(Self { run, from, ..self })
     }
 }

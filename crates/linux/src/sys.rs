@@ -50,10 +50,7 @@ fn restarted(mut call: impl FnMut() -> i64) -> Result<u64, Errno> {
 /// Makes the file `len` bytes long.
 pub(crate) fn truncate(fd: BorrowedFd<'_>, len: u64) -> Result<(), Errno> {
     refuse(Call::Truncate)?;
-    // Beyond the process's limit for files the kernel sends a deadly signal instead of an error.
-    if open::limit(open::Limit::FileSize).is_some_and(|most| len > most) {
-        return Err(Errno(libc::EFBIG));
-    }
+    check_file_limit(len)?;
     let len = i64::try_from(len).map_err(|_| Errno(libc::EFBIG))?;
     // SAFETY: changes the length of a file; growing it moves no mapping.
     restarted(|| unsafe { i64::from(libc::ftruncate(fd.as_raw_fd(), len)) }).map(drop)
@@ -62,16 +59,7 @@ pub(crate) fn truncate(fd: BorrowedFd<'_>, len: u64) -> Result<(), Errno> {
 /// Writes at `at`; how many bytes were taken.
 pub(crate) fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], at: u64) -> Result<usize, Errno> {
     refuse(Call::PoolWrite)?;
-    // SAFETY: the kernel reads `bytes.len()` bytes of a live slice.
-    restarted(|| unsafe {
-        libc::pwrite(
-            fd.as_raw_fd(),
-            bytes.as_ptr().cast(),
-            bytes.len(),
-            at.cast_signed(),
-        ) as i64
-    })
-    .map(|n| n as usize)
+    pwrite(fd, bytes, at)
 }
 
 /// Writes the memory of `from` at `at`; how many bytes were taken.
@@ -102,6 +90,26 @@ pub(crate) fn read_at(fd: BorrowedFd<'_>, out: &mut [u8], at: u64) -> Result<usi
 /// have to fill is an error.
 pub(crate) fn read_memory(memory: BorrowedFd<'_>, out: &mut [u8], addr: usize) -> Result<usize, Errno> {
     pread(memory, out, addr as u64)
+}
+
+/// Whether a file may be so long: beyond the process's limit for files the kernel sends a deadly
+/// signal instead of an error.
+fn check_file_limit(len: u64) -> Result<(), Errno> {
+    let over = open::limit(open::Limit::FileSize).is_some_and(|most| len > most);
+    if over { Err(Errno(libc::EFBIG)) } else { Ok(()) }
+}
+
+fn pwrite(fd: BorrowedFd<'_>, bytes: &[u8], at: u64) -> Result<usize, Errno> {
+    // SAFETY: the kernel reads `bytes.len()` bytes of a live slice.
+    restarted(|| unsafe {
+        libc::pwrite(
+            fd.as_raw_fd(),
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            at.cast_signed(),
+        ) as i64
+    })
+    .map(|n| n as usize)
 }
 
 fn pread(fd: BorrowedFd<'_>, out: &mut [u8], at: u64) -> Result<usize, Errno> {
@@ -136,11 +144,7 @@ pub(crate) fn punch(fd: BorrowedFd<'_>, at: u64, len: u64) -> Result<(), Errno> 
 
 /// Bytes of memory that the file holds.
 pub(crate) fn held(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
-    let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: the kernel fills the structure it is given.
-    checked(unsafe { i64::from(libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr())) })?;
-    // SAFETY: `fstat` succeeded, so the structure is filled.
-    Ok(unsafe { stat.assume_init() }.st_blocks.cast_unsigned() * 512)
+    Ok(file::stat(fd.as_raw_fd())?.st_blocks.cast_unsigned() * 512)
 }
 
 /// Maps `len` bytes somewhere; never over what is there.

@@ -108,34 +108,12 @@ impl Uffd {
         } else {
             0
         };
-        in_mappings(span, &|span| {
-            run(|| {
-                refuse(Call::Continue).map_err(|errno| (errno, 0))?;
-                let mut arg = abi::Ranged {
-                    range: range(span),
-                    mode,
-                    done: 0,
-                };
-                // SAFETY: structure and request belong together; the range is an arena's of ours.
-                unsafe { self.request(abi::UFFDIO_CONTINUE, &mut arg) }.map_err(|errno| (errno, arg.done))
-            })
-        })
+        in_mappings(span, &|span| self.ranged(Ranged::Continue, span, mode))
     }
 
     /// Shows the zero page in `span`, not protected: a store makes it private at once.
     pub(crate) fn show_zero(&self, span: Span) -> Progress {
-        in_mappings(span, &|span| {
-            run(|| {
-                refuse(Call::ZeroPage).map_err(|errno| (errno, 0))?;
-                let mut arg = abi::Ranged {
-                    range: range(span),
-                    mode: 0,
-                    done: 0,
-                };
-                // SAFETY: structure and request belong together; the range is an arena's of ours.
-                unsafe { self.request(abi::UFFDIO_ZEROPAGE, &mut arg) }.map_err(|errno| (errno, arg.done))
-            })
-        })
+        in_mappings(span, &|span| self.ranged(Ranged::ZeroPage, span, 0))
     }
 
     /// Gives `span` private memory with the bytes from address `source` on. The kernel reads them;
@@ -186,15 +164,20 @@ impl Uffd {
 
     /// Makes every access to the empty page a fault that the kernel ends with a signal.
     pub(crate) fn poison(&self, page: Span) -> Progress {
+        self.ranged(Ranged::Poison, page, 0)
+    }
+
+    fn ranged(&self, what: Ranged, span: Span, mode: u64) -> Progress {
+        let (call, request) = what.parts();
         run(|| {
-            refuse(Call::Poison).map_err(|errno| (errno, 0))?;
+            refuse(call).map_err(|errno| (errno, 0))?;
             let mut arg = abi::Ranged {
-                range: range(page),
-                mode: 0,
+                range: range(span),
+                mode,
                 done: 0,
             };
             // SAFETY: structure and request belong together; the range is an arena's of ours.
-            unsafe { self.request(abi::UFFDIO_POISON, &mut arg) }.map_err(|errno| (errno, arg.done))
+            unsafe { self.request(request, &mut arg) }.map_err(|errno| (errno, arg.done))
         })
     }
 
@@ -220,6 +203,25 @@ pub(crate) fn handshake(fd: BorrowedFd<'_>, features: u64) -> Result<u64, Errno>
     // SAFETY: structure and request belong together; no memory of ours is touched.
     unsafe { sys::ioctl(fd, abi::UFFDIO_API, &mut arg) }?;
     Ok(arg.features)
+}
+
+/// A request that takes a range and a mode.
+#[derive(Clone, Copy)]
+enum Ranged {
+    Continue,
+    ZeroPage,
+    Poison,
+}
+
+impl Ranged {
+    /// By which name it can be refused, and its number.
+    fn parts(self) -> (Call, u64) {
+        match self {
+            Self::Continue => (Call::Continue, abi::UFFDIO_CONTINUE),
+            Self::ZeroPage => (Call::ZeroPage, abi::UFFDIO_ZEROPAGE),
+            Self::Poison => (Call::Poison, abi::UFFDIO_POISON),
+        }
+    }
 }
 
 /// Makes a request on as much of the span as lies in one mapping: the kernel turns others away, and

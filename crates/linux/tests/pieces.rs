@@ -1,8 +1,11 @@
 //! Pieces of windows on real memory: what they show, who sees a store, what they become, and that
 //! no access ever finds anything else.
 
+#[path = "common/child.rs"]
+mod child;
 mod common;
 
+use child::{End, in_child};
 use common::{COUNT, Harness, View, bounded, run, stamped};
 use memfold_host::addr::{Access, PAGE_SIZE, PageNo, PoolPage, SpaceNo};
 use memfold_host::{FaultReply, Host, HostError, Limit, Piece};
@@ -361,17 +364,11 @@ fn pieces_are_like_the_rest() {
 /// process of its own: the count is the process's.
 #[test]
 fn pieces_have_a_bound() {
-    let child = std::process::Command::new(std::env::current_exe().expect("our own name"))
-        .args(["--exact", "bound_in_child", "--ignored", "--nocapture"])
-        .output()
-        .expect("a child");
-    let text = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
-    assert!(child.status.success(), "{text}");
+    let ended = in_child("pieces_have_a_bound", pieces_up_to_the_bound);
+    assert_eq!(ended.map(|(end, _)| end), Some(End::Code(0)));
 }
 
-#[test]
-#[ignore = "run by pieces_have_a_bound, in a process of its own"]
-fn bound_in_child() {
+fn pieces_up_to_the_bound() {
     let host = LinuxHost::builder().build().expect("userfaultfd works here");
     host.open(A, PoolPage(0), 1 << 16, 1 << 16).expect("a window");
     let map = |n: u32| host.map_piece(A, run(2 * n, 1), PoolPage(7), Piece::Shared);

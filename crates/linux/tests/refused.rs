@@ -2,8 +2,11 @@
 //! that is one; and the same method works afterwards. One test, because the plan of refusals is the
 //! process's.
 
+#[path = "common/child.rs"]
+mod child;
 mod common;
 
+use child::{End, in_child};
 use common::{Harness, View, bounded, run, stamped};
 use memfold_host::FaultReply;
 use memfold_host::addr::{Access, PAGE_SIZE, PageNo, PoolPage, SpaceNo};
@@ -227,12 +230,8 @@ fn each_call_refused_once() {
 /// plan: same process.)
 #[test]
 fn opening_refused() {
-    let refused = std::process::Command::new(std::env::current_exe().expect("our own name"))
-        .args(["--exact", "refused_in_child", "--ignored", "--nocapture"])
-        .output()
-        .expect("a child");
-    let text = String::from_utf8_lossy(&refused.stdout);
-    assert!(refused.status.success(), "{text}");
+    let (end, text) = in_child("opening_refused", open_refused).expect("the child ends there");
+    assert_eq!(end, End::Code(0), "{text}");
     if cfg!(debug_assertions) {
         assert!(text.contains("seccomp"), "{text}");
         assert!(text.contains("vm.unprivileged_userfaultfd=1"), "{text}");
@@ -246,17 +245,11 @@ fn opening_refused() {
 /// window that is refused, then one that is not.
 #[test]
 fn the_account_outlives_refusals() {
-    let child = std::process::Command::new(std::env::current_exe().expect("our own name"))
-        .args(["--exact", "account_in_child", "--ignored", "--nocapture"])
-        .output()
-        .expect("a child");
-    let text = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
-    assert!(child.status.success(), "{text}");
+    let ended = in_child("the_account_outlives_refusals", account_of_refusals);
+    assert_eq!(ended.map(|(end, _)| end), Some(End::Code(0)));
 }
 
-#[test]
-#[ignore = "run by the_account_outlives_refusals, in a process of its own"]
-fn account_in_child() {
+fn account_of_refusals() {
     let host = LinuxHost::builder().build().expect("userfaultfd works here");
     let opened = host.open(A, PoolPage(0), 8, 8).expect("a window");
     if !arm(Call::Seal, 1, 2, libc::ENOMEM) {
@@ -275,9 +268,7 @@ fn account_in_child() {
     assert_eq!(host.windows_held(), 0);
 }
 
-#[test]
-#[ignore = "run by opening_refused, in a process of its own"]
-fn refused_in_child() {
+fn open_refused() {
     let open = |delivery| LinuxHost::builder().delivery(delivery).build().map(drop);
     for (call, errno) in [
         (Call::Userfaultfd, libc::EPERM),

@@ -1,8 +1,11 @@
 //! A file of the system as a source of pages: what it reads and writes, what it refuses to be, and
 //! what it says when the system refuses.
 
+#[path = "common/child.rs"]
+mod child;
 mod common;
 
+use child::{End, in_child};
 use common::{Harness, bounded};
 use memfold_host::addr::PAGE_SIZE;
 use memfold_host::{FaultReply, Host, PageSource, Protection, SourceError};
@@ -179,17 +182,11 @@ fn a_closed_number() {
 /// its own: the plan of refusals, and the limit of files, are the process's.
 #[test]
 fn the_system_refuses() {
-    let child = std::process::Command::new(std::env::current_exe().expect("our own name"))
-        .args(["--exact", "refused_in_child", "--ignored", "--nocapture"])
-        .output()
-        .expect("a child");
-    let text = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
-    assert!(child.status.success(), "{text}");
+    let ended = in_child("the_system_refuses", calls_refused);
+    assert_eq!(ended.map(|(end, _)| end), Some(End::Code(0)));
 }
 
-#[test]
-#[ignore = "run by the_system_refuses, in a process of its own"]
-fn refused_in_child() {
+fn calls_refused() {
     let file = Temporary::new("refused", &[3; 4 * PAGE_SIZE]);
     let source = source(&file);
     let mut page = [0; PAGE_SIZE];

@@ -106,11 +106,8 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
         self.run(run, |mm, reset| {
             let space = &mut reset.space;
             let wanted = |area| Area { rights, ..area };
-            let refused = space.areas.iter().any(|area| {
-                let touched = area.run.first < run.end() && run.first < area.run.end();
-                touched && rights.allow(Access::Write) && is_shared_read_only(mm, area)
-            });
-            if refused {
+            let parts = space.areas.parts(run);
+            if rights.allow(Access::Write) && parts.iter().any(|part| is_shared_read_only(mm, part)) {
                 return Ok(Err(SpaceError::ReadOnlyFile));
             }
             let Some(change) = Change::prepare(mm, space, run, wanted)? else {
@@ -178,7 +175,7 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
                 let (first, len) = (run.first, run.len);
                 return Ok(Err(SpaceError::BadRun { first, len }));
             }
-            if space.pins.range(run.first..run.end()).next().is_some() {
+            if space.has_pins(run) {
                 return Ok(Err(SpaceError::Pinned(no)));
             }
             step(mm, &mut reset)

@@ -70,12 +70,13 @@ impl<H: Host, S: Store> Mm<H, S> {
             // Ends: each turn takes a piece off the run.
             while next < run.end() {
                 let mut reset = Reset::lock(self, space)?;
-                let end = PageNo(next.0.saturating_add(PIECE)).min(run.end());
-                reset.space.demand_page(PageNo(end.0 - 1))?;
-                if reset.space.pins.range(next..end).next().is_some() {
+                let len = PIECE.min(run.end().0 - next.0);
+                let piece = Run { first: next, len };
+                reset.space.demand_page(PageNo(piece.end().0 - 1))?;
+                if reset.space.has_pins(piece) {
                     return Ok(Err(SpaceError::Pinned(space)));
                 }
-                reset.discard_piece(&mut next, end)?;
+                reset.discard_piece(&mut next, piece.end())?;
                 let slot = reset.space.slot;
                 drop(reset);
                 slot.let_others();

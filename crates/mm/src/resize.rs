@@ -103,7 +103,7 @@ fn drop_copies_of<H: Host, S: Store>(
                 first: area.run.first.plus(kept),
                 len: area.run.len - kept,
             };
-            if reset.space.pins.range(run.first..run.end()).next().is_some() {
+            if reset.space.has_pins(run) {
                 return Ok(Err(SpaceError::Pinned(space)));
             }
             let mut next = run.first;

@@ -13,7 +13,7 @@ use ahead::{Ahead, Stores};
 use fence::Fence;
 pub(crate) use guard::{NoSuchSpace, SpaceGuard};
 
-use crate::addr::{Access, PageNo, SpaceNo};
+use crate::addr::{Access, PageNo, Run, SpaceNo};
 use crate::backing::BackingNo;
 use crate::backing::areas::Areas;
 use crate::host::{Domain, HostError, SourceError, StoreError};
@@ -177,6 +177,13 @@ pub(crate) struct SpaceState {
     pub stores: Stores,
     /// The first fault that could not be resolved, until somebody takes it: the space is condemned.
     pub failure: Option<FaultError>,
+}
+
+impl SpaceState {
+    /// Whether some pages of the run are pinned.
+    pub fn has_pins(&self, run: Run) -> bool {
+        self.pins.range(run.first..run.end()).next().is_some()
+    }
 }
 
 impl Roots for Slots<SpaceSlot> {

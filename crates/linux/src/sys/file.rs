@@ -1,9 +1,9 @@
 //! The system calls on a file that is mapped: reading and writing pages, and what kind of file it
-//! is. As in `sys.rs`: one call each, nothing decided, nothing shared.
+//! is; any file's record too. As in `sys.rs`: one call each, nothing decided, nothing shared.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
-use super::{Errno, checked, open, pread, restarted};
+use super::{Errno, check_file_limit, checked, pread, pwrite, restarted};
 use crate::inject::{Call, refuse};
 
 /// What a descriptor's file is.
@@ -15,15 +15,18 @@ pub(crate) enum Kind {
     Other(&'static str),
 }
 
-/// The kind of a file, and how long it is as far as its record says (a device's does not).
-pub(crate) fn kind(fd: BorrowedFd<'_>) -> Result<(Kind, u64), Errno> {
+/// The record of the file behind a number.
+pub(super) fn stat(number: RawFd) -> Result<libc::stat, Errno> {
     let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the kernel fills the structure it is given.
-    checked(i64::from(unsafe {
-        libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr())
-    }))?;
+    checked(unsafe { i64::from(libc::fstat(number, stat.as_mut_ptr())) })?;
     // SAFETY: `fstat` succeeded, so the structure is filled.
-    let stat = unsafe { stat.assume_init() };
+    Ok(unsafe { stat.assume_init() })
+}
+
+/// The kind of a file, and how long it is as far as its record says (a device's does not).
+pub(crate) fn kind(fd: BorrowedFd<'_>) -> Result<(Kind, u64), Errno> {
+    let stat = stat(fd.as_raw_fd())?;
     let kind = match stat.st_mode & libc::S_IFMT {
         libc::S_IFREG => Kind::Regular,
         libc::S_IFBLK => Kind::BlockDevice,
@@ -57,21 +60,8 @@ pub(crate) fn read_at(fd: BorrowedFd<'_>, out: &mut [u8], at: u64) -> Result<usi
 /// Writes at `at`; how many bytes were taken.
 pub(crate) fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], at: u64) -> Result<usize, Errno> {
     refuse(Call::FileWrite)?;
-    // Beyond the process's limit for files the kernel sends a deadly signal instead of an error.
-    let end = at + bytes.len() as u64;
-    if open::limit(open::Limit::FileSize).is_some_and(|most| end > most) {
-        return Err(Errno(libc::EFBIG));
-    }
-    // SAFETY: the kernel reads `bytes.len()` bytes of a live slice.
-    restarted(|| unsafe {
-        libc::pwrite(
-            fd.as_raw_fd(),
-            bytes.as_ptr().cast(),
-            bytes.len(),
-            at.cast_signed(),
-        ) as i64
-    })
-    .map(|n| n as usize)
+    check_file_limit(at + bytes.len() as u64)?;
+    pwrite(fd, bytes, at)
 }
 
 /// Makes what was written last.

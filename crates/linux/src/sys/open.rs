@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use libc::{c_int, c_long};
 
-use super::{Errno, checked, restarted};
+use super::{Errno, checked, file, restarted};
 use crate::abi;
 use crate::inject::{Call, refuse};
 
@@ -104,11 +104,7 @@ pub(crate) struct Identity(u64, u64);
 
 /// The identity of the file behind a number.
 pub(crate) fn identity(number: RawFd) -> Result<Identity, Errno> {
-    let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: the kernel fills the structure it is given.
-    checked(i64::from(unsafe { libc::fstat(number, stat.as_mut_ptr()) }))?;
-    // SAFETY: `fstat` succeeded, so the structure is filled.
-    let stat = unsafe { stat.assume_init() };
+    let stat = file::stat(number)?;
     Ok(Identity(stat.st_dev, stat.st_ino))
 }
 

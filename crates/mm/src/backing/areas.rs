@@ -104,8 +104,7 @@ pub struct Area {
 impl Area {
     /// The part of it from one page to before another, if there is any.
     fn part(self, first: PageNo, end: PageNo) -> Option<Self> {
-        let (first, end) = (first.max(self.run.first), end.min(self.run.end()));
-        let len = end.0.checked_sub(first.0).filter(|&len| len != 0)?;
+        let run = self.run.within(first, end)?;
         let kind = match self.kind {
             AreaKind::File {
                 file,
@@ -113,12 +112,11 @@ impl Area {
                 kind,
             } => AreaKind::File {
                 file,
-                first: at.plus(first.0 - self.run.first.0),
+                first: at.plus(run.first.0 - self.run.first.0),
                 kind,
             },
             own @ AreaKind::Own => own,
         };
-        let run = Run { first, len };
         Some(Self { run, kind, ..self })
     }
 

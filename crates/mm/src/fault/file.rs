@@ -50,7 +50,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     pub(super) fn show_file(&mut self, leaf: Option<TableNo>, at: FilePage) -> Result<Next, Stop> {
         let mm = self.mm;
         let found = self.bring_file_page(at)?;
-        let file = mm.files.view(at.file);
+        let file = &found.file;
         let mut near_locks: [Option<Locked<'m>>; FANOUT] = [const { None }; FANOUT];
         let run = run_around(self.page, |near| {
             let same = |by: &FilePage| {
@@ -64,7 +64,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
                 && self.space.areas.rights(near).allow(Access::Read)
                 && !self.is_stood_in(near)
                 && leaf.is_none_or(|leaf| mm.tables.entry(leaf, near) == LeafEntry::Absent);
-            let locked = fits.then(|| find_page(mm, &file, by.page)).flatten();
+            let locked = fits.then(|| find_page(mm, file, by.page)).flatten();
             let fits = locked.is_some();
             near_locks[usize::from(slot_of(near, 0))] = locked;
             fits

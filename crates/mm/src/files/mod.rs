@@ -28,6 +28,8 @@ pub(crate) struct InMemory<'m> {
     pub locked: Locked<'m>,
     /// Where its bytes are.
     pub at: PoolPage,
+    /// The file as it was when the page was found.
+    pub file: FileView,
 }
 
 /// Brings a page of a file in, if it is not in memory.
@@ -53,12 +55,13 @@ pub(crate) fn load_page<H: Host, S: Store>(
         let Some(locked) = found else { continue };
         // The file may have become shorter since: who made it so passes each page once, and may
         // have done before this one was in the index.
-        if mm.files.view(no).bytes_of(page) == 0 {
+        let file = mm.files.view(no);
+        if file.bytes_of(page) == 0 {
             let_go(mm, locked, &file, page);
             return Err(Stop::BeyondEnd);
         }
         let at = mm.backings.first(file.backing).plus(page.0);
-        return Ok(InMemory { locked, at });
+        return Ok(InMemory { locked, at, file });
     }
 }
 

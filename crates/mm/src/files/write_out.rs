@@ -15,6 +15,7 @@ use crate::frame::{Locked, Put, Residence};
 use crate::host::{Host, HostError, Store};
 use crate::mm::Mm;
 use crate::rmap::{By, rmap_walk};
+use std::convert::Infallible;
 
 /// No window lets stores to the page through any more. It leaves them: to protect a page that a
 /// window does not show would take a page table there that nobody was charged for.
@@ -66,6 +67,22 @@ pub(super) fn write_out<H: Host, S: Store>(
     written
 }
 
+/// Takes a step with each page before `end`, from `first` on, that is in memory now, locked, until
+/// one fails.
+fn each_page<H: Host, S: Store, E>(
+    mm: &Mm<H, S>,
+    file: &FileView,
+    (first, end): (PageNo, PageNo),
+    mut step: impl FnMut(PageNo, Locked<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    for (page, frame) in mm.backings.view(file.backing).standing(first, end) {
+        if let Some(locked) = lock_page(mm, file, page, frame) {
+            step(page, locked)?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes out the dirty pages before `end`, from `first` on, each if it is dirty when it is looked
 /// at. A file that refuses is left to who asks for its failures.
 ///
@@ -78,18 +95,14 @@ pub(super) fn write_all<H: Host, S: Store>(
     end: PageNo,
 ) -> Result<(), HostError> {
     let file = mm.files.view(no);
-    for (page, frame) in mm.backings.view(file.backing).standing(first, end) {
-        let Some(mut locked) = lock_page(mm, &file, page, frame) else {
-            continue;
-        };
-        if !locked.dirty {
-            continue;
-        }
-        if let Err(Stop::Host(refused)) = write_out(mm, &mut locked, no, &file, page) {
+    each_page(mm, &file, (first, end), |page, mut locked| {
+        if locked.dirty
+            && let Err(Stop::Host(refused)) = write_out(mm, &mut locked, no, &file, page)
+        {
             return Err(refused);
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Evicts a page of a file whose frame whoever asks holds a reference to: a dirty one is written
@@ -121,36 +134,26 @@ pub(crate) fn drop_range<H: Host, S: Store>(
     end: PageNo,
 ) -> Result<(), Stop> {
     let file = mm.files.view(no);
-    for (page, frame) in mm.backings.view(file.backing).standing(first, end) {
-        let Some(mut locked) = lock_page(mm, &file, page, frame) else {
-            continue;
-        };
+    each_page(mm, &file, (first, end), |page, mut locked| {
         if locked.dirty && file.bytes_of(page) != 0 {
             write_out(mm, &mut locked, no, &file, page)?;
         }
         let_go(mm, locked, &file, page);
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Nobody refers to the file any more: its pages are written out, as far as it lets them, and go.
 pub(crate) fn take_apart<H: Host, S: Store>(mm: &Mm<H, S>, gone: Unreferenced) {
     let file = gone.view.clone();
-    let all = mm.backings.view(file.backing);
-    for (page, frame) in all.standing(PageNo(0), PageNo(u32::MAX)) {
-        let Some(mut locked) = lock_page(mm, &file, page, frame) else {
-            continue;
-        };
-        let written = match locked.dirty {
-            true => write_out(mm, &mut locked, gone.no, &file, page),
-            false => Ok(()),
-        };
-        if written.is_err() {
+    let all = (PageNo(0), PageNo(u32::MAX));
+    let Ok(()) = each_page(mm, &file, all, |page, mut locked| {
+        if locked.dirty && write_out(mm, &mut locked, gone.no, &file, page).is_err() {
             mm.counters.file_pages_lost.one();
         }
         let_go(mm, locked, &file, page);
-    }
-    drop(all);
+        Ok::<(), Infallible>(())
+    });
     leave_backing(mm, file.backing);
     mm.files.free(gone);
     mm.reclaim.something_changed();

@@ -27,14 +27,13 @@ impl PieceAt {
 
     /// What is left of it without the pages of a run: nothing, one part or two.
     fn without(self, run: Run) -> impl Iterator<Item = Self> {
-        let before = (self.run.first, self.run.end().min(run.first));
-        let behind = (self.run.first.max(run.end()), self.run.end());
-        let part = move |(first, end): (PageNo, PageNo)| {
-            let len = end.0.checked_sub(first.0).filter(|&len| len != 0)?;
-            let (run, from) = (Run { first, len }, self.pool_page(first));
-            Some(Self { run, from, ..self })
+        let before = self.run.within(self.run.first, run.first);
+        let behind = self.run.within(run.end(), self.run.end());
+        let part = move |run: Run| {
+            let from = self.pool_page(run.first);
+            Self { run, from, ..self }
         };
-        [before, behind].into_iter().filter_map(part)
+        before.into_iter().chain(behind).map(part)
     }
 }
 

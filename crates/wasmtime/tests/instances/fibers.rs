@@ -99,6 +99,22 @@ fn template(memory: &Memory, engine: &Engine) -> Template<Host> {
     Template::new(memory, &linker(engine), &prepared).unwrap()
 }
 
+/// What a test begins with.
+fn scene(set: impl FnOnce(&mut Config)) -> (Memory, Engine, Template<Host>) {
+    let memory = memory();
+    let engine = engine(&memory, set);
+    let template = template(&memory, &engine);
+    (memory, engine, template)
+}
+
+/// The trap in which a call has ended.
+fn trap(ended: Result<i32, Error>) -> Trap {
+    match ended {
+        Err(Error::Program(error)) => *error.downcast_ref().expect("it is a trap"),
+        other => panic!("{other:?}"),
+    }
+}
+
 pub fn on_a_thread<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(future)
@@ -140,9 +156,7 @@ fn right(values: &[i32]) -> Vec<i32> {
 /// while they are made and while they run.
 #[test]
 fn forks_beside_each_other() {
-    let memory = memory();
-    let engine = engine(&memory, |_| ());
-    let template = template(&memory, &engine);
+    let (memory, engine, template) = scene(|_| ());
     on_a_thread(async {
         let (mut parent_store, parent) = warmed(&engine, &template).await;
         let snapshot = parent.freeze(&mut parent_store).unwrap();
@@ -199,9 +213,7 @@ async fn forks_of_each_kind(
 /// While one fork waits for its limiter, other instances of the same module are made on the thread.
 #[test]
 fn what_waits_keeps_its_memory() {
-    let memory = memory();
-    let engine = engine(&memory, |_| ());
-    let template = template(&memory, &engine);
+    let (_memory, engine, template) = scene(|_| ());
     on_a_thread(async {
         let (mut parent_store, parent) = warmed(&engine, &template).await;
         let snapshot = parent.freeze(&mut parent_store).unwrap();
@@ -220,9 +232,7 @@ fn what_waits_keeps_its_memory() {
 /// Goal as for limiters that answer at once: the error says how much there would have to be.
 #[test]
 fn a_limiter_that_waits_refuses() {
-    let memory = memory();
-    let engine = engine(&memory, |_| ());
-    let template = template(&memory, &engine);
+    let (_memory, engine, template) = scene(|_| ());
     on_a_thread(async {
         let (mut parent_store, parent) = warmed(&engine, &template).await;
         let mut store = limited(&engine, 2);
@@ -236,11 +246,9 @@ fn a_limiter_that_waits_refuses() {
 
 #[test]
 fn epochs_yield_and_trap() {
-    let memory = memory();
-    let engine = engine(&memory, |config| {
+    let (_memory, engine, template) = scene(|config| {
         config.epoch_interruption(true);
     });
-    let template = template(&memory, &engine);
     on_a_thread(async {
         let mut parent_store = plain(&engine);
         parent_store.set_epoch_deadline(1000);
@@ -269,10 +277,7 @@ fn epochs_yield_and_trap() {
         let fork = snapshot.instantiate_async(&mut trapping).await.unwrap();
         engine.increment_epoch();
         let ended = call(&mut trapping, &fork, "spin", i32::MAX).await;
-        let Err(Error::Program(error)) = ended else {
-            panic!("{ended:?}")
-        };
-        assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::Interrupt));
+        assert_eq!(trap(ended), Trap::Interrupt);
         trapping.set_epoch_deadline(1000);
         fork.reset_async(&mut trapping, &snapshot).await.unwrap();
         assert_eq!(call(&mut trapping, &fork, "spin", 10).await.unwrap(), 10);
@@ -281,11 +286,9 @@ fn epochs_yield_and_trap() {
 
 #[test]
 fn fuel_yields_and_ends() {
-    let memory = memory();
-    let engine = engine(&memory, |config| {
+    let (_memory, engine, template) = scene(|config| {
         config.consume_fuel(true);
     });
-    let template = template(&memory, &engine);
     on_a_thread(async {
         let mut store = plain(&engine);
         store.set_fuel(100_000).unwrap();
@@ -293,10 +296,7 @@ fn fuel_yields_and_ends() {
         let instance = template.instantiate_async(&mut store).await.unwrap();
         assert_eq!(call(&mut store, &instance, "spin", 100).await.unwrap(), 100);
         let ended = call(&mut store, &instance, "spin", 1 << 20).await;
-        let Err(Error::Program(error)) = ended else {
-            panic!("{ended:?}")
-        };
-        assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::OutOfFuel));
+        assert_eq!(trap(ended), Trap::OutOfFuel);
     });
 }
 
@@ -309,9 +309,7 @@ fn drop_half_done(store: &mut Store<Host>, instance: &ForkInstance<Host>) {
 
 #[test]
 fn what_is_half_done_is_not_copied() {
-    let memory = memory();
-    let engine = engine(&memory, |_| ());
-    let template = template(&memory, &engine);
+    let (_memory, engine, template) = scene(|_| ());
     on_a_thread(async {
         let (mut parent_store, parent) = warmed(&engine, &template).await;
         let snapshot = parent.freeze(&mut parent_store).unwrap();
@@ -338,9 +336,7 @@ fn what_is_half_done_is_not_copied() {
 /// What cannot be done without waiting is an error, not a panic.
 #[test]
 fn a_store_that_waits_needs_the_other_methods() {
-    let memory = memory();
-    let engine = engine(&memory, |_| ());
-    let template = template(&memory, &engine);
+    let (_memory, engine, template) = scene(|_| ());
     let refused = template.instantiate(&mut limited(&engine, 8));
     assert!(matches!(refused, Err(Error::Instantiate(_))), "{refused:?}");
     on_a_thread(async {
