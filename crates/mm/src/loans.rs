@@ -23,6 +23,7 @@ use crate::space::SpaceGuard;
 use crate::table::LeafEntry;
 use memfold_sync::atomic::Ordering;
 use ring::Loan;
+use std::num::NonZero;
 
 /// Pages that a space may have on loan: a store can lie on the border of two.
 pub(crate) const EACH: usize = 2;
@@ -61,11 +62,18 @@ impl<'m, H: Host, S: Store> Loans<'m, H, S> {
             // More than there is room for: some of them are not so any more.
             loans.pop_front().iter().for_each(|loan| self.end(loan));
         }
+        // Numbers that wrap around meet none of the few that are there.
+        let last = loans.back().map_or(NonZero::<u32>::MAX, |loan| loan.number);
+        let number = last.checked_add(1).unwrap_or(NonZero::<u32>::MIN);
         let locked = self.mm.frames.lock(frame);
-        locked.frame.set_on_loan(true);
+        locked.frame.set_on_loan(Some(number));
         self.mm.reclaim.set_aside(&self.mm.frames, frame);
-        let space = space.no;
-        loans.push_back(Loan { space, page, frame });
+        loans.push_back(Loan {
+            number,
+            space: space.no,
+            page,
+            frame,
+        });
         self.count(loans.len());
     }
 
@@ -114,9 +122,11 @@ impl<'m, H: Host, S: Store> Loans<'m, H, S> {
             return;
         }
         let locked = self.mm.frames.lock(loan.frame);
-        if locked.frame.is_on_loan() {
-            locked.frame.set_on_loan(false);
-            self.mm.reclaim.bring_back(&self.mm.frames, loan.frame);
+        if locked.frame.on_loan() == Some(loan.number) {
+            locked.frame.set_on_loan(None);
+            if self.mm.reclaim.bring_back(&self.mm.frames, loan.frame) {
+                self.mm.reclaim.something_changed();
+            }
         }
     }
 }

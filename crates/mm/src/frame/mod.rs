@@ -30,9 +30,10 @@ use crate::budget::PageCharge;
 use crate::host::PageRef;
 use crate::swap::SwapRef;
 use history::History;
-use memfold_sync::atomic::{AtomicBool, Ordering};
+use memfold_sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use memfold_sync::{Mutex, MutexGuard, Rank, Slots};
 use shown::Shown;
+use std::num::NonZero;
 
 /// Where the bytes of a frame are. The order is one in which neighbours stand together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,7 +93,8 @@ pub struct Frame {
     state: Mutex<FrameState>,
     referenced: AtomicBool,
     incompressible: AtomicBool,
-    on_loan: AtomicBool,
+    /// The number of the loan that its page is on; 0: of none.
+    on_loan: AtomicU32,
     /// Hints about the windows that show it: under the frame lock.
     pub(crate) shown: Shown,
     /// What the merge scanner found here last: a hint.
@@ -120,7 +122,7 @@ impl Frame {
             ),
             referenced: AtomicBool::new(false),
             incompressible: AtomicBool::new(false),
-            on_loan: AtomicBool::new(false),
+            on_loan: AtomicU32::new(0),
             shown: Shown::new(),
             history: History::default(),
             links: links::Links::default(),
@@ -156,7 +158,7 @@ impl Frame {
     /// lock.
     pub(crate) fn begin(&self) {
         self.mark_incompressible(false);
-        self.set_on_loan(false);
+        self.set_on_loan(None);
     }
 
     /// Whether storing the bytes is known to save nothing. Under the frame lock.
@@ -165,17 +167,18 @@ impl Frame {
         self.incompressible.load(Ordering::Relaxed)
     }
 
-    /// Notes whether its page is room on loan, which is given back in its space's own time
-    /// (`loans.rs`). Under the frame lock.
-    pub(crate) fn set_on_loan(&self, on_loan: bool) {
+    /// Notes on which loan its page is, to be given back in its space's own time (`loans.rs`).
+    /// Under the frame lock.
+    pub(crate) fn set_on_loan(&self, number: Option<NonZero<u32>>) {
         // Relaxed: under the frame lock.
-        self.on_loan.store(on_loan, Ordering::Relaxed);
+        self.on_loan
+            .store(number.map_or(0, NonZero::get), Ordering::Relaxed);
     }
 
-    /// Whether its page is room on loan. Under the frame lock.
-    pub(crate) fn is_on_loan(&self) -> bool {
+    /// On which loan its page is. Under the frame lock.
+    pub(crate) fn on_loan(&self) -> Option<NonZero<u32>> {
         // Relaxed: under the frame lock.
-        self.on_loan.load(Ordering::Relaxed)
+        NonZero::new(self.on_loan.load(Ordering::Relaxed))
     }
 
     /// Whether the frame was used since this was last asked.

@@ -9,10 +9,13 @@ use crate::budget::Budget;
 use memfold_sync::atomic::AtomicU32;
 use memfold_sync::{Mutex, Rank};
 use std::collections::VecDeque;
+use std::num::NonZero;
 
 /// A page on loan, and what was its frame then.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Loan {
+    /// Others that name the same frame, which served one after the other, have other numbers.
+    pub(super) number: NonZero<u32>,
     pub(super) space: SpaceNo,
     pub(super) page: PageNo,
     pub(super) frame: FrameNo,

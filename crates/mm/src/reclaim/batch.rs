@@ -39,7 +39,7 @@ pub(super) fn put_back<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &mut Option<I
     };
     let locked = mm.frames.try_lock(*no);
     let stays = locked.as_ref().is_some_and(|l| {
-        l.frame.count.load().pins != 0 || l.frame.is_incompressible() || l.frame.is_on_loan()
+        l.frame.count.load().pins != 0 || l.frame.is_incompressible() || l.frame.on_loan().is_some()
     });
     if !stays {
         settle(mm, isolated, Finding::Stayed);

@@ -165,7 +165,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
         if why != Why::Asked && locked.frame.is_incompressible() {
             return None;
         }
-        if why == Why::Pressure && locked.frame.is_on_loan() {
+        if why == Why::Pressure && locked.frame.on_loan().is_some() {
             return None;
         }
         let page = mm.tables.page_of(at);

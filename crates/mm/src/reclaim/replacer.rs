@@ -172,13 +172,15 @@ impl Replacer {
         }
     }
 
-    /// A frame can go again. Under the frame lock.
-    pub fn bring_back(&self, frames: &Slots<Frame>, no: FrameNo) {
+    /// A frame can go again; whether it was set aside. Under the frame lock.
+    pub fn bring_back(&self, frames: &Slots<Frame>, no: FrameNo) -> bool {
         let mut queues = self.queues.lock();
-        if Tag::of(frames.get(no.0)) == Tag::UNEVICTABLE {
+        let aside = Tag::of(frames.get(no.0)) == Tag::UNEVICTABLE;
+        if aside {
             queues.unevictable.remove(frames, no);
             queues.policy.arrived(frames, no, Arrival::CanGo);
         }
+        aside
     }
 
     /// Takes a dying frame off whichever queue it is on.

@@ -54,9 +54,9 @@ impl State {
         self.replacer.set_aside(frames, no);
     }
 
-    /// A frame can go again. Under the frame lock.
-    pub fn bring_back(&self, frames: &Slots<Frame>, no: FrameNo) {
-        self.replacer.bring_back(frames, no);
+    /// A frame can go again; whether it was set aside. Under the frame lock.
+    pub fn bring_back(&self, frames: &Slots<Frame>, no: FrameNo) -> bool {
+        self.replacer.bring_back(frames, no)
     }
 
     /// A frame is dying.
