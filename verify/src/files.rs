@@ -145,7 +145,8 @@ impl World {
             }
             80..86 => self.sync(),
             86..88 => self.resize(),
-            88..92 => self.fork(space),
+            88..90 => self.copy(space, Mm::fork),
+            90..92 => self.copy(space, Mm::freeze),
             92..94 => self.drop_space(space),
             94 => self.pin(space, run),
             95 => self.mm.merge_round(None).map(|_| ()),

@@ -7,6 +7,10 @@
 //! threads are not kept waiting for the whole. Where another version stands at a page's place (the
 //! space is itself a fork that went its own way), the frozen copy gets a backing of its own and all
 //! of its pages are copied there: in time and memory proportional to its size, once.
+//!
+//! Areas of files go on in the copy as in a fork: a file's pages are shared by whoever maps them,
+//! and what was stored to a private area stays where it is, since a window that shows the file
+//! there can show no page of the backing. A space with areas is never copied to another backing.
 
 use crate::addr::{PageBytes, PageNo, SpaceNo};
 use crate::budget::{Charge, Class, Need};
@@ -28,12 +32,8 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// A copy of the space whose pages all forks of the copy can share in memory.
     ///
     /// # Errors
-    /// [`SpaceError`]; the space is as it was, and there is no copy. [`SpaceError::HasAreas`] when
-    /// it has areas.
+    /// [`SpaceError`]; the space is as it was, and there is no copy.
     pub fn freeze(&self, space: SpaceNo) -> Result<SpaceNo, SpaceError> {
-        if !self.lock_space(space)?.areas.is_empty() {
-            return Err(SpaceError::HasAreas(space));
-        }
         let freeze = Freeze { mm: self, no: space };
         let refused = |stop: Stop| stop.of_space(&self.budget, space, PageNo(0));
         Fork::share_most(self, space, (PIECE as usize / FANOUT).max(1)).map_err(refused)?;
@@ -41,7 +41,8 @@ impl<H: Host, S: Store> Mm<H, S> {
             mm: self,
             no: self.fork(space)?,
         };
-        if freeze.migrate_all().map_err(refused)? {
+        let all = freeze.migrate_all().map_err(refused)?;
+        if all || !self.lock_space(copy.no)?.areas.is_empty() {
             Ok(copy.finish())
         } else {
             copy_backing(self, copy.no)
@@ -94,6 +95,9 @@ impl<H: Host, S: Store> Freeze<'_, H, S> {
             let LeafEntry::Frame(frame) = entry else {
                 return Ok(());
             };
+            if st.areas.is_file(page) {
+                return Ok(());
+            }
             let locked = mm.frames.lock(frame);
             if mm.tables.entry(leaf, page) != entry {
                 return Ok(());

@@ -63,8 +63,9 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// Lets an access of a condemned space go on that host code makes and nobody can stop: it finds
     /// a standby page, with the page's bytes if they can be had, and a store to it is lost. A store
-    /// to a page of the space's own goes through, as it would without a fault. Does nothing when
-    /// the space is not condemned: then the access is repeated. Nothing of it reaches others.
+    /// to a page of the space's own goes through, as it would without a fault. Where the area does
+    /// not allow stores the space is condemned by that. Does nothing when the space is not
+    /// condemned: then the access is repeated. Nothing of it reaches others.
     ///
     /// # Errors
     /// [`FaultError`] when there is no such page, or when the machine refuses: then the access has
@@ -251,11 +252,11 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
     /// Serves one access of a condemned space; see [`Mm::sink`].
     fn sink(&self, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
         let mut space = lock_page(self.mm, no, page)?;
-        let Some(failure) = space.failure() else {
-            // Repeated, unless the area will never allow it.
-            return Ok(space.demand_access(page, Access::Write)?);
+        let forbidden = space.demand_access(page, Access::Write).err();
+        let Some(failure) = space.failure().or(forbidden) else {
+            return Ok(());
         };
-        space.demand_access(page, Access::Write)?;
+        space.failure = Some(failure);
         if space.areas.is_shared(page) {
             // Nothing can stand in for a page that stores of others reach.
             return Err(Stop::Fault(failure));
@@ -266,7 +267,9 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
                 // Elsewhere by now: look again.
                 Ok(Seen::Here) if self.leave_window(&space, page)? => return Err(Stop::Retry),
                 // Its own, and protected only to see whether it is used.
-                Ok(Seen::Here) if let_through(self.mm, &space, page)? => return Ok(()),
+                Ok(Seen::Here) if forbidden.is_none() && let_through(self.mm, &space, page)? => {
+                    return Ok(());
+                }
                 Ok(Seen::Here) => return Err(Stop::Fault(failure)),
                 Err(Stop::Retry) => return Err(Stop::Retry),
                 Err(_) => bytes.fill(0),

@@ -199,11 +199,16 @@ impl World {
         }
     }
 
-    pub(super) fn fork(&mut self, space: SpaceNo) -> Result<(), SpaceError> {
+    /// A copy, by a fork or a freeze.
+    pub(super) fn copy(
+        &mut self,
+        space: SpaceNo,
+        how: fn(&Mm<SimHost, SimStore>, SpaceNo) -> Result<SpaceNo, SpaceError>,
+    ) -> Result<(), SpaceError> {
         if self.spaces.len() == SPACES {
             return Ok(());
         }
-        let child = self.mm.fork(space)?;
+        let child = how(&self.mm, space)?;
         let pages = self.spaces[&space.0].clone();
         assert!(self.spaces.insert(child.0, pages).is_none());
         Ok(())

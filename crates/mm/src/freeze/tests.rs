@@ -1,8 +1,12 @@
 //! Frozen copies: all pages at their places, or a backing of its own; and reading without showing.
 
 use super::*;
+use crate::Rights;
+use crate::addr::PAGE_SIZE;
+use crate::host::Piece;
 use crate::rig::{Harness, frame_at, harness, read, resident, run, sound, space, value, write};
 use crate::space::Merging;
+use memfold_sim::SimSource;
 
 /// How many pages of a space stand at their places of its backing.
 fn settled(mm: &Harness, no: SpaceNo) -> usize {
@@ -123,4 +127,50 @@ fn pinned_pages_do_not_settle() {
     assert_eq!((value(&mm, copy, 0), value(&mm, copy, 2)), (5, 5));
     sound(&mm);
     mm.unpin(a, run(2, 1));
+}
+
+/// Goal: a frozen copy maps what its origin maps, and keeps what was stored to private areas; its
+/// forks read the file's pages once for all. Method: also when another version stands at a page's
+/// place, for which a space without areas would be copied.
+#[test]
+fn frozen_with_areas() {
+    for other_version in [false, true] {
+        let (mm, source) = (harness(), SimSource::new(1, vec![9; 12 * PAGE_SIZE]));
+        let file = mm.files().open(Box::new(source.clone())).expect("room");
+        let a = space(&mm, 40);
+        write(&mm, a, 30..32, 1);
+        let ahead = mm.fork(a).expect("room");
+        if other_version {
+            read(&mm, ahead, 30);
+            write(&mm, a, 30..31, 2);
+        }
+        for (at, kind) in [(0, Piece::Private), (20, Piece::Shared)] {
+            let mapped = mm
+                .areas(a)
+                .map(run(at, 4), &file, PageNo(at / 4), kind, Rights::ReadWrite);
+            assert_eq!(mapped, Ok(()));
+        }
+        write(&mm, a, 3..4, 7);
+        let frozen = mm.freeze(a).expect("room");
+        mm.drop_space(a).expect("it lives");
+        let forks = [(); 3].map(|()| mm.fork(frozen).expect("room"));
+        let reads = source.traffic().0;
+        for fork in forks {
+            read(&mm, fork, 0);
+            read(&mm, fork, 22);
+            let own = if other_version { 2 } else { 1 };
+            let pages = [3, 0, 22, 30, 31].map(|page| value(&mm, fork, page));
+            assert_eq!(pages, [7, 9, 9, own, 1]);
+        }
+        assert_eq!(source.traffic().0, reads + 2);
+        write(&mm, forks[0], 21..22, 8);
+        assert_eq!(value(&mm, forks[1], 21), 8);
+        sound(&mm);
+        for space in [ahead, frozen].iter().chain(&forks) {
+            mm.drop_space(*space).expect("it lives");
+        }
+        mm.files().close(file);
+        sound(&mm);
+        assert_eq!((mm.usage().pool, mm.usage().private), (0, 0));
+    }
 }

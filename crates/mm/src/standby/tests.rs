@@ -1,14 +1,16 @@
 //! Standby pages: what a full budget still serves, and what a store without room reaches.
 
 use super::ring::FEWEST;
+use crate::Rights;
 use crate::addr::{Access, PAGE_SIZE, PageNo, SpaceNo};
 use crate::budget::{Class, Need};
 use crate::error::SpaceError;
 use crate::frame::Residence;
-use crate::host::VacateReply;
+use crate::host::{Piece, VacateReply};
 use crate::mm::PAGE;
 use crate::rig::{Harness, Request, limited, poke, read, run, saves_nothing, sound, space, value, write};
 use crate::space::FaultError;
+use memfold_sim::SimSource;
 
 /// Fills the budget to the last byte, with what cannot be reclaimed.
 fn fill_up(mm: &Harness) {
@@ -151,6 +153,39 @@ fn loads_need_no_room() {
     }
     assert_eq!(mm.stats().standby_pages, 1);
     sound(&mm);
+}
+
+/// Goal: a store of the host's that the area does not allow condemns the space and is lost; it
+/// reaches neither a file's page nor one of the space's own.
+#[test]
+fn what_is_not_allowed_is_sunk() {
+    let mm = limited(4 << 20);
+    let a = space(&mm, 100);
+    let source = SimSource::new(1, vec![7; 4 * PAGE_SIZE]);
+    let file = mm.files().open(Box::new(source)).expect("room");
+    let mapped = mm
+        .areas(a)
+        .map(run(4, 4), &file, PageNo(0), Piece::Private, Rights::Read);
+    assert_eq!(mapped, Ok(()));
+    write(&mm, a, 0..1, 1);
+    assert_eq!(mm.areas(a).protect(run(0, 1), Rights::Read), Ok(()));
+    for page in [0, 5] {
+        read(&mm, a, page);
+        let forbidden = stores(&mm, a, page).expect_err("it may not");
+        assert_eq!(mm.failure(a), None, "nothing is lost");
+        let served = mm.sink(a, PageNo(page));
+        assert_eq!(served, if page == 0 { Err(forbidden) } else { Ok(()) });
+        assert_eq!(mm.take_failure(a), Some(forbidden));
+    }
+    let again = stores(&mm, a, 5).expect_err("it may not");
+    assert_eq!(mm.sink(a, PageNo(5)), Ok(()));
+    poke(&mm, a, 5, 9);
+    assert_eq!(mm.take_failure(a), Some(again));
+    read(&mm, a, 5);
+    assert_eq!([0, 5].map(|page| value(&mm, a, page)), [1, 7]);
+    sound(&mm);
+    mm.drop_space(a).expect("it lives");
+    mm.files().close(file);
 }
 
 /// Goal: steps on neighbours pass over a page for which another stands in: it is not taken for a
