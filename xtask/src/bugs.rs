@@ -13,10 +13,8 @@
 //! still build, and then fail within the time (`Seconds:` may be left out: 120). A patch that no
 //! longer applies is as red as a defect that nobody noticed. All of it happens in a copy of the
 //! checkout (`copy.rs`). Defects of one package and build follow one another, so that little is
-//! built for each. The gate asks of all what is cheap (see `headings.rs`), and tries a dozen,
-//! others at each commit, so that one which nobody notices any more is known within days.
-
-mod headings;
+//! built for each. The gate asks of all what is cheap ([`headings`]), and tries a dozen, others at
+//! each commit, so that one which nobody notices any more is known within days.
 
 use crate::copy::{Checker, Copy, Outcome};
 use crate::shell::{self, Build};
@@ -77,7 +75,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// their checkers pass without them is what the steps before this one have just found out.
 pub(crate) fn short() -> Result<()> {
     let defects = read(&[])?;
-    headings::check(&defects)?;
+    headings(&defects)?;
     let commit =
         shell::read(shell::command("git rev-parse HEAD")).context("the commit draws the defects to try")?;
     let drawn = by_commit(commit.trim(), &defects);
@@ -141,12 +139,9 @@ fn lane(defects: &[Defect], clean: bool, end: Option<Instant>) -> Result<(Vec<St
         let copy = Copy::new(of_build[0].checker.build)?;
         // All checkers first: so each build is made once.
         let mut broken = BTreeMap::new();
-        for defect in of_build {
-            if clean && !late() && !broken.contains_key(&defect.checker) {
-                broken.insert(
-                    &defect.checker,
-                    without(&copy, defect).err().map(|why| format!("{why:#}")),
-                );
+        for defect in of_build.iter().filter(|_| clean) {
+            if !late() && !broken.contains_key(&defect.checker) {
+                broken.insert(&defect.checker, without(&copy, defect).err());
             }
         }
         for (n, defect) in (1..).zip(of_build) {
@@ -155,22 +150,18 @@ fn lane(defects: &[Defect], clean: bool, end: Option<Instant>) -> Result<(Vec<St
                 continue;
             }
             let begin = Instant::now();
-            let broken = broken.get(&defect.checker).cloned().flatten();
-            let verdict = broken.map_or_else(|| check(&copy, defect), |why| Err(anyhow!(why)));
-            let word = verdict
-                .as_ref()
-                .map_or_else(|why| format!("NOT CAUGHT: {why:#}"), |()| "caught".to_owned());
-            println!(
-                "{n:>3}/{}  {}: {word}, {}",
-                of_build.len(),
-                defect.name,
-                table::time(begin.elapsed())
-            );
-            red.extend(
-                verdict
-                    .err()
-                    .map(|why| format!("{} ({}): {why:#}", defect.name, defect.sentence)),
-            );
+            let verdict = match broken.get(&defect.checker) {
+                Some(Some(why)) => Err(anyhow!("{why:#}")),
+                _ => check(&copy, defect),
+            };
+            let word = match &verdict {
+                Ok(()) => "caught".to_owned(),
+                Err(why) => format!("NOT CAUGHT: {why:#}"),
+            };
+            let (name, all, time) = (&defect.name, of_build.len(), table::time(begin.elapsed()));
+            println!("{n:>3}/{all}  {name}: {word}, {time}");
+            let say = |why| format!("{name} ({}): {why:#}", defect.sentence);
+            red.extend(verdict.err().map(say));
         }
         // What is built next in this target directory is not to find a defect.
         copy.refresh()?;
@@ -238,6 +229,43 @@ fn read(names: &[String]) -> Result<Vec<Defect>> {
     Ok(defects)
 }
 
+/// Every patch applies; and what chooses tests, module by module, is found where those tests are.
+/// (That it chooses one is known when the defect is tried: a run without tests passes.)
+fn headings(defects: &[Defect]) -> Result<()> {
+    for defect in defects {
+        let mut git = shell::command("git apply --check");
+        git.arg(patch(defect));
+        shell::read(git).context("a defect's patch does not apply any more")?;
+        let (place, filter) = place_and_filter(&defect.checker);
+        let files = shell::files(&[&place, &format!("{place}.rs")])?;
+        let texts = files
+            .iter()
+            .filter_map(|file| fs::read_to_string(shell::root().join(file)).ok());
+        let text: String = texts.chain(files.clone()).collect();
+        let exists = !text.is_empty() && filter.split("::").all(|name| text.contains(name));
+        ensure!(exists, "{}: there is no test `{filter}` in {place}", defect.name);
+    }
+    println!("{} defects apply, and name tests that exist", defects.len());
+    Ok(())
+}
+
+/// Where a checker's tests are, and the word that chooses among them.
+fn place_and_filter(checker: &Checker) -> (String, String) {
+    let words: Vec<&str> = checker.split().0.iter().map(String::as_str).collect();
+    let folder = |package: &str| match package.trim_start_matches("memfold-") {
+        "verify" => "verify".to_owned(),
+        name => format!("crates/{name}"),
+    };
+    let (place, rest) = match words[..] {
+        ["-p", package, "--test", program, ref rest @ ..] => {
+            (format!("{}/tests/{program}", folder(package)), rest)
+        }
+        ["-p", package, "--lib", ref rest @ ..] => (format!("{}/src", folder(package)), rest),
+        _ => Default::default(),
+    };
+    (place, rest.first().copied().unwrap_or_default().to_owned())
+}
+
 /// Reads what stands above the patch.
 fn heading(name: &str, text: &str) -> Result<Defect> {
     let head = text.split("\n---").next().unwrap_or_default();
@@ -275,12 +303,9 @@ mod tests {
     fn a_heading_says_what_and_who() {
         let text = "Defect: forgets.\nChecker: loom -p memfold-mm --lib lru -- --exact\n\n--- a/x\n+++ b/x\n";
         let defect = heading("R31-x", text).unwrap();
-        assert_eq!(
-            (defect.checker.build, defect.limit),
-            (Build::Loom, Duration::from_secs(120))
-        );
-        let words = headings::program_and_filter(&defect.checker);
-        assert_eq!(words, ("-p memfold-mm --lib".to_owned(), "lru".to_owned()));
+        assert_eq!((defect.checker.build, defect.limit.as_secs()), (Build::Loom, 120));
+        let (place, filter) = place_and_filter(&defect.checker);
+        assert_eq!((place.as_str(), filter.as_str()), ("crates/mm/src", "lru"));
         for bad in [
             "",
             "Defect: x\n",
@@ -289,23 +314,29 @@ mod tests {
         ] {
             assert!(heading("x", bad).is_err(), "{bad:?}");
         }
-    }
-
-    /// What stands between backticks.
-    fn quoted(text: &str) -> BTreeSet<&str> {
-        text.split('`').skip(1).step_by(2).collect()
+        let gone = Checker {
+            args: ["-p", "memfold-mm", "--lib", "lru::nobody_has_this"]
+                .map(str::to_owned)
+                .to_vec(),
+            ..defect.checker
+        };
+        let mut known = read(&["R01-split".to_owned()]).unwrap();
+        assert!(headings(&known).is_ok());
+        known[0].checker = gone;
+        assert!(headings(&known).is_err(), "no test has that name");
     }
 
     #[test]
     fn the_table_and_the_folder_name_the_same_defects() {
+        let quoted = |text: &str| -> BTreeSet<String> {
+            text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+        };
         let readme = fs::read_to_string(folder().join("README.md")).unwrap();
-        let defects = read(&[]).unwrap();
-        let names: BTreeSet<&str> = defects.iter().map(|defect| defect.name.as_str()).collect();
+        let names: BTreeSet<String> = read(&[]).unwrap().into_iter().map(|defect| defect.name).collect();
         assert_eq!(names.difference(&quoted(&readme)).count(), 0, "not in the table");
-        let rows: Vec<Vec<&str>> = readme
-            .lines()
-            .filter(|line| line.starts_with("| R"))
-            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        let rows = readme.lines().filter(|line| line.starts_with("| R"));
+        let rows: Vec<Vec<&str>> = rows
+            .map(|row| row.trim_matches('|').split('|').map(str::trim).collect())
             .collect();
         assert_eq!(rows.len(), 58);
         for (n, row) in (1..).zip(&rows) {
@@ -313,7 +344,7 @@ mod tests {
             let of_row = quoted(row[2]);
             assert!(
                 of_row.is_empty() != row[3].is_empty(),
-                "{row:?}: defects, or a reason why there are none"
+                "{row:?}: defects, or why there are none"
             );
             assert!(of_row.is_subset(&names), "{row:?}: there is no such patch");
         }
@@ -327,9 +358,8 @@ mod tests {
             let commit = format!("{commit:040x}");
             let drawn = by_commit(&commit, &defects);
             assert_eq!(drawn, by_commit(&commit, &defects));
-            let names: BTreeSet<String> = drawn.into_iter().map(|defect| defect.name).collect();
-            assert!((11..=12).contains(&names.len()), "{names:?}");
-            seen.extend(names);
+            assert!((11..=12).contains(&drawn.len()), "{drawn:?}");
+            seen.extend(drawn.into_iter().map(|defect| defect.name));
         }
         let missing: Vec<_> = defects
             .iter()

@@ -5,6 +5,7 @@
 //! their times, so that little is built again. One command at a time has a copy.
 
 use crate::shell::{self, Build};
+use crate::tidy;
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -146,8 +147,10 @@ impl Copy {
             }
             Build::Loom | Build::Shuttle => {
                 cargo.args(["--release", "--config", "profile.release.debug=0"]);
-                // Much is built, little is run.
-                cargo.args(["--config", "profile.release.opt-level=1"]);
+                // Of what is ours much is built, and little is run.
+                for name in tidy::packages::names() {
+                    cargo.args(["--config", &format!("profile.release.package.{name}.opt-level=1")]);
+                }
             }
         }
         cargo

@@ -11,7 +11,7 @@
 //! [`most_percent`] of those when it began.
 
 use crate::shell::{self, Build};
-use crate::{programs, table};
+use crate::table;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::fs::{self, File};
@@ -66,26 +66,24 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         true => PROGRAMS[..usual].iter().map(|&name| name.to_owned()).collect(),
         false => options.programs.clone(),
     };
-    programs::build(&programs).context("building the Wasm programs")?;
+    shell::script("programs", &programs)?;
     shell::run(Build::Plain.cargo("build --release --quiet -p memfold-cli"))?;
-    let clones = options.clones.unwrap_or(if options.merge { 50 } else { 500 });
+    let (usual, heading, act): (_, _, fn(&Stage, &str) -> Result<Shown>) = match options.merge {
+        true => (50, MERGE_HEADING, merge),
+        false => (500, HEADING, squeeze),
+    };
     let stage = Stage {
-        clones,
+        clones: options.clones.unwrap_or(usual),
         calls: options.calls,
         output: shell::root().join("target/demo"),
     };
     fs::create_dir_all(&stage.output)?;
-    let heading = if options.merge { MERGE_HEADING } else { HEADING };
     let mut rows = vec![heading.split('|').map(str::to_owned).collect::<Vec<_>>()];
     let mut red = 0;
     for program in &programs {
         println!("{program}");
-        let shown = if options.merge {
-            merge(&stage, program)
-        } else {
-            squeeze(&stage, program)
-        };
-        let (mut cells, failures) = shown.with_context(|| format!("{program} (see target/demo/)"))?;
+        let (mut cells, failures) =
+            act(&stage, program).with_context(|| format!("{program} (see target/demo/)"))?;
         red += usize::from(!failures.is_empty());
         cells.push(match failures.is_empty() {
             true => "PASS".to_owned(),
@@ -274,30 +272,25 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn run(completed: u64, digest: &str, inside: u64, outside: u64, samples: u64) -> Run {
-        Run {
+    #[test]
+    fn each_promise_is_checked() {
+        let run = |completed: u64, digest: &str, inside: u64, outside: u64, samples: u64| Run {
             report: json!({ "completed": completed, "digest": digest, "peak_bytes": inside }),
             peaks: json!({ "kernel_bytes": outside, "stopped_samples": samples }),
             elapsed: Duration::ZERO,
-        }
-    }
-
-    #[test]
-    fn each_promise_is_checked() {
-        let stock = run(5, "a", 0, 0, 0);
-        let failures = |run: &Run| {
-            [wrong_answers(&[("run", run)], &stock, 5), over_budget(run, 100)]
-                .concat()
-                .len()
         };
+        let stock = run(5, "a", 0, 0, 0);
+        let failures =
+            |run: &Run| wrong_answers(&[("run", run)], &stock, 5).len() + over_budget(run, 100).len();
         assert_eq!(failures(&run(5, "a", 100, 100, 1)), 0);
-        for bad in [
-            run(4, "a", 100, 100, 1),
-            run(5, "b", 100, 100, 1),
-            run(5, "a", 101, 100, 1),
-            run(5, "a", 100, 101, 1),
-            run(5, "a", 100, 100, 0),
+        for (completed, digest, inside, outside, samples) in [
+            (4, "a", 100, 100, 1),
+            (5, "b", 100, 100, 1),
+            (5, "a", 101, 100, 1),
+            (5, "a", 100, 101, 1),
+            (5, "a", 100, 100, 0),
         ] {
+            let bad = run(completed, digest, inside, outside, samples);
             assert_eq!(failures(&bad), 1, "{bad:?}");
         }
         assert_eq!(wrong_answers(&[], &run(4, "a", 0, 0, 0), 5).len(), 1);
@@ -311,9 +304,9 @@ mod tests {
 
     #[test]
     fn a_round_that_left_too_much_or_stopped_the_calls_fails() {
-        let round = |after: u64, calls: u64| json!({ "pages_before": 1000, "pages_after": after, "calls_meanwhile": calls });
-        assert_eq!(left_too_much(&round(450, 1), 45).len(), 0);
-        assert_eq!(left_too_much(&round(451, 1), 45).len(), 1);
-        assert_eq!(left_too_much(&round(451, 0), 45).len(), 2);
+        for (after, calls, failures) in [(450, 1, 0), (451, 1, 1), (451, 0, 2)] {
+            let round = json!({ "pages_before": 1000, "pages_after": after, "calls_meanwhile": calls });
+            assert_eq!(left_too_much(&round, 45).len(), failures);
+        }
     }
 }

@@ -9,60 +9,51 @@
 //! directory of its own and runs only the packages that hold its models.
 
 use crate::shell::{self, Build};
-use crate::{bugs, instructions, programs, table, tidy};
+use crate::{bugs, instructions, table, tidy};
 use anyhow::{Context, Result, anyhow, ensure};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// One step of the gate. The words are the caller's, handed to cargo.
-struct Step {
-    name: &'static str,
-    question: &'static str,
-    run: fn(&[String]) -> Result<()>,
-}
-
-const fn step(name: &'static str, question: &'static str, run: fn(&[String]) -> Result<()>) -> Step {
-    Step { name, question, run }
-}
+/// One step of the gate: its name, its question, and what answers it. The words are the caller's,
+/// handed to cargo.
+type Step = (&'static str, &'static str, fn(&[String]) -> Result<()>);
 
 /// All steps, in the order of the gate: what fails fastest stands first.
 const STEPS: [Step; 11] = [
-    step("fmt", "is the code formatted?", |_| {
+    ("fmt", "is the code formatted?", |_| {
         shell::run(Build::Plain.cargo("fmt --all --check"))
     }),
-    step("tidy", "does it keep the house rules?", |_| {
+    ("tidy", "does it keep the house rules?", |_| {
         tidy::run(&shell::root())
     }),
-    step("clippy", "is clippy silent?", |_| clippy()),
-    step("docs", "is the documentation whole?", |_| docs()),
-    step(
-        "programs",
-        "do the Wasm programs build?",
-        |_| programs::build(&[]),
-    ),
-    step("build", "do all tests build?", |_| {
+    ("clippy", "is clippy silent?", |_| clippy()),
+    ("docs", "is the documentation whole?", |_| docs()),
+    ("programs", "do the Wasm programs build?", |args| {
+        shell::script("programs", args)
+    }),
+    ("build", "do all tests build?", |_| {
         let mut build = tests(Build::Plain, &[]);
         build.arg("--no-run");
         shell::run(build)
     }),
-    step("unit", "do all tests pass?", |args| {
+    ("unit", "do all tests pass?", |args| {
         shell::run(tests(Build::Plain, args))
     }),
-    step(
+    (
         "instructions",
         "does no operation of the manager take more instructions than is committed?",
         |_| instructions::run(&instructions::Options::default()),
     ),
-    step("shuttle", "do the scenarios hold on random schedules?", |args| {
+    ("shuttle", "do the scenarios hold on random schedules?", |args| {
         explore(Build::Shuttle, args)
     }),
-    step(
+    (
         "loom",
         "do the race models hold on every interleaving within bounds?",
         |args| explore(Build::Loom, args),
     ),
-    step(
+    (
         "bugs --short",
         "do the seeded defects still apply, and are a dozen of them caught?",
         |_| bugs::short(),
@@ -135,11 +126,8 @@ fn explore(build: Build, args: &[String]) -> Result<()> {
 
 /// Runs one step.
 pub(crate) fn one(name: &str, args: &[String]) -> Result<()> {
-    let step = STEPS
-        .iter()
-        .find(|step| step.name == name)
-        .context("no such step")?;
-    (step.run)(args).with_context(|| format!("{name} failed"))
+    let (.., run) = STEPS.iter().find(|step| step.0 == name).context("no such step")?;
+    run(args).with_context(|| format!("{name} failed"))
 }
 
 /// Runs the benchmark package.
@@ -156,11 +144,12 @@ fn aside(name: &str) -> (Result<()>, Duration, String) {
         let mut xtask = shell::clean(Command::new(xtask));
         xtask.arg(name).stdin(Stdio::null()).output()
     });
-    let (outcome, said) = match output {
-        Ok(output) if output.status.success() => (Ok(()), [output.stdout, output.stderr].concat()),
-        Ok(output) => (Err(anyhow!("see above")), [output.stdout, output.stderr].concat()),
-        Err(error) => (Err(error.into()), Vec::new()),
+    let outcome = match &output {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(_) => Err(anyhow!("see above")),
+        Err(error) => Err(anyhow!("cannot start: {error}")),
     };
+    let said = output.map_or_else(|_| Vec::new(), |output| [output.stdout, output.stderr].concat());
     (
         outcome,
         begin.elapsed(),
@@ -174,9 +163,9 @@ pub(crate) fn all() -> Result<()> {
     let (say, hear) = mpsc::channel();
     let mut done = Vec::new();
     let mut outcome = Ok(());
-    for (n, step) in (1..).zip(&STEPS) {
-        println!("\n==== {n}/{}  {}: {}", STEPS.len(), step.name, step.question);
-        for (_, names) in BESIDE.into_iter().filter(|(beside, _)| *beside == step.name) {
+    for (n, (name, question, run)) in (1..).zip(STEPS) {
+        println!("\n==== {n}/{}  {name}: {question}", STEPS.len());
+        for (_, names) in BESIDE.into_iter().filter(|(beside, _)| *beside == name) {
             let say = say.clone();
             std::thread::spawn(move || {
                 for name in names {
@@ -192,17 +181,17 @@ pub(crate) fn all() -> Result<()> {
             });
         }
         let begin = Instant::now();
-        let time;
-        if BESIDE.iter().any(|(_, names)| names.contains(&step.name)) {
-            let said;
-            (outcome, time, said) = hear.recv().context("a step has run beside another")?;
+        let mut time = None;
+        if BESIDE.iter().any(|(_, names)| names.contains(&name)) {
+            let (end, took, said) = hear.recv().context("a step has run beside another")?;
             print!("{said}");
+            (outcome, time) = (end, Some(took));
         } else {
-            outcome = (step.run)(&[]);
-            time = begin.elapsed();
+            outcome = run(&[]);
         }
+        let time = time.unwrap_or_else(|| begin.elapsed());
         let verdict = if outcome.is_ok() { "passed" } else { "FAILED" };
-        println!("==== {}: {verdict} in {}", step.name, table::time(time));
+        println!("==== {name}: {verdict} in {}", table::time(time));
         done.push((verdict, time));
         if outcome.is_err() {
             break;
@@ -216,7 +205,7 @@ pub(crate) fn all() -> Result<()> {
     if begin.elapsed() > GATE_MAX {
         println!("note: the gate should take less than {}", table::time(GATE_MAX));
     }
-    let name = STEPS[done.len() - 1].name;
+    let name = STEPS[done.len() - 1].0;
     outcome.with_context(|| format!("the gate is red at `{name}` (alone: cargo xtask {name})"))
 }
 
@@ -224,11 +213,11 @@ pub(crate) fn all() -> Result<()> {
 fn summary(done: &[(&str, Duration)]) -> String {
     let mut rows = vec![["step", "result", "time"].map(str::to_owned).to_vec()];
     for (index, step) in STEPS.iter().enumerate() {
-        let ran = done
-            .get(index)
-            .map(|(verdict, time)| (*verdict, table::time(*time)));
-        let (verdict, time) = ran.unwrap_or_else(|| ("not run", String::new()));
-        rows.push(vec![step.name.to_owned(), verdict.to_owned(), time]);
+        let (verdict, time) = match done.get(index) {
+            Some((verdict, time)) => (*verdict, table::time(*time)),
+            None => ("not run", String::new()),
+        };
+        rows.push(vec![step.0.to_owned(), verdict.to_owned(), time]);
     }
     table::render(&rows)
 }
@@ -243,12 +232,9 @@ mod tests {
         let second = Duration::from_secs(1);
         let text = summary(&[("passed", second), ("FAILED", second)]);
         let lines: Vec<&str> = text.lines().collect();
+        let is = |line: &str, name, verdict| line.starts_with(name) && line.contains(verdict);
         assert!(
-            lines[2].starts_with("fmt") && lines[2].contains("passed"),
-            "{text}"
-        );
-        assert!(
-            lines[3].starts_with("tidy") && lines[3].contains("FAILED"),
+            is(lines[2], "fmt", "passed") && is(lines[3], "tidy", "FAILED"),
             "{text}"
         );
         assert!(lines[4..].iter().all(|line| line.contains("not run")), "{text}");

@@ -6,7 +6,7 @@
 //! that is counted, and what counts as the manager's own, is `verify/src/bin/instructions.rs`.
 
 use crate::shell::{self, Build};
-use crate::{programs, table};
+use crate::table;
 use anyhow::{Context, Result, ensure};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -36,7 +36,7 @@ type Counts = BTreeMap<String, u64>;
 /// Counts, compares, and prints a table of both.
 pub(crate) fn run(options: &Options) -> Result<()> {
     if !shell::succeeds(shell::command("valgrind --version")) {
-        programs::install(&["valgrind"])?;
+        shell::script("install", &["valgrind".to_owned()])?;
     }
     let build = "build --profile counted -p memfold-verify --bin instructions";
     shell::run(Build::Plain.cargo(build))?;

@@ -80,6 +80,22 @@ pub(crate) fn command(words: &str) -> Command {
     command
 }
 
+/// A script of `xtask/sh/`, which says itself what it runs.
+pub(crate) fn script_command(name: &str, words: &[String]) -> Command {
+    let mut bash = command(&format!("bash xtask/sh/{name}.sh"));
+    bash.args(words);
+    bash
+}
+
+/// Runs a script; it has said why, where it fails.
+pub(crate) fn script(name: &str, words: &[String]) -> Result<()> {
+    let status = script_command(name, words)
+        .status()
+        .context("cannot start bash")?;
+    ensure!(status.success(), "{name}: {status}");
+    Ok(())
+}
+
 /// Prints and runs a command; its failure is an error that names it.
 pub(crate) fn run(mut command: Command) -> Result<()> {
     let line = describe(&command);

@@ -4,32 +4,25 @@ use std::time::Duration;
 
 /// Lines up columns: words to the left, figures to the right. The first row is the heading.
 pub(crate) fn render(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let cells = |column: usize| rows.iter().filter_map(move |row| row.get(column));
-    let width = |column: usize| cells(column).map(|cell| cell.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let is_word = |cell: &String| cell.starts_with(char::is_alphabetic);
-    let words: Vec<bool> = (0..columns)
-        .map(|column| cells(column).skip(1).any(is_word))
-        .collect();
-    let mut out = String::new();
-    for (number, row) in rows.iter().enumerate() {
-        let cells = row.iter().enumerate().map(|(column, cell)| match words[column] {
-            true => format!("{cell:<width$}", width = widths[column]),
-            false => format!("{cell:>width$}", width = widths[column]),
-        });
-        out += cells.collect::<Vec<_>>().join("  ").trim_end();
-        out.push('\n');
-        if number == 0 {
-            out += &widths
-                .iter()
-                .map(|&width| "-".repeat(width))
-                .collect::<Vec<_>>()
-                .join("  ");
-            out.push('\n');
+    let mut rows = rows.to_vec();
+    for column in 0..rows[0].len() {
+        let cells = || rows.iter().map(move |row| row[column].as_str());
+        let width = cells().map(|cell| cell.chars().count()).max().unwrap_or(0);
+        let has_words = cells().skip(1).any(|cell| cell.starts_with(char::is_alphabetic));
+        for row in &mut rows {
+            row[column] = match has_words {
+                true => format!("{:<width$}", row[column]),
+                false => format!("{:>width$}", row[column]),
+            };
         }
     }
-    out
+    let dashes = rows[0]
+        .iter()
+        .map(|cell| "-".repeat(cell.chars().count()))
+        .collect();
+    rows.insert(1, dashes);
+    let lines = rows.iter().map(|row| row.join("  ").trim_end().to_owned() + "\n");
+    lines.collect()
 }
 
 /// Bytes for people: three digits that matter, binary units.

@@ -30,25 +30,20 @@ pub(super) fn check(sources: &[Source]) -> Vec<String> {
         let files = modules(package, sources);
         let edges = |(path, source): (&String, &&Source)| (path.clone(), names(path, source, &files));
         let graph: Graph = files.iter().map(edges).collect();
-        for (from, to, &line) in graph
-            .iter()
-            .flat_map(|(from, edges)| edges.iter().map(move |(to, line)| (from, to, line)))
-        {
-            let mut say = |rule, why| {
-                findings.push(finding(
-                    &files[from].file,
-                    line,
-                    rule,
-                    &format!("`{from}` names `{to}`, {why}"),
-                ));
-            };
-            if reaches(&graph, to, from) {
-                say("circle", "which leads back to it");
-            } else if package == PACKAGES[0] && points_up(from, to) {
-                say(
-                    "order",
-                    "which does not stand below it in `ORDER` of the tidy test",
-                );
+        for (from, edges) in &graph {
+            for (to, &line) in edges {
+                let (rule, why) = if reaches(&graph, to, from) {
+                    ("circle", "which leads back to it")
+                } else if package == PACKAGES[0] && points_up(from, to) {
+                    (
+                        "order",
+                        "which does not stand below it in `ORDER` of the tidy test",
+                    )
+                } else {
+                    continue;
+                };
+                let message = format!("`{from}` names `{to}`, {why}");
+                findings.push(finding(&files[from].file, line, rule, &message));
             }
         }
     }
@@ -92,26 +87,38 @@ fn modules<'a>(package: &str, sources: &'a [Source]) -> BTreeMap<String, &'a Sou
 }
 
 /// The files of the package that a file names, each with its line. Test modules at the end of a
-/// file are left out.
+/// file are left out. Of a group in a group only the name before it is looked at.
 fn names(module: &str, source: &Source, files: &BTreeMap<String, &Source>) -> BTreeMap<String, usize> {
-    let end = source
-        .lines
-        .iter()
-        .position(|line| line.code.contains("mod tests {"));
-    let here: Vec<String> = module.split("::").map(str::to_owned).collect();
+    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let code = source.code();
+    let code = code.split("mod tests {").next().unwrap_or_default();
+    let here: Vec<&str> = module.split("::").collect();
     let mut edges = BTreeMap::new();
-    for (path, line) in source.paths(&["crate", "self", "super"]) {
-        let up = path.iter().take_while(|word| *word == "super").count();
-        let (base, rest) = match path[0].as_str() {
-            "crate" => (0, 1),
-            "self" => (here.len(), 1),
-            _ => (here.len().saturating_sub(up), up),
+    let begins = ["crate::", "self::", "super::"].map(|root| code.match_indices(root));
+    for (at, root) in begins
+        .into_iter()
+        .flatten()
+        .filter(|&(at, _)| !code[..at].ends_with(is_word))
+    {
+        let (path, rest) = code[at..].split_at(code[at..].find(|c| !is_word(c)).unwrap_or(code.len() - at));
+        let up = path.matches("super::").count();
+        let base = if root == "crate::" {
+            0
+        } else {
+            here.len().saturating_sub(up)
         };
-        let named = [&here[..base], &path[rest..]].concat();
-        let beginnings = (1..=named.len()).rev().map(|len| named[..len].join("::"));
-        let meant = beginnings.into_iter().find(|name| files.contains_key(name));
-        if let Some(to) = meant.filter(|to| to != module && end.is_none_or(|end| line <= end)) {
-            edges.entry(to).or_insert(line);
+        let words = path.trim_end_matches("::").split("::").skip(up.max(1));
+        let stem: Vec<&str> = here[..base].iter().copied().chain(words).collect();
+        let group = rest.strip_prefix('{').and_then(|group| group.split('}').next());
+        for member in group.unwrap_or_default().split(',') {
+            let named: Vec<&str> = stem.iter().copied().chain(member.trim().split("::")).collect();
+            let beginnings = (1..=named.len()).rev().map(|len| named[..len].join("::"));
+            let meant = beginnings.into_iter().find(|name| files.contains_key(name));
+            if let Some(to) = meant.filter(|to| to != module) {
+                edges
+                    .entry(to)
+                    .or_insert_with(|| code[..at].matches('\n').count() + 1);
+            }
         }
     }
     edges
@@ -135,13 +142,13 @@ mod tests {
             ("crates/cli/src/lib.rs", "mod a;\nmod b;\n"),
             (
                 "crates/cli/src/a.rs",
-                "//! A.\nuse crate::{\n    b::{X, y::Z},\n};\n",
+                "//! A.\nuse crate::{\n    b::y::Z,\n    c,\n};\nuse super::b::X;\n",
             ),
             ("crates/cli/src/b/mod.rs", "fn f() { crate::a::g() }\n"),
             ("crates/cli/src/b/y.rs", "use super::X;\n"),
         ];
         // `y` is named by `a` and names `b`, which names `a`.
-        let places = ["a.rs:2", "a.rs:2", "b/mod.rs:1", "b/y.rs:1"];
+        let places = ["a.rs:6", "a.rs:2", "b/mod.rs:1", "b/y.rs:1"];
         assert_eq!(
             found(&files, "circle:"),
             places.map(|place| format!("crates/cli/src/{place}"))

@@ -1,34 +1,108 @@
-//! Rules that one look at a file's text answers: its shape, its names, where `unsafe` stands, where
-//! links lead. Long functions, `todo!()` and reasons for `unsafe` are clippy's to find
-//! (`too_many_lines`, `todo`, `undocumented_unsafe_blocks`, `missing_safety_doc`).
+//! Rules that one look at a file's text answers: its shape, its words, where links lead. Long
+//! functions, `todo!()` and reasons for `unsafe` are clippy's to find (`too_many_lines`, `todo`,
+//! `undocumented_unsafe_blocks`, `missing_safety_doc`).
 
 use super::finding;
-use super::source::{Source, words};
-use std::collections::HashSet;
+use super::source::{Source, has};
+use std::path::Path;
 
 /// Lines of a file of the product, and of one of tests: tables of cases may be long.
 const FILE_MAX: usize = 400;
 const TEST_FILE_MAX: usize = 600;
 /// Columns of a line that is a comment.
 const COMMENT_MAX: usize = 100;
-/// Words that announce unfinished work.
-const UNFINISHED: [&str; 3] = ["FIXME", "TODO", "XXX"];
 
-/// A file opens with a paragraph, it is short, its comments are narrow, and it is finished. A
-/// table's row, or a word that cannot be broken, may be wider.
+/// Words that have no place in the code (or the comments) of some files.
+struct Ban {
+    rule: &'static str,
+    comments: bool,
+    words: &'static [&'static str],
+    /// Only these files and folders, all when there are none; and never those.
+    only: &'static [&'static str],
+    but: &'static [&'static str],
+    message: &'static str,
+}
+
+const BANS: [Ban; 4] = [
+    Ban {
+        rule: "unfinished",
+        comments: true,
+        words: &["FIXME", "TODO", "XXX"],
+        only: &[],
+        but: &[],
+        message: "do it, or open an issue",
+    },
+    // Tests and benchmarks use spaces as a program does, by pointer.
+    Ban {
+        rule: "unsafe-room",
+        comments: false,
+        words: &["unsafe"],
+        only: &[],
+        but: &[
+            "crates/linux",
+            "crates/sync",
+            "crates/wasmtime/src/creator.rs",
+            "crates/memfold/tests",
+            "benches/benches",
+        ],
+        message: "`unsafe` stands only in the Linux host, the facade, and one file of the Wasmtime client",
+    },
+    // The manager and the simulator run under loom and shuttle, and replay from a seed: locks and
+    // atomics come from the facade, time and chance from the host. What is no part of `std` they
+    // cannot name, for they do not depend on it (`packages.rs`).
+    Ban {
+        rule: "banned-name",
+        comments: false,
+        words: &[
+            "std::sync",
+            "std::thread",
+            "std::time",
+            "std::env",
+            "std::{",
+            "core::sync",
+            "alloc::sync",
+        ],
+        only: &["crates/host", "crates/mm", "crates/sim"],
+        but: &[],
+        message: "ask the facade or the host (and name what you need of `std` by itself)",
+    },
+    // The stores run inside the same schedules.
+    Ban {
+        rule: "banned-name",
+        comments: false,
+        words: &["std::sync", "std::{", "core::sync", "alloc::sync"],
+        only: &["crates/stores"],
+        but: &[],
+        message: "locks come from the facade (name what you need of `std` by itself)",
+    },
+];
+
+/// Words stand where they may.
+pub(super) fn words(source: &Source) -> Vec<String> {
+    let here = |ban: &&Ban| (ban.only.is_empty() || source.is_in(ban.only)) && !source.is_in(ban.but);
+    let find = |ban: &Ban| {
+        source.find(ban.rule, ban.message, |_, line| {
+            let text = if ban.comments { &line.comment } else { &line.code };
+            ban.words.iter().any(|words| has(text, words))
+        })
+    };
+    BANS.iter().filter(here).flat_map(find).collect()
+}
+
+/// A file opens with a paragraph, it is short, and its comments are narrow. A table's row, or a
+/// word that cannot be broken, may be wider.
 pub(super) fn shape(source: &Source) -> Vec<String> {
-    let header = |line: &str| line.starts_with("//! ") && line.len() > "//! ".len();
-    let mut found = source.find("unfinished", "do it, or open an issue", |_, line| {
-        words(&line.comment).any(|(_, word)| UNFINISHED.contains(&word))
-    });
     let message = format!("a comment has at most {COMMENT_MAX} columns");
-    found.extend(source.find("comment-width", &message, |_, line| {
+    let mut found = source.find("comment-width", &message, |_, line| {
         let text = line.comment.trim_start_matches(['/', '!', ' ']);
-        let indent = line.code.len() - line.comment.len().min(line.code.len());
-        let columns = indent + line.comment.chars().count();
-        line.is_comment() && columns > COMMENT_MAX && !text.starts_with('|') && text.contains(' ')
-    }));
-    if !source.lines.first().is_some_and(|line| header(&line.comment)) {
+        let columns = line.code.len() + line.comment.chars().count();
+        line.code.trim().is_empty() && columns > COMMENT_MAX && !text.starts_with('|') && text.contains(' ')
+    });
+    let header = source
+        .lines
+        .first()
+        .and_then(|line| line.comment.strip_prefix("//! "));
+    if header.is_none_or(str::is_empty) {
         let message = "a file begins with a `//!` paragraph: what lives here, and why";
         found.push(finding(&source.file, 1, "header", message));
     }
@@ -40,88 +114,30 @@ pub(super) fn shape(source: &Source) -> Vec<String> {
     found
 }
 
-/// Where `unsafe` may stand: in the Linux host, the facade, one file of the Wasmtime client, and
-/// where tests and benchmarks use spaces as a program does, by pointer.
-const UNSAFE: [&str; 5] = [
-    "crates/linux",
-    "crates/sync",
-    "crates/wasmtime/src/creator.rs",
-    "crates/memfold/tests",
-    "benches/benches",
-];
-/// Packages of which some part may have it: the compiler cannot be told to forbid it.
-const SOME_UNSAFE: [&str; 3] = ["crates/linux", "crates/sync", "crates/wasmtime"];
-
-/// No `unsafe` outside of its rooms, and the root of a package there forbids it to the compiler.
-pub(super) fn unsafety(source: &Source) -> Vec<String> {
-    let message = "`unsafe` stands only in the Linux host, the facade, and one file of the Wasmtime client";
-    let is_free = source.is_in(&UNSAFE);
-    let mut found = source.find("unsafe-room", message, |_, line| !is_free && line.has("unsafe"));
-    let is_root = ["/src/lib.rs", "/src/main.rs"]
-        .iter()
-        .any(|root| source.file.ends_with(root));
-    let forbids = source
-        .lines
-        .iter()
-        .any(|line| line.code.contains("#![forbid(unsafe_code)]"));
-    if is_root && !forbids && !source.is_in(&SOME_UNSAFE) {
-        let message = "this package says `#![forbid(unsafe_code)]`";
-        found.push(finding(&source.file, 1, "unsafe-room", message));
-    }
-    found
-}
-
-/// Paths that a package must not name. The manager and the simulator run under loom and shuttle,
-/// and replay from a seed: locks and atomics come from the facade, time and chance from the host.
-/// The stores run inside the same schedules, so their locks come from the facade, too. What is no
-/// part of `std` they cannot name, for they do not depend on it (`packages.rs`).
-pub(super) fn names(source: &Source) -> Vec<String> {
-    let banned: &[&str] = match () {
-        () if source.is_in(&["crates/host", "crates/mm", "crates/sim"]) => &["sync", "thread", "time", "env"],
-        () if source.is_in(&["crates/stores"]) => &["sync"],
-        () => return Vec::new(),
-    };
-    let paths = source.paths(&["std", "core", "alloc"]).into_iter();
-    let bad = paths.filter(|(path, _)| path.len() > 1 && banned.contains(&path[1].as_str()));
-    let message = "has no place in this package: ask the facade or the host";
-    let say = |(path, line): (Vec<String>, usize)| {
-        finding(
-            &source.file,
-            line,
-            "banned-name",
-            &format!("`{}` {message}", path[..2].join("::")),
-        )
-    };
-    bad.map(say).collect()
-}
-
 /// No absolute path of a machine that the project was written on.
 pub(super) fn machine_paths(file: &str, text: &str) -> Vec<String> {
     // Written in two parts, so that the rule does not find itself.
     let folders = ["work", "root"].map(|folder| format!("/{folder}/"));
-    let outer = |c: char| c.is_alphanumeric() || "._-/}~>*".contains(c);
-    let is_bad = |line: &str| {
-        let mut found = folders
-            .iter()
-            .flat_map(|folder| line.match_indices(folder.as_str()));
-        found.any(|(at, _)| !line[..at].ends_with(outer))
+    let is_outer = |c: char| c.is_alphanumeric() || "._-/}~>*".contains(c);
+    let is_bad = |line: &str, folder: &String| {
+        let mut found = line.match_indices(folder.as_str());
+        found.any(|(at, _)| !line[..at].ends_with(is_outer))
     };
-    let lines = (1..).zip(text.lines()).filter(|(_, line)| is_bad(line));
-    lines
-        .map(|(n, _)| finding(file, n, "machine-path", "a path of one machine"))
+    let lines = (1..).zip(text.lines());
+    let bad = lines.filter(|(_, line)| folders.iter().any(|folder| is_bad(line, folder)));
+    bad.map(|(n, _)| finding(file, n, "machine-path", "a path of one machine"))
         .collect()
 }
 
-/// Links between the documents and to files lead somewhere; `exists` takes a path from the root.
-pub(super) fn links(file: &str, text: &str, exists: &dyn Fn(&str) -> bool) -> Vec<String> {
-    let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+/// Links between the documents and to files lead somewhere.
+pub(super) fn links(root: &Path, file: &str, text: &str) -> Vec<String> {
+    let folder = root.join(file).parent().unwrap_or(root).to_owned();
     let (mut found, mut fenced) = (Vec::new(), false);
     for (number, line) in (1..).zip(text.lines()) {
         fenced ^= line.trim_start().starts_with("```");
         for link in line.split("](").skip(if fenced { usize::MAX } else { 1 }) {
             let target = link.split([')', ' ', '#']).next().unwrap_or_default();
-            let elsewhere = target.is_empty() || target.contains("://") || target.starts_with("mailto:");
-            if !elsewhere && !exists(&join(folder, target)) {
+            if !target.contains(':') && !folder.join(target).exists() {
                 found.push(finding(
                     file,
                     number,
@@ -134,52 +150,35 @@ pub(super) fn links(file: &str, text: &str, exists: &dyn Fn(&str) -> bool) -> Ve
     found
 }
 
-/// The path of `target`, as seen from `folder`.
-fn join(folder: &str, target: &str) -> String {
-    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
-    for part in target.split('/').filter(|part| !["", "."].contains(part)) {
-        match part {
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
+/// What `verify/MUTANTS.md` says of the manager's mutants names files that are there.
+pub(super) fn mutants(root: &Path, text: &str) -> Vec<String> {
+    let cells = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    let places = cells.filter_map(|cell| cell.split(['`', ':']).next());
+    let lost =
+        places.filter(|place| place.ends_with(".rs") && !root.join("crates/mm/src").join(place).is_file());
+    let say = |place| format!("`{place}` is no file of `crates/mm/src`");
+    lost.map(|place| finding("verify/MUTANTS.md", 1, "mutants-record", &say(place)))
+        .collect()
 }
 
 /// Every file under a `src/` is declared as a module by the file above it.
 pub(super) fn dead(sources: &[Source]) -> Vec<String> {
-    let declared: HashSet<String> = sources.iter().flat_map(declarations).collect();
-    let is_root = |inside: &str| ["lib.rs", "main.rs"].contains(&inside) || inside.starts_with("bin/");
-    let dead = |source: &&Source| {
-        let inside = source.file.rsplit_once("/src/").map(|(_, inside)| inside);
-        inside.is_some_and(|inside| !is_root(inside)) && !declared.contains(&source.file)
+    let is_declared = |source: &&Source| {
+        let Some((_, inside)) = source.file.rsplit_once("/src/") else {
+            return true;
+        };
+        let stem = source.file.trim_end_matches(".rs").trim_end_matches("/mod");
+        let (folder, name) = stem.rsplit_once('/').unwrap_or_default();
+        let above = ["/mod.rs", "/lib.rs", "/main.rs", ".rs"].map(|end| format!("{folder}{end}"));
+        let declares = format!("mod {name};");
+        let is_root = ["lib.rs", "main.rs"].contains(&inside) || inside.starts_with("bin/");
+        is_root
+            || sources
+                .iter()
+                .any(|other| above.contains(&other.file) && has(&other.code(), &declares))
     };
-    let dead = sources.iter().filter(dead);
+    let dead = sources.iter().filter(|source| !is_declared(source));
     dead.map(|source| finding(&source.file, 1, "dead-file", "no `mod` declares this file"))
-        .collect()
-}
-
-/// The files that the `mod x;` of a file may mean.
-fn declarations(source: &Source) -> Vec<String> {
-    let stem = source.file.trim_end_matches(".rs");
-    let (folder, name) = stem.rsplit_once('/').unwrap_or(("", stem));
-    let home = if ["lib", "main", "mod"].contains(&name) {
-        folder
-    } else {
-        stem
-    };
-    let lines = source
-        .lines
-        .iter()
-        .filter(|line| line.code.trim_end().ends_with(';'));
-    let modules = lines.filter_map(|line| {
-        words(&line.code)
-            .map(|(_, word)| word)
-            .skip_while(|word| *word != "mod")
-            .nth(1)
-    });
-    modules
-        .flat_map(|module| [format!("{home}/{module}.rs"), format!("{home}/{module}/mod.rs")])
         .collect()
 }
 
@@ -194,13 +193,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_has_a_header_is_short_narrow_and_finished() {
+    fn a_file_has_a_header_is_short_and_narrow() {
         let count = |text: &str| count(shape, "verify/src/a.rs", text);
         assert_eq!(count("//! What lives here.\n"), 0);
         for bad in [
             "",
             "use a;\n//! Late.\n",
-            "// Not a doc comment\n",
+            "// No doc comment\n",
             "//!\n//! Late\n",
         ] {
             assert_eq!(count(bad), 1, "{bad:?}");
@@ -208,70 +207,47 @@ mod tests {
         let long = "//! x\n".repeat(401);
         assert_eq!(count(&long), 1);
         assert_eq!(shape(&Source::new("crates/mm/src/lru/tests.rs", &long)).len(), 0);
-        assert_eq!(
-            shape(&Source::new("crates/mm/tests/a.rs", &"//! x\n".repeat(601))).len(),
-            1
-        );
         let wide = |mark: &str, columns: usize| {
             format!("//! x\n    {mark} a {}\n", "é".repeat(columns - mark.len() - 7))
         };
         assert_eq!((count(&wide("//", 100)), count(&wide("///", 101))), (0, 1));
         let free = ["//! | a | ", "//! ", "f(); // d "].map(|begin| begin.to_owned() + &"c".repeat(120));
         assert_eq!(count(&free.join("\n")), 0);
-        assert_eq!(
-            count("//! x\n// TODO: later\n/* FIXME */\nlet todo = \"TODO\"; // todos\n"),
-            2
-        );
     }
 
     #[test]
-    fn the_manager_has_no_unsafe_and_forbids_it() {
-        let count = |file: &str, text: &str| count(unsafety, file, text);
-        let text = "// why\nunsafe { f() }\n";
-        assert_eq!(count("crates/mm/src/a.rs", text), 1);
-        assert_eq!(count("crates/wasmtime/src/a.rs", text), 1);
-        assert_eq!(
-            count("crates/linux/src/a.rs", text) + count("crates/wasmtime/src/creator.rs", text),
-            0
-        );
-        assert_eq!(
-            count("crates/mm/src/lib.rs", "//! x\nlet a = \"unsafe\"; // unsafe\n"),
-            1
-        );
-        assert_eq!(
-            count("crates/mm/src/lib.rs", "//! x\n#![forbid(unsafe_code)]\n"),
-            0
-        );
-        assert_eq!(count("crates/linux/src/lib.rs", "//! x\n"), 0);
-    }
-
-    #[test]
-    fn the_manager_names_no_machine() {
-        let count = |file: &str, text: &str| count(names, file, text);
-        let mm = "crates/mm/src/a.rs";
-        for bad in [
-            "use std::sync::Arc;\nuse std::fmt;\n",
-            "x;\nlet a = ::std::thread::spawn(f);\n",
-            "use std::{\n  fmt,\n  time::{self},\n};\n",
-            "core::sync::atomic::fence(x);\n",
-        ] {
-            assert_eq!(count(mm, bad), 1, "{bad}");
-        }
-        assert_eq!(
-            count(
+    fn words_stand_where_they_may() {
+        let (mm, linux) = ("crates/mm/src/a.rs", "crates/linux/src/a.rs");
+        for (file, text, findings) in [
+            (
                 mm,
-                "use memfold_sync::Arc;\nlet std = 1;\n// std::sync\nlet x = \"std::sync\";\n"
+                "// TODO: later\n    // FIXME\nlet todo = \"TODO\"; // todos\n",
+                2,
             ),
-            0
-        );
-        assert_eq!(count("crates/linux/src/a.rs", "use std::sync::OnceLock;\n"), 0);
-        assert_eq!(
-            count(
+            (mm, "// why\nunsafe { f() }\n", 1),
+            ("crates/wasmtime/src/a.rs", "unsafe { f() }\n", 1),
+            ("crates/wasmtime/src/creator.rs", "unsafe { f() }\n", 0),
+            (linux, "unsafe { f() }\nuse std::sync::OnceLock;\n", 0),
+            (mm, "#![forbid(unsafe_code)]\nlet a = \"unsafe\"; // unsafe\n", 0),
+            (
+                mm,
+                "use std::sync::Arc;\nuse std::fmt;\nx(::std::thread::spawn(f));\n",
+                2,
+            ),
+            (mm, "use std::{\n  fmt,\n  time::{self},\n};\n", 1),
+            (
+                mm,
+                "use memfold_sync::Arc;\nlet std = 1;\n// std::sync\nlet x = \"std::sync\";\n",
+                0,
+            ),
+            (
                 "crates/stores/src/a.rs",
-                "use std::time::Instant;\nuse std::sync::Arc;\n"
+                "use std::time::Instant;\nuse std::sync::Arc;\n",
+                1,
             ),
-            1
-        );
+        ] {
+            assert_eq!(count(words, file, text), findings, "{file}: {text}");
+        }
     }
 
     #[test]
@@ -283,14 +259,17 @@ mod tests {
 
     #[test]
     fn a_link_leads_to_a_file() {
-        let exists = |path: &str| ["README.md", "docs/a.md"].contains(&path);
-        let text = "[a](a.md) [b](../README.md#x) [c](https://x.y) [d](#e)\n```\n[x](none)\n```\n[f](b.md)\n";
-        let found = links("docs/b.md", text, &exists);
-        assert!(
-            found.len() == 1 && found[0].starts_with("docs/b.md:5:"),
-            "{found:?}"
-        );
-        assert_eq!(links("README.md", "[a](docs/none.md#x)", &exists).len(), 1);
+        let text = "[a](x.md) [b](../Cargo.toml#x) [c](https://x.y) [d](#e)\n```\n[x](none)\n```\n[f](src)\n";
+        let found = links(Path::new(env!("CARGO_MANIFEST_DIR")), "src/main.rs", text);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].starts_with("src/main.rs:1:") && found[1].starts_with("src/main.rs:5:"));
+    }
+
+    #[test]
+    fn the_record_names_files() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let text = "| `lib.rs:1:2` | `replace \\| with ^` | x |\n| place | x |\n| `no/b.rs:1:2` | x |\n";
+        assert_eq!(mutants(root, text).len(), 1);
     }
 
     #[test]
@@ -306,8 +285,7 @@ mod tests {
             ("frame/races.rs", ""),
             ("bin/x.rs", ""),
         ];
-        let sources = tree.map(|(file, text)| Source::new(&format!("crates/mm/src/{file}"), text));
-        let found = dead(&sources);
+        let found = dead(&tree.map(|(file, text)| Source::new(&format!("crates/mm/src/{file}"), text)));
         assert!(
             found.len() == 1 && found[0].contains("frame/races.rs"),
             "{found:?}"
