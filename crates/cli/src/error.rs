@@ -71,6 +71,12 @@ pub(crate) enum Error {
     /// What `--stdin` names has no end, perhaps.
     #[error("cannot give the program {} as its input: it has more than {most} bytes", path.display())]
     LongInput { path: PathBuf, most: u64 },
+    /// What `--map` names cannot be mapped there.
+    #[error("cannot map {}: {why}", path.display())]
+    Map { path: PathBuf, why: String },
+    /// What was stored to a shared file is not in it.
+    #[error("what was stored to {} may be lost: {source}", path.display())]
+    Sync { path: PathBuf, source: memfold::Error },
     /// It is something else.
     #[error("cannot run {}: it is not a valid module, which would begin with the bytes `\\0asm`", .0.display())]
     NoModule(PathBuf),
@@ -176,7 +182,7 @@ impl Error {
     /// The exit status that says it to programs.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Error::Warm(_) => Exit::Failed,
+            Error::Warm(_) | Error::Sync { .. } => Exit::Failed,
             Error::System { .. }
             | Error::NoExplain
             | Error::ExplainBuild(_)

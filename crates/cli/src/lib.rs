@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `args` | the command line and its help |
 //! | `surroundings` | what a program is given: arguments, variables, folders, input |
+//! | `maps` | files that a program finds in its memory |
 //! | [`size`] | sizes as people write them |
 //! | `error` | what ends the command, and its exit status |
 //! | `output` | how it gets to stdout |
@@ -16,13 +17,14 @@
 //!
 //! Nothing here decides about memory; it drives `memfold` and `memfold-wasmtime` as any embedder
 //! would.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod args;
 mod check;
 mod error;
 mod explain;
 mod inspect;
+mod maps;
 mod output;
 mod peak;
 mod report;

@@ -1,7 +1,8 @@
-//! What a program is given: its arguments, variables, folders and input ([`Surroundings`]), and
+//! What a program is given: its arguments, variables, folders, input and mapped files ([`Surroundings`]), and
 //! what stands in for imports that nobody provides ([`Stub`]). Plain values of the command line;
 //! `run/environment.rs` makes stores of them.
 
+use crate::maps::{self, FileMap};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -16,6 +17,12 @@ pub(crate) struct Surroundings {
     /// What the program reads as its standard input; each clone reads it from its beginning
     #[arg(long, value_name = "FILE")]
     pub(crate) stdin: Option<PathBuf>,
+    /// Map a file into the memory of each clone, from OFFSET on, which must lie behind the memory
+    /// that the module begins with: FILE@OFFSET[:ro|:private|:shared], ro when it is left out. The
+    /// memory grows by it. Its pages are read when they are touched, and held once for all clones;
+    /// stores trap (ro), stay in the clone (private), or are everybody's and the file's (shared)
+    #[arg(long = "map", value_name = "FILE@OFFSET", value_parser = maps::parse)]
+    pub(crate) maps: Vec<FileMap>,
     /// What stands in for functions that the module imports and nobody provides
     #[arg(long, value_enum, value_name = "HOW")]
     pub(crate) stub_imports: Option<Stub>,

@@ -1,5 +1,5 @@
-//! The seam to Wasmtime: memories that stand on spaces. The only file of this
-//! crate with `unsafe`.
+//! The seam to Wasmtime: memories that stand on spaces. With `mapping.rs` the only
+//! file of this crate with `unsafe`.
 //!
 //! Wasmtime calls `new_memory` on the thread that instantiates; the memory is
 //! then owned by a store. Nothing here is locked: a memory is grown through
@@ -40,8 +40,8 @@ impl Creator {
 // segments are empty, whoever offers it hands it to one memory only, of the type that it is for,
 // and it is not a heap: those have another guard. It may be longer than `byte_size` says until
 // `Template::place` has grown the memory to it, before any code runs. Nobody but the owner of the
-// store writes to the space after that: `InstanceSpace` offers no way to. Only a reset makes it
-// shorter, after its owner was told, and only where nothing of the store runs.
+// store writes to the space after that: `InstanceSpace` offers no way to, and who maps a file there
+// promises it. Only a reset makes it shorter, after its owner was told, and only where nothing of the store runs.
 unsafe impl MemoryCreator for Creator {
     fn new_memory(
         &self,

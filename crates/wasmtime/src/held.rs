@@ -140,7 +140,7 @@ fn idle(ground: &Ground) -> Result<(), Error> {
 }
 
 /// Whether the range lies in the memory. Beyond it there may be more of the space.
-fn check(ground: &Ground, start: u64, end: u64) -> Result<(), Error> {
+pub(crate) fn check(ground: &Ground, start: u64, end: u64) -> Result<(), Error> {
     let len = ground.len();
     if end > len {
         return Err(Error::OutOfRange { start, end, len });

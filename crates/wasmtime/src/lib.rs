@@ -9,6 +9,7 @@
 //! | fork it, or freeze it and make many of it | [`ForkInstance::fork`], [`ForkInstance::freeze`] |
 //! | decide what becomes of the host's state, and of what was drawn at random | [`ForkInstance::fork_with`], [`Template::with_reseed`] |
 //! | use an instance again, as if it were new | [`ForkInstance::reset`] |
+//! | let many instances read or store to one file in their memories | [`ForkInstance::map`] |
 //! | the same with epochs, fuel or host functions that wait | `call_async`, `fork_async` and their like |
 //!
 //! The feature `async`, which is on by default, has the methods that end in `_async`. It adds
@@ -66,6 +67,8 @@ mod handoff;
 mod held;
 mod instance;
 mod layout;
+#[allow(unsafe_code, reason = "a file may be changed by others while it is mapped")]
+mod mapping;
 mod prepare;
 mod reset;
 #[cfg(feature = "async")]

@@ -22,6 +22,12 @@ pub(crate) struct Held {
     pub(crate) table_bytes: u64,
     /// The kernel's page tables under the memories, and its records of them: an upper bound.
     pub(crate) page_table_bytes: u64,
+    /// Of the shared pages: those of mapped files.
+    pub(crate) file_bytes: u64,
+    /// Of these: what was stored to and is not in the file yet.
+    pub(crate) file_dirty_bytes: u64,
+    /// Pages of files that were read.
+    pub(crate) file_reads: u64,
     /// Of the shared pages: what the kernel counts.
     pub(crate) pool_bytes: u64,
     /// Pages in the compressed store, as long as they would be outside.
@@ -62,6 +68,9 @@ impl Held {
             zero_bytes: store.same_filled * page,
             table_bytes: usage.tables,
             page_table_bytes: usage.page_tables,
+            file_bytes: u64::from(stats.files.resident) * page,
+            file_dirty_bytes: u64::from(stats.files.dirty) * page,
+            file_reads: counts.file_reads,
             pool_bytes: stats.pool_bytes,
             stored_bytes: store.pages * page,
             faults: Faults {

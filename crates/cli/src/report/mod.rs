@@ -62,6 +62,23 @@ pub(crate) struct Report {
     pub(crate) warnings: Vec<String>,
     /// The first failures.
     pub(crate) failures: Vec<Failed>,
+    /// The files in one clone's memory; the other clones have the same. Left out without any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) areas: Vec<Area>,
+}
+
+/// A range of a clone's memory that shows a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Area {
+    /// Its first byte in the memory.
+    pub(crate) start: u64,
+    /// The byte after its last one.
+    pub(crate) end: u64,
+    pub(crate) file: String,
+    /// The byte of the file that its first byte shows.
+    pub(crate) file_offset: u64,
+    /// What becomes of stores: `ro`, `private`, `shared`.
+    pub(crate) stores: &'static str,
 }
 
 /// How long it took to make clones, in microseconds. What does not apply is left out.

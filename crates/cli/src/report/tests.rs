@@ -50,6 +50,7 @@ fn report() -> Report {
         phase_seconds: Seconds::default(),
         warnings: Vec::new(),
         failures: Vec::new(),
+        areas: Vec::new(),
     }
 }
 

@@ -19,6 +19,11 @@ pub(super) fn render(report: &Report) -> String {
     for (name, value) in details(report) {
         line(&mut text, &format!("  {name:<11} {value}"));
     }
+    for area in &report.areas {
+        let (file, stores) = (&area.file, area.stores);
+        let place = format!("{:#x}..{:#x} {file} ({stores})", area.start, area.end);
+        line(&mut text, &format!("  {:<11} {place}", "mapped"));
+    }
     for failed in &report.failures {
         line(&mut text, &format!("  failed      {failed}"));
     }
@@ -72,6 +77,18 @@ fn chart(report: &Report, held: &Held) -> String {
     };
     let share = |bytes: u64| percent(bytes, whole);
     row("shared", held.shared_bytes, "by several clones, in memory");
+    if held.file_reads > 0 {
+        let dirty = match held.file_dirty_bytes {
+            0 => "clean".to_owned(),
+            bytes => format!("{} not written yet", show(bytes)),
+        };
+        let pages = plural(held.file_reads, "page");
+        row(
+            "of files",
+            held.file_bytes,
+            &format!("of the shared, {dirty}; {pages} read"),
+        );
+    }
     row("private", held.private_bytes, "of one clone, in memory");
     row("compressed", held.compressed_bytes, &stored(held));
     row("tables", held.table_bytes, "");

@@ -45,6 +45,10 @@ impl Instance {
             Source::Memfold { template, .. } => Body::Memfold(template.instantiate(&mut store)?),
             Source::Stock(pre) => Body::Stock(pre.instantiate(&mut store)?),
         };
+        match &body {
+            Body::Memfold(fork) => program.files.map(&mut store, fork)?,
+            Body::Stock(instance) => program.files.read(&mut store, instance)?,
+        }
         let mut instance = Instance::new(program, number, store, body);
         let entries = &program.entries;
         for entry in [&entries.initialize, &entries.warm].into_iter().flatten() {
@@ -133,6 +137,14 @@ impl Instance {
                 .map(drop)
                 .map_err(|error| CloneFailure::memory(&error)),
             Body::Stock(_) => Ok(()),
+        }
+    }
+
+    /// What of its memory is mapped.
+    pub(crate) fn areas(&self) -> Vec<memfold::Area> {
+        match &self.body {
+            Body::Memfold(fork) => fork.space().areas().unwrap_or_default(),
+            Body::Stock(_) => Vec::new(),
         }
     }
 

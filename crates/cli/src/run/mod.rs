@@ -8,9 +8,10 @@
 //! ```
 //!
 //! Beside that way: `module` (any file, read), `outline` (its names and types), `environment` (what
-//! it is given), `room` (what is known not to fit), `entry` and `values` (what is called),
-//! `instance` (one instance), `failure` (what stops one clone), `interrupt` (what stops all),
-//! `merging` (what goes on beside the calls), `digest`, `order`, `times`, `progress`.
+//! it is given), `mapping` (what it finds in its memory), `room` (what is known not to fit), `entry`
+//! and `values` (what is called), `instance` (one instance), `failure` (what stops one clone),
+//! `interrupt` (what stops all), `merging` (what goes on beside the calls), `digest`, `order`,
+//! `times`, `progress`.
 
 mod calls;
 mod clones;
@@ -20,6 +21,8 @@ mod environment;
 pub(crate) mod failure;
 mod instance;
 mod interrupt;
+#[allow(unsafe_code, reason = "a mapped file may be changed by others")]
+mod mapping;
 mod merging;
 mod module;
 mod order;
@@ -36,7 +39,7 @@ pub(crate) use outline::{Outline, named};
 use crate::args::{Making, Output, RunOptions};
 use crate::error::{Error, Exit};
 use crate::output;
-use crate::report::{Held, Merged, Report, StockMemory, Times};
+use crate::report::{Area, Held, Merged, Report, StockMemory, Times};
 use calls::{Plan, Tally};
 use clones::Clones;
 use failure::{Failed, REPORTED};
@@ -65,6 +68,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<Exit, Error> {
     run.stock.look();
     run.call(&program, &interrupt, &mut progress)?;
     run.stock.look();
+    let synced = program.files.sync();
     progress.end();
     warn(&program, &mut warned);
     let report = Report {
@@ -75,6 +79,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<Exit, Error> {
         Output::Text => report.text(),
         Output::Json => report.json() + "\n",
     })?;
+    synced?;
     Ok(exit(&report))
 }
 
@@ -163,7 +168,14 @@ impl Run<'_> {
             phase_seconds: progress.seconds(),
             warnings: Vec::new(),
             failures: self.failures(),
+            areas: self.areas(program),
         }
+    }
+
+    /// Of the first clone that is there; the others' are the same.
+    fn areas(&self, program: &Program) -> Vec<Area> {
+        let first = self.clones.instances.iter().flatten().next();
+        first.map_or_else(Vec::new, |instance| program.files.areas(&instance.areas()))
     }
 
     /// By memory; and no more than the machine has addresses for.

@@ -3,7 +3,9 @@
 //! Nothing is validated: whatever is wrong with the module, the compiler says. Pure.
 
 use std::collections::BTreeMap;
-use wasmparser::{BinaryReaderError, CompositeInnerType, ExternalKind, FuncType, Parser, Payload, TypeRef};
+use wasmparser::{
+    BinaryReaderError, CompositeInnerType, ExternalKind, FuncType, MemoryType, Parser, Payload, TypeRef,
+};
 
 /// Names, and the types of functions.
 #[derive(Debug, Default)]
@@ -11,6 +13,8 @@ pub(crate) struct Outline {
     /// In the order of the module; `None` for what is no function.
     exports: Vec<(String, Option<FuncType>)>,
     pub(crate) imports: Vec<Import>,
+    /// Bytes that its first memory begins with.
+    pub(crate) memory_bytes: Option<u64>,
 }
 
 /// Something that the module needs.
@@ -65,6 +69,11 @@ impl Outline {
                         indices.functions.push(ty?);
                     }
                 }
+                Payload::MemorySection(memories) => {
+                    for memory in memories {
+                        outline.memory(&memory?);
+                    }
+                }
                 Payload::ExportSection(exports) => {
                     for export in exports {
                         let export = export?;
@@ -81,11 +90,20 @@ impl Outline {
         Ok(outline)
     }
 
+    fn memory(&mut self, ty: &MemoryType) {
+        let page = 1u64 << ty.page_size_log2.unwrap_or(16).min(16);
+        self.memory_bytes.get_or_insert(ty.initial.saturating_mul(page));
+    }
+
     fn import(&mut self, indices: &mut Indices, import: &wasmparser::Import<'_>) {
         let is = match import.ty {
             TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
                 indices.functions.push(ty);
                 Is::Function
+            }
+            TypeRef::Memory(ty) => {
+                self.memory(&ty);
+                Is::Other
             }
             _ => Is::Other,
         };
@@ -151,6 +169,7 @@ mod tests {
             .map(|import| (import.name.as_str(), import.is))
             .collect();
         assert_eq!(imports, [("b", Is::Function), ("c", Is::Other)]);
+        assert_eq!(outline.memory_bytes, Some(65536));
     }
 
     #[test]

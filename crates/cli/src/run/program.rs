@@ -4,6 +4,7 @@
 
 use super::entry::{Entry, Given};
 use super::environment::{Environment, Host};
+use super::mapping::Files;
 use super::outline::{Import, Is, Outline, named};
 use super::{module, room};
 use crate::args::{Making, RunOptions, Voice};
@@ -46,6 +47,8 @@ pub(crate) struct Program {
     environment: Environment,
     pub(crate) source: Source,
     pub(crate) entries: Entries,
+    /// What each instance finds in its memory.
+    pub(crate) files: Files,
 }
 
 /// A program before it is compiled: bad input and a machine that cannot are found here.
@@ -55,6 +58,7 @@ pub(crate) struct Draft {
     name: String,
     environment: Environment,
     entries: Entries,
+    files: Files,
     /// What is imported and not provided.
     missing: Vec<Import>,
     /// The module's bytes, or what was made of them.
@@ -106,6 +110,12 @@ impl Draft {
                 Code::Memfold { memory, prepared }
             }
         };
+        let memory = match &code {
+            Code::Stock(_) => None,
+            Code::Memfold { memory, .. } => Some(memory),
+        };
+        let maps = &options.surroundings.maps;
+        let files = Files::open(maps, &outline, options.threads.get(), memory)?;
         let engine = Engine::new(&config).map_err(Error::Module)?;
         let mut linker = Linker::new(&engine);
         p1::add_to_linker_sync(&mut linker, |host: &mut Host| &mut host.wasi).map_err(Error::Module)?;
@@ -120,6 +130,7 @@ impl Draft {
             name,
             environment,
             entries,
+            files,
             missing,
             code,
         })
@@ -152,6 +163,7 @@ impl Draft {
             environment: self.environment,
             source,
             entries: self.entries,
+            files: self.files,
         })
     }
 
