@@ -28,6 +28,8 @@ pub(crate) struct Held {
     pub(crate) file_dirty_bytes: u64,
     /// Pages of files that were read.
     pub(crate) file_reads: u64,
+    /// Pages of files that were dropped from memory.
+    pub(crate) file_evictions: u64,
     /// Of the shared pages: what the kernel counts.
     pub(crate) pool_bytes: u64,
     /// Pages in the compressed store, as long as they would be outside.
@@ -68,9 +70,10 @@ impl Held {
             zero_bytes: store.same_filled * page,
             table_bytes: usage.tables,
             page_table_bytes: usage.page_tables,
-            file_bytes: u64::from(stats.files.resident) * page,
-            file_dirty_bytes: u64::from(stats.files.dirty) * page,
+            file_bytes: stats.files.resident * page,
+            file_dirty_bytes: stats.files.dirty * page,
             file_reads: counts.file_reads,
+            file_evictions: counts.file_evictions,
             pool_bytes: stats.pool_bytes,
             stored_bytes: store.pages * page,
             faults: Faults {

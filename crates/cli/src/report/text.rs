@@ -82,12 +82,9 @@ fn chart(report: &Report, held: &Held) -> String {
             0 => "clean".to_owned(),
             bytes => format!("{} not written yet", show(bytes)),
         };
-        let pages = plural(held.file_reads, "page");
-        row(
-            "of files",
-            held.file_bytes,
-            &format!("of the shared, {dirty}; {pages} read"),
-        );
+        let (read, dropped) = (plural(held.file_reads, "page"), group(held.file_evictions));
+        let note = format!("of the shared, {dirty}; {read} read, {dropped} dropped");
+        row("of files", held.file_bytes, &note);
     }
     row("private", held.private_bytes, "of one clone, in memory");
     row("compressed", held.compressed_bytes, &stored(held));
