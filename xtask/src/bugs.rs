@@ -65,9 +65,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let defects = read(&options.names)?;
     ensure!(!defects.is_empty(), "no defect of that name in verify/bugs/");
-    let end = options
-        .seconds
-        .map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let seconds = options.seconds.map(Duration::from_secs);
+    let end = seconds.map(|seconds| Instant::now() + seconds);
     lanes(defects, true, end)
 }
 
@@ -79,11 +78,7 @@ pub(crate) fn short() -> Result<()> {
     let commit =
         shell::read(shell::command("git rev-parse HEAD")).context("the commit draws the defects to try")?;
     let drawn = by_commit(commit.trim(), &defects);
-    println!(
-        "{} of them are tried, drawn by commit {}",
-        drawn.len(),
-        commit.trim()
-    );
+    println!("{} are tried, drawn by commit {}", drawn.len(), commit.trim());
     lanes(drawn, false, None)
 }
 
@@ -117,11 +112,8 @@ fn lanes(mut defects: Vec<Defect>, clean: bool, end: Option<Instant>) -> Result<
         red.extend(models.0);
         Ok::<_, anyhow::Error>((red, left + models.1))
     })?;
-    println!(
-        "{} defects caught in {}",
-        all - red.len() - left,
-        table::time(begin.elapsed())
-    );
+    let caught = all - red.len() - left;
+    println!("{caught} defects caught in {}", table::time(begin.elapsed()));
     if left > 0 {
         println!("campaign: not_tried={left}");
     }
@@ -181,11 +173,8 @@ fn patience() -> u32 {
 fn without(copy: &Copy, defect: &Defect) -> Result<()> {
     copy.build(&defect.checker)?;
     let outcome = copy.test(&defect.checker, defect.limit * patience() * CLEAN)?;
-    println!(
-        "without defects: {:?} {}: {outcome:?}",
-        defect.checker.build,
-        defect.checker.args.join(" ")
-    );
+    let Checker { build, args } = &defect.checker;
+    println!("without defects: {build:?} {}: {outcome:?}", args.join(" "));
     ensure!(
         outcome == Outcome::Passed,
         "without the defect, its checker: {outcome:?}"
