@@ -10,6 +10,7 @@ use memfold_mm::{Config, FaultError, Merging, Mm, Size, SpaceError};
 use memfold_sim::program::{self, Place};
 use memfold_sim::{SimHost, SimStore};
 
+const PAGE: u64 = PAGE_SIZE as u64;
 const PAGES: u32 = 4;
 const LOST: u32 = 2;
 
@@ -20,6 +21,11 @@ fn place(page: u32) -> Place {
 /// A parent that has exported its pages of 7, its child, and one page to which the parent could
 /// then store 8.
 fn family() -> (Mm<SimHost, SimStore>, [SpaceNo; 2]) {
+    family_after(|_| ())
+}
+
+/// The same; something is done before the page is lost.
+fn family_after(before: impl FnOnce(&Mm<SimHost, SimStore>)) -> (Mm<SimHost, SimStore>, [SpaceNo; 2]) {
     let config = Config {
         replacement: memfold_mm::Replacement::default(),
         limit_bytes: 4 << 20,
@@ -28,7 +34,7 @@ fn family() -> (Mm<SimHost, SimStore>, [SpaceNo; 2]) {
         store_bytes: 0,
         page_tables: memfold_mm::PageTables::Counted,
     };
-    let mm = Mm::new(SimHost::new(1), SimStore::new(1), config).expect("room");
+    let mm = Mm::new(SimHost::new(1), SimStore::priced(), config).expect("room");
     let size = Size {
         len: PAGES,
         reserve: PAGES,
@@ -39,6 +45,7 @@ fn family() -> (Mm<SimHost, SimStore>, [SpaceNo; 2]) {
         program::store(&mm, parent, place(page), &[7; PAGE_SIZE]).expect("room");
     }
     let child = mm.fork(parent).expect("room");
+    before(&mm);
     assert_eq!(memfold_mm::check(&mm), Ok(()));
     mm.host().lose_protection(parent, PageNo(LOST));
     program::store(&mm, parent, place(LOST), &[8]).expect("no fault");
@@ -108,16 +115,21 @@ fn nothing_is_stored_or_merged() {
 }
 
 /// Goal: victims on both sides of a lost page are not protected in one call over it, which would
-/// hide that it was lost. Method: what stands beside it is the parent's own again, and is evicted.
+/// hide that it was lost. Method: what stands beside it is the parent's own again, and is evicted
+/// alone: of all other pages it is known that storing them saves nothing.
 #[test]
 fn nothing_is_protected_over_it() {
-    let (mm, [parent, child]) = family();
+    let (mm, [parent, child]) = family_after(|mm| {
+        mm.store()
+            .price(|prices| (prices.plain, prices.delta) = (PAGE, Some(PAGE)));
+        assert_eq!(mm.reclaim(PAGES), 0);
+        assert_eq!(mm.stats().unevictable_frames, PAGES);
+    });
+    mm.store().price(|prices| prices.plain = PAGE / 4);
     for page in [LOST - 1, LOST + 1] {
         program::store(&mm, parent, place(page), &[9]).expect("room");
     }
-    for _ in 0..4 {
-        mm.reclaim(2);
-    }
+    assert_eq!(mm.reclaim(2), 2);
     assert_eq!(memfold_mm::audit(&mm), 1);
     for space in [parent, child] {
         is_unprotected(mm.take_failure(space).expect("it maps the page"), space);

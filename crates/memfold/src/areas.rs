@@ -132,7 +132,7 @@ impl Space {
     }
 
     /// The pages of a range that is whole pages, at least one.
-    fn whole(&self, range: Range<u64>) -> Result<Run, Error> {
+    pub(crate) fn whole(&self, range: Range<u64>) -> Result<Run, Error> {
         if !is_aligned(range.start) || !is_aligned(range.end) || range.start >= range.end {
             return Err(Error::Unaligned);
         }

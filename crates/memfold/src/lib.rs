@@ -48,6 +48,7 @@
 //! library: glibc's does.)
 #![forbid(unsafe_code)]
 
+mod advice;
 mod areas;
 mod build;
 mod error;
@@ -63,6 +64,7 @@ mod space;
 mod stats;
 mod warning;
 
+pub use advice::Advice;
 pub use areas::{Area, Rights, Through};
 pub use build::MemoryBuilder;
 pub use error::{BuildError, Error, Failure, SpaceError};

@@ -9,10 +9,13 @@
 //! between. A right that is taken away is taken from the window at once; one that is given, a fault
 //! gives.
 
+mod populate;
+
 use crate::addr::{Access, PageNo, Run, SpaceNo};
 use crate::backing::areas::{Area, AreaKind, Areas, MOST_AREAS, Rights};
 use crate::backing::file::{FileNo, Unreferenced};
 use crate::backing::mappings::Mapping;
+use crate::backing::read_ahead::Order;
 use crate::budget::{Charge, Class, Need};
 use crate::drop::give_away_frame;
 use crate::error::{SpaceError, Stop};
@@ -78,7 +81,7 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
                 kind,
             },
             rights,
-            ..area
+            ..Area::plain(area.run)
         })
     }
 
@@ -87,11 +90,7 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
     /// # Errors
     /// As [`map`](Self::map).
     pub fn unmap(&self, run: Run) -> Result<(), SpaceError> {
-        self.remake(run, |area| Area {
-            kind: AreaKind::Own,
-            rights: Rights::ReadWrite,
-            ..area
-        })
+        self.remake(run, |area| Area::plain(area.run))
     }
 
     /// Changes which accesses the pages of the run allow. An access that is not allowed is a
@@ -119,6 +118,21 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
         })
     }
 
+    /// Says in which order the pages of the run are going to be used: how far files are read ahead.
+    ///
+    /// # Errors
+    /// As [`protect`](Self::protect).
+    pub fn set_order(&self, run: Run, order: Order) -> Result<(), SpaceError> {
+        self.run(run, |mm, reset| {
+            let space = &mut reset.space;
+            let Some(change) = Change::prepare(mm, space, run, |area| Area { order, ..area })? else {
+                return Ok(Err(SpaceError::TooManyAreas(MOST_AREAS as u32)));
+            };
+            change.switch(mm, space, false);
+            Ok(Ok(change.keep(mm, space)))
+        })
+    }
+
     /// The areas, in order; pages in none of them are the space's own and may be stored to.
     ///
     /// # Errors
@@ -138,11 +152,7 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
             reset.discard_piece(&mut next, run.end())?;
             let space = &mut reset.space;
             change.switch(mm, space, true);
-            let now = remade(Area {
-                run,
-                kind: AreaKind::Own,
-                rights: Rights::ReadWrite,
-            });
+            let now = remade(Area::plain(run));
             let mapped = match now.kind {
                 AreaKind::File { file, first, kind } => {
                     let at = mm.backings.first(mm.files.view(file).backing);

@@ -60,6 +60,7 @@ pub use area_map::AreaMap;
 pub use backing::BackingNo;
 pub use backing::areas::{Area, AreaKind, Rights};
 pub use backing::file::FileNo;
+pub use backing::read_ahead::Order;
 pub use budget::{PageTables, UNLIMITED, Usage};
 #[cfg(feature = "faults")]
 pub use budget::{Refusals, Refuse};

@@ -11,7 +11,7 @@
 
 use super::file::FileNo;
 use super::mappings::Mapping;
-use super::read_ahead::ReadAhead;
+use super::read_ahead::{Order, ReadAhead};
 use crate::addr::{Access, PAGE_SIZE, PageBytes, PageNo, Run, SpaceNo};
 use crate::host::Piece;
 
@@ -99,9 +99,21 @@ pub struct Area {
     pub kind: AreaKind,
     /// Which accesses they allow.
     pub rights: Rights,
+    /// In which order they are going to be used.
+    pub order: Order,
 }
 
 impl Area {
+    /// Pages of the space's own that allow everything: what is in no area.
+    pub(crate) fn plain(run: Run) -> Self {
+        Self {
+            run,
+            kind: AreaKind::Own,
+            rights: Rights::ReadWrite,
+            order: Order::Adaptive,
+        }
+    }
+
     /// The part of it from one page to before another, if there is any.
     fn part(self, first: PageNo, end: PageNo) -> Option<Self> {
         let run = self.run.within(first, end)?;
@@ -226,13 +238,9 @@ impl Areas {
     pub fn parts(&self, run: Run) -> Vec<Area> {
         let mut parts = Vec::new();
         let mut next = run.first;
-        let plain = |first: PageNo, end: PageNo| Area {
-            run: Run {
-                first,
-                len: end.0 - first.0,
-            },
-            kind: AreaKind::Own,
-            rights: Rights::ReadWrite,
+        let plain = |first: PageNo, end: PageNo| {
+            let len = end.0 - first.0;
+            Area::plain(Run { first, len })
         };
         for part in self.iter().filter_map(|area| area.part(run.first, run.end())) {
             if next < part.run.first {
@@ -253,6 +261,11 @@ impl Areas {
         self.at(page).map_or(Rights::ReadWrite, |area| area.rights)
     }
 
+    /// In which order a page and its neighbours are going to be used.
+    pub fn order(&self, page: PageNo) -> Order {
+        self.at(page).map_or(Order::Adaptive, |area| area.order)
+    }
+
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Area> {
         self.areas.iter()
@@ -267,13 +280,10 @@ impl Areas {
     /// they are; `None` when there would be too many.
     pub fn changed(&self, run: Run, change: impl Fn(Area) -> Area) -> Option<Self> {
         let mut areas: Vec<Area> = Vec::with_capacity(self.areas.len() + 2);
-        let mut add = |area: Area| {
-            let plain = area.kind == AreaKind::Own && area.rights == Rights::ReadWrite;
-            match areas.last_mut() {
-                _ if plain => (),
-                Some(last) if last.goes_on(&area) => last.run.len += area.run.len,
-                _ => areas.push(area),
-            }
+        let mut add = |area: Area| match areas.last_mut() {
+            _ if area == Area::plain(area.run) => (),
+            Some(last) if last.goes_on(&area) => last.run.len += area.run.len,
+            _ => areas.push(area),
         };
         let (before, behind) = (PageNo(0), PageNo(u32::MAX));
         for area in self.iter().filter_map(|area| area.part(before, run.first)) {

@@ -33,7 +33,8 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         let mm = self.mm;
         let backing = mm.files.view(at.file).backing;
         if mm.backings.frame_at(backing, at.page).is_none() {
-            let pages = self.space.areas.ahead.asked(at.file, at.page);
+            let order = self.space.areas.order(self.page);
+            let pages = self.space.areas.ahead.asked(at.file, at.page, order);
             for page in (1..pages).map(|n| at.page.plus(n)) {
                 // Whoever needs it will hear of it.
                 if load_page(mm, at.file, page).is_err() {
