@@ -12,7 +12,7 @@
 
 use crate::shell::{self, Build};
 use crate::table;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -66,8 +66,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         true => PROGRAMS[..usual].iter().map(|&name| name.to_owned()).collect(),
         false => options.programs.clone(),
     };
-    shell::script("programs", &programs)?;
-    shell::run(Build::Plain.cargo("build --release --quiet -p memfold-cli"))?;
+    // What the programs need comes from the network, beside the long build.
+    std::thread::scope(|scope| {
+        let build = "build --release --quiet -p memfold-cli";
+        let built = scope.spawn(|| shell::run(Build::Plain.cargo(build)));
+        let programs = shell::script("programs", &programs);
+        programs.and(built.join().unwrap_or_else(|_| bail!("the build panicked")))
+    })?;
     let (usual, heading, act): (_, _, fn(&Stage, &str) -> Result<Shown>) = match options.merge {
         true => (50, MERGE_HEADING, merge),
         false => (500, HEADING, squeeze),
