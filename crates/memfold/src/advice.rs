@@ -44,9 +44,9 @@ impl Space {
     /// let memory = Memory::builder().budget_bytes(16 << 20).build()?;
     /// let space = memory.create(SpaceSize::fixed(1 << 20))?;
     /// space.advise(0..1 << 20, Advice::PopulateWrite)?;
-    /// assert_eq!(space.stats().private, 256);
+    /// assert_eq!(space.stats().exclusive, 256);
     /// space.advise(0..1 << 20, Advice::DontNeed)?;
-    /// assert_eq!(space.stats().private, 0);
+    /// assert_eq!(space.stats().exclusive, 0);
     /// # Ok(())
     /// # }
     /// ```
