@@ -9,6 +9,11 @@
 //! instances as they are, the same merged, and stock Wasmtime. The round of merging begins with the
 //! first call, so calls go on beside it; pages in memory when it ends are to be at most
 //! [`most_percent`] of those when it began.
+//!
+//! With `--files`, 300 clones look words up in a file of 256 MiB that all of them map, inside 96 MiB;
+//! stock instances read it into their own memory, as many as fit (`demo/dictionary.rs`).
+
+mod dictionary;
 
 use crate::shell::{self, Build};
 use crate::table;
@@ -22,12 +27,12 @@ use std::time::{Duration, Instant};
 /// The command line of `cargo xtask demo`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// How many copies of the warm program [default: 500; 50 with --merge]
+    /// How many copies of the warm program [default: 500; 50 with --merge, 300 with --files]
     #[arg(long)]
     clones: Option<u32>,
-    /// How often each copy is called
-    #[arg(long, default_value_t = 20)]
-    calls: u32,
+    /// How often each copy is called [default: 20; 5 with --files]
+    #[arg(long)]
+    calls: Option<u32>,
     /// Lua, SQLite and QuickJS, not only Lua
     #[arg(long, conflicts_with = "programs")]
     all: bool,
@@ -37,6 +42,9 @@ pub(crate) struct Options {
     /// Show merging instead: copies that were warmed up one by one, without a budget
     #[arg(long)]
     merge: bool,
+    /// Show a file that all clones map instead
+    #[arg(long, conflicts_with_all = ["merge", "all", "programs"])]
+    files: bool,
 }
 
 /// What is shown, in this order. The first alone unless more is asked for: who looks for the first
@@ -63,6 +71,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let begin = Instant::now();
     let usual = if options.all || options.merge { 3 } else { 1 };
     let programs = match options.programs.is_empty() {
+        true if options.files => vec![dictionary::PROGRAM.to_owned()],
         true => PROGRAMS[..usual].iter().map(|&name| name.to_owned()).collect(),
         false => options.programs.clone(),
     };
@@ -73,13 +82,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let programs = shell::script("programs", &programs);
         programs.and(built.join().unwrap_or_else(|_| bail!("the build panicked")))
     })?;
-    let (usual, heading, act): (_, _, fn(&Stage, &str) -> Result<Shown>) = match options.merge {
-        true => (50, MERGE_HEADING, merge),
-        false => (500, HEADING, squeeze),
+    let (usual, heading, act): (_, _, fn(&Stage, &str) -> Result<Shown>) = match options {
+        Options { merge: true, .. } => ((50, 20), MERGE_HEADING, merge),
+        Options { files: true, .. } => ((300, 5), HEADING, dictionary::look_up),
+        _ => ((500, 20), HEADING, squeeze),
     };
     let stage = Stage {
-        clones: options.clones.unwrap_or(usual),
-        calls: options.calls,
+        clones: options.clones.unwrap_or(usual.0),
+        calls: options.calls.unwrap_or(usual.1),
+        program: "--warm warm --call run".to_owned(),
         output: shell::root().join("target/demo"),
     };
     fs::create_dir_all(&stage.output)?;
@@ -101,7 +112,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         println!("{}", LEGEND.trim_start());
     }
     println!("total: {}", table::time(begin.elapsed()));
-    if programs.len() < PROGRAMS.len() && options.programs.is_empty() {
+    if programs.len() < PROGRAMS.len() && options.programs.is_empty() && !options.files {
         println!("SQLite and QuickJS too: cargo xtask demo --all");
     }
     ensure!(red == 0, "{red} of {} programs did not pass", programs.len());
@@ -126,6 +137,8 @@ fn number(of: &Value, name: &str) -> u64 {
 struct Stage {
     clones: u32,
     calls: u32,
+    /// What is called, and what it is given.
+    program: String,
     output: PathBuf,
 }
 
@@ -139,7 +152,8 @@ impl Stage {
         command.args(["peak", "--json", "--output"]).arg(&seen);
         command.arg("--").arg(&binary);
         let (clones, calls) = (self.clones, self.calls);
-        let run = format!("run target/programs/{program}.wasm --warm warm --call run --json {how}");
+        let given = &self.program;
+        let run = format!("run target/programs/{program}.wasm {given} --json {how}");
         let run = format!("{run} --clones {clones} --calls {calls}");
         command.args(run.split(' '));
         command.stdout(File::create(&out)?).stderr(File::create(&log)?);
@@ -187,27 +201,31 @@ fn squeeze(stage: &Stage, program: &str) -> Result<Shown> {
     let budget = number(&free.report, "peak_bytes") / BUDGET_DIVISOR;
     let limited = stage.act(program, "budget", &format!("--budget {budget}"))?;
     let stock = stage.act(program, "stock", "--stock")?;
-    let bytes = |of: &Value, name| table::bytes(number(of, name));
-    let (free_s, limited_s) = (free.elapsed.as_secs_f64(), limited.elapsed.as_secs_f64());
-    let cells = vec![
-        program.to_owned(),
-        stage.clones.to_string(),
-        bytes(&limited.report, "logical_bytes"),
-        bytes(&free.report, "peak_bytes"),
-        table::bytes(budget),
-        bytes(&limited.report, "peak_bytes"),
-        bytes(&limited.peaks, "kernel_bytes"),
-        bytes(&limited.peaks, "process_bytes"),
-        format!("{:.0} us", limited.report["fork_us"].as_f64().unwrap_or(0.0)),
-        format!("{free_s:.1} / {limited_s:.1}"),
-    ];
     let mut failures = wrong_answers(
         &[("unlimited", &free), ("budget", &limited)],
         &stock,
         stage.clones,
     );
     failures.extend(over_budget(&limited, budget));
-    Ok((cells, failures))
+    Ok((cells(stage, program, &free, &limited), failures))
+}
+
+/// The line of a program, without a budget and inside one.
+fn cells(stage: &Stage, program: &str, free: &Run, limited: &Run) -> Vec<String> {
+    let bytes = |of: &Value, name| table::bytes(number(of, name));
+    let (free_s, limited_s) = (free.elapsed.as_secs_f64(), limited.elapsed.as_secs_f64());
+    vec![
+        program.to_owned(),
+        stage.clones.to_string(),
+        bytes(&limited.report, "logical_bytes"),
+        bytes(&free.report, "peak_bytes"),
+        bytes(&limited.report, "budget_bytes"),
+        bytes(&limited.report, "peak_bytes"),
+        bytes(&limited.peaks, "kernel_bytes"),
+        bytes(&limited.peaks, "process_bytes"),
+        format!("{:.0} us", limited.report["fork_us"].as_f64().unwrap_or(0.0)),
+        format!("{free_s:.1} / {limited_s:.1}"),
+    ]
 }
 
 /// What the budget was, seen from inside and from outside.
