@@ -13,7 +13,7 @@ mod steps;
 use crate::audit;
 use memfold_host::Piece;
 use memfold_host::addr::{Access, PAGE_SIZE, PageBytes, PageNo, Run, SpaceNo};
-use memfold_mm::{Config, FaultError, Mm, OpenFile, PageTables, Replacement, Rights, SpaceError};
+use memfold_mm::{Config, FaultError, InFork, Mm, OpenFile, PageTables, Replacement, Rights, SpaceError};
 use memfold_sim::{Plan, Rng, SimHost, SimSource, SimStore};
 use std::collections::BTreeMap;
 
@@ -35,6 +35,27 @@ struct Page {
     /// What the space stored.
     own: Option<Box<PageBytes>>,
     rights: Rights,
+    in_fork: InFork,
+}
+
+impl Page {
+    /// What a fork has in its place.
+    fn in_fork(&self) -> Self {
+        let zeros = Self {
+            in_fork: self.in_fork,
+            rights: self.rights,
+            ..Self::default()
+        };
+        match self.in_fork {
+            InFork::Same => self.clone(),
+            InFork::Zeros => zeros,
+            InFork::Nothing => Self {
+                in_fork: InFork::Same,
+                rights: Rights::None,
+                ..zeros
+            },
+        }
+    }
 }
 
 /// A file, how it is opened, and what it must read as.
@@ -150,7 +171,8 @@ impl World {
             92..94 => self.drop_space(space),
             94 => self.pin(space, run),
             95 => self.mm.merge_round(None).map(|_| ()),
-            96 | 97 => {
+            96 => self.advise(space, run),
+            97 => {
                 self.refuse();
                 Ok(())
             }

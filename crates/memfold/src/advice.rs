@@ -5,7 +5,7 @@
 use crate::error::Error;
 use crate::space::Space;
 use memfold_host::addr::Access;
-use memfold_mm::Order;
+use memfold_mm::{InFork, Order};
 use std::ops::Range;
 
 /// What is going to be done with a range of a space, or is to be done with it now.
@@ -28,6 +28,13 @@ pub enum Advice {
     /// What the space stored to the pages is given up: they are zeros again, or what the file has.
     /// Stores to a shared mapping of a file stay.
     DontNeed,
+    /// Forks and frozen copies have pages that allow no access in their place.
+    DontFork,
+    /// Forks and frozen copies have zeros in their place, and so have their forks: for keys, seeds of
+    /// random numbers, and whatever else two must not have.
+    WipeOnFork,
+    /// Forks have the pages, as without advice.
+    DoFork,
     /// Pages are made accessible now, as by a load of each.
     PopulateRead,
     /// Pages are made accessible now, as by a store to each that changes nothing.
@@ -60,6 +67,7 @@ impl Space {
         let mm = self.inner().mm()?;
         let areas = mm.areas(self.no());
         let order = |order| Ok(areas.set_order(run, order)?);
+        let in_fork = |in_fork| Ok(areas.set_in_fork(run, in_fork)?);
         let populate = |access| Ok(areas.populate(run, access)?);
         match advice {
             Advice::Normal => order(Order::Adaptive),
@@ -69,6 +77,9 @@ impl Space {
             Advice::Cold => Ok(mm.advise_cold(self.no(), run)?),
             Advice::PageOut => self.evict_range(range).map(drop),
             Advice::DontNeed => Ok(mm.discard(self.no(), run)?),
+            Advice::DontFork => in_fork(InFork::Nothing),
+            Advice::WipeOnFork => in_fork(InFork::Zeros),
+            Advice::DoFork => in_fork(InFork::Same),
             Advice::PopulateRead => populate(Access::Read),
             Advice::PopulateWrite => populate(Access::Write),
         }

@@ -12,7 +12,7 @@
 mod populate;
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
-use crate::backing::areas::{Area, AreaKind, Areas, MOST_AREAS, Rights};
+use crate::backing::areas::{Area, AreaKind, Areas, InFork, MOST_AREAS, Rights};
 use crate::backing::file::{FileNo, Unreferenced};
 use crate::backing::mappings::Mapping;
 use crate::backing::read_ahead::Order;
@@ -123,9 +123,23 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
     /// # Errors
     /// As [`protect`](Self::protect).
     pub fn set_order(&self, run: Run, order: Order) -> Result<(), SpaceError> {
+        self.note(run, |area| Area { order, ..area })
+    }
+
+    /// Says what forks of the space get of the run from now on. What they do not get as it is, a
+    /// fork takes time for in proportion to what was stored to it.
+    ///
+    /// # Errors
+    /// As [`protect`](Self::protect).
+    pub fn set_in_fork(&self, run: Run, in_fork: InFork) -> Result<(), SpaceError> {
+        self.note(run, |area| Area { in_fork, ..area })
+    }
+
+    /// Changes what is known of the run, and nothing of what its pages are and allow.
+    fn note(&self, run: Run, noted: impl Fn(Area) -> Area) -> Result<(), SpaceError> {
         self.run(run, |mm, reset| {
             let space = &mut reset.space;
-            let Some(change) = Change::prepare(mm, space, run, |area| Area { order, ..area })? else {
+            let Some(change) = Change::prepare(mm, space, run, &noted)? else {
                 return Ok(Err(SpaceError::TooManyAreas(MOST_AREAS as u32)));
             };
             change.switch(mm, space, false);

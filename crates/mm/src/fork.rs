@@ -8,12 +8,12 @@
 //! Everything that may fail is done first, or is undone by dropping the child, its window and its
 //! number.
 
-use crate::addr::{Access, PageNo, SpaceNo};
+use crate::addr::{Access, PageNo, Run, SpaceNo};
 use crate::backing::areas::Areas;
 use crate::budget::Need;
-use crate::create::{NewSpace, NewWindow};
+use crate::create::NewWindow;
 use crate::drop::Remains;
-use crate::error::{SpaceError, Stop};
+use crate::error::Stop;
 use crate::fault::Fault;
 use crate::frame::{Owner, Residence};
 use crate::host::{Host, Store};
@@ -29,26 +29,6 @@ mod share;
 
 /// Leaves of tables whose pages a fork shares while it holds the parent's lock.
 const MANY: usize = 256;
-
-impl<H: Host, S: Store> Mm<H, S> {
-    /// A copy-on-write copy of a space, in time that depends on what the space wrote since its last
-    /// fork.
-    ///
-    /// Threads may run in the parent: each page is copied as it is at one moment during the call.
-    ///
-    /// # Errors
-    /// [`SpaceError`]; the parent is as it was and there is no child. [`SpaceError::Fault`] when a
-    /// fault of the parent has failed and nobody has taken that yet: its stores since then may be
-    /// lost.
-    pub fn fork(&self, parent: SpaceNo) -> Result<SpaceNo, SpaceError> {
-        let child = NewSpace::take(self)?;
-        let refused = |stop: Stop| stop.of_space(&self.budget, parent, PageNo(0));
-        self.retry(|| Fork::begin(self, parent)?.run(child.no))
-            .map_err(refused)?;
-        self.counters.forks.one();
-        Ok(child.live())
-    }
-}
 
 /// A space that is being copied, or whose pages are being shared ahead of that: its lock.
 pub(crate) struct Fork<'m, H, S> {
@@ -83,7 +63,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
     }
 
     /// The same; what is more than can be shared under the lock is shared before.
-    fn begin(mm: &'m Mm<H, S>, parent: SpaceNo) -> Result<Self, Stop> {
+    pub fn begin(mm: &'m Mm<H, S>, parent: SpaceNo) -> Result<Self, Stop> {
         let fork = Self::lock(mm, parent)?;
         if !mm.tables.has_dirty(&fork.parent.tree, MANY + 1) {
             return Ok(fork);
@@ -93,8 +73,10 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         Self::lock(mm, parent)
     }
 
-    /// Makes the child. When it fails, the parent is as it was, but for its protection.
-    fn run(mut self, child: SpaceNo) -> Result<(), Stop> {
+    /// Makes the child, which has all pages of its parent, also in the runs that are returned: what
+    /// stands there is to be kept from it. When it fails, the parent is as it was, but for its
+    /// protection.
+    pub fn run(mut self, child: SpaceNo) -> Result<Vec<Run>, Stop> {
         let mm = self.mm;
         let dirty = self.dirty_leaves()?;
         let window = NewWindow::open(
@@ -106,7 +88,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         )?;
         let inherits = !self.parent.areas.is_empty();
         let areas = inherits
-            .then(|| NewAreas::inherit(mm, &self.parent.areas, child))
+            .then(|| NewAreas::inherit(mm, &self.parent.areas.of_fork(), child))
             .transpose()?;
         self.share(dirty)?;
         let mut child = self.begin_child(child, window, areas);
@@ -118,7 +100,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         }
         self.reclaim_pinned();
         child.complete = true;
-        Ok(())
+        Ok(self.parent.areas.kept_from_forks())
     }
 
     /// The child lives from now on, with the parent's tables. Cannot fail.

@@ -14,6 +14,7 @@
 
 use crate::addr::{PageBytes, PageNo, SpaceNo};
 use crate::budget::{Charge, Class, Need};
+use crate::copies::Unfinished;
 use crate::create::Size;
 use crate::error::{SpaceError, Stop};
 use crate::fork::Fork;
@@ -114,26 +115,6 @@ impl<H: Host, S: Store> Freeze<'_, H, S> {
         });
         walked?;
         Ok((all, Some(end).filter(|end| end.0 < st.len)))
-    }
-}
-
-/// A space that nobody was told of yet; dropped before it is finished, it ends.
-struct Unfinished<'m, H: Host, S: Store> {
-    mm: &'m Mm<H, S>,
-    no: SpaceNo,
-}
-
-impl<H: Host, S: Store> Unfinished<'_, H, S> {
-    fn finish(self) -> SpaceNo {
-        std::mem::ManuallyDrop::new(self).no
-    }
-}
-
-impl<H: Host, S: Store> Drop for Unfinished<'_, H, S> {
-    fn drop(&mut self) {
-        if self.mm.drop_space(self.no).is_err() {
-            self.mm.doomed().add(self.no);
-        }
     }
 }
 

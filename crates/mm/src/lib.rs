@@ -10,6 +10,7 @@ mod area_map;
 mod backing;
 mod budget;
 mod check;
+mod copies;
 mod create;
 mod digest;
 mod door;
@@ -58,7 +59,7 @@ use memfold_host::{self as host, addr};
 
 pub use area_map::AreaMap;
 pub use backing::BackingNo;
-pub use backing::areas::{Area, AreaKind, Rights};
+pub use backing::areas::{Area, AreaKind, InFork, Rights};
 pub use backing::file::FileNo;
 pub use backing::read_ahead::Order;
 pub use budget::{PageTables, UNLIMITED, Usage};

@@ -3,7 +3,7 @@
 use super::{LEN, Page, SPACES, World};
 use memfold_host::addr::{Access, PAGE_SIZE, PageNo, Run, SpaceNo};
 use memfold_host::{Domain, Piece};
-use memfold_mm::{FaultError, FileError, Mm, Rights, Size, SpaceError};
+use memfold_mm::{FaultError, FileError, InFork, Mm, Order, Rights, Size, SpaceError};
 use memfold_sim::program::Place;
 use memfold_sim::{Plan, SimHost, SimStore};
 
@@ -110,8 +110,8 @@ impl World {
         let rights = [Rights::ReadWrite, Rights::ReadWrite, Rights::Read][self.rng.below(3) as usize];
         let to = Page {
             file: Some((n, first, kind)),
-            own: None,
             rights,
+            ..Page::default()
         };
         let open = self.files[n].open.take().expect("it is open");
         let mapped = self.remake(space, run, to, |mm| {
@@ -170,6 +170,23 @@ impl World {
         Ok(())
     }
 
+    /// What forks get, in which order pages are used, or that they are needed now.
+    pub(super) fn advise(&mut self, space: SpaceNo, run: Run) -> Result<(), SpaceError> {
+        let areas = self.mm.areas(space);
+        let n = self.rng.below(3) as usize;
+        match self.rng.below(4) {
+            0 => areas.set_order(run, [Order::Adaptive, Order::Sequential, Order::Random][n]),
+            1 => areas.bring_in(run).map(drop),
+            _ => {
+                let in_fork = [InFork::Same, InFork::Zeros, InFork::Nothing][n];
+                areas.set_in_fork(run, in_fork)?;
+                run.pages()
+                    .for_each(|page| self.page(space, page.0).in_fork = in_fork);
+                Ok(())
+            }
+        }
+    }
+
     pub(super) fn discard(&mut self, space: SpaceNo, run: Run) -> Result<(), SpaceError> {
         let done = self.mm.discard(space, run);
         match done {
@@ -209,7 +226,7 @@ impl World {
             return Ok(());
         }
         let child = how(&self.mm, space)?;
-        let pages = self.spaces[&space.0].clone();
+        let pages = self.spaces[&space.0].iter().map(Page::in_fork).collect();
         assert!(self.spaces.insert(child.0, pages).is_none());
         Ok(())
     }

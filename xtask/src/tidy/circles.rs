@@ -18,7 +18,7 @@ const ORDER: &str = "
     budget stats emptying backing swap table frame window_tables space error stalled scratch
     drop::doomed loans::ring merge::scanner reclaim::state standby::ring window::hand mm window neighbours rmap emptied path
     door residency migrate giving create files peek writable standby loans reclaim fault pin mapped drop merge digest check
-    space_stats fork reset freeze area_map resize";
+    space_stats fork reset copies freeze area_map resize";
 
 /// For each file, by its module's path, the files that it names and the line of the first time.
 type Graph = BTreeMap<String, BTreeMap<String, usize>>;

@@ -93,7 +93,11 @@ mod tests {
         let a = space(&mm, 100);
         let file = mapped(&mm, a, &source);
         assert_eq!(mm.areas(a).populate(run(0, 20), Access::Read), Ok(()));
-        assert_eq!((source.traffic().0, resident(&mm, a)), (31, vec![]), "read ahead as well");
+        assert_eq!(
+            (source.traffic().0, resident(&mm, a)),
+            (31, vec![]),
+            "read ahead as well"
+        );
         assert_eq!(mm.areas(a).populate(run(5, 2), Access::Write), Ok(()));
         assert_eq!(mm.areas(a).populate(run(70, 2), Access::Write), Ok(()));
         assert_eq!(resident(&mm, a), [5, 6, 70, 71]);
@@ -154,7 +158,9 @@ mod tests {
         assert_eq!(mm.areas(b).set_order(run(0, 60), Order::Adaptive), Ok(()));
         assert_eq!([8, 10].map(|page| read(b, page)), [2, 4]);
         sound(&mm);
-        [a, b].map(|space| mm.drop_space(space).expect("it lives"));
+        for space in [a, b] {
+            mm.drop_space(space).expect("it lives");
+        }
         mm.files().close(file);
     }
 }

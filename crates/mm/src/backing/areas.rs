@@ -73,6 +73,18 @@ impl Rights {
     }
 }
 
+/// What a fork gets of an area.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum InFork {
+    /// The same as its parent.
+    #[default]
+    Same,
+    /// Zeros of its own, with the same rights; its forks get zeros again.
+    Zeros,
+    /// Pages that allow no access.
+    Nothing,
+}
+
 /// What the pages of an area are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AreaKind {
@@ -101,6 +113,8 @@ pub struct Area {
     pub rights: Rights,
     /// In which order they are going to be used.
     pub order: Order,
+    /// What forks of the space get of them.
+    pub in_fork: InFork,
 }
 
 impl Area {
@@ -111,6 +125,24 @@ impl Area {
             kind: AreaKind::Own,
             rights: Rights::ReadWrite,
             order: Order::Adaptive,
+            in_fork: InFork::Same,
+        }
+    }
+
+    /// What stands in its place in a fork.
+    fn of_fork(self) -> Self {
+        let plain = Self::plain(self.run);
+        match self.in_fork {
+            InFork::Same => self,
+            InFork::Zeros => Self {
+                rights: self.rights,
+                in_fork: InFork::Zeros,
+                ..plain
+            },
+            InFork::Nothing => Self {
+                rights: Rights::None,
+                ..plain
+            },
         }
     }
 
@@ -274,6 +306,21 @@ impl Areas {
     /// What they cost, in bytes.
     pub fn bytes(&self) -> u64 {
         self.areas.iter().map(Area::bytes).sum()
+    }
+
+    /// What a fork has of them.
+    pub fn of_fork(&self) -> Self {
+        // As many as there are: what is plain afterwards is left out only when it was before.
+        Self {
+            areas: self.areas.iter().map(|area| area.of_fork()).collect(),
+            ahead: self.ahead,
+        }
+    }
+
+    /// The runs that a fork does not have as its parent has them.
+    pub fn kept_from_forks(&self) -> Vec<Run> {
+        let kept = self.iter().filter(|area| area.in_fork != InFork::Same);
+        kept.map(|area| area.run).collect()
     }
 
     /// The areas that there would be if the pages of a run were each what `change` makes of what
