@@ -1,4 +1,4 @@
-//! The fuzzer's door to `memfold_fuzz::targets::bodies`.
+//! The fuzzer's door to `memfold_stores::bodies::check`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| memfold_fuzz::targets::bodies::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| memfold_stores::bodies::check(data));

@@ -1,10 +1,8 @@
-//! The fuzzer's door to `memfold_fuzz::targets::prepare`, by way of modules that are valid.
+//! The fuzzer's door to `memfold_prepare::promises::check`, by way of modules that are valid.
 #![no_main]
 
-use memfold_fuzz::{smith, targets};
-
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    if let Some(wasm) = smith::module(data) {
-        targets::prepare::run(&wasm);
+    if let Some(wasm) = memfold_fuzz::smith::module(data) {
+        memfold_prepare::promises::check(&wasm);
     }
 });

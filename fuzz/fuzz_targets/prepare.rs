@@ -1,4 +1,4 @@
-//! The fuzzer's door to `memfold_fuzz::targets::prepare`.
+//! The fuzzer's door to `memfold_prepare::promises::check`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| memfold_fuzz::targets::prepare::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| memfold_prepare::promises::check(data));

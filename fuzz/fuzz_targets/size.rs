@@ -1,4 +1,4 @@
-//! The fuzzer's door to `memfold_fuzz::targets::size`.
+//! The fuzzer's door to `memfold_size::round::check`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| memfold_fuzz::targets::size::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| memfold_size::round::check(data));

@@ -1,9 +1,9 @@
 //! The command line and its help. Plain values; what clap cannot check, `run` does.
 
-use crate::size::{self, Limit, SizeError};
 use crate::surroundings::Surroundings;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use memfold_explain::options::RaceOptions;
+use memfold_size::{Limit, SizeError};
 use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -261,7 +261,7 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 fn limit(text: &str) -> Result<Limit, SizeError> {
-    size::parse_limit(text)
+    memfold_size::parse_limit(text)
 }
 
 #[cfg(test)]

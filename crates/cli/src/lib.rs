@@ -1,11 +1,10 @@
-//! The `memfold` command, as a library so that its parts can be tested and fuzzed.
+//! The `memfold` command, as a library so that its parts can be tested.
 //!
 //! | module | what lives there |
 //! | --- | --- |
 //! | `args` | the command line and its help |
 //! | `surroundings` | what a program is given: arguments, variables, folders, input |
 //! | `maps` | files that a program finds in its memory |
-//! | [`size`] | sizes as people write them |
 //! | `error` | what ends the command, and its exit status |
 //! | `output` | how it gets to stdout |
 //! | `run` | `memfold run`: warm up, fork, call |
@@ -29,7 +28,6 @@ mod output;
 mod peak;
 mod report;
 mod run;
-pub mod size;
 mod surroundings;
 
 use args::{Cli, Command, Topic};

@@ -1,11 +1,9 @@
 //! Pieces of windows on real memory: what they show, who sees a store, what they become, and that
 //! no access ever finds anything else.
 
-#[path = "common/child.rs"]
-mod child;
 mod common;
 
-use child::{End, in_child};
+use common::child::{End, in_child};
 use common::{COUNT, Harness, View, bounded, run, stamped};
 use memfold_host::addr::{Access, PAGE_SIZE, PageNo, PoolPage, SpaceNo};
 use memfold_host::{FaultReply, Host, HostError, Limit, Piece};

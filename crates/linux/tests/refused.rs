@@ -2,11 +2,9 @@
 //! that is one; and the same method works afterwards. One test, because the plan of refusals is the
 //! process's.
 
-#[path = "common/child.rs"]
-mod child;
 mod common;
 
-use child::{End, in_child};
+use common::child::{End, in_child};
 use common::{Harness, View, bounded, run, stamped};
 use memfold_host::FaultReply;
 use memfold_host::addr::{Access, PAGE_SIZE, PageNo, PoolPage, SpaceNo};

@@ -1,12 +1,10 @@
 //! Signals that are not ours go where they went before. Each test's body runs in a child process.
 
-#[path = "common/child.rs"]
-mod child;
 mod common;
 
 use std::sync::atomic::AtomicI32;
 
-use child::{End, in_child};
+use common::child::{End, in_child};
 use common::{COUNT, Harness, run};
 use libc::{c_int, c_void, siginfo_t};
 use memfold_host::FaultReply;

@@ -1,11 +1,9 @@
 //! A file of the system as a source of pages: what it reads and writes, what it refuses to be, and
 //! what it says when the system refuses.
 
-#[path = "common/child.rs"]
-mod child;
 mod common;
 
-use child::{End, in_child};
+use common::child::{End, in_child};
 use common::{Harness, bounded};
 use memfold_host::addr::PAGE_SIZE;
 use memfold_host::{FaultReply, Host, PageSource, Protection, SourceError};

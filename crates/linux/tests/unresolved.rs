@@ -1,15 +1,13 @@
 //! Faults that fail, and faults of system calls, with both deliveries. Bodies that end processes
 //! run in children.
 
-#[path = "common/child.rs"]
-mod child;
 mod common;
 
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
-use child::{End, in_child};
+use common::child::{End, in_child};
 use common::{COUNT, Harness, bounded, run, stamped};
 use memfold_host::FaultReply;
 use memfold_host::addr::{Access, PAGE_SIZE, PageNo, PoolPage, SpaceNo};

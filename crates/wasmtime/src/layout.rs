@@ -3,7 +3,7 @@
 //! Immutable; made once for a template. `state.rs` reads and writes by it.
 
 use crate::error::Error;
-use crate::prepare::{Contents, Prepared};
+use memfold_prepare::{Contents, Prepared};
 use std::ops::Range;
 use wasmtime::{Module, ModuleExport};
 
@@ -31,7 +31,7 @@ impl Layout {
     /// Finds all in the compiled module.
     pub(crate) fn new(module: &Module, prepared: &Prepared) -> Result<Self, Error> {
         let export = |name: &str| find(module, name);
-        let table = |plan: &crate::prepare::TablePlan| {
+        let table = |plan: &memfold_prepare::TablePlan| {
             Ok(Table {
                 index: plan.index,
                 export: export(&plan.export)?,

@@ -69,7 +69,6 @@ mod instance;
 mod layout;
 #[allow(unsafe_code, reason = "a file may be changed by others while it is mapped")]
 mod mapping;
-mod prepare;
 mod reset;
 #[cfg(feature = "async")]
 mod rest;
@@ -81,7 +80,7 @@ pub use config::{ADDRESSES_PER_MEMORY, check, configure};
 pub use error::Error;
 pub use held::{InstanceSpace, SnapshotSpace};
 pub use instance::{ForkInstance, Snapshot};
-pub use prepare::{
+pub use memfold_prepare::{
     Contents, DropPlan, FunctionPlan, Given, GlobalPlan, MemoryPlan, NotForkable, Number, Own, Prepared,
     Reason, Segment, Site, Slot, TablePlan, prepare, prepare_with,
 };

@@ -8,8 +8,8 @@ mod restore;
 
 use crate::error::Error;
 use crate::layout::{Layout, Table};
-use crate::prepare::Slot;
 use crate::way::Way;
+use memfold_prepare::Slot;
 use std::collections::HashMap;
 use std::fmt;
 use wasmtime::{Extern, Instance, ModuleExport, Ref, Store, V128, Val};

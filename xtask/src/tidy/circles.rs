@@ -10,7 +10,7 @@ use super::source::Source;
 use std::collections::BTreeMap;
 
 /// The packages that are held to this; the first is the manager.
-const PACKAGES: [&str; 3] = ["crates/mm", "crates/memfold", "crates/cli"];
+const PACKAGES: [&str; 4] = ["crates/mm", "crates/memfold", "crates/cli", "crates/prepare"];
 
 /// The rooms of the manager, bottom up: each may name those before it. A file that stands lower
 /// than its room is named by itself: what the manager holds for the room between its calls.

@@ -6,7 +6,7 @@
 //!
 //! | file | rules |
 //! | --- | --- |
-//! | `text.rs` | header, lengths; words that mark unfinished work, where `unsafe` may stand, paths that a package must not name; dead files, paths of a build machine, links that lead nowhere; files that `verify/MUTANTS.md` names |
+//! | `text.rs` | header, lengths; words that mark unfinished work, where `unsafe` may stand, paths that a package must not name; dead files, modules of other packages, paths of a build machine, links that lead nowhere; files that `verify/MUTANTS.md` names |
 //! | `atomics.rs` | a reason beside each ordering; no `SeqCst` but in fences |
 //! | `circles.rs` | circles between files, the order of the manager's rooms |
 //! | `packages.rs` | direction of dependencies, licences |
@@ -49,6 +49,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
             findings.extend(text::links(root, &file, &text));
         }
         if file.ends_with(".rs") && ROOMS.iter().any(|room| file.starts_with(room)) {
+            findings.extend(text::foreign_modules(&file, &text));
             sources.push(Source::new(&file, &text));
         }
     }

@@ -85,9 +85,11 @@ memfold-linux: memfold-host memfold-sync | memfold-mm memfold-sim memfold-stores
 memfold-sim: memfold-host memfold-sync
 memfold-stores: memfold-host memfold-sync
 memfold: memfold-host memfold-mm memfold-sync memfold-linux memfold-stores | memfold-sim
-memfold-wasmtime: memfold
+memfold-prepare:
+memfold-wasmtime: memfold memfold-prepare
 memfold-explain: memfold-mm memfold-sync
-memfold-cli: memfold memfold-wasmtime memfold-mm memfold-sim memfold-explain
+memfold-size:
+memfold-cli: memfold memfold-size memfold-wasmtime memfold-mm memfold-sim memfold-explain
 memfold-verify: memfold-host memfold-mm memfold-sim memfold-sync memfold-stores memfold-linux memfold
 memfold-benches: memfold memfold-sim memfold-wasmtime
 xtask:
@@ -95,7 +97,13 @@ xtask:
 
 /// What no package below the hosts may pull in, whoever wrote it.
 const MACHINE: [&str; 7] = ["libc", "rustix", "nix", "log", "rand", "parking_lot", "tokio"];
-const PURE: [&str; 3] = ["memfold-host", "memfold-mm", "memfold-sim"];
+const PURE: [&str; 5] = [
+    "memfold-host",
+    "memfold-mm",
+    "memfold-prepare",
+    "memfold-sim",
+    "memfold-size",
+];
 
 /// The packages that are ours.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {

@@ -129,6 +129,16 @@ pub(super) fn machine_paths(file: &str, text: &str) -> Vec<String> {
         .collect()
 }
 
+/// A module stands in its own package: who goes up one folder at most does not leave it.
+pub(super) fn foreign_modules(file: &str, text: &str) -> Vec<String> {
+    let is_foreign = |line: &str| line.trim_start().starts_with(r#"#[path = "../../"#);
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| is_foreign(line));
+    let message = "a file of another package: depend on it";
+    lines
+        .map(|(n, _)| finding(file, n, "foreign-module", message))
+        .collect()
+}
+
 /// Links between the documents and to files lead somewhere.
 pub(super) fn links(root: &Path, file: &str, text: &str) -> Vec<String> {
     let folder = root.join(file).parent().unwrap_or(root).to_owned();
@@ -255,6 +265,12 @@ mod tests {
         let bad = format!("ok\nsee /{}/x\nand \"/{}/.cargo\"\n", "work", "root");
         assert_eq!(machine_paths("a.md", &bad).len(), 2);
         assert!(machine_paths("a.md", "a/work/b ./root/ $(x)/y https://a.b/work/ {dir}/root/").is_empty());
+    }
+
+    #[test]
+    fn a_module_of_another_package_is_found() {
+        let text = "#[path = \"../common/a.rs\"]\nmod a;\n    #[path = \"../../cli/b.rs\"]\nmod b;\n";
+        assert_eq!(foreign_modules("fuzz/src/lib.rs", text).len(), 1);
     }
 
     #[test]

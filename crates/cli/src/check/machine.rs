@@ -2,9 +2,9 @@
 //! reads.
 
 use super::{Line, Verdict};
-use crate::size::show;
 use memfold::Delivery;
 use memfold::linux::{FEATURES, Huge, OpenError, Overcommit, Report, probe};
+use memfold_size::show;
 
 /// So many clones should be possible without touching a setting.
 const WINDOWS_WANTED: u64 = 10_000;

@@ -84,7 +84,7 @@ fn text(peaks: &Peaks) -> String {
     ];
     let mut text = format!("{:<28}{:>10}  seen in\n", "peak, from outside", "");
     for (name, bytes, from) in rows {
-        text += &format!("{name:<28}{:>10}  {from}\n", size::show(bytes));
+        text += &format!("{name:<28}{:>10}  {from}\n", memfold_size::show(bytes));
     }
     let gap = Duration::from_micros(peaks.longest_gap_us);
     text + &format!(

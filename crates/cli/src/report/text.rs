@@ -4,7 +4,7 @@
 use super::chart::bar;
 use super::held::{Faults, Held};
 use super::{Merged, Report, Round, Times};
-use crate::size::show;
+use memfold_size::show;
 use std::fmt::Write;
 
 /// The whole text, with a line break at its end.

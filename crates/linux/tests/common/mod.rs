@@ -1,6 +1,8 @@
 //! What the host's tests share: a tiny sink, and windows as slices of atomics.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod child;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::time::Duration;

@@ -5,8 +5,8 @@
 
 use super::{State, TableState, Value, item, reference};
 use crate::layout::{Layout, Table};
-use crate::prepare::Slot;
 use crate::reset::Irreversible;
+use memfold_prepare::Slot;
 use wasmtime::{Extern, Instance, Ref, Store};
 
 impl State {

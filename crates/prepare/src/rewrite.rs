@@ -5,12 +5,12 @@
 //!
 //! Called by `prepare` after `scan.rs` found nothing against it.
 
-use super::given::Number;
-use super::imports;
-use super::marks::{self, Flags, Mark};
-use super::scan::Found;
-use super::sections::{self, To, Writer, number};
-use super::{DropPlan, FunctionPlan, GlobalPlan, MemoryPlan, Prepared, TablePlan};
+use crate::given::Number;
+use crate::imports;
+use crate::marks::{self, Flags, Mark};
+use crate::plan::{DropPlan, FunctionPlan, GlobalPlan, MemoryPlan, Prepared, TablePlan};
+use crate::scan::Found;
+use crate::sections::{self, To, Writer, number};
 use std::collections::HashSet;
 use twox_hash::XxHash3_128;
 use wasm_encoder::{DataSection, Encode, ExportKind, SectionId};
@@ -21,7 +21,7 @@ use wasmparser::{
 type Result<T> = std::result::Result<T, BinaryReaderError>;
 
 /// The rewritten module, and what its first instance still needs.
-pub(super) fn rewrite(wasm: &[u8], found: Found<'_>) -> Result<Prepared> {
+pub(crate) fn rewrite(wasm: &[u8], found: Found<'_>) -> Result<Prepared> {
     let added = Added::new(&found, fingerprint(wasm, &found.values));
     let wasm = rewritten(wasm, &found, &added)?;
     Ok(Prepared {

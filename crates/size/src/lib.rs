@@ -2,7 +2,11 @@
 //!
 //! `KiB`, `MiB`, `GiB`, `TiB`, `PiB`, `EiB` and the short `K`, `M`, `G`, `T`, `P`, `E` are powers
 //! of 1024; `KB`, `MB`, `GB`, `TB`, `PB`, `EB` are powers of 1000. Upper and lower case are the
-//! same.
+//! same. What the command line of `memfold` reads and shows.
+#![forbid(unsafe_code)]
+
+#[cfg(any(test, feature = "round"))]
+pub mod round;
 
 /// Why a text is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +26,7 @@ pub enum SizeError {
 /// Reads a size; parts of a byte are dropped.
 ///
 /// ```
-/// assert_eq!(memfold_cli::size::parse("64MiB"), Ok(64 << 20));
+/// assert_eq!(memfold_size::parse("64MiB"), Ok(64 << 20));
 /// ```
 ///
 /// # Errors

@@ -5,13 +5,13 @@
 //! module sets a flag, a global of its own: so a fork knows which tables to look at, and which
 //! segments to drop. Called by `scan.rs` and `rewrite.rs`.
 
-use super::sections::{number, sized};
+use crate::sections::{number, sized};
 use std::collections::BTreeMap;
 use wasmparser::{BinaryReaderError, FunctionBody, Operator};
 
 /// What one flag stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Mark {
+pub(crate) enum Mark {
     /// The program has changed this table.
     Table(u32),
     /// The program has dropped this data segment.
@@ -22,7 +22,7 @@ pub(super) enum Mark {
 
 impl Mark {
     /// What an instruction does.
-    pub(super) fn of(operator: &Operator<'_>) -> Option<Mark> {
+    pub(crate) fn of(operator: &Operator<'_>) -> Option<Mark> {
         match *operator {
             Operator::TableSet { table }
             | Operator::TableGrow { table }
@@ -37,11 +37,11 @@ impl Mark {
 }
 
 /// The global that is the flag of each mark.
-pub(super) type Flags = BTreeMap<Mark, u32>;
+pub(crate) type Flags = BTreeMap<Mark, u32>;
 
 /// A function body in which each marked instruction is followed by setting its flag. An instruction
 /// that traps has changed nothing, and sets no flag.
-pub(super) fn marked(body: &FunctionBody<'_>, flags: &Flags) -> Result<Vec<u8>, BinaryReaderError> {
+pub(crate) fn marked(body: &FunctionBody<'_>, flags: &Flags) -> Result<Vec<u8>, BinaryReaderError> {
     let range = body.range();
     let bytes = body.as_bytes();
     let mut marked = Vec::with_capacity(bytes.len() + 16);
@@ -64,7 +64,7 @@ pub(super) fn marked(body: &FunctionBody<'_>, flags: &Flags) -> Result<Vec<u8>, 
 }
 
 /// A function without parameters that drops every segment whose flag is set.
-pub(super) fn dropper(flags: &Flags) -> Vec<u8> {
+pub(crate) fn dropper(flags: &Flags) -> Vec<u8> {
     // No locals.
     let mut body = vec![0];
     for (mark, flag) in flags {
@@ -85,6 +85,6 @@ pub(super) fn dropper(flags: &Flags) -> Vec<u8> {
 }
 
 /// A global for a flag that is not set: mutable, of the type i32, zero.
-pub(super) const FLAG: [u8; 5] = [0x7f, 1, 0x41, 0, 0x0b];
+pub(crate) const FLAG: [u8; 5] = [0x7f, 1, 0x41, 0, 0x0b];
 /// The type of [`dropper`].
-pub(super) const DROPPER_TYPE: [u8; 3] = [0x60, 0, 0];
+pub(crate) const DROPPER_TYPE: [u8; 3] = [0x60, 0, 0];

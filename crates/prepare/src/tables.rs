@@ -37,7 +37,7 @@ impl Contents {
     }
 
     /// An element segment is written. Where it is written may not be known: then nothing is.
-    pub(super) fn write(&mut self, offset: Option<u64>, items: &[Slot]) {
+    pub(crate) fn write(&mut self, offset: Option<u64>, items: &[Slot]) {
         let Some(offset) = offset else {
             self.rest = Slot::Unknown;
             self.named.clear();
@@ -50,7 +50,7 @@ impl Contents {
 }
 
 /// What an expression of one reference gives.
-pub(super) fn slot(expression: &ConstExpr<'_>) -> Result<Slot, BinaryReaderError> {
+pub(crate) fn slot(expression: &ConstExpr<'_>) -> Result<Slot, BinaryReaderError> {
     let mut operators = expression.get_operators_reader();
     let slot = match operators.read()? {
         Operator::RefNull { .. } => Slot::Null,

@@ -10,7 +10,7 @@ use wasmparser::ValType;
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use memfold_wasmtime::{Given, Number, prepare_with};
+/// use memfold_prepare::{Given, Number, prepare_with};
 ///
 /// let module = wat::parse_str(r#"(module (import "env" "sp" (global (mut i32))) (memory 1))"#)?;
 /// let given = Given::new().global("env", "sp", Number::I32(65_536));
@@ -67,7 +67,7 @@ impl Given {
     }
 
     /// The value for a global of this type.
-    pub(super) fn value(&self, module: &str, name: &str, ty: ValType) -> Option<Number> {
+    pub(crate) fn value(&self, module: &str, name: &str, ty: ValType) -> Option<Number> {
         let found = self.globals.iter().rev();
         let mut found = found.filter(|(of, as_name, _)| of == module && as_name == name);
         match found.next() {
@@ -99,7 +99,7 @@ impl Number {
     }
 
     /// As an address.
-    pub(super) fn address(self) -> Option<u64> {
+    pub(crate) fn address(self) -> Option<u64> {
         match self {
             Number::I32(value) => Some(u64::from(value.cast_unsigned())),
             Number::I64(value) => Some(value.cast_unsigned()),
@@ -108,7 +108,7 @@ impl Number {
     }
 
     /// The expression that initializes a global with it.
-    pub(super) fn expression(self) -> Vec<u8> {
+    pub(crate) fn expression(self) -> Vec<u8> {
         let expression = match self {
             Number::I32(value) => ConstExpr::i32_const(value),
             Number::I64(value) => ConstExpr::i64_const(value),

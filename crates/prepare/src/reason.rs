@@ -9,7 +9,7 @@ use std::fmt;
 /// what would have to change.
 ///
 /// ```
-/// use memfold_wasmtime::{Reason, prepare};
+/// use memfold_prepare::{Reason, prepare};
 ///
 /// let refused = prepare(b"not a module").unwrap_err();
 /// assert!(matches!(refused.reasons[..], [Reason::Invalid { .. }]));

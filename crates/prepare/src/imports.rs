@@ -5,12 +5,12 @@
 //! of one kind become definitions in front of the others, or none does: then no index changes.
 //! Called by `scan.rs` and `rewrite.rs`.
 
-use super::sections::{To, Writer};
+use crate::sections::{To, Writer};
 use wasmparser::{BinaryReader, BinaryReaderError, ImportSectionReader, TypeRef};
 
 type Result<T> = std::result::Result<T, BinaryReaderError>;
 
-/// An import of a [`Prepared`](super::Prepared) module that each instance has for itself, so that
+/// An import of a [`Prepared`](crate::Prepared) module that each instance has for itself, so that
 /// the linker need not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Own {
@@ -22,7 +22,7 @@ pub struct Own {
 
 /// What is to be done with imports of globals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Globals {
+pub(crate) enum Globals {
     /// They stay: none is mutable, and no value was given.
     #[default]
     Imported,
@@ -31,7 +31,7 @@ pub(super) enum Globals {
 
 /// The imports that stay, as bytes of a section; the others are added in front of what the module
 /// defines. `values` has the initial expression of each global that is imported.
-pub(super) fn own(
+pub(crate) fn own(
     section: ImportSectionReader<'_>,
     wasm: &[u8],
     globals: Globals,
@@ -74,7 +74,7 @@ pub(super) fn own(
             }
         }
     }
-    let mut section = super::sections::number(kept.0);
+    let mut section = crate::sections::number(kept.0);
     section.extend(kept.1);
     Ok(section)
 }

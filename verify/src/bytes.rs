@@ -1,19 +1,22 @@
-//! Histories: the manager on the simulated host against the oracle, every byte and every invariant
-//! compared on the way.
+//! Any bytes as a history: what fuzzing calls, and the test that replays its corpus. The manager on
+//! the simulated host against the oracle, every byte and every invariant compared on the way.
 //!
 //! The first byte chooses mix and store, the next the size of the spaces; then come operations,
 //! eight bytes each.
 
+use crate::run::words;
+use crate::workload::{MIXES, Mix};
 use memfold_sim::SimStore;
 use memfold_stores::CompressedStore;
-use memfold_verify::run::words;
-use memfold_verify::workload::{MIXES, Mix};
 
 /// Longer histories cost more than they find.
 const STEPS_MAX: usize = 300;
 
-/// One history.
-pub fn run(data: &[u8]) {
+/// Runs the history.
+///
+/// # Panics
+/// When manager and oracle differ.
+pub fn check(data: &[u8]) {
     let [which, pages, data @ ..] = data else { return };
     let which = usize::from(*which);
     let mix = Mix {

@@ -6,11 +6,12 @@
 
 mod fields;
 
-use super::given::{Given, Number};
-use super::imports::{Globals, Own};
-use super::marks::Mark;
-use super::tables::Contents;
-use super::{NotForkable, Reason, Segment, Site};
+use crate::given::{Given, Number};
+use crate::imports::{Globals, Own};
+use crate::marks::Mark;
+use crate::plan::Segment;
+use crate::reason::{NotForkable, Reason, Site};
+use crate::tables::Contents;
 use std::collections::{BTreeMap, BTreeSet};
 use wasmparser::{
     BinaryReaderError, ConstExpr, ExternalKind, FunctionBody, MemoryType, Operator, Parser, Payload,
@@ -21,7 +22,7 @@ type Result<T, E = BinaryReaderError> = std::result::Result<T, E>;
 const WASM_PAGE: u64 = 1 << 16;
 
 /// What `rewrite.rs` needs of a module that can be forked.
-pub(super) struct Found<'a> {
+pub(crate) struct Found<'a> {
     pub memory: MemoryType,
     /// The indices of the mutable globals.
     pub globals: Vec<u32>,
@@ -47,14 +48,14 @@ pub(super) struct Found<'a> {
 
 /// How many there are of what gets more by rewriting.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     pub types: u32,
     pub functions: u32,
     pub globals: u32,
 }
 
 /// What was seen so far.
-pub(super) struct Scan<'a> {
+pub(crate) struct Scan<'a> {
     given: &'a Given,
     own: Vec<Own>,
     own_globals: Globals,
@@ -88,7 +89,7 @@ struct Imported {
 }
 
 /// Reads the module.
-pub(super) fn scan<'a>(wasm: &'a [u8], given: &'a Given) -> Result<Scan<'a>> {
+pub(crate) fn scan<'a>(wasm: &'a [u8], given: &'a Given) -> Result<Scan<'a>> {
     let mut scan = Scan::new(given);
     for payload in Parser::new(0).parse_all(wasm) {
         scan.payload(payload?)?;
@@ -124,7 +125,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The facts, if there is no reason against a fork.
-    pub(super) fn finish(mut self) -> std::result::Result<Found<'a>, NotForkable> {
+    pub(crate) fn finish(mut self) -> std::result::Result<Found<'a>, NotForkable> {
         let values = self.values();
         if self.memory_count > 1 {
             self.reasons.push(Reason::SeveralMemories {

@@ -3,11 +3,12 @@
 //!
 //! A part of the scan; `scan.rs` hands each field to one method.
 
-use super::super::given::Number;
-use super::super::imports::{Globals, Own};
-use super::super::tables::{self, Contents, Slot};
-use super::super::{Reason, Segment};
 use super::{Imported, Result, Scan, WASM_PAGE, each};
+use crate::given::Number;
+use crate::imports::{Globals, Own};
+use crate::plan::Segment;
+use crate::reason::Reason;
+use crate::tables::{self, Contents, Slot};
 use std::collections::BTreeMap;
 use wasmparser::{
     ConstExpr, Data, DataKind, Element, ElementItems, ElementKind, GlobalType, Import, MemoryType, Operator,

@@ -11,7 +11,7 @@ type Result<T> = std::result::Result<T, BinaryReaderError>;
 
 /// The sections that items are added to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum To {
+pub(crate) enum To {
     Types,
     Functions,
     Tables,
@@ -36,7 +36,7 @@ impl To {
 }
 
 /// The section of function bodies.
-pub(super) const CODE: u8 = 10;
+pub(crate) const CODE: u8 = 10;
 
 /// Items for the beginning and the end of one section.
 #[derive(Default)]
@@ -48,7 +48,7 @@ struct Added {
 
 /// A module that is written section by section, in the order of the format.
 #[derive(Default)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     module: Module,
     /// By the place of their section; taken as they are written.
     added: BTreeMap<u8, (u8, Added)>,
@@ -56,14 +56,14 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Puts an item behind those of its section, which may not be there yet and is not written yet.
-    pub(super) fn add(&mut self, to: To, item: &[u8]) {
+    pub(crate) fn add(&mut self, to: To, item: &[u8]) {
         let added = self.added(to);
         added.count += 1;
         added.behind.extend_from_slice(item);
     }
 
     /// Puts an item before those of its section, behind others that were put there.
-    pub(super) fn add_in_front(&mut self, to: To, item: &[u8]) {
+    pub(crate) fn add_in_front(&mut self, to: To, item: &[u8]) {
         let added = self.added(to);
         added.count += 1;
         added.in_front.extend_from_slice(item);
@@ -77,7 +77,7 @@ impl Writer {
 
     /// The next section of the module. Those that come before it and had nothing but what was added
     /// are written first.
-    pub(super) fn section(&mut self, id: u8, data: &[u8]) -> Result<()> {
+    pub(crate) fn section(&mut self, id: u8, data: &[u8]) -> Result<()> {
         if id == 0 {
             self.module.section(&RawSection { id, data });
             return Ok(());
@@ -96,7 +96,7 @@ impl Writer {
     }
 
     /// The whole module.
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         self.write_before(u8::MAX);
         self.module.finish()
     }
@@ -138,14 +138,14 @@ fn appended(section: &[u8], added: &Added) -> Result<Vec<u8>> {
 }
 
 /// A number as the format writes it.
-pub(super) fn number(value: u32) -> Vec<u8> {
+pub(crate) fn number(value: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     value.encode(&mut bytes);
     bytes
 }
 
 /// Something behind its length in bytes.
-pub(super) fn sized(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn sized(bytes: &[u8]) -> Vec<u8> {
     let mut sized = Vec::new();
     bytes.encode(&mut sized);
     sized

@@ -1,0 +1,74 @@
+//! Any bytes as a module: what fuzzing calls, and the test that replays its corpus.
+//!
+//! Only in tests and with the feature `promises`. None panics, and what is accepted is a module
+//! that keeps its promises.
+
+use crate::{Given, Prepared, prepare, prepare_with};
+use wasmparser::{Validator, WasmFeatures};
+
+/// Prepares the bytes, with and without values for what they import.
+///
+/// # Panics
+/// When what was accepted is not valid before or after, a segment would be out of bounds, or
+/// something is left that a start would do; when there is no reason to what was refused.
+pub fn check(wasm: &[u8]) {
+    match prepare(wasm) {
+        Ok(prepared) => kept(wasm, &prepared),
+        Err(refused) => assert!(!refused.reasons.is_empty(), "refused without a reason"),
+    }
+    // Imported globals that are its own.
+    if let Ok(prepared) = prepare_with(wasm, &Given::new().zeros()) {
+        kept(wasm, &prepared);
+    }
+}
+
+fn kept(wasm: &[u8], prepared: &Prepared) {
+    let validate = |wasm: &[u8]| Validator::new_with_features(WasmFeatures::all()).validate_all(wasm);
+    assert!(validate(wasm).is_ok(), "an invalid module was prepared");
+    let valid = validate(prepared.wasm());
+    assert!(valid.is_ok(), "what was prepared is not valid: {:?}", valid.err());
+    let memory = prepared.memory();
+    assert!(
+        memory
+            .maximum_pages
+            .is_none_or(|most| most >= memory.minimum_pages)
+    );
+    for segment in prepared.segments() {
+        let end = u128::from(segment.offset) + segment.bytes.len() as u128;
+        assert!(
+            end <= u128::from(memory.minimum_pages) << 16,
+            "a segment is outside of the memory"
+        );
+    }
+    // What is left has nothing that a start would do, and the same state.
+    let again = prepare(prepared.wasm()).expect("what was prepared can be prepared");
+    assert!(
+        again.segments().iter().all(|segment| segment.bytes.is_empty()) && again.start().is_none(),
+        "a start was left"
+    );
+    assert_eq!(again.globals().len(), prepared.globals().len());
+}
+
+#[cfg(test)]
+mod tests {
+    /// Goal: modules that fuzzing found stay found. Method: its corpus, without the fuzzer.
+    #[test]
+    fn the_corpus_is_prepared_or_refused() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/prepare");
+        let files = std::fs::read_dir(folder).expect("the corpus is there");
+        let (mut modules, mut prepared) = (0, 0);
+        for file in files {
+            let path = file.expect("a file").path();
+            eprintln!("replays {}", path.display());
+            let wasm = std::fs::read(path).expect("it can be read");
+            super::check(&wasm);
+            modules += 1;
+            prepared += usize::from(crate::prepare(&wasm).is_ok());
+        }
+        // Some of each: a corpus that is refused as a whole tests nothing of what is written.
+        assert!(
+            prepared >= 5 && modules >= prepared + 5,
+            "{prepared} of {modules} were prepared"
+        );
+    }
+}
