@@ -1,7 +1,7 @@
 //! Files that a program finds in its memory: [`FileMap`], as `--map` says it. Plain values of the
 //! command line; `run/mapping.rs` maps them.
 
-use crate::size;
+use memfold_size as size;
 use std::path::PathBuf;
 
 /// What of the machine's pages a file's place in memory is to be a multiple of.

@@ -23,7 +23,9 @@ pub mod rules {
     /// The race that memfold was born from: one word, moved in one step, read in one.
     #[must_use]
     pub fn of_the_mapping_word() -> Vec<Rule> {
-        use crate::frame::word::races::{dispatch_rule, reuse_rule, seed_rule, walk_rule};
+        use crate::frame::word::races::reuse::reuse_rule;
+        use crate::frame::word::races::seed_rule;
+        use crate::frame::word::races::walks::{dispatch_rule, walk_rule};
         vec![seed_rule(), dispatch_rule(), walk_rule(), reuse_rule()]
     }
 

@@ -61,7 +61,7 @@ impl Source {
         self.lines.iter().flat_map(|line| [&line.code, "\n"]).collect()
     }
 
-    /// Whether the file holds tests only: its size is then held to a wider limit.
+    /// Whether the file holds tests only.
     pub(crate) fn is_test(&self) -> bool {
         let ends = ["/tests.rs", "/races.rs", "_tests.rs"];
         let folders = ["/tests/", "/races/", "/benches/"];

@@ -2,7 +2,7 @@
 //! outcomes, the same bytes, the same digests and the same counters, be faults delivered in the
 //! faulting thread or by a handler thread; and a system call that is refused ends in a typed error
 //! that changes nothing, or in none. Method: one generator of operations (`ops.rs`), run on each
-//! host (`side.rs`) in a child process of its own with a time limit, so that a lost fault is a
+//! host (`runs.rs`) in a child process of its own with a time limit, so that a lost fault is a
 //! failure and not a hang; what the children say of each step is compared line by line.
 //!
 //! `MEMFOLD_SEED` runs that seed alone, `MEMFOLD_EFFORT` multiplies how many there are.
@@ -10,6 +10,7 @@
 mod files;
 mod machine;
 mod ops;
+mod runs;
 mod side;
 
 use std::io::Read;
@@ -185,9 +186,9 @@ fn as_a_child() {
     let seed = |text: &str| text.parse::<u64>().expect("a seed");
     for seed in seed(start)..seed(end) {
         match way {
-            "plain" => side::plain(host, seed),
-            "files" => side::files(host, seed),
-            _ => side::refused(host, seed),
+            "plain" => runs::plain(host, seed),
+            "files" => runs::files(host, seed),
+            _ => runs::refused(host, seed),
         }
     }
 }

@@ -1,167 +1,29 @@
-//! One side: a manager on one host, the bytes that must be there, and what each step came to, in
-//! one line.
+//! One side: a manager on one host, the bytes that must be there, and what is done to both.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use memfold_host::addr::{Access, PAGE_SIZE, PageNo, Run, SpaceNo};
 use memfold_host::{Domain, Store};
-use memfold_linux::inject::{Call, arm, disarm};
-use memfold_linux::{Delivery, LinuxHost};
-use memfold_mm::{Config, Digest, Effort, Merging, Mm, Ownership, Size, SpaceError, UNLIMITED, Usage};
-use memfold_sim::{Rng, SimHost, SimStore};
-use memfold_stores::CompressedStore;
+use memfold_linux::Delivery;
+use memfold_linux::inject::disarm;
+use memfold_mm::{Config, Effort, Merging, Mm, Size, SpaceError, UNLIMITED, Usage};
 
 use crate::machine::Machine;
-use crate::ops::{Op, next};
+use crate::ops::Op;
 
-const STEPS: u64 = 120;
 const SPACES: usize = 14;
 
-/// System calls and the codes with which they are refused.
-const CALLS: [(Call, i32); 25] = [
-    (Call::Truncate, libc::ENOSPC),
-    (Call::PoolWrite, libc::ENOMEM),
-    (Call::PoolWrite, libc::ENOSPC),
-    (Call::PoolRead, libc::EIO),
-    (Call::MapArena, libc::ENOMEM),
-    (Call::MapWindow, libc::ENOMEM),
-    (Call::MapWindow, libc::EAGAIN),
-    (Call::MapDirect, libc::ENOMEM),
-    (Call::Seal, libc::ENOMEM),
-    (Call::Allow, libc::ENOMEM),
-    (Call::DontFork, libc::EAGAIN),
-    (Call::DontNeed, libc::EAGAIN),
-    (Call::PopulateWrite, libc::ENOMEM),
-    (Call::Register, libc::ENOMEM),
-    (Call::Continue, libc::ENOMEM),
-    (Call::Continue, libc::EEXIST),
-    (Call::ZeroPage, libc::ENOMEM),
-    (Call::ZeroPage, libc::EEXIST),
-    (Call::Copy, libc::ENOMEM),
-    (Call::Copy, libc::EEXIST),
-    (Call::WriteProtect, libc::EAGAIN),
-    (Call::WriteProtect, libc::ENOMEM),
-    (Call::Splice, libc::ENOMEM),
-    (Call::Splice, libc::EAGAIN),
-    (Call::PipeRead, libc::ENOMEM),
-];
-
-struct Side<H, S> {
-    mm: Arc<Mm<H, S>>,
+pub struct Side<H, S> {
+    pub mm: Arc<Mm<H, S>>,
     /// Spaces that live, oldest first, with what they must read as and what is pinned.
     live: Vec<(SpaceNo, Vec<u8>, Vec<Run>)>,
     /// Pages are brought in ahead of the access, so that a failure is an answer and no signal.
-    ahead: bool,
-}
-
-/// Runs a seed on a host and prints a line for each step.
-pub fn plain(host: &str, seed: u64) {
-    match (host, seed % 2) {
-        ("sim" | "still", 0) => steps(
-            &mut Side::<SimHost, SimStore>::new(SimStore::new(seed), seed, delivery(host)),
-            seed,
-        ),
-        ("sim" | "still", _) => steps(
-            &mut Side::<SimHost, CompressedStore>::new(
-                CompressedStore::with_seed(seed),
-                seed,
-                delivery(host),
-            ),
-            seed,
-        ),
-        (_, 0) => steps(
-            &mut Side::<LinuxHost, SimStore>::new(SimStore::new(seed), seed, delivery(host)),
-            seed,
-        ),
-        (_, _) => steps(
-            &mut Side::<LinuxHost, CompressedStore>::new(
-                CompressedStore::with_seed(seed),
-                seed,
-                delivery(host),
-            ),
-            seed,
-        ),
-    }
-}
-
-/// The same with areas of files.
-pub fn files(host: &str, seed: u64) {
-    match host {
-        "sim" | "still" => crate::files::steps::<SimHost>(seed, delivery(host)),
-        _ => crate::files::steps::<LinuxHost>(seed, delivery(host)),
-    }
-}
-
-fn delivery(host: &str) -> Delivery {
-    match host {
-        "thread" | "still" => Delivery::Thread,
-        _ => Delivery::InThread,
-    }
-}
-
-fn steps<H: Machine, S: Store + 'static>(side: &mut Side<H, S>, seed: u64) {
-    let mut rng = Rng::new(seed);
-    for n in 0..STEPS {
-        let op = next(&mut rng);
-        println!("| seed {seed} step {n}: {op:?}");
-        let outcome = side.apply(op);
-        println!("| = {outcome:?} {}", side.result());
-        if n % 8 == 7 {
-            side.look();
-        }
-    }
-    side.end();
-}
-
-/// Runs a seed on Linux; before each step a system call is refused.
-pub fn refused(host: &str, seed: u64) {
-    let mut side = Side::<LinuxHost, SimStore>::new(SimStore::new(seed), 0, delivery(host));
-    side.ahead = true;
-    let mut rng = Rng::new(seed ^ 0x7265_6675);
-    for n in 0..STEPS {
-        let op = next(&mut rng);
-        let (call, errno) = CALLS[rng.below(CALLS.len() as u32) as usize];
-        let times = [1, 1, 1, 4][rng.below(4) as usize];
-        let before = memfold_mm::Digest::of(&side.mm);
-        let reclaims = side.mm.stats().direct_reclaims;
-        assert!(arm(call, u64::from(rng.below(3)), times, errno));
-        let outcome = side.apply(op);
-        disarm();
-        println!("| seed {seed} step {n}: {op:?} {call:?} {errno} = {outcome:?}");
-        if outcome.is_err() && single(op) && side.mm.stats().direct_reclaims == reclaims {
-            let exports = matches!(op, Op::Fork { .. } | Op::Freeze { .. });
-            unchanged(before, &memfold_mm::Digest::of(&side.mm), exports);
-        }
-        assert_eq!(memfold_mm::check(&side.mm), Ok(()));
-        side.look();
-    }
-    side.end();
-}
-
-/// Whether the operation is one call of the manager that fails as a whole.
-fn single(op: Op) -> bool {
-    !matches!(
-        op,
-        Op::Fill { .. } | Op::Pin { .. } | Op::Unmerge { .. } | Op::Create { .. }
-    )
-}
-
-/// After a fork that failed, the parent's pages may be down as shared though nobody shares them.
-fn unchanged(mut before: Digest, after: &Digest, exports: bool) {
-    for (no, space) in before.spaces.iter_mut().filter(|_| exports) {
-        let pages = after.spaces.get(no).into_iter().flat_map(|space| &space.pages);
-        for (page, now) in space.pages.iter_mut().flatten().zip(pages.flatten()) {
-            if (page.ownership, now.ownership) == (Ownership::Exclusive, Ownership::Shared) {
-                page.ownership = now.ownership;
-            }
-        }
-    }
-    assert_eq!(&before, after, "a failed operation left something");
+    pub ahead: bool,
 }
 
 impl<H: Machine, S: Store + 'static> Side<H, S> {
-    fn new(store: S, seed: u64, delivery: Delivery) -> Self {
+    pub fn new(store: S, seed: u64, delivery: Delivery) -> Self {
         let tight = seed % 3 == 2;
         let config = Config {
             replacement: memfold_mm::Replacement::default(),
@@ -196,7 +58,7 @@ impl<H: Machine, S: Store + 'static> Side<H, S> {
         }
     }
 
-    fn apply(&mut self, op: Op) -> Result<u64, SpaceError> {
+    pub fn apply(&mut self, op: Op) -> Result<u64, SpaceError> {
         match op {
             Op::Create { pages, domain } if self.live.len() < SPACES => self.create(pages, domain),
             Op::Reclaim { count } => Ok(self.mm.reclaim(count).into()),
@@ -378,7 +240,7 @@ impl<H: Machine, S: Store + 'static> Side<H, S> {
     }
 
     /// All bytes of all spaces, as the tables say, and the invariants.
-    fn look(&self) {
+    pub fn look(&self) {
         let mut page = [0; PAGE_SIZE];
         for (no, bytes, _) in &self.live {
             for (n, expected) in bytes.chunks_exact(PAGE_SIZE).enumerate() {
@@ -394,7 +256,7 @@ impl<H: Machine, S: Store + 'static> Side<H, S> {
     }
 
     /// What the system is after a step: its digest, its charges, its counters.
-    fn result(&self) -> String {
+    pub fn result(&self) -> String {
         let digest = memfold_mm::Digest::of(&self.mm);
         let pages: BTreeMap<u32, String> = digest
             .spaces
@@ -419,7 +281,7 @@ impl<H: Machine, S: Store + 'static> Side<H, S> {
     }
 
     /// Programs read everything; then all spaces go, and nothing is left.
-    fn end(&mut self) {
+    pub fn end(&mut self) {
         self.ahead = true;
         for n in 0..self.live.len() {
             for page in (0..(self.live[n].1.len() / PAGE_SIZE) as u32).map(PageNo) {
