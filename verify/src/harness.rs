@@ -256,7 +256,7 @@ impl<S: Built> Harness<S> {
             self.fork_process();
         }
         // Nothing is under way: tables that are not in use may go.
-        self.mm.give_back_tables(Giving::All);
+        memfold_mm::give_back_tables(&mut self.mm, Giving::All);
         audit::quick(&self.mm, self.store_base);
         if self.tally.steps.is_multiple_of(u64::from(self.mix.audit_every)) {
             self.audit();

@@ -1,7 +1,6 @@
 //! Files that a program finds in its memory: [`FileMap`], as `--map` says it. Plain values of the
 //! command line; `run/mapping.rs` maps them.
 
-use memfold_size as size;
 use std::path::PathBuf;
 
 /// What of the machine's pages a file's place in memory is to be a multiple of.
@@ -45,7 +44,7 @@ pub(crate) fn parse(text: &str) -> Result<FileMap, String> {
         Some(digits) => {
             u64::from_str_radix(digits, 16).map_err(|_| format!("{offset} is no hexadecimal number"))
         }
-        None => size::parse(offset).map_err(|error| error.to_string()),
+        None => memfold_size::parse(offset).map_err(|error| error.to_string()),
     }?;
     if !offset.is_multiple_of(PAGE) {
         return Err(format!(

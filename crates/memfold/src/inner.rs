@@ -12,7 +12,7 @@ use crate::warning::Warning;
 use memfold_host::addr::{Access, PageNo, Run, SpaceNo};
 use memfold_host::{FaultReply, FaultSink, LostReply, VacateReply};
 use memfold_linux::{LinuxHost, Own, Window};
-use memfold_mm::{Door, Effort, Ended, Merging, Mm, OnLoss};
+use memfold_mm::{Door, Effort, Ended, Losses, Merging, Mm, OnLoss};
 use memfold_stores::CompressedStore;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -264,16 +264,17 @@ impl FaultSink for Inner {
 
     fn lost(&self, space: SpaceNo, page: PageNo) -> LostReply {
         let mm = self.mm.enter();
-        match mm.on_loss(space) {
+        let losses = Losses::of(&mm);
+        match losses.on_loss(space) {
             OnLoss::Signal => LostReply::Signal,
             OnLoss::Abort => LostReply::Abort,
-            OnLoss::Sink if mm.sink(space, page).is_ok() => LostReply::Repeat,
+            OnLoss::Sink if losses.sink(space, page).is_ok() => LostReply::Repeat,
             OnLoss::Sink => LostReply::Signal,
         }
     }
 
     fn vacate(&self, space: SpaceNo, page: PageNo) -> VacateReply {
         let mm = self.mm.enter();
-        mm.vacate(space, page).unwrap_or(VacateReply::Kept)
+        Losses::of(&mm).vacate(space, page).unwrap_or(VacateReply::Kept)
     }
 }

@@ -9,7 +9,7 @@
 //! number of chunks.
 
 use memfold_linux::LinuxHost;
-use memfold_mm::{Giving, Mm};
+use memfold_mm::{Giving, Mm, give_back_tables, has_spare_tables};
 use memfold_stores::CompressedStore;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
@@ -48,12 +48,12 @@ impl Manager {
             } else {
                 Giving::Spare
             };
-            mm.has_spare_tables(giving).then_some(giving)
+            has_spare_tables(&mm, giving).then_some(giving)
         };
         let Some(giving) = giving else { return false };
         if let Ok(mut alone) = self.0.try_write() {
-            alone.give_back_tables(giving);
+            give_back_tables(&mut alone, giving);
         }
-        self.enter().has_spare_tables(giving)
+        has_spare_tables(&self.enter(), giving)
     }
 }

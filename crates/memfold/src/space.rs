@@ -7,7 +7,7 @@ use crate::stats::{MergeStep, SpaceStats};
 use memfold_host::addr::{PageNo, Run, SpaceNo};
 use memfold_linux::Window;
 use memfold_mm::table::MAX_PAGES;
-use memfold_mm::{Merging, OnLoss, Size};
+use memfold_mm::{Losses, Merging, OnLoss, Size};
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -298,7 +298,8 @@ impl Space {
     /// # Errors
     /// [`Error::Space`]; [`Error::Forked`].
     pub fn set_on_loss(&self, on_loss: OnLoss) -> Result<(), Error> {
-        Ok(self.inner.mm()?.set_on_loss(self.no, on_loss)?)
+        let mm = self.inner.mm()?;
+        Ok(Losses::of(&mm).set_on_loss(self.no, on_loss)?)
     }
 
     /// From the window's record. A child of `fork(2)` that cannot have it without waiting gets one

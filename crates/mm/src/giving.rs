@@ -15,29 +15,28 @@ use memfold_sync::Giving;
 /// microseconds.
 const STEP: u32 = 64;
 
-impl<H: Host, S: Store> Mm<H, S> {
-    /// Whether [`give_back_tables`](Self::give_back_tables) would free anything; a hint.
-    #[must_use]
-    pub fn has_spare_tables(&self, giving: Giving) -> bool {
-        self.frames.has_spare(giving)
-            || self.tables.has_spare(giving)
-            || self.spaces.has_spare(giving)
-            || self.swap.has_spare(giving)
-            || self.backings.has_spare(giving)
-            || self.files.has_spare(giving)
-    }
+/// Whether [`give_back_tables`] would free anything; a hint. From any thread; some loads.
+#[must_use]
+pub fn has_spare_tables<H: Host, S: Store>(mm: &Mm<H, S>, giving: Giving) -> bool {
+    mm.frames.has_spare(giving)
+        || mm.tables.has_spare(giving)
+        || mm.spaces.has_spare(giving)
+        || mm.swap.has_spare(giving)
+        || mm.backings.has_spare(giving)
+        || mm.files.has_spare(giving)
+}
 
-    /// Frees a bounded part of the tables that are not in use; returns how many bytes.
-    pub fn give_back_tables(&mut self, giving: Giving) -> u64 {
-        self.merge_round.forget_pages();
-        let bytes = self.frames.give_back(STEP, giving)
-            + self.tables.give_back(STEP, giving)
-            + self.spaces.give_back(STEP, giving)
-            + self.swap.give_back(STEP, giving)
-            + self.backings.give_back(STEP, giving)
-            + self.files.give_back(STEP, giving);
-        self.budget.refund(Class::Tables, bytes);
-        self.counters.arrays_freed.add(bytes);
-        bytes
-    }
+/// Frees a bounded part of the tables that are not in use; returns how many bytes. Nobody else is
+/// in the manager, which the borrow says.
+pub fn give_back_tables<H: Host, S: Store>(mm: &mut Mm<H, S>, giving: Giving) -> u64 {
+    mm.merge_round.forget_pages();
+    let bytes = mm.frames.give_back(STEP, giving)
+        + mm.tables.give_back(STEP, giving)
+        + mm.spaces.give_back(STEP, giving)
+        + mm.swap.give_back(STEP, giving)
+        + mm.backings.give_back(STEP, giving)
+        + mm.files.give_back(STEP, giving);
+    mm.budget.refund(Class::Tables, bytes);
+    mm.counters.arrays_freed.add(bytes);
+    bytes
 }

@@ -42,14 +42,27 @@ use ring::{Place, Ring};
 /// How often the machine is asked to give a page table back.
 const TRIES: u32 = 8;
 
-impl<H: Host, S: Store> Mm<H, S> {
+/// Accesses that cannot be served: what becomes of them, as it was said for their space. May be
+/// used from any thread; no space lock is held.
+#[derive(Debug)]
+pub struct Losses<'m, H, S> {
+    mm: &'m Mm<H, S>,
+}
+
+impl<'m, H: Host, S: Store> Losses<'m, H, S> {
+    /// Those of this manager.
+    #[must_use]
+    pub fn of(mm: &'m Mm<H, S>) -> Self {
+        Self { mm }
+    }
+
     /// Says what becomes of accesses to this space that host code makes and that cannot be served;
     /// its later forks inherit it.
     ///
     /// # Errors
     /// [`SpaceError::NoSuchSpace`].
     pub fn set_on_loss(&self, space: SpaceNo, on_loss: OnLoss) -> Result<(), SpaceError> {
-        self.lock_space(space)?.slot.set_on_loss(on_loss);
+        self.mm.lock_space(space)?.slot.set_on_loss(on_loss);
         Ok(())
     }
 
@@ -57,7 +70,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// handlers.
     #[must_use]
     pub fn on_loss(&self, space: SpaceNo) -> OnLoss {
-        let slot = self.spaces.peek(space.0);
+        let slot = self.mm.spaces.peek(space.0);
         slot.map_or(OnLoss::Signal, SpaceSlot::on_loss)
     }
 
@@ -71,8 +84,9 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// [`FaultError`] when there is no such page, or when the machine refuses: then the access has
     /// failed.
     pub fn sink(&self, space: SpaceNo, page: PageNo) -> Result<(), FaultError> {
-        let sunk = self.retry(|| StandbyPages::of(self).sink(space, page));
-        sunk.map_err(|stop| stop.of_page(&self.budget, space, page))
+        let pages = StandbyPages::of(self.mm);
+        let sunk = self.mm.retry(|| pages.sink(space, page));
+        sunk.map_err(|stop| stop.of_page(&self.mm.budget, space, page))
     }
 
     /// Makes a page of a condemned space one whose window holds nothing that is nowhere else, so
@@ -82,18 +96,19 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// # Errors
     /// [`FaultError`] when there is no such page, or the machine refuses.
     pub fn vacate(&self, space: SpaceNo, page: PageNo) -> Result<VacateReply, FaultError> {
-        let vacated = self.retry(|| {
-            let space = lock_page(self, space, page)?;
-            StandbyPages::of(self).take_back(space.no, page);
-            if StandbyPages::of(self).leave_window(&space, page)? {
+        let pages = StandbyPages::of(self.mm);
+        let vacated = self.mm.retry(|| {
+            let space = lock_page(self.mm, space, page)?;
+            pages.take_back(space.no, page);
+            if pages.leave_window(&space, page)? {
                 return Ok(VacateReply::Vacated);
             }
-            Ok(match let_through(self, &space, page)? {
+            Ok(match let_through(self.mm, &space, page)? {
                 true => VacateReply::Open,
                 false => VacateReply::Kept,
             })
         });
-        vacated.map_err(|stop| stop.of_page(&self.budget, space, page))
+        vacated.map_err(|stop| stop.of_page(&self.mm.budget, space, page))
     }
 }
 
@@ -249,7 +264,7 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
             })
     }
 
-    /// Serves one access of a condemned space; see [`Mm::sink`].
+    /// Serves one access of a condemned space; see [`Losses::sink`].
     fn sink(&self, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
         let mut space = lock_page(self.mm, no, page)?;
         let forbidden = space.demand_access(page, Access::Write).err();

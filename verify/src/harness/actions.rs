@@ -7,7 +7,7 @@ use crate::audit::May;
 use crate::stores::Built;
 use crate::workload::{Op, Spot, pattern};
 use memfold_host::addr::{PAGE_SIZE, PageNo, Run, SpaceNo};
-use memfold_mm::{Effort, FaultError, SpaceError};
+use memfold_mm::{Effort, FaultError, Losses, SpaceError};
 use memfold_sim::program::{self, Place};
 use memfold_sim::{Miss, Moment};
 
@@ -140,7 +140,7 @@ impl<S: Built> Harness<S> {
         // The access itself, then pages around it: more than there are standby pages.
         let beside = (0..20).map(|n| PageNo((miss.page.0 + n) % pages));
         for page in beside {
-            if self.mm.sink(space, page).is_err() {
+            if Losses::of(&self.mm).sink(space, page).is_err() {
                 // The machine refuses.
                 continue;
             }

@@ -9,10 +9,12 @@
 //! | `text.rs` | header, lengths; words that mark unfinished work, where `unsafe` may stand, paths that a package must not name; dead files, modules of other packages, paths of a build machine, links that lead nowhere; files that `verify/MUTANTS.md` names |
 //! | `atomics.rs` | a reason beside each ordering; no `SeqCst` but in fences |
 //! | `circles.rs` | circles between files, the order of the manager's rooms |
+//! | `doors.rs` | how many methods the manager has |
 //! | `packages.rs` | direction of dependencies, licences |
 
 pub(crate) mod atomics;
 mod circles;
+mod doors;
 pub(crate) mod packages;
 pub(crate) mod source;
 mod text;
@@ -60,6 +62,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     );
     findings.extend(text::dead(&sources));
     findings.extend(circles::check(&sources));
+    findings.extend(doors::check(&sources));
     let packages = packages::read().context("reading the packages")?;
     findings.extend(packages::check(root, &packages));
     findings.sort();

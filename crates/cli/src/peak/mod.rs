@@ -25,7 +25,6 @@ mod watch;
 use crate::args::PeakOptions;
 use crate::error::Error;
 use crate::output;
-use crate::size;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode, ExitStatus};

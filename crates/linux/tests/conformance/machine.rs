@@ -7,7 +7,7 @@ use memfold_host::addr::{Access, PAGE_SIZE, PageNo, Run, SpaceNo};
 use memfold_host::{FaultReply, FaultSink, LostReply, VacateReply};
 use memfold_host::{Host, Store};
 use memfold_linux::{Delivery, LinuxHost};
-use memfold_mm::{Config, FaultError, Mm};
+use memfold_mm::{Config, FaultError, Losses, Mm};
 use memfold_sim::SimHost;
 use memfold_sim::program::{self, Place};
 
@@ -112,14 +112,16 @@ impl<S: Store> FaultSink for Sink<S> {
     }
 
     fn lost(&self, space: SpaceNo, page: PageNo) -> LostReply {
-        match self.0.sink(space, page) {
+        match Losses::of(&self.0).sink(space, page) {
             Ok(()) => LostReply::Repeat,
             Err(_) => LostReply::Abort,
         }
     }
 
     fn vacate(&self, space: SpaceNo, page: PageNo) -> VacateReply {
-        self.0.vacate(space, page).unwrap_or(VacateReply::Kept)
+        Losses::of(&self.0)
+            .vacate(space, page)
+            .unwrap_or(VacateReply::Kept)
     }
 }
 

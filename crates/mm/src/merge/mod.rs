@@ -108,7 +108,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     pub fn unmerge(&self, space: SpaceNo, run: Run) -> Result<u64, SpaceError> {
         let mut copied = 0;
         for page in run.pages() {
-            match self.retry(|| self.unmerge_page(space, page)) {
+            match self.retry(|| unmerge_page(self, space, page)) {
                 Ok(own) => copied += u64::from(own),
                 Err(stop) => return Err(stop.of_space(&self.budget, space, page)),
             }
@@ -116,34 +116,35 @@ impl<H: Host, S: Store> Mm<H, S> {
         self.counters.unmerged.add(copied);
         Ok(copied)
     }
+}
 
-    fn unmerge_page(&self, no: SpaceNo, page: PageNo) -> Result<bool, Stop> {
-        let mut st = self.lock_space(no)?;
-        if page.0 >= st.len {
-            return Ok(false);
-        }
-        let found = self.tables.lookup(&st.tree, page);
-        let shared = found.is_shared();
-        let shares = match found.entry() {
-            LeafEntry::Absent => match st.areas.of(page) {
-                BackedBy::Zeros | BackedBy::File(_) => false,
-            },
-            // A hint is enough: what is exclusive now was not shared with anybody who could know.
-            LeafEntry::Frame(frame) => shared || !self.frames.at(frame).is_exclusive(),
-            LeafEntry::Swapped(slot) => {
-                let Some(seen) = self.swap.look(slot) else {
-                    return Err(Stop::Retry);
-                };
-                shared || seen.count > 1 || seen.frame.is_some()
-            }
-        };
-        if shares {
-            // One page at a time: what lies behind the run was not asked for.
-            st.stores = Stores::default();
-            Fault::resolve(self, &mut st, page, Access::Write)?;
-        }
-        Ok(shares)
+/// Whether the page was shared, and is the space's own now.
+fn unmerge_page<H: Host, S: Store>(mm: &Mm<H, S>, no: SpaceNo, page: PageNo) -> Result<bool, Stop> {
+    let mut st = mm.lock_space(no)?;
+    if page.0 >= st.len {
+        return Ok(false);
     }
+    let found = mm.tables.lookup(&st.tree, page);
+    let shared = found.is_shared();
+    let shares = match found.entry() {
+        LeafEntry::Absent => match st.areas.of(page) {
+            BackedBy::Zeros | BackedBy::File(_) => false,
+        },
+        // A hint is enough: what is exclusive now was not shared with anybody who could know.
+        LeafEntry::Frame(frame) => shared || !mm.frames.at(frame).is_exclusive(),
+        LeafEntry::Swapped(slot) => {
+            let Some(seen) = mm.swap.look(slot) else {
+                return Err(Stop::Retry);
+            };
+            shared || seen.count > 1 || seen.frame.is_some()
+        }
+    };
+    if shares {
+        // One page at a time: what lies behind the run was not asked for.
+        st.stores = Stores::default();
+        Fault::resolve(mm, &mut st, page, Access::Write)?;
+    }
+    Ok(shares)
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

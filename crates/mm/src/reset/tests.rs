@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Digest;
+use crate::Losses;
 use crate::OnLoss;
 use crate::addr::Access;
 use crate::rig::{
@@ -159,9 +160,9 @@ fn a_failure_is_forgotten() {
     let mm = harness();
     let s = snapshot(&mm);
     let a = mm.fork(s).expect("room");
-    mm.set_on_loss(a, OnLoss::Sink).expect("it lives");
+    Losses::of(&mm).set_on_loss(a, OnLoss::Sink).expect("it lives");
     mm.lost(a, PageNo(7));
-    mm.sink(a, PageNo(7)).expect("it is condemned");
+    Losses::of(&mm).sink(a, PageNo(7)).expect("it is condemned");
     poke(&mm, a, 7, 99);
     mm.reset(a, s).expect("related");
     assert_eq!(mm.take_failure(a), None);
@@ -239,9 +240,9 @@ fn standby_pages_go() {
     let mm = harness();
     let a = space(&mm, 300);
     write(&mm, a, 0..1, 1);
-    mm.set_on_loss(a, OnLoss::Sink).expect("it lives");
+    Losses::of(&mm).set_on_loss(a, OnLoss::Sink).expect("it lives");
     mm.lost(a, PageNo(7));
-    mm.sink(a, PageNo(7)).expect("it is condemned");
+    Losses::of(&mm).sink(a, PageNo(7)).expect("it is condemned");
     poke(&mm, a, 7, 99);
     assert_eq!(mm.stats().standby_pages, 1);
     mm.discard(a, run(0, 16)).expect("room");

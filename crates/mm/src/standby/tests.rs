@@ -1,5 +1,6 @@
 //! Standby pages: what a full budget still serves, and what a store without room reaches.
 
+use super::Losses;
 use super::ring::FEWEST;
 use crate::Rights;
 use crate::addr::{Access, PAGE_SIZE, PageNo, SpaceNo};
@@ -49,7 +50,7 @@ fn an_exported_page_leaves_before_it_is_stored_to() {
     let (mm, a, b) = family();
     let failed = stores(&mm, a, 2).expect_err("there is no room");
     let before = mm.usage();
-    assert_eq!(mm.sink(a, PageNo(2)), Ok(()));
+    assert_eq!(Losses::of(&mm).sink(a, PageNo(2)), Ok(()));
     // The store that is lost.
     poke(&mm, a, 2, 9);
     assert_eq!((value(&mm, a, 2), value(&mm, b, 2)), (1, 1));
@@ -68,11 +69,14 @@ fn an_exported_page_leaves_before_it_is_stored_to() {
 #[test]
 fn sinks_are_for_condemned_spaces() {
     let (mm, a, b) = family();
-    assert_eq!((mm.sink(a, PageNo(2)), mm.stats().standby_pages), (Ok(()), 0));
+    assert_eq!(
+        (Losses::of(&mm).sink(a, PageNo(2)), mm.stats().standby_pages),
+        (Ok(()), 0)
+    );
     let failed = stores(&mm, b, 50).expect_err("there is no room");
-    assert_eq!(mm.sink(a, PageNo(2)), Ok(()));
+    assert_eq!(Losses::of(&mm).sink(a, PageNo(2)), Ok(()));
     assert_eq!(mm.stats().standby_pages, 0, "another space's failure");
-    let beyond = mm.sink(b, PageNo(100));
+    let beyond = Losses::of(&mm).sink(b, PageNo(100));
     assert!(matches!(beyond, Err(FaultError::OutOfRange { len: 100, .. })));
     assert_eq!(mm.take_failure(b), Some(failed));
     let mm = limited(4 << 20);
@@ -83,11 +87,14 @@ fn sinks_are_for_condemned_spaces() {
     // Its own page needs no room, and may be protected because reclaim wants to know whether it is
     // used.
     mm.host.requests();
-    assert_eq!(mm.sink(a, PageNo(0)), Ok(()), "its own page");
+    assert_eq!(Losses::of(&mm).sink(a, PageNo(0)), Ok(()), "its own page");
     assert_eq!(mm.host.requests(), [Request::Unprotect(a, run(0, 1))]);
     assert_eq!((mm.stats().standby_pages, mm.failure(a)), (0, Some(failed)));
     assert_eq!(
-        (mm.vacate(a, PageNo(0)), mm.vacate(a, PageNo(7))),
+        (
+            Losses::of(&mm).vacate(a, PageNo(0)),
+            Losses::of(&mm).vacate(a, PageNo(7))
+        ),
         (Ok(VacateReply::Open), Ok(VacateReply::Vacated))
     );
     assert_eq!(value(&mm, a, 0), 1);
@@ -102,15 +109,15 @@ fn the_oldest_goes_first() {
     let pages = FEWEST as u32;
     stores(&mm, a, 50).expect_err("there is no room");
     stores(&mm, b, 50).expect_err("there is no room");
-    assert_eq!(mm.sink(b, PageNo(99)), Ok(()));
+    assert_eq!(Losses::of(&mm).sink(b, PageNo(99)), Ok(()));
     for page in 50..50 + pages {
-        assert_eq!(mm.sink(a, PageNo(page)), Ok(()));
+        assert_eq!(Losses::of(&mm).sink(a, PageNo(page)), Ok(()));
         assert_eq!(shown(&mm, a, page), Some(0));
     }
     assert_eq!((shown(&mm, b, 99), shown(&mm, a, 50)), (Some(0), None));
     // The same page again needs no other.
-    assert_eq!(mm.sink(a, PageNo(50 + pages - 1)), Ok(()));
-    assert_eq!(mm.sink(b, PageNo(98)), Ok(()));
+    assert_eq!(Losses::of(&mm).sink(a, PageNo(50 + pages - 1)), Ok(()));
+    assert_eq!(Losses::of(&mm).sink(b, PageNo(98)), Ok(()));
     assert_eq!((shown(&mm, b, 99), shown(&mm, a, 51)), (None, Some(0)));
     assert_eq!(mm.stats().standby_pages, pages);
     let c = mm.fork(a).expect_err("it is condemned");
@@ -173,12 +180,12 @@ fn what_is_not_allowed_is_sunk() {
         read(&mm, a, page);
         let forbidden = stores(&mm, a, page).expect_err("it may not");
         assert_eq!(mm.failure(a), None, "nothing is lost");
-        let served = mm.sink(a, PageNo(page));
+        let served = Losses::of(&mm).sink(a, PageNo(page));
         assert_eq!(served, if page == 0 { Err(forbidden) } else { Ok(()) });
         assert_eq!(mm.take_failure(a), Some(forbidden));
     }
     let again = stores(&mm, a, 5).expect_err("it may not");
-    assert_eq!(mm.sink(a, PageNo(5)), Ok(()));
+    assert_eq!(Losses::of(&mm).sink(a, PageNo(5)), Ok(()));
     poke(&mm, a, 5, 9);
     assert_eq!(mm.take_failure(a), Some(again));
     read(&mm, a, 5);
