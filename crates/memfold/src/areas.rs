@@ -21,6 +21,24 @@ pub enum Through {
     Shared,
 }
 
+impl Through {
+    /// As the manager says it.
+    fn kind(self) -> Piece {
+        match self {
+            Through::Private => Piece::Private,
+            Through::Shared => Piece::Shared,
+        }
+    }
+
+    /// From what the manager says.
+    fn of(kind: Piece) -> Self {
+        match kind {
+            Piece::Private => Through::Private,
+            Piece::Shared => Through::Shared,
+        }
+    }
+}
+
 /// A range of a space that is mapped, or does not allow everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -73,12 +91,8 @@ impl Space {
             let (start, len) = (range.start, file.len());
             return Err(Error::OutOfRange { start, end, len });
         };
-        let kind = match through {
-            Through::Private => Piece::Private,
-            Through::Shared => Piece::Shared,
-        };
         let areas = mm.areas(self.no());
-        areas.map(run, file.handle(), PageNo(first), kind, rights)?;
+        areas.map(run, file.handle(), PageNo(first), through.kind(), rights)?;
         self.inner().done(&mm);
         Ok(())
     }
@@ -118,13 +132,7 @@ impl Space {
             end: byte(area.run.end()),
             file: match area.kind {
                 AreaKind::Own => None,
-                AreaKind::File { first, kind, .. } => Some((
-                    byte(first),
-                    match kind {
-                        Piece::Private => Through::Private,
-                        Piece::Shared => Through::Shared,
-                    },
-                )),
+                AreaKind::File { first, kind, .. } => Some((byte(first), Through::of(kind))),
             },
             rights: area.rights,
         };
