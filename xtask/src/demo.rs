@@ -10,8 +10,8 @@
 //! first call, so calls go on beside it; pages in memory when it ends are to be at most
 //! [`most_percent`] of those when it began.
 //!
-//! With `--files`, 300 clones look words up in a file of 256 MiB that all of them map, inside 96 MiB;
-//! stock instances read it into their own memory, as many as fit (`demo/dictionary.rs`).
+//! With `--files`, 300 clones look words up in a file of 256 MiB that all of them map, inside 96
+//! MiB; stock instances read it into their own memory, as many as fit (`demo/dictionary.rs`).
 
 mod dictionary;
 

@@ -1,6 +1,6 @@
-//! What a program is given: its arguments, variables, folders, input and mapped files ([`Surroundings`]), and
-//! what stands in for imports that nobody provides ([`Stub`]). Plain values of the command line;
-//! `run/environment.rs` makes stores of them.
+//! What a program is given: its arguments, variables, folders, input and mapped files
+//! ([`Surroundings`]), and what stands in for imports that nobody provides ([`Stub`]). Plain values
+//! of the command line; `run/environment.rs` makes stores of them.
 
 use crate::maps::{self, FileMap};
 use clap::{Args, ValueEnum};

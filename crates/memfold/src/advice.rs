@@ -30,8 +30,8 @@ pub enum Advice {
     DontNeed,
     /// Forks and frozen copies have pages that allow no access in their place.
     DontFork,
-    /// Forks and frozen copies have zeros in their place, and so have their forks: for keys, seeds of
-    /// random numbers, and whatever else two must not have.
+    /// Forks and frozen copies have zeros in their place, and so have their forks: for keys, seeds
+    /// of random numbers, and whatever else two must not have.
     WipeOnFork,
     /// Forks have the pages, as without advice.
     DoFork,
@@ -60,8 +60,8 @@ impl Space {
     ///
     /// # Errors
     /// [`Error::Unaligned`], [`Error::OutOfRange`]; [`Error::Space`] with `TooManyAreas` where an
-    /// order would need one more, `Pinned`, or `OverBudget`; [`Error::Fault`] when a page that is to
-    /// be populated cannot be had: those before it are there.
+    /// order would need one more, `Pinned`, or `OverBudget`; [`Error::Fault`] when a page that is
+    /// to be populated cannot be had: those before it are there.
     pub fn advise(&self, range: Range<u64>, advice: Advice) -> Result<(), Error> {
         let run = self.whole(range.clone())?;
         let mm = self.inner().mm()?;

@@ -1,8 +1,8 @@
 //! Copies of spaces: the door of [`Mm::fork`], and copies that are not ready yet.
 //!
-//! A fork has all that its parent has (`fork.rs`). Where an area says that forks are not to have its
-//! pages as they are, the child gives them up again before anybody is told its number; its areas say
-//! already what stands there instead. No data and no lock.
+//! A fork has all that its parent has (`fork.rs`). Where an area says that forks are not to have
+//! its pages as they are, the child gives them up again before anybody is told its number; its
+//! areas say already what stands there instead. No data and no lock.
 
 use crate::addr::{PageNo, SpaceNo};
 use crate::create::NewSpace;
@@ -69,8 +69,8 @@ mod tests {
     use crate::{InFork, Rights};
     use memfold_sim::{Calls, Lasting, Plan, SimSource, When};
 
-    /// Goal: forks do not have what is kept from them, wherever it is, and zeros are kept from their
-    /// forks as well; what lies beside it they have; the parent keeps all.
+    /// Goal: forks do not have what is kept from them, wherever it is, and zeros are kept from
+    /// their forks as well; what lies beside it they have; the parent keeps all.
     #[test]
     fn what_forks_are_not_to_have() {
         let mm = harness();

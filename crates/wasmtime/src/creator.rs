@@ -41,7 +41,8 @@ impl Creator {
 // and it is not a heap: those have another guard. It may be longer than `byte_size` says until
 // `Template::place` has grown the memory to it, before any code runs. Nobody but the owner of the
 // store writes to the space after that: `InstanceSpace` offers no way to, and who maps a file there
-// promises it. Only a reset makes it shorter, after its owner was told, and only where nothing of the store runs.
+// promises it. Only a reset makes it shorter, after its owner was told, and only where nothing of
+// the store runs.
 unsafe impl MemoryCreator for Creator {
     fn new_memory(
         &self,

@@ -1,6 +1,6 @@
 //! Files in the memory of an instance: [`ForkInstance::map`]. No lock; the store is held
-//! exclusively. With `creator.rs` the only file of this crate with `unsafe`: it has the two promises
-//! that a type cannot hold.
+//! exclusively. With `creator.rs` the only file of this crate with `unsafe`: that nobody else
+//! changes what a program's memory shows, no type can hold.
 
 use crate::error::Error;
 use crate::held::{InstanceSpace, check};

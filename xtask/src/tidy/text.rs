@@ -41,10 +41,12 @@ const BANS: [Ban; 4] = [
             "crates/linux",
             "crates/sync",
             "crates/wasmtime/src/creator.rs",
+            "crates/wasmtime/src/mapping.rs",
+            "crates/cli/src/run/mapping.rs",
             "crates/memfold/tests",
             "benches/benches",
         ],
-        message: "`unsafe` stands only in the Linux host, the facade, and one file of the Wasmtime client",
+        message: "`unsafe` stands only in the Linux host, the facade, and where Wasm meets what others can change",
     },
     // The manager and the simulator run under loom and shuttle, and replay from a seed: locks and
     // atomics come from the facade, time and chance from the host. What is no part of `std` they

@@ -8,10 +8,10 @@
 //! ```
 //!
 //! Beside that way: `module` (any file, read), `outline` (its names and types), `environment` (what
-//! it is given), `mapping` (what it finds in its memory), `room` (what is known not to fit), `entry`
-//! and `values` (what is called), `instance` (one instance), `failure` (what stops one clone),
-//! `interrupt` (what stops all), `merging` (what goes on beside the calls), `digest`, `order`,
-//! `times`, `progress`.
+//! it is given), `mapping` (what it finds in its memory), `room` (what is known not to fit),
+//! `entry` and `values` (what is called), `instance` (one instance), `failure` (what stops one
+//! clone), `interrupt` (what stops all), `merging` (what goes on beside the calls), `digest`,
+//! `order`, `times`, `progress`.
 
 mod calls;
 mod clones;

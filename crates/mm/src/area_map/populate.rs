@@ -1,8 +1,8 @@
-//! Pages made accessible before a program touches them: by need, with reclaim, or as far as there is
-//! room.
+//! Pages made accessible before a program touches them: by need, with reclaim, or as far as there
+//! is room.
 //!
-//! A page is resolved as by a fault, one at a time, so that the space's threads come in between. What
-//! fails is told to the caller alone: no access of a program has failed.
+//! A page is resolved as by a fault, one at a time, so that the space's threads come in between.
+//! What fails is told to the caller alone: no access of a program has failed.
 
 use super::AreaMap;
 use crate::addr::{Access, PageNo, Run};

@@ -10,8 +10,8 @@ use crate::rig::{
     Harness, frame_at, limited, poke, resident, run, saves, saves_nothing, sound, space, value, write,
 };
 use crate::space::FaultError;
-use std::sync::mpsc;
-use std::thread;
+use memfold_sync::atomic::{AtomicU32, Ordering};
+use memfold_sync::thread;
 
 /// A tenant of so many pages, all of them evicted, and a budget full to where returning pages end.
 fn full(pages: u32) -> (Harness, SpaceNo) {
@@ -64,25 +64,32 @@ fn reclaim_is_not_asked_for_each() {
     write(&mm, other, 0..1, 1);
     fill(&mm, Need::Refault);
     let looks = || mm.stats().scanned;
-    let (locked, is_locked) = mpsc::channel();
-    let (ends, end) = mpsc::channel::<()>();
-    thread::scope(|scope| {
-        let mm = &mm;
-        scope.spawn(move || {
-            let _busy = mm.frames.lock(frame_at(mm, other, 0).expect("written"));
-            locked.send(()).expect("somebody waits");
-            // Until the other side is dropped.
-            let _ = end.recv();
-        });
-        is_locked.recv().expect("it is locked");
-        let _ends = ends;
-        assert_eq!(store(mm, tenant, 0, 2), Ok(()));
-        let first = looks();
-        assert!(first > 0, "the first looks");
-        for page in 1..8 {
-            assert_eq!(store(mm, tenant, page, 2), Ok(()));
+    // 1: the frame is locked; 2: it needs to be no more.
+    let step = AtomicU32::new(0);
+    let wait_for = |wanted| {
+        // Acquire: what was done before.
+        while step.load(Ordering::Acquire) < wanted {
+            thread::yield_now();
         }
-        assert_eq!(looks(), first, "nothing has changed since");
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _busy = mm.frames.lock(frame_at(&mm, other, 0).expect("written"));
+            // Release: with the lock.
+            step.store(1, Ordering::Release);
+            wait_for(2);
+        });
+        wait_for(1);
+        let stored: Vec<_> = (0..8)
+            .map(|page| (store(&mm, tenant, page, 2), looks()))
+            .collect();
+        // Release: after all stores.
+        step.store(2, Ordering::Release);
+        let first = stored[0].1;
+        assert!(first > 0, "the first looks");
+        for done in stored {
+            assert_eq!(done, (Ok(()), first), "nothing has changed since");
+        }
     });
     sound(&mm);
 }
