@@ -70,6 +70,16 @@ enum Code {
     Memfold { memory: Memory, prepared: Box<Prepared> },
 }
 
+impl Code {
+    /// What holds the instances' memories, if it is memfold.
+    fn memory(&self) -> Option<&Memory> {
+        match self {
+            Code::Stock(_) => None,
+            Code::Memfold { memory, .. } => Some(memory),
+        }
+    }
+}
+
 impl Draft {
     pub(crate) fn new(options: &RunOptions) -> Result<Self, Error> {
         let bytes = module::read(&options.module)?;
@@ -110,12 +120,8 @@ impl Draft {
                 Code::Memfold { memory, prepared }
             }
         };
-        let memory = match &code {
-            Code::Stock(_) => None,
-            Code::Memfold { memory, .. } => Some(memory),
-        };
         let maps = &options.surroundings.maps;
-        let files = Files::open(maps, &outline, options.threads.get(), memory)?;
+        let files = Files::open(maps, &outline, options.threads.get(), code.memory())?;
         let engine = Engine::new(&config).map_err(Error::Module)?;
         let mut linker = Linker::new(&engine);
         p1::add_to_linker_sync(&mut linker, |host: &mut Host| &mut host.wasi).map_err(Error::Module)?;
