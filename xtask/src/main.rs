@@ -76,7 +76,7 @@ enum Task {
     /// verify/MUTANTS.md; words are cargo-mutants': --shard 0/50, --in-diff FILE
     Mutants(Words),
     /// The host and the library under ThreadSanitizer and AddressSanitizer, the manager under Miri:
-    /// [thread] [address] [miri]
+    /// thread, address, miri, or all without a word
     Sanitize(Words),
     /// Makes each ordering of the core weaker and demands that a race model fails
     Weaken(weaken::Options),

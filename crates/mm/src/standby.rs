@@ -282,9 +282,7 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
                 // Elsewhere by now: look again.
                 Ok(Seen::Here) if self.leave_window(&space, page)? => return Err(Stop::Retry),
                 // Its own, and protected only to see whether it is used.
-                Ok(Seen::Here) if forbidden.is_none() && let_through(self.mm, &space, page)? => {
-                    return Ok(());
-                }
+                Ok(Seen::Here) if let_through(self.mm, &space, page)? => return Ok(()),
                 Ok(Seen::Here) => return Err(Stop::Fault(failure)),
                 Err(Stop::Retry) => return Err(Stop::Retry),
                 Err(_) => bytes.fill(0),
