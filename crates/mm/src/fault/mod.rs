@@ -113,7 +113,7 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// The first fault of this space that could not be resolved since this was last asked. Its
     /// faults are resolved again from now on, and what its stores left in standby pages (see
-    /// [`sink`](Self::sink)) is gone.
+    /// [`sink`](crate::Losses::sink)) is gone.
     pub fn take_failure(&self, space: SpaceNo) -> Option<FaultError> {
         let mut space = self.lock_space(space).ok()?;
         let failure = space.failure()?;
