@@ -63,8 +63,8 @@ impl<'m, H: Host, S: Store> Loans<'m, H, S> {
             loans.pop_front().iter().for_each(|loan| self.end(loan));
         }
         // Numbers that wrap around meet none of the few that are there.
-        let last = loans.back().map_or(NonZero::<u32>::MAX, |loan| loan.number);
-        let number = last.checked_add(1).unwrap_or(NonZero::<u32>::MIN);
+        let last = loans.back().map_or(NonZero::<u16>::MAX, |loan| loan.number);
+        let number = last.checked_add(1).unwrap_or(NonZero::<u16>::MIN);
         let locked = self.mm.frames.lock(frame);
         locked.frame.set_on_loan(Some(number));
         self.mm.reclaim.set_aside(&self.mm.frames, frame);

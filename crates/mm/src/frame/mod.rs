@@ -30,7 +30,7 @@ use crate::budget::PageCharge;
 use crate::host::PageRef;
 use crate::swap::SwapRef;
 use history::History;
-use memfold_sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use memfold_sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use memfold_sync::{Mutex, MutexGuard, Rank, Slots};
 use shown::Shown;
 use std::num::NonZero;
@@ -94,7 +94,7 @@ pub struct Frame {
     referenced: AtomicBool,
     incompressible: AtomicBool,
     /// The number of the loan that its page is on; 0: of none.
-    on_loan: AtomicU32,
+    on_loan: AtomicU16,
     /// Hints about the windows that show it: under the frame lock.
     pub(crate) shown: Shown,
     /// What the merge scanner found here last: a hint.
@@ -122,7 +122,7 @@ impl Frame {
             ),
             referenced: AtomicBool::new(false),
             incompressible: AtomicBool::new(false),
-            on_loan: AtomicU32::new(0),
+            on_loan: AtomicU16::new(0),
             shown: Shown::new(),
             history: History::default(),
             links: links::Links::default(),
@@ -169,14 +169,14 @@ impl Frame {
 
     /// Notes on which loan its page is, to be given back in its space's own time (`loans.rs`).
     /// Under the frame lock.
-    pub(crate) fn set_on_loan(&self, number: Option<NonZero<u32>>) {
+    pub(crate) fn set_on_loan(&self, number: Option<NonZero<u16>>) {
         // Relaxed: under the frame lock.
         self.on_loan
             .store(number.map_or(0, NonZero::get), Ordering::Relaxed);
     }
 
     /// On which loan its page is. Under the frame lock.
-    pub(crate) fn on_loan(&self) -> Option<NonZero<u32>> {
+    pub(crate) fn on_loan(&self) -> Option<NonZero<u16>> {
         // Relaxed: under the frame lock.
         NonZero::new(self.on_loan.load(Ordering::Relaxed))
     }

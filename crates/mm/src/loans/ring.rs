@@ -15,7 +15,7 @@ use std::num::NonZero;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Loan {
     /// Others that name the same frame, which served one after the other, have other numbers.
-    pub(super) number: NonZero<u32>,
+    pub(super) number: NonZero<u16>,
     pub(super) space: SpaceNo,
     pub(super) page: PageNo,
     pub(super) frame: FrameNo,
