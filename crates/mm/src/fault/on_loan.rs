@@ -13,8 +13,7 @@ use crate::reclaim::{end_loan, settled};
 use crate::table::LeafEntry;
 
 /// Resolves the store, if the page was evicted; the space's older loans end as far as need be.
-/// Reclaim has found nothing since something changed that counts, so it is asked again only when
-/// all else has failed: pages that came back on loan may have left bases that nobody needs.
+/// Reclaim has found nothing just now, so it is asked again only when all else has failed.
 pub(super) fn store<H: Host, S: Store>(mm: &Mm<H, S>, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
     // Each turn but the last ends a loan.
     for _ in 0..EACH {
@@ -24,16 +23,7 @@ pub(super) fn store<H: Host, S: Store>(mm: &Mm<H, S>, no: SpaceNo, page: PageNo)
             done => return done,
         }
     }
-    if is_evicted(mm, no, page)? {
-        mm.reclaim.something_changed();
-    }
     mm.retry(|| try_store(mm, no, page))
-}
-
-fn is_evicted<H: Host, S: Store>(mm: &Mm<H, S>, no: SpaceNo, page: PageNo) -> Result<bool, Stop> {
-    let space = lock_page(mm, no, page)?;
-    let entry = mm.tables.lookup(&space.tree, page).entry();
-    Ok(matches!(entry, LeafEntry::Swapped(_)))
 }
 
 /// The same with the loans that the space may still have.
