@@ -133,5 +133,6 @@ changed_by!(AtomicBool, bool,
     fetch_or: BitOr::bitor,
     fetch_xor: BitXor::bitxor,
 );
+watched_number!(AtomicU16, u16);
 watched_number!(AtomicU32, u32);
 watched_number!(AtomicU64, u64);
