@@ -9,6 +9,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// One test at a time: a program that is being written cannot be started, and a child that another
+/// thread starts meanwhile has it open for writing.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A folder with a copy of the command; `script` stands beside it.
 fn folder(name: &str, script: &str) -> PathBuf {
@@ -28,6 +36,7 @@ fn run(folder: &Path, words: &[&str]) -> common::Done {
 
 #[test]
 fn the_program_beside_is_started() {
+    let _alone = alone();
     let folder = folder("explain-beside", "#!/bin/sh\necho \"$@\"\nexit 1\n");
     let done = run(&folder, &["explain", "race", "--defect", "split-store", "--json"]);
     assert_eq!(
@@ -39,6 +48,7 @@ fn the_program_beside_is_started() {
 
 #[test]
 fn a_program_that_cannot_start_is_one_sentence() {
+    let _alone = alone();
     let folder = folder("explain-broken", "#!/no/such/interpreter\n");
     let done = run(&folder, &["explain", "race"]);
     done.refused(3, &["memfold-explain"]);
