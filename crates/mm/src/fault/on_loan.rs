@@ -9,17 +9,15 @@ use crate::host::{Host, Store};
 use crate::loans::{EACH, Loans};
 use crate::mm::Mm;
 use crate::peek::lock_page;
-use crate::reclaim::{end_loan, settled};
+use crate::reclaim::end_loan;
 use crate::table::LeafEntry;
 
 /// Resolves the store, if the page was evicted; the space's older loans end as far as need be.
-/// Reclaim has found nothing just now, so it is asked again only when all else has failed.
 pub(super) fn store<H: Host, S: Store>(mm: &Mm<H, S>, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
     // Each turn but the last ends a loan.
     for _ in 0..EACH {
-        match settled(|| try_store(mm, no, page)) {
+        match mm.retry(|| try_store(mm, no, page)) {
             Err(Stop::NoRoom) if end_oldest(mm, no)? => (),
-            Err(Stop::NoRoom) => break,
             done => return done,
         }
     }
@@ -35,10 +33,7 @@ fn try_store<H: Host, S: Store>(mm: &Mm<H, S>, no: SpaceNo, page: PageNo) -> Res
     let returning = if on_loan { Need::Loan } else { Need::Refault };
     Fault::resolve_returning(mm, &mut space, page, Access::Write, returning)?;
     if on_loan {
-        // It is no victim: nothing more can go than before.
         loans.lend(&space, page);
-    } else {
-        mm.reclaim.something_changed();
     }
     Ok(())
 }

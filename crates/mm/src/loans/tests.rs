@@ -10,8 +10,6 @@ use crate::rig::{
     Harness, frame_at, limited, poke, resident, run, saves, saves_nothing, sound, space, value, write,
 };
 use crate::space::FaultError;
-use memfold_sync::atomic::{AtomicU32, Ordering};
-use memfold_sync::thread;
 
 /// A tenant of so many pages, all of them evicted, and a budget full to where returning pages end.
 fn full(pages: u32) -> (Harness, SpaceNo) {
@@ -49,48 +47,6 @@ fn what_was_evicted_is_stored_to() {
         assert!((0..40).all(|page| value(&mm, tenant, page) == round));
     }
     assert!(mm.usage().peak <= mm.usage().limit);
-    sound(&mm);
-}
-
-/// Goal: stores with room on loan make nothing go that could not before, so that reclaim has one
-/// run that finds nothing, not one for each of them. Method:
-/// one frame could go but for its lock, which somebody holds; looks are counted.
-#[test]
-fn reclaim_is_not_asked_for_each() {
-    let mm = limited(4 << 20);
-    let (tenant, other) = (space(&mm, 8), space(&mm, 1));
-    write(&mm, tenant, 0..8, 1);
-    assert_eq!(mm.evict(tenant, run(0, 8)), Ok(8));
-    write(&mm, other, 0..1, 1);
-    fill(&mm, Need::Refault);
-    let looks = || mm.stats().scanned;
-    // 1: the frame is locked; 2: it needs to be no more.
-    let step = AtomicU32::new(0);
-    let wait_for = |wanted| {
-        // Acquire: what was done before.
-        while step.load(Ordering::Acquire) < wanted {
-            thread::yield_now();
-        }
-    };
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let _busy = mm.frames.lock(frame_at(&mm, other, 0).expect("written"));
-            // Release: with the lock.
-            step.store(1, Ordering::Release);
-            wait_for(2);
-        });
-        wait_for(1);
-        let stored: Vec<_> = (0..8)
-            .map(|page| (store(&mm, tenant, page, 2), looks()))
-            .collect();
-        // Release: after all stores.
-        step.store(2, Ordering::Release);
-        let first = stored[0].1;
-        assert!(first > 0, "the first looks");
-        for done in stored {
-            assert_eq!(done, (Ok(()), first), "nothing has changed since");
-        }
-    });
     sound(&mm);
 }
 

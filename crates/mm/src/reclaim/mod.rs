@@ -34,13 +34,15 @@ use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::error::{SpaceError, Stop};
 use crate::host::{Host, Store};
 use crate::mm::Mm;
-use crate::stalled::Waiting;
 use crate::window::Windows;
 use batch::{BATCH, each_batch, settle};
 use evict::{Why, evict_batch};
 use policy::Finding;
 use queue::Isolated;
 use round::Reclaim;
+
+/// How often a fault that found nothing to go yields to others that reclaim: some milliseconds.
+const WAITS: u32 = if cfg!(any(loom, shuttle)) { 1 } else { 2000 };
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// Tries to move at least `pages` frames to the store; returns how many went. Bounded: ends
@@ -50,16 +52,21 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Runs `step` until it is done, reclaiming when it finds no room. While another thread
-    /// reclaims, what could go may all be in its hands: the end of its run is waited for.
+    /// reclaims, what could go may all be in its hands: it is waited for, though not for ever.
     pub(crate) fn retry<R>(&self, mut step: impl FnMut() -> Result<R, Stop>) -> Result<R, Stop> {
-        let (mut fruitless, mut waiting) = (0, Waiting::no_more());
+        let (mut fruitless, mut waits) = (0, 0);
         loop {
-            match settled(&mut step) {
-                Err(Stop::NoRoom) if waiting.goes_on(&self.reclaim.stalled) => (),
+            match step() {
+                // Another thread won; retry until it has finished.
+                Err(Stop::Retry) => memfold_sync::thread::yield_now(),
+                Err(Stop::NoRoom) if waits > 0 && self.reclaim.stalled.under_way() != 0 => {
+                    waits -= 1;
+                    memfold_sync::thread::yield_now();
+                }
                 Err(Stop::NoRoom) if fruitless < 3 => {
-                    (fruitless, waiting) = match reclaim_for_fault(self) {
-                        true => (0, Waiting::no_more()),
-                        false => (fruitless + 1, self.reclaim.stalled.wait()),
+                    (fruitless, waits) = match reclaim_for_fault(self) {
+                        true => (0, 0),
+                        false => (fruitless + 1, WAITS),
                     };
                 }
                 other => return other,
@@ -126,16 +133,6 @@ pub(crate) fn end_loan<H: Host, S: Store>(
     each_batch(mm, space, Run::one(page), |batch| {
         evict_batch(mm, batch, Why::Loan);
     })
-}
-
-/// Runs `step` until no other thread is in its way any more: one that is has made progress.
-pub(crate) fn settled<R>(mut step: impl FnMut() -> Result<R, Stop>) -> Result<R, Stop> {
-    loop {
-        match step() {
-            Err(Stop::Retry) => memfold_sync::thread::yield_now(),
-            other => return other,
-        }
-    }
 }
 
 /// Reclaim by a thread that found no room; true when it freed something.
