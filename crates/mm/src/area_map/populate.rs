@@ -41,7 +41,7 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
             if mm.budget.is_low() {
                 break;
             }
-            let mut resolve = || Fault::resolve(mm, &mut mm.lock_space(no)?, page, Access::Read);
+            let resolve = || Fault::resolve(mm, &mut mm.lock_space(no)?, page, Access::Read);
             let mut done = resolve();
             // Another thread won; retry until it has finished.
             while done == Err(Stop::Retry) {
