@@ -1,10 +1,8 @@
 //! Files that a program finds in its memory: [`FileMap`], as `--map` says it. Plain values of the
 //! command line; `run/mapping.rs` maps them.
 
+use memfold::PAGE_SIZE;
 use std::path::PathBuf;
-
-/// What of the machine's pages a file's place in memory is to be a multiple of.
-const PAGE: u64 = 4096;
 
 /// A file, and where its first byte is to stand in the program's memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +30,8 @@ pub(crate) fn parse(text: &str) -> Result<FileMap, String> {
         || "a file and its place in the memory: FILE@OFFSET, FILE@OFFSET:private or :shared".to_owned();
     let (path, place) = text.rsplit_once('@').ok_or_else(form)?;
     let (offset, stores) = match place.split_once(':') {
-        None | Some((_, "ro")) => (place.trim_end_matches(":ro"), Stores::Refused),
+        None => (place, Stores::Refused),
+        Some((offset, "ro")) => (offset, Stores::Refused),
         Some((offset, "private")) => (offset, Stores::Private),
         Some((offset, "shared")) => (offset, Stores::Shared),
         Some((_, other)) => return Err(format!("{other:?} is none of ro, private and shared")),
@@ -46,9 +45,9 @@ pub(crate) fn parse(text: &str) -> Result<FileMap, String> {
         }
         None => memfold_size::parse(offset).map_err(|error| error.to_string()),
     }?;
-    if !offset.is_multiple_of(PAGE) {
+    if !offset.is_multiple_of(PAGE_SIZE as u64) {
         return Err(format!(
-            "the offset {offset} is no multiple of a page ({PAGE} bytes)"
+            "the offset {offset} is no multiple of a page ({PAGE_SIZE} bytes)"
         ));
     }
     Ok(FileMap {

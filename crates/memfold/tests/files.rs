@@ -1,56 +1,30 @@
 //! Files in the memory of spaces, on this machine, with both deliveries.
 
+#[path = "common/file.rs"]
+mod file;
+
+use file::{PAGE, Temporary, WORD, on_disk, words};
 use memfold::{
     Delivery, Error, FileAccess, MappedFile, Memory, OnLoss, PAGE_SIZE, Rights, Space, SpaceSize, Through,
 };
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-// Relaxed: words that one thread uses at a time; joins order the rest.
-const WORD: Ordering = Ordering::Relaxed;
-const PAGE: u64 = PAGE_SIZE as u64;
-
-/// A file of its own for each test, which goes with it. The words of page `n` are `n * 1000`,
-/// `n * 1000 + 1`, ...
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn new(name: &str, pages: u64) -> Self {
-        let path = std::env::temp_dir().join(format!("memfold-files-{}-{name}", std::process::id()));
-        let word = |n: u64| (n / 512 * 1000 + n % 512).to_ne_bytes();
-        let bytes: Vec<u8> = (0..pages * 512).flat_map(word).collect();
-        std::fs::write(&path, bytes).expect("room for a small file");
-        Self(path)
-    }
-
-    fn word(&self, page: u64, word: usize) -> u64 {
-        let bytes = std::fs::read(&self.0).expect("it is there");
-        let at = page as usize * PAGE_SIZE + word * 8;
-        u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-fn word(space: &Space, page: u64, word: usize) -> &AtomicU64 {
-    let at = space.as_ptr().as_ptr() as usize + page as usize * PAGE_SIZE + word * 8;
-    assert!((page + 1) * PAGE <= space.len());
-    // SAFETY: inside of a space that lives, by atomics only.
-    unsafe { &*(at as *const AtomicU64) }
+/// A file of its own. The words of page `n` are `n * 1000`, `n * 1000 + 1`, ...
+fn numbered(name: &str, pages: u64) -> Temporary {
+    let file = Temporary::new(name, pages);
+    let word = |n: u64| (n / 512 * 1000 + n % 512).to_ne_bytes();
+    let bytes: Vec<u8> = (0..pages * 512).flat_map(word).collect();
+    std::fs::write(&file.0, bytes).expect("room for a small file");
+    file
 }
 
 fn get(space: &Space, page: u64, at: usize) -> u64 {
-    let value = word(space, page, at).load(WORD);
+    let value = words(space, page)[at].load(WORD);
     assert!(space.failure().is_none(), "page {page}: {:?}", space.failure());
     value
 }
 
 fn set(space: &Space, page: u64, at: usize, value: u64) {
-    word(space, page, at).store(value, WORD);
+    words(space, page)[at].store(value, WORD);
     assert!(space.failure().is_none(), "page {page}: {:?}", space.failure());
 }
 
@@ -76,10 +50,8 @@ fn map(space: &Space, at: u64, file: &MappedFile, pages: std::ops::Range<u64>, t
 #[test]
 fn shared_and_private() {
     for memory in memories(32 << 20) {
-        let on_disk = Temporary::new("shared", 64);
-        let file = memory
-            .open(&on_disk.0, FileAccess::ReadWrite)
-            .expect("it is there");
+        let disk = numbered("shared", 64);
+        let file = memory.open(&disk.0, FileAccess::ReadWrite).expect("it is there");
         let [a, b] = [(); 2].map(|()| memory.create(SpaceSize::fixed(256 * PAGE)).expect("room"));
         map(&a, 8, &file, 0..64, Through::Shared);
         map(&b, 100, &file, 10..40, Through::Shared);
@@ -104,14 +76,18 @@ fn shared_and_private() {
         set(&c, 216, 0, 6);
         assert_eq!((get(&c, 100, 1), get(&a, 18, 1), get(&b, 215, 0)), (4, 4, 3));
         assert_eq!((get(&b, 216, 0), get(&c, 215, 1)), (16_000, 15_001));
-        assert_eq!(on_disk.word(10, 0), 10_000, "nothing was written yet");
+        assert_eq!(on_disk(&disk.0, 10)[0], 10_000, "nothing was written yet");
         file.sync(0..file.len()).expect("there is room on the disk");
-        let on = [(10, 0), (10, 1), (11, 0), (15, 0)].map(|(page, at)| on_disk.word(page, at));
+        let on = [(10, 0), (10, 1), (11, 0), (15, 0)].map(|(page, at)| on_disk(&disk.0, page)[at]);
         assert_eq!(on, [1, 4, 2, 15_000]);
         set(&a, 18, 0, 7);
         file.sync(10 * PAGE..11 * PAGE)
             .expect("there is room on the disk");
-        assert_eq!(on_disk.word(10, 0), 7, "a store after a sync is in the next one");
+        assert_eq!(
+            on_disk(&disk.0, 10)[0],
+            7,
+            "a store after a sync is in the next one"
+        );
         assert_eq!(memory.check(), Ok(()));
         b.unmap(100 * PAGE..215 * PAGE).expect("it was mapped");
         assert_eq!((get(&b, 100, 0), get(&b, 214, 0), get(&b, 215, 0)), (0, 0, 3));
@@ -127,10 +103,8 @@ fn shared_and_private() {
 fn larger_than_the_budget() {
     for memory in memories(4 << 20) {
         let pages = 2048;
-        let on_disk = Temporary::new("large", pages);
-        let file = memory
-            .open(&on_disk.0, FileAccess::ReadWrite)
-            .expect("it is there");
+        let disk = numbered("large", pages);
+        let file = memory.open(&disk.0, FileAccess::ReadWrite).expect("it is there");
         let spaces = [(); 4].map(|()| memory.create(SpaceSize::fixed(2200 * PAGE)).expect("room"));
         for (n, space) in spaces.iter().enumerate() {
             map(space, n as u64 * 40, &file, 0..pages, Through::Shared);
@@ -144,7 +118,7 @@ fn larger_than_the_budget() {
                         let by = (n % 4) as usize;
                         let at = page + by as u64 * 40;
                         assert_eq!(get(&spaces[by], at, 100), page * 1000 + 100, "page {page}");
-                        word(&spaces[by], at, thread as usize).fetch_add(1 << 32, WORD);
+                        words(&spaces[by], at)[thread as usize].fetch_add(1 << 32, WORD);
                     }
                 });
             }
@@ -155,7 +129,7 @@ fn larger_than_the_budget() {
         file.sync(0..file.len()).expect("there is room on the disk");
         let stats = memory.stats();
         assert!(stats.usage.peak <= 4 << 20, "{stats:?}");
-        let bytes = std::fs::read(&on_disk.0).expect("it is there");
+        let bytes = std::fs::read(&disk.0).expect("it is there");
         let at = |page: u64, word: usize| {
             let at = page as usize * PAGE_SIZE + word * 8;
             u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
@@ -172,10 +146,8 @@ fn larger_than_the_budget() {
 #[test]
 fn refusals() {
     let memory = memories(32 << 20).next().expect("one");
-    let on_disk = Temporary::new("refusals", 4);
-    let file = memory
-        .open(&on_disk.0, FileAccess::ReadOnly)
-        .expect("it is there");
+    let disk = numbered("refusals", 4);
+    let file = memory.open(&disk.0, FileAccess::ReadOnly).expect("it is there");
     let space = memory.create(SpaceSize::fixed(16 * PAGE)).expect("room");
     let map = |at, bytes, through| space.map(at, &file, bytes, through, Rights::ReadWrite);
     assert!(matches!(

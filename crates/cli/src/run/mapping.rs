@@ -21,28 +21,19 @@ use wasmtime::Store;
 const CHUNK: usize = 1 << 20;
 
 /// All files, in the order of their places.
-#[derive(Default)]
 pub(crate) struct Files(Vec<Placed>);
 
 /// A file and its place.
 struct Placed {
     map: FileMap,
     bytes: u64,
-    from: From,
+    bytes_from: BytesFrom,
 }
 
 /// Where its bytes come from.
-enum From {
+enum BytesFrom {
     Mapped(MappedFile),
     Read(File),
-}
-
-impl Placed {
-    /// Where the next file may begin.
-    fn end(&self) -> u64 {
-        let page = PAGE_SIZE as u64;
-        self.map.offset.saturating_add(self.bytes.next_multiple_of(page))
-    }
 }
 
 impl Files {
@@ -84,7 +75,7 @@ impl Files {
         }
         let memory = instance.memory(store);
         for placed in &self.0 {
-            let From::Mapped(file) = &placed.from else {
+            let BytesFrom::Mapped(file) = &placed.bytes_from else {
                 continue;
             };
             let at = placed.room(store, memory)?;
@@ -104,7 +95,7 @@ impl Files {
     /// Reads all into the memory of a stock instance, which grows.
     pub(crate) fn read(&self, store: &mut Store<Host>, instance: &wasmtime::Instance) -> Result<(), Stop> {
         for placed in &self.0 {
-            let From::Read(file) = &placed.from else {
+            let BytesFrom::Read(file) = &placed.bytes_from else {
                 continue;
             };
             let memory = instance
@@ -147,7 +138,7 @@ impl Files {
     /// Writes out what was stored to shared files; the first error, if there was one.
     pub(crate) fn sync(&self) -> Result<(), Error> {
         for placed in &self.0 {
-            if let (From::Mapped(file), Stores::Shared) = (&placed.from, placed.map.stores) {
+            if let (BytesFrom::Mapped(file), Stores::Shared) = (&placed.bytes_from, placed.map.stores) {
                 let path = placed.map.path.clone();
                 file.sync(0..placed.bytes)
                     .map_err(|source| Error::Sync { path, source })?;
@@ -163,23 +154,33 @@ impl Placed {
             Stores::Shared => FileAccess::ReadWrite,
             Stores::Refused | Stores::Private => FileAccess::ReadOnly,
         };
-        let (bytes, from) = match memory {
+        let (bytes, bytes_from) = match memory {
             Some(memory) => {
                 let file = memory
                     .open(&map.path, access)
                     .map_err(|error| refused(&map, &error.to_string()))?;
-                (file.len(), From::Mapped(file))
+                (file.len(), BytesFrom::Mapped(file))
             }
             None => {
                 let opened = File::open(&map.path).and_then(|file| Ok((file.metadata()?.len(), file)));
                 let (bytes, file) = opened.map_err(|error: io::Error| refused(&map, &error.to_string()))?;
-                (bytes, From::Read(file))
+                (bytes, BytesFrom::Read(file))
             }
         };
         if bytes == 0 {
             return Err(refused(&map, "it is empty"));
         }
-        Ok(Self { map, bytes, from })
+        Ok(Self {
+            map,
+            bytes,
+            bytes_from,
+        })
+    }
+
+    /// Where the next file may begin.
+    fn end(&self) -> u64 {
+        let page = PAGE_SIZE as u64;
+        self.map.offset.saturating_add(self.bytes.next_multiple_of(page))
     }
 
     /// Makes the memory long enough; where the file begins.

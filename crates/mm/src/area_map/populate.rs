@@ -9,6 +9,7 @@ use crate::addr::{Access, PageNo, Run};
 use crate::error::{SpaceError, Stop};
 use crate::fault::Fault;
 use crate::host::{Host, Store};
+use crate::reclaim::settled;
 use crate::space::FaultError;
 
 impl<H: Host, S: Store> AreaMap<'_, H, S> {
@@ -41,14 +42,7 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
             if mm.budget.is_low() {
                 break;
             }
-            let resolve = || Fault::resolve(mm, &mut mm.lock_space(no)?, page, Access::Read);
-            let mut done = resolve();
-            // Another thread won; retry until it has finished.
-            while done == Err(Stop::Retry) {
-                memfold_sync::thread::yield_now();
-                done = resolve();
-            }
-            match done {
+            match settled(|| Fault::resolve(mm, &mut mm.lock_space(no)?, page, Access::Read)) {
                 Ok(()) => pages += 1,
                 Err(Stop::NoRoom) => break,
                 Err(stop) => self.demand_alive(page, stop)?,

@@ -56,9 +56,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     pub(crate) fn retry<R>(&self, mut step: impl FnMut() -> Result<R, Stop>) -> Result<R, Stop> {
         let (mut fruitless, mut waits) = (0, 0);
         loop {
-            match step() {
-                // Another thread won; retry until it has finished.
-                Err(Stop::Retry) => memfold_sync::thread::yield_now(),
+            match settled(&mut step) {
                 Err(Stop::NoRoom) if waits > 0 && self.reclaim.stalled.under_way() != 0 => {
                     waits -= 1;
                     memfold_sync::thread::yield_now();
@@ -133,6 +131,16 @@ pub(crate) fn end_loan<H: Host, S: Store>(
     each_batch(mm, space, Run::one(page), |batch| {
         evict_batch(mm, batch, Why::Loan);
     })
+}
+
+/// Runs `step` until no other thread is in its way any more: one that is has made progress.
+pub(crate) fn settled<R>(mut step: impl FnMut() -> Result<R, Stop>) -> Result<R, Stop> {
+    loop {
+        match step() {
+            Err(Stop::Retry) => memfold_sync::thread::yield_now(),
+            other => return other,
+        }
+    }
 }
 
 /// Reclaim by a thread that found no room; true when it freed something.
