@@ -2,9 +2,9 @@
 # `cargo xtask hostile [--guests N] [--seed N]`: the promises under hostile machines, full budgets and hostile guests,
 # at their full length.
 #
-# The same tests stand in the gate with fewer guests, and files that are used for seconds, not minutes. Here they are built as users build, one test runs at a time (some
-# change a setting of the machine, and all are judged by what the kernel counts), and the well-behaved tenant's slowest
-# call has a limit.
+# The same tests stand in the gate with fewer guests, and with files that are used for seconds, not minutes. Here they
+# are built as users build, one test runs at a time (some change a setting of the machine, and all are judged by what the
+# kernel counts), and the well-behaved tenant's slowest call has a limit.
 . "$(dirname "$0")/lib.sh"
 guests=10000 seed=1 options="guests seed"
 parse "$@"
