@@ -13,7 +13,9 @@ mod steps;
 use crate::audit;
 use memfold_host::Piece;
 use memfold_host::addr::{Access, PAGE_SIZE, PageBytes, PageNo, Run, SpaceNo};
-use memfold_mm::{Config, FaultError, InFork, Mm, OpenFile, PageTables, Replacement, Rights, SpaceError};
+use memfold_mm::{
+    Config, Digest, FaultError, InFork, Mm, OpenFile, PageTables, Replacement, Rights, SpaceError,
+};
 use memfold_sim::{Plan, Rng, SimHost, SimSource, SimStore};
 use std::collections::BTreeMap;
 
@@ -36,6 +38,7 @@ struct Page {
     own: Option<Box<PageBytes>>,
     rights: Rights,
     in_fork: InFork,
+    locked: bool,
 }
 
 impl Page {
@@ -47,7 +50,10 @@ impl Page {
             ..Self::default()
         };
         match self.in_fork {
-            InFork::Same => self.clone(),
+            InFork::Same => Self {
+                locked: false,
+                ..self.clone()
+            },
             InFork::Zeros => zeros,
             InFork::Nothing => Self {
                 in_fork: InFork::Same,
@@ -84,6 +90,8 @@ pub struct FileTally {
     pub write_errors: u64,
     /// Pages of files that were evicted.
     pub evicted: u64,
+    /// Times that a range was locked.
+    pub locked: u64,
 }
 
 /// Both sides.
@@ -147,7 +155,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        let kind = self.rng.below(100);
+        let kind = self.rng.below(106);
         let Some(space) = self.pick() else {
             return self.create();
         };
@@ -176,6 +184,8 @@ impl World {
                 self.refuse();
                 Ok(())
             }
+            100..103 => self.lock(space, run),
+            103..106 => self.unlock(space, run),
             _ => {
                 self.create();
                 Ok(())
@@ -189,7 +199,9 @@ impl World {
 
     fn excused(&self, error: SpaceError) -> bool {
         match error {
-            SpaceError::OverBudget { .. } | SpaceError::Fault(FaultError::OverBudget { .. }) => true,
+            SpaceError::OverBudget { .. }
+            | SpaceError::NoRoomToLock { .. }
+            | SpaceError::Fault(FaultError::OverBudget { .. }) => true,
             SpaceError::Host(_) | SpaceError::Fault(FaultError::Host { .. } | FaultError::Source { .. }) => {
                 self.refusing
             }
@@ -253,6 +265,7 @@ impl World {
         assert_eq!(self.mm.host().at_rest(|| memfold_mm::check(&self.mm)), Ok(()));
         for (&no, pages) in &self.spaces {
             let space = SpaceNo(no);
+            self.audit_locks(space, pages);
             let open = self.mm.host().stores_go_through(space);
             for (page, model) in (0..).map(PageNo).zip(pages) {
                 let value = self.value(model);
@@ -275,6 +288,22 @@ impl World {
                 );
             }
         }
+    }
+
+    /// The areas say which pages are locked. (That these are in memory is an invariant.)
+    fn audit_locks(&self, space: SpaceNo, pages: &[Page]) {
+        let areas = self.mm.areas(space).list().expect("it lives");
+        for (page, model) in (0..).map(PageNo).zip(pages) {
+            let area = areas.iter().find(|area| area.run.has(page));
+            let locked = area.is_some_and(|area| area.locked);
+            assert_eq!(locked, model.locked, "page {page} of space {space}: {model:?}");
+        }
+    }
+
+    /// Whether the space has a page of its own there, in memory or in the store.
+    fn has_own(&self, space: SpaceNo, page: PageNo) -> bool {
+        let digest = Digest::of(&self.mm);
+        digest.spaces[&space.0].pages[page.0 as usize].is_some()
     }
 
     fn finish(mut self) -> FileTally {

@@ -60,8 +60,9 @@ impl Space {
     ///
     /// # Errors
     /// [`Error::Unaligned`], [`Error::OutOfRange`]; [`Error::Space`] with `TooManyAreas` where an
-    /// order would need one more, `Pinned`, or `OverBudget`; [`Error::Fault`] when a page that is
-    /// to be populated cannot be had: those before it are there.
+    /// order would need one more, `Pinned`, `Locked` for what is to be given up, or `OverBudget`;
+    /// [`Error::Fault`] when a page that is to be populated cannot be had: those before it are
+    /// there.
     pub fn advise(&self, range: Range<u64>, advice: Advice) -> Result<(), Error> {
         let run = self.whole(range.clone())?;
         let mm = self.inner().mm()?;

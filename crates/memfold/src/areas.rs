@@ -3,13 +3,14 @@
 //! Part of [`Space`]; no lock of its own.
 
 use crate::PAGE_SIZE;
+use crate::advice::Advice;
 use crate::error::Error;
 use crate::files::MappedFile;
 use crate::space::Space;
 use memfold_host::Piece;
 use memfold_host::addr::{PageNo, Run};
-use memfold_mm::AreaKind;
 pub use memfold_mm::Rights;
+use memfold_mm::{AreaKind, InFork, Order};
 use std::ops::Range;
 
 /// What a store to a mapped page does.
@@ -52,6 +53,14 @@ pub struct Area {
     pub file: Option<(u64, Through)>,
     /// What it allows.
     pub rights: Rights,
+    /// In which order it is going to be used, as was advised: [`Advice::Normal`],
+    /// [`Advice::Sequential`] or [`Advice::Random`].
+    pub order: Advice,
+    /// What forks have of it, as was advised: [`Advice::DoFork`], [`Advice::DontFork`] or
+    /// [`Advice::WipeOnFork`].
+    pub in_fork: Advice,
+    /// Whether it is [locked](Space::lock).
+    pub locked: bool,
 }
 
 impl Space {
@@ -113,14 +122,63 @@ impl Space {
     /// other code (see [`MemoryBuilder::on_loss`](crate::MemoryBuilder::on_loss)).
     ///
     /// # Errors
-    /// As [`map`](Self::map); nothing was changed.
+    /// As [`map`](Self::map), and `Locked` where pages of a file that are locked, and mapped
+    /// privately for loads alone, were to be stored to; nothing was changed.
     pub fn protect(&self, range: Range<u64>, rights: Rights) -> Result<(), Error> {
         let mm = self.inner().mm()?;
         mm.areas(self.no()).protect(self.whole(range)?, rights)?;
         Ok(())
     }
 
-    /// The areas, in order. What lies in none of them is the space's own and allows everything.
+    /// Keeps the range, whole pages, in memory (Linux: `mlock`): brings all of it in, and reclaim
+    /// passes over it, until it is [unlocked](Self::unlock), mapped or unmapped, or the space ends.
+    /// What may be stored to, and is not shared with all who map a file, becomes the space's own,
+    /// so that neither loads nor stores need room or wait for a store of cold pages later. Locking
+    /// does not nest: one call unlocks what several have locked.
+    ///
+    /// Forks do not inherit it; a store to a page that a fork shares needs room for a copy, as any.
+    /// A range that is locked cannot be given up ([`Advice::DontNeed`]), and the space cannot be
+    /// reset. Any thread; threads may run in the space. Takes what as many faults take.
+    ///
+    /// ```
+    /// use memfold::{Memory, SpaceSize};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let memory = Memory::builder().budget_bytes(16 << 20).build()?;
+    /// let space = memory.create(SpaceSize::fixed(1 << 20))?;
+    /// space.lock(0..65536)?;
+    /// assert_eq!(space.evict()?, 0);
+    /// assert_eq!((space.stats().locked, space.stats().exclusive), (16, 16));
+    /// space.unlock(0..65536)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Unaligned`], [`Error::OutOfRange`]; [`Error::Space`] with `NoRoomToLock` when the
+    /// budget has no room for all of it beside what else has to be in memory, `TooManyAreas`,
+    /// `OverBudget`, `Host`, or `Fault` when a page allows no access or cannot be had. Then nothing
+    /// more is locked than before, though pages may have been brought in.
+    pub fn lock(&self, range: Range<u64>) -> Result<(), Error> {
+        let mm = self.inner().mm()?;
+        mm.areas(self.no()).lock(self.whole(range)?)?;
+        self.inner().done(&mm);
+        Ok(())
+    }
+
+    /// The range, whole pages, need not stay in memory any more.
+    ///
+    /// # Errors
+    /// [`Error::Unaligned`], [`Error::OutOfRange`]; [`Error::Space`] with `TooManyAreas` or
+    /// `OverBudget` where an area would become two; pages before that may be unlocked.
+    pub fn unlock(&self, range: Range<u64>) -> Result<(), Error> {
+        let mm = self.inner().mm()?;
+        mm.areas(self.no()).unlock(self.whole(range)?)?;
+        Ok(())
+    }
+
+    /// The areas, in order. What lies in none of them is the space's own, allows everything, and
+    /// nothing was advised about it.
     ///
     /// # Errors
     /// [`Error::Space`]; [`Error::Forked`].
@@ -135,6 +193,17 @@ impl Space {
                 AreaKind::File { first, kind, .. } => Some((byte(first), Through::of(kind))),
             },
             rights: area.rights,
+            order: match area.order {
+                Order::Adaptive => Advice::Normal,
+                Order::Sequential => Advice::Sequential,
+                Order::Random => Advice::Random,
+            },
+            in_fork: match area.in_fork {
+                InFork::Same => Advice::DoFork,
+                InFork::Nothing => Advice::DontFork,
+                InFork::Zeros => Advice::WipeOnFork,
+            },
+            locked: area.locked,
         };
         Ok(all.into_iter().map(area).collect())
     }

@@ -9,6 +9,7 @@
 //! between. A right that is taken away is taken from the window at once; one that is given, a fault
 //! gives.
 
+mod lock;
 mod populate;
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
@@ -22,7 +23,7 @@ use crate::error::{SpaceError, Stop};
 use crate::files::{OpenFile, take_apart};
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, Piece, Store};
-use crate::mapped::{cost, mappings};
+use crate::mapped::{cost, end_lock, mappings};
 use crate::mm::Mm;
 use crate::peek::lock_entry;
 use crate::reset::Reset;
@@ -112,6 +113,9 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
             let Some(change) = Change::prepare(mm, space, run, wanted)? else {
                 return Ok(Err(SpaceError::TooManyAreas(MOST_AREAS as u32)));
             };
+            if parts.iter().any(|part| loses_its_pages(part, rights)) {
+                return Ok(Err(SpaceError::Locked(space.no)));
+            }
             take_rights(mm, space, run, rights)?;
             change.switch(mm, space, rights == Rights::None);
             Ok(Ok(change.keep(mm, space)))
@@ -226,6 +230,13 @@ fn is_shared_read_only<H, S>(mm: &Mm<H, S>, area: &Area) -> bool {
     }
 }
 
+/// Whether an area is locked and shows pages of a file for which it is going to have copies
+/// instead: those that it has not yet would stay nowhere.
+fn loses_its_pages(area: &Area, rights: Rights) -> bool {
+    let now = Area { rights, ..*area };
+    area.locked && now.has_copies() && !area.has_copies()
+}
+
 /// Another list of areas for a space, whose room is charged; dropped before it is kept, that is
 /// given back.
 struct Change<'m> {
@@ -318,9 +329,14 @@ impl<'m> Change<'m> {
         if less != 0 {
             mm.budget.refund(Class::Tables, less);
         }
+        let fewer = space.areas.locked_pages().saturating_sub(self.to.locked_pages());
+        mm.reclaim.unlock_pages(fewer);
         space.areas = self.to;
-        let ended = self.ends.into_iter();
-        ended.filter_map(|(file, _)| mm.files.leave(file)).collect()
+        let gone = self.ends.into_iter().filter_map(|(file, mapping)| {
+            end_lock(mm, file, mapping);
+            mm.files.leave(file)
+        });
+        gone.collect()
     }
 }
 

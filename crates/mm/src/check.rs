@@ -8,6 +8,7 @@
 
 mod exposed;
 mod files;
+mod keep;
 mod leaks;
 
 pub use exposed::audit;
@@ -88,6 +89,7 @@ pub fn check<H: Host, S: Store>(mm: &Mm<H, S>) -> Result<(), Vec<Violation>> {
     check.check_numbers();
     check.check_backings();
     check.check_files();
+    check.check_kept();
     check.check_standby();
     check.check_exposed();
     check.check_tables_charge();

@@ -23,6 +23,7 @@ use crate::error::{SpaceError, Stop};
 use crate::files::take_apart;
 use crate::frame::{Locked, Residence};
 use crate::host::{Host, HostError, Store};
+use crate::keep::let_all_go;
 use crate::loans::Loans;
 use crate::mapped::unmap_all;
 use crate::migrate::{migrate_around, migrate_to_overflow};
@@ -32,7 +33,7 @@ use crate::pin::unpin_page;
 use crate::rmap::Sweep;
 use crate::space::{PIECE, SpaceGuard, SpaceState};
 use crate::standby::StandbyPages;
-use crate::table::{AtLeaf, LeafEntry, Lookup, TableNo, Trees, after_leaf};
+use crate::table::{AtLeaf, LeafEntry, Lookup, TableNo, Tree, Trees, after_leaf};
 use crate::window::Windows;
 use crate::window_tables::WindowTables;
 
@@ -44,7 +45,7 @@ const EMPTIED: u32 = 2048;
 #[must_use = "somebody frees it"]
 pub(crate) struct Remains {
     no: SpaceNo,
-    root: Option<TableNo>,
+    tree: Tree,
     window: WindowTables,
     backing: BackingNo,
     len: u32,
@@ -62,7 +63,7 @@ impl Remains {
         st.failure = None;
         Self {
             no,
-            root: st.tree.root.take(),
+            tree: std::mem::replace(&mut st.tree, Tree::new(1)),
             window: std::mem::take(&mut st.window),
             backing: st.backing,
             len: st.len,
@@ -74,7 +75,8 @@ impl Remains {
     pub fn free<H: Host, S: Store>(mut self, mm: &Mm<H, S>) {
         let no = self.no;
         let mut sweep = Sweep::new(mm);
-        if let Some(root) = self.root.take() {
+        let_all_go(mm, &self.tree, &self.areas);
+        if let Some(root) = self.tree.root.take() {
             Trees::new(&mm.tables, &mm.spaces).drop_root(no, root, &mut sweep);
         }
         sweep.finish_pool();

@@ -75,6 +75,22 @@ pub enum SpaceError {
     /// A page of the space is pinned, and what was asked for would take it away or share it.
     #[error("space {0} has pinned pages, which cannot be taken away or shared: unpin them first")]
     Pinned(SpaceNo),
+    /// A page of the space is locked, and what was asked for would take it out of memory.
+    #[error("space {0} has locked pages there, which stay in memory: unlock them first")]
+    Locked(SpaceNo),
+    /// The pages cannot be kept in memory: the budget has no room for them beside what has to be
+    /// there already.
+    #[error(
+        "the budget of {limit} bytes has no room to keep {pages} pages more in memory, where {locked} are locked already; raise the budget, or unlock others"
+    )]
+    NoRoomToLock {
+        /// How many pages were to be locked.
+        pages: u32,
+        /// How many pages of all spaces are.
+        locked: u64,
+        /// The budget.
+        limit: u64,
+    },
     /// A page could not be brought in.
     #[error(transparent)]
     Fault(#[from] FaultError),

@@ -24,6 +24,7 @@ mod fork;
 pub mod frame;
 mod freeze;
 mod giving;
+mod keep;
 mod loans;
 mod mapped;
 mod merge;

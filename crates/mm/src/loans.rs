@@ -18,6 +18,7 @@ pub(crate) mod ring;
 
 use crate::addr::{PageNo, SpaceNo};
 use crate::host::{Host, Store};
+use crate::keep::may_go;
 use crate::mm::Mm;
 use crate::space::SpaceGuard;
 use crate::table::LeafEntry;
@@ -124,9 +125,7 @@ impl<'m, H: Host, S: Store> Loans<'m, H, S> {
         let locked = self.mm.frames.lock(loan.frame);
         if locked.frame.on_loan() == Some(loan.number) {
             locked.frame.set_on_loan(None);
-            if self.mm.reclaim.bring_back(&self.mm.frames, loan.frame) {
-                self.mm.reclaim.something_changed();
-            }
+            may_go(self.mm, &locked);
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::backing::mappings::Mapping;
 use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::host::{Host, Store};
+use crate::keep::let_file_go;
 use crate::mm::Mm;
 
 /// What a space is charged for its areas, with the machine's records of them.
@@ -81,6 +82,14 @@ impl<H: Host, S: Store> Drop for NewAreas<'_, H, S> {
     }
 }
 
+/// The pages of a file's mapping, which is gone from the list, need not stay in memory for it any
+/// more.
+pub(crate) fn end_lock<H: Host, S>(mm: &Mm<H, S>, file: FileNo, mapping: Mapping) {
+    if mapping.locked {
+        let_file_go(mm, file, (mapping.first, mapping.first.plus(mapping.run.len)));
+    }
+}
+
 /// The areas end with their space, in whose window nobody is; the files to which nobody refers any
 /// more are the caller's to take apart.
 pub(crate) fn unmap_all<H: Host, S: Store>(mm: &Mm<H, S>, no: SpaceNo, areas: &Areas) -> Vec<Unreferenced> {
@@ -90,6 +99,7 @@ pub(crate) fn unmap_all<H: Host, S: Store>(mm: &Mm<H, S>, no: SpaceNo, areas: &A
     mm.budget.refund(Class::Tables, cost(mm, areas));
     let leave = |(file, mapping)| {
         mm.files.lock(file).mappings.remove(mapping);
+        end_lock(mm, file, mapping);
         mm.files.leave(file)
     };
     mappings(areas.iter(), no).filter_map(leave).collect()

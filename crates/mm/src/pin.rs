@@ -12,6 +12,7 @@ use crate::fault::Fault;
 use crate::frame::Put;
 use crate::frame::count::MOST_PINS;
 use crate::host::{Host, Store};
+use crate::keep::may_go;
 use crate::mm::Mm;
 use crate::peek::lock_entry;
 use crate::space::{FaultError, PIECE, SpaceGuard};
@@ -125,7 +126,7 @@ pub(crate) fn unpin_page<H: Host, S: Store>(mm: &Mm<H, S>, st: &mut SpaceGuard<'
     let put = locked.frame.count.unpin();
     assert_eq!(put, Put::Held, "a pinned page was unmapped");
     if last {
-        mm.reclaim.bring_back(&mm.frames, no);
+        may_go(mm, &locked);
     }
 }
 

@@ -19,6 +19,7 @@ use crate::emptying::Emptying;
 use crate::error::{SpaceError, Stop};
 use crate::fork::Fork;
 use crate::host::{Host, Store};
+use crate::keep::{each_frame, let_go};
 use crate::mm::Mm;
 use crate::path::OwnPath;
 use crate::rmap::Sweep;
@@ -61,9 +62,9 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// the store or keeps it.
     ///
     /// # Errors
-    /// [`SpaceError::Pinned`] when one of them is pinned; [`SpaceError`] otherwise when there is no
-    /// room for tables that forks do not share, or the machine refuses to move what they do. Pages
-    /// before that one are zeros.
+    /// [`SpaceError::Pinned`] when one of them is pinned, [`SpaceError::Locked`] when one is
+    /// locked; [`SpaceError`] otherwise when there is no room for tables that forks do not share,
+    /// or the machine refuses to move what they do. Pages before that one are zeros.
     pub fn discard(&self, space: SpaceNo, run: Run) -> Result<(), SpaceError> {
         let mut next = run.first;
         let done = self.retry(|| {
@@ -75,6 +76,9 @@ impl<H: Host, S: Store> Mm<H, S> {
                 reset.space.demand_page(PageNo(piece.end().0 - 1))?;
                 if reset.space.has_pins(piece) {
                     return Ok(Err(SpaceError::Pinned(space)));
+                }
+                if reset.space.areas.parts(piece).iter().any(|area| area.locked) {
+                    return Ok(Err(SpaceError::Locked(space)));
                 }
                 reset.discard_piece(&mut next, piece.end())?;
                 let slot = reset.space.slot;
@@ -262,6 +266,11 @@ impl<'m, H: Host, S: Store> Reset<'m, H, S> {
                 theirs: None,
                 shared: false,
             };
+            if self.space.areas.is_locked(page) {
+                each_frame(mm, &self.space.tree, (page, page.plus(1)), |locked| {
+                    let_go(mm, locked);
+                });
+            }
             leaving.take(at, slot);
         }
         Ok(())

@@ -26,6 +26,8 @@ pub struct SpaceStats {
     pub absent: u32,
     /// Pages that are pinned.
     pub pinned: u32,
+    /// Pages that are locked.
+    pub locked: u32,
     /// Pages that became one with a sibling's, or zeros without memory, since the space was made.
     pub merged: u64,
 }
@@ -40,6 +42,7 @@ impl SpaceStats {
         let mut stats = Self {
             len: st.len,
             pinned: st.pins.len() as u32,
+            locked: st.areas.locked_pages() as u32,
             merged: mm.spaces.get(space.0).merged(),
             ..Self::default()
         };

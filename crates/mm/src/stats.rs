@@ -14,9 +14,11 @@ macro_rules! counters {
             pub active_frames: u32,
             /// Frames on probation, by the replacement policy, now (Linux: the inactive list).
             pub inactive_frames: u32,
-            /// Frames that cannot go as they are, now: pinned, or such as would hold as much in the
-            /// store.
+            /// Frames that cannot go as they are, now: locked, pinned, or such as would hold as
+            /// much in the store.
             pub unevictable_frames: u32,
+            /// Pages of spaces that are locked, now.
+            pub locked_pages: u64,
             /// Standby pages that stand in for a page, now. They are charged from the start, with
             /// the tables.
             pub standby_pages: u32,
@@ -29,7 +31,7 @@ macro_rules! counters {
 
         impl Counters {
             pub fn read(&self) -> Stats {
-                Stats { $($name: self.$name.get(),)* active_frames: 0, inactive_frames: 0, unevictable_frames: 0, standby_pages: 0 }
+                Stats { $($name: self.$name.get(),)* active_frames: 0, inactive_frames: 0, unevictable_frames: 0, locked_pages: 0, standby_pages: 0 }
             }
         }
     };

@@ -8,6 +8,7 @@ use crate::addr::{Access, FrameNo, PageNo, Run, SpaceNo};
 use crate::error::Stop;
 use crate::frame::{Locked, Residence};
 use crate::host::{Host, HostError, Store};
+use crate::keep::may_go;
 use crate::mm::Mm;
 use crate::peek::lock_entry;
 use crate::space::SpaceGuard;
@@ -76,6 +77,6 @@ pub(crate) fn let_stores_through<H: Host, S>(
 pub(crate) fn may_compress<H, S>(mm: &Mm<H, S>, locked: &Locked<'_>) {
     if locked.frame.is_incompressible() {
         locked.frame.mark_incompressible(false);
-        mm.reclaim.bring_back(&mm.frames, locked.no);
+        may_go(mm, locked);
     }
 }

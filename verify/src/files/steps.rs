@@ -154,7 +154,7 @@ impl World {
         for page in run.pages() {
             let model = self.page(space, page.0).clone();
             if let Some(own) = &model.own
-                && (discarded || self.read(space, page) != Some(**own))
+                && (discarded || !self.has_own(space, page) || self.read(space, page) != Some(**own))
             {
                 self.page(space, page.0).own = None;
             }
@@ -164,7 +164,16 @@ impl World {
     pub(super) fn protect(&mut self, space: SpaceNo, run: Run) -> Result<(), SpaceError> {
         let rights =
             [Rights::None, Rights::Read, Rights::ReadWrite, Rights::ReadWrite][self.rng.below(4) as usize];
-        self.mm.areas(space).protect(run, rights)?;
+        let loses = |page: &Page| {
+            let private = matches!(page.file, Some((_, _, Piece::Private)));
+            page.locked && private && page.rights != Rights::ReadWrite
+        };
+        let refused = rights == Rights::ReadWrite && self.pages(space, run).iter().any(loses);
+        match self.mm.areas(space).protect(run, rights) {
+            Err(SpaceError::Locked(_)) if refused => return Ok(()),
+            done => done?,
+        }
+        assert!(!refused, "locked pages would be nowhere");
         run.pages()
             .for_each(|page| self.page(space, page.0).rights = rights);
         Ok(())
@@ -189,11 +198,55 @@ impl World {
 
     pub(super) fn discard(&mut self, space: SpaceNo, run: Run) -> Result<(), SpaceError> {
         let done = self.mm.discard(space, run);
+        if self.pages(space, run).iter().any(|page| page.locked) {
+            assert!(matches!(done, Err(SpaceError::Locked(_))), "{done:?}");
+            return Ok(());
+        }
         match done {
             Ok(()) => run.pages().for_each(|page| self.page(space, page.0).own = None),
             Err(_) => self.look_again(space, run),
         }
         done
+    }
+
+    fn pages(&self, space: SpaceNo, run: Run) -> &[Page] {
+        &self.spaces[&space.0][run.first.0 as usize..run.end().0 as usize]
+    }
+
+    /// Locked pages that may be stored to, and are not shared with all who map their file, are the
+    /// space's own. When it fails, some may be.
+    pub(super) fn lock(&mut self, space: SpaceNo, run: Run) -> Result<(), SpaceError> {
+        let forbidden = |page: &Page| page.rights == Rights::None && !page.locked;
+        let forbidden = self.pages(space, run).iter().any(forbidden);
+        let done = self.mm.areas(space).lock(run);
+        for page in run.pages() {
+            let model = self.page(space, page.0).clone();
+            let shared = matches!(model.file, Some((_, _, Piece::Shared)));
+            let owned = !shared && model.rights == Rights::ReadWrite && self.value(&model).is_some();
+            if owned && (done.is_ok() || self.has_own(space, page)) {
+                self.own(space, page.0);
+            }
+            self.page(space, page.0).locked |= done.is_ok();
+        }
+        match done {
+            Err(SpaceError::Fault(FaultError::Forbidden { .. })) => {
+                let none = |page: &Page| page.rights == Rights::None;
+                assert!(forbidden || self.pages(space, run).iter().any(none));
+                Ok(())
+            }
+            done => {
+                assert!(done.is_err() || !forbidden, "what allows nothing was locked");
+                self.tally.locked += u64::from(done.is_ok());
+                done
+            }
+        }
+    }
+
+    pub(super) fn unlock(&mut self, space: SpaceNo, run: Run) -> Result<(), SpaceError> {
+        self.mm.areas(space).unlock(run)?;
+        run.pages()
+            .for_each(|page| self.page(space, page.0).locked = false);
+        Ok(())
     }
 
     /// A pinned page is the space's own, also after it was unpinned.

@@ -115,6 +115,8 @@ pub struct Area {
     pub order: Order,
     /// What forks of the space get of them.
     pub in_fork: InFork,
+    /// Whether they stay in memory. Forks never have that.
+    pub locked: bool,
 }
 
 impl Area {
@@ -126,6 +128,7 @@ impl Area {
             rights: Rights::ReadWrite,
             order: Order::Adaptive,
             in_fork: InFork::Same,
+            locked: false,
         }
     }
 
@@ -133,7 +136,10 @@ impl Area {
     fn of_fork(self) -> Self {
         let plain = Self::plain(self.run);
         match self.in_fork {
-            InFork::Same => self,
+            InFork::Same => Self {
+                locked: false,
+                ..self
+            },
             InFork::Zeros => Self {
                 rights: self.rights,
                 in_fork: InFork::Zeros,
@@ -187,8 +193,22 @@ impl Area {
             run,
             first,
             kind,
+            locked: self.locked && !self.has_copies(),
         };
         Some((file, mapping))
+    }
+
+    /// Whether it shows a file's pages of which the space has its own copies where they are to stay
+    /// in memory: stores to them need no room then, and the file's pages need not stay.
+    pub(crate) fn has_copies(&self) -> bool {
+        let private = matches!(
+            self.kind,
+            AreaKind::File {
+                kind: Piece::Private,
+                ..
+            }
+        );
+        private && self.rights == Rights::ReadWrite
     }
 
     /// What it costs to keep it, in bytes.
@@ -291,6 +311,18 @@ impl Areas {
     #[inline]
     pub fn rights(&self, page: PageNo) -> Rights {
         self.at(page).map_or(Rights::ReadWrite, |area| area.rights)
+    }
+
+    /// Whether a page stays in memory.
+    #[inline]
+    pub fn is_locked(&self, page: PageNo) -> bool {
+        self.at(page).is_some_and(|area| area.locked)
+    }
+
+    /// How many pages stay in memory.
+    pub fn locked_pages(&self) -> u64 {
+        let locked = self.iter().filter(|area| area.locked);
+        locked.map(|area| u64::from(area.run.len)).sum()
     }
 
     /// In which order a page and its neighbours are going to be used.

@@ -21,6 +21,8 @@ pub(crate) struct Mapping {
     /// The file's page that the first of them shows.
     pub first: PageNo,
     pub kind: Piece,
+    /// Whether the file's pages stay in memory for it.
+    pub locked: bool,
 }
 
 impl Mapping {
@@ -117,6 +119,7 @@ mod tests {
             },
             first: PageNo(first),
             kind: Piece::Shared,
+            locked: false,
         }
     }
 

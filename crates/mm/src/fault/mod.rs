@@ -30,8 +30,9 @@ mod write;
 use crate::addr::{Access, FrameNo, PageNo, SpaceNo};
 use crate::budget::{Charge, Class, Need, PageCharge};
 use crate::error::Stop;
-use crate::frame::{Owner, Residence};
+use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Resolve, Store};
+use crate::keep::keep;
 use crate::mm::{Mm, PAGE};
 use crate::path::OwnPath;
 use crate::reclaim::{Origin, now_resident};
@@ -277,6 +278,14 @@ impl<'a, 'm, H: Host, S: Store> Fault<'a, 'm, H, S> {
         self.mm.tables.set_entry(slot, LeafEntry::Frame(frame));
         self.mm.tables.mark_dirty(&mut self.space.tree, leaf);
         now_resident(self.mm, frame, origin);
+        self.keep_if_locked(&mut locked, page);
+    }
+
+    /// The tables name the frame for a page, which may be locked, from now on.
+    fn keep_if_locked(&self, locked: &mut Locked<'_>, page: PageNo) {
+        if self.space.areas.is_locked(page) {
+            keep(self.mm, locked);
+        }
     }
 }
 

@@ -148,13 +148,14 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
 
     /// The slot's frame is in memory: this leaf names it as well.
     fn map_cached(&self, leaf: TableNo, slot: SwapRef, frame: FrameNo) {
-        let locked = self.mm.frames.lock(frame);
+        let mut locked = self.mm.frames.lock(frame);
         if locked.cached != Some(slot) || self.mm.tables.entry(leaf, self.page) != LeafEntry::Swapped(slot) {
             return;
         }
         let place = LeafSlot::of(leaf, self.page);
         self.mm.tables.map_also(&locked, leaf, place.slot);
         self.mm.tables.set_entry(place, LeafEntry::Frame(frame));
+        self.keep_if_locked(&mut locked, self.page);
         self.mm.swap.put(slot, &self.mm.store, &self.mm.budget);
     }
 
@@ -178,8 +179,9 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             };
         }
         locked.charge = Some(charge.page());
-        drop(locked);
         now_resident(self.mm, frame, Origin::Evicted { at: seen.evicted_at });
+        self.keep_if_locked(&mut locked, self.page);
+        drop(locked);
         self.mm.counters.swapped_in_shared.one();
         Ok(Next::Retry)
     }

@@ -14,6 +14,7 @@ use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, PageRef, Protection, Store};
+use crate::keep::let_go;
 use crate::migrate::copy_to_pool;
 use crate::mm::alloc_frame;
 use crate::peek::{lock_entry, read_window};
@@ -52,7 +53,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             Residence::Private(_) if mine => self.migrate(locked),
             _ => self.copy_frame(&locked).map(|()| locked).map_err(Stop::from),
         };
-        let locked = match copied {
+        let mut locked = match copied {
             Ok(locked) => locked,
             Err(stop) => {
                 self.mm.frames.free(new.0);
@@ -61,6 +62,9 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         };
         let slot = LeafSlot::of(leaf.0, self.page);
         self.mm.tables.set_entry(slot, LeafEntry::Absent);
+        if self.space.areas.is_locked(self.page) {
+            let_go(self.mm, &mut locked);
+        }
         let mut sweep = Sweep::new(self.mm);
         sweep.unmap(locked, slot);
         sweep.finish_pool();

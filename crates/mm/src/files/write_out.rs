@@ -13,6 +13,7 @@ use crate::create::leave_backing;
 use crate::error::Stop;
 use crate::frame::{Locked, Put, Residence};
 use crate::host::{Host, HostError, Store};
+use crate::keep::is_kept;
 use crate::mm::Mm;
 use crate::rmap::{By, rmap_walk};
 use std::convert::Infallible;
@@ -111,6 +112,9 @@ pub(crate) fn evict_page<H: Host, S: Store>(mm: &Mm<H, S>, mut locked: Locked<'_
     let Residence::File(no, page) = locked.residence else {
         return false;
     };
+    if is_kept(mm, &locked) {
+        return false;
+    }
     let file = mm.files.view(no);
     if locked.dirty && write_out(mm, &mut locked, no, &file, page).is_err() {
         return false;

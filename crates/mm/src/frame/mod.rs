@@ -81,6 +81,9 @@ pub struct FrameState {
     /// The page of a file was stored to since it was read or written out. While it is not, no
     /// window lets stores through to it.
     pub dirty: bool,
+    /// Pages of spaces that name it and are locked: while there are any, the bytes stay in memory.
+    /// (What keeps the pages of files is known to the file.)
+    pub keepers: u32,
 }
 
 /// The descriptor.
@@ -118,6 +121,7 @@ impl Frame {
                     charge: None,
                     protected: false,
                     dirty: false,
+                    keepers: 0,
                 },
             ),
             referenced: AtomicBool::new(false),
@@ -271,7 +275,11 @@ impl<'a> Locked<'a> {
     }
 
     /// Nobody owns the frame any more, and its bytes are nowhere: this use of it ends.
+    ///
+    /// # Panics
+    /// When a locked page names it.
     pub fn retire(&mut self) {
+        assert_eq!(self.keepers, 0, "frame {} was to stay in memory", self.no);
         self.residence = Residence::Nowhere;
         self.frame.word.retire();
     }

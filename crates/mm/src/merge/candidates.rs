@@ -193,7 +193,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
             // It stands at its place already, or is exported by a sibling, who is visited himself.
             _ => return None,
         };
-        if locked.frame.count.load().pins != 0 {
+        if locked.frame.count.load().pins != 0 || locked.keepers != 0 {
             mm.counters.merge_pinned.one();
             return None;
         }
@@ -363,7 +363,8 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
             && keeper.residence == Residence::Private(version.space)
             && self.mm.tables.page_of(at) == page
             && self.takes_part(version.space)
-            && keeper.frame.count.load().pins == 0;
+            && keeper.frame.count.load().pins == 0
+            && keeper.keepers == 0;
         same.then_some(Plan::Pair {
             keeper,
             exporter: version.space,

@@ -10,6 +10,7 @@ use super::queue::Isolated;
 use crate::addr::{PageNo, Run, SpaceNo};
 use crate::error::SpaceError;
 use crate::host::{Host, Store};
+use crate::keep::stays;
 use crate::mm::{Mm, put_frame};
 use crate::table::{Lookup, after_leaf};
 
@@ -38,9 +39,7 @@ pub(super) fn put_back<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &mut Option<I
         return;
     };
     let locked = mm.frames.try_lock(*no);
-    let stays = locked.as_ref().is_some_and(|l| {
-        l.frame.count.load().pins != 0 || l.frame.is_incompressible() || l.frame.on_loan().is_some()
-    });
+    let stays = locked.as_ref().is_some_and(|locked| stays(mm, locked));
     if !stays {
         settle(mm, isolated, Finding::Stayed);
     } else if let Some(isolated) = isolated.take() {

@@ -22,6 +22,7 @@ use crate::error::Stop;
 use crate::files::evict_page;
 use crate::frame::{Owner, Residence};
 use crate::host::{Host, PUT_MOST, Store};
+use crate::keep::is_kept;
 use crate::mm::{Mm, put_frame};
 use crate::peek::exposed;
 use crate::rmap::free_overflow_page;
@@ -155,7 +156,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
     fn victim(mm: &'m Mm<H, S>, why: Why, no: FrameNo) -> Option<Victim<'m>> {
         let locked = mm.frames.try_lock(no)?;
         let at = locked.frame.word.load().owner.head()?;
-        if locked.frame.count.load().pins != 0 {
+        if locked.frame.count.load().pins != 0 || is_kept(mm, &locked) {
             return None;
         }
         if exposed(mm, &locked).is_some() {

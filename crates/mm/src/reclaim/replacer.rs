@@ -198,6 +198,11 @@ impl Replacer {
         self.queues.lock().unevictable.len()
     }
 
+    /// Those of them, for checks.
+    pub fn unevictable_numbers(&self, frames: &Slots<Frame>) -> Vec<FrameNo> {
+        self.queues.lock().unevictable.numbers(frames)
+    }
+
     /// All frames, for checks: those of the policy, and those that cannot go.
     ///
     /// # Panics

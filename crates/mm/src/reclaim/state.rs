@@ -12,6 +12,7 @@ use crate::frame::Frame;
 use crate::stalled::{Room, Stalled, Watching};
 use crate::stats::Stats;
 use memfold_sync::Slots;
+use memfold_sync::atomic::{AtomicU64, Ordering};
 
 /// See the head of the file.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct State {
     pub(super) stalled: Stalled,
     pub(super) room: Room,
     pub(super) watching: Watching,
+    /// Pages of spaces that stay in memory.
+    locked: AtomicU64,
 }
 
 impl State {
@@ -30,6 +33,7 @@ impl State {
             stalled: Stalled::default(),
             room: Room::default(),
             watching: Watching::default(),
+            locked: AtomicU64::new(0),
         }
     }
 
@@ -64,6 +68,29 @@ impl State {
         self.replacer.forget(frames, no);
     }
 
+    /// So many pages more are to stay in memory, unless there would be more than `most` of them.
+    pub fn lock_pages(&self, more: u64, most: u64) -> bool {
+        let fits = |now: u64| now.checked_add(more).filter(|&all| all <= most);
+        // Relaxed: a number on its own; that a page stays is known under its frame's lock, or its
+        // file's.
+        (self.locked)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
+            .is_ok()
+    }
+
+    /// So many pages need not stay any more.
+    pub fn unlock_pages(&self, fewer: u64) {
+        // Relaxed: as above.
+        let before = self.locked.fetch_sub(fewer, Ordering::Relaxed);
+        assert!(before >= fewer, "more pages were unlocked than were locked");
+    }
+
+    /// How many pages of spaces stay in memory.
+    pub fn locked_pages(&self) -> u64 {
+        // Relaxed: as above.
+        self.locked.load(Ordering::Relaxed)
+    }
+
     /// How many frames' contents went so far.
     pub fn clock(&self) -> u32 {
         self.replacer.clock()
@@ -75,6 +102,12 @@ impl State {
         stats.active_frames = census.proven;
         stats.inactive_frames = census.candidates;
         stats.unevictable_frames = self.replacer.unevictable();
+        stats.locked_pages = self.locked_pages();
+    }
+
+    /// Those that nobody looks for victims at, for checks.
+    pub fn set_aside_now(&self, frames: &Slots<Frame>) -> Vec<FrameNo> {
+        self.replacer.unevictable_numbers(frames)
     }
 
     /// All frames, for checks.

@@ -31,6 +31,7 @@ fn pages_are_counted_by_state() {
         swapped,
         absent: 100 - exclusive - shared - swapped,
         pinned,
+        locked: 0,
         merged: 0,
     };
     assert_eq!(crate::SpaceStats::of(&mm, a), Ok(own(3, 11, 10, 4, 2)));
