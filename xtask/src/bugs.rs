@@ -18,12 +18,12 @@
 
 use crate::copy::{Checker, Copy, Outcome};
 use crate::shell::{self, Build};
-use crate::{gate, table};
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use std::collections::BTreeMap;
+use crate::table;
+use anyhow::{Context, Result, bail, ensure};
+use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const SECONDS_DEFAULT: u64 = 120;
@@ -38,8 +38,8 @@ const SHARES: [(Build, usize); 3] = [(Build::Plain, 8), (Build::Loom, 3), (Build
 /// What the command line says.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Step: whether every patch applies and names tests that exist; of all, only a dozen are
-    /// tried, drawn by the commit
+    /// The step `defects`: whether every patch applies and names tests that exist; of all, only a
+    /// dozen are tried, drawn by the commit
     #[arg(long)]
     short: bool,
     /// End after so many seconds, and say how many were not tried
@@ -49,25 +49,34 @@ pub(crate) struct Options {
     names: Vec<String>,
 }
 
-/// One patch, its heading read.
+/// A mistake, and who is to notice it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Defect {
-    name: String,
-    sentence: String,
-    checker: Checker,
-    limit: Duration,
+pub(crate) struct Defect {
+    pub(crate) name: String,
+    pub(crate) sentence: String,
+    pub(crate) change: Change,
+    /// One of these must fail. They are asked in this order; the last has all that the others have.
+    pub(crate) checkers: Vec<Checker>,
+    pub(crate) limit: Duration,
+}
+
+/// How a mistake comes into the copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// By a patch of `verify/bugs/`.
+    Patch(PathBuf),
+    /// By another text of a file.
+    Text(String, String),
 }
 
 /// Tries every defect whose name contains one of the words (all, when there are none).
 pub(crate) fn run(options: &Options) -> Result<()> {
     if options.short {
-        return gate::one("bugs --short", &[]);
+        return short();
     }
     let defects = read(&options.names)?;
     ensure!(!defects.is_empty(), "no defect of that name in verify/bugs/");
-    let seconds = options.seconds.map(Duration::from_secs);
-    let end = seconds.map(|seconds| Instant::now() + seconds);
-    lanes(defects, true, end)
+    lanes(defects, true, options.seconds)
 }
 
 /// The short form, for the gate: all headings, and a dozen defects tried, drawn by the commit. That
@@ -87,7 +96,7 @@ pub(crate) fn short() -> Result<()> {
 fn by_commit(commit: &str, defects: &[Defect]) -> Vec<Defect> {
     let hasher = BuildHasherDefault::<DefaultHasher>::default();
     let drawn = |&(build, share): &(Build, usize)| {
-        let mut of_build: Vec<&Defect> = defects.iter().filter(|d| d.checker.build == build).collect();
+        let mut of_build: Vec<&Defect> = defects.iter().filter(|d| d.checkers[0].build == build).collect();
         of_build.sort_by_key(|defect| hasher.hash_one((commit, &defect.name)));
         of_build.into_iter().take(share).cloned().collect::<Vec<_>>()
     };
@@ -96,23 +105,23 @@ fn by_commit(commit: &str, defects: &[Defect]) -> Vec<Defect> {
 
 /// Tries defects in two lanes, side by side: those that tests catch, and those that models catch.
 /// Whether the checkers pass without them is asked before, where `clean` is said.
-fn lanes(mut defects: Vec<Defect>, clean: bool, end: Option<Instant>) -> Result<()> {
+pub(crate) fn lanes(mut defects: Vec<Defect>, clean: bool, seconds: Option<u64>) -> Result<()> {
     let begin = Instant::now();
+    let end = seconds.map(|seconds| begin + Duration::from_secs(seconds));
     // Those of one package and build together.
-    defects.sort_by(|a, b| (&a.checker, &a.name).cmp(&(&b.checker, &b.name)));
+    defects.sort_by(|a, b| (&a.checkers, &a.name).cmp(&(&b.checkers, &b.name)));
     let all = defects.len();
-    let of_tests = |defect: &Defect| defect.checker.build == Build::Plain;
+    let of_tests = |defect: &Defect| defect.checkers[0].build == Build::Plain;
     let (tests, models): (Vec<Defect>, Vec<Defect>) = defects.into_iter().partition(of_tests);
     let (mut red, left) = std::thread::scope(|scope| {
         let models = scope.spawn(|| lane(&models, clean, end));
         let (mut red, left) = lane(&tests, clean, end)?;
-        let models = models
-            .join()
-            .unwrap_or_else(|_| Err(anyhow!("the lane of models panicked")))?;
+        let models = models.join();
+        let models = models.unwrap_or_else(|_| bail!("the lane of models panicked"))?;
         red.extend(models.0);
         Ok::<_, anyhow::Error>((red, left + models.1))
     })?;
-    let caught = all - red.len() - left;
+    let caught = (all - left).saturating_sub(red.len());
     println!("{caught} defects caught in {}", table::time(begin.elapsed()));
     if left > 0 {
         println!("campaign: not_tried={left}");
@@ -127,14 +136,13 @@ fn lanes(mut defects: Vec<Defect>, clean: bool, end: Option<Instant>) -> Result<
 fn lane(defects: &[Defect], clean: bool, end: Option<Instant>) -> Result<(Vec<String>, usize)> {
     let late = || end.is_some_and(|end| Instant::now() >= end);
     let (mut red, mut left) = (Vec::new(), 0);
-    for of_build in defects.chunk_by(|a, b| a.checker.build == b.checker.build) {
-        let copy = Copy::new(of_build[0].checker.build)?;
+    for of_build in defects.chunk_by(|a, b| a.checkers[0].build == b.checkers[0].build) {
+        let copy = Copy::new(of_build[0].checkers[0].build)?;
         // All checkers first: so each build is made once.
-        let mut broken = BTreeMap::new();
-        for defect in of_build.iter().filter(|_| clean) {
-            if !late() && !broken.contains_key(&defect.checker) {
-                broken.insert(&defect.checker, without(&copy, defect).err());
-            }
+        let checkers = of_build.iter().filter_map(|defect| defect.checkers.last());
+        for checker in checkers.filter(|_| clean).collect::<BTreeSet<_>>() {
+            let ended = (!late()).then(|| without(&copy, checker, of_build[0].limit));
+            red.extend(ended.and_then(Result::err).map(|why| format!("{why:#}")));
         }
         for (n, defect) in (1..).zip(of_build) {
             if late() {
@@ -142,10 +150,7 @@ fn lane(defects: &[Defect], clean: bool, end: Option<Instant>) -> Result<(Vec<St
                 continue;
             }
             let begin = Instant::now();
-            let verdict = match broken.get(&defect.checker) {
-                Some(Some(why)) => Err(anyhow!("{why:#}")),
-                _ => check(&copy, defect),
-            };
+            let verdict = check(&copy, defect);
             let word = match &verdict {
                 Ok(()) => "caught".to_owned(),
                 Err(why) => format!("NOT CAUGHT: {why:#}"),
@@ -170,93 +175,93 @@ fn patience() -> u32 {
 }
 
 /// Whether a checker passes without any defect.
-fn without(copy: &Copy, defect: &Defect) -> Result<()> {
-    copy.build(&defect.checker)?;
-    let outcome = copy.test(&defect.checker, defect.limit * patience() * CLEAN)?;
-    let Checker { build, args } = &defect.checker;
-    println!("without defects: {build:?} {}: {outcome:?}", args.join(" "));
-    ensure!(
-        outcome == Outcome::Passed,
-        "without the defect, its checker: {outcome:?}"
-    );
+fn without(copy: &Copy, checker: &Checker, limit: Duration) -> Result<()> {
+    copy.build(checker)?;
+    let outcome = copy.test(checker, limit * patience() * CLEAN)?;
+    let Checker { build, args } = checker;
+    let said = format!("without defects: {build:?} {}: {outcome:?}", args.join(" "));
+    println!("{said}");
+    ensure!(outcome == Outcome::Passed, said);
     Ok(())
 }
 
 /// One defect.
 fn check(copy: &Copy, defect: &Defect) -> Result<()> {
     copy.refresh()?;
-    copy.patch(&patch(defect))?;
-    copy.build(&defect.checker)?;
-    let limit = defect.limit * patience();
-    match copy.test(&defect.checker, limit)? {
-        Outcome::Failed(_) => Ok(()),
-        Outcome::Passed => bail!("its checker passes"),
-        Outcome::TimedOut => bail!("its checker did not end within {}", table::time(limit)),
+    match &defect.change {
+        Change::Patch(patch) => copy.patch(patch)?,
+        Change::Text(file, text) => copy.write(file, text)?,
     }
+    let limit = defect.limit * patience();
+    for checker in &defect.checkers {
+        copy.build(checker)?;
+        match copy.test(checker, limit)? {
+            Outcome::Failed => return Ok(()),
+            Outcome::Passed => {}
+            Outcome::TimedOut => bail!("its checker did not end within {}", table::time(limit)),
+        }
+    }
+    bail!("its checker passes")
 }
 
 fn folder() -> PathBuf {
     shell::root().join("verify/bugs")
 }
 
-fn patch(defect: &Defect) -> PathBuf {
-    folder().join(format!("{}.patch", defect.name))
-}
-
 fn read(names: &[String]) -> Result<Vec<Defect>> {
     let mut defects = Vec::new();
     for entry in fs::read_dir(folder()).context("this checkout has no defects (verify/bugs/)")? {
-        let file = entry?.file_name().to_string_lossy().into_owned();
-        let Some(name) = file.strip_suffix(".patch") else {
-            continue;
-        };
-        if names.is_empty() || names.iter().any(|part| name.contains(part.as_str())) {
-            let text = fs::read_to_string(folder().join(&file))?;
-            defects.push(heading(name, &text).with_context(|| format!("verify/bugs/{file}"))?);
+        let path = entry?.path();
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let is_named = names.is_empty() || names.iter().any(|part| name.contains(part.as_str()));
+        if is_named && path.extension().is_some_and(|end| end == "patch") {
+            let text = fs::read_to_string(&path)?;
+            defects.push(heading(&path, &text).with_context(|| format!("verify/bugs/{name}.patch"))?);
         }
     }
     Ok(defects)
 }
 
-/// Every patch applies; and what chooses tests, module by module, is found where those tests are.
+/// Every patch applies, and what chooses tests is a name that stands in some file or is a file's.
 /// (That it chooses one is known when the defect is tried: a run without tests passes.)
 fn headings(defects: &[Defect]) -> Result<()> {
-    for defect in defects {
-        let mut git = shell::command("git apply --check");
-        git.arg(patch(defect));
-        shell::read(git).context("a defect's patch does not apply any more")?;
-        let (place, filter) = place_and_filter(&defect.checker);
-        let files = shell::files(&[&place, &format!("{place}.rs")])?;
-        let texts = files
-            .iter()
-            .filter_map(|file| fs::read_to_string(shell::root().join(file)).ok());
-        let text: String = texts.chain(files.clone()).collect();
-        let exists = !text.is_empty() && filter.split("::").all(|name| text.contains(name));
-        ensure!(exists, "{}: there is no test `{filter}` in {place}", defect.name);
+    let files = shell::files(&["*.rs"])?;
+    let texts = files
+        .iter()
+        .map(|file| fs::read_to_string(shell::root().join(file)));
+    let text: String = texts
+        .map(Result::unwrap_or_default)
+        .chain(files.clone())
+        .collect();
+    for Defect {
+        name,
+        change,
+        checkers,
+        ..
+    } in defects
+    {
+        if let Change::Patch(patch) = change {
+            let git = shell::command(&format!("git apply --check {}", patch.display()));
+            shell::read(git).context("a defect's patch does not apply any more")?;
+        }
+        // Package, and `--lib` or `--test` with a program's name, stand before it.
+        let args = checkers[0].args.iter().take_while(|word| *word != "--");
+        let filter = args.last().map(String::as_str).unwrap_or_default();
+        let exists = filter
+            .split("::")
+            .all(|part| text.contains(part.trim_start_matches("--")));
+        ensure!(exists, "{name}: there is no test `{filter}`");
     }
     println!("{} defects apply, and name tests that exist", defects.len());
     Ok(())
 }
 
-/// Where a checker's tests are, and the word that chooses among them.
-fn place_and_filter(checker: &Checker) -> (String, String) {
-    let words: Vec<&str> = checker.split().0.iter().map(String::as_str).collect();
-    let folder = |package: &str| match package.trim_start_matches("memfold-") {
-        "verify" => "verify".to_owned(),
-        name => format!("crates/{name}"),
-    };
-    let (place, rest) = match words[..] {
-        ["-p", package, "--test", program, ref rest @ ..] => {
-            (format!("{}/tests/{program}", folder(package)), rest)
-        }
-        ["-p", package, "--lib", ref rest @ ..] => (format!("{}/src", folder(package)), rest),
-        _ => Default::default(),
-    };
-    (place, rest.first().copied().unwrap_or_default().to_owned())
-}
-
 /// Reads what stands above the patch.
-fn heading(name: &str, text: &str) -> Result<Defect> {
+fn heading(path: &Path, text: &str) -> Result<Defect> {
     let head = text.split("\n---").next().unwrap_or_default();
     let field = |field: &str| Some(head.lines().find_map(|line| line.strip_prefix(field))?.trim());
     let sentence = field("Defect:").context("has no line `Defect:`")?.to_owned();
@@ -269,14 +274,17 @@ fn heading(name: &str, text: &str) -> Result<Defect> {
         other => bail!("its checker is {other}, not unit, loom or shuttle"),
     };
     let args = args.split_whitespace().map(str::to_owned).collect();
-    let seconds = field("Seconds:")
-        .map_or(Ok(SECONDS_DEFAULT), str::parse)
-        .context("`Seconds:`")?;
+    let seconds = field("Seconds:").map_or(Ok(SECONDS_DEFAULT), str::parse);
     Ok(Defect {
-        name: name.to_owned(),
+        name: path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
         sentence,
-        checker: Checker { build, args },
-        limit: Duration::from_secs(seconds),
+        change: Change::Patch(path.to_owned()),
+        checkers: vec![Checker { build, args }],
+        limit: Duration::from_secs(seconds.context("`Seconds:`")?),
     })
 }
 
@@ -286,32 +294,28 @@ mod tests {
     //! the truth; a commit draws the same dozen each time, and a month's commits draw every defect
     //! there is. Method: by example; the table against the folder; 200 made-up commits.
     use super::*;
-    use std::collections::BTreeSet;
 
     #[test]
     fn a_heading_says_what_and_who() {
+        let read_one = |text: &str| heading(Path::new("R31-x.patch"), text);
         let text = "Defect: forgets.\nChecker: loom -p memfold-mm --lib lru -- --exact\n\n--- a/x\n+++ b/x\n";
-        let defect = heading("R31-x", text).unwrap();
-        assert_eq!((defect.checker.build, defect.limit.as_secs()), (Build::Loom, 120));
-        let (place, filter) = place_and_filter(&defect.checker);
-        assert_eq!((place.as_str(), filter.as_str()), ("crates/mm/src", "lru"));
+        let defect = read_one(text).unwrap();
+        assert_eq!(
+            (defect.checkers[0].build, defect.limit.as_secs()),
+            (Build::Loom, 120)
+        );
         for bad in [
             "",
             "Defect: x\n",
             "Defect: x\nChecker: eye x\n",
             "Defect: x\nChecker: unit\n",
         ] {
-            assert!(heading("x", bad).is_err(), "{bad:?}");
+            assert!(read_one(bad).is_err(), "{bad:?}");
         }
-        let gone = Checker {
-            args: ["-p", "memfold-mm", "--lib", "lru::nobody_has_this"]
-                .map(str::to_owned)
-                .to_vec(),
-            ..defect.checker
-        };
         let mut known = read(&["R01-split".to_owned()]).unwrap();
         assert!(headings(&known).is_ok());
-        known[0].checker = gone;
+        let gone = ["nobody", "has", "this"].join("_");
+        known[0].checkers[0].args = ["-p", "memfold-mm", "--lib", &gone].map(str::to_owned).to_vec();
         assert!(headings(&known).is_err(), "no test has that name");
     }
 
@@ -324,13 +328,17 @@ mod tests {
         let names: BTreeSet<String> = read(&[]).unwrap().into_iter().map(|defect| defect.name).collect();
         assert_eq!(names.difference(&quoted(&readme)).count(), 0, "not in the table");
         let rows = readme.lines().filter(|line| line.starts_with("| R"));
-        let rows: Vec<Vec<&str>> = rows
-            .map(|row| row.trim_matches('|').split('|').map(str::trim).collect())
-            .collect();
+        let cells = |row: &'_ str| {
+            row.trim_matches('|')
+                .split('|')
+                .map(|cell| cell.trim().to_owned())
+                .collect()
+        };
+        let rows: Vec<Vec<String>> = rows.map(cells).collect();
         assert_eq!(rows.len(), 58);
         for (n, row) in (1..).zip(&rows) {
-            assert_eq!((row.len(), row[0]), (4, format!("R{n:02}").as_str()));
-            let of_row = quoted(row[2]);
+            assert_eq!((row.len(), &row[0]), (4, &format!("R{n:02}")));
+            let of_row = quoted(&row[2]);
             assert!(
                 of_row.is_empty() != row[3].is_empty(),
                 "{row:?}: defects, or why there are none"
@@ -350,10 +358,9 @@ mod tests {
             assert!((11..=12).contains(&drawn.len()), "{drawn:?}");
             seen.extend(drawn.into_iter().map(|defect| defect.name));
         }
-        let missing: Vec<_> = defects
-            .iter()
-            .filter(|defect| !seen.contains(&defect.name))
-            .collect();
-        assert!(missing.is_empty(), "never drawn: {missing:?}");
+        assert!(
+            defects.iter().all(|defect| seen.contains(&defect.name)),
+            "{seen:?}"
+        );
     }
 }

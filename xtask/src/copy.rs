@@ -1,13 +1,13 @@
 //! A copy of the checkout in which files may be changed, and its tests run: for seeded defects and
 //! weakened orderings.
 //!
-//! A copy is `target-bugs/BUILD`; the checkout itself is not touched. Files that are equal keep
-//! their times, so that little is built again. One command at a time has a copy.
+//! A copy is `target-bugs/BUILD`; the checkout itself is not touched. Git keeps it: a second index
+//! and working tree of the same repository, in which files that are equal keep their times, so that
+//! little is built again. One command at a time has a copy.
 
 use crate::shell::{self, Build};
 use crate::tidy;
 use anyhow::{Context, Result, ensure};
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -21,76 +21,69 @@ pub(crate) struct Checker {
     pub(crate) args: Vec<String>,
 }
 
-impl Checker {
-    /// The words for cargo, and those for the tests.
-    pub(crate) fn split(&self) -> (&[String], &[String]) {
-        let end = self.args.iter().position(|word| word == "--");
-        self.args.split_at(end.unwrap_or(self.args.len()))
-    }
-}
-
 /// How a test run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Passed,
-    /// By which test, if the harness could say so.
-    Failed(String),
+    Failed,
     TimedOut,
 }
 
 /// The copy for one build.
 pub(crate) struct Copy {
-    build: Build,
     tree: PathBuf,
+    /// The checkout as it was, files not yet committed included: a tree of git's.
+    wanted: String,
     _lock: File,
 }
 
 impl Copy {
     /// A copy that is equal to the checkout.
     pub(crate) fn new(build: Build) -> Result<Self> {
-        let folder = shell::root().join("target-bugs");
-        fs::create_dir_all(&folder)?;
-        let name = format!("{build:?}").to_lowercase();
-        let lock = File::create(folder.join(format!("{name}.lock")))?;
+        let tree = shell::root().join(format!("target-bugs/{build:?}").to_lowercase());
+        fs::create_dir_all(&tree)?;
+        let lock = File::create(tree.with_extension("lock"))?;
         ensure!(
             lock.try_lock().is_ok(),
-            "another command works in target-bugs/{name}"
+            "another command works in {}",
+            tree.display()
         );
-        let tree = folder.join(name);
+        let of_checkout = |words| {
+            let mut git = shell::command(words);
+            git.env("GIT_INDEX_FILE", tree.with_extension("checkout"));
+            shell::read(git)
+        };
+        of_checkout("git add --all")?;
+        let wanted = of_checkout("git write-tree")?.trim().to_owned();
         let copy = Copy {
-            build,
             tree,
+            wanted,
             _lock: lock,
         };
         copy.refresh()?;
         Ok(copy)
     }
 
+    /// Git, for which the copy is the working tree.
+    fn git(&self, words: &str) -> Result<String> {
+        let folder = shell::read(shell::command("git rev-parse --absolute-git-dir"))?;
+        let mut git = shell::command(words);
+        git.current_dir(&self.tree).env("GIT_DIR", folder.trim());
+        git.env("GIT_WORK_TREE", &self.tree);
+        git.env("GIT_INDEX_FILE", self.tree.with_extension("index"));
+        shell::read(git)
+    }
+
     /// Makes the copy equal to the checkout.
     pub(crate) fn refresh(&self) -> Result<()> {
-        let mut files = BTreeSet::new();
-        for file in shell::files(&[])? {
-            let Ok(wanted) = fs::read(shell::root().join(&file)) else {
-                continue;
-            };
-            let copy = self.tree.join(file);
-            if fs::read(&copy).ok().as_ref() != Some(&wanted) {
-                fs::create_dir_all(copy.parent().unwrap_or(&self.tree))?;
-                fs::write(&copy, wanted)?;
-            }
-            files.insert(copy);
-        }
-        remove_others(&self.tree, &files)
+        self.git(&format!("git read-tree --reset -u {}", self.wanted))?;
+        self.git("git clean --quiet --force -d").map(drop)
     }
 
     /// Applies a patch of `verify/bugs/`.
     pub(crate) fn patch(&self, patch: &Path) -> Result<()> {
-        let mut git = shell::command("git apply");
-        // The copy is no repository; without the ceiling git would patch the checkout around it.
-        git.current_dir(&self.tree)
-            .env("GIT_CEILING_DIRECTORIES", shell::root().join("target-bugs"));
-        git.arg(patch);
-        shell::read(git).context("the patch does not apply")?;
+        let apply = format!("git apply {}", patch.display());
+        self.git(&apply).context("the patch does not apply")?;
         Ok(())
     }
 
@@ -101,34 +94,32 @@ impl Copy {
 
     /// Builds the tests, which must succeed.
     pub(crate) fn build(&self, checker: &Checker) -> Result<()> {
-        let mut build = self.cargo(checker);
-        build.args(checker.split().0).arg("--no-run");
+        let mut build = self.cargo("cargo test --no-run", checker.build);
+        build.args(checker.args.iter().take_while(|word| *word != "--"));
         ensure!(shell::succeeds(build), "the tests do not build");
         Ok(())
     }
 
-    /// Runs the tests, built before, until the first fails.
+    /// Runs the tests, built before, until the first fails. `timeout` ends what they started, too:
+    /// a test that hangs is a child of cargo.
     pub(crate) fn test(&self, checker: &Checker, limit: Duration) -> Result<Outcome> {
-        let mut test = self.cargo(checker);
-        test.args(&checker.args);
-        let mut test = shell::within(&test, limit);
-        test.stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let mut child = test.spawn().context("cannot start `timeout`")?;
+        let words = format!("timeout --kill-after=5 {} cargo test", limit.as_secs().max(1));
+        let mut test = self.cargo(&words, checker.build);
+        test.args(&checker.args).stdin(Stdio::null());
+        let mut child = test.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let stdout = child.stdout.take().context("it has no output")?;
         let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
-        if let Some(line) = lines.find(|line| line.ends_with("... FAILED")) {
+        if lines.any(|line| line.ends_with("... FAILED")) {
             // `timeout` hands the signal on to all that it started.
             shell::succeeds(shell::command(&format!("kill {}", child.id())));
             child.wait()?;
-            let name = line.trim_end_matches(" ... FAILED").trim_start_matches("test ");
-            return Ok(Outcome::Failed(name.to_owned()));
+            return Ok(Outcome::Failed);
         }
         Ok(match child.wait()?.code() {
             Some(0) => Outcome::Passed,
-            Some(shell::TIMED_OUT | shell::KILLED) => Outcome::TimedOut,
-            _ => Outcome::Failed(String::new()),
+            // The time was up; and so it was when the command had to be killed.
+            Some(124 | 137) => Outcome::TimedOut,
+            _ => Outcome::Failed,
         })
     }
 
@@ -136,36 +127,19 @@ impl Copy {
     /// built anew, and with another level of debug information, so that cargo never takes the one
     /// for the other. For the same reason each build has its copy: cargo tells packages of one
     /// target directory apart by their place in the workspace, not by the workspace's.
-    fn cargo(&self, checker: &Checker) -> Command {
-        debug_assert_eq!(self.build, checker.build);
-        let mut cargo = checker.build.cargo("test");
+    fn cargo(&self, words: &str, build: Build) -> Command {
+        let mut cargo = build.command(words);
         cargo.current_dir(&self.tree).env("CARGO_INCREMENTAL", "1");
-        match checker.build {
-            Build::Plain => {
-                cargo.env("CARGO_TARGET_DIR", shell::target());
-                cargo.args(["--config", "profile.dev.debug=0"]);
-            }
-            Build::Loom | Build::Shuttle => {
-                cargo.args(["--release", "--config", "profile.release.debug=0"]);
-                // Of what is ours much is built, and little is run.
-                for name in tidy::packages::names() {
-                    cargo.args(["--config", &format!("profile.release.package.{name}.opt-level=1")]);
-                }
+        if build == Build::Plain {
+            cargo.env("CARGO_TARGET_DIR", shell::target());
+            cargo.args(["--config", "profile.dev.debug=0"]);
+        } else {
+            cargo.args(["--release", "--config", "profile.release.debug=0"]);
+            // Of what is ours much is built, and little is run.
+            for name in tidy::packages::names() {
+                cargo.args(["--config", &format!("profile.release.package.{name}.opt-level=1")]);
             }
         }
         cargo
     }
-}
-
-/// Removes what is not in the list.
-fn remove_others(folder: &Path, files: &BTreeSet<PathBuf>) -> Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            remove_others(&path, files)?;
-        } else if !files.contains(&path) {
-            fs::remove_file(path)?;
-        }
-    }
-    Ok(())
 }

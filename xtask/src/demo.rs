@@ -1,9 +1,9 @@
 //! `cargo xtask demo`: the main job of memfold, shown and checked.
 //!
-//! For each program: (1) 500 clones of one warm instance without a budget, (2)
-//! the same inside a quarter of what (1) took, watched from outside by
-//! `memfold peak`, (3) stock Wasmtime, every instance warmed by itself, for the
-//! digest that is right. What each run printed stays in `target/demo/`.
+//! For each program: (1) 500 clones of one warm instance without a budget, (2) the same inside a
+//! quarter of what (1) took, watched from outside by `memfold peak`, (3) stock Wasmtime, every
+//! instance warmed by itself, for the digest that is right. What each run printed stays in
+//! `target/demo/`.
 //!
 //! With `--merge`, instances that were warmed up one by one come together again: independent
 //! instances as they are, the same merged, and stock Wasmtime. The round of merging begins with the
@@ -21,7 +21,6 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The command line of `cargo xtask demo`.
@@ -34,16 +33,13 @@ pub(crate) struct Options {
     #[arg(long)]
     calls: Option<u32>,
     /// Lua, SQLite and QuickJS, not only Lua
-    #[arg(long, conflicts_with = "programs")]
+    #[arg(long)]
     all: bool,
-    /// These programs [default: lua; all three with --merge]
-    #[arg(long, value_delimiter = ',')]
-    programs: Vec<String>,
     /// Show merging instead: copies that were warmed up one by one, without a budget
     #[arg(long)]
     merge: bool,
     /// Show a file that all clones map instead
-    #[arg(long, conflicts_with_all = ["merge", "all", "programs"])]
+    #[arg(long, conflicts_with_all = ["merge", "all"])]
     files: bool,
 }
 
@@ -69,24 +65,23 @@ type Shown = (Vec<String>, Vec<String>);
 /// Runs the demonstration; an error when any check fails.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let begin = Instant::now();
-    let usual = if options.all || options.merge { 3 } else { 1 };
-    let programs = match options.programs.is_empty() {
-        true if options.files => vec![dictionary::PROGRAM.to_owned()],
-        true => PROGRAMS[..usual].iter().map(|&name| name.to_owned()).collect(),
-        false => options.programs.clone(),
+    type Act = fn(&Stage, &str) -> Result<Shown>;
+    let (programs, usual, heading, act): (&[&str], _, _, Act) = match options {
+        Options { merge: true, .. } => (&PROGRAMS, (50, 20), MERGE_HEADING, merge),
+        Options { files: true, .. } => (&[dictionary::PROGRAM], (300, 5), HEADING, dictionary::look_up),
+        Options { all: true, .. } => (&PROGRAMS, (500, 20), HEADING, squeeze),
+        _ => (&PROGRAMS[..1], (500, 20), HEADING, squeeze),
     };
     // What the programs need comes from the network, beside the long build.
     std::thread::scope(|scope| {
         let build = "build --release --quiet -p memfold-cli";
         let built = scope.spawn(|| shell::run(Build::Plain.cargo(build)));
-        let programs = shell::script("programs", &programs);
+        let programs = shell::script(
+            "programs",
+            &programs.iter().map(|&name| name.to_owned()).collect::<Vec<_>>(),
+        );
         programs.and(built.join().unwrap_or_else(|_| bail!("the build panicked")))
     })?;
-    let (usual, heading, act): (_, _, fn(&Stage, &str) -> Result<Shown>) = match options {
-        Options { merge: true, .. } => ((50, 20), MERGE_HEADING, merge),
-        Options { files: true, .. } => ((300, 5), HEADING, dictionary::look_up),
-        _ => ((500, 20), HEADING, squeeze),
-    };
     let stage = Stage {
         clones: options.clones.unwrap_or(usual.0),
         calls: options.calls.unwrap_or(usual.1),
@@ -96,7 +91,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     fs::create_dir_all(&stage.output)?;
     let mut rows = vec![heading.split('|').map(str::to_owned).collect::<Vec<_>>()];
     let mut red = 0;
-    for program in &programs {
+    for &program in programs {
         println!("{program}");
         let (mut cells, failures) =
             act(&stage, program).with_context(|| format!("{program} (see target/demo/)"))?;
@@ -112,7 +107,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         println!("{}", LEGEND.trim_start());
     }
     println!("total: {}", table::time(begin.elapsed()));
-    if programs.len() < PROGRAMS.len() && options.programs.is_empty() && !options.files {
+    if heading == HEADING && programs == &PROGRAMS[..1] {
         println!("SQLite and QuickJS too: cargo xtask demo --all");
     }
     ensure!(red == 0, "{red} of {} programs did not pass", programs.len());
@@ -147,21 +142,18 @@ impl Stage {
     fn act(&self, program: &str, name: &str, how: &str) -> Result<Run> {
         let file = |end: &str| self.output.join(format!("{program}-{name}{end}"));
         let (out, log, seen) = (file(".json"), file(".log"), file("-outside.json"));
-        let binary = shell::target().join("release/memfold");
-        let mut command = shell::clean(Command::new(&binary));
-        command.args(["peak", "--json", "--output"]).arg(&seen);
-        command.arg("--").arg(&binary);
-        let (clones, calls) = (self.clones, self.calls);
-        let given = &self.program;
-        let run = format!("run target/programs/{program}.wasm {given} --json {how}");
-        let run = format!("{run} --clones {clones} --calls {calls}");
-        command.args(run.split(' '));
+        let binary = shell::target().join("release/memfold").display().to_string();
+        let (clones, calls, given) = (self.clones, self.calls, &self.program);
+        let mut command = shell::command(&format!(
+            "{binary} peak --json --output {} -- {binary} run target/programs/{program}.wasm {given} --json {how} \
+             --clones {clones} --calls {calls}",
+            seen.display()
+        ));
         command.stdout(File::create(&out)?).stderr(File::create(&log)?);
         let line = shell::describe(&command);
         let begin = Instant::now();
-        let status = command
-            .status()
-            .with_context(|| format!("cannot start: {line}"))?;
+        let status = command.status();
+        let status = status.with_context(|| format!("cannot start: {line}"))?;
         let elapsed = begin.elapsed();
         let said = fs::read_to_string(&log)?;
         ensure!(status.success(), "{line}: {status}\n{said}");
@@ -303,26 +295,27 @@ mod tests {
             elapsed: Duration::ZERO,
         };
         let stock = run(5, "a", 0, 0, 0);
-        let failures =
-            |run: &Run| wrong_answers(&[("run", run)], &stock, 5).len() + over_budget(run, 100).len();
-        assert_eq!(failures(&run(5, "a", 100, 100, 1)), 0);
-        for (completed, digest, inside, outside, samples) in [
-            (4, "a", 100, 100, 1),
-            (5, "b", 100, 100, 1),
-            (5, "a", 101, 100, 1),
-            (5, "a", 100, 101, 1),
-            (5, "a", 100, 100, 0),
+        for (run, failures) in [
+            (run(5, "a", 100, 100, 1), 0),
+            (run(4, "a", 100, 100, 1), 1),
+            (run(5, "b", 100, 100, 1), 1),
+            (run(5, "a", 101, 100, 1), 1),
+            (run(5, "a", 100, 101, 1), 1),
+            (run(5, "a", 100, 100, 0), 1),
+            // What was not said is not kept.
+            (
+                Run {
+                    report: json!({}),
+                    peaks: json!({}),
+                    ..run(0, "", 0, 0, 0)
+                },
+                5,
+            ),
         ] {
-            let bad = run(completed, digest, inside, outside, samples);
-            assert_eq!(failures(&bad), 1, "{bad:?}");
+            let found = wrong_answers(&[("run", &run)], &stock, 5).len() + over_budget(&run, 100).len();
+            assert_eq!(found, failures, "{run:?}");
         }
         assert_eq!(wrong_answers(&[], &run(4, "a", 0, 0, 0), 5).len(), 1);
-        let silent = Run {
-            report: json!({}),
-            peaks: json!({}),
-            elapsed: Duration::ZERO,
-        };
-        assert_eq!(failures(&silent), 5, "what was not said is not kept");
     }
 
     #[test]

@@ -10,61 +10,60 @@
 
 use crate::shell::{self, Build};
 use crate::{bugs, instructions, table, tidy};
-use anyhow::{Context, Result, anyhow, ensure};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use anyhow::{Context, Result, ensure};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// One step of the gate: its name, its question, and what answers it. The words are the caller's,
-/// handed to cargo.
-type Step = (&'static str, &'static str, fn(&[String]) -> Result<()>);
-
-/// All steps, in the order of the gate: what fails fastest stands first.
-const STEPS: [Step; 11] = [
-    ("fmt", "is the code formatted?", |_| {
-        shell::run(Build::Plain.cargo("fmt --all --check"))
-    }),
-    ("tidy", "does it keep the house rules?", |_| {
-        tidy::run(&shell::root())
-    }),
-    ("clippy", "is clippy silent?", |_| clippy()),
-    ("docs", "is the documentation whole?", |_| docs()),
-    ("programs", "do the Wasm programs build?", |args| {
-        shell::script("programs", args)
-    }),
-    ("build", "do all tests build?", |_| {
-        let mut build = tests(Build::Plain, &[]);
-        build.arg("--no-run");
-        shell::run(build)
-    }),
-    ("unit", "do all tests pass?", |args| {
-        shell::run(tests(Build::Plain, args))
-    }),
-    (
+/// All steps and their questions.
+pub(crate) const STEPS: [[&str; 2]; 12] = [
+    ["fmt", "is the code formatted?"],
+    ["tidy", "does it keep the house rules?"],
+    ["clippy", "is clippy silent?"],
+    ["docs", "is the documentation whole?"],
+    ["programs", "do the Wasm programs build?"],
+    ["build", "do all tests build?"],
+    ["unit", "do all tests pass?"],
+    [
         "instructions",
-        "does no operation of the manager take more instructions than is committed?",
-        |_| instructions::run(&instructions::Options::default()),
-    ),
-    ("shuttle", "do the scenarios hold on random schedules?", |args| {
-        explore(Build::Shuttle, args)
-    }),
-    (
-        "loom",
-        "do the race models hold on every interleaving within bounds?",
-        |args| explore(Build::Loom, args),
-    ),
-    (
-        "bugs --short",
-        "do the seeded defects still apply, and are a dozen of them caught?",
-        |_| bugs::short(),
-    ),
+        "are the manager's instructions no more than committed?",
+    ],
+    ["shuttle", "do the scenarios hold on random schedules?"],
+    ["models", "do the race models build?"],
+    ["loom", "do they hold on every interleaving within bounds?"],
+    ["defects", "do all seeded defects apply, and are a dozen caught?"],
 ];
 
-/// Steps that run beside another, from its beginning on. While clippy works, what the programs need
-/// comes from the network. Tests wait for clocks and threads much of their time; and neither of
-/// those beside them counts by a clock: one counts instructions, one schedules. (Race models do:
-/// they run alone.)
-const BESIDE: [(&str, &[&str]); 2] = [("clippy", &["programs"]), ("unit", &["instructions", "shuttle"])];
+/// Runs one step, if there is one of that name. The words are handed to cargo.
+pub(crate) fn one(name: &str, args: &[String]) -> Option<Result<()>> {
+    let ended = match name {
+        "fmt" => shell::run(Build::Plain.cargo("fmt --all --check")),
+        "tidy" => tidy::run(),
+        "clippy" => clippy(),
+        "docs" => docs(),
+        "programs" => shell::script("programs", args),
+        "build" => no_run(Build::Plain),
+        "unit" => shell::run(tests(Build::Plain, args)),
+        "instructions" => instructions::run(args),
+        "shuttle" => explore(Build::Shuttle, args),
+        "models" => no_run(Build::Loom),
+        "loom" => explore(Build::Loom, args),
+        "defects" => bugs::short(),
+        _ => return None,
+    };
+    Some(ended.with_context(|| format!("{name} failed")))
+}
+
+/// The order: what fails fastest first. What stands in one line begins together. While clippy
+/// works, what the programs need comes from the network. Tests wait for clocks and threads much of
+/// their time; and none of those beside them counts by a clock. (Race models do: they run alone.)
+const ORDER: [&[&[&str]]; 6] = [
+    &[&["fmt", "tidy"]],
+    &[&["clippy", "docs"], &["programs"]],
+    &[&["build"]],
+    &[&["unit"], &["instructions", "shuttle", "models"]],
+    &[&["loom"]],
+    &[&["defects"]],
+];
 
 /// Seconds for a model, once for each of its threads that may go first.
 const MODEL_SECONDS: &str = "30";
@@ -92,7 +91,7 @@ fn docs() -> Result<()> {
 /// The tests of a build: all, as users build; the race models of the facade and the manager, and
 /// whether they are told as they are; the scenarios that span manager and simulated host. The
 /// caller's words stand in place of the packages.
-pub(crate) fn tests(build: Build, args: &[String]) -> Command {
+fn tests(build: Build, args: &[String]) -> Command {
     let (how, packages) = match build {
         Build::Plain => ("test", "--workspace".to_owned()),
         Build::Loom => ("test --release", format!("--lib {MODELS}")),
@@ -113,8 +112,11 @@ fn explore(build: Build, args: &[String]) -> Result<()> {
     let mut models = tests(build, args);
     if args.is_empty() {
         let mut list = tests(build, args);
-        list.arg("--");
-        let count = shell::tests(list)?.len();
+        list.args(["--", "--list"]);
+        let count = shell::read(list)?
+            .lines()
+            .filter(|line| line.ends_with(": test"))
+            .count();
         ensure!(count > 0, "there is not one model");
         println!("{count} models");
         if build == Build::Loom && std::env::var_os("MEMFOLD_SECONDS").is_none() {
@@ -124,113 +126,106 @@ fn explore(build: Build, args: &[String]) -> Result<()> {
     shell::run(models)
 }
 
-/// Runs one step.
-pub(crate) fn one(name: &str, args: &[String]) -> Result<()> {
-    let (.., run) = STEPS.iter().find(|step| step.0 == name).context("no such step")?;
-    run(args).with_context(|| format!("{name} failed"))
+/// Builds the tests of a build, and runs none.
+fn no_run(build: Build) -> Result<()> {
+    let mut build = tests(build, &[]);
+    build.arg("--no-run");
+    shell::run(build)
 }
 
-/// Runs the benchmark package.
-pub(crate) fn bench(args: &[String]) -> Result<()> {
-    let mut cargo = Build::Plain.cargo("bench -p memfold-benches");
-    cargo.args(args);
-    shell::run(cargo)
-}
+/// How a step ended: its name, whether with yes, and the time it took.
+type Done = (&'static str, bool, Duration);
 
-/// Runs a step as a command of its own, whose words are kept: its end, its time, and what it said.
-fn aside(name: &str) -> (Result<()>, Duration, String) {
-    let begin = Instant::now();
-    let output = std::env::current_exe().and_then(|xtask| {
-        let mut xtask = shell::clean(Command::new(xtask));
-        xtask.arg(name).stdin(Stdio::null()).output()
-    });
-    let outcome = match &output {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(_) => Err(anyhow!("see above")),
-        Err(error) => Err(anyhow!("cannot start: {error}")),
-    };
-    let said = output.map_or_else(|_| Vec::new(), |output| [output.stdout, output.stderr].concat());
-    (
-        outcome,
-        begin.elapsed(),
-        String::from_utf8_lossy(&said).into_owned(),
-    )
-}
-
-/// Runs every step in order, stops at the first failure, and says what took how long.
-pub(crate) fn all() -> Result<()> {
-    let begin = Instant::now();
-    let (say, hear) = mpsc::channel();
+/// Runs steps one after the other until the first no, each as a command of its own. What those
+/// beside others say is shown when they have ended.
+fn lane(names: &[&str], beside: bool) -> Result<Vec<Done>> {
     let mut done = Vec::new();
-    let mut outcome = Ok(());
-    for (n, (name, question, run)) in (1..).zip(STEPS) {
-        println!("\n==== {n}/{}  {name}: {question}", STEPS.len());
-        for (_, names) in BESIDE.into_iter().filter(|(beside, _)| *beside == name) {
-            let say = say.clone();
-            std::thread::spawn(move || {
-                for name in names {
-                    // Nobody hears it where the gate is over; it has run all the same.
-                    let _ = say.send(aside(name));
-                }
-                // The race models are only built here.
-                if names.contains(&"shuttle") {
-                    let mut build = tests(Build::Loom, &[]);
-                    build.arg("--no-run");
-                    shell::succeeds(build);
-                }
-            });
-        }
+    for [name, question] in names
+        .iter()
+        .filter_map(|name| STEPS.iter().find(|step| step[0] == *name))
+    {
+        let title = format!("\n==== {name}: {question}");
         let begin = Instant::now();
-        let mut time = None;
-        if BESIDE.iter().any(|(_, names)| names.contains(&name)) {
-            let (end, took, said) = hear.recv().context("a step has run beside another")?;
-            print!("{said}");
-            (outcome, time) = (end, Some(took));
+        let mut xtask = shell::command(&std::env::current_exe()?.display().to_string());
+        xtask.arg(name);
+        let passed = if beside {
+            let output = xtask.output()?;
+            let said = [output.stdout, output.stderr].concat();
+            println!("{title}\n{}", String::from_utf8_lossy(&said));
+            output.status.success()
         } else {
-            outcome = run(&[]);
-        }
-        let time = time.unwrap_or_else(|| begin.elapsed());
-        let verdict = if outcome.is_ok() { "passed" } else { "FAILED" };
-        println!("==== {name}: {verdict} in {}", table::time(time));
-        done.push((verdict, time));
-        if outcome.is_err() {
+            println!("{title}");
+            xtask.status()?.success()
+        };
+        let verdict = if passed { "passed" } else { "FAILED" };
+        println!("==== {name}: {verdict} in {}", table::time(begin.elapsed()));
+        done.push((*name, passed, begin.elapsed()));
+        if !passed {
             break;
         }
     }
-    // Nothing runs on after the gate.
-    drop(say);
-    hear.iter().for_each(drop);
+    Ok(done)
+}
+
+/// Runs every step in order, stops after the first failure, and says what took how long.
+pub(crate) fn all() -> Result<()> {
+    let begin = Instant::now();
+    let mut done = Vec::new();
+    let is_red = |done: &[Done]| done.iter().find(|(_, passed, _)| !passed).map(|red| red.0);
+    for lanes in ORDER {
+        std::thread::scope(|scope| -> Result<()> {
+            let others: Vec<_> = lanes[1..]
+                .iter()
+                .map(|names| scope.spawn(|| lane(names, true)))
+                .collect();
+            done.extend(lane(lanes[0], false)?);
+            for other in others {
+                done.extend(other.join().expect("a lane does not panic")?);
+            }
+            Ok(())
+        })?;
+        if is_red(&done).is_some() {
+            break;
+        }
+    }
     print!("\n{}", summary(&done));
     println!("total: {}", table::time(begin.elapsed()));
     if begin.elapsed() > GATE_MAX {
         println!("note: the gate should take less than {}", table::time(GATE_MAX));
     }
-    let name = STEPS[done.len() - 1].0;
-    outcome.with_context(|| format!("the gate is red at `{name}` (alone: cargo xtask {name})"))
+    let red = is_red(&done);
+    let name = red.unwrap_or_default();
+    ensure!(
+        red.is_none(),
+        "the gate is red at `{name}` (alone: cargo xtask {name})"
+    );
+    Ok(())
 }
 
 /// One line a step, those that did not run included.
-fn summary(done: &[(&str, Duration)]) -> String {
+fn summary(done: &[Done]) -> String {
     let mut rows = vec![["step", "result", "time"].map(str::to_owned).to_vec()];
-    for (index, step) in STEPS.iter().enumerate() {
-        let (verdict, time) = match done.get(index) {
-            Some((verdict, time)) => (*verdict, table::time(*time)),
+    for [name, _] in STEPS {
+        let (verdict, time) = match done.iter().find(|done| done.0 == name) {
+            Some((_, true, time)) => ("passed", table::time(*time)),
+            Some((_, false, time)) => ("FAILED", table::time(*time)),
             None => ("not run", String::new()),
         };
-        rows.push(vec![step.0.to_owned(), verdict.to_owned(), time]);
+        rows.push(vec![name.to_owned(), verdict.to_owned(), time]);
     }
     table::render(&rows)
 }
 
 #[cfg(test)]
 mod tests {
-    //! Goal: the summary tells the truth about a run that stopped early. Method: by example.
+    //! Goal: the summary tells the truth about a run that stopped early, and every step has its
+    //! place in the order. Method: by example.
     use super::*;
 
     #[test]
     fn the_summary_names_the_step_that_failed_and_those_not_run() {
         let second = Duration::from_secs(1);
-        let text = summary(&[("passed", second), ("FAILED", second)]);
+        let text = summary(&[("fmt", true, second), ("tidy", false, second)]);
         let lines: Vec<&str> = text.lines().collect();
         let is = |line: &str, name, verdict| line.starts_with(name) && line.contains(verdict);
         assert!(
@@ -238,6 +233,15 @@ mod tests {
             "{text}"
         );
         assert!(lines[4..].iter().all(|line| line.contains("not run")), "{text}");
+    }
+
+    #[test]
+    fn each_step_runs_once() {
+        let mut names = ORDER.concat().concat();
+        let mut steps = STEPS.map(|step| step[0]);
+        names.sort_unstable();
+        steps.sort_unstable();
+        assert_eq!(names, steps);
     }
 
     #[test]

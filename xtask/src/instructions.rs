@@ -10,7 +10,6 @@ use crate::table;
 use anyhow::{Context, Result, ensure};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Stdio;
 
 /// What an operation may take, in hundredths of what is committed.
 const ROOM: u64 = 105;
@@ -22,19 +21,11 @@ const COMMITTED: &str = "verify/instructions.json";
 const CALLGRIND: &str = "valgrind --tool=callgrind --quiet --collect-atstart=no \
     --toggle-collect=*count_from_here* --toggle-collect=*not_counted* --dump-after=*part_ends*";
 
-/// What the command line says.
-#[derive(clap::Args, Default)]
-pub(crate) struct Options {
-    /// Commit what is counted now
-    #[arg(long)]
-    bless: bool,
-}
-
 /// Instructions for one operation, by its name.
 type Counts = BTreeMap<String, u64>;
 
-/// Counts, compares, and prints a table of both.
-pub(crate) fn run(options: &Options) -> Result<()> {
+/// Counts, compares, and prints a table of both. With `--bless` what is counted is written down.
+pub(crate) fn run(args: &[String]) -> Result<()> {
     if !shell::succeeds(shell::command("valgrind --version")) {
         shell::script("install", &["valgrind".to_owned()])?;
     }
@@ -42,7 +33,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     shell::run(Build::Plain.cargo(build))?;
     let now = count(&shell::target().join("counted"))?;
     let file = shell::root().join(COMMITTED);
-    if options.bless {
+    if args == ["--bless"] {
         let text = serde_json::to_string_pretty(&now)? + "\n";
         std::fs::write(&file, text).with_context(|| format!("cannot write {COMMITTED}"))?;
     }
@@ -65,7 +56,6 @@ fn count(built: &Path) -> Result<Counts> {
     std::fs::create_dir_all(&dir)?;
     let out = dir.join("out");
     let mut valgrind = shell::command(CALLGRIND);
-    valgrind.stdin(Stdio::null());
     valgrind.arg(format!("--callgrind-out-file={}", out.display()));
     valgrind.arg(built.join("instructions"));
     let said = shell::read(valgrind)?;

@@ -1,12 +1,11 @@
-//! Files of a package depend on one another one way: no circles; and the rooms of the manager stand
-//! in an order.
+//! Files of a package depend on one another one way: no circles; the rooms of the manager stand in
+//! an order; and the manager has few doors.
 //!
 //! What a file names by `crate::`, `super::` or `self::` is where it points; the longest beginning
 //! of such a path that is a file is meant. The file of the package itself (`lib.rs`, `main.rs`) is
 //! its table of contents and counts for nothing, and tests count for nothing either.
 
-use super::finding;
-use super::source::Source;
+use super::{Source, finding};
 use std::collections::BTreeMap;
 
 /// The packages that are held to this; the first is the manager.
@@ -20,10 +19,14 @@ const ORDER: &str = "
     door residency migrate giving create files peek writable standby loans reclaim fault pin mapped drop merge digest check
     space_stats fork reset copies freeze area_map resize";
 
+/// Methods of `Mm` in all its files, tests left out: what belongs to a room is a method of the
+/// room's object, or a function that takes the manager.
+const DOORS: usize = 40;
+
 /// For each file, by its module's path, the files that it names and the line of the first time.
 type Graph = BTreeMap<String, BTreeMap<String, usize>>;
 
-/// The rule.
+/// Circles, and names that point upwards.
 pub(super) fn check(sources: &[Source]) -> Vec<String> {
     let mut findings = Vec::new();
     for package in PACKAGES {
@@ -37,7 +40,7 @@ pub(super) fn check(sources: &[Source]) -> Vec<String> {
                 } else if package == PACKAGES[0] && points_up(from, to) {
                     (
                         "order",
-                        "which does not stand below it in `ORDER` of the tidy test",
+                        "which does not stand below it in the tidy test's `ORDER`",
                     )
                 } else {
                     continue;
@@ -50,6 +53,30 @@ pub(super) fn check(sources: &[Source]) -> Vec<String> {
     findings
 }
 
+/// How many methods the manager has.
+pub(super) fn doors(sources: &[Source]) -> Vec<String> {
+    let files = modules(PACKAGES[0], sources);
+    let count: usize = files.values().map(|source| methods(source)).sum();
+    let message = format!("`Mm` has {count} methods, at most {DOORS}: give the new ones to their room");
+    let found = (count > DOORS).then(|| finding("crates/mm/src/mm.rs", 1, "doors", &message));
+    found.into_iter().collect()
+}
+
+/// The methods in a file's `impl` blocks of the manager. rustfmt has put each at its column.
+fn methods(source: &Source) -> usize {
+    let (mut inside, mut count) = (false, 0);
+    for code in source.code() {
+        if code.starts_with("impl") {
+            inside = code.contains("> Mm<") && !code.contains(" for ");
+        }
+        inside &= !code.starts_with('}');
+        let words = code.strip_prefix("    ").filter(|rest| !rest.starts_with(' '));
+        let mut words = words.unwrap_or_default().split(' ');
+        count += usize::from(inside && words.any(|word| word == "fn"));
+    }
+    count
+}
+
 /// Whether a room names another that stands above it, or one of them has no place in the order.
 fn points_up(from: &str, to: &str) -> bool {
     let room = |module: &str| module.split("::").next().unwrap_or_default().to_owned();
@@ -60,16 +87,14 @@ fn points_up(from: &str, to: &str) -> bool {
 
 /// Whether `to` can be reached. Ends: each file is looked at once.
 fn reaches(graph: &Graph, from: &str, to: &str) -> bool {
-    let mut seen = vec![from];
-    let mut next = 0;
-    while let Some(&at) = seen.get(next) {
-        let edges = graph.get(at).into_iter().flat_map(BTreeMap::keys);
-        for file in edges.map(String::as_str) {
-            if !seen.contains(&file) {
+    let (mut seen, mut next) = (vec![from], vec![from]);
+    while let Some(at) = next.pop() {
+        for file in graph.get(at).into_iter().flat_map(BTreeMap::keys) {
+            if !seen.contains(&file.as_str()) {
                 seen.push(file);
+                next.push(file);
             }
         }
-        next += 1;
     }
     seen.contains(&to)
 }
@@ -90,16 +115,14 @@ fn modules<'a>(package: &str, sources: &'a [Source]) -> BTreeMap<String, &'a Sou
 /// file are left out. Of a group in a group only the name before it is looked at.
 fn names(module: &str, source: &Source, files: &BTreeMap<String, &Source>) -> BTreeMap<String, usize> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
-    let code = source.code();
+    let code: String = source.code().flat_map(|line| [line, "\n"]).collect();
     let code = code.split("mod tests {").next().unwrap_or_default();
     let here: Vec<&str> = module.split("::").collect();
     let mut edges = BTreeMap::new();
-    let begins = ["crate::", "self::", "super::"].map(|root| code.match_indices(root));
-    for (at, root) in begins
-        .into_iter()
-        .flatten()
-        .filter(|&(at, _)| !code[..at].ends_with(is_word))
-    {
+    let roots = ["crate::", "self::", "super::"].map(|root| code.match_indices(root));
+    let begins = roots.into_iter().flatten();
+    for (at, root) in begins.filter(|&(at, _)| !code[..at].ends_with(is_word)) {
+        let line = code[..at].matches('\n').count() + 1;
         let (path, rest) = code[at..].split_at(code[at..].find(|c| !is_word(c)).unwrap_or(code.len() - at));
         let up = path.matches("super::").count();
         let base = if root == "crate::" {
@@ -115,9 +138,7 @@ fn names(module: &str, source: &Source, files: &BTreeMap<String, &Source>) -> BT
             let beginnings = (1..=named.len()).rev().map(|len| named[..len].join("::"));
             let meant = beginnings.into_iter().find(|name| files.contains_key(name));
             if let Some(to) = meant.filter(|to| to != module) {
-                edges
-                    .entry(to)
-                    .or_insert_with(|| code[..at].matches('\n').count() + 1);
+                edges.entry(to).or_insert(line);
             }
         }
     }
@@ -126,7 +147,8 @@ fn names(module: &str, source: &Source, files: &BTreeMap<String, &Source>) -> BT
 
 #[cfg(test)]
 mod tests {
-    //! Goal: a circle is found by whatever path it is named, and no more. Method: small trees.
+    //! Goal: a circle is found by whatever path it is named, methods of the manager are counted,
+    //! and nothing else is. Method: small trees.
     use super::*;
 
     fn found(package: &str, files: &[(&str, &str)], rule: &str) -> String {
@@ -182,5 +204,20 @@ mod tests {
         ];
         let places = "fork.rs:1: table/mod.rs:2: table/mod.rs:3: ";
         assert_eq!(found("crates/mm", &files, "order:"), places);
+    }
+
+    #[test]
+    fn methods_of_the_manager_are_counted() {
+        let text = "impl<H: Host, S: Store> Mm<H, S> {\n    /// A fn.\n    pub fn a(&self) {\n        fn inner() {}\n    }\n\n    \
+            pub(crate) fn b(&self, f: impl Fn()) {}\n}\nimpl<H, S> Drop for Mm<H, S> {\n    fn drop(&mut self) {}\n}\n\
+            impl<'m, H, S> Room<'m, H, S> {\n    fn of(mm: &'m Mm<H, S>) -> Self {}\n}\nfn c<H, S>(mm: &Mm<H, S>) {}\n";
+        let file = |n: usize| Source::new(&format!("crates/mm/src/f{n}.rs"), text);
+        assert_eq!(methods(&file(0)), 2);
+        let mut all: Vec<Source> = (0..20).map(file).collect();
+        all.push(Source::new("crates/mm/src/f/tests.rs", text));
+        all.push(Source::new("crates/sim/src/f.rs", text));
+        assert_eq!(doors(&all), Vec::<String>::new());
+        all.push(file(20));
+        assert_eq!(doors(&all).len(), 1);
     }
 }

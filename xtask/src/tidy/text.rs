@@ -1,191 +1,152 @@
-//! Rules that one look at a file's text answers: its shape, its words, where links lead. Long
-//! functions, `todo!()` and reasons for `unsafe` are clippy's to find (`too_many_lines`, `todo`,
-//! `undocumented_unsafe_blocks`, `missing_safety_doc`).
+//! Rules that a file's text answers. Most are patterns that `git grep` searches for, line by line;
+//! the rest is about a file as a whole, or about what stands near.
 
-use super::finding;
-use super::source::{Source, has};
+use super::{Source, finding};
+use crate::shell;
+use anyhow::{Context, Result};
 use std::path::Path;
 
 /// Lines of a file, be it of the product or of tests.
 const FILE_MAX: usize = 400;
-/// Columns of a line that is a comment.
-const COMMENT_MAX: usize = 100;
+/// A reason stands on the line of the ordering, or on one of so many before it.
+const LINES_BEFORE: usize = 3;
 
-/// Words that have no place in the code (or the comments) of some files.
-struct Ban {
-    rule: &'static str,
-    comments: bool,
-    words: &'static [&'static str],
-    /// Only these files and folders, all when there are none; and never those.
-    only: &'static [&'static str],
-    but: &'static [&'static str],
-    message: &'static str,
+/// What must not be found: the rule, where it is searched for, and what to say; then the pattern, in
+/// Perl's language. What begins with a hash says why.
+const SEARCHES: &str = r#"
+unfinished | *.rs | do it, or open an issue
+//.*\b(FIXME|TODO|XXX)\b
+
+# The manager and the simulator run under loom and shuttle, and replay from a seed: locks and atomics come from the
+# facade, time and chance from the host. What is no part of `std` they cannot name, for they do not depend on it.
+banned-name | crates/host/ crates/mm/ crates/sim/ | ask the facade or the host (and name what you need of `std` by itself)
+^(?!\s*//).*\b(std::(sync\b|thread\b|time\b|env\b|\{)|(core|alloc)::sync\b)
+
+# The stores run inside the same schedules.
+store-name | crates/stores/ | locks come from the facade (name what you need of `std` by itself)
+^(?!\s*//).*\b(std::(sync\b|\{)|(core|alloc)::sync\b)
+
+ordering-name | *.rs | write `Ordering::X` in full where it is used: elsewhere it would not show
+^(?!.*\bcmp::).*(\bOrdering::[{*]|\buse\b.*Ordering::\w)
+
+seqcst | *.rs | `SeqCst` stands only in a `fence`: elsewhere the models do not see it
+^(?!\s*//)(?!.*\bfence\b).*\bOrdering::SeqCst
+
+# A table's row, or a word that cannot be broken, may be wider.
+comment-width | *.rs | a comment has at most 100 columns
+^(?=.{101})\s*//[/! ]*[^/! |]\S*[ ]
+
+foreign-module | *.rs | a file of another package: depend on it
+^\s*\#\[path = "\.\./\.\./
+
+machine-path | . | a path of one machine
+(?<![\w./}~>*-])/(work|root)/
+"#;
+
+/// Each search: rule, places, message, and pattern.
+fn table() -> impl Iterator<Item = [&'static str; 4]> {
+    let mut lines = SEARCHES
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    std::iter::from_fn(move || {
+        let mut heading = lines.next()?.splitn(3, " | ");
+        Some([heading.next()?, heading.next()?, heading.next()?, lines.next()?])
+    })
 }
 
-const BANS: [Ban; 4] = [
-    Ban {
-        rule: "unfinished",
-        comments: true,
-        words: &["FIXME", "TODO", "XXX"],
-        only: &[],
-        but: &[],
-        message: "do it, or open an issue",
-    },
-    // Tests and benchmarks use spaces as a program does, by pointer.
-    Ban {
-        rule: "unsafe-room",
-        comments: false,
-        words: &["unsafe"],
-        only: &[],
-        but: &[
-            "crates/linux",
-            "crates/sync",
-            "crates/wasmtime/src/creator.rs",
-            "crates/wasmtime/src/mapping.rs",
-            "crates/cli/src/run/mapping.rs",
-            "crates/memfold/tests",
-            "benches/benches",
-        ],
-        message: "`unsafe` stands only in the Linux host, the facade, and where Wasm meets what others can change",
-    },
-    // The manager and the simulator run under loom and shuttle, and replay from a seed: locks and
-    // atomics come from the facade, time and chance from the host. What is no part of `std` they
-    // cannot name, for they do not depend on it (`packages.rs`).
-    Ban {
-        rule: "banned-name",
-        comments: false,
-        words: &[
-            "std::sync",
-            "std::thread",
-            "std::time",
-            "std::env",
-            "std::{",
-            "core::sync",
-            "alloc::sync",
-        ],
-        only: &["crates/host", "crates/mm", "crates/sim"],
-        but: &[],
-        message: "ask the facade or the host (and name what you need of `std` by itself)",
-    },
-    // The stores run inside the same schedules.
-    Ban {
-        rule: "banned-name",
-        comments: false,
-        words: &["std::sync", "std::{", "core::sync", "alloc::sync"],
-        only: &["crates/stores"],
-        but: &[],
-        message: "locks come from the facade (name what you need of `std` by itself)",
-    },
-];
-
-/// Words stand where they may.
-pub(super) fn words(source: &Source) -> Vec<String> {
-    let here = |ban: &&Ban| (ban.only.is_empty() || source.is_in(ban.only)) && !source.is_in(ban.but);
-    let find = |ban: &Ban| {
-        source.find(ban.rule, ban.message, |_, line| {
-            let text = if ban.comments { &line.comment } else { &line.code };
-            ban.words.iter().any(|words| has(text, words))
-        })
-    };
-    BANS.iter().filter(here).flat_map(find).collect()
+/// Everything that is searched for and found.
+pub(super) fn searches() -> Result<Vec<String>> {
+    let mut findings = Vec::new();
+    for [rule, places, message, pattern] in table() {
+        let mut git = shell::command("git grep --untracked -nIP");
+        // Columns are counted as people see them. This file has the patterns, and what they find.
+        git.env("LC_ALL", "C.UTF-8").args(["-e", pattern, "--"]);
+        let output = git
+            .args(places.split(' '))
+            .arg(":!xtask/src/tidy/text.rs")
+            .output()?;
+        // One: nothing was found.
+        let ended = output.status.code().filter(|code| *code <= 1);
+        ended.with_context(|| format!("git grep: {}", String::from_utf8_lossy(&output.stderr)))?;
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let mut place = line.split(':');
+            let (file, line) = (place.next().unwrap_or_default(), place.next().unwrap_or_default());
+            findings.push(finding(file, line.parse()?, rule, message));
+        }
+    }
+    Ok(findings)
 }
 
-/// A file opens with a paragraph, it is short, and its comments are narrow. A table's row, or a
-/// word that cannot be broken, may be wider.
+/// A file opens with a paragraph, and it is short.
 pub(super) fn shape(source: &Source) -> Vec<String> {
-    let message = format!("a comment has at most {COMMENT_MAX} columns");
-    let mut found = source.find("comment-width", &message, |_, line| {
-        let text = line.comment.trim_start_matches(['/', '!', ' ']);
-        let columns = line.code.len() + line.comment.chars().count();
-        line.code.trim().is_empty() && columns > COMMENT_MAX && !text.starts_with('|') && text.contains(' ')
-    });
+    let mut found = Vec::new();
     let header = source
-        .lines
-        .first()
-        .and_then(|line| line.comment.strip_prefix("//! "));
+        .text
+        .lines()
+        .next()
+        .and_then(|line| line.strip_prefix("//! "));
     if header.is_none_or(str::is_empty) {
         let message = "a file begins with a `//!` paragraph: what lives here, and why";
         found.push(finding(&source.file, 1, "header", message));
     }
-    if source.lines.len() > FILE_MAX {
-        let message = format!("{} lines; at most {FILE_MAX}", source.lines.len());
+    let lines = source.text.lines().count();
+    if lines > FILE_MAX {
+        let message = format!("{lines} lines; at most {FILE_MAX}");
         found.push(finding(&source.file, FILE_MAX + 1, "file-length", &message));
     }
     found
 }
 
-/// No absolute path of a machine that the project was written on.
-pub(super) fn machine_paths(file: &str, text: &str) -> Vec<String> {
-    // Written in two parts, so that the rule does not find itself.
-    let folders = ["work", "root"].map(|folder| format!("/{folder}/"));
-    let is_outer = |c: char| c.is_alphanumeric() || "._-/}~>*".contains(c);
-    let is_bad = |line: &str, folder: &String| {
-        let mut found = line.match_indices(folder.as_str());
-        found.any(|(at, _)| !line[..at].ends_with(is_outer))
-    };
-    let lines = (1..).zip(text.lines());
-    let bad = lines.filter(|(_, line)| folders.iter().any(|folder| is_bad(line, folder)));
-    bad.map(|(n, _)| finding(file, n, "machine-path", "a path of one machine"))
-        .collect()
-}
-
-/// A module stands in its own package: who goes up one folder at most does not leave it.
-pub(super) fn foreign_modules(file: &str, text: &str) -> Vec<String> {
-    let is_foreign = |line: &str| line.trim_start().starts_with(r#"#[path = "../../"#);
-    let lines = (1..).zip(text.lines()).filter(|(_, line)| is_foreign(line));
-    let message = "a file of another package: depend on it";
-    lines
-        .map(|(n, _)| finding(file, n, "foreign-module", message))
-        .collect()
-}
-
-/// Links between the documents and to files lead somewhere.
-pub(super) fn links(root: &Path, file: &str, text: &str) -> Vec<String> {
-    let folder = root.join(file).parent().unwrap_or(root).to_owned();
-    let (mut found, mut fenced) = (Vec::new(), false);
-    for (number, line) in (1..).zip(text.lines()) {
-        fenced ^= line.trim_start().starts_with("```");
-        for link in line.split("](").skip(if fenced { usize::MAX } else { 1 }) {
-            let target = link.split([')', ' ', '#']).next().unwrap_or_default();
-            if !target.contains(':') && !folder.join(target).exists() {
-                found.push(finding(
-                    file,
-                    number,
-                    "dead-link",
-                    &format!("`{target}` leads nowhere"),
-                ));
-            }
+/// Every memory ordering has a reason beside it. (Those of `std::cmp` have other names.)
+pub(super) fn reasons(source: &Source) -> Vec<String> {
+    let lines: Vec<&str> = source.text.lines().collect();
+    let names = ["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"].map(|name| format!("Ordering::{name}"));
+    let mut found = Vec::new();
+    for (index, code) in source.code().enumerate() {
+        let near = &lines[index.saturating_sub(LINES_BEFORE)..=index];
+        if names.iter().any(|name| code.contains(name)) && !near.iter().any(|line| line.contains("//")) {
+            let message = "an ordering needs a reason on this line or just above";
+            found.push(finding(&source.file, index + 1, "ordering-note", message));
         }
     }
     found
 }
 
-/// What `verify/MUTANTS.md` says of the manager's mutants names files that are there.
-pub(super) fn mutants(root: &Path, text: &str) -> Vec<String> {
-    let cells = text.lines().filter_map(|line| line.strip_prefix("| `"));
-    let places = cells.filter_map(|cell| cell.split(['`', ':']).next());
-    let lost =
-        places.filter(|place| place.ends_with(".rs") && !root.join("crates/mm/src").join(place).is_file());
-    let say = |place| format!("`{place}` is no file of `crates/mm/src`");
-    lost.map(|place| finding("verify/MUTANTS.md", 1, "mutants-record", &say(place)))
-        .collect()
+/// Links between the documents and to files lead somewhere; and so does a row of the mutants'
+/// record, which names a file of the manager.
+pub(super) fn links(root: &Path, file: &str, text: &str) -> Vec<String> {
+    let folder = root.join(file).parent().unwrap_or(root).to_owned();
+    let (mut found, mut fenced) = (Vec::new(), false);
+    for (number, line) in (1..).zip(text.lines()) {
+        fenced ^= line.trim_start().starts_with("```");
+        let links = line.split("](").skip(if fenced { usize::MAX } else { 1 });
+        let links = links.map(|link| link.split([')', ' ', '#']).next().unwrap_or_default());
+        let links = links
+            .filter(|link| !link.contains(':'))
+            .map(|link| folder.join(link));
+        let row = line.strip_prefix("| `").filter(|_| file.ends_with("MUTANTS.md"));
+        let place = row.and_then(|row| row.split(['`', ':']).next());
+        let place = place.filter(|place| place.ends_with(".rs"));
+        let place = place.map(|place| root.join("crates/mm/src").join(place));
+        for lost in links.chain(place).filter(|target| !target.exists()) {
+            let message = format!("`{}` is not there", lost.display());
+            found.push(finding(file, number, "dead-link", &message));
+        }
+    }
+    found
 }
 
 /// Every file under a `src/` is declared as a module by the file above it.
 pub(super) fn dead(sources: &[Source]) -> Vec<String> {
     let is_declared = |source: &&Source| {
-        let Some((_, inside)) = source.file.rsplit_once("/src/") else {
-            return true;
-        };
+        let inside = source.file.rsplit_once("/src/").map(|(_, inside)| inside);
         let stem = source.file.trim_end_matches(".rs").trim_end_matches("/mod");
         let (folder, name) = stem.rsplit_once('/').unwrap_or_default();
         let above = ["/mod.rs", "/lib.rs", "/main.rs", ".rs"].map(|end| format!("{folder}{end}"));
         let declares = format!("mod {name};");
-        let is_root = ["lib.rs", "main.rs"].contains(&inside) || inside.starts_with("bin/");
-        is_root
-            || sources
-                .iter()
-                .any(|other| above.contains(&other.file) && has(&other.code(), &declares))
+        let mut parents = sources.iter().filter(|other| above.contains(&other.file));
+        inside.is_none_or(|file| ["lib.rs", "main.rs"].contains(&file) || file.starts_with("bin/"))
+            || parents.any(|parent| parent.code().any(|line| line.ends_with(&declares)))
     };
     let dead = sources.iter().filter(|source| !is_declared(source));
     dead.map(|source| finding(&source.file, 1, "dead-file", "no `mod` declares this file"))
@@ -194,98 +155,94 @@ pub(super) fn dead(sources: &[Source]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: each rule finds its breach, and only that. Method: bad and good snippets, and how many
-    //! findings there are.
+    //! Goal: each rule finds its breach, and only that. Method: bad and good snippets.
     use super::*;
 
-    fn count(rule: fn(&Source) -> Vec<String>, file: &str, text: &str) -> usize {
-        rule(&Source::new(file, text)).len()
+    /// Lines as a rule finds them, and after the empty line such as it does not.
+    const CASES: [(&str, &str); 8] = [
+        (
+            "unfinished",
+            "// TODO: x\n    // FIXME\n\nlet todo = \"TODO\"; // todos",
+        ),
+        (
+            "banned-name",
+            "use std::sync::Arc;\nx(::std::thread::spawn(f));\nuse std::{\n\nuse std::fmt;\n// std::sync\nlet std = 1;",
+        ),
+        ("store-name", "use std::sync::Arc;\n\nuse std::time::Instant;"),
+        (
+            "ordering-name",
+            "use a::Ordering::*;\nuse a::Ordering::{A}; // x\npub use Ordering::A;\n\nuse std::cmp::Ordering::*;\nuse a::Ordering;",
+        ),
+        (
+            "seqcst",
+            "a(Ordering::SeqCst); // why\n\nfence(Ordering::SeqCst); // so",
+        ),
+        (
+            "comment-width",
+            "    /// é W\n//! a W\n\n//! | W\n//! w\nf(); // W\n// é",
+        ),
+        (
+            "foreign-module",
+            "    #[path = \"../../a/b.rs\"]\n\n#[path = \"../a.rs\"]",
+        ),
+        (
+            "machine-path",
+            "see /work/x\n\"/root/.cargo\"\n\na/work/b ./root/ $(x)/y https://a.b/work/ {dir}/root/",
+        ),
+    ];
+
+    #[test]
+    fn what_is_searched_for_is_found_and_no_more() {
+        for ((name, lines), [rule, .., pattern]) in CASES.into_iter().zip(table()) {
+            assert_eq!(name, rule);
+            // So many columns are still right in the last line of the widths.
+            let lines = lines.replace('W', &format!("b {}", "c".repeat(120)));
+            let lines = lines.replace("\n// é", &format!("\n// {} é", "é".repeat(95)));
+            let (bad, good) = lines.split_once("\n\n").unwrap();
+            let file = shell::target().join(format!("tidy-test-{rule}"));
+            std::fs::write(&file, [bad, "\n", good].concat()).unwrap();
+            let mut grep = shell::command("grep -P");
+            grep.env("LC_ALL", "C.UTF-8").args(["-e", pattern]).arg(&file);
+            let found = String::from_utf8(grep.output().unwrap().stdout).unwrap();
+            std::fs::remove_file(file).unwrap();
+            assert_eq!(found.trim_end(), bad, "{rule}");
+        }
+        assert_eq!(table().count(), CASES.len());
     }
 
     #[test]
-    fn a_file_has_a_header_is_short_and_narrow() {
-        let count = |text: &str| count(shape, "verify/src/a.rs", text);
-        assert_eq!(count("//! What lives here.\n"), 0);
+    fn a_file_has_a_header_is_short_and_gives_reasons() {
+        let shape = |text: &str| shape(&Source::new("a.rs", text)).len();
+        assert_eq!(shape("//! What lives here.\n"), 0);
         for bad in [
             "",
             "use a;\n//! Late.\n",
             "// No doc comment\n",
             "//!\n//! Late\n",
         ] {
-            assert_eq!(count(bad), 1, "{bad:?}");
+            assert_eq!(shape(bad), 1, "{bad:?}");
         }
-        let long = "//! x\n".repeat(401);
-        assert_eq!(count(&long), 1);
-        assert_eq!(shape(&Source::new("crates/mm/src/lru/tests.rs", &long)).len(), 1);
-        let wide = |mark: &str, columns: usize| {
-            format!("//! x\n    {mark} a {}\n", "é".repeat(columns - mark.len() - 7))
-        };
-        assert_eq!((count(&wide("//", 100)), count(&wide("///", 101))), (0, 1));
-        let free = ["//! | a | ", "//! ", "f(); // d "].map(|begin| begin.to_owned() + &"c".repeat(120));
-        assert_eq!(count(&free.join("\n")), 0);
-    }
-
-    #[test]
-    fn words_stand_where_they_may() {
-        let (mm, linux) = ("crates/mm/src/a.rs", "crates/linux/src/a.rs");
-        for (file, text, findings) in [
-            (
-                mm,
-                "// TODO: later\n    // FIXME\nlet todo = \"TODO\"; // todos\n",
-                2,
-            ),
-            (mm, "// why\nunsafe { f() }\n", 1),
-            ("crates/wasmtime/src/a.rs", "unsafe { f() }\n", 1),
-            ("crates/wasmtime/src/creator.rs", "unsafe { f() }\n", 0),
-            (linux, "unsafe { f() }\nuse std::sync::OnceLock;\n", 0),
-            (mm, "#![forbid(unsafe_code)]\nlet a = \"unsafe\"; // unsafe\n", 0),
-            (
-                mm,
-                "use std::sync::Arc;\nuse std::fmt;\nx(::std::thread::spawn(f));\n",
-                2,
-            ),
-            (mm, "use std::{\n  fmt,\n  time::{self},\n};\n", 1),
-            (
-                mm,
-                "use memfold_sync::Arc;\nlet std = 1;\n// std::sync\nlet x = \"std::sync\";\n",
-                0,
-            ),
-            (
-                "crates/stores/src/a.rs",
-                "use std::time::Instant;\nuse std::sync::Arc;\n",
-                1,
-            ),
+        assert_eq!(shape(&"//! x\n".repeat(401)), 1);
+        let reasons = |text: &str| reasons(&Source::new("a.rs", text)).len();
+        for bad in [
+            "a(Ordering::Acquire);\n",
+            "// far\n1;\n2;\n3;\na(Ordering::Relaxed);\n",
         ] {
-            assert_eq!(count(words, file, text), findings, "{file}: {text}");
+            assert_eq!(reasons(bad), 1, "{bad}");
         }
-    }
-
-    #[test]
-    fn a_path_of_a_machine_is_found() {
-        let bad = format!("ok\nsee /{}/x\nand \"/{}/.cargo\"\n", "work", "root");
-        assert_eq!(machine_paths("a.md", &bad).len(), 2);
-        assert!(machine_paths("a.md", "a/work/b ./root/ $(x)/y https://a.b/work/ {dir}/root/").is_empty());
-    }
-
-    #[test]
-    fn a_module_of_another_package_is_found() {
-        let text = "#[path = \"../common/a.rs\"]\nmod a;\n    #[path = \"../../cli/b.rs\"]\nmod b;\n";
-        assert_eq!(foreign_modules("fuzz/src/lib.rs", text).len(), 1);
+        let near = "// Acquire: sees the owner.\na.swap(\n1,\natomic::Ordering::AcqRel);\n";
+        for good in [near, "a(Ordering::Relaxed); // a count\n", "Ordering::Less\n"] {
+            assert_eq!(reasons(good), 0, "{good}");
+        }
     }
 
     #[test]
     fn a_link_leads_to_a_file() {
-        let text = "[a](x.md) [b](../Cargo.toml#x) [c](https://x.y) [d](#e)\n```\n[x](none)\n```\n[f](src)\n";
-        let found = links(Path::new(env!("CARGO_MANIFEST_DIR")), "src/main.rs", text);
-        assert_eq!(found.len(), 2, "{found:?}");
-        assert!(found[0].starts_with("src/main.rs:1:") && found[1].starts_with("src/main.rs:5:"));
-    }
-
-    #[test]
-    fn the_record_names_files() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let text = "[a](x.md) [b](Cargo.toml#x) [c](https://x.y) [d](#e)\n```\n[x](none)\n```\n[f](src)\n";
+        assert_eq!(links(root, "README.md", text).len(), 2);
         let text = "| `lib.rs:1:2` | `replace \\| with ^` | x |\n| place | x |\n| `no/b.rs:1:2` | x |\n";
-        assert_eq!(mutants(root, text).len(), 1);
+        assert_eq!(links(root, "verify/MUTANTS.md", text).len(), 1);
     }
 
     #[test]
