@@ -6,7 +6,8 @@
 //! pages with noise has it for good: others, all of whose pages are in the store, would find
 //! nothing to reclaim and no room. So a part of the reserve is lent, [`EACH`] pages at a time to a
 //! space, as many as one instruction can store to: a space that needs one more has its oldest
-//! evicted first, and one whose lent pages do not compress any more has failed by itself.
+//! evicted first, and one whose lent pages do not compress any more has failed by itself. Where
+//! others have all that can be lent, theirs are called in, oldest first.
 //!
 //! A page on loan is no victim of reclaim's, or two pages that one instruction stores to would push
 //! each other out for ever. Which pages are on loan is a hint kept in one ring (`loans/ring.rs`): a
@@ -59,7 +60,7 @@ impl<'m, H: Host, S: Store> Loans<'m, H, S> {
             return;
         };
         let mut loans = self.mm.loans.loans.lock();
-        if loans.len() >= self.mm.loans.most {
+        if loans.len() >= self.most() {
             // More than there is room for: some of them are not so any more.
             loans.pop_front().iter().for_each(|loan| self.end(loan));
         }
@@ -87,6 +88,17 @@ impl<'m, H: Host, S: Store> Loans<'m, H, S> {
             *to = Some(loan.page);
         }
         pages
+    }
+
+    /// The most pages that are on loan at a time.
+    pub fn most(&self) -> usize {
+        self.mm.loans.most()
+    }
+
+    /// The page that has been on loan for longest but for so many others, and its space.
+    pub fn nth(&self, nth: usize) -> Option<(SpaceNo, PageNo)> {
+        let loans = self.mm.loans.loans.lock();
+        loans.get(nth).map(|loan| (loan.space, loan.page))
     }
 
     /// The space has ended.

@@ -100,7 +100,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             host,
             store,
             budget,
-            frames: Frames::new(pages),
+            frames: Frames::new(pages, loans.most() as u32),
             tables: Tables::new((most_bytes / size_of::<Table>() as u64).min(1 << 30) as u32),
             spaces: Slots::new(config.spaces, SpaceSlot::new),
             swap: Swap::new(slots.min(1 << 31) as u32),
@@ -182,9 +182,13 @@ pub(crate) fn fixed_bytes<H, S>(mm: &Mm<H, S>) -> u64 {
     mm.fixed_bytes
 }
 
-/// A frame that nobody knows yet.
+/// A frame that nobody knows yet. The last ones are for pages on loan: the array grows while others
+/// may still do so, for these have no room left for it.
 pub(crate) fn alloc_frame<H, S>(mm: &Mm<H, S>, need: Need) -> Result<FrameNo, Stop> {
-    let no = mm.budget.take(&mm.frames, need);
+    let mut no = mm.budget.take(&mm.frames, need);
+    if no.is_none() && need == Need::Loan {
+        no = mm.frames.alloc_kept();
+    }
     no.map(FrameNo).ok_or(Stop::NoRoom)
 }
 

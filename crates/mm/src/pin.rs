@@ -8,7 +8,7 @@
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
 use crate::error::Stop;
-use crate::fault::Fault;
+use crate::fault::{Fault, on_loan};
 use crate::frame::Put;
 use crate::frame::count::MOST_PINS;
 use crate::host::{Host, Store};
@@ -53,8 +53,11 @@ impl<H: Host, S: Store> Mm<H, S> {
         let slot = self.spaces.peek(space.0).ok_or(FaultError::NoSuchSpace(space))?;
         let _pinning = slot.fence.begin_pins();
         for page in run.pages() {
-            self.retry(|| pin_page(self, space, page))
-                .map_err(|stop| stop.of_page(&self.budget, space, page))?;
+            let pinned = match self.retry(|| pin_page(self, space, page)) {
+                Err(Stop::NoRoom) => on_loan::store(self, space, page, |st| pin_resident(self, st, page)),
+                done => done,
+            };
+            pinned.map_err(|stop| stop.of_page(&self.budget, space, page))?;
             pinning.pinned.len += 1;
         }
         // The caller has the pins from now on.
@@ -79,16 +82,29 @@ impl<H: Host, S: Store> Mm<H, S> {
             drop(st);
             slot.let_others();
         }
-        self.reclaim.something_changed();
     }
 }
 
 fn pin_page<H: Host, S: Store>(mm: &Mm<H, S>, space: SpaceNo, page: PageNo) -> Result<(), Stop> {
     let mut st = mm.lock_space(space)?;
+    demand_own(&st, page)?;
+    Fault::resolve(mm, &mut st, page, Access::Write)?;
+    pin_resident(mm, &mut st, page)
+}
+
+/// An area that others share has pages that are never the space's own.
+fn demand_own(st: &SpaceGuard<'_>, page: PageNo) -> Result<(), Stop> {
     if st.areas.is_shared(page) {
+        let space = st.no;
         return Err(Stop::Fault(FaultError::PinOfShared { space, page }));
     }
-    Fault::resolve(mm, &mut st, page, Access::Write)?;
+    Ok(())
+}
+
+/// Pins a page that can be stored to.
+fn pin_resident<H: Host, S: Store>(mm: &Mm<H, S>, st: &mut SpaceGuard<'_>, page: PageNo) -> Result<(), Stop> {
+    let space = st.no;
+    demand_own(st, page)?;
     let (no, leaf) = mm.tables.lookup(&st.tree, page).frame().ok_or(Stop::Retry)?;
     let mut locked = lock_entry(mm, leaf, page, no).ok_or(Stop::Retry)?;
     if !locked.frame.is_exclusive() {

@@ -20,16 +20,51 @@ pub(crate) struct Stalled {
     at: AtomicU64,
     /// Runs of reclaim that are under way: what they have off the queues may go, or come back.
     under_way: AtomicU32,
+    /// Runs that have ended; wraps around.
+    ended: AtomicU32,
 }
 
 /// A run of reclaim that is under way, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct UnderWay<'a>(&'a AtomicU32);
+pub(crate) struct UnderWay<'a>(&'a Stalled);
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        // Relaxed: a hint.
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        // Relaxed: hints.
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How often a fault that found nothing to go yields to others that reclaim: some milliseconds.
+pub(crate) const YIELDS: u32 = if cfg!(any(loom, shuttle)) { 1 } else { 2000 };
+
+/// For a fault that found nothing to go: what could go may all be in the hands of other runs.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    /// Runs that had ended when it began to wait.
+    ended: u32,
+    /// How often it yields at the most.
+    yields: u32,
+}
+
+impl Waiting {
+    /// Waits for nobody.
+    pub fn no_more() -> Self {
+        Self { ended: 0, yields: 0 }
+    }
+
+    /// Yields and says yes, as long as none of the other runs has ended, though not for ever.
+    pub fn goes_on(&mut self, stalled: &Stalled) -> bool {
+        let waits = self.yields > 0
+            && stalled.under_way() != 0
+            // Relaxed: a hint.
+            && stalled.ended.load(Ordering::Relaxed) == self.ended;
+        if waits {
+            self.yields -= 1;
+            memfold_sync::thread::yield_now();
+        }
+        waits
     }
 }
 
@@ -44,7 +79,17 @@ impl Stalled {
     pub fn begin(&self) -> UnderWay<'_> {
         // Relaxed: a hint.
         self.under_way.fetch_add(1, Ordering::Relaxed);
-        UnderWay(&self.under_way)
+        UnderWay(self)
+    }
+
+    /// Begins to wait for the runs that are under way.
+    pub fn wait(&self) -> Waiting {
+        // Relaxed: a hint.
+        let ended = self.ended.load(Ordering::Relaxed);
+        Waiting {
+            ended,
+            yields: YIELDS,
+        }
     }
 
     /// How many runs are under way.
@@ -177,5 +222,23 @@ mod tests {
         stalled.something_changed();
         stalled.stall(begun);
         assert!(!stalled.is_at(stalled.now()), "it changed during the run");
+    }
+
+    /// Goal: who waits for others that reclaim waits until one of them has ended, and not for ever.
+    #[test]
+    fn the_end_of_one_run_is_waited_for() {
+        let stalled = Stalled::default();
+        assert!(!stalled.wait().goes_on(&stalled), "nobody reclaims");
+        let (one, other) = (stalled.begin(), stalled.begin());
+        let mut waiting = stalled.wait();
+        assert!(waiting.goes_on(&stalled));
+        drop(one);
+        assert!(!waiting.goes_on(&stalled));
+        let mut waiting = stalled.wait();
+        assert_eq!(
+            (0..).take_while(|_| waiting.goes_on(&stalled)).count(),
+            YIELDS as usize
+        );
+        drop(other);
     }
 }

@@ -87,8 +87,12 @@ struct FreeLists {
     whole: u32,
     holes: u32,
     most: u32,
+    /// Items of all chunks that are there.
+    items: u32,
     /// Items that were given out and not given back.
     used: u32,
+    /// Free items that only [`Slots::alloc_kept`] takes.
+    kept: u32,
 }
 
 impl FreeLists {
@@ -126,11 +130,21 @@ impl FreeLists {
 
     /// Wholly free chunks that may go.
     fn spare(&self, giving: Giving) -> u32 {
+        let beyond_kept = match self.kept {
+            0 => self.whole,
+            kept => (self.items - self.used).saturating_sub(kept) / CHUNK,
+        };
         if giving == Giving::All {
-            return self.whole;
+            return self.whole.min(beyond_kept);
         }
         let used = self.rooms.len() as u32 - self.whole - self.holes;
-        self.whole.saturating_sub(SPARE + used / SPARE_PART)
+        let spare = self.whole.saturating_sub(SPARE + used / SPARE_PART);
+        spare.min(beyond_kept)
+    }
+
+    /// Whether there are chunks that were never made, or whose memory was given back.
+    fn can_grow(&self) -> bool {
+        self.holes != 0 || (self.rooms.len() as u32) < self.most
     }
 }
 
@@ -144,13 +158,23 @@ impl<T> Slots<T> {
             whole: 0,
             holes: 0,
             most,
+            items: 0,
             used: 0,
+            kept: 0,
         };
         Self {
             groups: (0..most.div_ceil(GROUP)).map(|_| OnceLock::new()).collect(),
             make,
             free: Mutex::new(Rank::Slots, free),
         }
+    }
+
+    /// The same array, which keeps so many free items for [`alloc_kept`](Self::alloc_kept) as long
+    /// as it can grow: for those who come when it can grow no more.
+    #[must_use]
+    pub fn keeping(self, items: u32) -> Self {
+        self.free.lock().kept = items;
+        self
     }
 
     /// Bytes by which the array grows at a time.
@@ -180,11 +204,20 @@ impl<T> Slots<T> {
     /// memory, or at capacity.
     pub fn alloc(&self, charge: impl FnOnce(u64) -> bool) -> Option<u32> {
         let mut free = self.free.lock();
-        let chunk = match (free.first(Sort::Part), free.first(Sort::Whole)) {
-            (Some(chunk), _) => chunk,
-            (None, Some(chunk)) => chunk,
-            (None, None) => self.grow(&mut free, charge)?,
-        };
+        if free.items - free.used <= free.kept && free.can_grow() {
+            self.grow(&mut free, charge)?;
+        }
+        self.take_free(&mut free)
+    }
+
+    /// Takes a free item, also of those that are kept for this. `None` when there is none: the
+    /// array does not grow.
+    pub fn alloc_kept(&self) -> Option<u32> {
+        self.take_free(&mut self.free.lock())
+    }
+
+    fn take_free(&self, free: &mut FreeLists) -> Option<u32> {
+        let chunk = free.first(Sort::Part).or_else(|| free.first(Sort::Whole))?;
         let room = free.rooms[chunk as usize];
         let number = room.head;
         // Relaxed: the free lists' lock orders it.
@@ -202,14 +235,11 @@ impl<T> Slots<T> {
         Some(number)
     }
 
-    /// Makes the items of a hole, or of one more chunk, all of them free, lowest first; which chunk
-    /// it is.
-    fn grow(&self, free: &mut FreeLists, charge: impl FnOnce(u64) -> bool) -> Option<u32> {
+    /// Makes the items of a hole, or of one more chunk, all of them free, lowest first. There is one
+    /// or the other.
+    fn grow(&self, free: &mut FreeLists, charge: impl FnOnce(u64) -> bool) -> Option<()> {
         let hole = free.first(Sort::Hole);
         let new = free.rooms.len() as u32;
-        if hole.is_none() && new == free.most {
-            return None;
-        }
         let chunk = hole.unwrap_or(new);
         // All memory first, since the system may have none; nothing of it is touched before it is
         // charged.
@@ -240,7 +270,8 @@ impl<T> Slots<T> {
         }
         free.put(chunk, Sort::Whole);
         free.whole += 1;
-        Some(chunk)
+        free.items += FreeLists::items(chunk);
+        Some(())
     }
 
     /// The group that the chunk is in, which is made if it is not there; `None` when the system has
@@ -294,6 +325,7 @@ impl<T> Slots<T> {
             let group = self.groups[(chunk / GROUP) as usize].get_mut();
             let gone = group.and_then(|group| group[(chunk % GROUP) as usize].take());
             assert!(gone.is_some(), "chunk {chunk} is not there");
+            free.items -= FreeLists::items(chunk);
             free.put(chunk, Sort::Hole);
             free.holes += 1;
         }

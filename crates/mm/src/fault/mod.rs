@@ -22,7 +22,7 @@ mod absent;
 mod copy_ahead;
 mod file;
 mod new_frames;
-mod on_loan;
+pub(crate) mod on_loan;
 mod show;
 mod swap_in;
 mod write;
@@ -92,16 +92,12 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// its further faults fail with it at once.
     pub fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> Result<(), FaultError> {
         self.counters.faults.one();
-        let mut result = self.retry(|| Fault::resolve(self, &mut self.lock_space(space)?, page, access));
-        if matches!(result, Err(Stop::NoRoom)) {
-            result = match access {
-                Access::Read => self.retry(|| StandbyPages::of(self).load(space, page)),
-                Access::Write => on_loan::store(self, space, page),
-            };
-        }
-        if result.is_ok() {
-            self.reclaim.something_changed();
-        }
+        let resolved = self.retry(|| Fault::resolve(self, &mut self.lock_space(space)?, page, access));
+        let result = match (resolved, access) {
+            (Err(Stop::NoRoom), Access::Read) => self.retry(|| StandbyPages::of(self).load(space, page)),
+            (Err(Stop::NoRoom), Access::Write) => on_loan::store(self, space, page, |_| Ok(())),
+            _ => resolved.inspect(|()| self.reclaim.something_changed()),
+        };
         result.map_err(|stop| {
             let error = stop.of_page(&self.budget, space, page);
             note_failure(self, space, error);

@@ -1,5 +1,8 @@
 //! A store to a page that was evicted, when reclaim found no room: it comes back with room on loan
 //! (`loans.rs`).
+//!
+//! For programs that fault, and for the host's own stores, which pin the page that they are made to
+//! (`pin.rs`). The space's lock is taken here.
 
 use super::Fault;
 use crate::addr::{Access, PageNo, SpaceNo};
@@ -9,23 +12,51 @@ use crate::host::{Host, Store};
 use crate::loans::{EACH, Loans};
 use crate::mm::Mm;
 use crate::peek::lock_page;
-use crate::reclaim::end_loan;
+use crate::reclaim::{end_loan, settled};
+use crate::space::SpaceGuard;
 use crate::table::LeafEntry;
 
-/// Resolves the store, if the page was evicted; the space's older loans end as far as need be.
-pub(super) fn store<H: Host, S: Store>(mm: &Mm<H, S>, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
+/// Resolves the store, if the page was evicted; and runs `then` before the space's lock is let go.
+/// The space's older loans end as far as need be, and then those of others, oldest first. Reclaim
+/// has found nothing just now, so it is asked again only when all else has failed.
+pub(crate) fn store<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    no: SpaceNo,
+    page: PageNo,
+    then: impl Fn(&mut SpaceGuard<'_>) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    let attempt = || try_store(mm, no, page, &then);
     // Each turn but the last ends a loan.
     for _ in 0..EACH {
-        match mm.retry(|| try_store(mm, no, page)) {
+        match settled(attempt) {
             Err(Stop::NoRoom) if end_oldest(mm, no)? => (),
+            Err(Stop::NoRoom) => break,
             done => return done,
         }
     }
-    mm.retry(|| try_store(mm, no, page))
+    // Ends: there are so many loans at the most, and each turn passes over one.
+    for nth in 0..Loans::of(mm).most() {
+        let Some((other, at)) = Loans::of(mm).nth(nth) else {
+            break;
+        };
+        if other == no || !end_loan(mm, other, at) {
+            continue;
+        }
+        match settled(attempt) {
+            Err(Stop::NoRoom) => (),
+            done => return done,
+        }
+    }
+    mm.retry(attempt)
 }
 
 /// The same with the loans that the space may still have.
-fn try_store<H: Host, S: Store>(mm: &Mm<H, S>, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
+fn try_store<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    no: SpaceNo,
+    page: PageNo,
+    then: impl Fn(&mut SpaceGuard<'_>) -> Result<(), Stop>,
+) -> Result<(), Stop> {
     let mut space = lock_page(mm, no, page)?;
     let loans = Loans::of(mm);
     let found = mm.tables.lookup(&space.tree, page).entry();
@@ -33,16 +64,19 @@ fn try_store<H: Host, S: Store>(mm: &Mm<H, S>, no: SpaceNo, page: PageNo) -> Res
     let returning = if on_loan { Need::Loan } else { Need::Refault };
     Fault::resolve_returning(mm, &mut space, page, Access::Write, returning)?;
     if on_loan {
+        // It is no victim: nothing more can go than before.
         loans.lend(&space, page);
+    } else {
+        mm.reclaim.something_changed();
     }
-    Ok(())
+    then(&mut space)
 }
 
 /// Evicts the space's oldest page on loan that can go; false when it has none.
 fn end_oldest<H: Host, S: Store>(mm: &Mm<H, S>, no: SpaceNo) -> Result<bool, Stop> {
     for page in Loans::of(mm).pages(no).into_iter().flatten() {
-        // A space that is gone is noticed below.
-        let _ = end_loan(mm, no, page);
+        // One that went before is noticed below, too.
+        end_loan(mm, no, page);
         if Loans::of(mm).own(&mm.lock_space(no)?) < EACH {
             return Ok(true);
         }

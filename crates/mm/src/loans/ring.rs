@@ -26,7 +26,7 @@ pub(super) struct Loan {
 pub(crate) struct LoanRing {
     /// Never grows: it has room for as many as there may be.
     pub(super) loans: Mutex<VecDeque<Loan>>,
-    pub(super) most: usize,
+    most: usize,
     /// How many there are: a hint.
     pub(super) used: AtomicU32,
 }
@@ -40,6 +40,11 @@ impl LoanRing {
             most,
             used: AtomicU32::new(0),
         }
+    }
+
+    /// Pages that may be on loan.
+    pub fn most(&self) -> usize {
+        self.most
     }
 
     /// Bytes to charge from the start.

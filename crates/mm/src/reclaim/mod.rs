@@ -34,15 +34,13 @@ use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::error::{SpaceError, Stop};
 use crate::host::{Host, Store};
 use crate::mm::Mm;
+use crate::stalled::Waiting;
 use crate::window::Windows;
 use batch::{BATCH, each_batch, settle};
 use evict::{Why, evict_batch};
 use policy::Finding;
 use queue::Isolated;
 use round::Reclaim;
-
-/// How often a fault that found nothing to go yields to others that reclaim: some milliseconds.
-const WAITS: u32 = if cfg!(any(loom, shuttle)) { 1 } else { 2000 };
 
 impl<H: Host, S: Store> Mm<H, S> {
     /// Tries to move at least `pages` frames to the store; returns how many went. Bounded: ends
@@ -52,19 +50,16 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Runs `step` until it is done, reclaiming when it finds no room. While another thread
-    /// reclaims, what could go may all be in its hands: it is waited for, though not for ever.
+    /// reclaims, what could go may all be in its hands: the end of its run is waited for.
     pub(crate) fn retry<R>(&self, mut step: impl FnMut() -> Result<R, Stop>) -> Result<R, Stop> {
-        let (mut fruitless, mut waits) = (0, 0);
+        let (mut fruitless, mut waiting) = (0, Waiting::no_more());
         loop {
             match settled(&mut step) {
-                Err(Stop::NoRoom) if waits > 0 && self.reclaim.stalled.under_way() != 0 => {
-                    waits -= 1;
-                    memfold_sync::thread::yield_now();
-                }
+                Err(Stop::NoRoom) if waiting.goes_on(&self.reclaim.stalled) => (),
                 Err(Stop::NoRoom) if fruitless < 3 => {
-                    (fruitless, waits) = match reclaim_for_fault(self) {
-                        true => (0, 0),
-                        false => (fruitless + 1, WAITS),
+                    (fruitless, waiting) = match reclaim_for_fault(self) {
+                        true => (0, Waiting::no_more()),
+                        false => (fruitless + 1, self.reclaim.stalled.wait()),
                     };
                 }
                 other => return other,
@@ -122,15 +117,14 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 }
 
-/// Moves a page that is on loan to the store, if it can go.
-pub(crate) fn end_loan<H: Host, S: Store>(
-    mm: &Mm<H, S>,
-    space: SpaceNo,
-    page: PageNo,
-) -> Result<(), SpaceError> {
-    each_batch(mm, space, Run::one(page), |batch| {
-        evict_batch(mm, batch, Why::Loan);
-    })
+/// Moves a page that is on loan to the store, if it can go; whether it went.
+pub(crate) fn end_loan<H: Host, S: Store>(mm: &Mm<H, S>, space: SpaceNo, page: PageNo) -> bool {
+    let mut went = 0;
+    let ended = each_batch(mm, space, Run::one(page), |batch| {
+        went += evict_batch(mm, batch, Why::Loan);
+    });
+    // A space that is gone has nothing on loan.
+    ended.is_ok() && went != 0
 }
 
 /// Runs `step` until no other thread is in its way any more: one that is has made progress.

@@ -361,7 +361,7 @@ fn those_who_reclaim_are_waited_for() {
     assert!(!mm.reclaim.stalled.is_at(mm.reclaim.stalled.now()));
     let (done, made) = attempts(u32::MAX);
     assert_eq!(done, Err(Stop::NoRoom));
-    assert!(made <= 4 * (WAITS + 1), "{made} attempts");
+    assert!(made <= 4 * (crate::stalled::YIELDS + 1), "{made} attempts");
     drop(other);
     assert_eq!(attempts(100), (Err(Stop::NoRoom), 4));
     assert!(mm.reclaim.stalled.is_at(mm.reclaim.stalled.now()));

@@ -30,6 +30,26 @@ fn capacity_ends() {
     assert_eq!(given, CHUNK as usize - 1);
 }
 
+/// Goal: what is kept is there for those who ask for it when the array cannot grow, and is not given
+/// back; at its capacity, the array has no more to keep.
+#[test]
+fn some_are_kept() {
+    let mut slots = Slots::new(3 * CHUNK, || ()).keeping(2);
+    let first: Vec<u32> = (0..CHUNK - 3).map_while(|_| slots.alloc(|_| true)).collect();
+    assert_eq!(slots.alloc(|_| false), None, "it would have to grow");
+    assert_eq!(
+        slots.held_bytes(),
+        slots.base_bytes() + Slots::<()>::chunk_bytes()
+    );
+    let kept: Vec<u32> = std::iter::from_fn(|| slots.alloc_kept()).collect();
+    assert_eq!(kept.len(), 2);
+    first.iter().chain(&kept).for_each(|&number| slots.free(number));
+    assert!(!slots.has_spare(Giving::All));
+    assert_eq!(slots.give_back(u32::MAX, Giving::All), 0);
+    let all = std::iter::from_fn(|| slots.alloc(|_| true)).count();
+    assert_eq!(all, 4 * CHUNK as usize - 1);
+}
+
 /// Goal: memory of chunks that are wholly free goes, their numbers come again with new items, and
 /// what is in use stays. Method: many items, all freed but one here and there; then as many again.
 #[test]
