@@ -235,8 +235,8 @@ impl<T> Slots<T> {
         Some(number)
     }
 
-    /// Makes the items of a hole, or of one more chunk, all of them free, lowest first. There is one
-    /// or the other.
+    /// Makes the items of a hole, or of one more chunk, all of them free, lowest first. One of the
+    /// two there is.
     fn grow(&self, free: &mut FreeLists, charge: impl FnOnce(u64) -> bool) -> Option<()> {
         let hole = free.first(Sort::Hole);
         let new = free.rooms.len() as u32;

@@ -10,8 +10,8 @@ use crate::rig::{
     Harness, frame_at, limited, poke, resident, run, saves, saves_nothing, sound, space, value, write,
 };
 use crate::space::FaultError;
-use std::sync::mpsc;
-use std::thread;
+use memfold_sync::atomic::{AtomicBool, Ordering};
+use memfold_sync::thread;
 
 /// A tenant of so many pages, all of them evicted, and a budget full to where returning pages end.
 fn full(pages: u32) -> (Harness, SpaceNo) {
@@ -53,8 +53,8 @@ fn what_was_evicted_is_stored_to() {
 }
 
 /// Goal: stores with room on loan make nothing go that could not before, so that reclaim has one
-/// run that finds nothing, not one for each of them. Method:
-/// one frame could go but for its lock, which somebody holds; looks are counted.
+/// run that finds nothing, not one for each of them. Method: one frame could go but for its lock,
+/// which somebody holds; looks are counted.
 #[test]
 fn reclaim_is_not_asked_for_each() {
     let mm = limited(4 << 20);
@@ -64,25 +64,33 @@ fn reclaim_is_not_asked_for_each() {
     write(&mm, other, 0..1, 1);
     fill(&mm, Need::Refault);
     let looks = || mm.stats().scanned;
-    let (locked, is_locked) = mpsc::channel();
-    let (ends, end) = mpsc::channel::<()>();
-    thread::scope(|scope| {
-        let mm = &mm;
-        scope.spawn(move || {
-            let _busy = mm.frames.lock(frame_at(mm, other, 0).expect("written"));
-            locked.send(()).expect("somebody waits");
-            // Until the other side is dropped.
-            let _ = end.recv();
-        });
-        is_locked.recv().expect("it is locked");
-        let _ends = ends;
-        assert_eq!(store(mm, tenant, 0, 2), Ok(()));
-        let first = looks();
-        assert!(first > 0, "the first looks");
-        for page in 1..8 {
-            assert_eq!(store(mm, tenant, page, 2), Ok(()));
+    let (is_locked, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+    let wait = |event: &AtomicBool| {
+        // Acquire: what was done before it is seen.
+        while !event.load(Ordering::Acquire) {
+            thread::yield_now();
         }
-        assert_eq!(looks(), first, "nothing has changed since");
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _busy = mm.frames.lock(frame_at(&mm, other, 0).expect("written"));
+            // Release: as `wait` says.
+            is_locked.store(true, Ordering::Release);
+            wait(&is_over);
+        });
+        wait(&is_locked);
+        let stored: Vec<_> = (0..8)
+            .map(|page| (store(&mm, tenant, page, 2), looks()))
+            .collect();
+        // Release: as `wait` says.
+        is_over.store(true, Ordering::Release);
+        let (_, first) = stored[0];
+        assert!(first > 0, "the first looks");
+        assert_eq!(
+            stored,
+            [(Ok(()), first); 8],
+            "nothing has changed since the first"
+        );
     });
     sound(&mm);
 }
@@ -128,8 +136,8 @@ fn who_keeps_a_loan_has_no_other() {
     sound(&mm);
 }
 
-/// Goal: what the host stores itself comes back as what programs store to; the pages that it holds on
-/// to are not counted on.
+/// Goal: what the host stores itself comes back as what programs store to; what it holds on to is
+/// not counted on.
 #[test]
 fn what_was_evicted_is_pinned() {
     let (mm, tenant) = full(40);

@@ -30,8 +30,8 @@ fn capacity_ends() {
     assert_eq!(given, CHUNK as usize - 1);
 }
 
-/// Goal: what is kept is there for those who ask for it when the array cannot grow, and is not given
-/// back; at its capacity, the array has no more to keep.
+/// Goal: what is kept is there for those who ask for it when the array cannot grow, and is not
+/// given back; at its capacity, the array has no more to keep.
 #[test]
 fn some_are_kept() {
     let mut slots = Slots::new(3 * CHUNK, || ()).keeping(2);
