@@ -1,5 +1,5 @@
-//! Files under pressure: seeded histories of spaces that map files at many places, private and
-//! shared, against arrays of bytes.
+//! Files under pressure: seeded histories of spaces that map files, and memory that they share, at
+//! many places, private and shared, against arrays of bytes.
 //!
 //! The model of a space says for each page what backs it, what the space stored there itself, and
 //! which accesses it allows; that of a file is its bytes. The budget holds a part of it all, and
@@ -11,8 +11,8 @@
 mod steps;
 
 use crate::audit;
-use memfold_host::Piece;
 use memfold_host::addr::{Access, PAGE_SIZE, PageBytes, PageNo, Run, SpaceNo};
+use memfold_host::{Domain, Piece};
 use memfold_mm::{
     Config, Digest, FaultError, InFork, Mm, OpenFile, PageTables, Replacement, Rights, SpaceError,
 };
@@ -23,6 +23,8 @@ use std::collections::BTreeMap;
 const LEN: u32 = 48;
 /// Most spaces.
 const SPACES: usize = 9;
+/// Files; the last is memory that spaces share.
+const FILES: usize = 4;
 /// Steps between two full comparisons.
 const AUDIT_EVERY: u64 = 16;
 
@@ -67,7 +69,8 @@ impl Page {
 /// A file, how it is opened, and what it must read as.
 #[derive(Debug)]
 struct File {
-    source: SimSource,
+    /// None: memory that spaces share.
+    source: Option<SimSource>,
     /// Taken out for a moment only.
     open: Option<OpenFile>,
     bytes: Vec<u8>,
@@ -137,10 +140,17 @@ impl World {
             replacement: Replacement::ALL[rng.below(2) as usize],
         };
         let mm = Mm::new(SimHost::new(seed ^ 2), SimStore::new(seed), config).expect("the sizes fit");
-        let files = (0..3).map(|n| {
-            let bytes = contents(n, 20 + 40 * n as u32);
+        let files = (0..FILES).map(|n| {
+            let pages = 20 + 40 * n as u32;
+            if n == FILES - 1 {
+                let open = mm.files().share(pages, Domain(1)).ok();
+                let (source, bytes) = (None, vec![0; pages as usize * PAGE_SIZE]);
+                return File { source, open, bytes };
+            }
+            let bytes = contents(n, pages);
             let source = SimSource::new(seed ^ n as u64, bytes.clone());
             let open = mm.files().open(Box::new(source.clone())).ok();
+            let source = Some(source);
             File { source, open, bytes }
         });
         let files = files.collect();
@@ -311,7 +321,8 @@ impl World {
         self.mm.host().set_plan(Plan::NONE);
         self.files
             .iter()
-            .for_each(|file| file.source.set_plan(Plan::NONE));
+            .filter_map(|file| file.source.as_ref())
+            .for_each(|source| source.set_plan(Plan::NONE));
         self.audit();
         // The youngest share with nobody.
         while !self.spaces.is_empty() {
@@ -330,7 +341,7 @@ impl World {
         for (n, file) in self.files.into_iter().enumerate() {
             self.mm.files().close(file.open.expect("it is open"));
             assert!(
-                file.source.contents() == file.bytes,
+                file.source.is_none_or(|source| source.contents() == file.bytes),
                 "file {n} has lost a store, or has one too many"
             );
         }

@@ -6,8 +6,9 @@ use crate::PAGE_SIZE;
 use crate::error::Error;
 use crate::inner::Inner;
 use crate::memory::Memory;
-use memfold_host::PageSource;
+use crate::space::SpaceSize;
 use memfold_host::addr::PageNo;
+use memfold_host::{Domain, PageSource};
 use memfold_linux::{FileAccess, FileSource};
 use memfold_mm::OpenFile;
 use std::ops::Range;
@@ -65,16 +66,64 @@ impl Memory {
     /// [`Error::File`]; [`Error::Forked`].
     pub fn open_source(&self, source: impl PageSource + 'static) -> Result<MappedFile, Error> {
         let file = self.0.mm()?.files().open(Box::new(source))?;
-        Ok(MappedFile {
+        Ok(self.mapped(file))
+    }
+
+    /// Memory that spaces share, so many bytes of zeros, rounded up to whole pages: spaces map it
+    /// as they do a file. It costs what is stored to it, inside the budget; when room is needed its
+    /// pages go to the compressed store. It is gone with the last handle and mapping; forks go on
+    /// sharing what their parent has mapped so. Its pages are never merged, and stored once only
+    /// with those of spaces of domain 0.
+    ///
+    /// ```
+    /// use memfold::{Memory, Rights, SpaceSize, Through};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let memory = Memory::builder().budget_bytes(16 << 20).build()?;
+    /// let ring = memory.create_shared(65536)?;
+    /// let sizes = SpaceSize::fixed(1 << 20);
+    /// let [sender, receiver] = [memory.create(sizes)?, memory.create(sizes)?];
+    /// sender.map(0, &ring, 0..65536, Through::Shared, Rights::ReadWrite)?;
+    /// receiver.map(4096, &ring, 0..65536, Through::Shared, Rights::Read)?;
+    ///
+    /// let (to, from) = (sender.as_ptr().as_ptr(), receiver.as_ptr().as_ptr());
+    /// // SAFETY: both spaces live, and nobody else uses these bytes.
+    /// unsafe {
+    ///     to.wrapping_add(5).write(7);
+    ///     assert_eq!(from.wrapping_add(4096 + 5).read(), 7);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::BadSize`]; [`Error::File`] when it is too long, or there is no room for its
+    /// records; [`Error::Forked`].
+    pub fn create_shared(&self, bytes: u64) -> Result<MappedFile, Error> {
+        self.create_shared_in(bytes, Domain::default())
+    }
+
+    /// The same in a merge domain: with whose pages its own may be stored once.
+    ///
+    /// # Errors
+    /// As [`create_shared`](Self::create_shared).
+    pub fn create_shared_in(&self, bytes: u64, domain: Domain) -> Result<MappedFile, Error> {
+        let pages = SpaceSize::fixed(bytes).pages()?.len;
+        let file = self.0.mm()?.files().share(pages, domain)?;
+        Ok(self.mapped(file))
+    }
+
+    fn mapped(&self, file: OpenFile) -> MappedFile {
+        MappedFile {
             inner: Arc::clone(&self.0),
             file: Some(file),
-        })
+        }
     }
 }
 
-/// A file that spaces can map. Any thread; dropping it closes the file for its user: mappings stay.
-/// With the last user and mapping, pages that were stored to are written out, and nobody hears of
-/// failures: [`sync`](Self::sync) before.
+/// A file that spaces can map, or [memory that they share](Memory::create_shared). Any thread;
+/// dropping it closes the file for its user: mappings stay. With the last user and mapping, pages
+/// that were stored to are written out, and nobody hears of failures: [`sync`](Self::sync) before.
 ///
 /// Others may change the file meanwhile: pages that are in memory stay as they were read. In a
 /// child of `fork(2)` it does nothing.
@@ -108,7 +157,7 @@ impl MappedFile {
     }
 
     /// Writes out what was stored to the pages of a range, through shared mappings, and makes it
-    /// last. Takes time in proportion to what is in memory of the range.
+    /// last; of memory, nothing. Takes time in proportion to what is in memory of the range.
     ///
     /// # Errors
     /// [`Error::File`] when the file has refused a write, now or in the background, since this
@@ -123,9 +172,9 @@ impl MappedFile {
         Ok(())
     }
 
-    /// Makes the file so many bytes long, up to the whole pages that it had when it was opened.
-    /// What is new is zeros; what lay behind the end is gone, private copies included, and accesses
-    /// there fail.
+    /// Makes the file so many bytes long (memory is rounded up to whole pages), up to the whole
+    /// pages that it had when it was opened. What is new is zeros; what lay behind the end is gone,
+    /// private copies included, and accesses there fail.
     ///
     /// # Errors
     /// [`Error::File`]; [`Error::Forked`].

@@ -178,3 +178,55 @@ fn refusals() {
     assert!(space.areas().expect("it lives").is_empty());
     assert!(matches!(file.truncate(PAGE), Err(Error::File(_))));
 }
+
+/// Pages of the memory that spaces share, in the tests below.
+const SHARED: u64 = 1024;
+
+fn add(space: &Space, page: u64, more: u64) {
+    words(space, page)[(page % 500) as usize].fetch_add(more, WORD);
+}
+
+/// Goal: two threads in two spaces and a fork add to the same words of shared memory twice as large
+/// as the budget, and none of it is lost on the way to the store and back; a private mapping keeps
+/// its own; with its last user all of it is gone.
+#[test]
+fn shared_memory() {
+    for memory in memories(2 << 20) {
+        let shared = memory.create_shared(SHARED * PAGE - 5).expect("room");
+        assert_eq!(shared.len(), SHARED * PAGE);
+        let mapping = |through| {
+            let space = memory.create(SpaceSize::fixed(2 * SHARED * PAGE)).expect("room");
+            map(&space, 0, &shared, 0..SHARED, through);
+            space
+        };
+        let [a, b] = [(); 2].map(|()| mapping(Through::Shared));
+        let own = mapping(Through::Private);
+        add(&own, 7, 1000);
+        let child = a.fork().expect("room");
+        std::thread::scope(|scope| {
+            for (space, more) in [(&a, 1), (&b, 2)] {
+                let all = (0..3).flat_map(|round| (0..SHARED).map(move |page| (page * 37 + round) % SHARED));
+                scope.spawn(move || all.for_each(|page| add(space, page, more)));
+            }
+        });
+        let at = |page: u64| (page % 500) as usize;
+        (0..SHARED).for_each(|page| assert_eq!(get(&child, page, at(page)), 9, "page {page}"));
+        assert_eq!((get(&own, 7, 7), get(&own, 8, 8)), (1000, 9));
+        let stats = memory.stats();
+        assert!(stats.counts.file_evictions > SHARED && stats.usage.peak <= 2 << 20);
+        shared.sync(0..shared.len()).expect("there is nothing to do");
+        shared.truncate(10 * PAGE).expect("it may");
+        shared.truncate(SHARED * PAGE).expect("it may");
+        let seen = [9, 10, 1000].map(|page| get(&b, page, at(page)));
+        assert_eq!(seen, [9, 0, 0], "what lay behind the end is gone");
+        drop(shared);
+        add(&child, 9, 1);
+        assert_eq!(get(&b, 9, 9), 10, "mappings keep it");
+        drop((a, b, own, child));
+        assert_eq!(memory.check(), Ok(()));
+        let usage = memory.stats().usage;
+        assert_eq!((usage.private, usage.pool), (0, 0));
+        let none = memory.create_shared(0);
+        assert!(matches!(none, Err(Error::BadSize { .. })), "{none:?}");
+    }
+}

@@ -71,7 +71,7 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
             return Err(SpaceError::BadRun { first, len });
         }
         let stores = kind == Piece::Shared && rights.allow(Access::Write);
-        if stores && !view.source.0.is_writable() {
+        if stores && !view.source.is_writable() {
             return Err(SpaceError::ReadOnlyFile);
         }
         let file = file.no;
@@ -225,7 +225,7 @@ fn is_shared_read_only<H, S>(mm: &Mm<H, S>, area: &Area) -> bool {
             file,
             kind: Piece::Shared,
             ..
-        } => !mm.files.view(file).source.0.is_writable(),
+        } => !mm.files.view(file).source.is_writable(),
         _ => false,
     }
 }

@@ -6,8 +6,8 @@
 //! locked.
 
 use crate::addr::{PageNo, SpaceNo};
-use crate::backing::BackingNo;
 use crate::backing::areas::Areas;
+use crate::backing::{BackingNo, Versions};
 use crate::budget::Need;
 use crate::error::{SpaceError, Stop};
 use crate::host::{Domain, Host, Store};
@@ -122,10 +122,11 @@ pub(crate) struct NewBacking<'m, H: Host, S: Store> {
 }
 
 impl<'m, H: Host, S: Store> NewBacking<'m, H, S> {
-    pub fn take(mm: &'m Mm<H, S>, reserve: u32) -> Result<Self, SpaceError> {
+    pub fn take(mm: &'m Mm<H, S>, reserve: u32, versions: Versions) -> Result<Self, SpaceError> {
         let made = mm.retry(|| {
             let tables = mm.budget.tables(Need::Normal);
-            mm.backings.create(reserve, tables).ok_or(Stop::NoRoom)
+            let made = mm.backings.create(reserve, versions, tables);
+            made.ok_or(Stop::NoRoom)
         });
         let (backing, pool_pages) = made.map_err(|_| SpaceError::over(&mm.budget))?;
         Ok(Self {
@@ -171,7 +172,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         }
         // Each gives itself back when a later one cannot be had: the last one first.
         let new = NewSpace::take(self)?;
-        let at = NewBacking::take(self, size.reserve)?;
+        let at = NewBacking::take(self, size.reserve, Versions::Bases)?;
         let opened = self.retry(|| {
             self.host.reserve_pool(at.pool_pages)?;
             NewWindow::open(self, new.no, at.backing, size.reserve, size.len)

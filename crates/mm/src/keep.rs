@@ -41,6 +41,14 @@ pub(crate) fn may_go<H, S>(mm: &Mm<H, S>, locked: &Locked<'_>) {
     }
 }
 
+/// The bytes are about to change: whether they compress is not known any more.
+pub(crate) fn may_compress<H, S>(mm: &Mm<H, S>, locked: &Locked<'_>) {
+    if locked.frame.is_incompressible() {
+        locked.frame.mark_incompressible(false);
+        may_go(mm, locked);
+    }
+}
+
 /// A locked page names the frame from now on.
 pub(crate) fn keep<H, S>(mm: &Mm<H, S>, locked: &mut Locked<'_>) {
     locked.keepers += 1;

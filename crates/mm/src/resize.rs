@@ -9,15 +9,15 @@ use crate::addr::{PageNo, Run, SpaceNo};
 use crate::backing::areas::AreaKind;
 use crate::backing::file::FileNo;
 use crate::error::{SpaceError, Stop};
-use crate::files::{FileDoor, FileError, OpenFile, drop_range};
+use crate::files::{FileDoor, FileError, OpenFile, drop_range, forget_stored};
 use crate::host::{Host, Piece, Store};
 use crate::mm::{Mm, PAGE};
 use crate::reset::Reset;
 use std::collections::BTreeSet;
 
 impl<H: Host, S: Store> FileDoor<'_, H, S> {
-    /// Makes the file so many bytes long. What is new is zeros; what lay behind the end is gone,
-    /// private copies included, and accesses there fail
+    /// Makes the file so many bytes long, memory so many whole pages. What is new is zeros; what
+    /// lay behind the end is gone, private copies included, and accesses there fail
     /// ([`FaultError::BeyondEnd`](crate::FaultError::BeyondEnd)).
     ///
     /// # Errors
@@ -28,6 +28,10 @@ impl<H: Host, S: Store> FileDoor<'_, H, S> {
     pub fn resize(&self, file: &OpenFile, bytes: u64) -> Result<(), FileError> {
         let (mm, no) = (self.mm, file.no);
         let view = mm.files.view(no);
+        let bytes = match view.source.is_memory() {
+            true => bytes.next_multiple_of(PAGE),
+            false => bytes,
+        };
         let (pages, most) = (bytes.div_ceil(PAGE), u64::from(view.pages));
         if pages > most {
             return Err(FileError::TooLong { pages, most });
@@ -42,16 +46,17 @@ impl<H: Host, S: Store> FileDoor<'_, H, S> {
             // What was stored behind the end of the last page is not the file's.
             let last = page_of(view.bytes);
             drop_range(mm, no, last, last.plus(1)).map_err(refused)?;
-            view.source.0.resize(bytes)?;
+            view.source.resize(bytes)?;
             mm.files.set_bytes(no, bytes);
             return Ok(());
         }
         mm.files.set_bytes(no, bytes);
-        if let Err(error) = view.source.0.resize(bytes) {
+        if let Err(error) = view.source.resize(bytes) {
             mm.files.set_bytes(no, view.bytes);
             return Err(FileError::Source(error));
         }
         drop_range(mm, no, page_of(bytes), PageNo(view.pages)).map_err(refused)?;
+        forget_stored(mm, &view, page_of(bytes));
         drop_copies(mm, no, PageNo(pages as u32))
     }
 }

@@ -8,7 +8,7 @@ use crate::addr::{Access, FrameNo, PageNo, Run, SpaceNo};
 use crate::error::Stop;
 use crate::frame::{Locked, Residence};
 use crate::host::{Host, HostError, Store};
-use crate::keep::may_go;
+use crate::keep::may_compress;
 use crate::mm::Mm;
 use crate::peek::lock_entry;
 use crate::space::SpaceGuard;
@@ -71,12 +71,4 @@ pub(crate) fn let_stores_through<H: Host, S>(
     // Before: a call that is refused may have done it.
     locked.protected = false;
     mm.host.unprotect(space, Run::one(page))
-}
-
-/// The bytes are about to change: whether they compress is not known any more.
-pub(crate) fn may_compress<H, S>(mm: &Mm<H, S>, locked: &Locked<'_>) {
-    if locked.frame.is_incompressible() {
-        locked.frame.mark_incompressible(false);
-        may_go(mm, locked);
-    }
 }

@@ -1,11 +1,11 @@
 //! What each step does on both sides; the model changes only after the manager has said yes.
 
-use super::{LEN, Page, SPACES, World};
+use super::{FILES, LEN, Page, SPACES, World};
 use memfold_host::addr::{Access, PAGE_SIZE, PageNo, Run, SpaceNo};
 use memfold_host::{Domain, Piece};
 use memfold_mm::{FaultError, FileError, InFork, Mm, Order, Rights, Size, SpaceError};
 use memfold_sim::program::Place;
-use memfold_sim::{Plan, SimHost, SimStore};
+use memfold_sim::{Plan, SimHost, SimSource, SimStore};
 
 impl World {
     pub(super) fn create(&mut self) {
@@ -100,7 +100,7 @@ impl World {
     }
 
     pub(super) fn map(&mut self, space: SpaceNo, run: Run) -> Result<(), SpaceError> {
-        let n = self.rng.below(3) as usize;
+        let n = self.rng.below(FILES as u32) as usize;
         let pages = (self.files[n].bytes.len() / PAGE_SIZE) as u32;
         if pages <= run.len {
             return Ok(());
@@ -292,7 +292,7 @@ impl World {
 
     /// After a sync that succeeds the file has the bytes of its range, and keeps them.
     pub(super) fn sync(&mut self) -> Result<(), SpaceError> {
-        let n = self.rng.below(3) as usize;
+        let n = self.rng.below(FILES as u32) as usize;
         let pages = (self.files[n].bytes.len() / PAGE_SIZE) as u32;
         let first = self.rng.below(pages.max(1));
         let len = 1 + self.rng.below(pages.max(1));
@@ -301,8 +301,9 @@ impl World {
             Ok(()) => {
                 let end = file.bytes.len().min((first + len) as usize * PAGE_SIZE);
                 let range = (first as usize * PAGE_SIZE).min(end)..end;
+                let lasts = |source: &SimSource| source.lasting()[range.clone()] == file.bytes[range.clone()];
                 assert!(
-                    file.source.lasting()[range.clone()] == file.bytes[range],
+                    file.source.as_ref().is_none_or(lasts),
                     "a store is not in file {n}"
                 );
                 self.tally.synced += 1;
@@ -323,7 +324,7 @@ impl World {
     }
 
     pub(super) fn resize(&mut self) -> Result<(), SpaceError> {
-        let n = self.rng.below(3) as usize;
+        let n = self.rng.below(FILES as u32) as usize;
         let pages = self.rng.below(21 + 40 * n as u32);
         let bytes = u64::from(pages) * PAGE_SIZE as u64;
         let file = &self.files[n];
@@ -366,6 +367,7 @@ impl World {
         self.mm.host().set_plan(chance(500));
         self.files
             .iter()
-            .for_each(|file| file.source.set_plan(chance(9000)));
+            .filter_map(|file| file.source.as_ref())
+            .for_each(|source| source.set_plan(chance(9000)));
     }
 }

@@ -17,6 +17,16 @@ use std::num::NonZeroU64;
 /// Backings that one step of the sweep looks at, at most.
 const HOMES_STEP: u32 = 16;
 
+/// What the stored versions are that a backing's entries name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Versions {
+    /// Bases, to which pages may be differences: a cache.
+    #[default]
+    Bases,
+    /// The pages themselves, of memory that spaces share.
+    Pages,
+}
+
 impl Backings {
     pub(super) fn base_at(entry: &Entry) -> Option<Stored> {
         // Acquire: the store's entry was made before it was recorded here.
@@ -62,7 +72,7 @@ impl Backings {
     }
 
     /// Takes out a base, which the caller frees then; false when another stands there by now.
-    fn take_base(&self, backing: BackingNo, page: PageNo, base: Stored) -> bool {
+    pub fn take_base(&self, backing: BackingNo, page: PageNo, base: Stored) -> bool {
         let state = self.backings.get(backing.0).0.lock();
         let entry = state.entries.as_ref().and_then(|entries| entries.get(page));
         let took = entry.is_some_and(|entry| Self::exchange(entry, Some(base), 0));
@@ -71,6 +81,38 @@ impl Backings {
             self.forget_bases(1);
         }
         took
+    }
+
+    /// Runs `step` on the stored version that the page's entry names, which nobody frees meanwhile;
+    /// the backing's lock is held.
+    pub fn with_version<R>(
+        &self,
+        backing: BackingNo,
+        page: PageNo,
+        step: impl FnOnce(Stored) -> R,
+    ) -> Option<R> {
+        let state = self.backings.get(backing.0).0.lock();
+        let entry = state.entries.as_ref()?.get(page)?;
+        Self::base_at(entry).map(step)
+    }
+
+    /// Takes out the stored versions of the pages from `first` on; `free` gets each.
+    pub fn take_versions(&self, backing: BackingNo, first: PageNo, mut free: impl FnMut(Stored)) {
+        let state = self.backings.get(backing.0).0.lock();
+        let Some(entries) = state.entries.clone() else {
+            return;
+        };
+        drop(state);
+        for (n, chunk) in entries.made() {
+            let pages = (n * CHUNK..).map(PageNo).zip(chunk.iter());
+            for (page, entry) in pages.filter(|&(page, _)| page >= first) {
+                if let Some(version) = Self::base_at(entry)
+                    && self.take_base(backing, page, version)
+                {
+                    free(version);
+                }
+            }
+        }
     }
 
     pub(super) fn forget_bases(&self, count: usize) {
@@ -120,6 +162,9 @@ impl Backings {
     ) -> Option<u32> {
         let (entries, users): (Arc<Entries>, u32) = {
             let state = self.backings.peek(backing.0)?.0.lock();
+            if state.versions == Versions::Pages {
+                return None;
+            }
             (state.entries.clone()?, state.users)
         };
         let (n, chunk) = entries.made().find(|&(n, _)| n >= from)?;

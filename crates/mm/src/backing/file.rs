@@ -1,4 +1,5 @@
-//! Files: backings with a source (Linux: an inode and its page cache).
+//! Files: backings with a source (Linux: an inode and its page cache); and memory that spaces share
+//! without a file, whose pages go to the store (Linux: shmem).
 //!
 //! A file has a range of the pool like that of a family of forks, so its pages are frames that
 //! stand at their places there, once for all spaces; the backing is the index that finds them. Here
@@ -10,7 +11,7 @@
 
 use super::BackingNo;
 use super::mappings::{Mapping, Mappings};
-use crate::host::{PageSource, SourceError};
+use crate::host::{Domain, PageSource, SourceError};
 use memfold_sync::atomic::{AtomicU64, Ordering};
 use memfold_sync::{Arc, Giving, Mutex, MutexGuard, Rank, Slots};
 
@@ -21,8 +22,45 @@ pub struct FileNo(pub u32);
 /// Most files at a time.
 pub(crate) const MOST_FILES: u32 = if cfg!(any(loom, shuttle)) { 4 } else { 4096 };
 
-/// The source of a file, kept while anybody reads or writes it.
-pub(crate) struct Source(pub Box<dyn PageSource>);
+/// Where the bytes of a file's pages are that are not in memory; kept while anybody reads or writes
+/// them.
+pub(crate) enum Source {
+    /// Outside of the manager.
+    Outside(Box<dyn PageSource>),
+    /// In the store, under this domain: the backing's entries name them. The file is memory.
+    Store(Domain),
+}
+
+impl Source {
+    /// Whether pages can be stored to through shared areas.
+    pub fn is_writable(&self) -> bool {
+        match self {
+            Self::Outside(source) => source.is_writable(),
+            Self::Store(_) => true,
+        }
+    }
+
+    /// Whether the file is memory.
+    pub fn is_memory(&self) -> bool {
+        matches!(self, Self::Store(_))
+    }
+
+    /// What was written so far outlives the machine. Memory does not.
+    pub fn sync(&self) -> Result<(), SourceError> {
+        match self {
+            Self::Outside(source) => source.sync(),
+            Self::Store(_) => Ok(()),
+        }
+    }
+
+    /// The source is so long from now on.
+    pub fn resize(&self, bytes: u64) -> Result<(), SourceError> {
+        match self {
+            Self::Outside(source) => source.resize(bytes),
+            Self::Store(_) => Ok(()),
+        }
+    }
+}
 
 impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -22,6 +22,7 @@ pub(crate) mod file;
 pub(crate) mod mappings;
 pub(crate) mod read_ahead;
 
+pub(crate) use bases::Versions;
 use entries::{Entries, Entry};
 
 /// Names a backing; never 0 in a living space.
@@ -34,6 +35,7 @@ const OVERFLOW_PAGES: u64 = 1 << 28;
 
 #[derive(Debug)]
 struct BackingState {
+    versions: Versions,
     first: PoolPage,
     pages: u32,
     users: u32,
@@ -137,6 +139,7 @@ impl Backings {
             Backing(Mutex::new(
                 Rank::Backing,
                 BackingState {
+                    versions: Versions::Bases,
                     first: PoolPage(0),
                     pages: 0,
                     users: 0,
@@ -165,7 +168,12 @@ impl Backings {
 
     /// A backing of `pages` pages with one user, and how long the pool must be for it. `None` when
     /// `charge` refuses room for its record, or the system has no memory.
-    pub fn create(&self, pages: u32, charge: impl FnOnce(u64) -> bool) -> Option<(BackingNo, u64)> {
+    pub fn create(
+        &self,
+        pages: u32,
+        versions: Versions,
+        charge: impl FnOnce(u64) -> bool,
+    ) -> Option<(BackingNo, u64)> {
         let no = self.backings.alloc(charge)?;
         let mut ranges = self.ranges.lock();
         let Some(first) = ranges.take(pages) else {
@@ -176,6 +184,7 @@ impl Backings {
         let end = ranges.next;
         drop(ranges);
         *self.backings.get(no).0.lock() = BackingState {
+            versions,
             first,
             pages,
             users: 1,
@@ -210,8 +219,7 @@ impl Backings {
         if state.users != 0 {
             return None;
         }
-        let entries = state.entries.take();
-        let (pages, first) = (state.pages, state.first);
+        let (entries, pages, first) = (state.entries.take(), state.pages, state.first);
         drop(state);
         let entries = entries.expect("a backing that has users has entries");
         let all = || entries.made().flat_map(|(_, chunk)| chunk.iter());

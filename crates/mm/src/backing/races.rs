@@ -26,7 +26,9 @@ impl Scene {
     /// A backing of four pages with `users` users.
     fn new(users: u32) -> Arc<Self> {
         let backings = Backings::new(1);
-        let (backing, _) = backings.create(4, |_| true).expect("there is room");
+        let (backing, _) = backings
+            .create(4, Versions::Bases, |_| true)
+            .expect("there is room");
         (1..users).for_each(|_| backings.join(backing));
         Arc::new(Self {
             backings,

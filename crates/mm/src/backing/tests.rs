@@ -22,9 +22,9 @@ fn frames(backings: &Backings, backing: BackingNo, pages: &[u32]) -> Vec<Option<
 #[test]
 fn ranges_follow_each_other() {
     let backings = Backings::new(8);
-    let (a, end_a) = backings.create(10, |_| true).unwrap();
-    let (b, end_b) = backings.create(20, |_| true).unwrap();
-    let (c, end_c) = backings.create(3, |_| true).unwrap();
+    let (a, end_a) = backings.create(10, Versions::Bases, |_| true).unwrap();
+    let (b, end_b) = backings.create(20, Versions::Bases, |_| true).unwrap();
+    let (c, end_c) = backings.create(3, Versions::Bases, |_| true).unwrap();
     assert_eq!(backings.first(a), PoolPage(OVERFLOW_PAGES));
     assert_eq!(backings.first(b), PoolPage(OVERFLOW_PAGES + 10));
     assert_eq!(backings.first(c), PoolPage(OVERFLOW_PAGES + 30));
@@ -40,7 +40,7 @@ fn ranges_follow_each_other() {
 #[test]
 fn a_range_is_used_again() {
     let backings = Backings::new(8);
-    let (a, _) = backings.create(10, |_| true).unwrap();
+    let (a, _) = backings.create(10, Versions::Bases, |_| true).unwrap();
     backings.join(a);
     assert_eq!(backings.users(a), 2);
     assert!(backings.leave(a, |_| ()).is_none());
@@ -50,12 +50,12 @@ fn a_range_is_used_again() {
         Some(0),
         "it never had an entry"
     );
-    let (b, end) = backings.create(9, |_| true).unwrap();
+    let (b, end) = backings.create(9, Versions::Bases, |_| true).unwrap();
     assert_eq!(
         (backings.first(b), end),
         (PoolPage(OVERFLOW_PAGES + 10), OVERFLOW_PAGES + 19)
     );
-    let (c, end) = backings.create(10, |_| true).unwrap();
+    let (c, end) = backings.create(10, Versions::Bases, |_| true).unwrap();
     assert_eq!(
         (backings.first(c), end),
         (PoolPage(OVERFLOW_PAGES), OVERFLOW_PAGES + 19)
@@ -66,7 +66,7 @@ fn a_range_is_used_again() {
 #[test]
 fn one_frame_at_a_place() {
     let backings = Backings::new(8);
-    let (backing, _) = backings.create(3 * CHUNK, |_| true).unwrap();
+    let (backing, _) = backings.create(3 * CHUNK, Versions::Bases, |_| true).unwrap();
     let pages = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK - 1];
     assert_eq!(frames(&backings, backing, &pages), [None; 6]);
     for (n, &page) in pages.iter().enumerate() {
@@ -89,7 +89,7 @@ fn one_frame_at_a_place() {
 #[test]
 fn the_first_base_stays() {
     let backings = Backings::new(8);
-    let (backing, _) = backings.create(2 * CHUNK, |_| true).unwrap();
+    let (backing, _) = backings.create(2 * CHUNK, Versions::Bases, |_| true).unwrap();
     let at = PageNo(CHUNK + 5);
     assert_eq!(backings.base(backing, at), None);
     assert!(backings.set_base(backing, at, None, stored(7), |_| true));
@@ -109,7 +109,7 @@ fn the_first_base_stays() {
 fn records_are_charged() {
     use memfold_sync::atomic::AtomicU64;
     let backings = Backings::new(8);
-    let (backing, _) = backings.create(3 * CHUNK, |_| true).unwrap();
+    let (backing, _) = backings.create(3 * CHUNK, Versions::Bases, |_| true).unwrap();
     assert_eq!(
         backings.insert(backing, PageNo(1), FrameNo(1), |_| false),
         Insertion::NoRoom
@@ -173,8 +173,8 @@ fn the_table_is_counted() {
 #[test]
 fn the_contents_are_exact() {
     let backings = Backings::new(8);
-    let (backing, _) = backings.create(3 * CHUNK, |_| true).unwrap();
-    let (ended, _) = backings.create(5, |_| true).unwrap();
+    let (backing, _) = backings.create(3 * CHUNK, Versions::Bases, |_| true).unwrap();
+    let (ended, _) = backings.create(5, Versions::Bases, |_| true).unwrap();
     assert!(backings.leave(ended, |_| ()).is_some());
     let at = PageNo(CHUNK + 1);
     assert_eq!(

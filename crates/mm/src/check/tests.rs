@@ -238,7 +238,11 @@ fn leaks() {
         assert_eq!(mm.backings.alloc_overflow().expect("memory").1, 1)
     });
     broken(LEAK, |mm, _, _| {
-        assert!(mm.backings.create(1, |_| true).is_some())
+        assert!(
+            mm.backings
+                .create(1, crate::backing::Versions::Bases, |_| true)
+                .is_some()
+        )
     });
     broken("every stored page is named", |mm, _, _| {
         let stored = mm.store.put(

@@ -11,7 +11,7 @@ use crate::addr::{Access, Run};
 use crate::backing::areas::{BackedBy, FilePage};
 use crate::budget::{Charge, Need};
 use crate::error::Stop;
-use crate::files::{InMemory, find_page, load_page};
+use crate::files::{InMemory, find_page, is_worth_reading, load_page, will_change};
 use crate::frame::Locked;
 use crate::host::{Host, Piece, Store};
 use crate::mm::alloc_frame;
@@ -35,7 +35,8 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         if mm.backings.frame_at(backing, at.page).is_none() {
             let order = self.space.areas.order(self.page);
             let pages = self.space.areas.ahead.asked(at.file, at.page, order);
-            for page in (1..pages).map(|n| at.page.plus(n)) {
+            let ahead = (1..pages).map(|n| at.page.plus(n));
+            for page in ahead.filter(|&page| is_worth_reading(mm, at.file, page)) {
                 // Whoever needs it will hear of it.
                 if load_page(mm, at.file, page).is_err() {
                     break;
@@ -89,6 +90,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         }
         found.locked.frame.shown.show();
         mm.files.count_dirty(i64::from(!was_dirty));
+        will_change(mm, &found, was_dirty);
         mm.counters.file_stores.one();
         Ok(Next::Done)
     }

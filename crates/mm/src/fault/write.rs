@@ -14,7 +14,7 @@ use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, PageRef, Protection, Store};
-use crate::keep::let_go;
+use crate::keep::{let_go, may_compress};
 use crate::migrate::copy_to_pool;
 use crate::mm::alloc_frame;
 use crate::peek::{lock_entry, read_window};
@@ -22,7 +22,7 @@ use crate::reclaim::Origin;
 use crate::residency::NoRecord;
 use crate::rmap::Sweep;
 use crate::table::{LeafEntry, LeafSlot, OwnLeaf};
-use crate::writable::{let_stores_through, may_compress};
+use crate::writable::let_stores_through;
 
 impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     pub(super) fn write_frame(

@@ -5,11 +5,12 @@
 
 use super::write_out::{take_apart, write_all};
 use crate::addr::{PageNo, SpaceNo};
+use crate::backing::Versions;
 use crate::backing::file::{FileNo, FileView, Source};
 use crate::budget::Need;
 use crate::create::NewBacking;
 use crate::error::Stop;
-use crate::host::{Host, HostError, PageSource, SourceError, Store};
+use crate::host::{Domain, Host, HostError, PageSource, SourceError, Store};
 use crate::mm::{Mm, PAGE};
 use crate::table::MAX_PAGES;
 use memfold_sync::Arc;
@@ -87,14 +88,32 @@ impl<H: Host, S: Store> FileDoor<'_, H, S> {
     /// # Errors
     /// [`FileError`]; nothing is left behind.
     pub fn open(&self, source: Box<dyn PageSource>) -> Result<OpenFile, FileError> {
-        let mm = self.mm;
         let bytes = source.bytes()?;
+        self.make(Source::Outside(source), bytes)
+    }
+
+    /// Memory that spaces share, so many pages of zeros: like a file, but that its pages go to the
+    /// store when room is needed, as pages of this domain, and end with the last who has it open or
+    /// mapped.
+    ///
+    /// # Errors
+    /// [`FileError`]; nothing is left behind.
+    pub fn share(&self, pages: u32, domain: Domain) -> Result<OpenFile, FileError> {
+        self.make(Source::Store(domain), u64::from(pages) * PAGE)
+    }
+
+    fn make(&self, source: Source, bytes: u64) -> Result<OpenFile, FileError> {
+        let mm = self.mm;
+        let versions = match source.is_memory() {
+            true => Versions::Pages,
+            false => Versions::Bases,
+        };
         let (pages, most) = (bytes.div_ceil(PAGE).max(1), u64::from(MAX_PAGES));
         if pages > most {
             return Err(FileError::TooLong { pages, most });
         }
-        let at = NewBacking::take(mm, pages as u32).map_err(|_| FileError::NoRoom)?;
-        let source = Arc::new(Source(source));
+        let at = NewBacking::take(mm, pages as u32, versions).map_err(|_| FileError::NoRoom)?;
+        let source = Arc::new(source);
         let made = mm.retry(|| {
             mm.host.reserve_pool(at.pool_pages)?;
             let view = FileView {
@@ -139,8 +158,9 @@ impl<H: Host, S: Store> FileDoor<'_, H, S> {
         self.mm.files.view(file.no).bytes
     }
 
-    /// Writes out so many pages of the file from `first` on, as they are at one moment during the
-    /// call each, and makes them last. In time that depends on what is in memory of them.
+    /// Writes out so many pages of the file (of memory, nothing) from `first` on, as they are at
+    /// one moment during the call each, and makes them last. In time that depends on what is in
+    /// memory of them.
     ///
     /// # Errors
     /// [`FileError::Source`] when a write has failed, of this file, by whoever it was made, since
@@ -149,8 +169,12 @@ impl<H: Host, S: Store> FileDoor<'_, H, S> {
     pub fn sync(&self, file: &OpenFile, first: PageNo, pages: u32) -> Result<(), FileError> {
         let (mm, no) = (self.mm, file.no);
         let end = PageNo(first.0.saturating_add(pages));
+        let source = mm.files.view(no).source;
+        if source.is_memory() {
+            return Ok(());
+        }
         write_all(mm, no, first, end)?;
-        if let Err(error) = mm.files.view(no).source.0.sync() {
+        if let Err(error) = source.sync() {
             mm.files.failed(no, error);
         }
         // Pages that are clean can go without a write.

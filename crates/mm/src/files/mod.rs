@@ -4,13 +4,16 @@
 //! lock, or puts a locked frame of its own there and reads the source into its place of the pool,
 //! so that a page is read once, however many ask. An entry changes under its frame's lock only: who
 //! has the lock, and finds the frame in the entry still, has the page. Nothing is ever known of
-//! these pages in a space's tables. `write_out.rs` has what becomes of dirty pages, `door.rs` what
+//! these pages in a space's tables. `source.rs` has where their bytes
+//! are otherwise, `write_out.rs` what becomes of dirty pages, `door.rs` what
 //! is done with whole files. Called under a space's lock by faults, without one by the rest.
 
 mod door;
+mod source;
 mod write_out;
 
 pub use door::{FileDoor, FileError, FileStats, OpenFile};
+pub(crate) use source::{forget_stored, is_worth_reading, will_change};
 pub(crate) use write_out::{drop_range, evict_page, take_apart};
 
 use crate::addr::{FrameNo, PageBytes, PageNo, PoolPage};
@@ -26,6 +29,8 @@ use crate::mm::{Mm, PAGE, alloc_frame, free_frame, list_new_frame};
 #[derive(Debug)]
 pub(crate) struct InMemory<'m> {
     pub locked: Locked<'m>,
+    /// Which page of the file it is.
+    pub page: PageNo,
     /// Where its bytes are.
     pub at: PoolPage,
     /// The file as it was when the page was found.
@@ -61,7 +66,12 @@ pub(crate) fn load_page<H: Host, S: Store>(
             return Err(Stop::BeyondEnd);
         }
         let at = mm.backings.first(file.backing).plus(page.0);
-        return Ok(InMemory { locked, at, file });
+        return Ok(InMemory {
+            locked,
+            page,
+            at,
+            file,
+        });
     }
 }
 
@@ -95,8 +105,9 @@ fn bring_in<'m, H: Host, S: Store>(
     file: &FileView,
     page: PageNo,
 ) -> Result<Option<Locked<'m>>, Stop> {
-    let mut charge = Charge::take(&mm.budget, Class::Pool, PAGE, Need::Normal).ok_or(Stop::NoRoom)?;
-    let frame = alloc_frame(mm, Need::Normal)?;
+    let need = source::need(mm, file, page);
+    let mut charge = Charge::take(&mm.budget, Class::Pool, PAGE, need).ok_or(Stop::NoRoom)?;
+    let frame = alloc_frame(mm, need)?;
     let mut locked = mm.frames.lock(frame);
     let tables = mm.budget.tables(Need::Normal);
     let read = match mm.backings.insert(file.backing, page, frame, tables) {
@@ -133,7 +144,7 @@ fn read_in<H: Host, S: Store>(
 ) -> Result<(), Stop> {
     let at = mm.backings.first(file.backing).plus(page.0);
     let read = mm.scratch.with(|bytes| -> Result<(), Stop> {
-        file.source.0.read(page.0.into(), bytes)?;
+        source::read(mm, file, page, bytes)?;
         Ok(mm.host.pool_write(at, bytes)?)
     });
     read.inspect_err(|_| {
@@ -180,7 +191,7 @@ pub(crate) fn read_page<H: Host, S: Store>(
         return Err(Stop::BeyondEnd);
     }
     let Some(frame) = mm.backings.frame_at(file.backing, page) else {
-        return Ok(file.source.0.read(page.0.into(), out)?);
+        return source::read(mm, &file, page, out);
     };
     let locked = lock_page(mm, &file, page, frame).ok_or(Stop::Retry)?;
     // The frame stays while it is read.

@@ -6,7 +6,7 @@
 //! fault that waits, and makes the page dirty again. A write that fails leaves the page dirty, and
 //! whoever syncs next is told. Reclaim only tries the lock.
 
-use super::{let_go, lock_page, take_out};
+use super::{let_go, lock_page, source, take_out};
 use crate::addr::{PageNo, Run};
 use crate::backing::file::{FileNo, FileView, Unreferenced};
 use crate::create::leave_backing;
@@ -50,7 +50,7 @@ pub(super) fn write_out<H: Host, S: Store>(
     locked.dirty = false;
     let written = mm.scratch.with(|bytes| -> Result<(), Stop> {
         mm.host.pool_read(at, bytes)?;
-        Ok(file.source.0.write(page.0.into(), bytes, len)?)
+        source::write(mm, locked, file, page, bytes, len)
     });
     match written {
         Ok(()) => {
@@ -59,8 +59,8 @@ pub(super) fn write_out<H: Host, S: Store>(
         }
         Err(stop) => {
             locked.dirty = true;
-            mm.counters.file_write_errors.one();
             if let Stop::Source(error) = stop {
+                mm.counters.file_write_errors.one();
                 mm.files.failed(no, error);
             }
         }
@@ -152,7 +152,8 @@ pub(crate) fn take_apart<H: Host, S: Store>(mm: &Mm<H, S>, gone: Unreferenced) {
     let file = gone.view.clone();
     let all = (PageNo(0), PageNo(u32::MAX));
     let Ok(()) = each_page(mm, &file, all, |page, mut locked| {
-        if locked.dirty && write_out(mm, &mut locked, gone.no, &file, page).is_err() {
+        let written = !locked.dirty || file.source.is_memory();
+        if !written && write_out(mm, &mut locked, gone.no, &file, page).is_err() {
             mm.counters.file_pages_lost.one();
         }
         let_go(mm, locked, &file, page);
