@@ -17,6 +17,9 @@ pub enum SourceError {
     /// The source cannot be written.
     #[error("the file was opened for reading only; open it for reading and writing")]
     ReadOnly,
+    /// The whole page lies behind the end of the source, which others have made shorter.
+    #[error("the file ends before that: others have made it shorter")]
+    Ended,
 }
 
 /// A seekable array of bytes, read and written in pages. The page `n` is the bytes from
@@ -31,10 +34,12 @@ pub trait PageSource: Send + Sync {
     /// Whether it can be written. The same answer always.
     fn is_writable(&self) -> bool;
 
-    /// Reads a page. What lies behind the end of the source is zeros.
+    /// Reads a page. What lies behind the end of the source, in the page in which it ends, is
+    /// zeros.
     ///
     /// # Errors
-    /// When it cannot be read; `out` then has no meaning.
+    /// When it cannot be read; [`SourceError::Ended`] when all of it lies behind the end. `out`
+    /// then has no meaning.
     fn read(&self, page: u64, out: &mut PageBytes) -> Result<(), SourceError>;
 
     /// Writes the first `len` bytes of a page, at least 1 and no more than the source has there as

@@ -169,7 +169,7 @@ impl PageSource for FileSource {
 
     fn read(&self, page: u64, out: &mut PageBytes) -> Result<(), SourceError> {
         let at = offset(page)?;
-        self.call(|fd| {
+        let done = self.call(|fd| {
             let mut done = 0;
             // Ends: each turn reads something, or is the last.
             while done < PAGE_SIZE {
@@ -179,8 +179,13 @@ impl PageSource for FileSource {
                 }
             }
             out[done..].fill(0);
+            Ok(done)
+        })?;
+        if done == 0 {
+            Err(SourceError::Ended)
+        } else {
             Ok(())
-        })
+        }
     }
 
     fn write(&self, page: u64, bytes: &PageBytes, len: usize) -> Result<(), SourceError> {

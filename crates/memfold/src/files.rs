@@ -125,8 +125,9 @@ impl Memory {
 /// dropping it closes the file for its user: mappings stay. With the last user and mapping, pages
 /// that were stored to are written out, and nobody hears of failures: [`sync`](Self::sync) before.
 ///
-/// Others may change the file meanwhile: pages that are in memory stay as they were read. In a
-/// child of `fork(2)` it does nothing.
+/// Others may change the file meanwhile: pages that are in memory stay as they were read, until it
+/// is [loaded again](Self::reload). Where others made it shorter, an access behind its end fails as
+/// one behind the end does, and nothing else is lost. In a child of `fork(2)` it does nothing.
 #[derive(Debug)]
 pub struct MappedFile {
     inner: Arc<Inner>,
@@ -180,6 +181,24 @@ impl MappedFile {
     /// [`Error::File`]; [`Error::Forked`].
     pub fn truncate(&self, bytes: u64) -> Result<(), Error> {
         Ok(self.inner.mm()?.files().resize(self.handle(), bytes)?)
+    }
+}
+
+impl MappedFile {
+    /// Forgets what is in memory of the file, so that it is read again when it is touched, and asks
+    /// it how long it is: for files that others change. What was stored through shared mappings and
+    /// not written out is written out first, and private copies stay. What lies behind the end of a
+    /// file that became shorter is gone, private copies included; it becomes no longer than it was
+    /// when it was opened. Of memory, nothing.
+    ///
+    /// Takes time in proportion to what is in memory of the file. Any thread; programs may be using
+    /// it: each page is the one of before, or what the file has.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the file does not say how long it is, refuses a write, or a private
+    /// copy that is to go is pinned: pages may be in memory as they were. [`Error::Forked`].
+    pub fn reload(&self) -> Result<(), Error> {
+        Ok(self.inner.mm()?.files().reload(self.handle())?)
     }
 }
 

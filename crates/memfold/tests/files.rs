@@ -5,8 +5,11 @@ mod file;
 
 use file::{PAGE, Temporary, WORD, on_disk, words};
 use memfold::{
-    Delivery, Error, FileAccess, MappedFile, Memory, OnLoss, PAGE_SIZE, Rights, Space, SpaceSize, Through,
+    Advice, Delivery, Error, Failure, FileAccess, FileError, MappedFile, Memory, OnLoss, PAGE_SIZE,
+    PageSource, Rights, SourceError, Space, SpaceSize, Through,
 };
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
 /// A file of its own. The words of page `n` are `n * 1000`, `n * 1000 + 1`, ...
 fn numbered(name: &str, pages: u64) -> Temporary {
@@ -228,5 +231,155 @@ fn shared_memory() {
         assert_eq!((usage.private, usage.pool), (0, 0));
         let none = memory.create_shared(0);
         assert!(matches!(none, Err(Error::BadSize { .. })), "{none:?}");
+    }
+}
+
+/// What a file that fails does.
+const WORKS: u64 = 0;
+const EIO: u64 = 5;
+const ENOSPC: u64 = 28;
+const ENDED: u64 = 99;
+
+/// A file of 64 pages of bytes that fails as it is told.
+#[derive(Clone, Default)]
+struct Moody {
+    mood: Arc<AtomicU64>,
+    bytes: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Moody {
+    fn is(&self, mood: u64) -> bool {
+        self.mood.load(WORD) == mood
+    }
+
+    fn set(&self, mood: u64) {
+        self.mood.store(mood, WORD);
+    }
+}
+
+impl PageSource for Moody {
+    fn bytes(&self) -> Result<u64, SourceError> {
+        Ok(64 * PAGE)
+    }
+
+    fn is_writable(&self) -> bool {
+        true
+    }
+
+    fn read(&self, page: u64, out: &mut [u8; PAGE_SIZE]) -> Result<(), SourceError> {
+        if self.is(EIO) {
+            return Err(SourceError::Os(EIO as i32));
+        }
+        if self.is(ENDED) && page >= 32 {
+            return Err(SourceError::Ended);
+        }
+        let at = page as usize * PAGE_SIZE;
+        out.copy_from_slice(&self.bytes.lock().expect("nobody panics")[at..at + PAGE_SIZE]);
+        Ok(())
+    }
+
+    fn write(&self, page: u64, bytes: &[u8; PAGE_SIZE], len: usize) -> Result<(), SourceError> {
+        let at = page as usize * PAGE_SIZE;
+        // What does not fit is written in part.
+        let full = self.is(ENOSPC);
+        let len = if full { len / 2 } else { len };
+        self.bytes.lock().expect("nobody panics")[at..at + len].copy_from_slice(&bytes[..len]);
+        if full {
+            Err(SourceError::Os(ENOSPC as i32))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn sync(&self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn resize(&self, _: u64) -> Result<(), SourceError> {
+        Err(SourceError::ReadOnly)
+    }
+}
+
+/// Words that do not compress, until there is no room.
+fn fill_with_noise(space: &Space, pages: u64) {
+    let mut noise = 1_u64;
+    for page in 0..pages {
+        for word in words(space, page) {
+            noise = noise
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            word.store(noise ^ noise >> 29, WORD);
+        }
+        if space.take_failure().is_some() {
+            return;
+        }
+    }
+    panic!("the budget holds more than it has");
+}
+
+/// Goal: a file that fails while the budget is full of others' noise loses no store and harms
+/// nobody else: what cannot be written stays, what cannot be read is a failure of who asks, what
+/// lies behind an end that others moved is told as such; and when the file works again all of it
+/// goes on.
+#[test]
+fn a_file_that_fails_in_a_full_budget() {
+    for memory in memories(2 << 20) {
+        let source = Moody::default();
+        source
+            .bytes
+            .lock()
+            .expect("nobody panics")
+            .resize(64 * PAGE_SIZE, 0);
+        let file = memory.open_source(source.clone()).expect("room");
+        let create = |pages| memory.create(SpaceSize::fixed(pages * PAGE)).expect("room");
+        let (space, own, other) = (create(64), create(64), create(700));
+        map(&space, 0, &file, 0..64, Through::Shared);
+        map(&own, 0, &file, 0..64, Through::Private);
+        (0..64).for_each(|page| set(&space, page, 500, page + 1));
+        source.set(ENOSPC);
+        fill_with_noise(&other, 700);
+        (0..64).for_each(|page| assert_eq!(get(&space, page, 500), page + 1));
+        let refused = file.sync(0..file.len());
+        let code = SourceError::Os(ENOSPC as i32);
+        assert!(
+            matches!(refused, Err(Error::File(FileError::Source(told))) if told == code),
+            "{refused:?}"
+        );
+        source.set(WORKS);
+        // What failed since is told once more.
+        let _ = file.sync(0..file.len());
+        file.sync(0..file.len()).expect("it works");
+        let at = |page: usize| page * PAGE_SIZE + 500 * 8;
+        let word = |page: usize| source.bytes.lock().expect("nobody panics")[at(page)];
+        assert!((0..64).all(|page| word(page) == page as u8 + 1));
+
+        source.set(EIO);
+        memory.reclaim(10_000);
+        let populate = |space: &Space| space.advise(0..64 * PAGE, Advice::PopulateRead);
+        for space in [&space, &own] {
+            let refused = populate(space);
+            assert!(
+                matches!(refused, Err(Error::Fault(Failure::Source { .. }))),
+                "{refused:?}"
+            );
+            assert!(space.failure().is_none());
+        }
+        source.set(ENDED);
+        for space in [&space, &own] {
+            let refused = populate(space);
+            assert!(
+                matches!(refused, Err(Error::Fault(Failure::BeyondEnd { .. }))),
+                "{refused:?}"
+            );
+            assert_eq!((get(space, 31, 500), space.failure()), (32, None));
+        }
+        source.set(WORKS);
+        (0..64).for_each(|page| assert_eq!(get(&own, page, 500), page + 1));
+        file.reload().expect("it works");
+        (0..64).for_each(|page| assert_eq!(get(&space, page, 500), page + 1));
+        assert_eq!(memory.check(), Ok(()));
+        assert!(memory.stats().usage.peak <= 2 << 20);
+        drop((space, own, other, file));
+        assert_eq!(memory.check(), Ok(()));
     }
 }

@@ -1,4 +1,4 @@
-//! A file becomes longer or shorter (Linux: `truncate`).
+//! A file becomes longer or shorter (Linux: `truncate`), or is read again.
 //!
 //! Shorter: first faults are told, then the source is cut, and only then what stood behind the end
 //! leaves memory, and every window with it; a fault that was on its way finds out under its frame's
@@ -7,7 +7,7 @@
 
 use crate::addr::{PageNo, Run, SpaceNo};
 use crate::backing::areas::AreaKind;
-use crate::backing::file::FileNo;
+use crate::backing::file::{FileNo, Source};
 use crate::error::{SpaceError, Stop};
 use crate::files::{FileDoor, FileError, OpenFile, drop_range, forget_stored};
 use crate::host::{Host, Piece, Store};
@@ -36,12 +36,6 @@ impl<H: Host, S: Store> FileDoor<'_, H, S> {
         if pages > most {
             return Err(FileError::TooLong { pages, most });
         }
-        let page_of = |bytes: u64| PageNo((bytes / PAGE) as u32);
-        let refused = |stop| match stop {
-            Stop::Source(error) => FileError::Source(error),
-            Stop::Host(refused) => FileError::Host(refused),
-            _ => FileError::NoRoom,
-        };
         if bytes > view.bytes {
             // What was stored behind the end of the last page is not the file's.
             let last = page_of(view.bytes);
@@ -58,6 +52,40 @@ impl<H: Host, S: Store> FileDoor<'_, H, S> {
         drop_range(mm, no, page_of(bytes), PageNo(view.pages)).map_err(refused)?;
         forget_stored(mm, &view, page_of(bytes));
         drop_copies(mm, no, PageNo(pages as u32))
+    }
+
+    /// Forgets what is in memory of the file, so that it is read again, and asks it how long it is:
+    /// others may have changed it. What was stored to through shared areas and not written out is
+    /// written out before. When the file is shorter, what lay behind its end is gone, as after
+    /// [`resize`](Self::resize); it becomes no longer than it was when it was opened. Of memory,
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`FileError::Source`] when the file does not say how long it is, or refuses a write; and as
+    /// [`resize`](Self::resize). Pages may be in memory as they were.
+    pub fn reload(&self, file: &OpenFile) -> Result<(), FileError> {
+        let (mm, no) = (self.mm, file.no);
+        let view = mm.files.view(no);
+        let Source::Outside(source) = &*view.source else {
+            return Ok(());
+        };
+        let bytes = source.bytes()?.min(u64::from(view.pages) * PAGE);
+        mm.files.set_bytes(no, bytes);
+        drop_range(mm, no, PageNo(0), PageNo(view.pages)).map_err(refused)?;
+        drop_copies(mm, no, PageNo(bytes.div_ceil(PAGE) as u32))
+    }
+}
+
+/// The page in which, or before which, so many bytes end.
+fn page_of(bytes: u64) -> PageNo {
+    PageNo((bytes / PAGE) as u32)
+}
+
+fn refused(stop: Stop) -> FileError {
+    match stop {
+        Stop::Source(error) => FileError::Source(error),
+        Stop::Host(refused) => FileError::Host(refused),
+        _ => FileError::NoRoom,
     }
 }
 
@@ -118,3 +146,6 @@ fn drop_copies_of<H: Host, S: Store>(
     });
     done.unwrap_or_else(|stop| Err(stop.of_space(&mm.budget, space, PageNo(0))))
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

@@ -13,7 +13,7 @@ use crate::backing::file::{FileNo, FileView, Source};
 use crate::budget::Need;
 use crate::error::Stop;
 use crate::frame::Locked;
-use crate::host::{Domain, Host, Store, Stored};
+use crate::host::{Domain, Host, SourceError, Store, Stored};
 use crate::keep::may_compress;
 use crate::mm::{Mm, PAGE};
 
@@ -34,7 +34,11 @@ pub(super) fn read<H: Host, S: Store>(
     out: &mut PageBytes,
 ) -> Result<(), Stop> {
     match &*file.source {
-        Source::Outside(source) => Ok(source.read(page.0.into(), out)?),
+        Source::Outside(source) => match source.read(page.0.into(), out) {
+            // Others have made it shorter.
+            Err(SourceError::Ended) => Err(Stop::BeyondEnd),
+            read => Ok(read?),
+        },
         Source::Store(_) => {
             let get = |stored| mm.store.get(stored, out);
             match mm.backings.with_version(file.backing, page, get) {
