@@ -275,12 +275,17 @@ impl Budget {
 
     /// Takes an item of an array, which is charged for when it has to grow.
     pub(crate) fn take<T>(&self, from: &Slots<T>, need: Need) -> Option<u32> {
+        self.take_leaving(from, 0, need)
+    }
+
+    /// The same, and leaves so many free ones as long as the array can grow.
+    pub(crate) fn take_leaving<T>(&self, from: &Slots<T>, kept: u32, need: Need) -> Option<u32> {
         // As if the array had to grow.
         #[cfg(feature = "faults")]
         if self.refusals.refuses() {
             return None;
         }
-        from.alloc(self.tables(need))
+        from.alloc_leaving(kept, self.tables(need))
     }
 
     /// Charges for the manager's tables with this need.

@@ -8,7 +8,7 @@
 
 use crate::budget::Class;
 use crate::host::{Host, Store};
-use crate::mm::Mm;
+use crate::mm::{Mm, frames_kept};
 use memfold_sync::Giving;
 
 /// Chunks of each array that go at a time: bounds how long everybody else waits, to some tens of
@@ -18,9 +18,9 @@ const STEP: u32 = 64;
 /// Whether [`give_back_tables`] would free anything; a hint. From any thread; some loads.
 #[must_use]
 pub fn has_spare_tables<H: Host, S: Store>(mm: &Mm<H, S>, giving: Giving) -> bool {
-    mm.frames.has_spare(giving)
-        || mm.tables.has_spare(giving)
-        || mm.spaces.has_spare(giving)
+    mm.frames.has_spare(giving, frames_kept(mm))
+        || mm.tables.has_spare(giving, 0)
+        || mm.spaces.has_spare(giving, 0)
         || mm.swap.has_spare(giving)
         || mm.backings.has_spare(giving)
         || mm.files.has_spare(giving)
@@ -30,9 +30,10 @@ pub fn has_spare_tables<H: Host, S: Store>(mm: &Mm<H, S>, giving: Giving) -> boo
 /// in the manager, which the borrow says.
 pub fn give_back_tables<H: Host, S: Store>(mm: &mut Mm<H, S>, giving: Giving) -> u64 {
     mm.merge_round.forget_pages();
-    let bytes = mm.frames.give_back(STEP, giving)
-        + mm.tables.give_back(STEP, giving)
-        + mm.spaces.give_back(STEP, giving)
+    let kept = frames_kept(mm);
+    let bytes = mm.frames.give_back(STEP, giving, kept)
+        + mm.tables.give_back(STEP, giving, 0)
+        + mm.spaces.give_back(STEP, giving, 0)
         + mm.swap.give_back(STEP, giving)
         + mm.backings.give_back(STEP, giving)
         + mm.files.give_back(STEP, giving);

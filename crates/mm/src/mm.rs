@@ -100,7 +100,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             host,
             store,
             budget,
-            frames: Frames::new(pages, loans.most() as u32),
+            frames: Frames::new(pages),
             tables: Tables::new((most_bytes / size_of::<Table>() as u64).min(1 << 30) as u32),
             spaces: Slots::new(config.spaces, SpaceSlot::new),
             swap: Swap::new(slots.min(1 << 31) as u32),
@@ -182,14 +182,21 @@ pub(crate) fn fixed_bytes<H, S>(mm: &Mm<H, S>) -> u64 {
     mm.fixed_bytes
 }
 
-/// A frame that nobody knows yet. The last ones are for pages on loan: the array grows while others
-/// may still do so, for these have no room left for it.
+/// A frame that nobody knows yet; the last ones are left for who has a right to them.
 pub(crate) fn alloc_frame<H, S>(mm: &Mm<H, S>, need: Need) -> Result<FrameNo, Stop> {
-    let mut no = mm.budget.take(&mm.frames, need);
-    if no.is_none() && need == Need::Loan {
-        no = mm.frames.alloc_kept();
-    }
+    let no = mm.budget.take_leaving(&mm.frames, frames_kept(mm), need);
     no.map(FrameNo).ok_or(Stop::NoRoom)
+}
+
+/// One of the last frames: for a page on loan, and for one that holds as much in the store as in
+/// memory. Both come back when there is no room for the array to grow.
+pub(crate) fn alloc_kept_frame<H, S>(mm: &Mm<H, S>) -> Result<FrameNo, Stop> {
+    mm.frames.alloc_free().map(FrameNo).ok_or(Stop::NoRoom)
+}
+
+/// Free frames that are left for those.
+pub(crate) fn frames_kept<H, S>(mm: &Mm<H, S>) -> u32 {
+    mm.loans.most() as u32 + mm.swap.whole()
 }
 
 /// A new frame holds a page from now on, and may go when room is needed.

@@ -10,6 +10,7 @@
 use crate::addr::FrameNo;
 use crate::budget::{Budget, Need};
 use crate::host::{Store, Stored};
+use memfold_sync::atomic::{AtomicU32, Ordering};
 use memfold_sync::{Giving, Mutex, Rank, Slots};
 
 /// Names a use of a slot.
@@ -33,6 +34,8 @@ pub struct SwapState {
     pub frame: Option<FrameNo>,
     /// The eviction clock when the bytes were put there (Linux: the shadow).
     pub evicted_at: u32,
+    /// Whether the store holds as much as a page for the bytes, or may come to: [`Swap::whole`].
+    whole: bool,
 }
 
 /// One slot.
@@ -49,6 +52,7 @@ impl SwapSlot {
             stored: None,
             frame: None,
             evicted_at: 0,
+            whole: false,
         };
         Self(Mutex::new(Rank::SwapSlot, state))
     }
@@ -77,6 +81,8 @@ pub struct Swapped {
 #[derive(Debug)]
 pub struct Swap {
     slots: Slots<SwapSlot>,
+    /// Slots in use for whose bytes the store holds as much as a page: a number on its own.
+    whole: AtomicU32,
 }
 
 impl Swap {
@@ -90,6 +96,7 @@ impl Swap {
     pub fn new(capacity: u32) -> Self {
         Self {
             slots: Slots::new(capacity, SwapSlot::new),
+            whole: AtomicU32::new(0),
         }
     }
 
@@ -98,16 +105,23 @@ impl Swap {
     }
 
     pub(crate) fn has_spare(&self, giving: Giving) -> bool {
-        self.slots.has_spare(giving)
+        self.slots.has_spare(giving, 0)
     }
 
     pub(crate) fn give_back(&mut self, most: u32, giving: Giving) -> u64 {
-        self.slots.give_back(most, giving)
+        self.slots.give_back(most, giving, 0)
     }
 
     /// Slots that are given out.
     pub(crate) fn used(&self) -> u32 {
         self.slots.used()
+    }
+
+    /// Slots whose pages need no room to come back but a frame, since the store holds as much for
+    /// them.
+    pub(crate) fn whole(&self) -> u32 {
+        // Relaxed: who counts on a frame that is kept has put the page there, or sees its entry.
+        self.whole.load(Ordering::Relaxed)
     }
 
     /// Bytes of the array of slots.
@@ -129,8 +143,9 @@ impl Swap {
         self.slots.free(slot.no);
     }
 
-    /// The bytes are stored and `count` entries are about to name the slot.
-    pub fn fill(&self, slot: SwapRef, stored: Stored, count: u32, clock: u32) {
+    /// The bytes are stored and `count` entries are about to name the slot. `whole` says that the
+    /// store holds as much as a page for them, or may come to.
+    pub fn fill(&self, slot: SwapRef, stored: Stored, count: u32, clock: u32, whole: bool) {
         let mut s = self.slots.get(slot.no).0.lock();
         assert!(
             s.count == 0 && s.stored.is_none() && s.frame.is_none(),
@@ -140,6 +155,9 @@ impl Swap {
         s.stored = Some(stored);
         s.count = count;
         s.evicted_at = clock;
+        s.whole = whole;
+        // Relaxed: a number on its own.
+        self.whole.fetch_add(whole.into(), Ordering::Relaxed);
     }
 
     /// What a slot says now; `None` when this use of it is over.
@@ -225,7 +243,10 @@ impl Swap {
         }
         let stored = s.stored.take().expect("a slot in use has bytes");
         s.generation = s.generation.wrapping_add(1) & 0x00ff_ffff;
+        let whole = std::mem::take(&mut s.whole);
         drop(s);
+        // Relaxed: a number on its own.
+        self.whole.fetch_sub(whole.into(), Ordering::Relaxed);
         store.free(stored, &budget.ledger(Need::Reclaim));
         self.slots.free(slot.no);
     }

@@ -91,8 +91,6 @@ struct FreeLists {
     items: u32,
     /// Items that were given out and not given back.
     used: u32,
-    /// Free items that only [`Slots::alloc_kept`] takes.
-    kept: u32,
 }
 
 impl FreeLists {
@@ -128,9 +126,9 @@ impl FreeLists {
         self.heads[sort as usize].checked_sub(1)
     }
 
-    /// Wholly free chunks that may go.
-    fn spare(&self, giving: Giving) -> u32 {
-        let beyond_kept = match self.kept {
+    /// Wholly free chunks that may go; so many free items stay.
+    fn spare(&self, giving: Giving, kept: u32) -> u32 {
+        let beyond_kept = match kept {
             0 => self.whole,
             kept => (self.items - self.used).saturating_sub(kept) / CHUNK,
         };
@@ -160,21 +158,12 @@ impl<T> Slots<T> {
             most,
             items: 0,
             used: 0,
-            kept: 0,
         };
         Self {
             groups: (0..most.div_ceil(GROUP)).map(|_| OnceLock::new()).collect(),
             make,
             free: Mutex::new(Rank::Slots, free),
         }
-    }
-
-    /// The same array, which keeps so many free items for [`alloc_kept`](Self::alloc_kept) as long
-    /// as it can grow: for those who come when it can grow no more.
-    #[must_use]
-    pub fn keeping(self, items: u32) -> Self {
-        self.free.lock().kept = items;
-        self
     }
 
     /// Bytes by which the array grows at a time.
@@ -203,16 +192,21 @@ impl<T> Slots<T> {
     /// [`chunk_bytes`](Self::chunk_bytes) first; `None` when it refuses, or the system has no
     /// memory, or at capacity.
     pub fn alloc(&self, charge: impl FnOnce(u64) -> bool) -> Option<u32> {
+        self.alloc_leaving(0, charge)
+    }
+
+    /// The same, and leaves so many free items for [`alloc_free`](Self::alloc_free), unless the
+    /// array is at capacity: for those who come when it can grow no more.
+    pub fn alloc_leaving(&self, kept: u32, charge: impl FnOnce(u64) -> bool) -> Option<u32> {
         let mut free = self.free.lock();
-        if free.items - free.used <= free.kept && free.can_grow() {
+        if free.items - free.used <= kept && free.can_grow() {
             self.grow(&mut free, charge)?;
         }
         self.take_free(&mut free)
     }
 
-    /// Takes a free item, also of those that are kept for this. `None` when there is none: the
-    /// array does not grow.
-    pub fn alloc_kept(&self) -> Option<u32> {
+    /// Takes a free item; `None` when there is none: the array does not grow.
+    pub fn alloc_free(&self) -> Option<u32> {
         self.take_free(&mut self.free.lock())
     }
 
@@ -307,17 +301,18 @@ impl<T> Slots<T> {
     }
 
     /// Whether [`give_back`](Self::give_back) would free anything; a hint.
-    pub fn has_spare(&self, giving: Giving) -> bool {
-        self.free.lock().spare(giving) != 0
+    pub fn has_spare(&self, giving: Giving, kept: u32) -> bool {
+        self.free.lock().spare(giving, kept) != 0
     }
 
     /// Frees up to `most` chunks whose items are all free; how many bytes that was, to be refunded.
+    /// `kept` free items stay.
     ///
     /// The items are new when they are given out again, so nobody may remember a number of theirs:
     /// whoever calls this has the array for itself, and no operation of its owner is under way.
-    pub fn give_back(&mut self, most: u32, giving: Giving) -> u64 {
+    pub fn give_back(&mut self, most: u32, giving: Giving, kept: u32) -> u64 {
         let mut free = self.free.lock();
-        let count = free.spare(giving).min(most);
+        let count = free.spare(giving, kept).min(most);
         for _ in 0..count {
             let chunk = free.first(Sort::Whole).expect("they are counted");
             free.take(chunk, Sort::Whole);

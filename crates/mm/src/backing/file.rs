@@ -247,10 +247,10 @@ impl Files {
     }
 
     pub fn has_spare(&self, giving: Giving) -> bool {
-        self.slots.has_spare(giving)
+        self.slots.has_spare(giving, 0)
     }
 
     pub fn give_back(&mut self, most: u32, giving: Giving) -> u64 {
-        self.slots.give_back(most, giving)
+        self.slots.give_back(most, giving, 0)
     }
 }

@@ -344,11 +344,11 @@ impl Backings {
     }
 
     pub fn has_spare(&self, giving: Giving) -> bool {
-        self.backings.has_spare(giving)
+        self.backings.has_spare(giving, 0)
     }
 
     pub fn give_back(&mut self, most: u32, giving: Giving) -> u64 {
-        self.backings.give_back(most, giving)
+        self.backings.give_back(most, giving, 0)
     }
 
     /// Backings that are given out.

@@ -12,7 +12,7 @@ use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::frame::{Locked, Owner};
 use crate::host::{Host, Protection, Store};
-use crate::mm::{PAGE, alloc_frame};
+use crate::mm::{PAGE, alloc_frame, alloc_kept_frame};
 use crate::reclaim::{Origin, now_resident};
 use crate::residency::NewPlace;
 use crate::space::ahead::{Plan, sample_of};
@@ -52,7 +52,12 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         origin: Origin,
         mut charge: Charge<'_>,
     ) -> Result<(), Stop> {
-        let frame = alloc_frame(self.mm, self.returning)?;
+        let frame = match alloc_frame(self.mm, self.returning) {
+            Err(Stop::NoRoom) if self.returning == Need::Loan || self.frees_as_much(slot) => {
+                alloc_kept_frame(self.mm)?
+            }
+            done => done?,
+        };
         let filled = self.mm.scratch.with(|bytes| -> Result<(), Stop> {
             self.mm.store.get(seen.stored, bytes)?;
             Ok(self

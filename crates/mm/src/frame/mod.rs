@@ -204,9 +204,9 @@ impl Default for Frame {
 pub(crate) struct Frames(Slots<Frame>);
 
 impl Frames {
-    /// None in use, `capacity` at most; so many are kept for pages on loan.
-    pub fn new(capacity: u32, kept: u32) -> Self {
-        Self(Slots::new(capacity, Frame::new).keeping(kept))
+    /// None in use, `capacity` at most.
+    pub fn new(capacity: u32) -> Self {
+        Self(Slots::new(capacity, Frame::new))
     }
 
     /// The frame of this number.

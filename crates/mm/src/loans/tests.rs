@@ -4,7 +4,7 @@ use super::EACH;
 use crate::Giving;
 use crate::addr::{Access, PageNo, SpaceNo};
 use crate::budget::{Class, Need};
-use crate::mm::PAGE;
+use crate::mm::{PAGE, frames_kept};
 use crate::reclaim::end_loan;
 use crate::rig::{
     Harness, frame_at, limited, poke, resident, run, saves, saves_nothing, sound, space, value, write,
@@ -185,7 +185,8 @@ fn loans_of_others_are_called_in() {
 #[test]
 fn frames_are_kept_for_loans() {
     let (mm, tenant) = full(4);
-    let taken: Vec<u32> = std::iter::from_fn(|| mm.frames.alloc(|_| false)).collect();
+    let kept = frames_kept(&mm);
+    let taken: Vec<u32> = std::iter::from_fn(|| mm.frames.alloc_leaving(kept, |_| false)).collect();
     fill(&mm, Need::Loan);
     mm.budget.refund(Class::Stored, PAGE);
     for page in 0..4 {

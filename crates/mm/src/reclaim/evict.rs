@@ -238,7 +238,9 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
                     "the eviction of frame {} holds {cost} bytes for a page",
                     v.locked.no
                 );
-                self.mm.swap.fill(slot, stored, maps, clock);
+                // What others have too may one day be this page's alone.
+                let whole = cost >= WORTH || cost == 0 && self.mm.store.cost(stored).bytes >= WORTH;
+                self.mm.swap.fill(slot, stored, maps, clock, whole);
             }
             None => {
                 v.locked.cached = None;

@@ -2,15 +2,15 @@
 
 use super::Losses;
 use super::ring::FEWEST;
-use crate::Rights;
 use crate::addr::{Access, PAGE_SIZE, PageNo, SpaceNo};
 use crate::budget::{Class, Need};
 use crate::error::SpaceError;
 use crate::frame::Residence;
 use crate::host::{Piece, VacateReply};
-use crate::mm::PAGE;
+use crate::mm::{PAGE, alloc_frame};
 use crate::rig::{Harness, Request, limited, poke, read, run, saves_nothing, sound, space, value, write};
 use crate::space::FaultError;
+use crate::{Giving, Rights};
 use memfold_sim::SimSource;
 
 /// Fills the budget to the last byte, with what cannot be reclaimed.
@@ -272,5 +272,31 @@ fn raw_pages_come_back() {
     assert!(mm.take_failure(a).is_some());
     mm.store.price(saves_nothing);
     assert_eq!((stores(&mm, a, 0), value(&mm, a, 0)), (Ok(()), 1));
+    sound(&mm);
+}
+
+/// Goal: so do many, though the array of frames has no room to grow: as many frames are left by
+/// others, and when memory of the array is given back.
+#[test]
+fn raw_pages_have_frames() {
+    let mut mm = limited(4 << 20);
+    let a = space(&mm, 200);
+    mm.store.price(|prices| {
+        saves_nothing(prices);
+        prices.charged = true;
+    });
+    (0..200).for_each(|page| write(&mm, a, page..page + 1, page as u8));
+    mm.evict(a, run(0, 200)).expect("it lives");
+    crate::give_back_tables(&mut mm, Giving::All);
+    let others = || alloc_frame(&mm, Need::Reclaim).ok();
+    let usage = mm.usage();
+    let rest = usage.limit - usage.total - PAGE;
+    assert!(mm.budget.charge(Class::Stored, rest, Need::Reclaim));
+    let taken: Vec<_> = std::iter::from_fn(others).collect();
+    for page in 0..200 {
+        assert_eq!(stores(&mm, a, page), Ok(()), "page {page}");
+    }
+    assert!((0..200).all(|page| value(&mm, a, page) == page as u8));
+    taken.into_iter().for_each(|frame| mm.frames.free(frame.0));
     sound(&mm);
 }

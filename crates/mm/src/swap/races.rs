@@ -111,7 +111,7 @@ impl Scene {
         let stored = store
             .put(Domain(0), &bytes, None, &budget.ledger(Need::Reclaim))
             .expect("there is room");
-        swap.fill(slot, stored, count, 0);
+        swap.fill(slot, stored, count, 0, false);
         slot
     }
 

@@ -28,7 +28,7 @@ impl Fixture {
         let stored = self
             .store
             .put(Domain(0), &[7; 4096], None, &self.budget.ledger(Need::Reclaim));
-        self.swap.fill(slot, stored.expect("room"), count, 3);
+        self.swap.fill(slot, stored.expect("room"), count, 3, false);
         slot
     }
 
