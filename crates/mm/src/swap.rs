@@ -156,8 +156,10 @@ impl Swap {
         s.count = count;
         s.evicted_at = clock;
         s.whole = whole;
-        // Relaxed: a number on its own.
-        self.whole.fetch_add(whole.into(), Ordering::Relaxed);
+        if whole {
+            // Relaxed: a number on its own.
+            self.whole.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// What a slot says now; `None` when this use of it is over.
@@ -245,8 +247,10 @@ impl Swap {
         s.generation = s.generation.wrapping_add(1) & 0x00ff_ffff;
         let whole = std::mem::take(&mut s.whole);
         drop(s);
-        // Relaxed: a number on its own.
-        self.whole.fetch_sub(whole.into(), Ordering::Relaxed);
+        if whole {
+            // Relaxed: a number on its own.
+            self.whole.fetch_sub(1, Ordering::Relaxed);
+        }
         store.free(stored, &budget.ledger(Need::Reclaim));
         self.slots.free(slot.no);
     }
