@@ -182,9 +182,7 @@ impl MappedFile {
     pub fn truncate(&self, bytes: u64) -> Result<(), Error> {
         Ok(self.inner.mm()?.files().resize(self.handle(), bytes)?)
     }
-}
 
-impl MappedFile {
     /// Forgets what is in memory of the file, so that it is read again when it is touched, and asks
     /// it how long it is: for files that others change. What was stored through shared mappings and
     /// not written out is written out first, and private copies stay. What lies behind the end of a

@@ -12,8 +12,8 @@
 //! A page on loan is no victim of reclaim's, or two pages that one instruction stores to would push
 //! each other out for ever. Which pages are on loan is a hint kept in one ring (`loans/ring.rs`): a
 //! loan whose page went, was copied or was dropped is noticed when the space asks again, when it
-//! ends, or when the ring is full. Called by faults of
-//! stores for which reclaim found no room (`fault/on_loan.rs`).
+//! ends, or when the ring is full. Called by faults of stores and by pins for which reclaim found
+//! no room (`fault/on_loan.rs`).
 
 pub(crate) mod ring;
 
@@ -60,7 +60,7 @@ impl<'m, H: Host, S: Store> Loans<'m, H, S> {
             return;
         };
         let mut loans = self.mm.loans.loans.lock();
-        if loans.len() >= self.most() {
+        if loans.len() >= self.mm.loans.most() {
             // More than there is room for: some of them are not so any more.
             loans.pop_front().iter().for_each(|loan| self.end(loan));
         }
@@ -88,11 +88,6 @@ impl<'m, H: Host, S: Store> Loans<'m, H, S> {
             *to = Some(loan.page);
         }
         pages
-    }
-
-    /// The most pages that are on loan at a time.
-    pub fn most(&self) -> usize {
-        self.mm.loans.most()
     }
 
     /// The page that has been on loan for longest but for so many others, and its space.

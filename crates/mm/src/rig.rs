@@ -76,6 +76,18 @@ pub(crate) fn poke(mm: &Harness, space: SpaceNo, page: u32, value: u8) {
     assert_eq!(stored, Ok(()), "a program stored to a page that is not its own");
 }
 
+/// A program stores to a page, with a fault if need be.
+pub(crate) fn put(mm: &Harness, space: SpaceNo, page: u32, value: u8) {
+    let at = Place {
+        page: PageNo(page),
+        offset: 0,
+    };
+    if mm.host.store(space, at, &[value; PAGE_SIZE]).is_err() {
+        mm.fault(space, PageNo(page), Access::Write).expect("it may");
+        poke(mm, space, page, value);
+    }
+}
+
 /// A program loads from a page.
 pub(crate) fn read(mm: &Harness, space: SpaceNo, page: u32) {
     mm.fault(space, PageNo(page), Access::Read)

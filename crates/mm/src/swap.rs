@@ -245,7 +245,7 @@ impl Swap {
         }
         let stored = s.stored.take().expect("a slot in use has bytes");
         s.generation = s.generation.wrapping_add(1) & 0x00ff_ffff;
-        let whole = std::mem::take(&mut s.whole);
+        let whole = s.whole;
         drop(s);
         if whole {
             // Relaxed: a number on its own.

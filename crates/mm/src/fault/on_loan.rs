@@ -35,7 +35,7 @@ pub(crate) fn store<H: Host, S: Store>(
         }
     }
     // Ends: there are so many loans at the most, and each turn passes over one.
-    for nth in 0..Loans::of(mm).most() {
+    for nth in 0..mm.loans.most() {
         let Some((other, at)) = Loans::of(mm).nth(nth) else {
             break;
         };

@@ -4,9 +4,9 @@
 //! lock, or puts a locked frame of its own there and reads the source into its place of the pool,
 //! so that a page is read once, however many ask. An entry changes under its frame's lock only: who
 //! has the lock, and finds the frame in the entry still, has the page. Nothing is ever known of
-//! these pages in a space's tables. `source.rs` has where their bytes
-//! are otherwise, `write_out.rs` what becomes of dirty pages, `door.rs` what
-//! is done with whole files. Called under a space's lock by faults, without one by the rest.
+//! these pages in a space's tables. `source.rs` has where their bytes are otherwise, `write_out.rs`
+//! what becomes of dirty pages, `door.rs` what is done with whole files. Called under a space's
+//! lock by faults, without one by the rest.
 
 mod door;
 mod source;

@@ -3,7 +3,7 @@
 
 use crate::addr::{Access, PAGE_SIZE, PageBytes, PageNo, SpaceNo};
 use crate::host::{Piece, SourceError};
-use crate::rig::{Harness, harness, limited, poke, read, run, sound, space, value, write};
+use crate::rig::{Harness, harness, limited, put, read, run, sound, space, value, write};
 use crate::{FaultError, OpenFile, Rights, SpaceError};
 use memfold_sim::program::Place;
 use memfold_sim::{Call, Calls, Lasting, Plan, SimSource, When};
@@ -30,18 +30,6 @@ fn map(mm: &Harness, space: SpaceNo, at: (u32, u32), file: &OpenFile, first: u32
 /// What the file has at a page.
 fn stored(source: &SimSource, page: usize) -> u8 {
     source.contents()[page * PAGE_SIZE]
-}
-
-/// A program stores to a page, with a fault if need be.
-fn put(mm: &Harness, space: SpaceNo, page: u32, value: u8) {
-    let at = Place {
-        page: PageNo(page),
-        offset: 0,
-    };
-    if mm.host.store(space, at, &[value; PAGE_SIZE]).is_err() {
-        mm.fault(space, PageNo(page), Access::Write).expect("it may");
-        poke(mm, space, page, value);
-    }
 }
 
 fn fails(mm: &Harness, space: SpaceNo, page: u32, access: Access) -> FaultError {

@@ -2,7 +2,7 @@
 
 use crate::addr::{Access, PAGE_SIZE, PageNo, SpaceNo};
 use crate::host::{Domain, Piece, Store};
-use crate::rig::{Harness, limited, poke, resident, run, saves, saves_nothing, sound, space, value};
+use crate::rig::{Harness, limited, put, resident, run, saves, saves_nothing, sound, space, value};
 use crate::space::FaultError;
 use crate::{OpenFile, Rights};
 use memfold_sim::program::Place;
@@ -20,18 +20,6 @@ fn mapping(mm: &Harness, file: &OpenFile, at: u32, pages: u32, kind: Piece) -> S
         .map(run(at, pages), file, PageNo(0), kind, Rights::ReadWrite);
     assert_eq!(mapped, Ok(()));
     no
-}
-
-/// A program stores to a page, with a fault if need be.
-fn put(mm: &Harness, space: SpaceNo, page: u32, value: u8) {
-    let at = Place {
-        page: PageNo(page),
-        offset: 0,
-    };
-    if mm.host.store(space, at, &[value; PAGE_SIZE]).is_err() {
-        mm.fault(space, PageNo(page), Access::Write).expect("it may");
-        poke(mm, space, page, value);
-    }
 }
 
 /// A program loads from a page.
