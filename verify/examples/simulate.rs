@@ -128,6 +128,7 @@ mod long {
             ("drops_left_for_later", tally.left),
             ("drops_completed_later", tally.late),
             ("forked_processes", tally.copies),
+            ("pages_called_in", tally.called_in),
         ]);
     }
 

@@ -45,6 +45,8 @@ pub struct Tally {
     pub late: u64,
     /// Children of `fork(2)` that lived and died between two operations.
     pub copies: u64,
+    /// Pages that were given up, since others needed the room that they had on loan.
+    pub called_in: u64,
 }
 
 /// Both sides.
@@ -280,7 +282,9 @@ impl<S: Built> Harness<S> {
                 self.mix.limit_bytes != UNLIMITED || self.mm.refusals().refused() != 0
             }
             SpaceError::Host(_) | SpaceError::Fault(FaultError::Host { .. }) => host_refused,
-            SpaceError::Fault(FaultError::PageLost { .. }) => self.mm.store().refused() != 0,
+            SpaceError::Fault(FaultError::PageLost { .. }) => {
+                self.mm.store().refused() != 0 || audit::is_called_in(error) && self.mm.stats().called_in != 0
+            }
             SpaceError::TooManySpaces(_) => {
                 self.live.len() + self.mm.doomed().count() >= self.mix.spaces as usize
             }
@@ -307,6 +311,7 @@ impl<S: Built> Harness<S> {
             assert!(self.live.len() < before, "no space can be dropped");
         }
         audit::empty(&self.mm, self.store_base);
+        self.tally.called_in = self.mm.stats().called_in;
         self.tally
     }
 }

@@ -29,6 +29,12 @@ pub enum StoreError {
         /// What the bytes give now.
         found: u64,
     },
+    /// The bytes are nowhere: the page had come back with room on loan, held what did not compress,
+    /// and another space needed that room.
+    #[error(
+        "it had come back with room that was only lent, did not compress any more, and another space needed the room; raise the budget, or run fewer spaces"
+    )]
+    CalledIn,
     /// The operating system refused; the number is its error code.
     #[error("the store's device failed (error {0})")]
     Device(i32),

@@ -17,6 +17,7 @@ use crate::error::Stop;
 use crate::fault::Fault;
 use crate::frame::{Owner, Residence};
 use crate::host::{Host, Store};
+use crate::loans::Loans;
 use crate::mapped::NewAreas;
 use crate::mm::Mm;
 use crate::path::OwnPath;
@@ -100,6 +101,8 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         }
         self.reclaim_pinned();
         child.complete = true;
+        // There was room outside of the reserve. What is shared now could not be called in.
+        Loans::of(mm).forget(self.parent.no);
         Ok(self.parent.areas.kept_from_forks())
     }
 

@@ -45,10 +45,10 @@ pub(crate) fn see<H: Host, S: Store>(
         }
         LeafEntry::Swapped(slot) => {
             // A reference of our own: another sharer may bring the page in meanwhile.
-            let Some(stored) = mm.swap.look(slot).filter(|_| mm.swap.dup(slot)) else {
+            let Some(seen) = mm.swap.look(slot).filter(|_| mm.swap.dup(slot)) else {
                 return Err(Stop::Retry);
             };
-            let got = mm.store.get(stored.stored, out);
+            let got = seen.bytes.get(&mm.store, out);
             mm.swap.put(slot, &mm.store, &mm.budget);
             got?;
             Ok(Seen::Elsewhere)

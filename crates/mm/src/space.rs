@@ -52,7 +52,8 @@ pub enum FaultError {
         /// The budget.
         limit: u64,
     },
-    /// The store lost the page's bytes.
+    /// The page's bytes are lost: the store has them no more, or they were given up
+    /// ([`StoreError::CalledIn`]).
     #[error("page {page} of space {space} is lost: {source}")]
     PageLost {
         /// The space.

@@ -86,6 +86,8 @@ counters! {
     evictions_failed,
     /// Of these, frames whose bytes do not compress.
     incompressible,
+    /// Pages on loan that did not compress and were given up, since another space needed the room.
+    called_in,
     /// Stored versions that nothing was a difference to any more, freed because room was needed.
     bases_freed,
     /// Looks at frames, to see whether they can go.

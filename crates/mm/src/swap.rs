@@ -7,9 +7,9 @@
 //! generation is part of the entry, so that an entry copied from a table that changed meanwhile is
 //! noticed.
 
-use crate::addr::FrameNo;
+use crate::addr::{FrameNo, PageBytes};
 use crate::budget::{Budget, Need};
-use crate::host::{Store, Stored};
+use crate::host::{Cost, Ledger, Store, StoreError, Stored};
 use memfold_sync::atomic::{AtomicU32, Ordering};
 use memfold_sync::{Giving, Mutex, Rank, Slots};
 
@@ -22,14 +22,51 @@ pub struct SwapRef {
     pub generation: u32,
 }
 
+/// What there is of a page that is not in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bytes {
+    /// The store has them.
+    Stored(Stored),
+    /// Nothing: another space needed the room (`loans.rs`).
+    CalledIn,
+}
+
+impl Bytes {
+    /// Gives them back; they stay where they are.
+    ///
+    /// # Errors
+    /// As the store says; `out` is then unspecified.
+    pub fn get<S: Store>(self, store: &S, out: &mut PageBytes) -> Result<(), StoreError> {
+        match self {
+            Self::Stored(stored) => store.get(stored, out),
+            Self::CalledIn => Err(StoreError::CalledIn),
+        }
+    }
+
+    /// What keeping them costs.
+    pub fn cost<S: Store>(self, store: &S) -> Cost {
+        match self {
+            Self::Stored(stored) => store.cost(stored),
+            Self::CalledIn => Cost::default(),
+        }
+    }
+
+    /// Nobody needs them any more.
+    pub fn free<S: Store>(self, store: &S, ledger: &dyn Ledger) {
+        if let Self::Stored(stored) = self {
+            store.free(stored, ledger);
+        }
+    }
+}
+
 /// Under the slot's lock.
 #[derive(Debug)]
 pub struct SwapState {
     generation: u32,
     /// Entries that name the slot.
     pub count: u32,
-    /// The bytes.
-    pub stored: Option<Stored>,
+    /// The bytes, of a slot in use.
+    pub bytes: Option<Bytes>,
     /// The frame that holds the same bytes for all to share.
     pub frame: Option<FrameNo>,
     /// The eviction clock when the bytes were put there (Linux: the shadow).
@@ -49,7 +86,7 @@ impl SwapSlot {
         let state = SwapState {
             generation: 0,
             count: 0,
-            stored: None,
+            bytes: None,
             frame: None,
             evicted_at: 0,
             whole: false,
@@ -70,7 +107,7 @@ pub struct Swapped {
     /// Entries that name it.
     pub count: u32,
     /// The bytes.
-    pub stored: Stored,
+    pub bytes: Bytes,
     /// The frame that caches them.
     pub frame: Option<FrameNo>,
     /// The eviction clock when they were put there.
@@ -143,16 +180,16 @@ impl Swap {
         self.slots.free(slot.no);
     }
 
-    /// The bytes are stored and `count` entries are about to name the slot. `whole` says that the
+    /// The bytes are safe, or given up, and `count` entries are about to name the slot. `whole` says that the
     /// store holds as much as a page for them, or may come to.
-    pub fn fill(&self, slot: SwapRef, stored: Stored, count: u32, clock: u32, whole: bool) {
+    pub fn fill(&self, slot: SwapRef, bytes: Bytes, count: u32, clock: u32, whole: bool) {
         let mut s = self.slots.get(slot.no).0.lock();
         assert!(
-            s.count == 0 && s.stored.is_none() && s.frame.is_none(),
+            s.count == 0 && s.bytes.is_none() && s.frame.is_none(),
             "swap slot {} is in use",
             slot.no
         );
-        s.stored = Some(stored);
+        s.bytes = Some(bytes);
         s.count = count;
         s.evicted_at = clock;
         s.whole = whole;
@@ -166,10 +203,10 @@ impl Swap {
     #[must_use]
     pub fn look(&self, slot: SwapRef) -> Option<Swapped> {
         let s = self.slots.get(slot.no).0.lock();
-        let stored = s.stored.filter(|_| s.generation == slot.generation)?;
+        let bytes = s.bytes.filter(|_| s.generation == slot.generation)?;
         Some(Swapped {
             count: s.count,
-            stored,
+            bytes,
             frame: s.frame,
             evicted_at: s.evicted_at,
         })
@@ -179,7 +216,7 @@ impl Swap {
     #[must_use]
     pub fn dup(&self, slot: SwapRef) -> bool {
         let mut s = self.slots.get(slot.no).0.lock();
-        let live = s.generation == slot.generation && s.stored.is_some();
+        let live = s.generation == slot.generation && s.bytes.is_some();
         if live {
             s.count = s
                 .count
@@ -207,7 +244,7 @@ impl Swap {
     #[must_use]
     pub fn cache(&self, slot: SwapRef, frame: FrameNo) -> bool {
         let mut s = self.slots.get(slot.no).0.lock();
-        let free = s.generation == slot.generation && s.stored.is_some() && s.frame.is_none();
+        let free = s.generation == slot.generation && s.bytes.is_some() && s.frame.is_none();
         if free {
             s.frame = Some(frame);
         }
@@ -243,7 +280,7 @@ impl Swap {
         if s.count != 0 || s.frame.is_some() {
             return;
         }
-        let stored = s.stored.take().expect("a slot in use has bytes");
+        let bytes = s.bytes.take().expect("a slot in use has bytes");
         s.generation = s.generation.wrapping_add(1) & 0x00ff_ffff;
         let whole = s.whole;
         drop(s);
@@ -251,7 +288,7 @@ impl Swap {
             // Relaxed: a number on its own.
             self.whole.fetch_sub(1, Ordering::Relaxed);
         }
-        store.free(stored, &budget.ledger(Need::Reclaim));
+        bytes.free(store, &budget.ledger(Need::Reclaim));
         self.slots.free(slot.no);
     }
 
@@ -264,12 +301,12 @@ impl Swap {
                 no,
                 generation: s.generation,
             };
-            let stored = s.stored?;
+            let bytes = s.bytes?;
             Some((
                 slot,
                 Swapped {
                     count: s.count,
-                    stored,
+                    bytes,
                     frame: s.frame,
                     evicted_at: s.evicted_at,
                 },

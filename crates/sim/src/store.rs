@@ -34,10 +34,15 @@ pub struct Prices {
     pub delta: Option<u64>,
     /// Whether the ledger is charged.
     pub charged: bool,
+    /// A page that begins with this byte takes a whole one.
+    pub noise: Option<u8>,
 }
 
 impl Prices {
-    fn of(self, is_delta: bool) -> u64 {
+    fn of(self, page: &PageBytes, is_delta: bool) -> u64 {
+        if self.noise == Some(page[0]) {
+            return PAGE_SIZE as u64;
+        }
         self.delta.filter(|_| is_delta).unwrap_or(self.plain)
     }
 }
@@ -69,7 +74,7 @@ impl Copy {
             Some(prices) => {
                 let base = base.filter(|_| prices.delta.is_some()).map(|(id, _)| id);
                 let charge = if prices.charged {
-                    prices.of(base.is_some())
+                    prices.of(page, base.is_some())
                 } else {
                     0
                 };
@@ -150,6 +155,7 @@ impl SimStore {
             plain: PAGE_SIZE as u64 / 4,
             delta: Some(100),
             charged: false,
+            noise: None,
         });
         store
     }
@@ -373,7 +379,7 @@ impl Store for SimStore {
         state.named(id).map_or(gone, |copy| Cost {
             bytes: state
                 .prices
-                .map_or(copy.charge, |prices| prices.of(copy.base.is_some())),
+                .map_or(copy.charge, |prices| prices.of(&copy.bytes, copy.base.is_some())),
             shared: copy.needed > 0,
             delta: copy.base.is_some(),
         })

@@ -6,6 +6,7 @@
 
 #[path = "../common/child.rs"]
 mod child;
+mod noise;
 mod outside;
 mod still;
 

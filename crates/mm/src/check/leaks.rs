@@ -9,6 +9,7 @@ use super::Check;
 use crate::frame::Residence;
 use crate::host::{Host, Store};
 use crate::mm::fixed_bytes;
+use crate::swap::{Bytes, SwapRef, Swapped};
 use crate::table::LeafEntry;
 use crate::window::Windows;
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,7 +96,12 @@ impl<H: Host, S: Store> Check<'_, H, S> {
             }
         }
         let kept: u64 = backings.iter().map(|(_, found)| found.bases).sum();
-        let (stored, slots) = (mm.store.stats().pages, mm.swap.in_use().len() as u64);
+        let in_use = mm.swap.in_use();
+        let stores = |slot: &&(SwapRef, Swapped)| matches!(slot.1.bytes, Bytes::Stored(_));
+        let (stored, slots) = (
+            mm.store.stats().pages,
+            in_use.iter().filter(stores).count() as u64,
+        );
         report.demand(stored == slots + kept, "every stored page is named", || {
             format!("{stored} pages are stored; {slots} by slots, {kept} as bases")
         });

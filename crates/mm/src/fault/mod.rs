@@ -226,8 +226,7 @@ impl<'a, 'm, H: Host, S: Store> Fault<'a, 'm, H, S> {
                 }
             }
             (LeafEntry::Swapped(slot), Access::Write) => match self.write(self.returning) {
-                // Asked only now: it costs a look into the store.
-                Err(Stop::NoRoom) if self.frees_as_much(slot) => self.write(Need::Reclaim),
+                Err(Stop::NoRoom) => self.write_without_room(slot),
                 done => done,
             },
             (LeafEntry::Absent, Access::Write) => match self.stored_in_place() {

@@ -12,13 +12,14 @@ use crate::host::{Host, Store};
 use crate::loans::{EACH, Loans};
 use crate::mm::Mm;
 use crate::peek::lock_page;
-use crate::reclaim::{end_loan, settled};
+use crate::reclaim::{call_in, end_loan, settled};
 use crate::space::SpaceGuard;
 use crate::table::LeafEntry;
 
 /// Resolves the store, if the page was evicted; and runs `then` before the space's lock is let go.
-/// The space's older loans end as far as need be, and then those of others, oldest first. Reclaim
-/// has found nothing just now, so it is asked again only when all else has failed.
+/// The space's older loans end as far as need be, and then those of others, oldest first; of these
+/// what does not compress is given up, when nothing else is left. Reclaim has found nothing just
+/// now, so it is asked again only when all else has failed.
 pub(crate) fn store<H: Host, S: Store>(
     mm: &Mm<H, S>,
     no: SpaceNo,
@@ -34,20 +35,33 @@ pub(crate) fn store<H: Host, S: Store>(
             done => return done,
         }
     }
-    // Ends: there are so many loans at the most, and each turn passes over one.
-    for nth in 0..mm.loans.most() {
-        let Some((other, at)) = Loans::of(mm).nth(nth) else {
+    for end in [end_loan, call_in] {
+        if !may_borrow(mm, no, page)? {
             break;
-        };
-        if other == no || !end_loan(mm, other, at) {
-            continue;
         }
-        match settled(attempt) {
-            Err(Stop::NoRoom) => (),
-            done => return done,
+        // Ends: there are so many loans at the most, and each turn passes over one.
+        for nth in 0..mm.loans.most() {
+            let Some((other, at)) = Loans::of(mm).nth(nth) else {
+                break;
+            };
+            if other == no || !end(mm, other, at) {
+                continue;
+            }
+            match settled(attempt) {
+                Err(Stop::NoRoom) => (),
+                done => return done,
+            }
         }
     }
     mm.retry(attempt)
+}
+
+/// Whether the page could come back with room on loan, if there were some.
+fn may_borrow<H: Host, S: Store>(mm: &Mm<H, S>, no: SpaceNo, page: PageNo) -> Result<bool, Stop> {
+    let mut space = lock_page(mm, no, page)?;
+    let entry = mm.tables.lookup(&space.tree, page).entry();
+    let is_evicted = matches!(entry, LeafEntry::Swapped(_));
+    Ok(is_evicted && space.failure().is_none() && Loans::of(mm).own(&space) < EACH)
 }
 
 /// The same with the loans that the space may still have.

@@ -11,12 +11,12 @@ use crate::addr::{Access, FrameNo, PageNo};
 use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::frame::{Locked, Owner};
-use crate::host::{Host, Protection, Store};
+use crate::host::{Host, Protection, Store, StoreError};
 use crate::mm::{PAGE, alloc_frame, alloc_kept_frame};
 use crate::reclaim::{Origin, now_resident};
 use crate::residency::NewPlace;
 use crate::space::ahead::{Plan, sample_of};
-use crate::swap::{SwapRef, Swapped};
+use crate::swap::{Bytes, SwapRef, Swapped};
 use crate::table::{AtLeaf, FANOUT, LeafEntry, LeafSlot, OwnLeaf, TableNo, first_of};
 
 /// Evictions between two pages that count as one time.
@@ -59,7 +59,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             done => done?,
         };
         let filled = self.mm.scratch.with(|bytes| -> Result<(), Stop> {
-            self.mm.store.get(seen.stored, bytes)?;
+            seen.bytes.get(&self.mm.store, bytes)?;
             Ok(self
                 .mm
                 .host
@@ -123,11 +123,24 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         (seen.count == 1 && seen.frame.is_none() && together).then_some((slot, seen))
     }
 
+    /// There is no room for a store to an evicted page: it may need none, or none may help. Asked
+    /// only now, since it costs a look into the store.
+    pub(super) fn write_without_room(&mut self, slot: SwapRef) -> Result<Next, Stop> {
+        let seen = self.mm.swap.look(slot);
+        if seen.is_some_and(|seen| seen.bytes == Bytes::CalledIn) {
+            return Err(Stop::Lost(StoreError::CalledIn));
+        }
+        match self.frees_as_much(slot) {
+            true => self.write(Need::Reclaim),
+            false => Err(Stop::NoRoom),
+        }
+    }
+
     /// Whether the page is one space's and holds as much in the store as in memory: it frees that
     /// as it comes back, and needs the room for a moment only, which is there whatever others do.
-    pub(super) fn frees_as_much(&self, slot: SwapRef) -> bool {
+    fn frees_as_much(&self, slot: SwapRef) -> bool {
         let seen = self.mm.swap.look(slot);
-        seen.is_some_and(|s| s.count == 1 && s.frame.is_none() && self.mm.store.cost(s.stored).adds() >= PAGE)
+        seen.is_some_and(|s| s.count == 1 && s.frame.is_none() && s.bytes.cost(&self.mm.store).adds() >= PAGE)
     }
 
     pub(super) fn swap_in_shared(&mut self, found: &AtLeaf, slot: SwapRef) -> Result<Next, Stop> {
@@ -205,7 +218,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             return Err(Stop::Retry);
         }
         let moved = self.mm.scratch.with(|bytes| -> Result<(), Stop> {
-            self.mm.store.get(seen.stored, bytes)?;
+            seen.bytes.get(&self.mm.store, bytes)?;
             Ok(to.write(bytes)?)
         });
         let current = self.mm.tables.entry(leaf, self.page) == LeafEntry::Swapped(slot);

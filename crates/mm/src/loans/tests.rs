@@ -1,11 +1,12 @@
 //! Loans: who was evicted goes on, whatever others have filled the budget with.
 
-use super::EACH;
+use super::{EACH, Loans};
 use crate::Giving;
-use crate::addr::{Access, PageNo, SpaceNo};
+use crate::addr::{Access, PAGE_SIZE, PageNo, SpaceNo};
 use crate::budget::{Class, Need};
+use crate::host::StoreError;
 use crate::mm::{PAGE, frames_kept};
-use crate::reclaim::end_loan;
+use crate::reclaim::{call_in, end_loan};
 use crate::rig::{
     Harness, frame_at, limited, poke, resident, run, saves, saves_nothing, sound, space, value, write,
 };
@@ -250,5 +251,93 @@ fn a_loan_outlives_its_frame() {
     mm.discard(tenant, run(0, 1)).expect("it lives");
     assert_ne!(crate::give_back_tables(&mut mm, Giving::All), 0);
     mm.drop_space(tenant).expect("it lives");
+    sound(&mm);
+}
+
+/// A budget whose loans all are noise that others keep: those spaces, two pages of each, and a
+/// tenant all of whose pages were evicted.
+fn lent_to_noise() -> (Harness, Vec<SpaceNo>, SpaceNo) {
+    let (mm, tenant) = full(8);
+    mm.budget.refund(Class::Stored, 64 * PAGE);
+    let harmful: Vec<SpaceNo> = (0..mm.loans.most() / EACH).map(|_| space(&mm, 4)).collect();
+    for &space in &harmful {
+        write(&mm, space, 0..4, 1);
+        assert_eq!(mm.evict(space, run(0, 4)), Ok(4));
+    }
+    fill(&mm, Need::Refault);
+    for &space in &harmful {
+        for page in 0..EACH as u32 {
+            assert_eq!(store(&mm, space, page, 2), Ok(()));
+        }
+    }
+    mm.store.price(|prices| prices.noise = Some(2));
+    (mm, harmful, tenant)
+}
+
+/// Goal: where all that can be lent is noise that its spaces keep, a store to an evicted page
+/// succeeds all the same: the oldest of the noise is lost, is lost for whoever looks at it, by
+/// whatever way, and nothing else is; the space goes on without that page.
+#[test]
+fn noise_is_called_in() {
+    let (mm, harmful, tenant) = lent_to_noise();
+    assert_eq!(store(&mm, tenant, 5, 3), Ok(()));
+    assert_eq!((value(&mm, tenant, 5), mm.stats().called_in), (3, 1));
+    let (first, page) = (harmful[0], PageNo(0));
+    let source = StoreError::CalledIn;
+    let lost = FaultError::PageLost {
+        space: first,
+        page,
+        source,
+    };
+    assert_eq!(mm.read_page(first, page, &mut [0; PAGE_SIZE]), Err(lost.into()));
+    for access in [Access::Write, Access::Read] {
+        assert_eq!(mm.fault(first, page, access), Err(lost));
+        assert_eq!(mm.failure(first), Some(lost));
+        assert_eq!(mm.take_failure(first), Some(lost));
+    }
+    assert_eq!(mm.pin(first, run(0, 1)), Err(lost));
+    assert_eq!(
+        mm.stats().called_in,
+        1,
+        "who asks for what is lost takes nothing from others"
+    );
+    for &space in &harmful[1..] {
+        assert_eq!([0, 1, 2, 3].map(|page| value(&mm, space, page)), [2, 2, 1, 1]);
+    }
+    sound(&mm);
+    mm.discard(first, run(0, 1)).expect("it lives");
+    assert_eq!([0, 1, 2, 3].map(|page| value(&mm, first, page)), [0, 2, 1, 1]);
+    sound(&mm);
+}
+
+/// Goal: a space that keeps its own loans with noise gets none of others'.
+#[test]
+fn who_keeps_noise_calls_nothing_in() {
+    let (mm, harmful, _) = lent_to_noise();
+    let failed = store(&mm, harmful[1], 3, 2);
+    assert!(matches!(failed, Err(FaultError::OverBudget { .. })), "{failed:?}");
+    assert_eq!(mm.stats().called_in, 0);
+    sound(&mm);
+}
+
+/// Goal: what a host has pinned, and what a fork shares, is not called in; forking pays the loans
+/// back.
+#[test]
+fn what_others_hold_is_not_called_in() {
+    let (mm, harmful, tenant) = lent_to_noise();
+    for &space in &harmful {
+        assert_eq!(mm.pin(space, run(0, EACH as u32)), Ok(()));
+    }
+    let failed = store(&mm, tenant, 0, 3);
+    assert!(matches!(failed, Err(FaultError::OverBudget { .. })), "{failed:?}");
+    assert_eq!((mm.stats().called_in, value(&mm, harmful[0], 0)), (0, 2));
+    for &space in &harmful {
+        mm.unpin(space, run(0, EACH as u32));
+    }
+    mm.budget.refund(Class::Stored, 64 * PAGE);
+    let fork = mm.fork(harmful[0]).expect("there is room now");
+    assert_eq!(Loans::of(&mm).pages(harmful[0]), [None; EACH]);
+    assert!(!call_in(&mm, harmful[0], PageNo(0)), "the fork shares it");
+    assert_eq!([0, 1, 2].map(|page| value(&mm, fork, page)), [2, 2, 1]);
     sound(&mm);
 }

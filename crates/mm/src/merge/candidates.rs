@@ -193,7 +193,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
             // It stands at its place already, or is exported by a sibling, who is visited himself.
             _ => return None,
         };
-        if locked.frame.count.load().pins != 0 || locked.keepers != 0 {
+        if is_held(&locked) {
             mm.counters.merge_pinned.one();
             return None;
         }
@@ -363,8 +363,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
             && keeper.residence == Residence::Private(version.space)
             && self.mm.tables.page_of(at) == page
             && self.takes_part(version.space)
-            && keeper.frame.count.load().pins == 0
-            && keeper.keepers == 0;
+            && !is_held(&keeper);
         same.then_some(Plan::Pair {
             keeper,
             exporter: version.space,
@@ -383,4 +382,11 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
 /// Compares a page with what is remembered of the frame, and remembers it.
 fn note(locked: &Locked<'_>, bytes: &PageBytes) -> Since {
     locked.frame.history.note(XxHash3_128::oneshot(bytes))
+}
+
+/// Whether somebody counts on the frame as it is: what is pinned or locked stays, and a page on
+/// loan must be its space's alone for as long as it is one.
+fn is_held(locked: &Locked<'_>) -> bool {
+    let frame = locked.frame;
+    frame.count.load().pins != 0 || locked.keepers != 0 || frame.on_loan().is_some()
 }

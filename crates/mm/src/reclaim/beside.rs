@@ -17,7 +17,7 @@ use crate::frame::Residence;
 use crate::host::{Cost, Domain, Host, HostError, PageRef, Store, Stored};
 use crate::mm::{Mm, PAGE};
 use crate::rmap::rmap_walk;
-use crate::swap::Swap;
+use crate::swap::{Bytes, Swap};
 
 /// What a victim may cost in the store, all counted, so that its eviction lowers the total.
 pub(super) const WORTH: u64 = PAGE - Swap::SLOT_BYTES;
@@ -174,7 +174,8 @@ impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
             beside += self.offer(bytes, old, &cost);
         }
         let cost = cost.adds() + beside;
-        Ok(Kept { stored, cost })
+        let bytes = Bytes::Stored(stored);
+        Ok(Kept { bytes, cost })
     }
 
     /// The page that was just put becomes the base of its place, for its siblings. What that adds.

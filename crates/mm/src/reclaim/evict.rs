@@ -26,7 +26,7 @@ use crate::keep::is_kept;
 use crate::mm::{Mm, put_frame};
 use crate::peek::exposed;
 use crate::rmap::free_overflow_page;
-use crate::swap::Swap;
+use crate::swap::{Bytes, Swap, SwapRef};
 use crate::table::LeafEntry;
 
 /// Bytes charged for stored pages after which those pages go before more are stored, in the
@@ -58,6 +58,8 @@ pub(super) enum Why {
     Pressure,
     /// A loan is to end. As `Pressure` otherwise.
     Loan,
+    /// A loan is to end whatever its page holds: what does not compress is given up.
+    CallIn,
 }
 
 /// Evicts what it can of the batch and puts the rest back; returns how many went.
@@ -163,7 +165,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
             // Something took its protection: it is not stored as everybody's.
             return None;
         }
-        if why != Why::Asked && locked.frame.is_incompressible() {
+        if matches!(why, Why::Pressure | Why::Loan) && locked.frame.is_incompressible() {
             return None;
         }
         if why == Why::Pressure && locked.frame.on_loan().is_some() {
@@ -232,15 +234,15 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
         let maps = v.locked.frame.count.load().maps;
         let clock = self.mm.reclaim.replacer.evicted();
         match v.kept.take() {
-            Some(Kept { stored, cost }) => {
+            Some(Kept { bytes, cost }) => {
                 assert!(
                     self.why == Why::Asked || cost < WORTH,
                     "the eviction of frame {} holds {cost} bytes for a page",
                     v.locked.no
                 );
                 // What others have too may one day be this page's alone.
-                let whole = cost >= WORTH || cost == 0 && self.mm.store.cost(stored).bytes >= WORTH;
-                self.mm.swap.fill(slot, stored, maps, clock, whole);
+                let whole = cost >= WORTH || cost == 0 && bytes.cost(&self.mm.store).bytes >= WORTH;
+                self.mm.swap.fill(slot, bytes, maps, clock, whole);
             }
             None => {
                 v.locked.cached = None;
@@ -327,7 +329,11 @@ pub(super) fn store_victim<H: Host, S: Store>(
         .with(|bytes| Beside::store(mm, v, taken, bytes, ledger))
     {
         Ok(kept) if kept.cost >= WORTH && !may_cost(mm, why) => {
-            mm.store.free(kept.stored, ledger);
+            kept.bytes.free(&mm.store, ledger);
+            if why == Why::CallIn && v.is_own {
+                give_up(mm, v, slot);
+                return Ok(());
+            }
             mm.swap.cancel(slot);
             v.locked.frame.mark_incompressible(true);
             mm.counters.incompressible.one();
@@ -346,6 +352,16 @@ pub(super) fn store_victim<H: Host, S: Store>(
             Err(stop)
         }
     }
+}
+
+/// Nothing is kept of the victim's bytes, which stand nowhere else: its space finds the page lost.
+fn give_up<H: Host, S: Store>(mm: &Mm<H, S>, v: &mut Victim<'_>, slot: SwapRef) {
+    v.slot = Some(slot);
+    v.kept = Some(Kept {
+        bytes: Bytes::CalledIn,
+        cost: 0,
+    });
+    mm.counters.called_in.one();
 }
 
 /// Whether an eviction may cost as much as it saves: not from the reserve, in which others' pages

@@ -119,9 +119,18 @@ impl<H: Host, S: Store> Mm<H, S> {
 
 /// Moves a page that is on loan to the store, if it can go; whether it went.
 pub(crate) fn end_loan<H: Host, S: Store>(mm: &Mm<H, S>, space: SpaceNo, page: PageNo) -> bool {
+    evict_loan(mm, space, page, Why::Loan)
+}
+
+/// The same; a page of one space alone that does not compress is given up.
+pub(crate) fn call_in<H: Host, S: Store>(mm: &Mm<H, S>, space: SpaceNo, page: PageNo) -> bool {
+    evict_loan(mm, space, page, Why::CallIn)
+}
+
+fn evict_loan<H: Host, S: Store>(mm: &Mm<H, S>, space: SpaceNo, page: PageNo, why: Why) -> bool {
     let mut went = 0;
     let ended = each_batch(mm, space, Run::one(page), |batch| {
-        went += evict_batch(mm, batch, Why::Loan);
+        went += evict_batch(mm, batch, why);
     });
     // A space that is gone has nothing on loan.
     ended.is_ok() && went != 0

@@ -5,13 +5,12 @@
 
 use crate::addr::{PageNo, SpaceNo};
 use crate::frame::{Locked, Residence};
-use crate::host::Stored;
-use crate::swap::SwapRef;
+use crate::swap::{Bytes, SwapRef};
 
-/// A victim's bytes in the store.
+/// What is kept of a victim's bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kept {
-    pub stored: Stored,
+    pub bytes: Bytes,
     /// What they cost there, with what was put beside them.
     pub cost: u64,
 }

@@ -111,7 +111,7 @@ impl Scene {
         let stored = store
             .put(Domain(0), &bytes, None, &budget.ledger(Need::Reclaim))
             .expect("there is room");
-        swap.fill(slot, stored, count, 0, false);
+        swap.fill(slot, Bytes::Stored(stored), count, 0, false);
         slot
     }
 
@@ -119,9 +119,9 @@ impl Scene {
         self.swap.put(self.slot, &self.store, &self.budget);
     }
 
-    fn read(&self, stored: Stored) {
+    fn read(&self, bytes: Bytes) {
         let mut out = [0; PAGE_SIZE];
-        self.store.get(stored, &mut out).expect("the bytes are there");
+        bytes.get(&self.store, &mut out).expect("the bytes are there");
     }
 }
 
@@ -140,9 +140,9 @@ fn read_against_last_put(hold: Hold) -> impl Fn() {
         let reader = part(&scene, move |s: &Scene| {
             let Some(seen) = s.swap.look(s.slot) else { return };
             match hold {
-                Hold::Nothing => s.read(seen.stored),
+                Hold::Nothing => s.read(seen.bytes),
                 Hold::Dup if s.swap.dup(s.slot) => {
-                    s.read(seen.stored);
+                    s.read(seen.bytes);
                     s.put();
                 }
                 Hold::Dup => (),
@@ -184,7 +184,7 @@ fn a_cache_keeps_the_bytes() {
         let bringer = part(&scene, |s: &Scene| {
             let Some(seen) = s.swap.look(s.slot) else { return };
             if s.swap.cache(s.slot, FrameNo(7)) {
-                s.read(seen.stored);
+                s.read(seen.bytes);
                 s.swap.drop_cache(s.slot, &s.store, &s.budget);
             }
         });

@@ -28,7 +28,8 @@ impl Fixture {
         let stored = self
             .store
             .put(Domain(0), &[7; 4096], None, &self.budget.ledger(Need::Reclaim));
-        self.swap.fill(slot, stored.expect("room"), count, 3, false);
+        self.swap
+            .fill(slot, Bytes::Stored(stored.expect("room")), count, 3, false);
         slot
     }
 
