@@ -18,7 +18,7 @@ fn run<S: Built>(mix: &Mix, seed: u64) -> (Stats, Tally) {
 }
 
 /// Each path of the manager, by the name of its counter.
-fn paths(stats: &Stats) -> [(&'static str, u64); 31] {
+fn paths(stats: &Stats) -> [(&'static str, u64); 32] {
     [
         ("zero_shown", stats.zero_shown),
         ("new_pages", stats.new_pages),

@@ -7,7 +7,11 @@
 //! nothing to reclaim and no room. So a part of the reserve is lent, [`EACH`] pages at a time to a
 //! space, as many as one instruction can store to: a space that needs one more has its oldest
 //! evicted first, and one whose lent pages do not compress any more has failed by itself. Where
-//! others have all that can be lent, theirs are called in, oldest first.
+//! others have all that can be lent, theirs are called in, oldest first: they are evicted, and what
+//! does not compress any more is given up, so that its space finds the page lost. It has taken more
+//! than it gave, where the other one only wants back what it had. A page on loan is its space's
+//! alone, or giving it up would reach others: it is not merged, and a fork, for which there must be
+//! room outside of the reserve, pays its parent's loans back.
 //!
 //! A page on loan is no victim of reclaim's, or two pages that one instruction stores to would push
 //! each other out for ever. Which pages are on loan is a hint kept in one ring (`loans/ring.rs`): a

@@ -180,8 +180,8 @@ impl Swap {
         self.slots.free(slot.no);
     }
 
-    /// The bytes are safe, or given up, and `count` entries are about to name the slot. `whole` says that the
-    /// store holds as much as a page for them, or may come to.
+    /// The bytes are safe, or given up, and `count` entries are about to name the slot. `whole`
+    /// says that the store holds as much as a page for them, or may come to.
     pub fn fill(&self, slot: SwapRef, bytes: Bytes, count: u32, clock: u32, whole: bool) {
         let mut s = self.slots.get(slot.no).0.lock();
         assert!(

@@ -73,11 +73,7 @@ impl Copy {
             None => Self::measured(domain, page, base),
             Some(prices) => {
                 let base = base.filter(|_| prices.delta.is_some()).map(|(id, _)| id);
-                let charge = if prices.charged {
-                    prices.of(page, base.is_some())
-                } else {
-                    0
-                };
+                let charge = prices.of(page, base.is_some()) * u64::from(prices.charged);
                 Self::kept(domain, page, base, charge)
             }
         }
