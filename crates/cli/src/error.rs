@@ -92,6 +92,9 @@ pub(crate) enum Error {
     /// Imports that are not WASI's.
     #[error("the module imports what nobody provides (only WASI preview 1 is; --stub-imports tries it without functions):{}", Lines(.0))]
     Imports(Vec<String>),
+    /// Imports of which there is no stub.
+    #[error("the module imports what is no function, and what no instance can have for itself:{}", Lines(.0))]
+    Unstubbed(Vec<String>),
     /// An export is not there, or not of a type that can be called.
     #[error(transparent)]
     Entry(#[from] EntryError),

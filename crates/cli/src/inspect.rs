@@ -7,7 +7,7 @@ use crate::args::InspectOptions;
 use crate::error::{Error, Exit};
 use crate::output;
 use crate::run::{Outline, named, read_module};
-use memfold_wasmtime::{Given, NotForkable, Prepared, Reason, prepare_with};
+use memfold_wasmtime::{Addresses, Given, MemoryPlan, NotForkable, Prepared, Reason, prepare_with};
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -16,6 +16,8 @@ use std::fmt::Write;
 struct Report {
     module: String,
     forkable: bool,
+    /// Whether it can be when its imported globals are given values, and not before.
+    forkable_with_values: bool,
     /// In the order in which they were found; none if it can be forked.
     reasons: Vec<Why>,
     state: Option<State>,
@@ -36,10 +38,8 @@ struct Why {
 /// What a fork copies.
 #[derive(Debug, Serialize)]
 struct State {
-    /// Of 64 KiB.
-    memory_pages: u64,
-    most_memory_pages: Option<u64>,
-    data_bytes: usize,
+    /// In the order of their indices.
+    memories: Vec<Space>,
     mutable_globals: usize,
     /// Tables that the program may change.
     changing_tables: usize,
@@ -50,12 +50,25 @@ struct State {
     start_function: bool,
 }
 
+/// One memory.
+#[derive(Debug, Serialize)]
+struct Space {
+    pages: u64,
+    most_pages: Option<u64>,
+    page_bytes: u64,
+    address_bits: u32,
+    /// Of the segments that it begins with.
+    data_bytes: usize,
+}
+
 /// Reads the module and prints the report.
 pub(crate) fn inspect(options: &InspectOptions) -> Result<Exit, Error> {
     let bytes = read_module(&options.module)?;
     // A module that lacks nothing but values can be forked when it is given some.
     let prepared = prepare_with(&bytes, &Given::new());
+    let values = prepared.is_err() && prepare_with(&bytes, &Given::new().zeros()).is_ok();
     let report = Report {
+        forkable_with_values: values,
         module: options.module.display().to_string(),
         ..report(&bytes, prepared)
     };
@@ -103,13 +116,11 @@ impl State {
     fn new(prepared: &Prepared) -> Self {
         let dropped_segments = prepared.drops().map_or(0, |drops| drops.flags.len());
         State {
-            memory_pages: prepared.memory().minimum_pages,
-            most_memory_pages: prepared.memory().maximum_pages,
-            data_bytes: prepared
-                .segments()
+            memories: prepared
+                .memories()
                 .iter()
-                .map(|segment| segment.bytes.len())
-                .sum(),
+                .map(|memory| Space::new(prepared, memory))
+                .collect(),
             // Flags are ours.
             mutable_globals: prepared.globals().len() - prepared.tables().len() - dropped_segments,
             changing_tables: prepared.tables().len(),
@@ -120,23 +131,59 @@ impl State {
     }
 }
 
+impl Space {
+    fn new(prepared: &Prepared, memory: &MemoryPlan) -> Self {
+        let own = prepared.segments().iter();
+        let own = own.filter(|segment| segment.memory == memory.index);
+        Space {
+            pages: memory.minimum_pages,
+            most_pages: memory.maximum_pages,
+            page_bytes: memory.page_bytes,
+            address_bits: match memory.addresses {
+                Addresses::Bits32 => 32,
+                Addresses::Bits64 => 64,
+            },
+            data_bytes: own.map(|segment| segment.bytes.len()).sum(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let page = match self.page_bytes {
+            1 => "1 byte".to_owned(),
+            bytes => format!("{} KiB", bytes >> 10),
+        };
+        let most = self.most_pages;
+        let most = most.map_or("no limit".to_owned(), |most| format!("at most {most}"));
+        let wide = match self.address_bits {
+            32 => "",
+            _ => "64-bit addresses, ",
+        };
+        let (pages, data) = (self.pages, self.data_bytes);
+        format!("{pages} pages of {page} at first, {most}; {wide}{data} bytes of data")
+    }
+}
+
 fn text(report: &Report) -> String {
     let mut text = String::new();
-    let can = if report.forkable { "can" } else { "cannot" };
+    let can = match (report.forkable, report.forkable_with_values) {
+        (true, _) => "can be forked",
+        (false, true) => "can be forked when its imported globals are given values",
+        (false, false) => "cannot be forked",
+    };
     let mut line = |line: String| writeln!(text, "{line}").expect("text takes any more text");
-    line(format!("{} {can} be forked", report.module));
+    line(format!("{} {can}", report.module));
     for why in &report.reasons {
         line(format!("  - {}", why.reason));
         line(format!("    -> {}", why.help));
     }
     if let Some(state) = &report.state {
-        let most = state
-            .most_memory_pages
-            .map_or("no limit".to_owned(), |most| format!("at most {most}"));
-        line(format!(
-            "  memory     {} pages of 64 KiB at first, {most}; {} bytes of data",
-            state.memory_pages, state.data_bytes
-        ));
+        for (index, memory) in state.memories.iter().enumerate() {
+            let title = match state.memories.len() {
+                1 => "memory".to_owned(),
+                _ => format!("memory {index}"),
+            };
+            line(format!("  {title:<10} {}", memory.text()));
+        }
         line(format!("  globals    {} mutable", state.mutable_globals));
         line(format!(
             "  tables     {} that the program may change; {} functions that a reference can be to",

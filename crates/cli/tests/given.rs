@@ -175,6 +175,81 @@ fn what_nobody_else_has_need_not_be_provided() {
     );
     run(&global, "--invoke run").refused(2, &["mutable global \"env\" \"sp\"", "value must be given"]);
     printed(&run(&global, "--invoke run --stub-imports zero"), &["0"]);
+    // Stock instances get the same, each its own.
+    printed(&run(&memory, "--warm warm --invoke run --stock"), &["5"]);
+    run(&global, "--invoke run --stock").refused(2, &["\"env\" \"sp\""]);
+    printed(&run(&global, "--invoke run --stock --stub-imports zero"), &["0"]);
+    let all = module(
+        r#"(module (import "env" "memory" (memory 1 4)) (import "env" "table" (table $t 2 funcref)) (import "env" "sp" (global $sp (mut i32)))
+          (import "env" "base" (global $base i32)) (import "env" "f" (func $f (result i32)))
+          (data (global.get $base) "\07") (elem (table $t) (global.get $base) func $f $g) (func $g (result i32) (i32.const 9))
+          (func (export "warm") (drop (memory.grow (i32.const 2))) (global.set $sp (i32.const 100)))
+          (func (export "run") (param i32 i32) (result i32 i32 i32)
+            (global.set $sp (i32.add (global.get $sp) (local.get 0)))
+            (i32.store8 (i32.const 0) (i32.add (i32.load8_u (i32.const 0)) (local.get 1)))
+            (i32.load8_u (i32.const 0)) (i32.add (global.get $sp) (memory.size))
+            (i32.add (call_indirect $t (result i32) (i32.const 0)) (call_indirect $t (result i32) (i32.const 1)))))"#,
+    );
+    let digest = |how: &str| {
+        let words = format!("--warm warm --call run --clones 3 --calls 2 --stub-imports zero --json {how}");
+        run(&all, &words).fine()["digest"].clone()
+    };
+    assert_eq!(digest(""), digest("--stock"));
+}
+
+/// Goal: a module that lacks nothing but values is told apart from one that cannot be forked.
+#[test]
+fn values_that_are_missing_are_counted() {
+    let path = module(
+        r#"(module (import "env" "sp" (global (mut i32))) (import "env" "base" (global $base i32))
+          (memory 1) (data (global.get $base) "x"))"#,
+    );
+    let told = done(&format!("inspect {path}"));
+    assert_eq!(told.status, 2, "{}", told.stderr);
+    told.shows(&[
+        "can be forked when its imported globals are given values",
+        "\"env\" \"sp\"",
+    ]);
+    let report = done(&format!("inspect {path} --json")).report();
+    assert_eq!(
+        (&report["forkable"], &report["forkable_with_values"]),
+        (&false.into(), &true.into())
+    );
+}
+
+/// Goal: memories of every kind run, and are the same in forks. Method: the digest of stock
+/// instances, with all pages moved out before each call, and the sizes that are reported.
+#[test]
+fn memories_of_every_kind_run() {
+    let path = module(
+        r#"(module (memory (export "a") 2) (memory (export "b") i64 0 9) (memory (export "c") 5000 90000 (pagesize 1))
+          (data (memory 2) (i32.const 4990) "at its end")
+          (func (export "warm") (drop (memory.grow 1 (i64.const 1))) (drop (memory.grow 2 (i32.const 7)))
+            (i64.store 1 (i64.const 65528) (i64.const 11)))
+          (func (export "run") (param i32 i32) (result i64 i32 i32)
+            (i64.store 1 (i64.const 65528)
+              (i64.add (i64.load 1 (i64.const 65528)) (i64.extend_i32_u (local.get 0))))
+            (i32.store8 2 (i32.const 5006) (i32.add (i32.load8_u 2 (i32.const 5006)) (local.get 1)))
+            (i64.load 1 (i64.const 65528)) (i32.load8_u 2 (i32.const 5006)) (memory.size 2))
+          (func (export "beyond") (result i32) (i32.load8_u 2 (i32.const 5007))))"#,
+    );
+    let digest = |how: &str| {
+        let report = run(
+            &path,
+            &format!("--warm warm --call run --clones 5 --calls 3 --json {how}"),
+        )
+        .fine();
+        (report["digest"].clone(), report["logical_bytes"].clone())
+    };
+    let right = digest("--stock");
+    for how in ["", "--independent", "--evict-every", "--threads 2"] {
+        assert_eq!(digest(how), right, "{how}");
+    }
+    for how in ["", "--stock"] {
+        let beyond = run(&path, &format!("--warm warm --call beyond {how}"));
+        assert_eq!(beyond.status, 1, "{}", beyond.stderr);
+        beyond.shows(&["out of bounds memory access"]);
+    }
 }
 
 /// Goal: a module is judged without running it: what a fork copies, or each reason with what helps.
@@ -189,9 +264,6 @@ fn modules_are_inspected() {
     let report = done(&format!("inspect {good} --json")).fine();
     assert_eq!(report["forkable"], true);
     for (name, number) in [
-        ("memory_pages", 1),
-        ("most_memory_pages", 9),
-        ("data_bytes", 4),
         ("mutable_globals", 1),
         ("changing_tables", 1),
         ("dropped_segments", 1),
@@ -199,20 +271,34 @@ fn modules_are_inspected() {
     ] {
         assert_eq!(report["state"][name], number, "{name} in {report}");
     }
+    let memory = serde_json::json!({
+        "pages": 1, "most_pages": 9, "page_bytes": 65536, "address_bits": 32, "data_bytes": 4
+    });
+    assert_eq!(report["state"]["memories"], serde_json::json!([memory]));
     assert_eq!(report["imports"], serde_json::json!(["\"env\" \"f\""]));
     assert_eq!(report["own_imports"], serde_json::json!(["\"env\" \"m\""]));
     assert_eq!(report["functions"], serde_json::json!(["run"]));
     let text = done(&format!("inspect {good}"));
     assert!(text.stdout.contains("can be forked"), "{}", text.stdout);
 
-    let bad = module("(module (memory 1 1 shared) (memory 1))");
+    let several = module(
+        r#"(module (memory 1) (memory i64 0 9) (memory 70 70 (pagesize 1)) (data (memory 2) (i32.const 0) "abc"))"#,
+    );
+    done(&format!("inspect {several}")).shows(&[
+        "memory 0   1 pages of 64 KiB at first, no limit; 0 bytes of data",
+        "memory 1   0 pages of 64 KiB at first, at most 9; 64-bit addresses, 0 bytes of data",
+        "memory 2   70 pages of 1 byte at first, at most 70; 3 bytes of data",
+    ]);
+
+    let bad = module("(module (memory 1 1 shared) (memory i64 70000))");
     let text = done(&format!("inspect {bad}"));
     assert_eq!(text.status, 2, "{}", text.stderr);
     text.shows(&[
         "cannot be forked",
         "- its memory is shared",
         "-> build it without threads",
-        "one memory",
+        "- its memory 1 begins with 4587520000 bytes",
+        "-> let the memory begin smaller",
     ]);
     let report = done(&format!("inspect {bad} --json")).report();
     assert_eq!(report["reasons"].as_array().unwrap().len(), 2, "{report}");

@@ -226,13 +226,12 @@ fn truncated_modules_are_refused() {
 #[test]
 fn what_cannot_be_forked_says_why() {
     let module = module(
-        r#"(module (memory i64 1) (memory 1) (type $s (struct)) (global (ref $s) (struct.new $s))
-          (func (export "run")))"#,
+        r#"(module (memory 1) (type $s (struct)) (global (ref $s) (struct.new $s))
+          (type $a (array i32)) (global (ref $a) (array.new_fixed $a 0)) (func (export "run")))"#,
     );
     let words = [
-        "- it has 2 memories",
-        "- its memory has 64-bit addresses",
-        "- it begins with garbage-collected objects",
+        "- it begins with garbage-collected objects, which cannot be copied: struct.new",
+        "array.new_fixed",
         "--stock",
     ];
     run(&module, "--call run").refused(2, &words);

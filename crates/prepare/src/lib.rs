@@ -2,21 +2,21 @@
 //! pure: no engine, no state, no panic for any input. `memfold-wasmtime` makes and forks the
 //! instances.
 //!
-//! An instance's state is its memory, its mutable globals, its tables, and which segments were
+//! An instance's state is its memories, its mutable globals, its tables, and which segments were
 //! dropped. A fork copies all of it. So that it can be seen and set from outside,
 //!
 //! * a module with state that cannot be is refused, with all [`Reason`]s (`scan.rs` finds them);
-//! * the module is rewritten (`rewrite.rs`): every mutable global, the memory, the start function,
-//!   tables that the program changes and functions that these may refer to are exported under new
-//!   names, the start section is gone, and each active data segment has become an empty passive
-//!   one. That is the state of a segment after instantiation. What changes a table or drops a
-//!   segment sets a flag (`marks.rs`), a global of our own. No index changes: what is new stands at
-//!   the end.
+//! * the module is rewritten (`rewrite.rs`): every mutable global, every memory, the start
+//!   function, tables that the program changes and functions that these may refer to are exported
+//!   under new names, the start section is gone, and each active data segment has become an empty
+//!   passive one. That is the state of a segment after instantiation. What changes a table or drops
+//!   a segment sets a flag (`marks.rs`), a global of our own. No index changes: what is new stands
+//!   at the end.
 //!
-//! Instantiating the rewritten module thus runs no code of it and writes nothing to its memory.
-//! What it left out is kept beside it in [`Prepared`]: a cold start writes the segments once into a
-//! pristine memory, forks it, and calls the start function; a fork of a live instance does neither.
-//! Both use the same compiled code.
+//! Instantiating the rewritten module thus runs no code of it and writes nothing to its memories.
+//! What it left out is kept beside it in [`Prepared`]: a cold start writes the segments once into
+//! pristine memories, forks them, and calls the start function; a fork of a live instance does
+//! neither. Both use the same compiled code.
 //!
 //! All is thread-safe: values without interior mutability. The cost is one pass to validate and two
 //! over the module, and memory for as many bytes as it has, some more for its flags and exports.
@@ -38,7 +38,9 @@ mod tests;
 
 pub use given::{Given, Number};
 pub use imports::Own;
-pub use plan::{DropPlan, FunctionPlan, GlobalPlan, MemoryPlan, Prepared, Segment, TablePlan};
+pub use plan::{
+    Addresses, DropPlan, FunctionPlan, GlobalPlan, MOST_BYTES, MemoryPlan, Prepared, Segment, TablePlan,
+};
 pub use reason::{NotForkable, Reason, Site};
 pub use tables::{Contents, Slot};
 
@@ -46,11 +48,13 @@ use wasmparser::{Parser, Validator, WasmFeatures};
 
 /// Rewrites a module of the binary format so that its instances can be forked.
 ///
-/// The module must have exactly one memory. It keeps its exports and all indices; new exports have
-/// names that begin with `memfold:` and a number. It keeps its imports, but for memories and
-/// tables, which nobody else has: each instance gets its own, of the size that the import asks for.
-/// Host functions find such a memory under the name `memory`, if the module exports nothing else by
-/// that, and under [`MemoryPlan::export`]. Globals that are mutable need a value
+/// The module must have a memory; it may have several, with pages of 64 KiB or of one byte, with
+/// 32-bit or 64-bit addresses, of at most [`MOST_BYTES`] each. It keeps its exports and all
+/// indices; new exports have names that begin with `memfold:` and a number. It keeps its imports,
+/// but for memories and tables, which nobody else has: each instance gets its own, of the size that
+/// the import asks for. Host functions find the first memory, if it was imported, under the name
+/// `memory`, unless the module exports something else by that, and each under
+/// [`MemoryPlan::export`]. Globals that are mutable need a value
 /// ([`prepare_with`]).
 ///
 /// A table is copied into a fork when the program has changed it; otherwise it is built again from

@@ -13,7 +13,7 @@ use crate::tables::Contents;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prepared {
     pub(crate) wasm: Vec<u8>,
-    pub(crate) memory: MemoryPlan,
+    pub(crate) memories: Vec<MemoryPlan>,
     pub(crate) globals: Vec<GlobalPlan>,
     pub(crate) segments: Vec<Segment>,
     pub(crate) start: Option<String>,
@@ -29,9 +29,9 @@ impl Prepared {
         &self.wasm
     }
 
-    /// The module's one memory.
-    pub fn memory(&self) -> &MemoryPlan {
-        &self.memory
+    /// The module's memories, in the order of their indices; there is at least one.
+    pub fn memories(&self) -> &[MemoryPlan] {
+        &self.memories
     }
 
     /// The mutable globals, in the order of their indices. The last ones may be flags of our own.
@@ -72,17 +72,45 @@ impl Prepared {
     }
 }
 
-/// The memory of a [`Prepared`] module.
+/// A memory of a [`Prepared`] module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
+    /// Its index in the module.
+    pub index: u32,
     /// The name under which it is exported (besides names that it had). It ends with a fingerprint
     /// of the module, by which `memfold_wasmtime::Template::from_module` knows that a compiled
     /// module is this one.
     pub export: String,
-    /// Its first size, in Wasm pages of 64 KiB; may be 0.
+    /// Its first size, in its pages; may be 0.
     pub minimum_pages: u64,
-    /// The size that it may grow to, in Wasm pages, if the module has a limit.
+    /// The size that it may grow to, in its pages, if the module has a limit. It may be more than
+    /// there are addresses for ([`MOST_BYTES`]).
     pub maximum_pages: Option<u64>,
+    /// Bytes of one of its pages: 65,536, or 1.
+    pub page_bytes: u64,
+    /// What its addresses are.
+    pub addresses: Addresses,
+}
+
+/// What a program's addresses in a memory are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addresses {
+    /// Numbers of 32 bits.
+    Bits32,
+    /// Numbers of 64 bits.
+    Bits64,
+}
+
+/// Most bytes of a memory, those with 64-bit addresses included: what an instance has addresses
+/// for, 4 GiB.
+pub const MOST_BYTES: u64 = 4 << 30;
+
+impl MemoryPlan {
+    /// Bytes of its first size: no more than [`MOST_BYTES`].
+    #[must_use]
+    pub fn minimum_bytes(&self) -> u64 {
+        self.minimum_pages.saturating_mul(self.page_bytes)
+    }
 }
 
 /// A mutable global of a [`Prepared`] module.
@@ -90,6 +118,8 @@ pub struct MemoryPlan {
 pub struct GlobalPlan {
     /// Its index in the module.
     pub index: u32,
+    /// What the module calls it: a name that it had as an export, or the name of the import.
+    pub name: Option<String>,
     /// The name under which it is exported (besides names that it had).
     pub export: String,
 }
@@ -99,6 +129,8 @@ pub struct GlobalPlan {
 pub struct TablePlan {
     /// Its index in the module.
     pub index: u32,
+    /// What the module calls it: a name that it had as an export, or the name of the import.
+    pub name: Option<String>,
     /// The name under which it is exported (besides names that it had).
     pub export: String,
     /// The place, among [`Prepared::globals`], of the flag that says whether the program has
@@ -127,9 +159,11 @@ pub struct DropPlan {
     pub flags: std::ops::Range<usize>,
 }
 
-/// Data that the first instance of a [`Prepared`] module needs in its memory.
+/// Data that the first instance of a [`Prepared`] module needs in one of its memories.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
+    /// The index of the memory.
+    pub memory: u32,
     /// The address of the first byte; the whole segment lies within the
     /// memory's first size.
     pub offset: u64,

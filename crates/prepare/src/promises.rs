@@ -3,7 +3,7 @@
 //! Only in tests and with the feature `promises`. None panics, and what is accepted is a module
 //! that keeps its promises.
 
-use crate::{Given, Prepared, prepare, prepare_with};
+use crate::{Given, MOST_BYTES, Prepared, prepare, prepare_with};
 use wasmparser::{Validator, WasmFeatures};
 
 /// Prepares the bytes, with and without values for what they import.
@@ -27,16 +27,20 @@ fn kept(wasm: &[u8], prepared: &Prepared) {
     assert!(validate(wasm).is_ok(), "an invalid module was prepared");
     let valid = validate(prepared.wasm());
     assert!(valid.is_ok(), "what was prepared is not valid: {:?}", valid.err());
-    let memory = prepared.memory();
-    assert!(
-        memory
-            .maximum_pages
-            .is_none_or(|most| most >= memory.minimum_pages)
-    );
-    for segment in prepared.segments() {
-        let end = u128::from(segment.offset) + segment.bytes.len() as u128;
+    let memories = prepared.memories();
+    assert!(!memories.is_empty(), "there is nothing to fork");
+    for memory in memories {
+        let most = memory.maximum_pages.unwrap_or(u64::MAX);
         assert!(
-            end <= u128::from(memory.minimum_pages) << 16,
+            most >= memory.minimum_pages && memory.minimum_bytes() <= MOST_BYTES,
+            "{memory:?}"
+        );
+    }
+    for segment in prepared.segments() {
+        let memory = memories.iter().find(|memory| memory.index == segment.memory);
+        let memory = memory.expect("a segment is of a memory");
+        assert!(
+            segment.offset.saturating_add(segment.bytes.len() as u64) <= memory.minimum_bytes(),
             "a segment is outside of the memory"
         );
     }

@@ -3,6 +3,7 @@
 //! Immutable values, built by `scan.rs`. A reason about instructions names the
 //! first place of each kind and counts the rest, so a report stays readable.
 
+use crate::plan::MOST_BYTES;
 use std::fmt;
 
 /// The module cannot be forked. All reasons are listed, so that one look tells
@@ -95,20 +96,22 @@ pub enum Reason {
     /// A memory that several threads may run on: there is no moment at rest.
     #[error("its memory is shared between threads")]
     SharedMemory,
-    /// More than one memory, imported ones included.
-    #[error("it has {count} memories; one is supported")]
-    SeveralMemories {
-        /// How many.
-        count: u32,
+    /// A memory with 64-bit addresses that begins larger than there are addresses for.
+    #[error("its memory {memory} begins with {bytes} bytes, and an instance has addresses for {MOST_BYTES}")]
+    LargeMemory {
+        /// The index of the memory.
+        memory: u32,
+        /// Bytes of its first size.
+        bytes: u128,
     },
-    /// A memory with 64-bit addresses.
-    #[error("its memory has 64-bit addresses, which are not supported yet")]
-    Memory64,
-    /// A memory whose pages are not 64 KiB.
-    #[error("its memory has pages of 2^{log2} bytes; 2^16 is supported")]
-    CustomPageSize {
-        /// The binary logarithm of the page size.
-        log2: u32,
+    /// A memory, a table or a mutable global is imported twice under one name. It would be one and
+    /// the same thing under two indices, and each instance's own would be two.
+    #[error("it imports {module:?} {name:?} twice, and each instance would have two of its own")]
+    ImportedTwice {
+        /// The import's module name.
+        module: String,
+        /// The import's field name.
+        name: String,
     },
     /// Its globals, tables or element segments begin with objects of the garbage-collected heap,
     /// which a fork would have anew. Objects that only its code makes are no reason against it, but
@@ -117,6 +120,13 @@ pub enum Reason {
     Gc {
         /// Where.
         site: Site,
+    },
+    /// The slots of a table begin with what an imported global gives, and imported globals become
+    /// the instance's own: they would come after the table.
+    #[error("the slots of its table {table} begin with a value that an imported global gives")]
+    TableOfGlobal {
+        /// The index of the table.
+        table: u32,
     },
     /// Where the data goes is known only when the module is instantiated.
     #[error(
@@ -152,11 +162,13 @@ impl Reason {
                 "give its value (`prepare_with`; `memfold run --stub-imports` gives zero)"
             }
             Reason::SharedMemory => "build it without threads",
-            Reason::SeveralMemories { .. } => "build it with one memory",
-            Reason::Memory64 => "build it for addresses of 32 bits",
-            Reason::CustomPageSize { .. } => "build it with pages of 64 KiB",
+            Reason::LargeMemory { .. } => "let the memory begin smaller, with at most 4 GiB",
+            Reason::ImportedTwice { .. } => "import it once",
             Reason::Gc { .. } => {
                 "make these objects when the program starts, and drop them before it is forked"
+            }
+            Reason::TableOfGlobal { .. } => {
+                "let the slots be null at first, and set them when the program starts"
             }
             Reason::NonConstantOffset { .. } => "give the value of the global that its address stands in",
             Reason::SegmentOutOfBounds { .. } => "let the memory begin larger",

@@ -8,14 +8,14 @@
 use crate::given::Number;
 use crate::imports;
 use crate::marks::{self, Flags, Mark};
-use crate::plan::{DropPlan, FunctionPlan, GlobalPlan, MemoryPlan, Prepared, TablePlan};
-use crate::scan::Found;
+use crate::plan::{Addresses, DropPlan, FunctionPlan, GlobalPlan, MemoryPlan, Prepared, TablePlan};
+use crate::scan::{self, Found};
 use crate::sections::{self, To, Writer, number};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use twox_hash::XxHash3_128;
 use wasm_encoder::{DataSection, Encode, ExportKind, SectionId};
 use wasmparser::{
-    BinaryReader, BinaryReaderError, DataKind, DataSectionReader, FunctionBody, Parser, Payload,
+    BinaryReader, BinaryReaderError, DataKind, DataSectionReader, FunctionBody, MemoryType, Parser, Payload,
 };
 
 type Result<T> = std::result::Result<T, BinaryReaderError>;
@@ -26,7 +26,7 @@ pub(crate) fn rewrite(wasm: &[u8], found: Found<'_>) -> Result<Prepared> {
     let wasm = rewritten(wasm, &found, &added)?;
     Ok(Prepared {
         wasm,
-        memory: added.memory,
+        memories: added.memories,
         globals: added.globals,
         segments: found.segments,
         start: added.start.map(|(name, _)| name),
@@ -39,7 +39,7 @@ pub(crate) fn rewrite(wasm: &[u8], found: Found<'_>) -> Result<Prepared> {
 
 /// Changes whenever what is made of one and the same module does, so that a module that was
 /// compiled from an earlier form is not taken for this one.
-const FORM: u64 = 2;
+const FORM: u64 = 3;
 
 /// Tells a module from every other. It stands in the name of an export, because that, unlike a
 /// custom section, can be read from a compiled module. No protection against forgers: who makes
@@ -59,7 +59,7 @@ const WASI_MEMORY: &str = "memory";
 
 /// What the module gets.
 struct Added {
-    memory: MemoryPlan,
+    memories: Vec<MemoryPlan>,
     globals: Vec<GlobalPlan>,
     /// Name and function.
     start: Option<(String, u32)>,
@@ -79,6 +79,7 @@ impl Added {
         let tables = flags.iter().filter_map(|(mark, flag)| match *mark {
             Mark::Table(index) => Some(TablePlan {
                 index,
+                name: name(&found.names.tables, index),
                 export: format!("{prefix}table{index}"),
                 flag: place(*flag),
                 contents: found.tables.get(usize::try_from(index).ok()?)?.clone(),
@@ -89,6 +90,7 @@ impl Added {
         let drops = own + tables.len()..own + flags.len();
         let global = |index: u32| GlobalPlan {
             index,
+            name: name(&found.names.globals, index),
             export: format!("{prefix}global{index}"),
         };
         let function = |&index: &u32| FunctionPlan {
@@ -96,11 +98,10 @@ impl Added {
             export: format!("{prefix}function{index}"),
         };
         Added {
-            memory: MemoryPlan {
-                export: format!("{prefix}memory:{fingerprint:032x}"),
-                minimum_pages: found.memory.initial,
-                maximum_pages: found.memory.maximum,
-            },
+            memories: (0..)
+                .zip(&found.memories)
+                .map(|(index, memory)| memory_plan(index, memory, &prefix, fingerprint))
+                .collect(),
             globals: found
                 .globals
                 .iter()
@@ -127,8 +128,10 @@ impl Added {
             item.extend(number(index));
             out.add(To::Exports, &item);
         };
-        export(&self.memory.export, ExportKind::Memory, 0);
-        if found.memory_is_imported && !found.export_names.contains(&WASI_MEMORY) {
+        for memory in &self.memories {
+            export(&memory.export, ExportKind::Memory, memory.index);
+        }
+        if found.imports_memory && !found.export_names.contains(&WASI_MEMORY) {
             export(WASI_MEMORY, ExportKind::Memory, 0);
         }
         for global in &self.globals {
@@ -152,6 +155,26 @@ impl Added {
         for _ in self.flags.values() {
             out.add(To::Globals, &marks::FLAG);
         }
+    }
+}
+
+/// What the module calls it.
+fn name(names: &BTreeMap<u32, &str>, index: u32) -> Option<String> {
+    names.get(&index).map(|&name| name.to_owned())
+}
+
+fn memory_plan(index: u32, memory: &MemoryType, prefix: &str, fingerprint: u128) -> MemoryPlan {
+    MemoryPlan {
+        index,
+        export: format!("{prefix}memory{index}:{fingerprint:032x}"),
+        minimum_pages: memory.initial,
+        maximum_pages: memory.maximum,
+        page_bytes: scan::page_bytes(memory),
+        addresses: if memory.memory64 {
+            Addresses::Bits64
+        } else {
+            Addresses::Bits32
+        },
     }
 }
 

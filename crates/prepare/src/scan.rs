@@ -14,21 +14,33 @@ use crate::reason::{NotForkable, Reason, Site};
 use crate::tables::Contents;
 use std::collections::{BTreeMap, BTreeSet};
 use wasmparser::{
-    BinaryReaderError, ConstExpr, ExternalKind, FunctionBody, MemoryType, Operator, Parser, Payload,
+    BinaryReaderError, ConstExpr, Export, ExternalKind, FunctionBody, MemoryType, Operator, Parser, Payload,
 };
 
 type Result<T, E = BinaryReaderError> = std::result::Result<T, E>;
 
-const WASM_PAGE: u64 = 1 << 16;
+/// The binary logarithm of a page's bytes, where a memory says nothing else.
+const PAGE_LOG2: u32 = 16;
+
+/// Bytes of one page of a memory of this type.
+pub(crate) fn page_bytes(memory: &MemoryType) -> u64 {
+    // The validator takes 0 and 16, and no other.
+    1_u64
+        .checked_shl(memory.page_size_log2.unwrap_or(PAGE_LOG2))
+        .unwrap_or(u64::MAX)
+}
 
 /// What `rewrite.rs` needs of a module that can be forked.
 pub(crate) struct Found<'a> {
-    pub memory: MemoryType,
+    /// At least one, in the order of their indices.
+    pub memories: Vec<MemoryType>,
     /// The indices of the mutable globals.
     pub globals: Vec<u32>,
     pub segments: Vec<Segment>,
     pub start: Option<u32>,
     pub export_names: Vec<&'a str>,
+    /// What globals and tables are called outside.
+    pub names: Names<'a>,
     /// What instructions do that is to be remembered.
     pub marks: BTreeSet<Mark>,
     /// The bodies, by their places in the code section, in which such instructions stand.
@@ -41,7 +53,8 @@ pub(crate) struct Found<'a> {
     /// Imports that become the instance's own.
     pub own: Vec<Own>,
     pub own_globals: Globals,
-    pub memory_is_imported: bool,
+    /// Whether the first memory is imported.
+    pub imports_memory: bool,
     /// The values of imported globals, if they become the instance's own.
     pub values: Vec<Number>,
 }
@@ -59,13 +72,12 @@ pub(crate) struct Scan<'a> {
     given: &'a Given,
     own: Vec<Own>,
     own_globals: Globals,
-    memory_is_imported: bool,
+    imports_memory: bool,
     imported_globals: Vec<Imported>,
     reasons: Vec<Reason>,
     /// Instructions that forbid a fork, by their name.
     sites: BTreeMap<&'static str, Site>,
-    memory: Option<MemoryType>,
-    memory_count: u32,
+    memories: Vec<MemoryType>,
     globals: Vec<u32>,
     /// Whether one of these holds a reference.
     holds_references: bool,
@@ -73,12 +85,22 @@ pub(crate) struct Scan<'a> {
     marked_bodies: BTreeSet<u32>,
     body_count: u32,
     tables: Vec<Contents>,
+    /// Those whose slots begin with what a global gives.
+    tables_of_globals: Vec<u32>,
     referable: BTreeSet<u32>,
     counts: Counts,
     segment_count: u32,
     segments: Vec<Segment>,
     start: Option<u32>,
     export_names: Vec<&'a str>,
+    names: Names<'a>,
+}
+
+/// What globals and tables are exported as, or else imported as, by their indices.
+#[derive(Default)]
+pub(crate) struct Names<'a> {
+    pub globals: BTreeMap<u32, &'a str>,
+    pub tables: BTreeMap<u32, &'a str>,
 }
 
 /// A global that is imported.
@@ -103,63 +125,52 @@ impl<'a> Scan<'a> {
             given,
             own: Vec::new(),
             own_globals: Globals::default(),
-            memory_is_imported: false,
+            imports_memory: false,
             imported_globals: Vec::new(),
             reasons: Vec::new(),
             sites: BTreeMap::new(),
-            memory: None,
-            memory_count: 0,
+            memories: Vec::new(),
             globals: Vec::new(),
             holds_references: false,
             marks: BTreeSet::new(),
             marked_bodies: BTreeSet::new(),
             body_count: 0,
             tables: Vec::new(),
+            tables_of_globals: Vec::new(),
             referable: BTreeSet::new(),
             counts: Counts::default(),
             segment_count: 0,
             segments: Vec::new(),
             start: None,
             export_names: Vec::new(),
+            names: Names::default(),
         }
     }
 
     /// The facts, if there is no reason against a fork.
     pub(crate) fn finish(mut self) -> std::result::Result<Found<'a>, NotForkable> {
         let values = self.values();
-        if self.memory_count > 1 {
-            self.reasons.push(Reason::SeveralMemories {
-                count: self.memory_count,
-            });
-        }
         self.reasons
             .extend(self.sites.into_values().map(|site| Reason::Gc { site }));
-        let memory = match self.memory {
-            Some(memory) if self.reasons.is_empty() => memory,
-            Some(_) => {
-                return Err(NotForkable {
-                    reasons: self.reasons,
-                });
-            }
-            None => {
-                if self.memory_count == 0 {
-                    self.reasons.push(Reason::NoMemory);
-                }
-                return Err(NotForkable {
-                    reasons: self.reasons,
-                });
-            }
-        };
+        if self.memories.is_empty() {
+            self.reasons.push(Reason::NoMemory);
+        }
+        if !self.reasons.is_empty() {
+            return Err(NotForkable {
+                reasons: self.reasons,
+            });
+        }
         let changes = |mark: &Mark| matches!(mark, Mark::Table(_));
         if !self.holds_references && !self.marks.iter().any(changes) {
             self.referable.clear();
         }
         Ok(Found {
-            memory,
+            memories: self.memories,
             globals: self.globals,
             segments: self.segments,
             start: self.start,
             export_names: self.export_names,
+            names: self.names,
             marks: self.marks,
             marked_bodies: self.marked_bodies,
             tables: self.tables,
@@ -167,7 +178,7 @@ impl<'a> Scan<'a> {
             counts: self.counts,
             own: self.own,
             own_globals: self.own_globals,
-            memory_is_imported: self.memory_is_imported,
+            imports_memory: self.imports_memory,
             values,
         })
     }
@@ -185,8 +196,7 @@ impl<'a> Scan<'a> {
             }
             Payload::ImportSection(section) => each(section.into_imports(), |import| self.import(import)),
             Payload::MemorySection(section) => each(section, |memory| {
-                self.memory_type(memory);
-                self.memory = self.memory.or(Some(memory));
+                self.memory(memory);
                 Ok(())
             }),
             Payload::TableSection(section) => each(section, |table| self.table(&table)),
@@ -195,10 +205,7 @@ impl<'a> Scan<'a> {
                 self.expression(&global.init_expr)
             }),
             Payload::ExportSection(section) => each(section, |export| {
-                self.export_names.push(export.name);
-                if matches!(export.kind, ExternalKind::Func | ExternalKind::FuncExact) {
-                    self.referable.insert(export.index);
-                }
+                self.export(export);
                 Ok(())
             }),
             Payload::ElementSection(section) => each(section, |element| self.element(&element)),
@@ -209,6 +216,22 @@ impl<'a> Scan<'a> {
             Payload::DataSection(section) => each(section, |data| self.data(&data)),
             Payload::CodeSectionEntry(body) => self.body(&body),
             _ => Ok(()),
+        }
+    }
+
+    fn export(&mut self, export: Export<'a>) {
+        self.export_names.push(export.name);
+        match export.kind {
+            ExternalKind::Func | ExternalKind::FuncExact => {
+                self.referable.insert(export.index);
+            }
+            ExternalKind::Global => {
+                self.names.globals.insert(export.index, export.name);
+            }
+            ExternalKind::Table => {
+                self.names.tables.insert(export.index, export.name);
+            }
+            ExternalKind::Memory | ExternalKind::Tag => {}
         }
     }
 

@@ -59,3 +59,13 @@ pub(crate) fn slot(expression: &ConstExpr<'_>) -> Result<Slot, BinaryReaderError
     };
     Ok(slot)
 }
+
+/// Whether an expression has what a global gives in it.
+pub(crate) fn takes_a_global(expression: &ConstExpr<'_>) -> Result<bool, BinaryReaderError> {
+    for operator in expression.get_operators_reader() {
+        if matches!(operator?, Operator::GlobalGet { .. }) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

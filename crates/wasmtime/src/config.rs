@@ -8,13 +8,14 @@ use crate::creator::Creator;
 use crate::error::Error;
 use crate::handoff::{self, Addresses};
 use memfold::Memory;
+use memfold_prepare::MOST_BYTES;
 use std::fmt::Display;
 use std::sync::Arc;
 use wasmtime::{Config, Engine, Instance, InstanceAllocationStrategy, Module, Store};
 
 /// Addresses that a memory can grow to. All that 32 bits can name, so that
 /// compiled code needs no bounds checks.
-pub(crate) const RESERVATION: u64 = 4 << 30;
+pub(crate) const RESERVATION: u64 = MOST_BYTES;
 /// Inaccessible addresses behind them.
 pub(crate) const GUARD: u64 = 32 << 20;
 /// The same behind the heaps for garbage-collected objects. Another number, because nothing else
@@ -59,7 +60,7 @@ pub fn configure<'a>(config: &'a mut Config, memory: &Memory) -> &'a mut Config 
         .signals_based_traps(true)
 }
 
-/// Bytes of addresses that the memory of each instance takes: 4 GiB, and the guard behind them.
+/// Bytes of addresses that each memory of an instance takes: 4 GiB, and the guard behind them.
 /// They cost no memory, but a process has only so many.
 pub const ADDRESSES_PER_MEMORY: u64 = RESERVATION + GUARD;
 

@@ -11,7 +11,7 @@ mod tests;
 use crate::code::GuestCode;
 use crate::config::{GC_GUARD, GUARD, RESERVATION};
 use crate::ground::Ground;
-use crate::handoff::{self, Addresses, Offer};
+use crate::handoff::{self, Addresses};
 use memfold::Memory;
 use std::sync::Arc;
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
@@ -37,12 +37,12 @@ impl Creator {
 // so the guard that compiled code relies on is there; other sizes are refused. Pages of less than 4
 // KiB are bounds-checked by the compiled code itself. A space made here is all zeros. A space on
 // offer holds a fork's contents, which is what its instance is to start with: the module's own
-// segments are empty, whoever offers it hands it to one memory only, of the type that it is for,
-// and it is not a heap: those have another guard. It may be longer than `byte_size` says until
-// `Template::place` has grown the memory to it, before any code runs. Nobody but the owner of the
-// store writes to the space after that: `InstanceSpace` offers no way to, and who maps a file there
-// promises it. Only a reset makes it shorter, after its owner was told, and only where nothing of
-// the store runs.
+// segments are empty, whoever offers it hands it to one memory only, of the type and the place that
+// it is for, and it is not a heap: those have another guard. It may be longer than `byte_size` says
+// until `Template::place` has grown the memory to it, before any code runs. Nobody but the owner of
+// the store writes to the space after that: `InstanceSpace` offers no way to, and who maps a file
+// there promises it. Only a reset makes it shorter, after its owner was told, and only where
+// nothing of the store runs.
 unsafe impl MemoryCreator for Creator {
     fn new_memory(
         &self,
@@ -70,7 +70,7 @@ unsafe impl MemoryCreator for Creator {
             Holds::Objects => None,
         };
         let (ground, code) = match offer {
-            Some(Offer { ground, code, .. }) => (ground, Some(code)),
+            Some((ground, code)) => (ground, Some(code)),
             None => (self.zeros(minimum)?, None),
         };
         ground.tell(minimum as u64);
@@ -102,7 +102,7 @@ fn holds(addresses: Addresses) -> Result<Holds, String> {
 
 /// One memory of a store.
 struct Linear {
-    /// Says how long it is, and has as many bytes at the least.
+    /// Says how long it is, and has room for as many bytes at the least.
     ground: Ground,
     /// Dropped with the memory: until then its faults come from guest code.
     _code: Option<Arc<GuestCode>>,
@@ -121,11 +121,13 @@ unsafe impl LinearMemory for Linear {
 
     fn grow_to(&mut self, new_size: usize) -> wasmtime::Result<()> {
         if new_size > self.byte_capacity() {
-            return Err(wasmtime::Error::msg("a memory cannot grow beyond 4 GiB"));
+            return Err(wasmtime::Error::msg(format!(
+                "a memory cannot grow beyond {RESERVATION} bytes, which is what it has addresses for"
+            )));
         }
         // The space of a fork has the length already that its memory grows to first, and pages of
         // the machine may be larger than those of the memory.
-        if new_size as u64 > self.ground.len() {
+        if new_size as u64 > self.ground.room() {
             self.ground.grow(new_size as u64)?;
         }
         self.ground.tell(new_size as u64);

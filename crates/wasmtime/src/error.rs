@@ -2,6 +2,7 @@
 
 use crate::reset::Irreversible;
 use crate::state::{Foreign, Place};
+use std::fmt;
 
 /// Why a template, an instance, a fork or a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +45,9 @@ pub enum Error {
     /// The store refused the instance.
     #[error("the instance cannot be made: {0:#}")]
     Instantiate(wasmtime::Error),
-    /// The host made no store for a fork ([`fork_with`](crate::ForkInstance::fork_with)).
-    #[error("the host makes no store for the fork: {0:#}")]
+    /// The host made no store for a fork ([`fork_with`](crate::ForkInstance::fork_with)), or did
+    /// not copy its data into it ([`with_host_data`](crate::Template::with_host_data)).
+    #[error("the host does not make its part of the fork: {0:#}")]
     HostState(wasmtime::Error),
     /// There is no such function to be called in each fork.
     #[error(
@@ -70,23 +72,42 @@ pub enum Error {
     },
     /// The instance is in a state that cannot be copied into another store.
     #[error(
-        "the instance cannot be forked as it is: {place} holds {what}, which lives in its store only; \
-         fork it before that is there, or set the place to null"
+        "the instance cannot be forked as it is: {place}{} holds {what}, which lives in its store only; {}",
+        Called(name.as_deref()),
+        what.help()
     )]
     Held {
         /// Where.
         place: Place,
+        /// What the module calls the global or the table, if it exports or imports it.
+        name: Option<String>,
         /// What stands there.
         what: Foreign,
+    },
+    /// The embedder's function for host data refused
+    /// ([`with_host_data`](crate::Template::with_host_data)).
+    #[error(
+        "the instance cannot be forked as it is: {place}{} holds a reference to data of the host, which is not copied: \
+         {reason:#}",
+        Called(name.as_deref())
+    )]
+    HostData {
+        /// Where.
+        place: Place,
+        /// What the module calls the global or the table, if it exports or imports it.
+        name: Option<String>,
+        /// What the function said.
+        reason: wasmtime::Error,
     },
     /// The instance has done since what cannot be undone in its store; it is as it was.
     #[error(
         "the instance cannot be reset: {0}; drop it with its store, and make another one of the snapshot"
     )]
     Irreversible(Irreversible),
-    /// The future of a call or of a reset was dropped before it had ended.
+    /// The future of a call or of a reset was dropped before it had ended, or a reset failed
+    /// between two memories.
     #[error(
-        "a call of the instance was dropped before it had ended, and what the program was doing is half done: \
+        "a call or a reset of the instance has not come to its end, and what was being done is half done: \
          reset the instance, or drop it with its store"
     )]
     HalfDone,
@@ -104,7 +125,7 @@ pub enum Error {
     /// The program trapped, or a host function that it called failed.
     #[error("the program failed: {0:#}")]
     Program(wasmtime::Error),
-    /// A page of the memory could not be had while the program ran. What the
+    /// A page of a memory could not be had while the program ran. What the
     /// call did is unknown; discard the instance.
     #[error("the instance lost memory: {failure}")]
     MemoryLost {
@@ -117,4 +138,13 @@ pub enum Error {
     /// The manager refused: most often, the budget is spent.
     #[error(transparent)]
     Memory(#[from] memfold::Error),
+}
+
+/// A name in brackets, if there is one.
+struct Called<'a>(Option<&'a str>);
+
+impl fmt::Display for Called<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |name| write!(f, " ({name:?})"))
+    }
 }

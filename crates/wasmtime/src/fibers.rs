@@ -123,13 +123,7 @@ impl<T: Send> ForkInstance<T> {
     /// # Panics
     /// As [`reset`](ForkInstance::reset).
     pub async fn reset_async(&self, store: &mut Store<T>, to: &Snapshot<T>) -> Result<(), Error> {
-        let begun = self.rest.begin();
-        let outcome = self.reset_by::<OnFibers>(store, to).await;
-        begun.end();
-        if outcome.is_ok() {
-            self.rest.restored();
-        }
-        outcome
+        self.reset_by::<OnFibers>(store, to).await
     }
 }
 

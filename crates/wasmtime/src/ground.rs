@@ -1,10 +1,14 @@
-//! [`Ground`]: a space, and which of its bytes a memory is.
+//! [`Ground`]: a space, and which of its bytes a memory is; [`Grounds`]: those of one instance.
 //!
 //! A space has at least one page; a memory may begin empty. So the space of
 //! such a memory has one page *before* the memory, which no program can reach
 //! and which costs addresses only: nobody writes to it. All else follows: the
 //! memory's first byte stands behind that page, and what lies behind its last
 //! byte is inaccessible, at length 0 as at any other.
+//!
+//! A space has whole pages of the machine; a memory whose pages are smaller may end inside of one.
+//! What follows there are zeros, which compiled code cannot reach: it checks each access against
+//! the length that the memory's owner was told.
 //!
 //! A handle; the manager does its own locking.
 
@@ -19,7 +23,7 @@ pub(crate) struct Ground {
     space: Arc<Space>,
     /// Bytes of the space before the memory.
     head: u64,
-    /// Bytes that the owner of the memory has been told of: no more than there are.
+    /// Bytes of the memory, as its owner has been told: no more than the space has.
     told: Arc<AtomicUsize>,
 }
 
@@ -32,31 +36,31 @@ impl Ground {
             len: head + len,
             reserve: head + RESERVATION + GUARD,
         };
-        let space = Arc::new(memory.create(size)?);
-        Ok(Ground {
-            space,
+        let space = memory.create(size)?;
+        Ok(Ground::of(space, head, told(len)))
+    }
+
+    fn of(space: Space, head: u64, told: usize) -> Self {
+        Ground {
+            space: Arc::new(space),
             head,
-            told: Arc::default(),
-        })
+            told: Arc::new(AtomicUsize::new(told)),
+        }
     }
 
     /// The same bytes in another space.
-    fn of(&self, space: Space) -> Self {
-        Ground {
-            space: Arc::new(space),
-            head: self.head,
-            told: Arc::default(),
-        }
+    fn like(&self, space: Space) -> Self {
+        Ground::of(space, self.head, self.told())
     }
 
     /// See [`Space::fork`].
     pub(crate) fn fork(&self) -> Result<Self, Error> {
-        Ok(self.of(self.space.fork()?))
+        Ok(self.like(self.space.fork()?))
     }
 
     /// See [`Space::freeze`].
     pub(crate) fn freeze(&self) -> Result<Self, Error> {
-        Ok(self.of(self.space.freeze()?))
+        Ok(self.like(self.space.freeze()?))
     }
 
     /// See [`Space::reset_to`].
@@ -66,9 +70,9 @@ impl Ground {
 
     /// Whoever owns the memory takes it for so long.
     pub(crate) fn tell(&self, len: u64) {
-        let len = usize::try_from(len).expect("addresses have 64 bits");
-        // Relaxed: told and asked by whoever has the store exclusively.
-        self.told.store(len, Ordering::Relaxed);
+        // Relaxed: told by whoever has the store exclusively; anybody else who asks has the length
+        // of some moment.
+        self.told.store(told(len), Ordering::Relaxed);
     }
 
     /// How long the owner takes it for.
@@ -87,8 +91,13 @@ impl Ground {
         self.head
     }
 
-    /// Bytes of the memory, in whole pages of the machine.
+    /// Bytes of the memory.
     pub(crate) fn len(&self) -> u64 {
+        self.told() as u64
+    }
+
+    /// Bytes that the memory has room for: whole pages of the machine.
+    pub(crate) fn room(&self) -> u64 {
         self.space.len() - self.head
     }
 
@@ -107,5 +116,48 @@ impl Ground {
     /// See [`Space::write`].
     pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         self.space.write(self.head + offset, bytes)
+    }
+}
+
+fn told(len: u64) -> usize {
+    usize::try_from(len).expect("addresses have 64 bits")
+}
+
+/// What the memories of one instance stand on, in the order of their indices; there is at least
+/// one. Cheap to clone: the spaces are shared.
+#[derive(Clone, Debug)]
+pub(crate) struct Grounds(Box<[Ground]>);
+
+impl Grounds {
+    pub(crate) fn new(grounds: Vec<Ground>) -> Self {
+        assert!(!grounds.is_empty(), "a prepared module has a memory");
+        Grounds(grounds.into())
+    }
+
+    /// That of the first memory.
+    pub(crate) fn first(&self) -> &Ground {
+        &self.0[0]
+    }
+
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Ground> {
+        self.0.iter()
+    }
+
+    /// Forks of all, or of none.
+    pub(crate) fn fork(&self) -> Result<Self, Error> {
+        self.0
+            .iter()
+            .map(Ground::fork)
+            .collect::<Result<_, _>>()
+            .map(Grounds)
+    }
+
+    /// Frozen copies of all, or of none.
+    pub(crate) fn freeze(&self) -> Result<Self, Error> {
+        self.0
+            .iter()
+            .map(Ground::freeze)
+            .collect::<Result<_, _>>()
+            .map(Grounds)
     }
 }

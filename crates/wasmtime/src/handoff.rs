@@ -1,12 +1,12 @@
-//! Hands a space to the memory that Wasmtime is about to make.
+//! Hands spaces to the memories that Wasmtime is about to make.
 //!
-//! `MemoryCreator::new_memory` is told neither store nor instance. So the
-//! space waits in a thread-local place that [`offering`] fills whenever it
-//! polls the future that makes the instance, and that the creator empties;
-//! afterwards there is what was there before. (A future may wait in between,
-//! and go on in another thread.) An offer says what it is for, and
-//! is taken by a linear memory of that type only: the heap for
-//! garbage-collected objects is made by the same creator, on the same thread, *before* the memory.
+//! `MemoryCreator::new_memory` is told neither store nor instance. So the spaces wait in a
+//! thread-local place that [`offering`] fills whenever it polls the future that makes the instance,
+//! and that the creator empties; afterwards there is what was there before. (A future may wait in
+//! between, and go on in another thread.) An instance's memories are made in the order of their
+//! indices, so the spaces wait in that order. Each says what it is for, and is taken by a linear
+//! memory of that type only: the heap for garbage-collected objects is made by the same creator, on
+//! the same thread, *before* the memories.
 //!
 //! In the same way [`ask`] learns what the creator is asked for, without a
 //! memory being made.
@@ -17,34 +17,47 @@
 
 use crate::code::GuestCode;
 use crate::ground::Ground;
+use memfold_prepare::MemoryPlan;
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use wasmtime::MemoryType;
 
-/// A space for one memory.
+/// Spaces for the memories of one instance.
 pub(crate) struct Offer {
-    pub(crate) ground: Ground,
-    /// The only memory that may take it.
-    pub(crate) wanted: Wanted,
-    /// Kept as long as the memory: the code that runs on it.
+    /// Those that were not taken yet, in the order in which they are made, each with the only
+    /// memory that may take it.
+    pub(crate) memories: VecDeque<(Ground, Wanted)>,
+    /// Kept as long as any of the memories: the code that runs on it.
     pub(crate) code: Arc<GuestCode>,
 }
 
-/// A linear memory with 32-bit addresses and pages of 64 KiB that belongs to one thread at a time.
+/// A linear memory that belongs to one thread at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) minimum_pages: u64,
     pub(crate) maximum_pages: Option<u64>,
+    pub(crate) page_bytes: u64,
+    pub(crate) addresses: memfold_prepare::Addresses,
 }
 
 impl Wanted {
+    pub(crate) fn new(plan: &MemoryPlan) -> Self {
+        Wanted {
+            minimum_pages: plan.minimum_pages,
+            maximum_pages: plan.maximum_pages,
+            page_bytes: plan.page_bytes,
+            addresses: plan.addresses,
+        }
+    }
+
     fn is(self, ty: &MemoryType) -> bool {
         ty.minimum() == self.minimum_pages
             && ty.maximum() == self.maximum_pages
-            && ty.page_size() == 1 << 16
-            && !ty.is_64()
+            && ty.page_size() == self.page_bytes
+            && ty.is_64() == (self.addresses == memfold_prepare::Addresses::Bits64)
             && !ty.is_shared()
     }
 }
@@ -68,7 +81,7 @@ thread_local! {
     static QUESTION: Cell<Question> = const { Cell::new(Question::None) };
 }
 
-/// Polls `making`; the next memory of the wanted type that it makes gets the space.
+/// Polls `making`; the memories of the wanted types that it makes get the spaces, in their order.
 pub(crate) async fn offering<F: Future>(offer: Offer, making: F) -> F::Output {
     let mut making = pin!(making);
     let mut offer = Some(offer);
@@ -81,9 +94,15 @@ pub(crate) async fn offering<F: Future>(offer: Offer, making: F) -> F::Output {
     .await
 }
 
-/// Takes what is offered on this thread, once, if it is for a linear memory of this type.
-pub(crate) fn take(ty: &MemoryType) -> Option<Offer> {
-    NEXT.with(|next| next.borrow_mut().take_if(|offer| offer.wanted.is(ty)))
+/// Takes what is offered next on this thread, once, if it is for a linear memory of this type.
+pub(crate) fn take(ty: &MemoryType) -> Option<(Ground, Arc<GuestCode>)> {
+    NEXT.with(|next| {
+        let mut next = next.borrow_mut();
+        let offer = next.as_mut()?;
+        let wanted = offer.memories.front().is_some_and(|(_, wanted)| wanted.is(ty));
+        let (ground, _) = wanted.then(|| offer.memories.pop_front())??;
+        Some((ground, Arc::clone(&offer.code)))
+    })
 }
 
 /// What the creator is asked for when `make` makes a memory on this thread. That memory is refused.
@@ -106,7 +125,7 @@ pub(crate) fn answer(addresses: Addresses) -> bool {
     asked
 }
 
-/// While it lives, a space is on offer on this thread, or was taken.
+/// While it lives, spaces are on offer on this thread, or were taken.
 pub(crate) struct Offered {
     before: Option<Offer>,
 }

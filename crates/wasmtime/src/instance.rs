@@ -6,8 +6,9 @@
 //! gives it back with the program's work half done, which `rest.rs` remembers.
 
 use crate::error::Error;
-use crate::ground::Ground;
+use crate::ground::Grounds;
 use crate::held::{InstanceSpace, SnapshotSpace};
+use crate::rest::Rest;
 use crate::state::State;
 use crate::template::Template;
 use crate::way::{Straight, Way, now};
@@ -17,24 +18,22 @@ use wasmtime::{Instance, Store, TypedFunc, WasmParams, WasmResults};
 /// An instance that can be forked.
 ///
 /// It is a handle: the instance lives in its store, like any other of
-/// Wasmtime's. Its memory is given back when both are dropped. Every method
+/// Wasmtime's. Its memories are given back when both are dropped. Every method
 /// that takes a store panics when it is not the one of this instance.
 pub struct ForkInstance<T: 'static> {
     pub(crate) template: Template<T>,
     pub(crate) instance: Instance,
-    pub(crate) ground: Ground,
-    #[cfg(feature = "async")]
-    pub(crate) rest: crate::rest::Rest,
+    pub(crate) grounds: Grounds,
+    pub(crate) rest: Rest,
 }
 
 impl<T> ForkInstance<T> {
-    pub(crate) fn new(template: Template<T>, instance: Instance, ground: Ground) -> Self {
+    pub(crate) fn new(template: Template<T>, instance: Instance, grounds: Grounds) -> Self {
         ForkInstance {
             template,
             instance,
-            ground,
-            #[cfg(feature = "async")]
-            rest: crate::rest::Rest::default(),
+            grounds,
+            rest: Rest::default(),
         }
     }
 
@@ -43,9 +42,14 @@ impl<T> ForkInstance<T> {
         &self.instance
     }
 
-    /// The memory: its size, its eviction, pins.
+    /// The first memory, which for most programs is the only one: its size, its eviction, pins.
     pub fn space(&self) -> InstanceSpace<'_> {
-        InstanceSpace(&self.ground)
+        InstanceSpace(self.grounds.first())
+    }
+
+    /// All memories, in the order of their indices in the module; there is at least one.
+    pub fn spaces(&self) -> impl ExactSizeIterator<Item = InstanceSpace<'_>> {
+        self.grounds.iter().map(InstanceSpace)
     }
 
     /// Calls a function of the instance, and tells a memory failure from a trap.
@@ -70,7 +74,10 @@ impl<T> ForkInstance<T> {
     /// # Errors
     /// [`Error::MemoryLost`], once for each failure.
     pub fn check(&self) -> Result<(), Error> {
-        match self.ground.space().take_failure() {
+        // Of all, so that none is told of a call that it was not in.
+        let failures = self.grounds.iter();
+        let failures = failures.filter_map(|ground| ground.space().take_failure());
+        match failures.reduce(|first, _| first) {
             Some(failure) => Err(Error::MemoryLost { failure }),
             None => Ok(()),
         }
@@ -80,22 +87,24 @@ impl<T> ForkInstance<T> {
     ///
     /// Memory is shared until one of the two writes to it. Globals, tables that the program has
     /// changed, and which segments it has dropped, are copied; a reference to a function becomes
-    /// one to the copy's. *Not* copied is what lives outside the program: the data of the store
-    /// (files that the program has open among them), fuel, epoch deadline and limits; see
+    /// one to the copy's, and what references to host data become the host says
+    /// ([`Template::with_host_data`]). *Not* copied is what lives outside the program: the data of
+    /// the store (files that the program has open among them), fuel, epoch deadline and limits; see
     /// [`fork_with`](ForkInstance::fork_with). What the program drew at random it has twice, unless
     /// it draws anew ([`Template::with_reseed`]).
     ///
-    /// The limiter of the child's store, if it has one, is asked twice: whether a memory of the
-    /// module's first size may be made, and whether it may grow to the size that the parent's has
-    /// now. Tables that have grown are told to it as well. To drop segments a few instructions run
-    /// in the child's store, which takes fuel and heeds its deadline.
+    /// The limiter of the child's store, if it has one, is asked twice for each memory: whether a
+    /// memory of the module's first size may be made, and whether it may grow to the size that the
+    /// parent's has now. Tables that have grown are told to it as well. To drop segments a few
+    /// instructions run in the child's store, which takes fuel and heeds its deadline.
     ///
     /// # Errors
-    /// [`Error::Held`] when a global or a table refers to something that lives in the store.
+    /// [`Error::Held`] when a global or a table refers to something that lives in the store,
+    /// [`Error::HostData`] when it is host data and its copying was refused.
     /// [`Error::Memory`] when the budget is spent, [`Error::Instantiate`] and [`Error::StoreLimit`]
     /// when the child's store refuses, [`Error::MemoryLost`] as in [`check`](ForkInstance::check);
     /// [`Error::Program`] when the function for each fork fails; [`Error::HalfDone`] after a call
-    /// whose future was dropped.
+    /// whose future was dropped, or a reset that failed between two memories.
     ///
     /// # Panics
     /// When `parent` is not the store of this instance, or `child` belongs to
@@ -110,8 +119,8 @@ impl<T> ForkInstance<T> {
         child: &mut Store<T>,
     ) -> Result<ForkInstance<T>, Error> {
         let state = self.at_rest(parent)?;
-        let ground = self.ground.fork()?;
-        self.template.go_on::<W>(child, ground, &state).await
+        let grounds = self.grounds.fork()?;
+        self.template.go_on::<W>(child, grounds, &state).await
     }
 
     /// As [`fork`](ForkInstance::fork), into a store that `make` makes of the parent's.
@@ -187,20 +196,19 @@ impl<T> ForkInstance<T> {
     /// When `store` is not the store of this instance.
     pub fn freeze(&self, store: &mut Store<T>) -> Result<Snapshot<T>, Error> {
         let state = self.at_rest(store)?;
-        let ground = self.ground.freeze()?;
+        let grounds = self.grounds.freeze()?;
         Ok(Snapshot {
             template: self.template.clone(),
             state,
-            ground,
+            grounds,
         })
     }
 
     /// The part of the state that is not in the memory. The store is at rest,
     /// for we have it exclusively.
-    fn at_rest(&self, store: &mut Store<T>) -> Result<State, Error> {
+    fn at_rest(&self, store: &mut Store<T>) -> Result<State<T>, Error> {
         self.demand_own(store);
         self.check()?;
-        #[cfg(feature = "async")]
         if !self.rest.is_whole() {
             return Err(Error::HalfDone);
         }
@@ -211,7 +219,7 @@ impl<T> ForkInstance<T> {
     pub(crate) fn demand_own(&self, store: &mut Store<T>) {
         assert_eq!(
             self.template.address(store, &self.instance),
-            self.ground.as_ptr(),
+            self.grounds.first().as_ptr(),
             "the instance belongs to another store"
         );
     }
@@ -220,7 +228,7 @@ impl<T> ForkInstance<T> {
 impl<T> fmt::Debug for ForkInstance<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ForkInstance")
-            .field("space", self.ground.space())
+            .field("space", self.grounds.first().space())
             .finish_non_exhaustive()
     }
 }
@@ -229,8 +237,8 @@ impl<T> fmt::Debug for ForkInstance<T> {
 /// several threads at once, each with its own store.
 pub struct Snapshot<T: 'static> {
     pub(crate) template: Template<T>,
-    pub(crate) state: State,
-    pub(crate) ground: Ground,
+    pub(crate) state: State<T>,
+    pub(crate) grounds: Grounds,
 }
 
 impl<T> Snapshot<T> {
@@ -250,13 +258,18 @@ impl<T> Snapshot<T> {
         &self,
         store: &mut Store<T>,
     ) -> Result<ForkInstance<T>, Error> {
-        let ground = self.ground.fork()?;
-        self.template.go_on::<W>(store, ground, &self.state).await
+        let grounds = self.grounds.fork()?;
+        self.template.go_on::<W>(store, grounds, &self.state).await
     }
 
-    /// The frozen memory, to be looked at.
+    /// The frozen first memory, to be looked at.
     pub fn space(&self) -> SnapshotSpace<'_> {
-        SnapshotSpace(&self.ground)
+        SnapshotSpace(self.grounds.first())
+    }
+
+    /// All frozen memories, in the order of their indices in the module.
+    pub fn spaces(&self) -> impl ExactSizeIterator<Item = SnapshotSpace<'_>> {
+        self.grounds.iter().map(SnapshotSpace)
     }
 }
 
@@ -265,7 +278,7 @@ impl<T> Clone for Snapshot<T> {
         Snapshot {
             template: self.template.clone(),
             state: self.state.clone(),
-            ground: self.ground.clone(),
+            grounds: self.grounds.clone(),
         }
     }
 }
@@ -273,7 +286,7 @@ impl<T> Clone for Snapshot<T> {
 impl<T> fmt::Debug for Snapshot<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Snapshot")
-            .field("space", self.ground.space())
+            .field("space", self.grounds.first().space())
             .finish_non_exhaustive()
     }
 }

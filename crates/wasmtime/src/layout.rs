@@ -8,8 +8,8 @@ use std::ops::Range;
 use wasmtime::{Module, ModuleExport};
 
 pub(crate) struct Layout {
-    /// The mutable globals with their indices, flags among them.
-    pub(crate) globals: Box<[(u32, ModuleExport)]>,
+    /// The mutable globals, flags among them.
+    pub(crate) globals: Box<[Global]>,
     pub(crate) tables: Box<[Table]>,
     /// By the indices of functions, sorted.
     functions: Box<[(u32, ModuleExport)]>,
@@ -17,9 +17,17 @@ pub(crate) struct Layout {
     pub(crate) drops: Option<(ModuleExport, Range<usize>)>,
 }
 
+/// A mutable global.
+pub(crate) struct Global {
+    pub(crate) index: u32,
+    pub(crate) name: Option<String>,
+    pub(crate) export: ModuleExport,
+}
+
 /// A table that the program may change.
 pub(crate) struct Table {
     pub(crate) index: u32,
+    pub(crate) name: Option<String>,
     pub(crate) export: ModuleExport,
     /// The place of its flag among the globals.
     pub(crate) flag: usize,
@@ -34,6 +42,7 @@ impl Layout {
         let table = |plan: &memfold_prepare::TablePlan| {
             Ok(Table {
                 index: plan.index,
+                name: plan.name.clone(),
                 export: export(&plan.export)?,
                 flag: plan.flag,
                 contents: plan.contents.clone(),
@@ -47,7 +56,13 @@ impl Layout {
             globals: prepared
                 .globals()
                 .iter()
-                .map(|global| Ok((global.index, export(&global.export)?)))
+                .map(|plan| {
+                    Ok(Global {
+                        index: plan.index,
+                        name: plan.name.clone(),
+                        export: export(&plan.export)?,
+                    })
+                })
                 .collect::<Result<_, Error>>()?,
             tables: prepared
                 .tables()

@@ -7,10 +7,14 @@
 //! | compile and link once | [`Template::new`] |
 //! | make an instance, warm it up | [`Template::instantiate`], [`ForkInstance::call`] |
 //! | fork it, or freeze it and make many of it | [`ForkInstance::fork`], [`ForkInstance::freeze`] |
-//! | decide what becomes of the host's state, and of what was drawn at random | [`ForkInstance::fork_with`], [`Template::with_reseed`] |
+//! | decide what becomes of the host's state and data, and of what was drawn at random | [`ForkInstance::fork_with`], [`Template::with_host_data`], [`Template::with_reseed`] |
 //! | use an instance again, as if it were new | [`ForkInstance::reset`] |
 //! | let many instances read or store to one file in their memories | [`ForkInstance::map`] |
 //! | the same with epochs, fuel or host functions that wait | `call_async`, `fork_async` and their like |
+//!
+//! The feature `gc`, which is on by default, has [`Template::with_host_data`] and lets engines run
+//! what refers to data of the host, as most programs built for JavaScript do. It switches on
+//! Wasmtime's features `gc` and `gc-drc`.
 //!
 //! The feature `async`, which is on by default, has the methods that end in `_async`. It adds
 //! Wasmtime's fibers and no runtime: any executor will do.
@@ -65,12 +69,12 @@ mod fibers;
 mod ground;
 mod handoff;
 mod held;
+mod host_data;
 mod instance;
 mod layout;
 #[allow(unsafe_code, reason = "a file may be changed by others while it is mapped")]
 mod mapping;
 mod reset;
-#[cfg(feature = "async")]
 mod rest;
 mod state;
 mod template;
@@ -81,8 +85,8 @@ pub use error::Error;
 pub use held::{InstanceSpace, SnapshotSpace};
 pub use instance::{ForkInstance, Snapshot};
 pub use memfold_prepare::{
-    Contents, DropPlan, FunctionPlan, Given, GlobalPlan, MemoryPlan, NotForkable, Number, Own, Prepared,
-    Reason, Segment, Site, Slot, TablePlan, prepare, prepare_with,
+    Addresses, Contents, DropPlan, FunctionPlan, Given, GlobalPlan, MOST_BYTES, MemoryPlan, NotForkable,
+    Number, Own, Prepared, Reason, Segment, Site, Slot, TablePlan, prepare, prepare_with,
 };
 pub use reset::Irreversible;
 pub use state::{Foreign, Place};

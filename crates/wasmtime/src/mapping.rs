@@ -1,4 +1,4 @@
-//! Files in the memory of an instance: [`ForkInstance::map`]. No lock; the store is held
+//! Files in the first memory of an instance: [`ForkInstance::map`]. No lock; the store is held
 //! exclusively. With `creator.rs` the only file of this crate with `unsafe`: that nobody else
 //! changes what a program's memory shows, no type can hold.
 
@@ -10,19 +10,19 @@ use std::ops::Range;
 use wasmtime::{Memory, Store};
 
 impl<T> ForkInstance<T> {
-    /// Wasmtime's handle of the memory, whether the module exports it or not.
+    /// Wasmtime's handle of the first memory, whether the module exports it or not.
     ///
     /// # Panics
     /// When `store` is not the store of this instance.
     pub fn memory(&self, store: &mut Store<T>) -> Memory {
         self.demand_own(store);
-        self.template.memory(store, &self.instance)
+        self.template.memory(store, &self.instance, 0)
     }
 
-    /// From now on the memory shows a range of a file from its byte `at` on; what was there is
-    /// gone. Pages are read when they are touched, and held once for all instances that map them,
-    /// inside the budget. Forks and snapshots map what the instance maps; of an instance that maps
-    /// files there is no [`reset`](ForkInstance::reset).
+    /// From now on the first memory shows a range of a file from its byte `at` on; what was there
+    /// is gone. Pages are read when they are touched, and held once for all instances that map
+    /// them, inside the budget. Forks and snapshots map what the instance maps; of an instance that
+    /// maps files there is no [`reset`](ForkInstance::reset).
     ///
     /// The memory must have these bytes: [`grow`](Memory::grow) it first. What a program allocates
     /// must not lie there, so grow it before the program does; what it grows later lies behind.
@@ -85,13 +85,15 @@ impl<T> ForkInstance<T> {
     ) -> Result<(), Error> {
         self.demand_own(store);
         let len = range.end.saturating_sub(range.start);
-        check(&self.ground, at, at.saturating_add(len))?;
-        let space = self.ground.space();
-        space.map(self.ground.head() + at, file, range, through, rights)?;
+        let ground = self.grounds.first();
+        check(ground, at, at.saturating_add(len))?;
+        let space = ground.space();
+        space.map(ground.head() + at, file, range, through, rights)?;
         Ok(())
     }
 
-    /// From now on a range of the memory, whole pages, is zeros, which the program may store to.
+    /// From now on a range of the first memory, whole pages, is zeros, which the program may store
+    /// to.
     ///
     /// # Errors
     /// [`Error::Memory`]: `OutOfRange` beyond the memory; as [`memfold::Space::unmap`].
@@ -100,9 +102,10 @@ impl<T> ForkInstance<T> {
     /// When `store` is not the store of this instance.
     pub fn unmap(&self, store: &mut Store<T>, range: Range<u64>) -> Result<(), Error> {
         self.demand_own(store);
-        let (head, end) = (self.ground.head(), range.start.max(range.end));
-        check(&self.ground, range.start, end)?;
-        self.ground.space().unmap(range.start + head..end + head)?;
+        let ground = self.grounds.first();
+        let (head, end) = (ground.head(), range.start.max(range.end));
+        check(ground, range.start, end)?;
+        ground.space().unmap(range.start + head..end + head)?;
         Ok(())
     }
 }

@@ -1,11 +1,12 @@
 //! Bringing an instance back to a snapshot: [`ForkInstance::reset`].
 //!
 //! What cannot be undone from outside (a table that has grown, a segment that was dropped) is
-//! looked for first, so that an instance that is refused is as it was. The memory's length is the
+//! looked for first, so that an instance that is refused is as it was. A memory's length is the
 //! one thing that Wasmtime can only grow: its memory is told that it is one page shorter than the
 //! snapshot, and grows by that page, by which Wasmtime learns the length.
 
 use crate::error::Error;
+use crate::ground::{Ground, Grounds};
 use crate::instance::{ForkInstance, Snapshot};
 use crate::way::{Straight, Way, now};
 use memfold::SpaceError;
@@ -37,7 +38,7 @@ pub enum Irreversible {
     },
     /// The program has dropped a segment since.
     DroppedSegment,
-    /// The memory had no bytes in the snapshot, and has grown since.
+    /// A memory had no bytes in the snapshot, and has grown since.
     EmptyMemory,
 }
 
@@ -56,7 +57,7 @@ impl fmt::Display for Irreversible {
                 "the program has changed the table {table}, which held what cannot be put back"
             ),
             Irreversible::DroppedSegment => f.write_str("the program has dropped a segment since"),
-            Irreversible::EmptyMemory => f.write_str("its memory was empty then, and has grown since"),
+            Irreversible::EmptyMemory => f.write_str("a memory of it was empty then, and has grown since"),
         }
     }
 }
@@ -79,7 +80,9 @@ impl<T> ForkInstance<T> {
     /// [`Error::Irreversible`] when the program did since what cannot be undone: the instance is as
     /// it was, and can be dropped with its store instead. [`Error::StoreLimit`] when the limiter
     /// refuses, [`Error::Memory`] when memory that forks of the instance share cannot be moved, or
-    /// is pinned.
+    /// is pinned; [`Error::HostState`] when host data is not copied. Of several memories the first
+    /// ones may be reset by then: such an instance can be reset again, but not forked
+    /// ([`Error::HalfDone`]).
     ///
     /// # Panics
     /// When `store` is not the store of this instance.
@@ -113,10 +116,7 @@ impl<T> ForkInstance<T> {
     /// # }
     /// ```
     pub fn reset(&self, store: &mut Store<T>, to: &Snapshot<T>) -> Result<(), Error> {
-        now(self.reset_by::<Straight>(store, to))?;
-        #[cfg(feature = "async")]
-        self.rest.restored();
-        Ok(())
+        now(self.reset_by::<Straight>(store, to))
     }
 
     pub(crate) async fn reset_by<W: Way<T>>(
@@ -128,49 +128,96 @@ impl<T> ForkInstance<T> {
         if !self.template.is(&to.template) {
             return Err(Error::Irreversible(Irreversible::OtherTemplate));
         }
-        if let Some(obstacle) = self.template.obstacle(store, &self.instance, &to.state) {
+        let lengths = |grounds: &Grounds| grounds.iter().map(Ground::len).collect::<Vec<u64>>();
+        let (before, after) = (lengths(&self.grounds), lengths(&to.grounds));
+        let empty = before
+            .iter()
+            .zip(&after)
+            .any(|(now, then)| *now > 0 && *then == 0);
+        let empty = empty.then_some(Irreversible::EmptyMemory);
+        let obstacle = self.template.obstacle(store, &self.instance, &to.state);
+        if let Some(obstacle) = obstacle.or(empty) {
             return Err(Error::Irreversible(obstacle));
         }
-        let memory = self.template.memory(store, &self.instance);
-        let before = memory.data_size(&*store) as u64;
-        self.tell_length::<W>(store, memory, to.ground.len()).await?;
-        if let Err(error) = self.ground.reset_to(&to.ground) {
-            // All of its pages are there still.
-            self.tell_length::<W>(store, memory, before).await?;
-            return Err(match error {
-                memfold::Error::Space(SpaceError::NotRelated(_)) => {
-                    Error::Irreversible(Irreversible::OtherMemory)
-                }
-                error => Error::Memory(error),
-            });
+        let placed = to.state.place(store)?;
+        let begun = self.rest.begin();
+        if let Err((error, done)) = self.reset_memories::<W>(store, to, &after).await {
+            // Until the first memory is reset, all pages are there still.
+            if done == 0 && self.tell_back::<W>(store, &before).await {
+                begun.end();
+            }
+            return Err(error);
         }
-        self.template.restore(store, &self.instance, &to.state);
+        self.template.restore(store, &self.instance, &to.state, &placed);
+        self.rest.restored();
         self.template.reseed::<W>(store, self).await
     }
 
-    /// Wasmtime takes the memory for so long from now on.
-    async fn tell_length<W: Way<T>>(
+    /// All memories are what they are in the snapshot, or an error and how many of them are.
+    async fn reset_memories<W: Way<T>>(
         &self,
         store: &mut Store<T>,
-        memory: Memory,
-        len: u64,
-    ) -> Result<(), Error> {
-        let (now, page) = (memory.data_size(&*store) as u64, memory.page_size(&*store));
-        let pages = if len >= now {
-            (len - now) / page
-        } else if len == 0 {
-            return Err(Error::Irreversible(Irreversible::EmptyMemory));
-        } else {
-            self.ground.tell(len - page);
-            1
-        };
-        if pages == 0 {
-            return Ok(());
+        to: &Snapshot<T>,
+        lengths: &[u64],
+    ) -> Result<(), (Error, usize)> {
+        let told = self.tell_lengths::<W>(store, lengths).await;
+        told.map_err(|error| (error, 0))?;
+        for (done, (ground, then)) in self.grounds.iter().zip(to.grounds.iter()).enumerate() {
+            ground.reset_to(then).map_err(|error| match error {
+                memfold::Error::Space(SpaceError::NotRelated(_)) => {
+                    (Error::Irreversible(Irreversible::OtherMemory), done)
+                }
+                error => (Error::Memory(error), done),
+            })?;
         }
-        let grown = W::grow_memory(memory, store, pages).await;
-        grown.map_err(|reason| {
-            self.ground.tell(now);
-            Error::StoreLimit { bytes: len, reason }
-        })
+        Ok(())
     }
+
+    /// Wasmtime takes the memories for so long from now on.
+    async fn tell_lengths<W: Way<T>>(&self, store: &mut Store<T>, lengths: &[u64]) -> Result<(), Error> {
+        for (index, (ground, len)) in self.grounds.iter().zip(lengths).enumerate() {
+            let memory = self.template.memory(store, &self.instance, index);
+            tell_length::<T, W>(store, memory, ground, *len).await?;
+        }
+        Ok(())
+    }
+
+    /// Wasmtime takes the memories for as long as they were before they were told to be shorter.
+    /// Whether it does: one that has grown meanwhile stays as it is.
+    async fn tell_back<W: Way<T>>(&self, store: &mut Store<T>, lengths: &[u64]) -> bool {
+        let mut all = true;
+        for (index, (ground, len)) in self.grounds.iter().zip(lengths).enumerate() {
+            if ground.len() > *len {
+                all = false;
+                continue;
+            }
+            ground.tell(*len);
+            let memory = self.template.memory(store, &self.instance, index);
+            // Growth by nothing asks nobody; by it Wasmtime looks at the length anew.
+            all &= W::grow_memory(memory, store, 0).await.is_ok();
+        }
+        all
+    }
+}
+
+/// Wasmtime takes the memory on this ground for so long from now on; when its growth is refused,
+/// for any length. A length of 0 is that which it has.
+async fn tell_length<T, W: Way<T>>(
+    store: &mut Store<T>,
+    memory: Memory,
+    ground: &Ground,
+    len: u64,
+) -> Result<(), Error> {
+    let (now, page) = (memory.data_size(&*store) as u64, memory.page_size(&*store));
+    let pages = if len >= now {
+        (len - now) / page
+    } else {
+        ground.tell(len - page);
+        1
+    };
+    if pages == 0 {
+        return Ok(());
+    }
+    let grown = W::grow_memory(memory, store, pages).await;
+    grown.map_err(|reason| Error::StoreLimit { bytes: len, reason })
 }

@@ -1,7 +1,8 @@
 //! Whether what was begun on an instance has ended: [`Rest`].
 //!
 //! A call on a fiber whose future is dropped is unwound in the middle. Then nothing of it is on any
-//! stack, but the program's own state is half done, and it is not known which half. Set and asked
+//! stack, but the program's own state is half done, and it is not known which half. The same holds
+//! of a reset that fails after some of the memories are what they were. Set and asked
 //! by whoever has the instance's store exclusively; no lock.
 
 use std::sync::atomic::{AtomicBool, Ordering};

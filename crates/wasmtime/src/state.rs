@@ -1,41 +1,21 @@
 //! The state of an instance besides its memory: mutable globals, tables that the program changed,
 //! segments that it dropped. Read from one store, written to another ([`State`]).
 //!
-//! Immutable values that belong to no store: a reference is kept as the index of the function that
-//! it is to. Whatever else a reference can be to lives in one store, and is refused by its place.
+//! Immutable values that belong to no store (`value.rs`). What a reference is to that lives in one
+//! store and that nobody copies is refused by its place. Read and written with the store
+//! exclusively; no lock.
 
 mod restore;
+mod value;
 
 use crate::error::Error;
+use crate::host_data::{self, Copies, Hooks, Placed};
 use crate::layout::{Layout, Table};
 use crate::way::Way;
 use memfold_prepare::Slot;
-use std::collections::HashMap;
 use std::fmt;
-use wasmtime::{Extern, Instance, ModuleExport, Ref, Store, V128, Val};
-
-/// The value of a global or of a slot of a table.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Value {
-    I32(i32),
-    I64(i64),
-    /// The bits of the number, so that every NaN stays what it is.
-    F32(u32),
-    F64(u64),
-    V128(V128),
-    Null(Kind),
-    /// The function of this index in the module.
-    Function(u32),
-}
-
-/// The hierarchies of reference types, each with a null of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Function,
-    Extern,
-    Any,
-    Exception,
-}
+use value::{Names, Target, Value};
+use wasmtime::{AsContextMut, Extern, Instance, ModuleExport, Ref, Store};
 
 /// Where a reference stands that belongs to its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +49,44 @@ pub enum Foreign {
     Exception,
 }
 
+impl Foreign {
+    /// What can be done about it, in half a sentence.
+    pub(crate) fn help(self) -> &'static str {
+        match self {
+            Foreign::HostData => {
+                "say how its type is copied (`Template::with_host_data`), fork the instance before it is there, or set \
+                 the place to null"
+            }
+            Foreign::Function | Foreign::Object | Foreign::Exception => {
+                "fork the instance before it is there, or set the place to null"
+            }
+        }
+    }
+}
+
+/// Why a value cannot be copied.
+enum Why {
+    Foreign(Foreign),
+    /// The embedder's function refused.
+    Refused(wasmtime::Error),
+}
+
+impl From<Foreign> for Why {
+    fn from(what: Foreign) -> Self {
+        Why::Foreign(what)
+    }
+}
+
+impl Why {
+    fn at(self, place: Place, name: Option<&str>) -> Error {
+        let name = name.map(str::to_owned);
+        match self {
+            Why::Foreign(what) => Error::Held { place, name, what },
+            Why::Refused(reason) => Error::HostData { place, name, reason },
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -98,45 +116,59 @@ struct TableState {
 }
 
 /// All of it, in the order of the template's layout.
-#[derive(Clone)]
-pub(crate) struct State {
+pub(crate) struct State<T: 'static> {
     globals: Box<[Value]>,
     /// `None` for a table that is as it was first.
     tables: Box<[Option<TableState>]>,
+    /// What references to host data are to.
+    copies: Copies<T>,
 }
 
-impl State {
-    pub(crate) fn read<T>(store: &mut Store<T>, instance: &Instance, layout: &Layout) -> Result<Self, Error> {
+impl<T> State<T> {
+    pub(crate) fn read(
+        store: &mut Store<T>,
+        instance: &Instance,
+        layout: &Layout,
+        hooks: &Hooks<T>,
+    ) -> Result<Self, Error> {
         let mut names = Names {
             instance,
             layout,
+            hooks,
+            copies: Copies::default(),
             indices: None,
         };
-        let globals: Box<[Value]> = layout
-            .globals
-            .iter()
-            .map(|(index, export)| {
-                let value = item(store, instance, export, Extern::into_global).get(&mut *store);
-                let place = Place::Global { index: *index };
-                names.value(store, value).map_err(|what| held(place, what))
-            })
-            .collect::<Result<_, _>>()?;
+        let store = &mut host_data::scope(store);
+        let globals = layout.globals.iter().map(|global| {
+            let value = item(store, instance, &global.export, Extern::into_global).get(&mut *store);
+            let place = Place::Global { index: global.index };
+            let value = names.value(store, value);
+            value.map_err(|why| why.at(place, global.name.as_deref()))
+        });
+        let globals: Box<[Value]> = globals.collect::<Result<_, _>>()?;
         let changed = |table: &&Table| globals[table.flag] != Value::I32(0);
-        let tables = layout
-            .tables
-            .iter()
-            .map(|table| {
-                Some(table)
-                    .filter(changed)
-                    .map(|table| TableState::read(store, &mut names, table))
-                    .transpose()
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(State { globals, tables })
+        let tables = layout.tables.iter().map(|table| {
+            let changed = Some(table).filter(changed);
+            changed
+                .map(|table| TableState::read(store, &mut names, table))
+                .transpose()
+        });
+        let tables = tables.collect::<Result<_, _>>()?;
+        names.copies.close();
+        Ok(State {
+            globals,
+            tables,
+            copies: names.copies,
+        })
+    }
+
+    /// Copies of the host data that it refers to, in a store.
+    pub(crate) fn place(&self, store: &mut Store<T>) -> Result<Placed, Error> {
+        self.copies.place(store).map_err(Error::HostState)
     }
 
     /// Brings a fresh instance into this state.
-    pub(crate) async fn write<T, W: Way<T>>(
+    pub(crate) async fn write<W: Way<T>>(
         &self,
         store: &mut Store<T>,
         instance: &Instance,
@@ -147,10 +179,16 @@ impl State {
             layout.globals.len(),
             "the values are another template's"
         );
-        self.write_globals(store, instance, layout);
+        let placed = &self.place(store)?;
+        let target = Target {
+            instance,
+            layout,
+            placed,
+        };
+        self.write_globals(store, target);
         for (table, state) in layout.tables.iter().zip(&self.tables) {
             if let Some(state) = state {
-                state.write::<T, W>(store, instance, layout, table).await?;
+                state.write::<T, W>(store, target, table).await?;
             }
         }
         if let Some((drop, flags)) = &layout.drops
@@ -164,17 +202,23 @@ impl State {
         Ok(())
     }
 
-    fn write_globals<T>(&self, store: &mut Store<T>, instance: &Instance, layout: &Layout) {
-        for ((_, export), value) in layout.globals.iter().zip(&self.globals) {
-            let value = value.in_store(store, instance, layout);
-            let set = item(store, instance, export, Extern::into_global).set(&mut *store, value);
+    fn write_globals(&self, store: &mut Store<T>, target: Target<'_>) {
+        let store = &mut host_data::scope(store);
+        for (global, value) in target.layout.globals.iter().zip(&self.globals) {
+            let value = value.in_store(store, target);
+            let handle = item(store, target.instance, &global.export, Extern::into_global);
+            let set = handle.set(&mut *store, value);
             set.expect("the global is mutable and of the value's type");
         }
     }
 }
 
 impl TableState {
-    fn read<T>(store: &mut Store<T>, names: &mut Names<'_>, table: &Table) -> Result<Self, Error> {
+    fn read<T>(
+        store: &mut impl AsContextMut<Data = T>,
+        names: &mut Names<'_, T>,
+        table: &Table,
+    ) -> Result<Self, Error> {
         let handle = item(store, names.instance, &table.export, Extern::into_table);
         let size = handle.size(&*store);
         let mut changed = Vec::new();
@@ -188,7 +232,7 @@ impl TableState {
             };
             let value = names
                 .reference(store, reference)
-                .map_err(|what| held(place, what))?;
+                .map_err(|why| why.at(place, table.name.as_deref()))?;
             let same = match table.contents.slot(slot) {
                 Some(Slot::Null) => matches!(value, Value::Null(_)),
                 Some(Slot::Function(index)) => value == Value::Function(index),
@@ -209,27 +253,28 @@ impl TableState {
     async fn write<T, W: Way<T>>(
         &self,
         store: &mut Store<T>,
-        instance: &Instance,
-        layout: &Layout,
+        target: Target<'_>,
         table: &Table,
     ) -> Result<(), Error> {
-        let handle = item(store, instance, &table.export, Extern::into_table);
+        let handle = item(store, target.instance, &table.export, Extern::into_table);
         let first = handle.size(&*store);
         if self.size > first {
             let element = handle.ty(&*store).element().clone();
             let filler = if element.is_nullable() {
                 Ref::null(element.heap_type())
             } else {
-                // No slot that was added is null: each is among those that differ.
+                // No slot that was added is null: each is among those that differ. A reference to
+                // host data stays alive for as long as the store.
                 let new = self.changed.iter().find(|(slot, _)| *slot >= first);
                 let (_, value) = new.expect("a slot that was added differs");
-                reference(value.in_store(store, instance, layout))
+                value.as_reference(store, target)
             };
             let grown = W::grow_table(handle, store, self.size - first, filler).await;
             grown.map_err(Error::Instantiate)?;
         }
+        let store = &mut host_data::scope(store);
         for (slot, value) in &self.changed {
-            let value = reference(value.in_store(store, instance, layout));
+            let value = value.as_reference(store, target);
             let set = handle.set(&mut *store, *slot, value);
             set.expect("the slot is there, and of the value's type");
         }
@@ -237,96 +282,23 @@ impl TableState {
     }
 }
 
-/// Names what references of one instance are to.
-struct Names<'a> {
-    instance: &'a Instance,
-    layout: &'a Layout,
-    /// The functions by their addresses; made for the first reference that is not null.
-    indices: Option<HashMap<usize, u32>>,
-}
-
-impl Names<'_> {
-    fn value<T>(&mut self, store: &mut Store<T>, value: Val) -> Result<Value, Foreign> {
-        Ok(match value {
-            Val::I32(value) => Value::I32(value),
-            Val::I64(value) => Value::I64(value),
-            Val::F32(bits) => Value::F32(bits),
-            Val::F64(bits) => Value::F64(bits),
-            Val::V128(value) => Value::V128(value),
-            Val::FuncRef(function) => self.reference(store, Ref::Func(function))?,
-            Val::ExternRef(data) => self.reference(store, Ref::Extern(data))?,
-            Val::AnyRef(object) => self.reference(store, Ref::Any(object))?,
-            Val::ExnRef(exception) => self.reference(store, Ref::Exn(exception))?,
-            // `prepare` takes no module with continuations.
-            Val::ContRef(_) => return Err(Foreign::Object),
-        })
-    }
-
-    fn reference<T>(&mut self, store: &mut Store<T>, reference: Ref) -> Result<Value, Foreign> {
-        match reference {
-            Ref::Func(None) => Ok(Value::Null(Kind::Function)),
-            Ref::Extern(None) => Ok(Value::Null(Kind::Extern)),
-            Ref::Any(None) => Ok(Value::Null(Kind::Any)),
-            Ref::Exn(None) => Ok(Value::Null(Kind::Exception)),
-            Ref::Func(Some(function)) => {
-                let address = function.to_raw(&mut *store).addr();
-                let index = self.indices(store).get(&address).copied();
-                index.map(Value::Function).ok_or(Foreign::Function)
-            }
-            Ref::Extern(Some(_)) => Err(Foreign::HostData),
-            Ref::Any(Some(_)) => Err(Foreign::Object),
-            Ref::Exn(Some(_)) => Err(Foreign::Exception),
-        }
-    }
-
-    fn indices<T>(&mut self, store: &mut Store<T>) -> &HashMap<usize, u32> {
-        let (instance, layout) = (self.instance, self.layout);
-        self.indices.get_or_insert_with(|| {
-            let address = |(index, export): &(u32, _)| {
-                let function = item(store, instance, export, Extern::into_func);
-                (function.to_raw(&mut *store).addr(), *index)
-            };
-            layout.functions().map(address).collect()
-        })
-    }
-}
-
-impl Value {
-    /// The same for an instance in its store.
-    fn in_store<T>(self, store: &mut Store<T>, instance: &Instance, layout: &Layout) -> Val {
-        match self {
-            Value::I32(value) => Val::I32(value),
-            Value::I64(value) => Val::I64(value),
-            Value::F32(bits) => Val::F32(bits),
-            Value::F64(bits) => Val::F64(bits),
-            Value::V128(value) => Val::V128(value),
-            Value::Null(Kind::Function) => Val::FuncRef(None),
-            Value::Null(Kind::Extern) => Val::ExternRef(None),
-            Value::Null(Kind::Any) => Val::AnyRef(None),
-            Value::Null(Kind::Exception) => Val::ExnRef(None),
-            Value::Function(index) => {
-                let export = layout.function(index).expect("it was found among these");
-                Val::FuncRef(Some(item(store, instance, export, Extern::into_func)))
-            }
-        }
-    }
-}
-
-fn reference(value: Val) -> Ref {
-    value.ref_().expect("a table holds references")
-}
-
-fn held(place: Place, what: Foreign) -> Error {
-    Error::Held { place, what }
-}
-
 /// What the module exports there.
-fn item<T, I>(
-    store: &mut Store<T>,
+fn item<I>(
+    store: &mut impl AsContextMut,
     instance: &Instance,
     export: &ModuleExport,
     into: fn(Extern) -> Option<I>,
 ) -> I {
     let item = instance.get_module_export(store, export).and_then(into);
     item.expect("the template checked its exports")
+}
+
+impl<T> Clone for State<T> {
+    fn clone(&self) -> Self {
+        State {
+            globals: self.globals.clone(),
+            tables: self.tables.clone(),
+            copies: self.copies.clone(),
+        }
+    }
 }

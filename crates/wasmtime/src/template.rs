@@ -1,15 +1,16 @@
 //! A program, compiled once, of which instances are made: [`Template`].
 //!
 //! Immutable after it was built, and shared by all instances and snapshots.
-//! It holds the *pristine* space: the memory as the data segments leave it.
-//! A cold start is a fork of that, then the start function; a fork of a live
-//! instance (`instance.rs`) takes the same way with another space.
+//! It holds the *pristine* spaces: the memories as the data segments leave them.
+//! A cold start is a fork of those, then the start function; a fork of a live
+//! instance (`instance.rs`) takes the same way with other spaces.
 
 use crate::code::GuestCode;
 use crate::config;
 use crate::error::Error;
-use crate::ground::Ground;
+use crate::ground::{Ground, Grounds};
 use crate::handoff::{self, Offer, Wanted};
+use crate::host_data::{Hooks, Placed};
 use crate::instance::ForkInstance;
 use crate::layout::{self, Layout};
 use crate::reset::Irreversible;
@@ -21,23 +22,23 @@ use std::fmt;
 use std::sync::Arc;
 use wasmtime::{Extern, ExternType, Instance, InstancePre, Linker, Module, ModuleExport, Store};
 
-const WASM_PAGE: u64 = 1 << 16;
-
 /// A program of which instances can be made and forked. Cheap to clone; may be
 /// used from several threads at once.
 pub struct Template<T: 'static> {
     parts: Arc<Parts<T>>,
     /// Called in each fork.
     reseed: Option<ModuleExport>,
+    /// How host data is copied into forks.
+    pub(crate) hooks: Hooks<T>,
 }
 
 struct Parts<T: 'static> {
     pre: InstancePre<T>,
-    memory: ModuleExport,
+    /// In the order of their indices.
+    memories: Box<[(ModuleExport, Wanted)]>,
     layout: Layout,
     start: Option<ModuleExport>,
-    pristine: Ground,
-    wanted: Wanted,
+    pristine: Grounds,
     code: Arc<GuestCode>,
 }
 
@@ -69,26 +70,26 @@ impl<T> Template<T> {
         module: &Module,
     ) -> Result<Self, Error> {
         let export = |name: &str| layout::find(module, name);
-        let memory_export = export(&prepared.memory().export)?;
+        let plans = prepared.memories().iter();
+        let memories = plans
+            .map(|plan| Ok((export(&plan.export)?, Wanted::new(plan))))
+            .collect::<Result<_, Error>>()?;
         let layout = Layout::new(module, prepared)?;
         let start = prepared.start().map(export).transpose()?;
         let pre = linker.instantiate_pre(module).map_err(Error::Link)?;
         config::check(linker.engine())?;
         let parts = Parts {
             pre,
-            memory: memory_export,
+            memories,
             layout,
             start,
             pristine: pristine(memory, prepared)?,
-            wanted: Wanted {
-                minimum_pages: prepared.memory().minimum_pages,
-                maximum_pages: prepared.memory().maximum_pages,
-            },
             code: Arc::new(GuestCode::new(module)?),
         };
         Ok(Template {
             parts: Arc::new(parts),
             reseed: None,
+            hooks: Hooks::default(),
         })
     }
 
@@ -204,52 +205,61 @@ impl<T> Template<T> {
         Ok(instance)
     }
 
-    /// An instance on this ground; none of its code runs.
-    async fn place<W: Way<T>>(&self, store: &mut Store<T>, ground: Ground) -> Result<ForkInstance<T>, Error> {
+    /// An instance on these grounds; none of its code runs.
+    async fn place<W: Way<T>>(
+        &self,
+        store: &mut Store<T>,
+        grounds: Grounds,
+    ) -> Result<ForkInstance<T>, Error> {
+        // Whoever takes them tells them the module's first sizes.
+        let lengths: Vec<u64> = grounds.iter().map(Ground::len).collect();
+        let wanted = self.parts.memories.iter().map(|(_, wanted)| *wanted);
         let offer = Offer {
-            ground: ground.clone(),
-            wanted: self.parts.wanted,
+            memories: grounds.iter().cloned().zip(wanted).collect(),
             code: Arc::clone(&self.parts.code),
         };
         let making = W::instantiate(&self.parts.pre, store);
         let instance = handoff::offering(offer, making)
             .await
             .map_err(Error::Instantiate)?;
-        let memory = self.memory(store, &instance);
-        if memory.data_ptr(&*store) != ground.as_ptr() {
-            return Err(Error::NotConfigured);
+        for (place, ground) in grounds.iter().enumerate() {
+            if self.memory(store, &instance, place).data_ptr(&*store) != ground.as_ptr() {
+                return Err(Error::NotConfigured);
+            }
         }
-        // Wasmtime has made a memory of the module's first size. That it is as large as the
+        // Wasmtime has made memories of the module's first sizes. That they are as large as the
         // parent's is told to it, and by it to the store's limiter, as growth; the pages are there
         // already.
-        let grown = ground.len() / WASM_PAGE - memory.size(&*store);
-        if grown > 0 {
-            let refused = |reason| Error::StoreLimit {
-                bytes: ground.len(),
-                reason,
-            };
-            W::grow_memory(memory, store, grown).await.map_err(refused)?;
+        for (place, bytes) in lengths.into_iter().enumerate() {
+            let memory = self.memory(store, &instance, place);
+            let grown = (bytes - memory.data_size(&*store) as u64) / memory.page_size(&*store);
+            if grown > 0 {
+                let refused = |reason| Error::StoreLimit { bytes, reason };
+                W::grow_memory(memory, store, grown).await.map_err(refused)?;
+            }
         }
-        Ok(ForkInstance::new(self.clone(), instance, ground))
+        Ok(ForkInstance::new(self.clone(), instance, grounds))
     }
 
-    /// Where the instance's memory begins.
+    /// Where the instance's first memory begins.
     ///
     /// # Panics
     /// When the instance is not of this store.
     pub(crate) fn address(&self, store: &mut Store<T>, instance: &Instance) -> *mut u8 {
-        self.memory(store, instance).data_ptr(&*store)
+        self.memory(store, instance, 0).data_ptr(&*store)
     }
 
-    pub(crate) fn memory(&self, store: &mut Store<T>, instance: &Instance) -> wasmtime::Memory {
+    /// The memory of this index.
+    pub(crate) fn memory(&self, store: &mut Store<T>, instance: &Instance, index: usize) -> wasmtime::Memory {
+        let (export, _) = &self.parts.memories[index];
         let memory = instance
-            .get_module_export(&mut *store, &self.parts.memory)
+            .get_module_export(&mut *store, export)
             .and_then(Extern::into_memory);
         memory.expect("the template checked its exports")
     }
 
-    pub(crate) fn read_state(&self, store: &mut Store<T>, instance: &Instance) -> Result<State, Error> {
-        State::read(store, instance, &self.parts.layout)
+    pub(crate) fn read_state(&self, store: &mut Store<T>, instance: &Instance) -> Result<State<T>, Error> {
+        State::read(store, instance, &self.parts.layout, &self.hooks)
     }
 
     /// What keeps an instance from being brought into this state, if anything does.
@@ -257,14 +267,20 @@ impl<T> Template<T> {
         &self,
         store: &mut Store<T>,
         instance: &Instance,
-        state: &State,
+        state: &State<T>,
     ) -> Option<Irreversible> {
         state.obstacle(store, instance, &self.parts.layout)
     }
 
     /// Brings an instance that nothing keeps from it into this state.
-    pub(crate) fn restore(&self, store: &mut Store<T>, instance: &Instance, state: &State) {
-        state.restore(store, instance, &self.parts.layout);
+    pub(crate) fn restore(
+        &self,
+        store: &mut Store<T>,
+        instance: &Instance,
+        state: &State<T>,
+        placed: &Placed,
+    ) {
+        state.restore(store, instance, &self.parts.layout, placed);
     }
 
     /// Whether this is that one.
@@ -272,16 +288,16 @@ impl<T> Template<T> {
         Arc::ptr_eq(&self.parts, &other.parts)
     }
 
-    /// An instance that goes on from this state, on ground that holds its memory.
+    /// An instance that goes on from this state, on grounds that hold its memories.
     pub(crate) async fn go_on<W: Way<T>>(
         &self,
         store: &mut Store<T>,
-        ground: Ground,
-        state: &State,
+        grounds: Grounds,
+        state: &State<T>,
     ) -> Result<ForkInstance<T>, Error> {
-        let instance = self.place::<W>(store, ground).await?;
+        let instance = self.place::<W>(store, grounds).await?;
         let layout = &self.parts.layout;
-        state.write::<T, W>(store, instance.instance(), layout).await?;
+        state.write::<W>(store, instance.instance(), layout).await?;
         self.reseed::<W>(store, &instance).await?;
         Ok(instance)
     }
@@ -292,6 +308,7 @@ impl<T> Clone for Template<T> {
         Template {
             parts: Arc::clone(&self.parts),
             reseed: self.reseed,
+            hooks: self.hooks.clone(),
         }
     }
 }
@@ -302,14 +319,19 @@ impl<T> fmt::Debug for Template<T> {
     }
 }
 
-/// The memory as the data segments leave it.
-fn pristine(memory: &Memory, prepared: &Prepared) -> Result<Ground, Error> {
-    let ground = Ground::new(memory, prepared.memory().minimum_pages * WASM_PAGE)?;
-    // A guest must not take the process with it: host code (a `memory.copy` of Wasmtime's) that
-    // meets a page which cannot be had goes on, and the call ends with `Error::MemoryLost`.
-    ground.space().set_on_loss(OnLoss::Sink)?;
-    for segment in prepared.segments() {
-        ground.write(segment.offset, &segment.bytes)?;
+/// The memories as the data segments leave them.
+fn pristine(memory: &Memory, prepared: &Prepared) -> Result<Grounds, Error> {
+    let mut grounds = Vec::new();
+    for plan in prepared.memories() {
+        let ground = Ground::new(memory, plan.minimum_bytes())?;
+        // A guest must not take the process with it: host code (a `memory.copy` of Wasmtime's) that
+        // meets a page which cannot be had goes on, and the call ends with `Error::MemoryLost`.
+        ground.space().set_on_loss(OnLoss::Sink)?;
+        let own = prepared.segments().iter();
+        for segment in own.filter(|segment| segment.memory == plan.index) {
+            ground.write(segment.offset, &segment.bytes)?;
+        }
+        grounds.push(ground);
     }
-    Ok(ground.freeze()?)
+    Ok(Grounds::new(grounds).freeze()?)
 }

@@ -9,7 +9,7 @@ use super::progress::{Phase, Progress};
 use super::times::Times;
 use crate::args::{Making, RunOptions};
 use crate::error::Error;
-use memfold_wasmtime::Snapshot;
+use memfold_wasmtime::{Snapshot, SnapshotSpace};
 use std::time::Instant;
 
 /// Forks of the bare memory that are made and dropped again to see what they cost.
@@ -22,7 +22,7 @@ pub(crate) struct Clones {
     pub(crate) instances: Vec<Option<Instance>>,
     /// How long it took to make each: a fork with its instance, or a warm-up.
     pub(crate) starts: Times,
-    /// How long the fork of the memory alone takes.
+    /// How long the fork of the memories alone takes.
     pub(crate) bare_forks: Times,
     /// Bytes held before the first clone was made.
     pub(crate) base_bytes: u64,
@@ -109,7 +109,8 @@ impl Clones {
     fn fork_bare(&mut self, snapshot: &Snapshot<Host>, times: u32) {
         for _ in 0..times {
             let begin = Instant::now();
-            if snapshot.space().fork().is_ok() {
+            let forks: Result<Vec<_>, _> = snapshot.spaces().map(SnapshotSpace::fork).collect();
+            if forks.is_ok() {
                 self.bare_forks.push(begin.elapsed());
             }
         }

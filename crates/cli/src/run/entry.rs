@@ -84,7 +84,10 @@ impl Entry {
         };
         let (most, wanted) = match given {
             Given::Nothing | Given::Command | Given::Values => (0, "no parameter"),
-            Given::Numbers => (2, "no parameter, (i32 clone) or (i32 clone, i32 call)"),
+            Given::Numbers => (
+                2,
+                "no parameter, (i32 clone) or (i32 clone, i32 call) (--invoke gives it values)",
+            ),
         };
         let numbers = ty.params().iter().all(|&param| param == ValType::I32) && ty.params().len() <= most;
         let integers = ty

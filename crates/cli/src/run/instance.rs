@@ -8,7 +8,7 @@ use super::program::{Program, Source};
 use super::values;
 use crate::args::Voice;
 use crate::output;
-use memfold_wasmtime::{ForkInstance, Snapshot};
+use memfold_wasmtime::{ForkInstance, InstanceSpace, Snapshot};
 use std::time::{Duration, Instant};
 use wasmtime::Store;
 
@@ -43,7 +43,7 @@ impl Instance {
         let mut store = program.store()?;
         let body = match &program.source {
             Source::Memfold { template, .. } => Body::Memfold(template.instantiate(&mut store)?),
-            Source::Stock(pre) => Body::Stock(pre.instantiate(&mut store)?),
+            Source::Stock(stock) => Body::Stock(stock.instantiate(&mut store)?),
         };
         match &body {
             Body::Memfold(fork) => program.files.map(&mut store, fork)?,
@@ -132,15 +132,14 @@ impl Instance {
     pub(crate) fn evict(&self) -> Result<(), CloneFailure> {
         match &self.body {
             Body::Memfold(fork) => fork
-                .space()
-                .evict()
-                .map(drop)
+                .spaces()
+                .try_for_each(|space| space.evict().map(drop))
                 .map_err(|error| CloneFailure::memory(&error)),
             Body::Stock(_) => Ok(()),
         }
     }
 
-    /// What of its memory is mapped.
+    /// What of its first memory is mapped.
     pub(crate) fn areas(&self) -> Vec<memfold::Area> {
         match &self.body {
             Body::Memfold(fork) => fork.space().areas().unwrap_or_default(),
@@ -155,7 +154,7 @@ impl Instance {
     /// Bytes of its memories, as the program sees them.
     pub(crate) fn logical_bytes(&mut self) -> u64 {
         match &self.body {
-            Body::Memfold(fork) => fork.space().len(),
+            Body::Memfold(fork) => fork.spaces().map(InstanceSpace::len).sum(),
             Body::Stock(instance) => {
                 let instance = *instance;
                 stock_bytes(&mut self.store, &instance)

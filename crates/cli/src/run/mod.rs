@@ -30,6 +30,7 @@ mod outline;
 mod program;
 pub(crate) mod progress;
 pub(crate) mod room;
+mod stock;
 mod times;
 mod values;
 

@@ -6,6 +6,7 @@ use super::entry::{Entry, Given};
 use super::environment::{Environment, Host};
 use super::mapping::Files;
 use super::outline::{Import, Is, Outline, named};
+use super::stock::Stock;
 use super::{module, room};
 use crate::args::{Making, RunOptions, Voice};
 use crate::error::Error;
@@ -13,11 +14,11 @@ use crate::surroundings::Stub;
 use memfold::{Memory, Merging};
 use memfold_wasmtime::{Own, Prepared, Template, prepare_with};
 use std::path::Path;
-use wasmtime::{Cache, CacheConfig, Config, Engine, ExternType, InstancePre, Linker, Module, Store};
+use wasmtime::{Cache, CacheConfig, Config, Engine, ExternType, Linker, Module, Store};
 use wasmtime_wasi::p1;
 
-/// Spaces beside those of the clones: the pristine one, the parent, the snapshot, one to measure
-/// forks.
+/// Instances that have spaces beside the clones: the pristine one, the parent, the snapshot, one to
+/// measure forks.
 const MORE_SPACES: u32 = 8;
 
 /// Where instances come from.
@@ -28,7 +29,7 @@ pub(crate) enum Source {
         template: Template<Host>,
     },
     /// Wasmtime's own.
-    Stock(InstancePre<Host>),
+    Stock(Stock),
 }
 
 /// What of the program is called.
@@ -85,23 +86,25 @@ impl Draft {
         let bytes = module::read(&options.module)?;
         let mut config = Config::new();
         config.epoch_interruption(true);
+        // The one proposal beyond WebAssembly 3.0 that can be forked.
+        config.wasm_custom_page_sizes(true);
         if !options.no_cache {
             // A cache that cannot be had is one that has nothing.
             config.cache(Cache::new(CacheConfig::new()).ok());
         }
+        let prepared = prepare_with(&bytes, &given(options));
+        // What imports an instance has for itself, stock instances have as well.
+        let own = prepared.iter().flat_map(|prepared| prepared.own().to_vec());
+        let own = own.collect();
         // What a stock engine would say of an invalid module, it says itself.
         let prepared = match options.making() {
             Making::Stock => None,
-            Making::Fork | Making::Independent => Some(prepare_with(&bytes, &given(options))?),
+            Making::Fork | Making::Independent => Some(prepared?),
         };
         let outline = Outline::read(&bytes).map_err(|reason| Error::Invalid {
             path: options.module.clone(),
             reason,
         })?;
-        let own = prepared
-            .iter()
-            .flat_map(|prepared| prepared.own().to_vec())
-            .collect();
         let entries = Entries::find(&outline, options)?;
         let name = program_name(&options.module);
         let environment = Environment::new(
@@ -113,8 +116,9 @@ impl Draft {
             None => Code::Stock(bytes),
             Some(prepared) => {
                 let clones = options.clones.get();
-                room::check(clones).map_err(|narrow| Error::NoRoom { clones, narrow })?;
-                let memory = memory(options)?;
+                let memories = prepared.memories().len();
+                room::check(clones, memories).map_err(|narrow| Error::NoRoom { clones, narrow })?;
+                let memory = memory(options, memories)?;
                 memfold_wasmtime::configure(&mut config, &memory);
                 let prepared = Box::new(prepared);
                 Code::Memfold { memory, prepared }
@@ -157,7 +161,7 @@ impl Draft {
             self.stand_in(&module, stub).map_err(Error::Module)?;
         }
         let source = match self.code {
-            Code::Stock(_) => Source::Stock(self.linker.instantiate_pre(&module).map_err(Error::Module)?),
+            Code::Stock(_) => Source::Stock(Stock::new(self.linker, module).map_err(Error::Module)?),
             Code::Memfold { memory, prepared } => {
                 let template = Template::from_module(&memory, &self.linker, &prepared, &module)?;
                 Source::Memfold { memory, template }
@@ -233,7 +237,10 @@ fn refuse(missing: &[Import], stub: Option<Stub>) -> Result<(), Error> {
     if lines.is_empty() {
         Ok(())
     } else {
-        Err(Error::Imports(lines))
+        Err(match stub {
+            None => Error::Imports(lines),
+            Some(_) => Error::Unstubbed(lines),
+        })
     }
 }
 
@@ -286,8 +293,10 @@ impl Entries {
     }
 }
 
-fn memory(options: &RunOptions) -> Result<Memory, memfold::Error> {
+fn memory(options: &RunOptions, memories: usize) -> Result<Memory, memfold::Error> {
+    let memories = u32::try_from(memories).unwrap_or(u32::MAX);
     let spaces = options.clones.get().saturating_add(MORE_SPACES);
+    let spaces = spaces.saturating_mul(memories);
     let mut builder = Memory::builder().delivery(options.delivery()).max_spaces(spaces);
     if let Some(bytes) = options.budget_bytes() {
         builder = builder.budget_bytes(bytes);

@@ -1,11 +1,11 @@
-//! Whether the process has room for so many clones, as far as that is known before the first is
-//! made. Immutable values.
+//! Whether the process has room for so many clones and their memories, as far as that is known
+//! before the first is made. Immutable values.
 
 use memfold::linux::{self, Report};
 use memfold_wasmtime::ADDRESSES_PER_MEMORY;
 use std::fmt;
 
-/// Memories beside those of the clones: the pristine one, and the one that is forked.
+/// Instances that have memories beside the clones: the pristine one, and the one that is forked.
 const MORE: u64 = 2;
 
 /// Addresses of a process: 47 bits, 48 where the processor is not x86-64.
@@ -35,16 +35,18 @@ pub(crate) struct Narrow {
 }
 
 /// Refuses more clones than there can be, and says why.
-pub(super) fn check(clones: u32) -> Result<(), Vec<Narrow>> {
-    let narrow = narrow(&linux::probe(), u64::from(clones));
+pub(super) fn check(clones: u32, memories: usize) -> Result<(), Vec<Narrow>> {
+    let memories = u64::try_from(memories).unwrap_or(u64::MAX);
+    let narrow = narrow(&linux::probe(), u64::from(clones), memories);
     if narrow.is_empty() {
         return Ok(());
     }
     Err(narrow)
 }
 
-fn narrow(report: &Report, clones: u64) -> Vec<Narrow> {
-    let memories = clones + MORE;
+/// `each` instance has so many memories.
+fn narrow(report: &Report, clones: u64, each: u64) -> Vec<Narrow> {
+    let memories = (clones + MORE).saturating_mul(each);
     let limits = [
         report.windows().zip(report.max_map_count).map(|(most, setting)| {
             // As `Report::windows` has it, the other way round.
@@ -60,7 +62,7 @@ fn narrow(report: &Report, clones: u64) -> Vec<Narrow> {
     narrow
         .map(|(limit, most)| Narrow {
             limit,
-            most: most.saturating_sub(MORE),
+            most: (most / each).saturating_sub(MORE),
         })
         .collect()
 }
@@ -72,17 +74,17 @@ impl fmt::Display for Narrow {
         match limit {
             Limit::Mappings { setting, needed } => write!(
                 f,
-                "vm.max_map_count={setting} leaves room for about {most}, two mappings for each \
+                "vm.max_map_count={setting} leaves room for about {most}, two mappings for each memory \
                  (`sysctl -w vm.max_map_count={needed}` is enough for all)"
             ),
             Limit::AddressSpace { bytes } => write!(
                 f,
-                "RLIMIT_AS={bytes} leaves room for about {most}, {each} MiB of addresses for each \
+                "RLIMIT_AS={bytes} leaves room for about {most}, {each} MiB of addresses for each memory \
                  (`ulimit -v unlimited` lifts it)"
             ),
             Limit::Addresses => write!(
                 f,
-                "the addresses of a process, {} TiB, leave room for about {most}, {each} MiB for each \
+                "the addresses of a process, {} TiB, leave room for about {most}, {each} MiB for each memory \
                  (use several processes)",
                 ADDRESSES >> 40
             ),
@@ -102,8 +104,8 @@ mod tests {
         report.max_map_count = Some(65_530);
         report.address_space_limit = None;
         let most = 32_265 - MORE;
-        assert_eq!(narrow(&report, most), []);
-        let found = narrow(&report, most + 1);
+        assert_eq!(narrow(&report, most, 1), []);
+        let found = narrow(&report, most + 1, 1);
         let needed = 65_532;
         let setting = 65_530;
         assert_eq!(
@@ -115,19 +117,22 @@ mod tests {
         );
         // What is advised is enough.
         report.max_map_count = Some(needed);
-        assert_eq!(narrow(&report, most + 1), []);
+        assert_eq!(narrow(&report, most + 1, 1), []);
 
-        assert_eq!(narrow(&report, 40_000).len(), 2);
+        assert_eq!(narrow(&report, 40_000, 1).len(), 2);
         report.address_space_limit = Some(10 << 32);
-        let found = narrow(&report, 8);
+        let found = narrow(&report, 8, 1);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(
             found[0].to_string().contains("RLIMIT_AS=42949672960"),
             "{}",
             found[0]
         );
-        assert_eq!(narrow(&report, 7), []);
+        assert_eq!(narrow(&report, 7, 1), []);
+        // Two memories for each instance: four instances have eight.
+        assert_eq!(narrow(&report, 2, 2), []);
+        assert_eq!(narrow(&report, 3, 2)[0].most, 2);
         report.max_map_count = None;
-        assert_eq!(narrow(&report, u64::from(u32::MAX)).len(), 2);
+        assert_eq!(narrow(&report, u64::from(u32::MAX), 1).len(), 2);
     }
 }

@@ -3,10 +3,10 @@
 //!
 //! A part of the scan; `scan.rs` hands each field to one method.
 
-use super::{Imported, Result, Scan, WASM_PAGE, each};
+use super::{Imported, Result, Scan, each, page_bytes};
 use crate::given::Number;
 use crate::imports::{Globals, Own};
-use crate::plan::Segment;
+use crate::plan::{MOST_BYTES, Segment};
 use crate::reason::Reason;
 use crate::tables::{self, Contents, Slot};
 use std::collections::BTreeMap;
@@ -15,21 +15,22 @@ use wasmparser::{
     Table, TableInit, TypeRef, ValType,
 };
 
-impl Scan<'_> {
-    pub(super) fn import(&mut self, import: Import<'_>) -> Result<()> {
+impl<'a> Scan<'a> {
+    pub(super) fn import(&mut self, import: Import<'a>) -> Result<()> {
         let names = Own {
             module: import.module.to_owned(),
             name: import.name.to_owned(),
         };
         match import.ty {
             TypeRef::Memory(memory) => {
-                self.memory_is_imported = true;
-                self.own.push(names);
-                self.memory_type(memory);
-                self.memory = self.memory.or(Some(memory));
+                self.imports_memory = true;
+                self.becomes_own(names);
+                self.memory(memory);
             }
             TypeRef::Table(table) if table.element_type.is_nullable() => {
-                self.own.push(names);
+                self.becomes_own(names);
+                let index = u32::try_from(self.tables.len()).unwrap_or(u32::MAX);
+                self.names.tables.insert(index, import.name);
                 self.tables.push(Contents {
                     size: table.initial,
                     rest: Slot::Null,
@@ -41,6 +42,7 @@ impl Scan<'_> {
                 self.reasons.push(Reason::ImportedTable { module, name });
             }
             TypeRef::Global(global) => {
+                self.names.globals.insert(self.counts.globals, import.name);
                 self.counts.globals += 1;
                 let value = self.given.value(import.module, import.name, global.content_type);
                 if global.mutable {
@@ -61,23 +63,27 @@ impl Scan<'_> {
         Ok(())
     }
 
+    /// An import that each instance has for itself.
+    fn becomes_own(&mut self, names: Own) {
+        if self.own.contains(&names) {
+            let Own { module, name } = names;
+            self.reasons.push(Reason::ImportedTwice { module, name });
+        } else {
+            self.own.push(names);
+        }
+    }
+
     /// What imported and defined memories have in common.
-    pub(super) fn memory_type(&mut self, memory: MemoryType) {
-        self.memory_count += 1;
-        let mut refuse = |reason: Reason| {
-            // One memory of a kind is enough to know of the kind.
-            if !self.reasons.contains(&reason) {
-                self.reasons.push(reason);
-            }
-        };
-        if memory.shared {
-            refuse(Reason::SharedMemory);
+    pub(super) fn memory(&mut self, memory: MemoryType) {
+        let index = u32::try_from(self.memories.len()).unwrap_or(u32::MAX);
+        self.memories.push(memory);
+        // One shared memory is enough to know of the kind.
+        if memory.shared && !self.reasons.contains(&Reason::SharedMemory) {
+            self.reasons.push(Reason::SharedMemory);
         }
-        if memory.memory64 {
-            refuse(Reason::Memory64);
-        }
-        if let Some(log2) = memory.page_size_log2.filter(|&log2| 1 << log2 != WASM_PAGE) {
-            refuse(Reason::CustomPageSize { log2 });
+        let bytes = u128::from(memory.initial) * u128::from(page_bytes(&memory));
+        if bytes > u128::from(MOST_BYTES) {
+            self.reasons.push(Reason::LargeMemory { memory: index, bytes });
         }
     }
 
@@ -95,6 +101,10 @@ impl Scan<'_> {
             TableInit::RefNull => Slot::Null,
             TableInit::Expr(expression) => {
                 self.expression(expression)?;
+                if tables::takes_a_global(expression)? {
+                    let index = u32::try_from(self.tables.len()).unwrap_or(u32::MAX);
+                    self.tables_of_globals.push(index);
+                }
                 tables::slot(expression)?
             }
         };
@@ -142,29 +152,28 @@ impl Scan<'_> {
         let segment = self.segment_count;
         self.segment_count += 1;
         let DataKind::Active {
-            memory_index: 0,
+            memory_index,
             offset_expr,
         } = &data.kind
         else {
-            // Passive ones stay as they are; a second memory is refused anyway.
+            // Passive ones stay as they are.
             return Ok(());
         };
         let Some(offset) = self.constant(offset_expr)? else {
             self.reasons.push(Reason::NonConstantOffset { segment });
             return Ok(());
         };
-        let size = self
-            .memory
-            .map_or(0, |memory| memory.initial.saturating_mul(WASM_PAGE));
-        if self.memory_count == 1 && self.memory.is_some_and(|memory| !memory.memory64) {
-            if offset.saturating_add(data.data.len() as u64) > size {
-                self.reasons.push(Reason::SegmentOutOfBounds { segment });
-            } else if !data.data.is_empty() {
-                self.segments.push(Segment {
-                    offset,
-                    bytes: data.data.to_vec(),
-                });
-            }
+        let memory = *memory_index;
+        let found = usize::try_from(memory).ok().and_then(|at| self.memories.get(at));
+        let size = found.map_or(0, |memory| memory.initial.saturating_mul(page_bytes(memory)));
+        if offset.saturating_add(data.data.len() as u64) > size {
+            self.reasons.push(Reason::SegmentOutOfBounds { segment });
+        } else if !data.data.is_empty() {
+            self.segments.push(Segment {
+                memory,
+                offset,
+                bytes: data.data.to_vec(),
+            });
         }
         Ok(())
     }
@@ -174,6 +183,9 @@ impl Scan<'_> {
     pub(super) fn values(&mut self) -> Vec<Number> {
         if self.own_globals == Globals::Imported {
             return Vec::new();
+        }
+        for table in std::mem::take(&mut self.tables_of_globals) {
+            self.reasons.push(Reason::TableOfGlobal { table });
         }
         let mut values = Vec::new();
         for Imported {
@@ -188,7 +200,9 @@ impl Scan<'_> {
                 None if mutable => self.reasons.push(Reason::ImportedMutableGlobal { module, name }),
                 None => self.reasons.push(Reason::ImportedGlobal { module, name }),
             }
-            self.own.push(names);
+            if mutable || !self.own.contains(&names) {
+                self.becomes_own(names);
+            }
         }
         values
     }

@@ -111,21 +111,80 @@ fn other_imports_are_fine() {
 #[test]
 fn unusual_memories_are_refused() {
     assert_eq!(reasons("(module (memory 1 2 shared))"), [Reason::SharedMemory]);
-    assert_eq!(reasons("(module (memory i64 1))"), [Reason::Memory64]);
+    // Once for all of a kind.
     assert_eq!(
-        reasons("(module (memory 1 (pagesize 1)))"),
-        [Reason::CustomPageSize { log2: 0 }]
+        reasons("(module (memory 1) (memory 1 2 shared) (memory 1 2 shared))"),
+        [Reason::SharedMemory]
+    );
+    let most = MOST_BYTES >> 16;
+    let large = |memory, bytes| [Reason::LargeMemory { memory, bytes }];
+    let more = u128::from(MOST_BYTES) + (1 << 16);
+    assert_eq!(
+        reasons(&format!("(module (memory i64 {}))", most + 1)),
+        large(0, more)
     );
     assert_eq!(
-        reasons("(module (memory 1) (memory 1))"),
-        [Reason::SeveralMemories { count: 2 }]
+        reasons(&format!("(module (memory 1) (memory i64 {}))", 1_u64 << 48)),
+        large(1, 1 << 64)
     );
+    assert_eq!(
+        reasons(&format!("(module (memory i64 {} (pagesize 1)))", MOST_BYTES + 1)),
+        large(0, u128::from(MOST_BYTES) + 1)
+    );
+    for fine in [
+        format!("(memory i64 {most})"),
+        format!("(memory {most})"),
+        format!("(memory i64 0 {})", 1_u64 << 48),
+    ] {
+        prepared(&format!("(module {fine})"));
+    }
+}
+
+/// A table stands before the globals that are the instance's own, so nothing in it can be of them.
+#[test]
+fn a_table_of_an_imported_global_is_refused_with_values() {
+    let text = |more: &str| {
+        module(&format!(
+            r#"(module (import "env" "n" (global $n i32)) {more} (memory 1) (table $t 1 i31ref (ref.i31 (global.get $n))))"#
+        ))
+    };
+    // Where the import stays one, it is fine.
+    validate(&prepare(&text("")).unwrap());
+    let more = r#"(import "env" "it" (global (mut i32)))"#;
+    let refused = prepare_with(&text(more), &Given::new().zeros()).unwrap_err();
+    assert_eq!(refused.reasons, [Reason::TableOfGlobal { table: 0 }]);
+}
+
+/// What is imported twice is one thing for whoever linked it, and would be two.
+#[test]
+fn what_is_imported_twice_is_refused() {
+    let zeros = Given::new().zeros();
+    let refused = |fields: &str| {
+        let wasm = module(&format!("(module {fields} (memory 1))"));
+        prepare_with(&wasm, &zeros).map_err(|refused| refused.reasons)
+    };
+    for ty in ["(memory 1)", "(table 1 funcref)", "(global (mut i32))"] {
+        let import = format!(r#"(import "env" "it" {ty})"#);
+        let (module, name) = names();
+        assert_eq!(
+            refused(&format!("{import} {import}")),
+            Err(vec![Reason::ImportedTwice { module, name }])
+        );
+        let other = format!(r#"(import "env" "other" {ty})"#);
+        assert!(refused(&format!("{import} {other}")).is_ok());
+    }
+    // Of what nobody changes there may be any number.
+    let import = r#"(import "env" "it" (global i32))"#;
+    let function = r#"(import "env" "f" (func))"#;
+    let prepared = refused(&format!("{import} {function} {function} {import}")).unwrap();
+    validate(&prepared);
+    assert_eq!(prepared.own().len(), 1);
 }
 
 #[test]
 fn a_memory_may_begin_empty_but_without_data() {
     let prepared = prepared(r#"(module (memory 0 3) (data (i32.const 0) ""))"#);
-    assert_eq!(prepared.memory().minimum_pages, 0);
+    assert_eq!(prepared.memories()[0].minimum_pages, 0);
     for data in ["(i32.const 0) \"x\"", "(i32.const 1) \"\""] {
         assert_eq!(
             reasons(&format!("(module (memory 0) (data {data}))")),
@@ -206,6 +265,7 @@ fn segments_need_a_constant_address() {
     assert_eq!(
         based.segments(),
         [Segment {
+            memory: 0,
             offset: 42,
             bytes: b"b".to_vec()
         }]
@@ -217,6 +277,7 @@ fn segments_need_a_constant_address() {
     assert_eq!(
         sum.segments(),
         [Segment {
+            memory: 0,
             offset: 22,
             bytes: b"x".to_vec()
         }]
@@ -246,13 +307,19 @@ fn all_reasons_are_listed_at_once() {
         r#"(module
             (import "e" "t" (table 1 (ref func)))
             (import "e" "m" (memory 1))
-            (memory i64 1)
+            (import "e" "g" (global (mut i32)))
+            (memory i64 100000)
             (type $s (struct))
             (global (ref $s) (struct.new $s)))"#,
     );
     assert_eq!(all.len(), 4, "{all:?}");
     let text = NotForkable { reasons: all }.to_string();
-    for part in ["table \"e\" \"t\"", "64-bit", "2 memories", "struct.new"] {
+    for part in [
+        "table \"e\" \"t\"",
+        "\"e\" \"g\"",
+        "memory 1 begins with 6553600000 bytes",
+        "struct.new",
+    ] {
         assert!(text.contains(part), "{part:?} is not in: {text}");
     }
 }

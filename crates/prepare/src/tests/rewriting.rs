@@ -35,7 +35,10 @@ fn globals_memory_and_start_are_exported() {
     );
     validate(&prepared);
     assert_eq!(
-        (prepared.memory().minimum_pages, prepared.memory().maximum_pages),
+        (
+            prepared.memories()[0].minimum_pages,
+            prepared.memories()[0].maximum_pages
+        ),
         (2, Some(5))
     );
     assert_eq!(
@@ -48,13 +51,13 @@ fn globals_memory_and_start_are_exported() {
         [
             (text("memory"), ExternalKind::Memory, 0),
             (text("pi"), ExternalKind::Global, 3),
-            (prepared.memory().export.clone(), ExternalKind::Memory, 0),
+            (prepared.memories()[0].export.clone(), ExternalKind::Memory, 0),
             (text("memfold:0:global1"), ExternalKind::Global, 1),
             (text("memfold:0:global3"), ExternalKind::Global, 3),
             (text("memfold:0:start"), ExternalKind::Func, 1),
         ]
     );
-    assert!(prepared.memory().export.starts_with("memfold:0:memory:"));
+    assert!(prepared.memories()[0].export.starts_with("memfold:0:memory0:"));
     assert_eq!(prepared.start(), Some("memfold:0:start"));
     let starts = Parser::new(0)
         .parse_all(prepared.wasm())
@@ -75,7 +78,11 @@ fn exports_are_added_before_any_later_section() {
     ] {
         let prepared = prepared(&format!("(module (memory 1) {field})"));
         validate(&prepared);
-        assert_eq!(exports(prepared.wasm())[0].0, prepared.memory().export, "{field}");
+        assert_eq!(
+            exports(prepared.wasm())[0].0,
+            prepared.memories()[0].export,
+            "{field}"
+        );
     }
 }
 
@@ -85,12 +92,12 @@ fn names_never_collide() {
         r#"(module (memory (export "memfold:0:memory") 1) (func (export "memfold:1:") (export "memfold:x:")))"#,
     );
     validate(&prepared);
-    assert!(prepared.memory().export.starts_with("memfold:2:memory:"));
+    assert!(prepared.memories()[0].export.starts_with("memfold:2:memory0:"));
 }
 
 #[test]
 fn modules_that_differ_have_different_names() {
-    let name = |text: &str| prepared(text).memory.export;
+    let name = |text: &str| prepared(text).memories[0].export.clone();
     let one = name(r#"(module (memory 1) (data (i32.const 0) "x"))"#);
     assert_eq!(one, name(r#"(module (memory 1) (data (i32.const 0) "x"))"#));
     // What is rewritten is the same module: only the data beside it differ.
@@ -99,8 +106,8 @@ fn modules_that_differ_have_different_names() {
     // Serialized modules outlive the process that made them.
     let smallest = prepare(b"\0asm\x01\0\0\0\x05\x03\x01\0\x01").unwrap();
     assert_eq!(
-        smallest.memory.export,
-        "memfold:0:memory:852e4a8a1f8f087354cd0a35985c9577"
+        smallest.memories[0].export,
+        "memfold:0:memory0:490a64bfacba16016ccfe5b695136193"
     );
 }
 
@@ -109,7 +116,7 @@ fn a_rewritten_module_can_be_prepared_again() {
     let once = prepared(r#"(module (memory 1) (global (mut i32) (i32.const 0)) (data (i32.const 0) "x"))"#);
     let twice = prepare(once.wasm()).unwrap();
     validate(&twice);
-    assert!(twice.memory().export.starts_with("memfold:1:memory:"));
+    assert!(twice.memories()[0].export.starts_with("memfold:1:memory0:"));
     assert!(twice.segments().is_empty());
 }
 
@@ -129,10 +136,70 @@ fn active_segments_become_empty_and_keep_their_indices() {
     }
     assert_eq!(lengths, [0, 7, 0, 0]);
     let segment = |offset, bytes: &[u8]| Segment {
+        memory: 0,
         offset,
         bytes: bytes.to_vec(),
     };
     assert_eq!(prepared.segments(), [segment(4, b"first"), segment(6, b"over")]);
+}
+
+/// Each memory has its export, its type and its own segments, imported ones first.
+#[test]
+fn each_memory_is_planned() {
+    let prepared = prepared(
+        r#"(module (import "e" "f" (func)) (import "e" "m" (memory 2)) (memory $b i64 1 9)
+            (memory $c (export "c") 100 (pagesize 1)) (memory $d 0 0)
+            (data (memory $c) (i32.const 96) "last") (data (i32.const 4) "first") (data "passive")
+            (data (memory $b) (i64.const 65535) "b") (data (memory $d) (i32.const 0) ""))"#,
+    );
+    validate(&prepared);
+    let found: Vec<_> = prepared
+        .memories()
+        .iter()
+        .map(|memory| {
+            let sizes = (memory.minimum_pages, memory.maximum_pages, memory.page_bytes);
+            (memory.index, sizes, memory.addresses)
+        })
+        .collect();
+    let (narrow, wide) = (Addresses::Bits32, Addresses::Bits64);
+    assert_eq!(
+        found,
+        [
+            (0, (2, None, 65_536), narrow),
+            (1, (1, Some(9), 65_536), wide),
+            (2, (100, None, 1), narrow),
+            (3, (0, Some(0), 65_536), narrow),
+        ]
+    );
+    let segments: Vec<_> = prepared
+        .segments()
+        .iter()
+        .map(|segment| (segment.memory, segment.offset, segment.bytes.as_slice()))
+        .collect();
+    assert_eq!(
+        segments,
+        [(2, 96, &b"last"[..]), (0, 4, b"first"), (1, 65_535, b"b")]
+    );
+    let exported = exports(prepared.wasm());
+    for memory in prepared.memories() {
+        let export = (memory.export.clone(), ExternalKind::Memory, memory.index);
+        assert!(exported.contains(&export), "{export:?}");
+    }
+    assert!(exported.contains(&("memory".to_owned(), ExternalKind::Memory, 0)));
+    // A byte further, each is out of bounds.
+    for data in [
+        "(memory $b) (i64.const 65536)",
+        "(memory $c) (i32.const 100)",
+        "(memory $b) (i64.const -1)",
+    ] {
+        let refused = prepare(&module(&format!(
+            "(module (memory 5) (memory $b i64 1) (memory $c 100 (pagesize 1)) (data {data} \"x\"))"
+        )));
+        assert_eq!(
+            refused.unwrap_err().reasons,
+            [Reason::SegmentOutOfBounds { segment: 0 }]
+        );
+    }
 }
 
 /// What each instruction that is remembered sets, as the bodies of the rewritten module say.
@@ -280,11 +347,14 @@ fn imports_become_definitions() {
     let indices: Vec<u32> = prepared.globals().iter().map(|global| global.index).collect();
     assert_eq!(indices, [0, 2, 6]);
     assert_eq!(
-        (prepared.memory().minimum_pages, prepared.memory().maximum_pages),
+        (
+            prepared.memories()[0].minimum_pages,
+            prepared.memories()[0].maximum_pages
+        ),
         (2, Some(3))
     );
     assert_eq!(prepared.segments()[0].offset, 3);
     // Another value makes another module.
     let other = prepare_with(&wasm, &given.global("e", "g", Number::I32(8))).unwrap();
-    assert_ne!(other.memory().export, prepared.memory().export);
+    assert_ne!(other.memories()[0].export, prepared.memories()[0].export);
 }

@@ -3,7 +3,7 @@
 //! with an offer of marked bytes standing.
 
 use super::*;
-use crate::handoff::Wanted;
+use crate::handoff::{Offer, Wanted};
 use wasmtime::{Engine, MemoryTypeBuilder, Module};
 
 const PAGE: usize = 1 << 16;
@@ -34,12 +34,12 @@ impl Harness {
 
     /// Offers it for this type.
     fn offer(&self, ground: &Ground, minimum_pages: u64, maximum_pages: Option<u64>) -> handoff::Offered {
+        self.offer_all([(ground.clone(), wanted(minimum_pages, maximum_pages))])
+    }
+
+    fn offer_all<const N: usize>(&self, memories: [(Ground, Wanted); N]) -> handoff::Offered {
         handoff::Offered::begin(Some(Offer {
-            ground: ground.clone(),
-            wanted: Wanted {
-                minimum_pages,
-                maximum_pages,
-            },
+            memories: memories.into(),
             code: Arc::clone(&self.code),
         }))
     }
@@ -48,6 +48,16 @@ impl Harness {
         let minimum = usize::try_from(ty.minimum() * ty.page_size()).unwrap();
         let (reserved, guard) = (RESERVATION as usize, guard as usize);
         self.creator.new_memory(ty, minimum, None, Some(reserved), guard)
+    }
+}
+
+/// A memory with 32-bit addresses and pages of 64 KiB.
+fn wanted(minimum_pages: u64, maximum_pages: Option<u64>) -> Wanted {
+    Wanted {
+        minimum_pages,
+        maximum_pages,
+        page_bytes: PAGE as u64,
+        addresses: memfold_prepare::Addresses::Bits32,
     }
 }
 
@@ -96,6 +106,40 @@ fn another_type_gets_zeros() {
     }
     let memory = harness.make(MemoryType::new(1, Some(3)), GUARD).unwrap();
     assert_eq!(memory.as_ptr(), marked.as_ptr());
+}
+
+/// Those of one instance are taken in their order, each by a memory of its own type.
+#[test]
+fn several_offers_are_taken_in_order() {
+    let harness = harness();
+    let grounds: [Ground; 4] = std::array::from_fn(|_| harness.marked());
+    let wide = ty(MemoryTypeBuilder::new().memory64(true).min(1));
+    let small = ty(MemoryTypeBuilder::new().page_size_log2(0).min(9).max(Some(70)));
+    let mut types = [
+        wanted(1, None),
+        wanted(1, None),
+        wanted(1, None),
+        wanted(9, Some(70)),
+    ];
+    types[1].addresses = memfold_prepare::Addresses::Bits64;
+    types[3].page_bytes = 1;
+    let [one, two, three, four] = grounds.clone();
+    let _offered = harness.offer_all([
+        (one, types[0]),
+        (two, types[1]),
+        (three, types[2]),
+        (four, types[3]),
+    ]);
+    let plain = MemoryType::new(1, None);
+    let first = harness.make(plain.clone(), GUARD).unwrap();
+    assert_eq!(first.as_ptr(), grounds[0].as_ptr());
+    // Not its turn.
+    let other = harness.make(plain.clone(), GUARD).unwrap();
+    assert!(grounds.iter().all(|ground| ground.as_ptr() != other.as_ptr()));
+    for (ty, ground) in [(wide, &grounds[1]), (plain, &grounds[2]), (small, &grounds[3])] {
+        let memory = harness.make(ty, GUARD).unwrap();
+        assert_eq!(memory.as_ptr(), ground.as_ptr());
+    }
 }
 
 #[test]

@@ -3,16 +3,18 @@
 //!
 //! Called by `reset.rs`, with the store exclusively.
 
-use super::{State, TableState, Value, item, reference};
+use super::value::{Target, Value};
+use super::{State, TableState, item};
+use crate::host_data::{self, Placed};
 use crate::layout::{Layout, Table};
 use crate::reset::Irreversible;
 use memfold_prepare::Slot;
 use wasmtime::{Extern, Instance, Ref, Store};
 
-impl State {
+impl<T> State<T> {
     /// Why an instance that runs already cannot be brought into this state: what it did since, and
     /// nobody can undo.
-    pub(crate) fn obstacle<T>(
+    pub(crate) fn obstacle(
         &self,
         store: &mut Store<T>,
         instance: &Instance,
@@ -42,19 +44,30 @@ impl State {
 
     /// Brings an instance that runs already, and that has no [`obstacle`](Self::obstacle), into
     /// this state.
-    pub(crate) fn restore<T>(&self, store: &mut Store<T>, instance: &Instance, layout: &Layout) {
+    pub(crate) fn restore(
+        &self,
+        store: &mut Store<T>,
+        instance: &Instance,
+        layout: &Layout,
+        placed: &Placed,
+    ) {
+        let target = Target {
+            instance,
+            layout,
+            placed,
+        };
         for (table, state) in layout.tables.iter().zip(&self.tables) {
             if is_set(store, instance, layout, table.flag) {
-                TableState::restore(state.as_ref(), store, instance, layout, table);
+                TableState::restore(state.as_ref(), store, target, table);
             }
         }
-        self.write_globals(store, instance, layout);
+        self.write_globals(store, target);
     }
 }
 
 /// Whether a flag of ours is set in a store.
 fn is_set<T>(store: &mut Store<T>, instance: &Instance, layout: &Layout, flag: usize) -> bool {
-    let flag = item(store, instance, &layout.globals[flag].1, Extern::into_global);
+    let flag = item(store, instance, &layout.globals[flag].export, Extern::into_global);
     flag.get(&mut *store).i32() != Some(0)
 }
 
@@ -67,23 +80,16 @@ impl Table {
 
 impl TableState {
     /// Sets each slot of a table of this size (`None`: of the first one) to what it was.
-    fn restore<T>(
-        state: Option<&Self>,
-        store: &mut Store<T>,
-        instance: &Instance,
-        layout: &Layout,
-        table: &Table,
-    ) {
-        let handle = item(store, instance, &table.export, Extern::into_table);
+    fn restore<T>(state: Option<&Self>, store: &mut Store<T>, target: Target<'_>, table: &Table) {
+        let store = &mut host_data::scope(store);
+        let handle = item(store, target.instance, &table.export, Extern::into_table);
         let null = Ref::null(handle.ty(&*store).element().heap_type());
         let mut changed = state.map_or(&[][..], |state| &state.changed).iter().peekable();
         for slot in 0..table.size(state) {
             let value = match changed.next_if(|(at, _)| *at == slot) {
-                Some((_, value)) => reference(value.in_store(store, instance, layout)),
+                Some((_, value)) => value.as_reference(store, target),
                 None => match table.contents.slot(slot) {
-                    Some(Slot::Function(index)) => {
-                        reference(Value::Function(index).in_store(store, instance, layout))
-                    }
+                    Some(Slot::Function(index)) => Value::Function(index).as_reference(store, target),
                     _ => null.clone(),
                 },
             };

@@ -1,9 +1,9 @@
 //! The same calls on an unmodified module of a stock engine, and in forks made half-way:
 //! [`equal_to_stock`].
 
-use crate::common::{self, Wasi, engine, linker, memory, store};
-use memfold_wasmtime::{Error, ForkInstance, Given, Template, prepare_with};
-use wasmtime::{Engine, Extern, Instance, Linker, Module, Store, Trap, Val};
+use crate::common::{self, Wasi, linker, memory, store};
+use memfold_wasmtime::{Error, ForkInstance, Given, Template, configure, prepare_with};
+use wasmtime::{Config, Engine, Extern, Instance, Linker, Module, Store, Trap, Val};
 
 /// A call of an export with i32 values.
 pub type Call = (&'static str, &'static [i32]);
@@ -54,6 +54,13 @@ fn seen(store: &mut Store<Wasi>, instance: &Instance) -> Vec<String> {
     exports.into_iter().map(of).collect()
 }
 
+/// An engine on memfold that takes pages of one byte.
+pub fn custom(memory: &memfold::Memory) -> Engine {
+    let mut config = Config::new();
+    config.wasm_custom_page_sizes(true);
+    Engine::new(configure(&mut config, memory)).unwrap()
+}
+
 /// Runs both halves on a stock engine, and with a fork, a fork of the fork, and a snapshot between
 /// them; the second half again after a reset.
 pub fn equal_to_stock(text: &str, before: &[Call], after: &[Call]) {
@@ -70,7 +77,9 @@ pub fn equal_with(
     after: &[Call],
 ) {
     let wasm = wat::parse_str(text).unwrap();
-    let stock = Engine::default();
+    let mut config = Config::new();
+    config.wasm_custom_page_sizes(true);
+    let stock = Engine::new(&config).unwrap();
     let mut stock_store = common::store(&stock);
     let module = Module::new(&stock, &wasm).unwrap();
     let mut stock_linker = linker(&stock);
@@ -85,7 +94,7 @@ pub fn equal_with(
     let end = seen(&mut stock_store, &original);
 
     let memory = memory();
-    let engine = engine(&memory);
+    let engine = custom(&memory);
     let prepared = prepare_with(&wasm, given).unwrap();
     let template = Template::new(&memory, &linker(&engine), &prepared).unwrap();
     let mut parent_store = store(&engine);
@@ -98,7 +107,9 @@ pub fn equal_with(
     let grandchild = child.fork(&mut child_store, &mut grandchild_store).unwrap();
     let snapshot = parent.freeze(&mut parent_store).unwrap();
     let check = |store: &mut Store<Wasi>, fork: &ForkInstance<Wasi>| {
-        fork.space().evict().unwrap();
+        for space in fork.spaces() {
+            space.evict().unwrap();
+        }
         assert_eq!(seen(store, fork.instance()), half);
         assert_eq!(run(store, fork.instance(), after), second);
         assert_eq!(seen(store, fork.instance()), end);

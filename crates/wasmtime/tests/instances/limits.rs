@@ -186,6 +186,9 @@ fn a_refused_reset_changes_nothing() {
         let refused = instance.reset(&mut store, &harness.snapshot);
         assert!(matches!(refused, Err(Error::StoreLimit { bytes: 655_360, .. })));
         store.data_mut().hard = false;
+        // What compiled code goes by is looked at first: growth by nothing would set it right.
+        assert_eq!(instance.memory(&mut store).data_size(&store), 13 * PAGE);
+        assert_eq!(instance.space().len(), 13 * PAGE as u64);
         assert_eq!(grow(&mut store, &instance, 0), 13);
     }
     store.data_mut().bytes = 10 * PAGE;

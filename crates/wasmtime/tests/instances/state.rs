@@ -186,7 +186,7 @@ fn refused(fields: &str, calls: &[&str], host: bool) -> (Place, Foreign) {
     assert!(matches!(instance.freeze(&mut store), Err(Error::Held { .. })));
     let mut child = common::store(&engine);
     match instance.fork(&mut store, &mut child) {
-        Err(error @ Error::Held { place, what }) => {
+        Err(error @ Error::Held { place, what, .. }) => {
             assert!(error.to_string().contains("cannot be forked as it is"), "{error}");
             (place, what)
         }
@@ -243,7 +243,7 @@ fn a_function_of_the_host_is_refused() {
     let error = instance.freeze(&mut store).unwrap_err();
     let place = Place::Slot { table: 0, slot: 1 };
     assert!(
-        matches!(error, Error::Held { place: found, what: Foreign::Function } if found == place),
+        matches!(error, Error::Held { place: found, what: Foreign::Function, .. } if found == place),
         "{error}"
     );
     table.set(&mut store, 1, Ref::Func(None)).unwrap();
