@@ -122,7 +122,14 @@ impl From<wasmtime::Error> for Stop {
                 let what = trap.strip_prefix("wasm trap: ").unwrap_or(&trap);
                 Stop::Failed(CloneFailure::new(Kind::Trap, format!("{what}{}", place(&error))))
             }
-            None => Stop::Failed(CloneFailure::new(Kind::Host, format!("{error:#}"))),
+            // What a host function said comes before where it was called.
+            None => Stop::Failed(CloneFailure::new(
+                Kind::Host,
+                match place(&error) {
+                    place if place.is_empty() => format!("{error:#}"),
+                    place => format!("{}{place}", error.root_cause()),
+                },
+            )),
         }
     }
 }
