@@ -138,6 +138,7 @@ impl World {
             store_bytes: 0,
             page_tables: PageTables::Counted,
             replacement: Replacement::ALL[rng.below(2) as usize],
+            native: memfold_mm::Native::Off,
         };
         let mm = Mm::new(SimHost::new(seed ^ 2), SimStore::new(seed), config).expect("the sizes fit");
         let files = (0..FILES).map(|n| {

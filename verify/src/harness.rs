@@ -16,7 +16,7 @@ use crate::stores::Built;
 use crate::workload::{Mix, Op};
 use memfold_host::Domain;
 use memfold_host::addr::{PageNo, Run, SpaceNo};
-use memfold_mm::{Config, Door, FaultError, Giving, Mm, Refuse, Size, SpaceError, UNLIMITED};
+use memfold_mm::{Config, Door, FaultError, Giving, Mm, Native, Refuse, Size, SpaceError, UNLIMITED};
 use memfold_sim::{Plan, Rng, SimHost};
 
 /// A space that lives, and its pins.
@@ -81,6 +81,7 @@ impl<S: Built> Harness<S> {
             store_bytes: S::FIXED_BYTES,
             page_tables: memfold_mm::PageTables::Counted,
             replacement: policies[Rng::new(seed ^ 4).below(policies.len() as u32) as usize],
+            native: Native::On,
         };
         let mm = Mm::new(SimHost::new(seed ^ 2), store, config).expect("the sizes of the mix");
         let mut harness = Self {

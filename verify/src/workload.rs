@@ -112,6 +112,11 @@ pub const USUAL: Weights = [
     66, 60, 30, 20, 10, 6, 14, 6, 2, 6, 8, 4, 4, 4, 2, 4, 4, 2, 1, 2, 1,
 ];
 
+/// Much is filled, frozen and forked; little goes.
+const SERVED: Weights = [
+    56, 52, 50, 44, 14, 3, 1, 0, 1, 1, 4, 1, 12, 2, 1, 1, 1, 1, 2, 4, 2,
+];
+
 impl Op {
     /// The operation that a word means.
     #[must_use]
@@ -189,7 +194,7 @@ pub fn pattern(value: u8, salt: u64) -> Box<PageBytes> {
 }
 
 /// Many kinds of use, by name; small spaces, so that collisions are frequent.
-pub const MIXES: [Mix; 12] = [
+pub const MIXES: [Mix; 14] = [
     Mix {
         name: "usual",
         limit_bytes: u64::MAX,
@@ -271,6 +276,25 @@ pub const MIXES: [Mix; 12] = [
             40, 30, 60, 10, 8, 8, 10, 4, 2, 4, 8, 2, 2, 2, 3, 14, 40, 6, 1, 1, 1,
         ],
         patterns: 0x03,
+        ..USUAL_MIX
+    },
+    // Full spaces are frozen and forked, and the machine serves the forks by itself.
+    Mix {
+        name: "served",
+        spaces: 14,
+        pages: (34, 40),
+        weights: SERVED,
+        audit_every: 64,
+        ..USUAL_MIX
+    },
+    // The same where that has to end now and then, or is refused.
+    Mix {
+        name: "served_tight",
+        limit_bytes: 4 << 20,
+        spaces: 30,
+        pages: (34, 40),
+        weights: SERVED,
+        refusals: 330,
         ..USUAL_MIX
     },
     // One call in two hundred is refused.

@@ -31,6 +31,7 @@ impl Scene {
     fn new() -> Self {
         let config = Config {
             replacement: memfold_mm::Replacement::default(),
+            native: memfold_mm::Native::Off,
             limit_bytes: 2 << 20,
             machine_bytes: 64 << 20,
             spaces: 8,

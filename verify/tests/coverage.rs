@@ -18,7 +18,7 @@ fn run<S: Built>(mix: &Mix, seed: u64) -> (Stats, Tally) {
 }
 
 /// Each path of the manager, by the name of its counter.
-fn paths(stats: &Stats) -> [(&'static str, u64); 32] {
+fn paths(stats: &Stats) -> [(&'static str, u64); 35] {
     [
         ("zero_shown", stats.zero_shown),
         ("new_pages", stats.new_pages),
@@ -49,6 +49,9 @@ fn paths(stats: &Stats) -> [(&'static str, u64); 32] {
         ("direct_reclaims", stats.direct_reclaims),
         ("bases_freed", stats.bases_freed),
         ("called_in", stats.called_in),
+        ("native_forks", stats.native_forks),
+        ("native_ended", stats.native_ended),
+        ("native_copied", stats.native_copied),
         ("arrays_freed", stats.arrays_freed),
         ("stood_in", stats.stood_in),
         ("tables_freed", stats.tables_freed),
@@ -57,7 +60,7 @@ fn paths(stats: &Stats) -> [(&'static str, u64); 32] {
 
 #[test]
 fn every_path_is_taken_often() {
-    let (mut sums, mut all, mut plain) = ([0; 32], Tally::default(), 0);
+    let (mut sums, mut all, mut plain) = ([0; 35], Tally::default(), 0);
     // What takes a refusal and something else at once is rare: more of those that refuse.
     let seeds = |mix: &Mix| if mix.refusals == 0 { 3..4 } else { 3..7 };
     for (mix, seed) in MIXES
@@ -93,7 +96,7 @@ fn every_path_is_taken_often() {
     assert!(all.copies >= 400, "{} children of fork(2)", all.copies);
     for ((name, _), sum) in paths(&Stats::default()).iter().zip(sums) {
         // These take two chances at once.
-        let rare = ["merge_changed", "merge_refused", "called_in"].contains(name);
+        let rare = ["merge_changed", "merge_refused", "called_in", "native_copied"].contains(name);
         assert!(
             sum >= if rare { 2 } else { 100 },
             "{name} was reached {sum} times only"

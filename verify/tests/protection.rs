@@ -28,6 +28,7 @@ fn family() -> (Mm<SimHost, SimStore>, [SpaceNo; 2]) {
 fn family_after(before: impl FnOnce(&Mm<SimHost, SimStore>)) -> (Mm<SimHost, SimStore>, [SpaceNo; 2]) {
     let config = Config {
         replacement: memfold_mm::Replacement::default(),
+        native: memfold_mm::Native::Off,
         limit_bytes: 4 << 20,
         machine_bytes: 64 << 20,
         spaces: 8,

@@ -52,6 +52,41 @@ pub trait Host: Send + Sync {
     /// When there are no addresses left; then there is no window.
     fn open(&self, space: SpaceNo, backing: PoolPage, reserve: u32, len: u32) -> Result<u64, HostError>;
 
+    /// The same, and the machine serves the pages of `native`, a run that has nothing to do with
+    /// [`map_piece`](Self::map_piece), by itself: it shows each in place of an empty one, and gives
+    /// the window a private page where one is stored to, without a fault. The pool has something at
+    /// each page of the run until [`manage`](Self::manage), or until the page is private.
+    ///
+    /// # Errors
+    /// [`HostError::Unsupported`] where the machine does not; and as `open`.
+    fn open_native(
+        &self,
+        _space: SpaceNo,
+        _backing: PoolPage,
+        (_reserve, _len): (u32, u32),
+        _native: Run,
+    ) -> Result<u64, HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// The machine serves these pages of the window by itself no more: as from
+    /// [`open`](Self::open) on, what is empty is a fault; what shows something is protected.
+    ///
+    /// # Errors
+    /// When the machine refuses; then some of it may be so.
+    fn manage(&self, _space: SpaceNo, _run: Run) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Which pages of a run that the machine served are private: bit `n` is page `n` of the run, of
+    /// at most 64.
+    ///
+    /// # Errors
+    /// When the machine cannot say.
+    fn stored_to(&self, _space: SpaceNo, _run: Run) -> Result<u64, HostError> {
+        Err(HostError::Unsupported)
+    }
+
     /// Closes the window; its private pages are gone. No thread is inside it. The answer is how
     /// many bytes less the machine holds for windows, beside page tables: windows may share what an
     /// earlier one was charged for.

@@ -73,7 +73,7 @@ impl Pages {
             insist("unprotecting a shown page", || {
                 self.uffd().protect(page, Stores::Pass)
             });
-            let Err(errno) = sys::populate_write(page) else {
+            let Err(errno) = sys::populate::write(page) else {
                 return Ok(());
             };
             // Still the pool's page: nobody could store to it either, so it is as it was. Otherwise
@@ -130,7 +130,7 @@ impl Pages {
         insist("unprotecting shown pages", || {
             self.uffd().protect(pages.head(shown), Stores::Pass)
         });
-        if sys::populate_write(pages.head(shown)).is_ok() {
+        if sys::populate::write(pages.head(shown)).is_ok() {
             return Ok(mask(shown));
         }
         insist("protecting shown pages", || {

@@ -16,14 +16,14 @@ pub use access::Window;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use memfold_host::addr::{PAGE_SIZE, PageBytes, PageNo, PoolPage, Run, SpaceNo};
+use memfold_host::addr::{PageBytes, PageNo, PoolPage, Run, SpaceNo};
 use memfold_host::{Host, HostError, PageRef, Piece, Protection, Tables, Taken};
 
 use crate::arena::Arenas;
 use crate::fault::Site;
 use crate::keep::Keeper;
 use crate::ksm::Ksm;
-use crate::limits::{no_record, refused};
+use crate::limits::refused;
 use crate::lineage::{Lineage, Own};
 use crate::pagetables::{self, TABLE_PAGES};
 use crate::pool::Pool;
@@ -32,7 +32,7 @@ use crate::span::Wanted;
 use crate::sparse::Sparse;
 use crate::sys::batch::RANGES;
 use crate::sys::{self, Allowed};
-use crate::table::{self, Opening, RecordNo};
+use crate::table::{self, RecordNo};
 use crate::thread::FaultThread;
 use crate::uffd::Stores;
 
@@ -59,7 +59,7 @@ pub struct LinuxHost {
     pub(crate) style: Style,
     tables_are_freed: bool,
     // Atomic, on its own: what `open` and `resize` answered, less what `close` did.
-    held: AtomicU64,
+    pub(crate) held: AtomicU64,
 }
 
 impl LinuxHost {
@@ -100,44 +100,34 @@ impl Host for LinuxHost {
     }
 
     fn open(&self, space: SpaceNo, backing: PoolPage, reserve: u32, len: u32) -> Result<u64, HostError> {
-        assert!(len <= reserve, "{len} accessible pages of {reserve}");
-        if space.0 as usize >= Sparse::<AtomicU32>::PLACES {
-            return Err(HostError::NoMemory);
+        self.open_window(space, backing, (reserve, len), None)
+    }
+
+    fn open_native(
+        &self,
+        space: SpaceNo,
+        backing: PoolPage,
+        (reserve, len): (u32, u32),
+        native: Run,
+    ) -> Result<u64, HostError> {
+        // Private pages are told from others by what is true of pages that can be taken.
+        if !self.protections_hold() || !self.site.pages.can_take() {
+            return Err(HostError::Unsupported);
         }
-        let place = self.windows.make(space.0 as usize).ok_or_else(no_record)?;
-        // Relaxed: only this call and `close` write the place, and they do not overlap.
-        assert!(
-            place.load(Ordering::Relaxed) == 0,
-            "space {space} has a window already"
-        );
-        // A window page beyond the end of the pool could not be filled.
-        self.pool.reserve(backing.0 + u64::from(reserve))?;
-        let bytes = (reserve as usize * PAGE_SIZE)
-            .checked_add(self.style.guard_bytes)
-            .ok_or(HostError::NoMemory)?;
-        let slot = self.arenas.take(bytes).map_err(refused("mmap", bytes))?;
-        if let Err(refused) = self.map_window(slot, backing, len) {
-            self.abandon(slot);
-            return Err(refused);
-        }
-        let opening = Opening {
-            slot,
-            backing,
-            space,
-            reserve,
-            len,
-            site: Arc::as_ptr(&self.site),
-        };
-        let Some(number) = table::open(&opening) else {
-            self.abandon(slot);
-            return Err(no_record());
-        };
-        // Release: publishes the record to the space's users.
-        place.store(number.to_number() + 1, Ordering::Release);
-        let held = pagetables::window_bytes() + self.arenas.cover(slot.head(len as usize));
-        // Relaxed: a number on its own.
-        self.held.fetch_add(held, Ordering::Relaxed);
-        Ok(held)
+        assert!(native.end().0 <= len, "{native:?} of {len} pages");
+        self.open_window(space, backing, (reserve, len), Some(native))
+    }
+
+    fn manage(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        let span = self.span(space, run);
+        self.take_faults(span)?;
+        self.keep_out_of_ksm(space)?;
+        self.site.pages.protect(span, Stores::Fault)
+    }
+
+    fn stored_to(&self, space: SpaceNo, run: Run) -> Result<u64, HostError> {
+        assert!(run.len as usize <= SCAN_PAGES, "one bit a page: {run:?}");
+        self.site.pages.private_in(self.span(space, run))
     }
 
     fn close(&self, space: SpaceNo) -> u64 {

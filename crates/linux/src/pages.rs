@@ -47,6 +47,7 @@ pub(crate) const ROUNDS: u32 = 16;
 /// The calls that errors name.
 pub(crate) const CONTINUE: &str = "userfaultfd's UFFDIO_CONTINUE";
 pub(crate) const COPY: &str = "userfaultfd's UFFDIO_COPY";
+pub(crate) const SCAN: &str = "the PAGEMAP_SCAN of /proc/self/pagemap";
 pub(crate) const POPULATE: &str = "madvise(MADV_POPULATE_WRITE)";
 
 /// Zeros to fill pages with; never written, so the kernel keeps one page for all of them.
@@ -281,12 +282,33 @@ impl Pages {
         insist("unprotecting zero pages", || {
             self.uffd.protect(shown, Stores::Pass)
         });
-        match sys::populate_write(shown) {
+        match sys::populate::write(shown) {
             Ok(()) => Ok(shown.pages()),
             // One of them has become empty meanwhile.
             Err(Errno(libc::EFAULT)) => Ok(0),
             Err(errno) => Err(page_refused(POPULATE)(errno)),
         }
+    }
+
+    /// Whether pages can be taken, so far, without a protection before.
+    pub(crate) fn can_take(&self) -> bool {
+        self.taking.as_ref().is_some_and(Taking::is_at_work)
+    }
+
+    /// Which pages of `span`, at most 64, are private; a scan. Every page is protected, and none
+    /// but pool pages was shown before that.
+    pub(crate) fn private_in(&self, span: Span) -> Result<u64, HostError> {
+        let scan = || self.pagemap.private(span).map_err(page_refused(SCAN));
+        let (mut private, unclear) = scan()?;
+        if unclear != 0 && !self.taking.as_ref().is_some_and(Taking::is_sound) {
+            // There is, or was, a place that the kernel swaps to: what looks swapped out is a mark
+            // that protecting has left, or a page, which comes back when it is read.
+            for page in bits(unclear).map(|n| span.part(n, 1)) {
+                let _ = sys::populate::read(page);
+            }
+            private = scan()?.0;
+        }
+        Ok(private)
     }
 
     /// Makes stores to private pages faults, or lets them through.

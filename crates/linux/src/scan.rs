@@ -121,6 +121,35 @@ impl Pagemap {
         Ok(writable)
     }
 
+    /// Which pages of `span`, at most 64, which shows nothing but pool pages besides, are private
+    /// and present; and which are swapped out, or look so.
+    pub(crate) fn private(&self, span: Span) -> Result<(u64, u64), Errno> {
+        assert!(
+            span.pages() <= SCAN_PAGES,
+            "one bit a page: {} pages",
+            span.pages()
+        );
+        let mut regions = [abi::PageRegion::default(); SCAN_PAGES];
+        let there = Wanted {
+            all: 0,
+            any: abi::PAGE_IS_PRESENT | abi::PAGE_IS_SWAPPED,
+        };
+        let found = self.find(span.addr(), span.len(), there, &mut regions)?;
+        let (mut private, mut unclear) = (0, 0);
+        for region in &regions[..found] {
+            let first = (region.start as usize - span.addr()) / PAGE_SIZE;
+            let bits = mask((region.end - region.start) as usize / PAGE_SIZE) << first;
+            if region.categories & abi::PAGE_IS_FILE != 0 {
+                continue;
+            }
+            match region.categories & abi::PAGE_IS_PRESENT {
+                0 => unclear |= bits,
+                _ => private |= bits,
+            }
+        }
+        Ok((private, unclear))
+    }
+
     fn look(&self, start: usize, len: usize, out: &mut [abi::PageRegion]) -> Result<usize, Errno> {
         let present = Wanted {
             all: abi::PAGE_IS_PRESENT,

@@ -11,6 +11,7 @@ pub(crate) mod file;
 pub(crate) mod open;
 pub(crate) mod piece;
 pub(crate) mod pipe;
+pub(crate) mod populate;
 pub(crate) mod signal;
 pub(crate) mod tables;
 
@@ -362,12 +363,6 @@ const MADV_DONTNEED_LOCKED: c_int = 24;
 pub(crate) fn dont_need(span: Span) -> Result<(), Errno> {
     refuse(Call::DontNeed)?;
     advise(span, MADV_DONTNEED_LOCKED)
-}
-
-/// Gives every page of `span` memory that can be stored to, breaking copy-on-write.
-pub(crate) fn populate_write(span: Span) -> Result<(), Errno> {
-    refuse(Call::PopulateWrite)?;
-    advise(span, libc::MADV_POPULATE_WRITE)
 }
 
 /// An `ioctl` whose argument is a structure of `abi.rs`.

@@ -98,8 +98,14 @@ impl Taking {
         Some(Use { pipe, held: 0 })
     }
 
+    /// Whether pages could be taken so far.
+    pub(crate) fn is_at_work(&self) -> bool {
+        // Relaxed: a hint.
+        !self.ended.load(Ordering::Relaxed)
+    }
+
     /// Whether a page in a pipe is the page of its window; if not, it never will be again.
-    fn is_sound(&self) -> bool {
+    pub(crate) fn is_sound(&self) -> bool {
         let changed = self.swaps.checked().and_then(sys::pipe::has_changed);
         let sound = changed == Ok(false) && !sys::merges_all();
         if !sound {

@@ -5,31 +5,111 @@
 //! kernel merge its memory (`ksm.rs`). The order of steps in [`LinuxHost::map_window`] matters: a
 //! window becomes accessible last.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use memfold_host::HostError;
-use memfold_host::addr::{PAGE_SIZE, PoolPage};
+use memfold_host::addr::{PAGE_SIZE, PoolPage, Run, SpaceNo};
 
 use crate::fault::Delivery;
 use crate::host::LinuxHost;
 use crate::ksm::Choice;
-use crate::limits::refused;
+use crate::limits::{no_record, refused};
+use crate::pagetables;
 use crate::span::Span;
+use crate::sparse::Sparse;
 use crate::sys::{self, Allowed};
-use crate::table::{Record, RecordNo};
+use crate::table::{self, Opening, Record, RecordNo};
 
 impl LinuxHost {
+    /// Opens a window, of which the kernel serves a run by itself.
+    pub(crate) fn open_window(
+        &self,
+        space: SpaceNo,
+        backing: PoolPage,
+        (reserve, len): (u32, u32),
+        native: Option<Run>,
+    ) -> Result<u64, HostError> {
+        assert!(len <= reserve, "{len} accessible pages of {reserve}");
+        if space.0 as usize >= Sparse::<AtomicU32>::PLACES {
+            return Err(HostError::NoMemory);
+        }
+        let place = self.windows.make(space.0 as usize).ok_or_else(no_record)?;
+        // Relaxed: only this call and `close` write the place, and they do not overlap.
+        assert!(
+            place.load(Ordering::Relaxed) == 0,
+            "space {space} has a window already"
+        );
+        // A window page beyond the end of the pool could not be filled.
+        self.pool.reserve(backing.0 + u64::from(reserve))?;
+        let bytes = (reserve as usize * PAGE_SIZE)
+            .checked_add(self.style.guard_bytes)
+            .ok_or(HostError::NoMemory)?;
+        let slot = self.arenas.take(bytes).map_err(refused("mmap", bytes))?;
+        if let Err(refused) = self.map_window(slot, backing, len, native) {
+            self.abandon(slot);
+            return Err(refused);
+        }
+        let opening = Opening {
+            slot,
+            backing,
+            space,
+            reserve,
+            len,
+            site: Arc::as_ptr(&self.site),
+        };
+        let Some(number) = table::open(&opening) else {
+            self.abandon(slot);
+            return Err(no_record());
+        };
+        // Release: publishes the record to the space's users.
+        place.store(number.to_number() + 1, Ordering::Release);
+        let held = pagetables::window_bytes() + self.arenas.cover(slot.head(len as usize));
+        // Relaxed: a number on its own.
+        self.held.fetch_add(held, Ordering::Relaxed);
+        Ok(held)
+    }
+
     /// Turns a slot of the arena into a window: everything in order before it becomes accessible.
-    pub(crate) fn map_window(&self, slot: Span, backing: PoolPage, len: u32) -> Result<(), HostError> {
+    /// Faults on its pages are ours, but for those that are `native`.
+    pub(crate) fn map_window(
+        &self,
+        slot: Span,
+        backing: PoolPage,
+        len: u32,
+        native: Option<Run>,
+    ) -> Result<(), HostError> {
         let why = |call| refused(call, slot.len());
         let map = |pool| sys::map_window(slot, pool, backing.0 * PAGE_SIZE as u64);
         self.pool.fd().and_then(map).map_err(why("mmap"))?;
-        self.make_ready(slot)?;
+        self.prepare(slot)?;
+        match native {
+            None => self.take_faults(slot)?,
+            Some(run) => {
+                let (first, end) = (run.first.0 as usize, run.end().0 as usize);
+                for part in [slot.head(first), slot.skip(end)] {
+                    if !part.is_empty() {
+                        self.take_faults(part)?;
+                    }
+                }
+            }
+        }
         sys::allow(slot.head(len as usize), Allowed::All).map_err(why("mprotect"))
     }
 
-    /// What a mapping of a window is told before it becomes accessible.
+    /// What a mapping of a window is told before it becomes accessible; its faults are ours.
     pub(crate) fn make_ready(&self, slot: Span) -> Result<(), HostError> {
+        self.prepare(slot)?;
+        self.take_faults(slot)
+    }
+
+    /// Makes faults on the span ours.
+    pub(crate) fn take_faults(&self, span: Span) -> Result<(), HostError> {
+        let why = refused("userfaultfd's UFFDIO_REGISTER", span.len());
+        self.site.pages.uffd().register(span).map_err(why)
+    }
+
+    fn prepare(&self, slot: Span) -> Result<(), HostError> {
         let why = |call| refused(call, slot.len());
         if self.keep_out_ksm() {
             sys::unmergeable(slot).map_err(why("madvise"))?;
@@ -43,11 +123,6 @@ impl LinuxHost {
             // afterwards.
             let _ = sys::not_huge(slot);
         }
-        self.site
-            .pages
-            .uffd()
-            .register(slot)
-            .map_err(why("userfaultfd's UFFDIO_REGISTER"))?;
         if self.delivery() == Delivery::Thread {
             // Memory that is locked is populated when it becomes accessible: by faults, for which
             // we would wait.

@@ -6,7 +6,7 @@ use crate::memory::Memory;
 use crate::warning::Warning;
 use memfold_host::addr::PAGE_SIZE;
 use memfold_linux::{Delivery, LinuxHost};
-use memfold_mm::{Config, Merging, Mm, OnLoss, PageTables, Replacement, UNLIMITED};
+use memfold_mm::{Config, Merging, Mm, Native, OnLoss, PageTables, Replacement, UNLIMITED};
 use memfold_stores::CompressedStore;
 use std::sync::Arc;
 
@@ -24,6 +24,7 @@ pub struct MemoryBuilder {
     core_dumps: bool,
     page_tables: PageTables,
     replacement: Replacement,
+    native: Native,
 }
 
 impl Default for MemoryBuilder {
@@ -40,6 +41,7 @@ impl Default for MemoryBuilder {
             core_dumps: false,
             page_tables: PageTables::Counted,
             replacement: Replacement::default(),
+            native: Native::On,
         }
     }
 }
@@ -77,6 +79,19 @@ impl MemoryBuilder {
     #[must_use]
     pub fn replacement(mut self, replacement: Replacement) -> Self {
         self.replacement = replacement;
+        self
+    }
+
+    /// Whether the kernel serves forks by itself while there is room: on by default. A fork of a
+    /// space that does not change (a [`Snapshot`](crate::Snapshot), above all) then shows its pages,
+    /// and copies those that are stored to, at the kernel's own price, without a signal for each.
+    /// For that the most that this can come to is charged beforehand
+    /// ([`Usage::native`](crate::Usage)), as long as half of the budget stays free; and it ends
+    /// where room is needed, and where somebody asks what the fork's pages are: a fork of it, a pin,
+    /// an eviction. Off, each page that is held is known at each moment, and none is charged before.
+    #[must_use]
+    pub fn native(mut self, native: Native) -> Self {
+        self.native = native;
         self
     }
 
@@ -183,6 +198,7 @@ impl MemoryBuilder {
             store_bytes: CompressedStore::FIXED_BYTES,
             page_tables: self.page_tables,
             replacement: self.replacement,
+            native: self.native,
         };
         let mm = Mm::new(host, CompressedStore::new(), config)?;
         let warnings = Warning::about(self.budget_bytes, self.delivery);

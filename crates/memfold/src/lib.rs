@@ -72,7 +72,7 @@ pub use files::MappedFile;
 pub use memfold_host::{Domain, PageSource, SourceError};
 pub use memfold_linux as linux;
 pub use memfold_linux::{Delivery, FileAccess, FileOpenError, ThreadError, check_thread};
-pub use memfold_mm::{FileError, FileStats, Merging, OnLoss, PageTables, Replacement};
+pub use memfold_mm::{FileError, FileStats, Merging, Native, OnLoss, PageTables, Replacement};
 pub use memory::Memory;
 pub use pin::Pinned;
 pub use space::{Space, SpaceSize};

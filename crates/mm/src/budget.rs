@@ -43,6 +43,8 @@ pub enum Class {
     Tables,
     /// The machine's page tables under windows, and its record of each window.
     PageTables,
+    /// Pages that the machine may copy by itself: the most that they can come to.
+    Native,
 }
 
 /// Whether the machine's page tables are part of the limit. They are measured in any case.
@@ -83,7 +85,7 @@ pub struct Budget {
     reserve: u64,
     total: AtomicU64,
     peak: AtomicU64,
-    classes: [AtomicU64; 5],
+    classes: [AtomicU64; 6],
     page_tables: PageTables,
     #[cfg(feature = "faults")]
     refusals: Refusals,
@@ -111,6 +113,9 @@ pub struct Usage {
     /// The machine's page tables under windows, and its record of each window: an upper bound. Part
     /// of `total` unless they come on top of the limit.
     pub page_tables: u64,
+    /// Set aside for pages that the machine copies by itself where it serves a fork: the most that
+    /// they can come to.
+    pub native: u64,
 }
 
 impl Budget {
@@ -134,7 +139,7 @@ impl Budget {
             reserve,
             total: zero(),
             peak: zero(),
-            classes: [zero(), zero(), zero(), zero(), zero()],
+            classes: [zero(), zero(), zero(), zero(), zero(), zero()],
             page_tables,
             #[cfg(feature = "faults")]
             refusals: Refusals::default(),
@@ -270,6 +275,7 @@ impl Budget {
             stored: class(Class::Stored),
             tables: class(Class::Tables),
             page_tables: class(Class::PageTables),
+            native: class(Class::Native),
         }
     }
 
@@ -310,6 +316,11 @@ impl<'a> Charge<'a> {
         budget
             .charge(class, bytes, need)
             .then(|| Self { budget, class, bytes })
+    }
+
+    /// Bytes that are charged already.
+    pub(crate) fn of(budget: &'a Budget, class: Class, bytes: u64) -> Self {
+        Self { budget, class, bytes }
     }
 
     /// The step succeeded: the bytes are held.

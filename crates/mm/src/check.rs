@@ -19,6 +19,7 @@ use crate::budget::{Class, PageCharge};
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE};
+use crate::native::settle_all;
 use crate::swap::SwapRef;
 use crate::table::{FANOUT, LeafEntry, LeafSlot, TableEntry, TableNo, Trees};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,6 +73,7 @@ impl Report {
 /// # Errors
 /// All violations that were found.
 pub fn check<H: Host, S: Store>(mm: &Mm<H, S>) -> Result<(), Vec<Violation>> {
+    settle_all(mm);
     let mut check = Check {
         mm,
         scan: Scan::default(),

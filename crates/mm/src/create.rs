@@ -5,7 +5,7 @@
 //! behind. Nobody else knows the number until then, so no lock is held; a space that grows is
 //! locked.
 
-use crate::addr::{PageNo, SpaceNo};
+use crate::addr::{PageNo, Run, SpaceNo};
 use crate::backing::areas::Areas;
 use crate::backing::{BackingNo, Versions};
 use crate::budget::Need;
@@ -13,6 +13,7 @@ use crate::error::{SpaceError, Stop};
 use crate::host::{Domain, Host, Store};
 use crate::mm::{Mm, most_spaces};
 use crate::space::ahead::{Ahead, Stores};
+use crate::space::native::Steady;
 use crate::space::{SpaceGuard, SpaceState};
 use crate::table::{MAX_PAGES, Tree};
 use crate::window::Windows;
@@ -93,7 +94,17 @@ impl<'m, H: Host, S: Store> NewWindow<'m, H, S> {
         reserve: u32,
         len: u32,
     ) -> Result<Self, Stop> {
-        let tables = Some(Windows::of(mm).open(no, backing, reserve, len)?);
+        Self::open_with(mm, no, (backing, reserve, len), None)
+    }
+
+    /// The same, of which the machine serves a run by itself.
+    pub fn open_with(
+        mm: &'m Mm<H, S>,
+        no: SpaceNo,
+        (backing, reserve, len): (BackingNo, u32, u32),
+        native: Option<Run>,
+    ) -> Result<Self, Stop> {
+        let tables = Some(Windows::of(mm).open(no, (backing, reserve, len), native)?);
         Ok(Self { mm, no, tables })
     }
 
@@ -192,6 +203,8 @@ impl<H: Host, S: Store> Mm<H, S> {
             window: window.give(),
             ahead: Ahead::new(),
             stores: Stores::default(),
+            native: None,
+            steady: Steady::Unknown,
             failure: None,
         };
         drop(space);

@@ -14,6 +14,7 @@ use crate::error::Stop;
 use crate::frame::Owner;
 use crate::host::{Domain, Host, Store};
 use crate::mm::{Mm, PAGE};
+use crate::native::settle_all;
 use crate::space::Merging;
 use crate::swap::SwapRef;
 use crate::table::LeafEntry;
@@ -102,6 +103,7 @@ impl Digest {
     /// Takes the digest. In time proportional to all spaces.
     #[must_use]
     pub fn of<H: Host, S: Store>(mm: &Mm<H, S>) -> Self {
+        settle_all(mm);
         let mut known: BTreeMap<Content, u32> = BTreeMap::new();
         let mut spaces = BTreeMap::new();
         for no in mm.spaces.numbers().map(SpaceNo) {

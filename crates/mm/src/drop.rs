@@ -28,9 +28,11 @@ use crate::loans::Loans;
 use crate::mapped::unmap_all;
 use crate::migrate::{migrate_around, migrate_to_overflow};
 use crate::mm::Mm;
+use crate::native::Natives;
 use crate::peek::lock_entry;
 use crate::pin::unpin_page;
 use crate::rmap::Sweep;
+use crate::space::native::{NativeRun, Steady};
 use crate::space::{PIECE, SpaceGuard, SpaceState};
 use crate::standby::StandbyPages;
 use crate::table::{AtLeaf, LeafEntry, Lookup, TableNo, Tree, Trees, after_leaf};
@@ -50,6 +52,8 @@ pub(crate) struct Remains {
     backing: BackingNo,
     len: u32,
     areas: Areas,
+    native: Option<NativeRun>,
+    steady: Steady,
 }
 
 impl Remains {
@@ -68,6 +72,8 @@ impl Remains {
             backing: st.backing,
             len: st.len,
             areas: std::mem::take(&mut st.areas),
+            native: st.native.take(),
+            steady: std::mem::take(&mut st.steady),
         }
     }
 
@@ -82,12 +88,14 @@ impl Remains {
         sweep.finish_pool();
         StandbyPages::of(mm).forget(no);
         Loans::of(mm).forget(no);
-        if sweep.private_pages() > EMPTIED.into() {
+        let native = self.native.map_or(0, |native| native.run.len);
+        if sweep.private_pages() + u64::from(native) > EMPTIED.into() {
             self.empty_window(mm);
         }
         // Nobody is inside; and no walk asks for a window that is closed.
         let files = unmap_all(mm, no, &self.areas);
         Windows::of(mm).close(no, &mut self.window);
+        Natives::of(mm).ended(no, self.backing, self.native, self.steady);
         sweep.finish_private();
         leave_backing(mm, self.backing);
         files.into_iter().for_each(|gone| take_apart(mm, gone));

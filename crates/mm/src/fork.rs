@@ -20,8 +20,10 @@ use crate::host::{Host, Store};
 use crate::loans::Loans;
 use crate::mapped::NewAreas;
 use crate::mm::Mm;
+use crate::native::{Granted, Natives, lock_settled};
 use crate::path::OwnPath;
 use crate::space::ahead::Stores;
+use crate::space::native::Steady;
 use crate::space::{SpaceGuard, SpaceState};
 use crate::table::{LeafEntry, LeafSlot, Trees, slot_of};
 use std::collections::BTreeMap;
@@ -56,7 +58,7 @@ impl<H: Host, S: Store> Drop for Child<'_, H, S> {
 impl<'m, H: Host, S: Store> Fork<'m, H, S> {
     /// Locks the parent, unless it has failed.
     fn lock(mm: &'m Mm<H, S>, parent: SpaceNo) -> Result<Self, Stop> {
-        let mut parent = mm.lock_space(parent)?;
+        let mut parent = lock_settled(mm, parent)?;
         match parent.failure() {
             Some(failure) => Err(Stop::Fault(failure)),
             None => Ok(Self { mm, parent }),
@@ -80,19 +82,14 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
     pub fn run(mut self, child: SpaceNo) -> Result<Vec<Run>, Stop> {
         let mm = self.mm;
         let dirty = self.dirty_leaves()?;
-        let window = NewWindow::open(
-            mm,
-            child,
-            self.parent.backing,
-            self.parent.reserve,
-            self.parent.len,
-        )?;
+        let native = Natives::of(mm).of_fork(&mut self.parent, child, dirty.is_empty());
+        let (window, native) = self.open(child, native)?;
         let inherits = !self.parent.areas.is_empty();
         let areas = inherits
             .then(|| NewAreas::inherit(mm, &self.parent.areas.of_fork(), child))
             .transpose()?;
         self.share(dirty)?;
-        let mut child = self.begin_child(child, window, areas);
+        let mut child = self.begin_child(child, (window, native), areas);
         if let Err(stop) = self.copy_pinned(&mut child) {
             // The child lets go of the pinned frames first.
             drop(child);
@@ -106,15 +103,34 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         Ok(self.parent.areas.kept_from_forks())
     }
 
+    /// The child's window, and the native run that it has; without one where the machine has none.
+    fn open(
+        &self,
+        child: SpaceNo,
+        native: Option<Granted<'m, H, S>>,
+    ) -> Result<(NewWindow<'m, H, S>, Option<Granted<'m, H, S>>), Stop> {
+        let st = &self.parent;
+        let size = (st.backing, st.reserve, st.len);
+        if let Some(granted) = native
+            && let Ok(window) = NewWindow::open_with(self.mm, child, size, Some(granted.run))
+        {
+            return Ok((window, Some(granted)));
+        }
+        Ok((NewWindow::open_with(self.mm, child, size, None)?, None))
+    }
+
     /// The child lives from now on, with the parent's tables. Cannot fail.
     fn begin_child(
         &self,
         no: SpaceNo,
-        window: NewWindow<'m, H, S>,
+        (window, native): (NewWindow<'m, H, S>, Option<Granted<'m, H, S>>),
         areas: Option<NewAreas<'m, H, S>>,
     ) -> Child<'m, H, S> {
         let (mm, st) = (self.mm, &self.parent);
         mm.backings.join(st.backing);
+        let mut window = window.give();
+        let native = native.map(|granted| granted.give(&mut window));
+        mm.counters.native_forks.add(u64::from(native.is_some()));
         let mut space = SpaceGuard::begin(&mm.spaces, no);
         space.slot.set_place(st.backing, st.domain);
         space.slot.set_merging(st.slot.merging());
@@ -128,9 +144,11 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
             domain: st.domain,
             areas: areas.map_or_else(Areas::default, NewAreas::give),
             pins: BTreeMap::new(),
-            window: window.give(),
+            window,
             ahead: st.ahead.inherited(),
             stores: Stores::default(),
+            native,
+            steady: Steady::Unknown,
             failure: None,
         };
         if let Some(root) = st.tree.root {

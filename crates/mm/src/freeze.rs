@@ -22,6 +22,7 @@ use crate::frame::{Owner, Residence};
 use crate::host::{Host, Store};
 use crate::migrate::migrate_around;
 use crate::mm::{Mm, PAGE, alloc_frame};
+use crate::native::lock_settled;
 use crate::path::OwnPath;
 use crate::peek::peek_page;
 use crate::reclaim::{Origin, now_resident};
@@ -56,7 +57,10 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// # Errors
     /// [`SpaceError`]; `out` is then unspecified.
     pub fn read_page(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), SpaceError> {
-        let read = self.retry(|| peek_page(self, space, page, out));
+        let read = self.retry(|| {
+            drop(lock_settled(self, space)?);
+            peek_page(self, space, page, out)
+        });
         read.map(|_| ())
             .map_err(|stop| stop.of_space(&self.budget, space, page))
     }

@@ -30,6 +30,7 @@ mod mapped;
 mod merge;
 mod migrate;
 mod mm;
+mod native;
 mod neighbours;
 mod path;
 mod peek;
@@ -77,6 +78,7 @@ pub use giving::{give_back_tables, has_spare_tables};
 pub use memfold_sync::Giving;
 pub use merge::{Effort, MergeStep, Sharing};
 pub use mm::{Config, LEAST_LIMIT, Mm};
+pub use native::Native;
 #[cfg(all(loom, feature = "explored"))]
 pub use races::rules;
 pub use reclaim::state::Replacement;

@@ -17,6 +17,7 @@ use crate::frame::{Frames, Put};
 use crate::host::{Host, Store};
 use crate::loans::ring::LoanRing;
 use crate::merge::scanner::RoundUnderWay;
+use crate::native::queue::{Native, NativeQueue};
 use crate::reclaim::state::{Origin, Replacement, State as Reclaim};
 use crate::scratch::Scratch;
 use crate::space::{NoSuchSpace, SpaceGuard, SpaceSlot};
@@ -45,6 +46,8 @@ pub struct Config {
     pub page_tables: PageTables,
     /// Which pages go first when room is needed.
     pub replacement: Replacement,
+    /// Whether the machine may serve forks by itself while there is room.
+    pub native: Native,
 }
 
 /// The least budget with which anything works.
@@ -67,6 +70,7 @@ pub struct Mm<H, S> {
     pub(crate) reclaim: Reclaim,
     pub(crate) standby: Standby,
     pub(crate) loans: LoanRing,
+    pub(crate) natives: NativeQueue,
     pub(crate) window_hand: Hand,
     pub(crate) merge_round: RoundUnderWay,
     pub(crate) doomed: DoomedSpaces,
@@ -96,6 +100,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let standby = Standby::new(limit);
         let standby_bytes = standby.base_bytes();
         let loans = LoanRing::new(&budget);
+        let natives = NativeQueue::new(config.native);
         let mm = Self {
             host,
             store,
@@ -109,9 +114,14 @@ impl<H: Host, S: Store> Mm<H, S> {
             counters: Counters::default(),
             scratch: Scratch::new(),
             reclaim: Reclaim::new(config.replacement),
-            fixed_bytes: Scratch::BYTES + config.store_bytes + standby_bytes + loans.base_bytes(),
+            fixed_bytes: Scratch::BYTES
+                + config.store_bytes
+                + standby_bytes
+                + loans.base_bytes()
+                + natives.base_bytes(),
             standby,
             loans,
+            natives,
             window_hand: Hand::default(),
             merge_round: RoundUnderWay::new(),
             doomed: DoomedSpaces::new(),

@@ -14,6 +14,7 @@ use crate::frame::count::MOST_PINS;
 use crate::host::{Host, Store};
 use crate::keep::may_go;
 use crate::mm::Mm;
+use crate::native::lock_settled;
 use crate::peek::lock_entry;
 use crate::space::{FaultError, PIECE, SpaceGuard};
 use crate::table::LeafEntry;
@@ -86,7 +87,7 @@ impl<H: Host, S: Store> Mm<H, S> {
 }
 
 fn pin_page<H: Host, S: Store>(mm: &Mm<H, S>, space: SpaceNo, page: PageNo) -> Result<(), Stop> {
-    let mut st = mm.lock_space(space)?;
+    let mut st = lock_settled(mm, space)?;
     demand_own(&st, page)?;
     Fault::resolve(mm, &mut st, page, Access::Write)?;
     pin_resident(mm, &mut st, page)

@@ -21,6 +21,7 @@ use crate::fork::Fork;
 use crate::host::{Host, Store};
 use crate::keep::{each_frame, let_go};
 use crate::mm::Mm;
+use crate::native::lock_to_change;
 use crate::path::OwnPath;
 use crate::rmap::Sweep;
 use crate::space::{PIECE, SpaceGuard};
@@ -141,7 +142,7 @@ pub(crate) struct Reset<'m, H, S> {
 
 impl<'m, H: Host, S: Store> Reset<'m, H, S> {
     pub fn lock(mm: &'m Mm<H, S>, no: SpaceNo) -> Result<Self, Stop> {
-        let space = mm.lock_space(no)?;
+        let space = lock_to_change(mm, no)?;
         Ok(Self { mm, space })
     }
 

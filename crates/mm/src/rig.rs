@@ -43,6 +43,7 @@ pub(crate) fn roomy(limit_bytes: u64, spaces: u32) -> Harness {
         store_bytes: 0,
         page_tables: PageTables::Counted,
         replacement: Replacement::default(),
+        native: crate::Native::Off,
     };
     Mm::new(machine(), SimStore::priced(), config).expect("the limit holds the tables")
 }

@@ -8,10 +8,12 @@
 pub(crate) mod ahead;
 mod fence;
 mod guard;
+pub(crate) mod native;
 
 use ahead::{Ahead, Stores};
 use fence::Fence;
 pub(crate) use guard::{NoSuchSpace, SpaceGuard};
+use native::{NativeRun, Steady};
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
 use crate::backing::BackingNo;
@@ -176,6 +178,10 @@ pub(crate) struct SpaceState {
     pub ahead: Ahead,
     /// Whether shared pages are copied before they are stored to.
     pub stores: Stores,
+    /// What of its window the machine serves by itself.
+    pub native: Option<NativeRun>,
+    /// What the machine may serve by itself of the windows of its forks.
+    pub steady: Steady,
     /// The first fault that could not be resolved, until somebody takes it: the space is condemned.
     pub failure: Option<FaultError>,
 }
@@ -233,6 +239,8 @@ impl SpaceSlot {
             window: WindowTables::default(),
             ahead: Ahead::new(),
             stores: Stores::default(),
+            native: None,
+            steady: Steady::Unknown,
             failure: None,
         };
         Self {

@@ -32,6 +32,7 @@ use crate::frame::Residence;
 use crate::host::{Host, HostError, Protection, Store, VacateReply};
 use crate::migrate::migrate_by_standby;
 use crate::mm::Mm;
+use crate::native::Natives;
 use crate::peek::{Seen, lock_page, see};
 use crate::space::{FaultError, OnLoss, SpaceGuard, SpaceSlot};
 use crate::table::{LeafEntry, first_of, slot_of};
@@ -267,6 +268,7 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
     /// Serves one access of a condemned space; see [`Losses::sink`].
     fn sink(&self, no: SpaceNo, page: PageNo) -> Result<(), Stop> {
         let mut space = lock_page(self.mm, no, page)?;
+        Natives::of(self.mm).settle(&mut space)?;
         let forbidden = space.demand_access(page, Access::Write).err();
         let Some(failure) = space.failure().or(forbidden) else {
             return Ok(());

@@ -88,6 +88,12 @@ counters! {
     incompressible,
     /// Pages on loan that did not compress and were given up, since another space needed the room.
     called_in,
+    /// Forks whose window the machine serves by itself, as far as it can.
+    native_forks,
+    /// Of these, such as the manager took over again.
+    native_ended,
+    /// Pages that the machine had copied until then.
+    native_copied,
     /// Stored versions that nothing was a difference to any more, freed because room was needed.
     bases_freed,
     /// Looks at frames, to see whether they can go.

@@ -61,13 +61,13 @@ impl<'m, H: Host, S: Store> Windows<'m, H, S> {
         Self { mm }
     }
 
-    /// Opens the window of a space that nobody else knows.
+    /// Opens the window of a space that nobody else knows, of which the machine may serve a run by
+    /// itself.
     pub fn open(
         &self,
         no: SpaceNo,
-        backing: BackingNo,
-        reserve: u32,
-        len: u32,
+        (backing, reserve, len): (BackingNo, u32, u32),
+        native: Option<Run>,
     ) -> Result<WindowTables, Stop> {
         let tables = match self.mm.host.page_tables() {
             tables if tables.bytes == 0 => WindowTables::default(),
@@ -77,10 +77,11 @@ impl<'m, H: Host, S: Store> Windows<'m, H, S> {
         let most = own + self.mm.host.most_window_bytes(len);
         let mut charge =
             Charge::take(&self.mm.budget, Class::PageTables, most, Need::Normal).ok_or(Stop::NoRoom)?;
-        let made = self
-            .mm
-            .host
-            .open(no, self.mm.backings.first(backing), reserve, len)?;
+        let (host, first) = (&self.mm.host, self.mm.backings.first(backing));
+        let made = match native {
+            None => host.open(no, first, reserve, len)?,
+            Some(run) => host.open_native(no, first, (reserve, len), run)?,
+        };
         charge.split(own + made).keep();
         Ok(tables)
     }
@@ -232,8 +233,9 @@ impl<'m, H: Host, S: Store> Windows<'m, H, S> {
     fn free_tables(&self, space: &mut SpaceGuard<'_>, run: Run, spare: Spare) -> Passed {
         let tables = self.mm.host.page_tables();
         let mut passed = Passed::default();
-        // Where a fault failed the program may have got a page that the manager does not know.
-        if space.failure.is_some() || tables.bytes == 0 {
+        // Where a fault failed, or the machine serves it, the program may have got a page that the
+        // manager does not know.
+        if space.failure.is_some() || space.native.is_some() || tables.bytes == 0 {
             return passed;
         }
         let end = run.end().0.min(space.len).div_ceil(tables.pages);

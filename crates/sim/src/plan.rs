@@ -16,6 +16,10 @@ pub enum Call {
     Open,
     /// A window grows.
     Resize,
+    /// The machine serves a run of a window no more.
+    Manage,
+    /// What was stored to in a run that the machine served.
+    StoredTo,
     /// Pool pages are shown.
     Show,
     /// Zeros are shown.
@@ -66,10 +70,12 @@ pub enum Call {
 
 impl Call {
     /// All calls of a host.
-    pub const HOST: [Self; 19] = [
+    pub const HOST: [Self; 21] = [
         Self::ReservePool,
         Self::Open,
         Self::Resize,
+        Self::Manage,
+        Self::StoredTo,
         Self::Show,
         Self::ShowZero,
         Self::Fill,

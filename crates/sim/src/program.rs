@@ -75,6 +75,12 @@ impl SimHost {
         }
     }
 
+    /// Pages of a window that the machine serves by itself, and at whose places the pool has
+    /// nothing: there must be none. For inspection.
+    pub fn native_holes(&self, space: SpaceNo) -> Vec<PageNo> {
+        self.lock().machine.holes(space)
+    }
+
     /// The private pages of a window to which a program stores without a fault: each must be its
     /// space's alone. For inspection.
     pub fn stores_go_through(&self, space: SpaceNo) -> Vec<PageNo> {

@@ -175,6 +175,7 @@ mod counted {
             store_bytes: 0,
             page_tables: PageTables::Counted,
             replacement: Replacement::default(),
+            native: memfold_mm::Native::Off,
         };
         let mm = Mm::new(Beyond(SimHost::new(1)), Beyond(SimStore::new(1)), config).expect("no limit");
         let size = Size {

@@ -19,6 +19,7 @@ use memfold_sim::{SimHost, SimStore};
 fn siblings(n: usize, pages: u32) -> (Mm<SimHost, SimStore>, Vec<SpaceNo>) {
     let config = Config {
         replacement: memfold_mm::Replacement::default(),
+        native: memfold_mm::Native::Off,
         limit_bytes: UNLIMITED,
         machine_bytes: 64 << 20,
         spaces: 64,

@@ -48,6 +48,7 @@ fn explore_within<const N: usize, C: Copy + Send + 'static>(
     let scenario = move || {
         let config = Config {
             replacement: memfold_mm::Replacement::default(),
+            native: memfold_mm::Native::Off,
             limit_bytes,
             machine_bytes: 1 << 20,
             spaces: 6,

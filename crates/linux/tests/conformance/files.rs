@@ -30,6 +30,7 @@ struct Side<H> {
 pub fn steps<H: Machine>(seed: u64, delivery: Delivery) {
     let config = Config {
         replacement: memfold_mm::Replacement::default(),
+        native: memfold_mm::Native::Off,
         limit_bytes: UNLIMITED,
         machine_bytes: 64 << 20,
         spaces: SPACES as u32 + 2,

@@ -27,6 +27,7 @@ impl<H: Machine, S: Store + 'static> Side<H, S> {
         let tight = seed % 3 == 2;
         let config = Config {
             replacement: memfold_mm::Replacement::default(),
+            native: memfold_mm::Native::On,
             limit_bytes: if tight { 7 << 18 } else { UNLIMITED },
             machine_bytes: 64 << 20,
             spaces: SPACES as u32 + 2,

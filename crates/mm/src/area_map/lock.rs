@@ -15,6 +15,7 @@ use crate::fault::Fault;
 use crate::host::{Host, Piece, Store};
 use crate::keep::{each_frame, keep, let_go, most_locked};
 use crate::mm::Mm;
+use crate::native::lock_to_change;
 use crate::space::{FaultError, PIECE, SpaceGuard};
 
 /// What becomes of pages.
@@ -104,7 +105,7 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
     fn make(&self, piece: Run, to: Become) -> Changed {
         let (mm, no) = (self.mm, self.space);
         let made = mm.retry(|| {
-            let mut space = mm.lock_space(no)?;
+            let mut space = lock_to_change(mm, no)?;
             if piece.end().0 > space.len {
                 let (first, len) = (piece.first, piece.len);
                 return Ok(Err(SpaceError::BadRun { first, len }));

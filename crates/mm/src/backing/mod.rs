@@ -39,6 +39,8 @@ struct BackingState {
     first: PoolPage,
     pages: u32,
     users: u32,
+    /// Who relies on frames not leaving their places (`native.rs`).
+    staying: u32,
     /// Made with the backing; dropped with the last user.
     entries: Option<Arc<Entries>>,
 }
@@ -143,6 +145,7 @@ impl Backings {
                     first: PoolPage(0),
                     pages: 0,
                     users: 0,
+                    staying: 0,
                     entries: None,
                 },
             ))
@@ -188,6 +191,7 @@ impl Backings {
             first,
             pages,
             users: 1,
+            staying: 0,
             entries: Some(Arc::default()),
         };
         Some((BackingNo(no), end))
@@ -220,7 +224,9 @@ impl Backings {
             return None;
         }
         let (entries, pages, first) = (state.entries.take(), state.pages, state.first);
+        let staying = state.staying;
         drop(state);
+        assert_eq!(staying, 0, "somebody relies on frames of a backing without users");
         let entries = entries.expect("a backing that has users has entries");
         let all = || entries.made().flat_map(|(_, chunk)| chunk.iter());
         assert!(
@@ -236,6 +242,24 @@ impl Backings {
         self.ranges.lock().give_back(pages, first);
         self.backings.free(backing.0);
         Some(entries.bytes())
+    }
+
+    /// Frames do not leave their places until somebody lets them, once for each time that this was
+    /// asked: but who is under way, with the frame locked.
+    pub fn stay(&self, backing: BackingNo) {
+        self.backings.get(backing.0).0.lock().staying += 1;
+    }
+
+    /// One less relies on that.
+    pub fn may_leave(&self, backing: BackingNo) {
+        let mut state = self.backings.get(backing.0).0.lock();
+        let left = state.staying.checked_sub(1);
+        state.staying = left.expect("nobody relied on frames staying");
+    }
+
+    /// Whether frames are to stay. A frame of the backing is locked.
+    pub fn stays(&self, backing: BackingNo) -> bool {
+        self.backings.get(backing.0).0.lock().staying != 0
     }
 
     /// How many spaces stand in the backing.

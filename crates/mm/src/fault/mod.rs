@@ -34,6 +34,7 @@ use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, Resolve, Store};
 use crate::keep::keep;
 use crate::mm::{Mm, PAGE};
+use crate::native::Natives;
 use crate::path::OwnPath;
 use crate::reclaim::{Origin, now_resident};
 use crate::space::{FaultError, SpaceGuard};
@@ -176,6 +177,9 @@ impl<'a, 'm, H: Host, S: Store> Fault<'a, 'm, H, S> {
         space.demand_access(page, access)?;
         if let Some(failure) = space.failure() {
             return Err(Stop::Fault(failure));
+        }
+        if space.native.is_some_and(|native| native.run.has(page)) {
+            Natives::of(mm).settle(space)?;
         }
         Windows::of(mm).enter_table(space, page, access, returning)?;
         StandbyPages::of(mm).take_back(space.no, page);

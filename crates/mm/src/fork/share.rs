@@ -43,6 +43,13 @@ struct LockedPages<'m> {
     frames: Vec<(u32, Locked<'m>)>,
 }
 
+impl Dirty {
+    /// Whether nothing was stored to.
+    pub fn is_empty(&self) -> bool {
+        self.leaves.is_empty()
+    }
+}
+
 impl<'m, H: Host, S: Store> Fork<'m, H, S> {
     /// Shares what the space wrote since its last fork, as the next fork would, piece by piece,
     /// until `most` leaves of tables are left; nobody's lock is held between two pieces. A space

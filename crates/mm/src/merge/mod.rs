@@ -37,6 +37,7 @@ use crate::error::{SpaceError, Stop};
 use crate::fault::Fault;
 use crate::host::{Host, Store};
 use crate::mm::Mm;
+use crate::native::{lock_settled, lock_to_change};
 use crate::space::Merging;
 use crate::space::ahead::Stores;
 use crate::table::LeafEntry;
@@ -49,8 +50,13 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// # Errors
     /// [`SpaceError::NoSuchSpace`].
     pub fn set_merging(&self, space: SpaceNo, merging: Merging) -> Result<(), SpaceError> {
-        self.lock_space(space)?.slot.set_merging(merging);
-        Ok(())
+        drop(self.lock_space(space)?);
+        // Who looks for equal pages asks the tables what there is.
+        let settled = self.retry(|| {
+            lock_settled(self, space)?.slot.set_merging(merging);
+            Ok(())
+        });
+        settled.map_err(|stop| stop.of_space(&self.budget, space, PageNo(0)))
     }
 
     /// Whether the space takes part.
@@ -120,7 +126,7 @@ impl<H: Host, S: Store> Mm<H, S> {
 
 /// Whether the page was shared, and is the space's own now.
 fn unmerge_page<H: Host, S: Store>(mm: &Mm<H, S>, no: SpaceNo, page: PageNo) -> Result<bool, Stop> {
-    let mut st = mm.lock_space(no)?;
+    let mut st = lock_to_change(mm, no)?;
     if page.0 >= st.len {
         return Ok(false);
     }

@@ -44,6 +44,7 @@ fn tables_are_charged_from_the_start() {
     let built = |limit_bytes, store_bytes| {
         let config = Config {
             replacement: crate::Replacement::default(),
+            native: crate::Native::Off,
             limit_bytes,
             machine_bytes: 64 << 20,
             spaces: 16,

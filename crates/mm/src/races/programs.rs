@@ -39,6 +39,7 @@ pub(super) fn harness(levels: u32) -> (Arc<Harness>, SpaceNo) {
         store_bytes: 0,
         page_tables: PageTables::Counted,
         replacement: Replacement::default(),
+        native: crate::Native::Off,
     };
     let store = SimStore::priced();
     store.expect_only(DOMAIN);

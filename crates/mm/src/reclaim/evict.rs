@@ -172,8 +172,13 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
             return None;
         }
         let page = mm.tables.page_of(at);
-        if locked.residence == Residence::Nowhere {
-            return None;
+        match locked.residence {
+            Residence::Nowhere => return None,
+            // The machine shows it by itself.
+            Residence::Backing(backing) if mm.natives.len() != 0 && mm.backings.stays(backing) => {
+                return None;
+            }
+            _ => (),
         }
         let alone = matches!(locked.residence, Residence::Private(_)) && locked.cached.is_none();
         let is_own = alone && !locked.frame.is_shared();

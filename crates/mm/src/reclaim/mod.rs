@@ -34,6 +34,7 @@ use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::error::{SpaceError, Stop};
 use crate::host::{Host, Store};
 use crate::mm::Mm;
+use crate::native::Natives;
 use crate::stalled::Waiting;
 use crate::window::Windows;
 use batch::{BATCH, each_batch, settle};
@@ -93,6 +94,8 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// # Errors
     /// [`SpaceError::NoSuchSpace`].
     pub fn evict(&self, space: SpaceNo, run: Run) -> Result<u64, SpaceError> {
+        // What still has one keeps its shared pages.
+        let _ = self.retry(|| Natives::of(self).end_family(space));
         let mut evicted = 0;
         each_batch(self, space, run, |batch| {
             evicted += u64::from(evict_batch(self, batch, Why::Asked));

@@ -13,6 +13,7 @@ use super::evict::{Why, evict_batch};
 use super::gather::Neighbours;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE};
+use crate::native::Natives;
 use crate::window::Windows;
 
 /// Batches that a round ages, at the most, until the policy knows of enough frames whether they are
@@ -118,6 +119,9 @@ impl<'m, H: Host, S: Store> Reclaim<'m, H, S> {
     /// since, it is not tried again.
     pub fn free_some(mut self, pages: u32) -> bool {
         let mm = self.mm;
+        if mm.natives.len() != 0 && Natives::of(mm).give_way() != 0 {
+            return true;
+        }
         let now = mm.reclaim.stalled.now();
         if mm.reclaim.stalled.is_at(now) {
             return false;

@@ -37,6 +37,34 @@ impl Host for SimHost {
         Ok(state.machine.open(space, Window::new(backing, reserve, len)))
     }
 
+    fn open_native(
+        &self,
+        space: SpaceNo,
+        backing: PoolPage,
+        (reserve, len): (u32, u32),
+        native: Run,
+    ) -> Result<u64, HostError> {
+        let held = self.open(space, backing, reserve, len)?;
+        self.lock().machine.serve_run(space, native);
+        Ok(held)
+    }
+
+    fn manage(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        self.witnesses.concerns(space, run);
+        let words = [space.0, run.first.0, run.len].map(u64::from);
+        let mut state = self.enter(Call::Manage, &words)?;
+        state.machine.window_mut(space).manage(run);
+        Ok(())
+    }
+
+    fn stored_to(&self, space: SpaceNo, run: Run) -> Result<u64, HostError> {
+        assert!(run.len <= 64, "one bit a page: {run:?}");
+        self.witnesses.concerns(space, run);
+        let words = [space.0, run.first.0, run.len].map(u64::from);
+        let state = self.enter(Call::StoredTo, &words)?;
+        Ok(state.machine.private_in(space, run))
+    }
+
     fn close(&self, space: SpaceNo) -> u64 {
         let len = self.lock().machine.window(space).len;
         let all = Run {

@@ -5,6 +5,7 @@
 //! `host.rs` puts the lock around it. Each method is one step on one page and panics when the
 //! manager broke a duty that the seam gives it: that is the point of this machine.
 
+mod native;
 mod pieces;
 mod pool;
 mod tables;
@@ -197,6 +198,7 @@ impl Machine {
 
     /// Shows a pool page at its place.
     pub fn show(&mut self, no: SpaceNo, page: PageNo) {
+        self.window(no).check_managed(page, "is shown");
         let at = self.window(no).pool_page(page);
         assert!(
             self.pool.has(at),
@@ -337,6 +339,8 @@ impl Machine {
             return Err(miss);
         };
         window.entered = true;
+        self.serve(no, page);
+        let window = self.window(no);
         match window.page(page) {
             Shown::Empty => return Err(miss),
             Shown::Zero { .. } => out.fill(0),
@@ -360,21 +364,18 @@ impl Machine {
             return Err(miss);
         };
         window.entered = true;
-        let shown = window.page_mut(page);
-        if matches!(shown, Shown::Zero { protected: false }) {
-            *shown = Shown::private(&[0; memfold_host::addr::PAGE_SIZE], true);
+        self.serve(no, page);
+        self.copy_native(no, page);
+        if matches!(self.window(no).page(page), Shown::Zero { protected: false }) {
+            *self.window_mut(no).page_mut(page) = Shown::private(&[0; PAGE_SIZE], true);
             self.private += 1;
-            let pages = self.private + self.standby + self.pool.pages();
-            self.peak_bytes = self
-                .peak_bytes
-                .max(pages * PAGE_SIZE as u64 + self.tables.bytes());
+            self.note_peak();
         }
-        let bytes = match shown {
+        let window = self.windows.get_mut(&no.0).expect("seen above");
+        let at = window.pool_page(page);
+        let bytes = match window.page_mut(page) {
             Shown::Private { bytes, writable } | Shown::Standby { bytes, writable } if *writable => bytes,
-            Shown::Pool { writable: true } => {
-                let at = window.pool_page(page);
-                self.pool.page_mut(at)
-            }
+            Shown::Pool { writable: true } => self.pool.page_mut(at),
             _ => return Err(miss),
         };
         bytes[offset..offset + data.len()].copy_from_slice(data);

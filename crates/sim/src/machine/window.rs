@@ -11,7 +11,7 @@
 //! until it lets go.
 
 use super::pieces::Pieces;
-use memfold_host::addr::{PageBytes, PageNo, PoolPage};
+use memfold_host::addr::{PageBytes, PageNo, PoolPage, Run};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What one page of a window shows.
@@ -61,6 +61,8 @@ pub(crate) struct Window {
     /// A program was inside; until then the space is at rest.
     pub entered: bool,
     pub pieces: Pieces,
+    /// Pages that the machine serves by itself.
+    pub native: Option<Run>,
     pages: BTreeMap<u32, Shown>,
     held: BTreeMap<u32, u32>,
     /// Pages that are about to be held: their pin may stand already.
@@ -78,6 +80,7 @@ impl Window {
             len,
             entered: false,
             pieces: Pieces::default(),
+            native: None,
             pages: BTreeMap::new(),
             held: BTreeMap::new(),
             expected: BTreeSet::new(),
@@ -141,8 +144,22 @@ impl Window {
         }
     }
 
+    /// Whether the machine serves the page by itself.
+    pub fn is_native(&self, page: PageNo) -> bool {
+        self.native.is_some_and(|run| run.has(page))
+    }
+
+    /// The manager has nothing to do with a page that the machine serves.
+    pub fn check_managed(&self, page: PageNo, what: &str) {
+        assert!(
+            !self.is_native(page),
+            "page {page} {what}, but the machine serves it"
+        );
+    }
+
     /// A page gets memory of its own outside of shared pieces only.
     pub fn check_own_memory(&self, page: PageNo, what: &str) {
+        self.check_managed(page, what);
         assert!(
             !self.pieces.is_shared(page),
             "page {page} {what}, but lies in a shared piece"
@@ -164,6 +181,16 @@ impl Window {
     pub fn overlaps(&self, other: &Self) -> bool {
         let end = |window: &Self| window.backing.plus(window.reserve);
         self.backing < end(other) && other.backing < end(self)
+    }
+
+    /// From now on the run is the manager's: its private pages are protected.
+    pub fn manage(&mut self, run: Run) {
+        self.native = None;
+        for page in run.pages() {
+            if let Shown::Private { writable, .. } = self.page_mut(page) {
+                *writable = false;
+            }
+        }
     }
 
     /// The pages of its own to which a program stores without a fault.
@@ -188,6 +215,7 @@ impl Window {
     /// Changes whether the page's stores go through.
     pub fn set_writable(&mut self, page: PageNo, to: bool) {
         assert!(to || !self.is_held(page), "page {page} is pinned and protected");
+        self.check_managed(page, "is protected, or open to stores");
         if !to {
             self.released.remove(&page.0);
         }

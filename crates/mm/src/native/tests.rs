@@ -1,0 +1,224 @@
+//! Native runs: what forks get, what the manager knows afterwards, what it costs.
+
+use super::*;
+use crate::mm::Config;
+use crate::rig::{Harness, machine, poke, put, read, resident, run, sound, space, value, write};
+use crate::{PageTables, Replacement};
+use memfold_sim::{Call, Calls, Lasting, Plan, SimStore, When};
+
+/// A manager with native runs, and room for so much.
+fn native(limit_bytes: u64) -> Harness {
+    let config = Config {
+        limit_bytes,
+        machine_bytes: 64 << 20,
+        spaces: 16,
+        store_bytes: 0,
+        page_tables: PageTables::Counted,
+        replacement: Replacement::default(),
+        native: Native::On,
+    };
+    Mm::new(machine(), SimStore::priced(), config).expect("the limit holds the tables")
+}
+
+/// A frozen space with bytes at pages 8 to 88 of 128; whole leaves are pages 16 to 80.
+fn template(mm: &Harness) -> SpaceNo {
+    let warm = space(mm, 128);
+    write(mm, warm, 8..88, 1);
+    let frozen = mm.freeze(warm).expect("room");
+    mm.drop_space(warm).expect("it lives");
+    frozen
+}
+
+fn held(mm: &Harness) -> u64 {
+    mm.usage().native
+}
+
+/// Goal: the machine serves the whole leaves of a frozen space's pages in its forks, with no fault;
+/// what was stored to there is the fork's own as soon as somebody asks, and costs what it is.
+#[test]
+fn forks_are_served() {
+    let mm = native(UNLIMITED);
+    let frozen = template(&mm);
+    let forks = [(); 2].map(|()| mm.fork(frozen).expect("room"));
+    assert_eq!(held(&mm), 2 * 64 * EACH);
+    let faults = mm.stats().faults;
+    for (fork, stored) in forks.into_iter().zip([5, 6]) {
+        for page in [16, 40, 79] {
+            poke(&mm, fork, page, stored);
+        }
+    }
+    assert_eq!((mm.stats().faults, mm.usage().private), (faults, 0));
+    assert_eq!(value(&mm, forks[0], 40), 5, "somebody asks");
+    assert_eq!((held(&mm), mm.usage().private), (64 * EACH, 3 * PAGE));
+    assert_eq!(resident(&mm, forks[0]).len(), 80);
+    sound(&mm);
+    assert_eq!((held(&mm), mm.usage().private), (0, 6 * PAGE));
+    for page in [16, 17, 40, 79, 80] {
+        let own = [16, 40, 79].contains(&page);
+        let expected = |stored| if own { stored } else { 1 };
+        assert_eq!(value(&mm, forks[0], page), expected(5));
+        assert_eq!(value(&mm, forks[1], page), expected(6));
+        assert_eq!(value(&mm, frozen, page), 1);
+    }
+    let stats = mm.stats();
+    assert_eq!(
+        (stats.native_forks, stats.native_ended, stats.native_copied),
+        (2, 2, 6)
+    );
+}
+
+/// Goal: a store after the look is a fault, and the fork's.
+#[test]
+fn a_later_store_is_a_fault() {
+    let mm = native(UNLIMITED);
+    let fork = mm.fork(template(&mm)).expect("room");
+    poke(&mm, fork, 20, 5);
+    mm.pin(fork, run(100, 1)).expect("room");
+    mm.unpin(fork, run(100, 1));
+    for page in [20, 21] {
+        let at = memfold_sim::program::Place {
+            page: PageNo(page),
+            offset: 0,
+        };
+        assert!(mm.host.store(fork, at, &[7]).is_err(), "page {page}");
+        put(&mm, fork, page, 7);
+    }
+    assert_eq!([20, 21, 22].map(|page| value(&mm, fork, page)), [7, 7, 1]);
+    sound(&mm);
+}
+
+/// Goal: a fork of a fork sees what was stored to with nobody's knowledge, and neither sees the
+/// other's later stores.
+#[test]
+fn a_fork_of_a_fork_sees_it() {
+    let mm = native(UNLIMITED);
+    let fork = mm.fork(template(&mm)).expect("room");
+    poke(&mm, fork, 20, 5);
+    let child = mm.fork(fork).expect("room");
+    put(&mm, fork, 20, 6);
+    put(&mm, child, 21, 7);
+    assert_eq!([20, 21].map(|page| value(&mm, fork, page)), [6, 1]);
+    assert_eq!([20, 21].map(|page| value(&mm, child, page)), [5, 7]);
+    sound(&mm);
+}
+
+/// Goal: where less than half of the budget would be left, forks get none; and when room is needed,
+/// native runs end before anything is evicted.
+#[test]
+fn room_comes_first() {
+    let mm = native(8 << 20);
+    let frozen = template(&mm);
+    let fork = mm.fork(frozen).expect("room");
+    assert_ne!(held(&mm), 0);
+    poke(&mm, fork, 20, 5);
+    let other = space(&mm, 1024);
+    write(&mm, other, 0..1000, 2);
+    assert_ne!(held(&mm), 0, "there is room beside it");
+    let plain = mm.fork(frozen).expect("room");
+    assert_eq!(mm.stats().native_forks, 1);
+    write(&mm, space(&mm, 1024), 0..900, 3);
+    assert_eq!(held(&mm), 0);
+    assert_eq!((value(&mm, fork, 20), value(&mm, plain, 20)), (5, 1));
+    sound(&mm);
+}
+
+/// Goal: as long as a window is native no page leaves its place, and afterwards they do.
+#[test]
+fn pages_stay_as_long_as_need_be() {
+    let mm = native(UNLIMITED);
+    let frozen = template(&mm);
+    let fork = mm.fork(frozen).expect("room");
+    poke(&mm, fork, 20, 5);
+    let backing = mm.lock_space(frozen).expect("it lives").backing;
+    assert!(mm.backings.stays(backing));
+    assert_eq!(mm.evict(frozen, run(0, 128)), Ok(80), "who asks for it ends them");
+    assert!(!mm.backings.stays(backing));
+    assert_eq!([20, 21].map(|page| value(&mm, fork, page)), [5, 1]);
+    read(&mm, fork, 21);
+    let again = mm.fork(frozen).expect("room");
+    assert_eq!(held(&mm), 0, "most of its pages are in the store");
+    assert_eq!(value(&mm, again, 20), 1);
+    sound(&mm);
+}
+
+/// Goal: reclaim ends runs that nobody else ends, and pages can go then.
+#[test]
+fn reclaim_ends_them() {
+    let mm = native(UNLIMITED);
+    let frozen = template(&mm);
+    let fork = mm.fork(frozen).expect("room");
+    poke(&mm, fork, 20, 5);
+    assert_eq!(Natives::of(&mm).give_way(), 2, "the fork, and the promise to it");
+    assert_eq!(mm.reclaim(100), 81);
+    assert_eq!([20, 21].map(|page| value(&mm, fork, page)), [5, 1]);
+    sound(&mm);
+}
+
+/// Goal: who ends takes all of it along: charges, the place in the queue, what keeps pages.
+#[test]
+fn nothing_is_left() {
+    let mm = native(UNLIMITED);
+    let frozen = template(&mm);
+    let before = mm.usage();
+    for _ in 0..3 {
+        let fork = mm.fork(frozen).expect("room");
+        poke(&mm, fork, 20, 5);
+        mm.drop_space(fork).expect("it lives");
+    }
+    assert_eq!((mm.usage().total, mm.natives.len()), (before.total, 1));
+    mm.drop_space(frozen).expect("it lives");
+    assert_eq!((mm.natives.len(), mm.usage().pool), (0, 0));
+    sound(&mm);
+}
+
+/// Goal: a parent that changed gives its forks no run that it does not have any more; a template
+/// that is stored to keeps its forks as they were.
+#[test]
+fn a_changed_parent_is_looked_at_again() {
+    let mm = native(UNLIMITED);
+    let frozen = template(&mm);
+    let first = mm.fork(frozen).expect("room");
+    put(&mm, frozen, 40, 9);
+    let second = mm.fork(frozen).expect("room");
+    assert_eq!(held(&mm), 64 * EACH, "it was stored to");
+    let third = mm.fork(frozen).expect("room");
+    assert!(held(&mm) < 2 * 64 * EACH, "page 40 is not at its place");
+    for (fork, expected) in [(first, 1), (second, 9), (third, 9)] {
+        assert_eq!([39, 40].map(|page| value(&mm, fork, page)), [1, expected]);
+    }
+    mm.discard(frozen, run(16, 64)).expect("room");
+    let fourth = mm.fork(frozen).expect("room");
+    assert_eq!((value(&mm, fourth, 20), value(&mm, third, 20)), (0, 1));
+    sound(&mm);
+}
+
+/// Goal: whatever the machine refuses, at whichever call, no byte is lost: the operation fails, or
+/// the fork is one without a native run.
+#[test]
+fn refusals_lose_nothing() {
+    for call in [Call::Open, Call::Manage, Call::StoredTo] {
+        for nth in 0..3 {
+            let mm = native(UNLIMITED);
+            let frozen = template(&mm);
+            let forks = [(); 2].map(|()| mm.fork(frozen).expect("room"));
+            (16..80).for_each(|page| poke(&mm, forks[0], page, page as u8));
+            let (calls, when) = (Calls::only(call), When::Nth(nth, Lasting::Once));
+            mm.host.set_plan(Plan { calls, when });
+            let child = mm.fork(forks[0]);
+            let other = mm.fork(frozen);
+            mm.host.set_plan(Plan::NONE);
+            let mut bytes = [0; crate::addr::PAGE_SIZE];
+            for page in 16..80 {
+                let of_page = [forks[0]].into_iter().chain(child.ok());
+                for fork in of_page {
+                    mm.read_page(fork, PageNo(page), &mut bytes).expect("it is calm");
+                    assert_eq!(bytes[0], page as u8, "{call:?} {nth}, page {page} of {fork:?}");
+                }
+                for fork in [forks[1], frozen].into_iter().chain(other.ok()) {
+                    assert_eq!(value(&mm, fork, page), 1, "{call:?} {nth}");
+                }
+            }
+            sound(&mm);
+        }
+    }
+}
