@@ -12,7 +12,7 @@ const ROW: usize = 16;
 const PAGE: usize = 4096;
 const ACCOUNTS: u64 = 1 << 21;
 const EACH: u64 = 1000;
-const BUDGET: u64 = 16 << 20;
+const BUDGET: u64 = 20 << 20;
 
 /// All accounts, in one image of 32 MiB.
 struct Accounts(Space);

@@ -83,12 +83,13 @@ impl MemoryBuilder {
     }
 
     /// Whether the kernel serves forks by itself while there is room: on by default. A fork of a
-    /// space that does not change (a [`Snapshot`](crate::Snapshot), above all) then shows its pages,
-    /// and copies those that are stored to, at the kernel's own price, without a signal for each.
-    /// For that the most that this can come to is charged beforehand
+    /// space that does not change, as one that [`freeze`](crate::Space::freeze) made, then shows
+    /// its pages, and copies those that are stored to, at the kernel's own price, without a signal
+    /// for each. For that the most that this can come to is charged beforehand
     /// ([`Usage::native`](crate::Usage)), as long as half of the budget stays free; and it ends
-    /// where room is needed, and where somebody asks what the fork's pages are: a fork of it, a pin,
-    /// an eviction. Off, each page that is held is known at each moment, and none is charged before.
+    /// where room is needed, and where somebody asks what the fork's pages are: a fork of it, a
+    /// pin, an eviction. Off, each page that is held is known at each moment, and none is charged
+    /// before.
     #[must_use]
     pub fn native(mut self, native: Native) -> Self {
         self.native = native;

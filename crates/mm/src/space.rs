@@ -9,6 +9,7 @@ pub(crate) mod ahead;
 mod fence;
 mod guard;
 pub(crate) mod native;
+mod notes;
 
 use ahead::{Ahead, Stores};
 use fence::Fence;
@@ -286,26 +287,6 @@ impl SpaceSlot {
         }
     }
 
-    /// Leaves a note, unless there is one: for who has a frame of the space locked but not the
-    /// space.
-    pub fn note_emptied(&self, page: PageNo) {
-        let none = |now| (now == 0).then_some(page.0 + 1);
-        // Relaxed: a number on its own; who is to see it comes to the frame's lock first, or sees
-        // it later.
-        let _ = (self.emptied).fetch_update(Ordering::Relaxed, Ordering::Relaxed, none);
-    }
-
-    /// Takes the note. Under the space lock; a load when there is none.
-    pub fn take_emptied(&self) -> Option<PageNo> {
-        // Relaxed: as above.
-        if self.emptied.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        // Relaxed: as above.
-        let noted = self.emptied.swap(0, Ordering::Relaxed);
-        noted.checked_sub(1).map(PageNo)
-    }
-
     pub fn set_merging(&self, merging: Merging) {
         // Relaxed: a page is merged by what is read under its frame's lock; a moment later is soon
         // enough.
@@ -319,16 +300,6 @@ impl SpaceSlot {
             0 => Merging::Off,
             _ => Merging::On,
         }
-    }
-
-    pub fn note_merged(&self, pages: u64) {
-        // Relaxed: a number for people.
-        self.merged.fetch_add(pages, Ordering::Relaxed);
-    }
-
-    pub fn merged(&self) -> u64 {
-        // Relaxed: a number for people.
-        self.merged.load(Ordering::Relaxed)
     }
 
     /// The space's backing; constant while it lives.

@@ -9,6 +9,7 @@
 mod control;
 mod seam;
 mod young;
+mod zeros;
 
 use crate::machine::Machine;
 use crate::plan::{Call, Planner};

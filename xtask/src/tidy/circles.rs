@@ -15,8 +15,8 @@ const PACKAGES: [&str; 4] = ["crates/mm", "crates/memfold", "crates/cli", "crate
 /// than its room is named by itself: what the manager holds for the room between its calls.
 const ORDER: &str = "
     budget stats emptying backing swap table frame window_tables space error stalled scratch
-    drop::doomed loans::ring merge::scanner reclaim::state standby::ring window::hand mm keep window neighbours rmap emptied path
-    door residency migrate giving create files peek writable standby loans reclaim fault pin mapped drop merge digest check
+    drop::doomed loans::ring merge::scanner native::queue reclaim::state standby::ring window::hand mm keep window neighbours rmap emptied path
+    door residency migrate giving create files peek native writable standby loans reclaim fault pin mapped drop merge digest check
     space_stats fork reset copies freeze area_map resize";
 
 /// Methods of `Mm` in all its files, tests left out: what belongs to a room is a method of the

@@ -20,7 +20,9 @@ mod bases;
 mod entries;
 pub(crate) mod file;
 pub(crate) mod mappings;
+mod overflow;
 pub(crate) mod read_ahead;
+mod stay;
 
 pub(crate) use bases::Versions;
 use entries::{Entries, Entry};
@@ -244,24 +246,6 @@ impl Backings {
         Some(entries.bytes())
     }
 
-    /// Frames do not leave their places until somebody lets them, once for each time that this was
-    /// asked: but who is under way, with the frame locked.
-    pub fn stay(&self, backing: BackingNo) {
-        self.backings.get(backing.0).0.lock().staying += 1;
-    }
-
-    /// One less relies on that.
-    pub fn may_leave(&self, backing: BackingNo) {
-        let mut state = self.backings.get(backing.0).0.lock();
-        let left = state.staying.checked_sub(1);
-        state.staying = left.expect("nobody relied on frames staying");
-    }
-
-    /// Whether frames are to stay. A frame of the backing is locked.
-    pub fn stays(&self, backing: BackingNo) -> bool {
-        self.backings.get(backing.0).0.lock().staying != 0
-    }
-
     /// How many spaces stand in the backing.
     pub fn users(&self, backing: BackingNo) -> u32 {
         self.backings.get(backing.0).0.lock().users
@@ -343,30 +327,6 @@ impl Backings {
         );
     }
 
-    /// A page of the overflow range, and how long the pool must be for it; `None` when the system
-    /// has no memory for giving it back.
-    pub fn alloc_overflow(&self) -> Option<(PoolPage, u64)> {
-        let mut ranges = self.ranges.lock();
-        let at = match ranges.overflow_free.pop() {
-            Some(at) => at,
-            None => {
-                // All of them may be free at a time.
-                let more = (ranges.overflow_next as usize + 1).saturating_sub(ranges.overflow_free.len());
-                ranges.overflow_free.try_reserve(more).ok()?;
-                ranges.overflow_next += 1;
-                ranges.overflow_next - 1
-            }
-        };
-        assert!(at < OVERFLOW_PAGES, "the overflow range is full");
-        Some((PoolPage(at), at + 1))
-    }
-
-    /// Overflow pages that are taken.
-    pub fn overflow_used(&self) -> u64 {
-        let ranges = self.ranges.lock();
-        ranges.overflow_next - ranges.overflow_free.len() as u64
-    }
-
     pub fn has_spare(&self, giving: Giving) -> bool {
         self.backings.has_spare(giving, 0)
     }
@@ -409,11 +369,6 @@ impl Backings {
         };
         let all = self.backings.numbers().map(contents);
         all.filter(|(_, found)| found.users != 0).collect()
-    }
-
-    /// Gives an overflow page back; it is empty in the pool by now.
-    pub fn free_overflow(&self, at: PoolPage) {
-        self.ranges.lock().overflow_free.push(at.0);
     }
 }
 
