@@ -56,7 +56,9 @@ simulations!(
     siblings,
     refusing,
     refusing_roomy,
-    records
+    records,
+    served,
+    served_tight
 );
 
 #[test]
