@@ -8,8 +8,9 @@
 pub enum Rank {
     /// One space: its root, length, pins. Held through a fault, a fork, a drop.
     Space = 0,
-    /// The standby pages: which page of which space each of them stands in for. And the loans:
-    /// which pages have room that is lent. Two locks, of which nobody takes one under the other.
+    /// The standby pages: which page of which space each of them stands in for. The loans: which
+    /// pages have room that is lent. And which spaces have a native run. Three locks, of which
+    /// nobody takes one under another.
     Standby,
     /// One frame: its mapping word, its chain of mappers, its residence.
     Frame,
