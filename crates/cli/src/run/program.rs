@@ -11,7 +11,7 @@ use super::{module, room};
 use crate::args::{Making, RunOptions, Voice};
 use crate::error::Error;
 use crate::surroundings::Stub;
-use memfold::{Memory, Merging};
+use memfold::{Memory, Merging, Native};
 use memfold_wasmtime::{Own, Prepared, Template, prepare_with};
 use std::path::Path;
 use wasmtime::{Cache, CacheConfig, Config, Engine, ExternType, Linker, Module, Store};
@@ -297,7 +297,11 @@ fn memory(options: &RunOptions, memories: usize) -> Result<Memory, memfold::Erro
     let memories = u32::try_from(memories).unwrap_or(u32::MAX);
     let spaces = options.clones.get().saturating_add(MORE_SPACES);
     let spaces = spaces.saturating_mul(memories);
-    let mut builder = Memory::builder().delivery(options.delivery()).max_spaces(spaces);
+    // The report says what was held, not what it could have come to.
+    let mut builder = Memory::builder()
+        .delivery(options.delivery())
+        .max_spaces(spaces)
+        .native(Native::Off);
     if let Some(bytes) = options.budget_bytes() {
         builder = builder.budget_bytes(bytes);
     }
