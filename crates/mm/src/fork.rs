@@ -39,6 +39,12 @@ pub(crate) struct Fork<'m, H, S> {
     parent: SpaceGuard<'m>,
 }
 
+/// A child's window, before it lives, and what of it the machine serves.
+struct ChildWindow<'m, H: Host, S: Store> {
+    window: NewWindow<'m, H, S>,
+    native: Option<Granted<'m, H, S>>,
+}
+
 /// A child that lives already, though its pinned pages may not be copied yet; dropped before they
 /// are, it is ended.
 struct Child<'m, H: Host, S: Store> {
@@ -83,13 +89,13 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         let mm = self.mm;
         let dirty = self.dirty_leaves()?;
         let native = Natives::of(mm).of_fork(&mut self.parent, child, dirty.is_empty());
-        let (window, native) = self.open(child, native)?;
+        let window = self.open(child, native)?;
         let inherits = !self.parent.areas.is_empty();
         let areas = inherits
             .then(|| NewAreas::inherit(mm, &self.parent.areas.of_fork(), child))
             .transpose()?;
         self.share(dirty)?;
-        let mut child = self.begin_child(child, (window, native), areas);
+        let mut child = self.begin_child(child, window, areas);
         if let Err(stop) = self.copy_pinned(&mut child) {
             // The child lets go of the pinned frames first.
             drop(child);
@@ -104,33 +110,33 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
     }
 
     /// The child's window, and the native run that it has; without one where the machine has none.
-    fn open(
-        &self,
-        child: SpaceNo,
-        native: Option<Granted<'m, H, S>>,
-    ) -> Result<(NewWindow<'m, H, S>, Option<Granted<'m, H, S>>), Stop> {
+    fn open(&self, child: SpaceNo, native: Option<Granted<'m, H, S>>) -> Result<ChildWindow<'m, H, S>, Stop> {
         let st = &self.parent;
         let size = (st.backing, st.reserve, st.len);
         if let Some(granted) = native
             && let Ok(window) = NewWindow::open_with(self.mm, child, size, Some(granted.run))
         {
-            return Ok((window, Some(granted)));
+            let native = Some(granted);
+            return Ok(ChildWindow { window, native });
         }
-        Ok((NewWindow::open_with(self.mm, child, size, None)?, None))
+        let window = NewWindow::open_with(self.mm, child, size, None)?;
+        Ok(ChildWindow { window, native: None })
     }
 
     /// The child lives from now on, with the parent's tables. Cannot fail.
     fn begin_child(
         &self,
         no: SpaceNo,
-        (window, native): (NewWindow<'m, H, S>, Option<Granted<'m, H, S>>),
+        ChildWindow { window, native }: ChildWindow<'m, H, S>,
         areas: Option<NewAreas<'m, H, S>>,
     ) -> Child<'m, H, S> {
         let (mm, st) = (self.mm, &self.parent);
         mm.backings.join(st.backing);
         let mut window = window.give();
-        let native = native.map(|granted| granted.give(&mut window));
-        mm.counters.native_forks.add(u64::from(native.is_some()));
+        let native = native.map(|granted| {
+            mm.counters.native_forks.one();
+            granted.give(&mut window)
+        });
         let mut space = SpaceGuard::begin(&mm.spaces, no);
         space.slot.set_place(st.backing, st.domain);
         space.slot.set_merging(st.slot.merging());
