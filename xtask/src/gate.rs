@@ -14,79 +14,62 @@ use anyhow::{Context, Result, ensure};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// All steps and their questions.
-pub(crate) const STEPS: [[&str; 2]; 12] = [
-    ["fmt", "is the code formatted?"],
-    ["tidy", "does it keep the house rules?"],
-    ["clippy", "is clippy silent?"],
-    ["docs", "is the documentation whole?"],
-    ["programs", "do the Wasm programs build?"],
-    ["build", "do all tests build?"],
-    ["unit", "do all tests pass?"],
-    [
-        "instructions",
-        "are the manager's instructions no more than committed?",
-    ],
-    ["shuttle", "do the scenarios hold on random schedules?"],
-    ["models", "do the race models build?"],
-    ["loom", "do they hold on every interleaving within bounds?"],
-    ["defects", "do all seeded defects apply, and are a dozen caught?"],
-];
-
-/// Runs one step, if there is one of that name. The words are handed to cargo.
-pub(crate) fn one(name: &str, args: &[String]) -> Option<Result<()>> {
-    let ended = match name {
-        "fmt" => shell::run(Build::Plain.cargo("fmt --all --check")),
-        "tidy" => tidy::run(),
-        "clippy" => clippy(),
-        "docs" => docs(),
-        "programs" => shell::script("programs", args),
-        "build" => no_run(Build::Plain),
-        "unit" => shell::run(tests(Build::Plain, args)),
-        "instructions" => instructions::run(args),
-        "shuttle" => explore(Build::Shuttle, args),
-        "models" => no_run(Build::Loom),
-        "loom" => explore(Build::Loom, args),
-        "defects" => bugs::short(),
-        _ => return None,
-    };
-    Some(ended.with_context(|| format!("{name} failed")))
+/// A step of the gate, which is also a command.
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) question: &'static str,
+    /// When it runs, and beside what: see [`STEPS`].
+    turn: (u8, u8),
+    /// What answers. The words are handed to cargo.
+    run: fn(&[String]) -> Result<()>,
 }
 
-/// The order: what fails fastest first. What stands in one line begins together. While clippy
-/// works, what the programs need comes from the network. Tests wait for clocks and threads much of
+const fn step(
+    turn: (u8, u8),
+    name: &'static str,
+    question: &'static str,
+    run: fn(&[String]) -> Result<()>,
+) -> Step {
+    Step {
+        name,
+        question,
+        turn,
+        run,
+    }
+}
+
+/// All steps: what fails fastest first. Those whose turn begins with the same number begin
+/// together; of these, those whose second number is the same follow one another. While all is
+/// built, what the programs need comes from the network. Tests wait for clocks and threads much of
 /// their time; and none of those beside them counts by a clock. (Race models do: they run alone.)
-const ORDER: [&[&[&str]]; 6] = [
-    &[&["fmt", "tidy"]],
-    &[&["clippy", "docs"], &["programs"]],
-    &[&["build"]],
-    &[&["unit"], &["instructions", "shuttle", "models"]],
-    &[&["loom"]],
-    &[&["defects"]],
+#[rustfmt::skip]
+pub(crate) const STEPS: [Step; 10] = [
+    step((0, 0), "fmt", "is the code formatted?", |_| shell::run(Build::Plain.cargo("fmt --all --check"))),
+    step((0, 0), "tidy", "does it keep the house rules?", |_| tidy::run()),
+    step((1, 0), "build", "does all build, and are clippy and rustdoc silent?", |_| no_run(Build::Plain)),
+    step((1, 1), "programs", "do the Wasm programs build?", |args| shell::script("programs", args)),
+    step((2, 0), "unit", "do all tests pass?", |args| shell::run(tests(Build::Plain, args))),
+    step((2, 1), "instructions", "are the manager's instructions no more than committed?", instructions::run),
+    step((2, 1), "shuttle", "do the scenarios hold on random schedules?", |args| explore(Build::Shuttle, args)),
+    step((2, 1), "models", "do the race models build, and is clippy silent?", |_| no_run(Build::Loom)),
+    step((3, 0), "loom", "do they hold on every interleaving within bounds?", |args| explore(Build::Loom, args)),
+    step((4, 0), "defects", "do all seeded defects apply, and are a dozen caught?", |_| bugs::short()),
 ];
 
+/// Runs one step, if there is one of that name.
+pub(crate) fn one(name: &str, args: &[String]) -> Option<Result<()>> {
+    let step = STEPS.iter().find(|step| step.name == name)?;
+    Some((step.run)(args).with_context(|| format!("{name} failed")))
+}
+
 /// Seconds for a model, once for each of its threads that may go first.
-const MODEL_SECONDS: &str = "30";
+const MODEL_SECONDS: &str = "20";
 
 /// What a whole run may take on two cores; slower is reported, not refused.
 const GATE_MAX: Duration = Duration::from_secs(20 * 60);
 
 /// The packages with race models: the facade, the manager, and what tells them.
 const MODELS: &str = "-p memfold-sync -p memfold-mm -p memfold-explain --features memfold-explain/explored";
-
-/// All of it as users build it; and what only the model checker sees.
-fn clippy() -> Result<()> {
-    let deny = "--all-targets -- -D warnings";
-    shell::run(Build::Plain.cargo(&format!("clippy --workspace {deny}")))?;
-    shell::run(Build::Loom.cargo(&format!("clippy --release {MODELS} {deny}")))
-}
-
-/// What clippy has checked already is not checked again: so all packages at once.
-fn docs() -> Result<()> {
-    let mut cargo = Build::Plain.cargo("doc --no-deps --workspace");
-    cargo.env("RUSTDOCFLAGS", "-D warnings");
-    shell::run(cargo)
-}
 
 /// The tests of a build: all, as users build; the race models of the facade and the manager, and
 /// whether they are told as they are; the scenarios that span manager and simulated host. The
@@ -102,6 +85,9 @@ fn tests(build: Build, args: &[String]) -> Command {
         cargo.args(packages.split(' '));
     }
     cargo.args(args);
+    if build != Build::Shuttle {
+        cargo.env("RUSTC_WORKSPACE_WRAPPER", shell::root().join("xtask/sh/rustc.sh"));
+    }
     cargo
 }
 
@@ -126,10 +112,11 @@ fn explore(build: Build, args: &[String]) -> Result<()> {
     shell::run(models)
 }
 
-/// Builds the tests of a build, and runs none.
+/// Builds all that a build has, benchmarks and examples too, which clippy and rustdoc look at
+/// (`rustc.sh`), and runs nothing.
 fn no_run(build: Build) -> Result<()> {
     let mut build = tests(build, &[]);
-    build.arg("--no-run");
+    build.args(["--all-targets", "--no-run"]);
     shell::run(build)
 }
 
@@ -138,17 +125,17 @@ type Done = (&'static str, bool, Duration);
 
 /// Runs steps one after the other until the first no, each as a command of its own. What those
 /// beside others say is shown when they have ended.
-fn lane(names: &[&str], beside: bool) -> Result<Vec<Done>> {
+fn lane(steps: &[Step]) -> Result<Vec<Done>> {
     let mut done = Vec::new();
-    for [name, question] in names
-        .iter()
-        .filter_map(|name| STEPS.iter().find(|step| step[0] == *name))
+    for Step {
+        name, question, turn, ..
+    } in steps
     {
         let title = format!("\n==== {name}: {question}");
         let begin = Instant::now();
         let mut xtask = shell::command(&std::env::current_exe()?.display().to_string());
         xtask.arg(name);
-        let passed = if beside {
+        let passed = if turn.1 > 0 {
             let output = xtask.output()?;
             let said = [output.stdout, output.stderr].concat();
             println!("{title}\n{}", String::from_utf8_lossy(&said));
@@ -167,20 +154,17 @@ fn lane(names: &[&str], beside: bool) -> Result<Vec<Done>> {
     Ok(done)
 }
 
-/// Runs every step in order, stops after the first failure, and says what took how long.
+/// Runs every step in its turn, stops after the first failure, and says what took how long.
 pub(crate) fn all() -> Result<()> {
     let begin = Instant::now();
     let mut done = Vec::new();
     let is_red = |done: &[Done]| done.iter().find(|(_, passed, _)| !passed).map(|red| red.0);
-    for lanes in ORDER {
+    for together in STEPS.chunk_by(|a, b| a.turn.0 == b.turn.0) {
         std::thread::scope(|scope| -> Result<()> {
-            let others: Vec<_> = lanes[1..]
-                .iter()
-                .map(|names| scope.spawn(|| lane(names, true)))
-                .collect();
-            done.extend(lane(lanes[0], false)?);
-            for other in others {
-                done.extend(other.join().expect("a lane does not panic")?);
+            let lanes = together.chunk_by(|a, b| a.turn == b.turn);
+            let lanes: Vec<_> = lanes.map(|steps| scope.spawn(|| lane(steps))).collect();
+            for lane in lanes {
+                done.extend(lane.join().expect("a lane does not panic")?);
             }
             Ok(())
         })?;
@@ -193,19 +177,21 @@ pub(crate) fn all() -> Result<()> {
     if begin.elapsed() > GATE_MAX {
         println!("note: the gate should take less than {}", table::time(GATE_MAX));
     }
-    let red = is_red(&done);
-    let name = red.unwrap_or_default();
-    ensure!(
-        red.is_none(),
-        "the gate is red at `{name}` (alone: cargo xtask {name})"
-    );
+    let name = is_red(&done);
+    let why = || {
+        format!(
+            "the gate is red at `{0}` (alone: cargo xtask {0})",
+            name.unwrap_or_default()
+        )
+    };
+    ensure!(name.is_none(), why());
     Ok(())
 }
 
 /// One line a step, those that did not run included.
 fn summary(done: &[Done]) -> String {
     let mut rows = vec![["step", "result", "time"].map(str::to_owned).to_vec()];
-    for [name, _] in STEPS {
+    for Step { name, .. } in STEPS {
         let (verdict, time) = match done.iter().find(|done| done.0 == name) {
             Some((_, true, time)) => ("passed", table::time(*time)),
             Some((_, false, time)) => ("FAILED", table::time(*time)),
@@ -236,12 +222,15 @@ mod tests {
     }
 
     #[test]
-    fn each_step_runs_once() {
-        let mut names = ORDER.concat().concat();
-        let mut steps = STEPS.map(|step| step[0]);
-        names.sort_unstable();
-        steps.sort_unstable();
-        assert_eq!(names, steps);
+    fn each_step_has_its_turn() {
+        assert!(STEPS.is_sorted_by_key(|step| step.turn));
+        for (n, step) in STEPS.iter().enumerate() {
+            assert!(
+                STEPS[..n].iter().all(|other| other.name != step.name),
+                "{}",
+                step.name
+            );
+        }
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn other(words: &[String]) -> anyhow::Result<()> {
 }
 
 fn main() -> ExitCode {
-    let steps = gate::STEPS.map(|[name, question]| format!("  {name:<13} {question}\n"));
+    let steps = gate::STEPS.map(|step| format!("  {:<13} {}\n", step.name, step.question));
     let help = format!("Steps of the gate:\n{}\nScripts:{SCRIPTS}", steps.concat());
     let matches = Cli::command().after_help(help).get_matches();
     let done = match Cli::from_arg_matches(&matches).map(|cli| cli.task) {

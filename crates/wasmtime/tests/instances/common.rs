@@ -4,7 +4,7 @@
 use memfold::Memory;
 use memfold_wasmtime::{ForkInstance, Template, configure, prepare};
 use std::path::Path;
-use wasmtime::{Config, Engine, Instance, Linker, Module, Store};
+use wasmtime::{Cache, CacheConfig, Config, Engine, Instance, Linker, Module, Store};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 
@@ -18,9 +18,18 @@ pub fn memory() -> Memory {
         .expect("this machine lets us manage memory")
 }
 
+/// What was compiled is kept for the next test: compiling SQLite takes longer than any test of it.
+fn config() -> Config {
+    let mut kept = CacheConfig::new();
+    kept.with_directory(concat!(env!("CARGO_TARGET_TMPDIR"), "/compiled"));
+    let mut config = Config::new();
+    config.cache(Some(Cache::new(kept).expect("the folder can be written")));
+    config
+}
+
 /// An engine whose memories are held by `memory`.
 pub fn engine(memory: &Memory) -> Engine {
-    let mut config = Config::new();
+    let mut config = config();
     configure(&mut config, memory);
     Engine::new(&config).expect("the configuration is valid")
 }
@@ -77,8 +86,9 @@ pub struct Stock {
 
 impl Stock {
     pub fn new(wasm: &[u8]) -> Self {
+        let engine = Engine::new(&config()).expect("the configuration is valid");
         Stock {
-            module: Module::new(&Engine::default(), wasm).expect("the program compiles"),
+            module: Module::new(&engine, wasm).expect("the program compiles"),
         }
     }
 
