@@ -14,6 +14,8 @@ pub enum Moment {
     LookedAt,
     /// The page is about to be taken out of its window.
     Taken,
+    /// It was asked whether the page, which the machine served, was stored to.
+    Scanned,
 }
 
 /// A store that a second thread makes at a moment.
@@ -27,8 +29,8 @@ pub(crate) struct Race {
 }
 
 impl Race {
-    /// Whether the store happened, if now is its moment. One to a page that was only looked at, or
-    /// is taken, may miss: then it did not.
+    /// Whether the store happened, if now is its moment. One to a page that was only looked at, is
+    /// taken or asked about, may miss: then it did not.
     pub fn run(&self, machine: &mut Machine, moment: Moment, space: SpaceNo, page: PageNo) -> bool {
         if (self.moment, self.space, self.page) != (moment, space, page) {
             return false;

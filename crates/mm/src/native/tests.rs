@@ -4,7 +4,7 @@ use super::*;
 use crate::mm::Config;
 use crate::rig::{Harness, machine, poke, put, read, resident, run, sound, space, value, write};
 use crate::{PageTables, Replacement};
-use memfold_sim::{Call, Calls, Lasting, Plan, SimStore, When};
+use memfold_sim::{Call, Calls, Lasting, Moment, Plan, SimStore, When};
 
 /// A manager with native runs, and room for so much.
 fn native(limit_bytes: u64) -> Harness {
@@ -84,6 +84,20 @@ fn a_later_store_is_a_fault() {
         put(&mm, fork, page, 7);
     }
     assert_eq!([20, 21, 22].map(|page| value(&mm, fork, page)), [7, 7, 1]);
+    sound(&mm);
+}
+
+/// Goal: a store that comes just when it was asked what was stored to is a fault, or is found.
+#[test]
+fn no_store_comes_after_the_look() {
+    let mm = native(UNLIMITED);
+    let fork = mm.fork(template(&mm)).expect("room");
+    poke(&mm, fork, 20, 5);
+    mm.host.arm_race(Moment::Scanned, fork, PageNo(30), 0, 7);
+    let child = mm.fork(fork).expect("room");
+    assert_eq!(mm.host.disarm_races(), 1, "it went through");
+    assert_eq!([20, 30].map(|page| value(&mm, child, page)), [5, 1]);
+    assert_eq!([20, 30].map(|page| value(&mm, fork, page)), [5, 1]);
     sound(&mm);
 }
 

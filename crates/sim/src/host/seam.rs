@@ -61,8 +61,11 @@ impl Host for SimHost {
         assert!(run.len <= 64, "one bit a page: {run:?}");
         self.witnesses.concerns(space, run);
         let words = [space.0, run.first.0, run.len].map(u64::from);
-        let state = self.enter(Call::StoredTo, &words)?;
-        Ok(state.machine.private_in(space, run))
+        let mut state = self.enter(Call::StoredTo, &words)?;
+        let private = state.machine.private_in(space, run);
+        run.pages()
+            .for_each(|page| state.run_races(Moment::Scanned, space, page));
+        Ok(private)
     }
 
     fn close(&self, space: SpaceNo) -> u64 {
