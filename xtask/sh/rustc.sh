@@ -3,7 +3,7 @@
 # (`RUSTC_WORKSPACE_WRAPPER`): it compiles, and then clippy and rustdoc look at the same, where a warning is an error.
 #
 # `cargo clippy` and `cargo doc` by themselves have every library checked once more, since what they leave is of no use
-# for a build. That was a fifth of the gate. This way they read the libraries that the tests need anyway.
+# for a build. This way they read the libraries that the tests need anyway.
 set -euo pipefail
 
 # Questions about the compiler, and programs that run while building.
