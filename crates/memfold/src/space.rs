@@ -203,7 +203,8 @@ impl Space {
     }
 
     /// Moves the whole space to the store now, also what it shares; returns how many pages went.
-    /// Pinned pages stay.
+    /// Pinned pages stay. Relatives that the kernel serves by itself
+    /// ([`native`](crate::MemoryBuilder::native)) are served by memfold from then on.
     ///
     /// # Errors
     /// [`Error::Space`].

@@ -220,8 +220,8 @@ impl<'m, H: Host, S: Store> Natives<'m, H, S> {
     /// The tables say what the space's pages are: it has no native run any more.
     ///
     /// # Errors
-    /// [`Stop`]; the machine serves what is left of the run, or its stores are faults and the
-    /// space's next fault there goes on with this.
+    /// [`Stop`]; the machine serves what is left of the run, or stores there are faults already, and
+    /// the next of them goes on with this.
     pub fn settle(&self, space: &mut SpaceGuard<'m>) -> Result<(), Stop> {
         let Some(native) = space.native.take() else {
             return Ok(());

@@ -89,7 +89,8 @@ impl<H: Host, S: Store> Mm<H, S> {
 
     /// Moves what the space maps in this range to the store now, shared frames too; returns how
     /// many went. Pinned and busy frames stay, and so do pages that do not compress when all of the
-    /// budget but the reserve is used.
+    /// budget but the reserve is used. Native runs of its family end, since shared pages stay in
+    /// their places as long as there are any.
     ///
     /// # Errors
     /// [`SpaceError::NoSuchSpace`].
