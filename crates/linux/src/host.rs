@@ -119,10 +119,8 @@ impl Host for LinuxHost {
     }
 
     fn manage(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
-        let span = self.span(space, run);
-        self.take_faults(span)?;
-        self.keep_out_of_ksm(space)?;
-        self.site.pages.protect(span, Stores::Fault)
+        self.take_faults(self.span(space, run))?;
+        self.protect(space, run)
     }
 
     fn stored_to(&self, space: SpaceNo, run: Run) -> Result<u64, HostError> {

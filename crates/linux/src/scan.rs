@@ -36,6 +36,11 @@ struct Wanted {
     any: u64,
 }
 
+const PRESENT: Wanted = Wanted {
+    all: abi::PAGE_IS_PRESENT,
+    any: 0,
+};
+
 /// The process's page table.
 #[derive(Debug)]
 pub(crate) struct Pagemap {
@@ -48,7 +53,7 @@ impl Pagemap {
         let pagemap = Self {
             fd: Kept::new(sys::open::pagemap()?, holder)?,
         };
-        pagemap.look(0, 0, &mut [abi::PageRegion::default()])?;
+        pagemap.find(0, 0, PRESENT, &mut [abi::PageRegion::default()])?;
         Ok(pagemap)
     }
 
@@ -59,29 +64,13 @@ impl Pagemap {
 
     /// What the pages of `span`, at most 64, show at this moment.
     pub(crate) fn scan(&self, span: Span) -> Result<Seen, Errno> {
-        assert!(
-            span.pages() <= SCAN_PAGES,
-            "one bit a page: {} pages",
-            span.pages()
-        );
-        let mut regions = [abi::PageRegion::default(); SCAN_PAGES];
-        let found = self.look(span.addr(), span.len(), &mut regions)?;
         let mut seen = Seen::default();
-        for region in &regions[..found] {
-            let first = (region.start as usize - span.addr()) / PAGE_SIZE;
-            let pages = (region.end - region.start) as usize / PAGE_SIZE;
-            let bits = mask(pages) << first;
-            let add = |set: &mut u64, category: u64| {
-                *set |= if region.categories & category != 0 {
-                    bits
-                } else {
-                    0
-                }
-            };
+        self.each(span, PRESENT, |of, bits| {
+            let add = |set: &mut u64, category: u64| *set |= if of & category != 0 { bits } else { 0 };
             add(&mut seen.present, abi::PAGE_IS_PRESENT);
             add(&mut seen.zero, abi::PAGE_IS_PFNZERO);
             add(&mut seen.pool, abi::PAGE_IS_FILE);
-        }
+        })?;
         seen.zero &= seen.present;
         seen.pool &= seen.present;
         Ok(seen)
@@ -100,62 +89,51 @@ impl Pagemap {
 
     /// Which pages of `span`, of these categories, can be stored to without a fault.
     fn stored_to(&self, span: Span, counts: impl Fn(u64) -> bool) -> Result<u64, Errno> {
-        assert!(
-            span.pages() <= SCAN_PAGES,
-            "one bit a page: {} pages",
-            span.pages()
-        );
-        let mut regions = [abi::PageRegion::default(); SCAN_PAGES];
         let written = Wanted {
             all: abi::PAGE_IS_WRITTEN,
             any: abi::PAGE_IS_PRESENT | abi::PAGE_IS_SWAPPED,
         };
-        let found = self.find(span.addr(), span.len(), written, &mut regions)?;
         let mut writable = 0;
-        for region in &regions[..found] {
-            if counts(region.categories) {
-                let first = (region.start as usize - span.addr()) / PAGE_SIZE;
-                writable |= mask((region.end - region.start) as usize / PAGE_SIZE) << first;
-            }
-        }
+        self.each(span, written, |of, bits| {
+            writable |= if counts(of) { bits } else { 0 }
+        })?;
         Ok(writable)
     }
 
     /// Which pages of `span`, at most 64, which shows nothing but pool pages besides, are private
     /// and present; and which are swapped out, or look so.
     pub(crate) fn private(&self, span: Span) -> Result<(u64, u64), Errno> {
+        let there = Wanted {
+            all: 0,
+            any: abi::PAGE_IS_PRESENT | abi::PAGE_IS_SWAPPED,
+        };
+        let (mut private, mut unclear) = (0, 0);
+        self.each(span, there, |of, bits| {
+            match of & (abi::PAGE_IS_FILE | abi::PAGE_IS_PRESENT) {
+                0 => unclear |= bits,
+                abi::PAGE_IS_PRESENT => private |= bits,
+                _ => (),
+            }
+        })?;
+        Ok((private, unclear))
+    }
+
+    /// Calls `tell` with each stretch of pages of `span`, at most 64, that is wanted: its
+    /// categories, and which pages they are.
+    fn each(&self, span: Span, wanted: Wanted, mut tell: impl FnMut(u64, u64)) -> Result<(), Errno> {
         assert!(
             span.pages() <= SCAN_PAGES,
             "one bit a page: {} pages",
             span.pages()
         );
         let mut regions = [abi::PageRegion::default(); SCAN_PAGES];
-        let there = Wanted {
-            all: 0,
-            any: abi::PAGE_IS_PRESENT | abi::PAGE_IS_SWAPPED,
-        };
-        let found = self.find(span.addr(), span.len(), there, &mut regions)?;
-        let (mut private, mut unclear) = (0, 0);
+        let found = self.find(span.addr(), span.len(), wanted, &mut regions)?;
         for region in &regions[..found] {
             let first = (region.start as usize - span.addr()) / PAGE_SIZE;
-            let bits = mask((region.end - region.start) as usize / PAGE_SIZE) << first;
-            if region.categories & abi::PAGE_IS_FILE != 0 {
-                continue;
-            }
-            match region.categories & abi::PAGE_IS_PRESENT {
-                0 => unclear |= bits,
-                _ => private |= bits,
-            }
+            let pages = (region.end - region.start) as usize / PAGE_SIZE;
+            tell(region.categories, mask(pages) << first);
         }
-        Ok((private, unclear))
-    }
-
-    fn look(&self, start: usize, len: usize, out: &mut [abi::PageRegion]) -> Result<usize, Errno> {
-        let present = Wanted {
-            all: abi::PAGE_IS_PRESENT,
-            any: 0,
-        };
-        self.find(start, len, present, out)
+        Ok(())
     }
 
     /// The stretches of pages of one kind; all of a page that is wanted, how many there are.

@@ -1,9 +1,13 @@
 //! Forks that the kernel serves by itself, on real memory: bytes by what was stored, what is held
 //! by what the kernel counts, with a second thread in the middle.
 
+#[path = "common/words.rs"]
+mod words;
+
 use memfold::{Memory, Native, PAGE_SIZE, Space, SpaceSize};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use words::{load, pages, store};
 
 const MIB: u64 = 1 << 20;
 
@@ -14,26 +18,6 @@ fn memory(budget: Option<u64>) -> Memory {
         None => builder,
     };
     builder.build().expect("userfaultfd works here")
-}
-
-fn pages(space: &Space) -> u64 {
-    space.len() / PAGE_SIZE as u64
-}
-
-fn word(space: &Space, page: u64) -> *mut u64 {
-    assert!(page < pages(space));
-    let at = space.as_ptr().as_ptr().wrapping_add(page as usize * PAGE_SIZE);
-    at.cast()
-}
-
-fn load(space: &Space, page: u64) -> u64 {
-    // SAFETY: an aligned word inside the space, which lives.
-    unsafe { word(space, page).read_volatile() }
-}
-
-fn store(space: &Space, page: u64, value: u64) {
-    // SAFETY: as `load`; one thread stores to a page.
-    unsafe { word(space, page).write_volatile(value) }
 }
 
 /// A frozen space, each of whose pages begins with its number.

@@ -87,18 +87,8 @@ pub(crate) struct NewWindow<'m, H: Host, S: Store> {
 }
 
 impl<'m, H: Host, S: Store> NewWindow<'m, H, S> {
+    /// Opens it; the machine may serve a run of it by itself.
     pub fn open(
-        mm: &'m Mm<H, S>,
-        no: SpaceNo,
-        backing: BackingNo,
-        reserve: u32,
-        len: u32,
-    ) -> Result<Self, Stop> {
-        Self::open_with(mm, no, (backing, reserve, len), None)
-    }
-
-    /// The same, of which the machine serves a run by itself.
-    pub fn open_with(
         mm: &'m Mm<H, S>,
         no: SpaceNo,
         (backing, reserve, len): (BackingNo, u32, u32),
@@ -186,7 +176,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         let at = NewBacking::take(self, size.reserve, Versions::Bases)?;
         let opened = self.retry(|| {
             self.host.reserve_pool(at.pool_pages)?;
-            NewWindow::open(self, new.no, at.backing, size.reserve, size.len)
+            NewWindow::open(self, new.no, (at.backing, size.reserve, size.len), None)
         });
         let window = opened.map_err(|stop| stop.of_space(&self.budget, new.no, PageNo(0)))?;
         let mut space = SpaceGuard::begin(&self.spaces, new.no);

@@ -114,12 +114,12 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         let st = &self.parent;
         let size = (st.backing, st.reserve, st.len);
         if let Some(granted) = native
-            && let Ok(window) = NewWindow::open_with(self.mm, child, size, Some(granted.run))
+            && let Ok(window) = NewWindow::open(self.mm, child, size, Some(granted.run))
         {
             let native = Some(granted);
             return Ok(ChildWindow { window, native });
         }
-        let window = NewWindow::open_with(self.mm, child, size, None)?;
+        let window = NewWindow::open(self.mm, child, size, None)?;
         Ok(ChildWindow { window, native: None })
     }
 

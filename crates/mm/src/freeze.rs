@@ -57,10 +57,7 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// # Errors
     /// [`SpaceError`]; `out` is then unspecified.
     pub fn read_page(&self, space: SpaceNo, page: PageNo, out: &mut PageBytes) -> Result<(), SpaceError> {
-        let read = self.retry(|| {
-            drop(lock_settled(self, space)?);
-            peek_page(self, space, page, out)
-        });
+        let read = self.retry(|| peek_page(self, &lock_settled(self, space)?, page, out));
         read.map(|_| ())
             .map_err(|stop| stop.of_space(&self.budget, space, page))
     }
@@ -144,7 +141,8 @@ fn copy_backing<H: Host, S: Store>(mm: &Mm<H, S>, from: SpaceNo) -> Result<Space
     let mut bytes = Box::new([0; crate::addr::PAGE_SIZE]);
     for page in (0..size.len).map(PageNo) {
         let copied = mm.retry(|| {
-            if peek_page(mm, from, page, &mut bytes)? {
+            let there = peek_page(mm, &mm.lock_space(from)?, page, &mut bytes)?;
+            if there {
                 place_page(mm, to.no, page, &bytes)?;
             }
             Ok(())

@@ -32,6 +32,7 @@ mod migrate;
 mod mm;
 mod native;
 mod neighbours;
+mod own_page;
 mod path;
 mod peek;
 mod pin;

@@ -25,9 +25,10 @@ use crate::addr::{PageNo, Run, SpaceNo};
 use crate::backing::BackingNo;
 use crate::budget::{Charge, Class, Need, UNLIMITED};
 use crate::error::Stop;
-use crate::frame::{Owner, Residence};
+use crate::frame::Residence;
 use crate::host::{Host, Store};
 use crate::mm::{Mm, PAGE, alloc_frame};
+use crate::own_page::own_page;
 use crate::path::OwnPath;
 use crate::peek::lock_entry;
 use crate::reclaim::state::Origin;
@@ -37,6 +38,7 @@ use crate::space::{Merging, SpaceGuard};
 use crate::table::{FANOUT, LeafEntry, LeafSlot, TableNo};
 use crate::window_tables::WindowTables;
 use std::convert::Infallible;
+use std::ops::Range;
 
 /// What is charged for a page of a native run: the page, its frame, its part of a leaf.
 const EACH: u64 = PAGE + 256;
@@ -71,12 +73,7 @@ impl<'m, H: Host, S: Store> Granted<'m, H, S> {
         let [charge, tables] = self.charges.take().expect("a run is given once");
         charge.keep();
         tables.keep();
-        let pages = self.mm.host.page_tables().pages;
-        if self.mm.host.page_tables().bytes != 0 {
-            for table in self.run.first.0 / pages..self.run.end().0.div_ceil(pages) {
-                window.set_made(table, true);
-            }
-        }
+        tables_of(self.mm, self.run).for_each(|table| window.set_made(table, true));
         NativeRun {
             run: self.run,
             charged: u64::from(self.run.len) * EACH,
@@ -87,8 +84,7 @@ impl<'m, H: Host, S: Store> Granted<'m, H, S> {
 impl<H: Host, S: Store> Drop for Granted<'_, H, S> {
     fn drop(&mut self) {
         if self.charges.is_some() {
-            self.mm.natives.forget(self.no);
-            self.mm.backings.may_leave(self.backing);
+            Natives::of(self.mm).forget(self.no, self.backing);
         }
     }
 }
@@ -137,12 +133,8 @@ impl<'m, H: Host, S: Store> Natives<'m, H, S> {
     }
 
     fn charge(&self, run: Run) -> Option<[Charge<'m>; 2]> {
-        let tables = self.mm.host.page_tables();
-        let count = match tables.bytes {
-            0 => 0,
-            _ => run.end().0.div_ceil(tables.pages) - run.first.0 / tables.pages,
-        };
-        let (pages, tables) = (u64::from(run.len) * EACH, u64::from(count) * tables.bytes);
+        let tables = tables_of(self.mm, run).len() as u64 * self.mm.host.page_tables().bytes;
+        let pages = u64::from(run.len) * EACH;
         if !self.is_roomy(pages + tables) {
             return None;
         }
@@ -157,10 +149,11 @@ impl<'m, H: Host, S: Store> Natives<'m, H, S> {
             Steady::Nothing => None,
             Steady::Unknown => {
                 self.mm.backings.stay(space.backing);
-                let run = self.longest(space);
-                if run.is_some() && self.mm.natives.push(space.no) {
-                    space.steady = run.map_or(Steady::Nothing, Steady::Run);
-                    return run;
+                if let Some(run) = self.longest(space)
+                    && self.mm.natives.push(space.no)
+                {
+                    space.steady = Steady::Run(run);
+                    return Some(run);
                 }
                 self.mm.backings.may_leave(space.backing);
                 space.steady = Steady::Nothing;
@@ -212,16 +205,15 @@ impl<'m, H: Host, S: Store> Natives<'m, H, S> {
     /// Forks have no native runs any more, until the next one looks again.
     fn end_steady(&self, space: &mut SpaceGuard<'_>) {
         if let Steady::Run(_) = std::mem::take(&mut space.steady) {
-            self.mm.natives.forget(space.no);
-            self.mm.backings.may_leave(space.backing);
+            self.forget(space.no, space.backing);
         }
     }
 
     /// The tables say what the space's pages are: it has no native run any more.
     ///
     /// # Errors
-    /// [`Stop`]; the machine serves what is left of the run, or stores there are faults already, and
-    /// the next of them goes on with this.
+    /// [`Stop`]; the machine serves what is left of the run, or stores there are faults already,
+    /// and the next of them goes on with this.
     pub fn settle(&self, space: &mut SpaceGuard<'m>) -> Result<(), Stop> {
         let Some(native) = space.native.take() else {
             return Ok(());
@@ -231,7 +223,7 @@ impl<'m, H: Host, S: Store> Natives<'m, H, S> {
             space.native = Some(left);
             return Err(stop);
         }
-        self.is_none(space.no, space.backing);
+        self.forget(space.no, space.backing);
         Ok(())
     }
 
@@ -248,14 +240,15 @@ impl<'m, H: Host, S: Store> Natives<'m, H, S> {
     pub fn ended(&self, no: SpaceNo, backing: BackingNo, native: Option<NativeRun>, steady: Steady) {
         if let Some(native) = native {
             self.mm.budget.refund(Class::Native, native.charged);
-            self.is_none(no, backing);
+            self.forget(no, backing);
         }
         if let Steady::Run(_) = steady {
-            self.is_none(no, backing);
+            self.forget(no, backing);
         }
     }
 
-    fn is_none(&self, no: SpaceNo, backing: BackingNo) {
+    /// The space does not rely on pages staying any more, for one of its reasons.
+    fn forget(&self, no: SpaceNo, backing: BackingNo) {
         self.mm.natives.forget(no);
         self.mm.backings.may_leave(backing);
         self.mm.reclaim.something_changed();
@@ -280,12 +273,10 @@ impl<'m, H: Host, S: Store> Natives<'m, H, S> {
                     first: page.plus(1),
                     len: left.run.len - 1,
                 };
-                let over = left.charged - u64::from(left.run.len) * EACH;
-                if left.run.first == piece.end() {
-                    mm.budget.refund(Class::Native, over);
-                    left.charged -= over;
-                }
             }
+            let over = left.charged - u64::from(left.run.len) * EACH;
+            mm.budget.refund(Class::Native, over);
+            left.charged -= over;
         }
         mm.counters.native_ended.one();
         Ok(())
@@ -307,15 +298,10 @@ impl<'m, H: Host, S: Store> Natives<'m, H, S> {
         let mut sweep = Sweep::new(mm);
         sweep.unmap(locked, slot);
         sweep.finish_pool();
-        let mut locked = mm.frames.lock(frame);
-        locked.residence = Residence::Private(space.no);
         mm.budget.reclass(Class::Native, Class::Private, PAGE);
-        locked.charge = Some(Charge::of(&mm.budget, Class::Private, PAGE).page());
+        let charge = Charge::of(&mm.budget, Class::Private, PAGE).page();
+        let mut locked = own_page(mm, space, (leaf, page), frame, charge);
         locked.protected = true;
-        locked.frame.begin();
-        mm.tables.map_new(&locked, Owner::Exclusive(slot));
-        mm.tables.set_entry(slot, LeafEntry::Frame(frame));
-        mm.tables.mark_dirty(&mut space.tree, leaf);
         mm.reclaim.arrived(&mm.frames, frame, Origin::New);
         drop(locked);
         mm.counters.native_copied.one();
@@ -326,9 +312,7 @@ impl<'m, H: Host, S: Store> Natives<'m, H, S> {
     /// that pages stay; how many spaces that were. Waits for no space.
     pub fn give_way(&self) -> u32 {
         let mut ended = 0;
-        // Ends: as many as there are.
-        for _ in 0..self.mm.natives.len() {
-            let Some(no) = self.mm.natives.rotate() else { break };
+        for no in self.mm.natives.turn() {
             let Some(mut space) = SpaceGuard::attempt(&self.mm.spaces, no) else {
                 continue;
             };
@@ -347,12 +331,13 @@ impl<'m, H: Host, S: Store> Natives<'m, H, S> {
     /// # Errors
     /// As [`settle`](Self::settle); some may be left.
     pub fn end_family(&self, of: SpaceNo) -> Result<(), Stop> {
+        if self.mm.natives.len() == 0 {
+            return Ok(());
+        }
         let Ok(backing) = self.mm.lock_space(of).map(|space| space.backing) else {
             return Ok(());
         };
-        // Ends: as many as there are now.
-        for _ in 0..self.mm.natives.len() {
-            let Some(no) = self.mm.natives.rotate() else { break };
+        for no in self.mm.natives.turn() {
             if let Ok(mut space) = self.mm.lock_space(no)
                 && space.backing == backing
             {
@@ -365,11 +350,18 @@ impl<'m, H: Host, S: Store> Natives<'m, H, S> {
 
 /// The tables say what the pages of all spaces are, as far as the machine lets them: for checks.
 pub(crate) fn settle_all<H: Host, S: Store>(mm: &Mm<H, S>) {
-    // Ends: as many as there are now.
-    for _ in 0..mm.natives.len() {
-        let Some(no) = mm.natives.rotate() else { return };
+    for no in mm.natives.turn() {
         let _ = lock_settled(mm, no);
     }
+}
+
+/// The machine's page tables that the run reaches into, where they are counted.
+fn tables_of<H: Host, S: Store>(mm: &Mm<H, S>, run: Run) -> Range<u32> {
+    let tables = mm.host.page_tables();
+    if tables.bytes == 0 {
+        return 0..0;
+    }
+    run.first.0 / tables.pages..run.end().0.div_ceil(tables.pages)
 }
 
 /// The lock of a space whose tables say what its pages are.

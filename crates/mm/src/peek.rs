@@ -94,15 +94,14 @@ pub(crate) fn read_frame<H: Host, S: Store>(
 /// The same; false when the page is what backs it.
 pub(crate) fn peek_page<H: Host, S: Store>(
     mm: &Mm<H, S>,
-    no: SpaceNo,
+    space: &SpaceGuard<'_>,
     page: PageNo,
     out: &mut PageBytes,
 ) -> Result<bool, Stop> {
-    let space = mm.lock_space(no)?;
-    match see(mm, &space, page, out)? {
+    match see(mm, space, page, out)? {
         Seen::Backed => Ok(false),
         Seen::Elsewhere => Ok(true),
-        Seen::Here => read_here(mm, &space, page, out),
+        Seen::Here => read_here(mm, space, page, out),
     }
 }
 

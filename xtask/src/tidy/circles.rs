@@ -15,7 +15,7 @@ const PACKAGES: [&str; 4] = ["crates/mm", "crates/memfold", "crates/cli", "crate
 /// than its room is named by itself: what the manager holds for the room between its calls.
 const ORDER: &str = "
     budget stats emptying backing swap table frame window_tables space error stalled scratch
-    drop::doomed loans::ring merge::scanner native::queue reclaim::state standby::ring window::hand mm keep window neighbours rmap emptied path
+    drop::doomed loans::ring merge::scanner native::queue reclaim::state standby::ring window::hand mm keep window neighbours rmap emptied path own_page
     door residency migrate giving create files peek native writable standby loans reclaim fault pin mapped drop merge digest check
     space_stats fork reset copies freeze area_map resize";
 

@@ -9,36 +9,19 @@ mod child;
 mod noise;
 mod outside;
 mod still;
+#[path = "../common/words.rs"]
+mod words;
 
 use child::{End, in_child};
 use memfold::{Delivery, Failure, Memory, OnLoss, PAGE_SIZE, Space, SpaceSize};
 use outside::held_bytes;
 use std::time::{Duration, Instant};
+use words::{load, pages, store, word};
 
 /// What a child may take.
 const LIMIT: Duration = Duration::from_secs(30);
 const MIB: u64 = 1 << 20;
 const BOTH: [Delivery; 2] = [Delivery::InThread, Delivery::Thread];
-
-fn word(space: &Space, page: u64) -> *mut u64 {
-    assert!((page + 1) * PAGE_SIZE as u64 <= space.len());
-    let at = space.as_ptr().as_ptr().wrapping_add(page as usize * PAGE_SIZE);
-    at.cast()
-}
-
-fn load(space: &Space, page: u64) -> u64 {
-    // SAFETY: an aligned word inside the space, which lives.
-    unsafe { word(space, page).read_volatile() }
-}
-
-fn store(space: &Space, page: u64, value: u64) {
-    // SAFETY: as `load`; nobody else uses the page meanwhile.
-    unsafe { word(space, page).write_volatile(value) }
-}
-
-fn pages(space: &Space) -> u64 {
-    space.len() / PAGE_SIZE as u64
-}
 
 /// The words of a page that does not compress.
 fn noise(seed: u64) -> impl Iterator<Item = u64> {

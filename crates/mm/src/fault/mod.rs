@@ -30,16 +30,17 @@ mod write;
 use crate::addr::{Access, FrameNo, PageNo, SpaceNo};
 use crate::budget::{Charge, Class, Need, PageCharge};
 use crate::error::Stop;
-use crate::frame::{Locked, Owner, Residence};
+use crate::frame::Locked;
 use crate::host::{Host, HostError, Resolve, Store};
 use crate::keep::keep;
 use crate::mm::{Mm, PAGE};
 use crate::native::Natives;
+use crate::own_page::own_page;
 use crate::path::OwnPath;
 use crate::reclaim::{Origin, now_resident};
 use crate::space::{FaultError, SpaceGuard};
 use crate::standby::StandbyPages;
-use crate::table::{LeafEntry, LeafSlot, Lookup, OwnLeaf, first_of, slot_of};
+use crate::table::{LeafEntry, Lookup, OwnLeaf, first_of, slot_of};
 use crate::window::Windows;
 use crate::writable::unprotect;
 
@@ -267,15 +268,7 @@ impl<'a, 'm, H: Host, S: Store> Fault<'a, 'm, H, S> {
         origin: Origin,
         charge: PageCharge,
     ) {
-        let slot = LeafSlot::of(leaf.0, page);
-        let mut locked = self.mm.frames.lock(frame);
-        locked.residence = Residence::Private(self.space.no);
-        locked.charge = Some(charge);
-        locked.protected = false;
-        locked.frame.begin();
-        self.mm.tables.map_new(&locked, Owner::Exclusive(slot));
-        self.mm.tables.set_entry(slot, LeafEntry::Frame(frame));
-        self.mm.tables.mark_dirty(&mut self.space.tree, leaf);
+        let mut locked = own_page(self.mm, self.space, (leaf, page), frame, charge);
         now_resident(self.mm, frame, origin);
         self.keep_if_locked(&mut locked, page);
     }

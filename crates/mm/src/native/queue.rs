@@ -71,8 +71,14 @@ impl NativeQueue {
         fits
     }
 
+    /// Each of those that there are now, oldest first; more than once or not at all where others
+    /// take turns as well. No lock is held between two.
+    pub fn turn(&self) -> impl Iterator<Item = SpaceNo> + '_ {
+        (0..self.len()).map_while(|_| self.rotate())
+    }
+
     /// The oldest one, which is at the end of the queue from now on.
-    pub fn rotate(&self) -> Option<SpaceNo> {
+    fn rotate(&self) -> Option<SpaceNo> {
         let mut spaces = self.spaces.lock();
         let no = spaces.pop_front()?;
         spaces.push_back(no);
