@@ -45,7 +45,9 @@ pub(crate) fn may_go<H, S>(mm: &Mm<H, S>, locked: &Locked<'_>) {
 pub(crate) fn may_compress<H, S>(mm: &Mm<H, S>, locked: &Locked<'_>) {
     if locked.frame.is_incompressible() {
         locked.frame.mark_incompressible(false);
-        may_go(mm, locked);
+        if !stays(mm, locked) && mm.reclaim.doubt(&mm.frames, locked.no) {
+            mm.reclaim.something_changed();
+        }
     }
 }
 

@@ -7,9 +7,9 @@
 //! called from any thread and from fault handlers; it starts no thread. Lock order:
 //! `memfold_sync::Rank`.
 
-use crate::addr::{FrameNo, PAGE_SIZE, SpaceNo};
-use crate::backing::Backings;
+use crate::addr::{FrameNo, PAGE_SIZE, PageNo, SpaceNo};
 use crate::backing::file::{Files, MOST_FILES};
+use crate::backing::{BackingNo, Backings};
 use crate::budget::{Budget, Class, Need, PageTables, UNLIMITED, Usage};
 use crate::drop::doomed::DoomedSpaces;
 use crate::error::{BuildError, Stop};
@@ -23,7 +23,7 @@ use crate::scratch::Scratch;
 use crate::space::{NoSuchSpace, SpaceGuard, SpaceSlot};
 use crate::standby::ring::Standby;
 use crate::stats::{Counters, Stats};
-use crate::swap::Swap;
+use crate::swap::{Swap, SwapRef};
 use crate::table::{Table, Tables};
 use crate::window::hand::Hand;
 use memfold_sync::Slots;
@@ -220,6 +220,20 @@ pub(crate) fn put_frame<H, S>(mm: &Mm<H, S>, no: FrameNo) {
     match mm.frames.at(no).count.put() {
         Put::Held => (),
         Put::Last => free_frame(mm, no),
+    }
+}
+
+/// One entry fewer, for this page of the backing, names the slot.
+pub(crate) fn put_slot<H, S: Store>(mm: &Mm<H, S>, slot: SwapRef, backing: BackingNo, page: PageNo) {
+    if mm.swap.put(slot, &mm.store, &mm.budget) {
+        mm.backings.perhaps_idle(backing, page);
+    }
+}
+
+/// The frame that caches the slot, of this page of the backing, goes or is about to change.
+pub(crate) fn drop_cache<H, S: Store>(mm: &Mm<H, S>, slot: SwapRef, backing: BackingNo, page: PageNo) {
+    if mm.swap.drop_cache(slot, &mm.store, &mm.budget) {
+        mm.backings.perhaps_idle(backing, page);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::Stop;
 use crate::files::read_page;
 use crate::frame::{Locked, Residence};
 use crate::host::{Host, HostError, PageRef, Store};
-use crate::mm::Mm;
+use crate::mm::{Mm, put_slot};
 use crate::space::SpaceGuard;
 use crate::table::{LeafEntry, TableNo};
 
@@ -49,7 +49,7 @@ pub(crate) fn see<H: Host, S: Store>(
                 return Err(Stop::Retry);
             };
             let got = seen.bytes.get(&mm.store, out);
-            mm.swap.put(slot, &mm.store, &mm.budget);
+            put_slot(mm, slot, space.backing, page);
             got?;
             Ok(Seen::Elsewhere)
         }

@@ -177,7 +177,9 @@ impl<H: Host, S: Store> Leaves for Sweep<'_, H, S> {
                 }
                 LeafEntry::Swapped(swapped) => {
                     slot.entry.set_leaf(LeafEntry::Absent);
-                    mm.swap.put(swapped, &mm.store, &mm.budget);
+                    if mm.swap.put(swapped, &mm.store, &mm.budget) {
+                        mm.backings.perhaps_idle_anywhere();
+                    }
                     return;
                 }
             }
@@ -283,8 +285,10 @@ impl Tables {
 
 /// The frame has no bytes and no owner any more.
 pub(crate) fn retire<H: Host, S: Store>(mm: &Mm<H, S>, locked: &mut Locked<'_>) {
-    if let Some(slot) = locked.cached.take() {
-        mm.swap.drop_cache(slot, &mm.store, &mm.budget);
+    if let Some(slot) = locked.cached.take()
+        && mm.swap.drop_cache(slot, &mm.store, &mm.budget)
+    {
+        mm.backings.perhaps_idle_anywhere();
     }
     locked.retire();
 }

@@ -251,20 +251,20 @@ impl Swap {
         free
     }
 
-    /// One entry fewer names the slot.
-    pub fn put<S: Store>(&self, slot: SwapRef, store: &S, budget: &Budget) {
+    /// One entry fewer names the slot; whether its bytes went.
+    pub fn put<S: Store>(&self, slot: SwapRef, store: &S, budget: &Budget) -> bool {
         self.release(slot, store, budget, |s| {
             assert_ne!(s.count, 0, "swap slot {} is named by no entry", slot.no);
             s.count -= 1;
-        });
+        })
     }
 
-    /// The caching frame goes, or its bytes are about to change.
-    pub fn drop_cache<S: Store>(&self, slot: SwapRef, store: &S, budget: &Budget) {
+    /// The caching frame goes, or its bytes are about to change; whether the slot's bytes went.
+    pub fn drop_cache<S: Store>(&self, slot: SwapRef, store: &S, budget: &Budget) -> bool {
         self.release(slot, store, budget, |s| {
             assert!(s.frame.is_some(), "swap slot {} caches no frame", slot.no);
             s.frame = None;
-        });
+        })
     }
 
     fn release<S: Store>(
@@ -273,12 +273,12 @@ impl Swap {
         store: &S,
         budget: &Budget,
         step: impl FnOnce(&mut SwapState),
-    ) {
+    ) -> bool {
         let mut s = self.slots.get(slot.no).0.lock();
         assert_eq!(s.generation, slot.generation, "swap slot {} was reused", slot.no);
         step(&mut s);
         if s.count != 0 || s.frame.is_some() {
-            return;
+            return false;
         }
         let bytes = s.bytes.take().expect("a slot in use has bytes");
         s.generation = s.generation.wrapping_add(1) & 0x00ff_ffff;
@@ -290,6 +290,7 @@ impl Swap {
         }
         bytes.free(store, &budget.ledger(Need::Reclaim));
         self.slots.free(slot.no);
+        true
     }
 
     /// Slots in use, with what they say, for checks; call it when nothing runs.

@@ -4,15 +4,20 @@
 //! is freed once: by who replaced it, by the sweep that took it out, or by the last user of the
 //! backing. Who only reads a base takes no part in that: the name may be gone a moment later, which
 //! a store tolerates. A base is a cache: the sweep takes out those that nobody needs (Linux: a
-//! shrinker).
+//! shrinker). Whoever frees a stored page says where its base stands, or that it may stand
+//! anywhere, and the sweep looks there only: in a full budget it comes by at each fault. As a mark
+//! can be lost to a race, each round in [`FULL`] looks everywhere.
 
-use super::entries::{Entries, Entry};
+use super::entries::{Entries, Entry, mark, take_mark};
 use super::{BackingNo, Backings, CHUNK};
 use crate::addr::PageNo;
 use crate::host::Stored;
 use memfold_sync::Arc;
-use memfold_sync::atomic::Ordering;
+use memfold_sync::atomic::{AtomicU64, Ordering};
 use std::num::NonZeroU64;
+
+/// Of so many rounds of the sweep one looks at all bases.
+const FULL: u64 = 64;
 
 /// Backings that one step of the sweep looks at, at most.
 const HOMES_STEP: u32 = 16;
@@ -27,7 +32,64 @@ pub(crate) enum Versions {
     Pages,
 }
 
+/// Where the sweep through the bases is, and where it has to look. All of it is policy: two sweeps
+/// may look at the same entries.
+#[derive(Debug, Default)]
+pub(super) struct Sweep {
+    /// Where it goes on: the backing, and the chunk of its entries.
+    cursor: AtomicU64,
+    /// How often a base became idle, perhaps, of which nobody knows where it stands.
+    anywhere: AtomicU64,
+    /// What that was when the round began that is under way, and the last one that is over.
+    began: AtomicU64,
+    over: AtomicU64,
+    /// Rounds that are over.
+    rounds: AtomicU64,
+}
+
+impl Sweep {
+    fn begin(&self) {
+        // Relaxed: policy only, here and below.
+        let now = self.anywhere.load(Ordering::Relaxed);
+        self.began.store(now, Ordering::Relaxed);
+    }
+
+    /// Whether this round looks at all bases.
+    fn is_full(&self) -> bool {
+        // Relaxed: as above.
+        self.began.load(Ordering::Relaxed) != self.over.load(Ordering::Relaxed)
+            || self.rounds.load(Ordering::Relaxed) % FULL == FULL - 1
+    }
+
+    fn end(&self) {
+        // Relaxed: as above.
+        let began = self.began.load(Ordering::Relaxed);
+        // Relaxed: as above.
+        self.over.store(began, Ordering::Relaxed);
+        self.rounds.fetch_add(1, Ordering::Relaxed);
+        self.cursor.store(0, Ordering::Relaxed);
+    }
+}
+
 impl Backings {
+    /// A stored page was freed that was a difference to the base of this place, perhaps.
+    pub fn perhaps_idle(&self, backing: BackingNo, page: PageNo) {
+        // Relaxed: a hint for the sweep.
+        if self.bases.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let entries = self.backings.get(backing.0).0.lock().entries.clone();
+        if let Some(chunk) = entries.as_ref().and_then(|entries| entries.chunk(page)) {
+            mark(chunk);
+        }
+    }
+
+    /// The same for pages of which the place is not known.
+    pub fn perhaps_idle_anywhere(&self) {
+        // Relaxed: a hint for the sweep.
+        self.sweep.anywhere.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn base_at(entry: &Entry) -> Option<Stored> {
         // Acquire: the store's entry was made before it was recorded here.
         NonZeroU64::new(entry.base.load(Ordering::Acquire)).map(Stored)
@@ -56,6 +118,9 @@ impl Backings {
         if set && old.is_none() {
             // Relaxed: a hint for the sweep.
             self.bases.fetch_add(1, Ordering::Relaxed);
+        }
+        if set {
+            self.perhaps_idle(backing, page);
         }
         set
     }
@@ -120,23 +185,25 @@ impl Backings {
         self.bases.fetch_sub(count as u64, Ordering::Relaxed);
     }
 
-    /// One bounded step through all bases, from where the last one ended: those of the next few
-    /// backings, one chunk of entries at most. Takes out such as `idle` says nobody needs, and all
-    /// of a backing that has one user; `free` gets each. True when the last backing was reached, so
-    /// that the next step begins anew.
+    /// One bounded step through the bases, from where the last one ended: those of the next few
+    /// backings, one chunk of entries at most, and in most rounds only such chunks as may have idle
+    /// ones. Takes out such as `idle` says nobody needs, and all of a backing that has one user;
+    /// `free` gets each. True when the last backing was reached, so that the next step begins anew.
     pub fn sweep_bases(&self, idle: impl Fn(Stored) -> bool, mut free: impl FnMut(Stored)) -> bool {
         // Relaxed: a hint; a base that is not seen now is seen the next time.
         if self.bases.load(Ordering::Relaxed) == 0 {
             return true;
         }
-        // Relaxed: policy only; two sweeps may look at the same entries.
-        let cursor = self.cursor.load(Ordering::Relaxed);
+        // Relaxed: policy only.
+        let cursor = self.sweep.cursor.load(Ordering::Relaxed);
+        if cursor == 0 {
+            self.sweep.begin();
+        }
         let (mut backing, mut chunk) = (((cursor >> 32) as u32).max(1), cursor as u32);
         let end = self.backings.end();
         for _ in 0..HOMES_STEP {
             if backing >= end {
-                // Relaxed: policy only.
-                self.cursor.store(0, Ordering::Relaxed);
+                self.sweep.end();
                 return true;
             }
             let next = self.sweep_chunk(BackingNo(backing), chunk, &idle, &mut free);
@@ -147,12 +214,12 @@ impl Backings {
         }
         let cursor = u64::from(backing) << 32 | u64::from(chunk);
         // Relaxed: policy only.
-        self.cursor.store(cursor, Ordering::Relaxed);
+        self.sweep.cursor.store(cursor, Ordering::Relaxed);
         false
     }
 
-    /// Looks at the first chunk of entries that was made, from `from` on; which one is next, or
-    /// none of this backing.
+    /// Looks at the first chunk of entries that was made and has to be looked at, from `from` on;
+    /// which one is next, or none of this backing.
     fn sweep_chunk(
         &self,
         backing: BackingNo,
@@ -167,7 +234,10 @@ impl Backings {
             }
             (state.entries.clone()?, state.users)
         };
-        let (n, chunk) = entries.made().find(|&(n, _)| n >= from)?;
+        let all = self.sweep.is_full();
+        let (n, chunk) = entries
+            .made()
+            .find(|(n, chunk)| *n >= from && (take_mark(chunk) || all))?;
         for (page, entry) in (n * CHUNK..).map(PageNo).zip(chunk.iter()) {
             let Some(base) = Self::base_at(entry) else {
                 continue;

@@ -7,9 +7,10 @@
 
 use super::{Backings, CHUNK, View};
 use crate::addr::{FrameNo, PageNo};
-use memfold_sync::atomic::{AtomicU32, AtomicU64};
+use memfold_sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use memfold_sync::{OnceLock, Reserved};
 
+/// The entries of [`CHUNK`] neighbours.
 type Chunk = Box<[Entry]>;
 
 #[derive(Debug)]
@@ -18,6 +19,22 @@ pub(super) struct Entry {
     pub frame: AtomicU32,
     /// The base, or 0. Changed by compare-exchange, under the backing's lock (`bases.rs`).
     pub base: AtomicU64,
+    /// Of the first entry of a chunk: whether a base of the chunk may have become one that nobody
+    /// needs, since the sweep looked. Takes no room beside the two numbers.
+    perhaps_idle: AtomicBool,
+}
+
+/// Marks the chunk: a base of it may be one that nobody needs.
+pub(super) fn mark(chunk: &[Entry]) {
+    // Relaxed: a hint for the sweep.
+    chunk[0].perhaps_idle.store(true, Ordering::Relaxed);
+}
+
+/// Whether the chunk was marked; it is not any more.
+pub(super) fn take_mark(chunk: &[Entry]) -> bool {
+    let mark = &chunk[0].perhaps_idle;
+    // Relaxed: a hint; most are not marked, and are only read.
+    mark.load(Ordering::Relaxed) && mark.swap(false, Ordering::Relaxed)
 }
 
 /// See the head of the file.
@@ -27,8 +44,16 @@ pub(super) struct Entries(OnceLock<Box<[OnceLock<Chunk>]>>);
 impl Entries {
     /// The page's entry, if it was made.
     pub fn get(&self, page: PageNo) -> Option<&Entry> {
-        let chunk = self.0.get()?.get((page.0 / CHUNK) as usize)?.get()?;
-        Some(&chunk[(page.0 % CHUNK) as usize])
+        Some(&self.chunk(page)?[(page.0 % CHUNK) as usize])
+    }
+
+    /// The chunk that the page's entry is in, if it was made.
+    pub fn chunk(&self, page: PageNo) -> Option<&[Entry]> {
+        self.0
+            .get()?
+            .get((page.0 / CHUNK) as usize)?
+            .get()
+            .map(|chunk| &**chunk)
     }
 
     /// The page's entry, in a backing of `pages` pages, which is made if need be; `None` when
@@ -54,6 +79,7 @@ impl Entries {
             let entry = |_| Entry {
                 frame: AtomicU32::new(0),
                 base: AtomicU64::new(0),
+                perhaps_idle: AtomicBool::new(false),
             };
             chunk.get_or_init(|| memory.fill(0..CHUNK, entry));
         }

@@ -24,6 +24,7 @@ mod overflow;
 pub(crate) mod read_ahead;
 mod stay;
 
+use bases::Sweep;
 pub(crate) use bases::Versions;
 use entries::{Entries, Entry};
 
@@ -133,8 +134,8 @@ pub(crate) struct Backings {
     ranges: Mutex<Ranges>,
     /// How many bases are recorded; a hint.
     bases: AtomicU64,
-    /// Where the sweep through the bases goes on: the backing, and the chunk of its entries.
-    cursor: AtomicU64,
+    /// Where the sweep through the bases is.
+    sweep: Sweep,
 }
 
 impl Backings {
@@ -163,7 +164,7 @@ impl Backings {
             backings: Slots::new(capacity, backing),
             ranges: Mutex::new(Rank::Slots, ranges),
             bases: AtomicU64::new(0),
-            cursor: AtomicU64::new(0),
+            sweep: Sweep::default(),
         }
     }
 
@@ -223,6 +224,7 @@ impl Backings {
         let mut state = self.backings.get(backing.0).0.lock();
         state.users -= 1;
         if state.users != 0 {
+            self.perhaps_idle_anywhere();
             return None;
         }
         let (entries, pages, first) = (state.entries.take(), state.pages, state.first);

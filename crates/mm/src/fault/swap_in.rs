@@ -12,7 +12,7 @@ use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::frame::{Locked, Owner};
 use crate::host::{Host, Protection, Store, StoreError};
-use crate::mm::{PAGE, alloc_frame, alloc_kept_frame};
+use crate::mm::{PAGE, alloc_frame, alloc_kept_frame, drop_cache, put_slot};
 use crate::reclaim::{Origin, now_resident};
 use crate::residency::NewPlace;
 use crate::space::ahead::{Plan, sample_of};
@@ -70,7 +70,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             return Err(stop);
         }
         self.install_private(leaf, page, frame, origin, charge.page());
-        self.mm.swap.put(slot, &self.mm.store, &self.mm.budget);
+        put_slot(self.mm, slot, self.space.backing, page);
         Ok(())
     }
 
@@ -174,7 +174,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         self.mm.tables.map_also(&locked, leaf, place.slot);
         self.mm.tables.set_entry(place, LeafEntry::Frame(frame));
         self.keep_if_locked(&mut locked, self.page);
-        self.mm.swap.put(slot, &self.mm.store, &self.mm.budget);
+        put_slot(self.mm, slot, self.space.backing, self.page);
     }
 
     /// Brings the bytes to their place in the pool, for all sharers.
@@ -223,7 +223,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         });
         let current = self.mm.tables.entry(leaf, self.page) == LeafEntry::Swapped(slot);
         if moved.is_err() || !current {
-            self.mm.swap.drop_cache(slot, &self.mm.store, &self.mm.budget);
+            drop_cache(self.mm, slot, self.space.backing, self.page);
             return moved.and(Err(Stop::Retry));
         }
         to.keep(locked);
@@ -232,7 +232,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         let place = LeafSlot::of(leaf, self.page);
         self.mm.tables.map_new(locked, Owner::Shared(place));
         self.mm.tables.set_entry(place, LeafEntry::Frame(locked.no));
-        self.mm.swap.put(slot, &self.mm.store, &self.mm.budget);
+        put_slot(self.mm, slot, self.space.backing, self.page);
         Ok(())
     }
 }

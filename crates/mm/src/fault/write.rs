@@ -16,7 +16,7 @@ use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, HostError, PageRef, Protection, Store};
 use crate::keep::{let_go, may_compress};
 use crate::migrate::copy_to_pool;
-use crate::mm::alloc_frame;
+use crate::mm::{alloc_frame, drop_cache};
 use crate::peek::{lock_entry, read_window};
 use crate::reclaim::Origin;
 use crate::residency::NoRecord;
@@ -78,7 +78,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     fn reuse(&mut self, leaf: OwnLeaf, mut locked: Locked<'_>) -> Result<Next, Stop> {
         let_stores_through(self.mm, self.space.no, self.page, &mut locked)?;
         if let Some(slot) = locked.cached.take() {
-            self.mm.swap.drop_cache(slot, &self.mm.store, &self.mm.budget);
+            drop_cache(self.mm, slot, self.space.backing, self.page);
         }
         locked.set_owner(Owner::Exclusive(LeafSlot::of(leaf.0, self.page)));
         locked.frame.mark_referenced();

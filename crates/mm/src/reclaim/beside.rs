@@ -81,8 +81,11 @@ impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
                 Err(refused) => Err(refused.into()),
             },
         };
-        if let (Err(_), Base::Fresh(base, _)) = (&kept, base) {
-            Bases(mm).free(base);
+        if kept.is_err() {
+            this.perhaps_idle();
+            if let Base::Fresh(base, _) = base {
+                Bases(mm).free(base);
+            }
         }
         kept
     }
@@ -169,6 +172,9 @@ impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
                 Bases(self.mm).free(base);
             }
         }
+        if !cost.delta {
+            self.perhaps_idle();
+        }
         let stale = !cost.delta && !cost.shared && cost.bytes >= TELLING;
         if old.is_none() || stale {
             beside += self.offer(bytes, old, &cost);
@@ -197,6 +203,13 @@ impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
             return 0;
         }
         if self.record(old, base) { cost.adds() } else { 0 }
+    }
+
+    /// The sweep that came by meanwhile took the base that was looked at for one that is needed.
+    fn perhaps_idle(&self) {
+        if let Some(backing) = self.near.backing {
+            self.mm.backings.perhaps_idle(backing, self.near.page);
+        }
     }
 
     /// Records a base in place of `old`, and frees which of the two is not needed any more.

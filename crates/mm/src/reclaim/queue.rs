@@ -20,10 +20,12 @@ impl Tag {
     pub const NONE: Self = Self(0);
     /// Frames that cannot go as they are; no policy sees them.
     pub const UNEVICTABLE: Self = Self(1);
+    /// Frames that did not compress and were stored to since; no policy sees them.
+    pub const DOUBTED: Self = Self(2);
 
     /// A policy's queue: it numbers them itself.
     pub const fn of_policy(n: u32) -> Self {
-        Self(n + 2)
+        Self(n + 3)
     }
 
     /// The queue that a frame is on.
@@ -62,6 +64,11 @@ impl Queue {
     /// How many frames are on it.
     pub fn len(&self) -> u32 {
         self.len
+    }
+
+    /// The frame that goes next.
+    pub fn tail(&self) -> Option<FrameNo> {
+        Some(FrameNo(self.tail)).filter(|&no| no != FrameNo(0))
     }
 
     /// Puts a frame that is on no queue at the head: it goes last.

@@ -1,11 +1,14 @@
 //! All frames that hold a page, in the order in which the replacement policy would let them go.
 //!
-//! One lock guards the policy's queues, the links inside the frames, and the queue of frames that
-//! cannot go: pinned, or such as would hold as much in the store. Those are the manager's, whatever
-//! the policy is: nobody looks for victims among them. Here is also the clock of refault distances,
-//! which counts evictions. Faults, pins and drops report what happened; reclaim asks what is next.
-//! The caller of `settle` drops the isolation's reference *afterwards*, so that a frame whose last
-//! holder it is can be taken off again by `forget`.
+//! One lock guards the policy's queues, the links inside the frames, and two queues that are the
+//! manager's, whatever the policy is: of frames that cannot go, pinned or such as would hold as
+//! much in the store, among which nobody looks for victims; and of frames that did not compress and
+//! were stored to since. To find out that a page is noise costs more than to evict one that is not,
+//! and noise that is rewritten is noise again, as a rule: a run of reclaim tries a few of these,
+//! and more only when nothing else goes. Here is also the clock of refault distances, which counts
+//! evictions. Faults, pins and drops report what happened; reclaim asks what is next. The caller of
+//! `settle` drops the isolation's reference *afterwards*, so that a frame whose last holder it is
+//! can be taken off again by `forget`.
 
 use super::choice::{Chosen, Replacement};
 use super::policy::{Arrival, Census, Finding, Policy};
@@ -29,6 +32,7 @@ pub(crate) enum Origin {
 struct Queues {
     policy: Chosen,
     unevictable: Queue,
+    doubted: Queue,
 }
 
 impl Queues {
@@ -38,6 +42,7 @@ impl Queues {
         match from {
             Tag::NONE => (),
             Tag::UNEVICTABLE => self.unevictable.remove(frames, no),
+            Tag::DOUBTED => self.doubted.remove(frames, no),
             _ => self.policy.removed(frames, no, from),
         }
         from
@@ -60,7 +65,7 @@ impl Queues {
 
     fn isolate_candidate(&mut self, frames: &Slots<Frame>, no: FrameNo) -> Option<Isolated> {
         self.isolate_if(frames, no, |policy, on| {
-            on != Tag::UNEVICTABLE && policy.is_candidate(on)
+            ![Tag::UNEVICTABLE, Tag::DOUBTED].contains(&on) && policy.is_candidate(on)
         })
     }
 }
@@ -78,6 +83,7 @@ impl Replacer {
         let queues = Queues {
             policy: Chosen::new(replacement),
             unevictable: Queue::new(Tag::UNEVICTABLE),
+            doubted: Queue::new(Tag::DOUBTED),
         };
         Self {
             queues: Mutex::new(Rank::Queues, queues),
@@ -183,6 +189,32 @@ impl Replacer {
         aside
     }
 
+    /// A frame that did not compress was stored to: it can go if it does now; whether it was set
+    /// aside. Under the frame lock.
+    pub fn doubt(&self, frames: &Slots<Frame>, no: FrameNo) -> bool {
+        let mut queues = self.queues.lock();
+        let aside = Tag::of(frames.get(no.0)) == Tag::UNEVICTABLE;
+        if aside {
+            queues.unevictable.remove(frames, no);
+            queues.doubted.push_head(frames, no);
+        }
+        aside
+    }
+
+    /// Gives so many of the doubted frames back to the policy, at the most; how many.
+    pub fn try_doubted(&self, frames: &Slots<Frame>, most: u32) -> u32 {
+        let mut queues = self.queues.lock();
+        let mut tried = 0;
+        while tried < most
+            && let Some(no) = queues.doubted.tail()
+        {
+            queues.doubted.remove(frames, no);
+            queues.policy.arrived(frames, no, Arrival::CanGo);
+            tried += 1;
+        }
+        tried
+    }
+
     /// Takes a dying frame off whichever queue it is on.
     pub fn forget(&self, frames: &Slots<Frame>, no: FrameNo) {
         self.queues.lock().remove(frames, no);
@@ -191,6 +223,11 @@ impl Replacer {
     /// How many frames the policy has, by what it thinks of them.
     pub fn census(&self) -> Census {
         self.queues.lock().policy.census()
+    }
+
+    /// How many frames did not compress and were stored to since.
+    pub fn doubted(&self) -> u32 {
+        self.queues.lock().doubted.len()
     }
 
     /// How many frames cannot go as they are.
@@ -203,7 +240,7 @@ impl Replacer {
         self.queues.lock().unevictable.numbers(frames)
     }
 
-    /// All frames, for checks: those of the policy, and those that cannot go.
+    /// All frames, for checks: those of the policy, those that cannot go, and the doubted.
     ///
     /// # Panics
     /// When a queue is not sound.
@@ -216,6 +253,7 @@ impl Replacer {
             "the census is wrong"
         );
         all.extend(queues.unevictable.numbers(frames));
+        all.extend(queues.doubted.numbers(frames));
         all
     }
 }

@@ -25,6 +25,9 @@ const AGED: usize = if cfg!(any(loom, shuttle)) { 1 } else { 8 };
 /// Few: in a budget full of what cannot go, each fault has such a run.
 const FRUITLESS: u32 = 4;
 
+/// Frames that did not compress and were stored to since which a run tries, while others go.
+const DOUBTED: u32 = BATCH as u32 / 4;
+
 /// The most rounds without a page freed after which only certain signs of use count.
 pub(super) const THOROUGH_MOST: u32 = 32;
 
@@ -64,12 +67,14 @@ impl<'m, H: Host, S: Store> Reclaim<'m, H, S> {
     /// Tries to move at least `pages` frames to the store; returns how many went. Bounded: ends
     /// after that many, or after as many rounds without success as it takes to look at every frame.
     pub fn run(&mut self, pages: u32) -> u32 {
-        let mut fruitless = 0;
-        let rounds = self.mm.reclaim.replacer.census().total() / BATCH as u32;
+        let (mut fruitless, replacer) = (0, &self.mm.reclaim.replacer);
+        let rounds = (replacer.census().total() + replacer.doubted()) / BATCH as u32;
         let thorough = rounds.clamp(FRUITLESS, THOROUGH_MOST);
         let patience = thorough + FRUITLESS.max(rounds * 3);
+        let tries = |most| replacer.try_doubted(&self.mm.frames, most);
+        tries(DOUBTED);
         while self.frames < pages && fruitless < patience {
-            if self.mm.reclaim.replacer.census().total() == 0 {
+            if replacer.census().total() == 0 && tries(BATCH as u32) == 0 {
                 break;
             }
             // Ends: a few batches at the most.
@@ -82,6 +87,9 @@ impl<'m, H: Host, S: Store> Reclaim<'m, H, S> {
             self.frames += now;
             self.bases += Bases(self.mm).shrink().0;
             fruitless = if now == 0 { fruitless + 1 } else { 0 };
+            if now == 0 {
+                tries(BATCH as u32);
+            }
             if fruitless == thorough {
                 self.look = Look::Hasty;
             }

@@ -63,6 +63,11 @@ impl State {
         self.replacer.bring_back(frames, no)
     }
 
+    /// A frame that did not compress was stored to; whether it was set aside. Under the frame lock.
+    pub fn doubt(&self, frames: &Slots<Frame>, no: FrameNo) -> bool {
+        self.replacer.doubt(frames, no)
+    }
+
     /// A frame is dying.
     pub fn removed(&self, frames: &Slots<Frame>, no: FrameNo) {
         self.replacer.forget(frames, no);
@@ -99,7 +104,7 @@ impl State {
     /// Writes how many frames there are into the statistics.
     pub fn count(&self, stats: &mut Stats) {
         let census = self.replacer.census();
-        stats.active_frames = census.proven;
+        stats.active_frames = census.proven + self.replacer.doubted();
         stats.inactive_frames = census.candidates;
         stats.unevictable_frames = self.replacer.unevictable();
         stats.locked_pages = self.locked_pages();

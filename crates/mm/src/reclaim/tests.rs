@@ -90,6 +90,29 @@ fn what_cannot_go_is_set_aside() {
     sound(&mm);
 }
 
+/// Goal: of pages that did not compress and were stored to since a run tries a few, as long as
+/// others go, and all of them when nothing else does. Method: such pages beside fresh ones.
+#[test]
+fn doubted_pages_are_tried_slowly() {
+    let mm = harness();
+    let (a, b) = (space(&mm, 640), space(&mm, 64));
+    write(&mm, a, 0..640, 1);
+    mm.store.price(saves_nothing);
+    assert_eq!((mm.reclaim(1), looks(&mm)), (0, 640));
+    write(&mm, a, 0..640, 2);
+    assert_eq!(mm.stats().unevictable_frames, 0);
+    write(&mm, b, 0..64, 3);
+    mm.store.price(saves);
+    assert!(mm.reclaim(32) >= 32);
+    assert_eq!(mm.reclaim.replacer.doubted(), 632);
+    assert!(resident(&mm, a).len() >= 632);
+    sound(&mm);
+    let left = (resident(&mm, a).len() + resident(&mm, b).len()) as u32;
+    assert_eq!(mm.reclaim(1000), left);
+    assert_eq!((value(&mm, a, 639), value(&mm, b, 63)), (2, 3));
+    sound(&mm);
+}
+
 /// Goal: what is asked to go goes, no page more and none less, across holes and whole batches.
 #[test]
 fn ranges_are_exact() {

@@ -42,7 +42,7 @@ impl Scene {
             let frame = scene.frames.get(no.0);
             crate::frame::count::races::name(&frame.count);
             trace::name(&frame.links.on.0, "the frame's queue", |queue| {
-                ["none", "unevictable", "active", "inactive"][queue as usize].to_owned()
+                ["none", "unevictable", "doubted", "active", "inactive"][queue as usize].to_owned()
             });
             let frame_or_none = |no: u64| match no {
                 0 => "nothing".to_owned(),

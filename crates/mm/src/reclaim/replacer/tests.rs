@@ -262,6 +262,36 @@ fn unevictable_frames_are_left_alone() {
     });
 }
 
+/// Goal: frames that were set aside and are doubted are nobody's victims until they are tried, the
+/// oldest first; they can be taken, set aside again and forgotten.
+#[test]
+fn doubted_frames_wait_for_their_trial() {
+    each(|replacement| {
+        let cache = Cache::full(replacement, 10);
+        let [a, b, c, d] = [0, 1, 2, 3].map(|n| cache.held[&n]);
+        assert!(!cache.replacer.doubt(&cache.frames, a), "it was not set aside");
+        for no in [a, b, c, d] {
+            cache.replacer.set_aside(&cache.frames, no);
+            assert!(cache.replacer.doubt(&cache.frames, no));
+        }
+        let counts = || (cache.replacer.doubted(), cache.replacer.census().total());
+        assert_eq!((counts(), cache.replacer.unevictable()), ((4, 6), 0));
+        assert!(cache.replacer.isolate_candidate(&cache.frames, a).is_none());
+        assert!(!cache.replacer.bring_back(&cache.frames, a));
+        assert_eq!(cache.replacer.try_doubted(&cache.frames, 1), 1);
+        assert_eq!(counts(), (3, 7));
+        assert!(!cache.replacer.doubt(&cache.frames, a), "it is tried already");
+        cache.replacer.set_aside(&cache.frames, b);
+        cache.replacer.forget(&cache.frames, c);
+        assert_eq!((counts(), cache.replacer.unevictable()), ((1, 7), 1));
+        let taken = cache.replacer.isolate(&cache.frames, d).expect("it lives");
+        let _ = cache.replacer.settle(&cache.frames, taken, Finding::Stayed);
+        assert_eq!(counts(), (0, 8));
+        assert_eq!(cache.replacer.try_doubted(&cache.frames, 9), 0);
+        assert_eq!(cache.replacer.numbers(&cache.frames).len(), 9);
+    });
+}
+
 /// Goal: what comes back before as many others went as are held has proved useful; the same
 /// evictions later it has not.
 #[test]
