@@ -166,7 +166,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        let kind = self.rng.below(106);
+        let kind = self.rng.below(108);
         let Some(space) = self.pick() else {
             return self.create();
         };
@@ -184,6 +184,11 @@ impl World {
                 Ok(())
             }
             80..86 => self.sync(),
+            106 | 107 => {
+                // Whether it was written is seen by nobody but the file.
+                self.mm.files().write_back();
+                Ok(())
+            }
             86..88 => self.resize(),
             88..90 => self.copy(space, Mm::fork),
             90..92 => self.copy(space, Mm::freeze),

@@ -9,6 +9,7 @@ use memfold_linux::{Delivery, LinuxHost};
 use memfold_mm::{Config, Merging, Mm, Native, OnLoss, PageTables, Replacement, UNLIMITED};
 use memfold_stores::CompressedStore;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The sizes and habits of a [`Memory`].
 #[derive(Clone, Debug)]
@@ -25,6 +26,7 @@ pub struct MemoryBuilder {
     page_tables: PageTables,
     replacement: Replacement,
     native: Native,
+    write_back: Duration,
 }
 
 impl Default for MemoryBuilder {
@@ -42,6 +44,7 @@ impl Default for MemoryBuilder {
             page_tables: PageTables::Counted,
             replacement: Replacement::default(),
             native: Native::On,
+            write_back: Duration::from_secs(5),
         }
     }
 }
@@ -129,6 +132,19 @@ impl MemoryBuilder {
         self
     }
 
+    /// How long a store to a mapped file waits, at the least, until a thread of memfold's writes
+    /// the page out, if nobody syncs: 5 seconds by default, and at the most twice as long. Where
+    /// more than a tenth of the budget waits, it is written at once. That is not yet on the disk:
+    /// for that there is [`MappedFile::sync`](crate::MappedFile::sync), which also tells what the
+    /// file refused. The thread is started with the first file that can be written, and sleeps,
+    /// without a clock, while no page waits. Zero: no such thread; pages are written by syncs, when
+    /// their memory is needed, and at the end.
+    #[must_use]
+    pub fn write_back(mut self, interval: Duration) -> Self {
+        self.write_back = interval;
+        self
+    }
+
     /// Whether new spaces take part in merging; they do not by default. Each space can be told
     /// otherwise by [`Space::set_merging`](crate::Space::set_merging). Read there what merging
     /// tells one space about another.
@@ -204,7 +220,8 @@ impl MemoryBuilder {
         let mm = Mm::new(host, CompressedStore::new(), config)?;
         let warnings = Warning::about(self.budget_bytes, self.delivery);
         warnings.iter().for_each(Warning::log);
-        let inner = Arc::new(Inner::new(mm, self.merging, self.on_loss, warnings));
+        let inner = Inner::new(mm, self.merging, self.on_loss, self.write_back, warnings);
+        let inner = Arc::new(inner);
         inner.join(self.background && self.budget_bytes != UNLIMITED);
         if self.merge_share > 0.0 {
             inner.start_merger(self.merge_share);

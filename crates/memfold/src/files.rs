@@ -65,7 +65,11 @@ impl Memory {
     /// # Errors
     /// [`Error::File`]; [`Error::Forked`].
     pub fn open_source(&self, source: impl PageSource + 'static) -> Result<MappedFile, Error> {
+        let is_writable = source.is_writable();
         let file = self.0.mm()?.files().open(Box::new(source))?;
+        if is_writable {
+            self.0.start_writer();
+        }
         Ok(self.mapped(file))
     }
 

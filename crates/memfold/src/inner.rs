@@ -9,6 +9,7 @@ use crate::manager::{Entered, Manager};
 use crate::merger::{Found, Merger, Merges, STEP_PAGES};
 use crate::reclaimer::Reclaimer;
 use crate::warning::Warning;
+use crate::writer::{Work, Writer, Writes};
 use memfold_host::addr::{Access, PageNo, Run, SpaceNo};
 use memfold_host::{FaultReply, FaultSink, LostReply, VacateReply};
 use memfold_linux::{LinuxHost, Own, Window};
@@ -23,6 +24,9 @@ pub(crate) struct Inner {
     mm: Own<Manager>,
     pub reclaimer: OnceLock<Reclaimer>,
     pub merger: OnceLock<Merger>,
+    pub writer: OnceLock<Writer>,
+    /// How long pages of files wait to be written out; not at all written when it is nothing.
+    pub write_back: Duration,
     pub merging: Merging,
     pub on_loss: OnLoss,
     /// Found at building.
@@ -40,12 +44,15 @@ impl Inner {
         mm: Mm<LinuxHost, CompressedStore>,
         merging: Merging,
         on_loss: OnLoss,
+        write_back: Duration,
         warnings: Vec<Warning>,
     ) -> Self {
         Self {
             mm: Own::new(mm.host().lineage(), Manager::new(mm)),
             reclaimer: OnceLock::new(),
             merger: OnceLock::new(),
+            writer: OnceLock::new(),
+            write_back,
             merging,
             on_loss,
             warnings,
@@ -112,7 +119,16 @@ impl Inner {
         if let Some(reclaimer) = self.reclaimer.get().filter(|_| mm.wants_reclaim()) {
             reclaimer.wake();
         }
+        self.note_writer(mm);
         self.note_merger();
+    }
+
+    fn note_writer(&self, mm: &Mm<LinuxHost, CompressedStore>) {
+        if let Some(writer) = self.writer.get()
+            && mm.files().wants_write_back()
+        {
+            writer.wake();
+        }
     }
 
     fn note_merger(&self) {
@@ -170,6 +186,15 @@ impl Inner {
     pub fn start_merger(self: &Arc<Self>, share: f64) {
         if self.merger.set(Merger::new()).is_ok() {
             Merger::start(Arc::downgrade(self), share);
+        }
+    }
+
+    /// Starts the thread that writes pages of files out, if it is wanted; only once.
+    pub fn start_writer(self: &Arc<Self>) {
+        if !self.write_back.is_zero() {
+            let weak = Arc::downgrade(self);
+            let start = || Writer::start(self.write_back, move || weak.upgrade());
+            let _ = self.writer.get_or_init(start);
         }
     }
 
@@ -246,6 +271,26 @@ impl Merges for Inner {
     }
 }
 
+impl Writes for Arc<Inner> {
+    fn work(&self) -> Work {
+        if let Some(writer) = self.writer.get() {
+            writer.looks();
+        }
+        let mm = self.mm.enter();
+        // Heard once: otherwise each fault would wake the thread until the pass is due.
+        match (mm.files().hear_of_stores(), mm.files().much_waits()) {
+            (false, _) => Work::None,
+            (true, false) => Work::Later,
+            (true, true) => Work::Now,
+        }
+    }
+
+    fn pass(&self) -> bool {
+        let _working = self.writer.get().map(Writer::pause);
+        self.mm.enter().files().write_back()
+    }
+}
+
 impl FaultSink for Inner {
     fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> FaultReply {
         let mm = self.mm.enter();
@@ -254,6 +299,7 @@ impl FaultSink for Inner {
             Ok(()) => FaultReply::Resolved,
             Err(_) => FaultReply::Failed,
         };
+        self.note_writer(&mm);
         self.note_merger();
         reply
     }

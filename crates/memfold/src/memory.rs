@@ -10,6 +10,7 @@ use crate::reclaimer::Reclaimer;
 use crate::space::{Space, SpaceSize};
 use crate::stats::MemoryStats;
 use crate::warning::Warning;
+use crate::writer::Writer;
 use memfold_host::Domain;
 use memfold_mm::{MergeStep, Sharing};
 use std::sync::Arc;
@@ -108,6 +109,7 @@ impl Memory {
         let mm = self.0.mm().map_err(|forked| vec![forked.to_string()])?;
         let _resting = self.0.reclaimer.get().map(Reclaimer::pause);
         let _merged = self.0.merger.get().map(Merger::pause);
+        let _written = self.0.writer.get().map(Writer::pause);
         let found = memfold_mm::check(&mm);
         // What was lost is a failure of the spaces, besides.
         self.0.watch();

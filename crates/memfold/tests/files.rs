@@ -35,7 +35,11 @@ fn memories(limit: u64) -> impl Iterator<Item = Memory> {
     let deliveries = [Delivery::InThread, Delivery::Thread];
     // So that a failed access is told by the space, and no signal.
     let sink = OnLoss::Sink;
-    let builder = move || Memory::builder().budget_bytes(limit).on_loss(sink);
+    let builder = move || {
+        let builder = Memory::builder().budget_bytes(limit).on_loss(sink);
+        // What is written, and when, is for the tests to say.
+        builder.write_back(std::time::Duration::ZERO)
+    };
     let build = move |delivery| builder().delivery(delivery).build();
     deliveries
         .into_iter()

@@ -50,6 +50,10 @@ pub struct Config {
     pub native: Native,
 }
 
+/// The part of the budget that may be pages of files which wait to be written, before they are
+/// written without delay.
+const DIRTY_PART: u64 = 10;
+
 /// The least budget with which anything works.
 pub const LEAST_LIMIT: u64 = 1 << 20;
 
@@ -110,7 +114,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             spaces: Slots::new(config.spaces, SpaceSlot::new),
             swap: Swap::new(slots.min(1 << 31) as u32),
             backings: Backings::new(config.spaces + MOST_FILES),
-            files: Files::new(),
+            files: Files::new((most_bytes / PAGE / DIRTY_PART).max(1)),
             counters: Counters::default(),
             scratch: Scratch::new(),
             reclaim: Reclaim::new(config.replacement),

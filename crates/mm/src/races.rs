@@ -25,8 +25,8 @@ pub mod rules {
     pub fn of_the_mapping_word() -> Vec<Rule> {
         use crate::frame::word::races::reuse::reuse_rule;
         use crate::frame::word::races::seed_rule;
-        use crate::frame::word::races::walks::{dispatch_rule, walk_rule};
-        vec![seed_rule(), dispatch_rule(), walk_rule(), reuse_rule()]
+        use crate::frame::word::races::walks::{file_rule, leaf_rule, walk_rule};
+        vec![seed_rule(), file_rule(), leaf_rule(), walk_rule(), reuse_rule()]
     }
 
     /// What it means to hold a frame.

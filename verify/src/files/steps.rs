@@ -265,7 +265,13 @@ impl World {
             }
             Err(FaultError::Forbidden { .. }) if !model.rights.allow(Access::Write) => Ok(()),
             Err(FaultError::BeyondEnd { .. }) if self.value(&model).is_none() => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                // The page came first, and stays.
+                if self.has_own(space, run.first) {
+                    self.own(space, run.first.0);
+                }
+                Err(error.into())
+            }
         }
     }
 

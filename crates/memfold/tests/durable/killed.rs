@@ -26,6 +26,8 @@ fn store_and_sync(path: &Path) -> ! {
     mapped.expect("there is room");
     let mut rng = Rng(u64::from(std::process::id()) | 1);
     let mut out = std::io::stdout();
+    // The name of the test stands on the line.
+    writeln!(out).expect("somebody reads");
     for round in 1_u64.. {
         let first = rng.below(PAGES);
         let end = (first + 1 + rng.below(900)).min(PAGES);
@@ -97,9 +99,11 @@ fn what_was_synced_is_there() {
             let fine = |half: &&[u64]| (synced..=last + 1).contains(&half[0]);
             assert!(
                 halves.len() <= 2 && found[0] >= found[WORDS - 1] && halves.iter().all(fine),
-                "kill {kill}: page {page} has rounds {} to {}, and {synced} was synced",
-                found[0],
-                found[WORDS - 1]
+                "kill {kill}: page {page} has rounds {:?}, and {synced} was synced; {last} was told",
+                halves
+                    .iter()
+                    .map(|half| (half[0], half.len()))
+                    .collect::<Vec<_>>()
             );
             beyond += u64::from(found[0] > synced);
         }

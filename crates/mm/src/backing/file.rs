@@ -12,7 +12,7 @@
 use super::BackingNo;
 use super::mappings::{Mapping, Mappings};
 use crate::host::{Domain, PageSource, SourceError};
-use memfold_sync::atomic::{AtomicU64, Ordering};
+use memfold_sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use memfold_sync::{Arc, Giving, Mutex, MutexGuard, Rank, Slots};
 
 /// Names a file; never 0.
@@ -99,6 +99,10 @@ pub(crate) struct FileState {
     error: Option<SourceError>,
     /// How many failed.
     failures: u32,
+    /// Pages that were stored to and not written out.
+    dirty: u32,
+    /// Whether there were such at the last pass of write-back.
+    waited: bool,
 }
 
 impl FileState {
@@ -112,6 +116,26 @@ impl FileState {
     pub fn refs(&self) -> u32 {
         self.refs
     }
+
+    /// Pages that wait to be written out, for checks.
+    pub fn dirty(&self) -> u32 {
+        self.dirty
+    }
+
+    fn is_memory(&self) -> bool {
+        self.view.as_ref().is_none_or(|view| view.source.is_memory())
+    }
+}
+
+/// What a pass of write-back does with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It has no pages to write.
+    Clean,
+    /// It has some since the last pass, for which the next one is early enough.
+    Waits,
+    /// Its pages are written now. Whoever asked has a reference to it.
+    Now,
 }
 
 /// A file whose last reference is gone, to be taken apart by whoever dropped it.
@@ -130,14 +154,24 @@ pub(crate) struct Files {
     resident: AtomicU64,
     /// Of these, pages that were stored to and not written out. Statistics only.
     dirty: AtomicU64,
+    /// Of these, pages that have a file to go to. Policy only.
+    unwritten: AtomicU64,
+    /// So many of them are not left for a later pass of write-back.
+    many: u64,
+    /// Whether pages wait to be written of which write-back does not know.
+    news: AtomicBool,
 }
 
 impl Files {
-    pub fn new() -> Self {
+    /// None. Write-back leaves nothing for later while so many pages wait for it.
+    pub fn new(many: u64) -> Self {
         Self {
             slots: Slots::new(MOST_FILES, || Mutex::new(Rank::File, FileState::default())),
             resident: AtomicU64::new(0),
             dirty: AtomicU64::new(0),
+            unwritten: AtomicU64::new(0),
+            many,
+            news: AtomicBool::new(false),
         }
     }
 
@@ -213,10 +247,80 @@ impl Files {
         self.resident.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
     }
 
-    /// So many more pages wait to be written out, or fewer.
-    pub fn count_dirty(&self, change: i64) {
+    /// One more page of the file waits to be written out.
+    pub fn now_dirty(&self, no: FileNo) {
+        let mut state = self.lock(no);
+        state.dirty += 1;
+        let (first, is_memory) = (state.dirty == 1, state.is_memory());
+        drop(state);
         // Relaxed: statistics only.
-        self.dirty.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
+        self.dirty.fetch_add(1, Ordering::Relaxed);
+        // Relaxed: policy only.
+        if !is_memory && (self.unwritten.fetch_add(1, Ordering::Relaxed) + 1 == self.many || first) {
+            self.news.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// One page fewer.
+    pub fn now_clean(&self, no: FileNo) {
+        let mut state = self.lock(no);
+        state.dirty -= 1;
+        let is_memory = state.is_memory();
+        drop(state);
+        // Relaxed: statistics only.
+        self.dirty.fetch_sub(1, Ordering::Relaxed);
+        if !is_memory {
+            // Relaxed: policy only.
+            self.unwritten.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether pages wait to be written since a pass of write-back last began, of a file that had
+    /// none, or too many.
+    pub fn has_news(&self) -> bool {
+        // Relaxed: policy only.
+        self.news.load(Ordering::Relaxed)
+    }
+
+    /// The same; it is known from now on.
+    pub fn take_news(&self) -> bool {
+        // Relaxed: policy only.
+        self.news.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether more pages wait than should.
+    pub fn much_waits(&self) -> bool {
+        // Relaxed: policy only.
+        self.unwritten.load(Ordering::Relaxed) >= self.many
+    }
+
+    /// What write-back does with the file of this number now; `all`: it leaves none for later.
+    pub fn turn(&self, no: u32, all: bool) -> Turn {
+        let Some(slot) = self.slots.peek(no) else {
+            return Turn::Clean;
+        };
+        let mut state = slot.lock();
+        if state.refs == 0 || state.is_memory() || state.dirty == 0 {
+            state.waited = false;
+            return Turn::Clean;
+        }
+        if !std::mem::replace(&mut state.waited, true) && !all {
+            return Turn::Waits;
+        }
+        state.refs += 1;
+        Turn::Now
+    }
+
+    /// The file's pages were written; whether some wait still, or again.
+    pub fn written(&self, no: FileNo) -> bool {
+        let mut state = self.lock(no);
+        state.waited = state.dirty != 0;
+        state.waited
+    }
+
+    /// One more than the greatest number that a file had.
+    pub fn end(&self) -> u32 {
+        self.slots.end()
     }
 
     /// Pages in memory, and how many of them wait to be written out.

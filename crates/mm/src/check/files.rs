@@ -29,10 +29,12 @@ impl<H: Host, S: Store> Check<'_, H, S> {
     pub(super) fn check_files(&mut self) {
         let Self { mm, scan, report } = self;
         let mut dirty = 0;
+        let mut each: BTreeMap<FileNo, u32> = BTreeMap::new();
         for (&frame, &(no, page)) in &scan.files {
             let locked = mm.frames.lock(frame);
             check_frame(mm, &locked, (no, page), report);
             dirty += u64::from(locked.dirty);
+            *each.entry(no).or_default() += u32::from(locked.dirty);
         }
         let (resident, says) = mm.files.pages();
         report.demand(
@@ -45,6 +47,12 @@ impl<H: Host, S: Store> Check<'_, H, S> {
                 )
             },
         );
+        for (no, found) in each {
+            let says = mm.files.lock(no).dirty();
+            report.demand(says == found, "a file counts its dirty pages", || {
+                format!("file {no:?} counts {says}, the scan found {found}")
+            });
+        }
         self.check_mappings();
     }
 

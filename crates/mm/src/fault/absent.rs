@@ -13,7 +13,7 @@ use crate::addr::{Access, PageNo, Run};
 use crate::backing::areas::BackedBy;
 use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
-use crate::host::{Host, Store};
+use crate::host::{Host, Protection, Store};
 use crate::mm::{PAGE, alloc_frame};
 use crate::path::OwnPath;
 use crate::reclaim::Origin;
@@ -79,7 +79,8 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             self.mm.host.drop_pages(self.space.no, Run::one(page));
             Stop::Fault(stop.of_page(&self.mm.budget, self.space.no, page))
         })?;
-        self.install_private(leaf, page, frame, Origin::New, charge.page());
+        let shown = Protection::Writable;
+        self.install_private(leaf, page, frame, Origin::New, charge.page(), shown);
         self.mm.counters.new_pages.one();
         Ok(())
     }
@@ -105,7 +106,8 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         }
         for (n, page) in (0..).zip(run.pages()) {
             let frame = new.take(n);
-            self.install_private(leaf, page, frame, Origin::New, charge.page());
+            let shown = Protection::Writable;
+            self.install_private(leaf, page, frame, Origin::New, charge.page(), shown);
         }
         self.mm.counters.new_pages.add(u64::from(run.len));
         Ok(Next::Done)

@@ -12,7 +12,7 @@ use crate::addr::Run;
 use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::frame::{Locked, Residence};
-use crate::host::{Host, Store};
+use crate::host::{Host, Protection, Store};
 use crate::mm::PAGE;
 use crate::neighbours::LockedRun;
 use crate::reclaim::Origin;
@@ -64,7 +64,8 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         drop(held);
         for n in done() {
             let frame = new.take(n);
-            self.install_private(leaf, first.plus(n), frame, Origin::New, charge.page());
+            let shown = Protection::Writable;
+            self.install_private(leaf, first.plus(n), frame, Origin::New, charge.page(), shown);
         }
         let len = copied.trailing_ones();
         self.space.stores.copied(Run { first, len });

@@ -89,7 +89,9 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             return Err(refused.into());
         }
         found.locked.frame.shown.show();
-        mm.files.count_dirty(i64::from(!was_dirty));
+        if !was_dirty {
+            mm.files.now_dirty(at.file);
+        }
         will_change(mm, &found, was_dirty);
         mm.counters.file_stores.one();
         Ok(Next::Done)
@@ -104,12 +106,9 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     ) -> Result<Next, Stop> {
         let mm = self.mm;
         let new = alloc_frame(mm, Need::Normal)?;
-        let copied = self.bring_file_page(at).and_then(|found| {
-            mm.host
-                .copy_from_pool(self.space.no, self.page, found.at)
-                .map(|()| found)
-                .map_err(Stop::from)
-        });
+        let copied = self
+            .bring_file_page(at)
+            .and_then(|found| self.copy_shown(found.at).map(|()| found).map_err(Stop::from));
         let found = match copied {
             Ok(found) => found,
             Err(stop) => {
@@ -120,13 +119,14 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         // Two frames are not locked at a time: nobody else knows the new one, or works on this page
         // of the window without this space's lock.
         drop(found);
-        self.install_private(leaf, self.page, new, Origin::New, charge.page());
+        let protection = self.protection(self.page);
+        self.install_private(leaf, self.page, new, Origin::New, charge.page(), protection);
         mm.counters.copied.one();
         Ok(Next::Done)
     }
 
     /// The page became the space's own for a load: where its area allows no stores, they are faults
-    /// again.
+    /// again, if they were not all the time.
     pub(super) fn close_if_read_only(&mut self) -> Result<(), Stop> {
         let (mm, page) = (self.mm, self.page);
         if self.space.areas.rights(page).allow(Access::Write) {
@@ -136,7 +136,9 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             return Ok(());
         };
         let locked = lock_entry(mm, leaf, page, frame).filter(|locked| locked.frame.is_exclusive());
-        let Some(mut locked) = locked else { return Ok(()) };
+        let Some(mut locked) = locked.filter(|locked| !locked.protected) else {
+            return Ok(());
+        };
         mm.host.protect(self.space.no, Run::one(page))?;
         locked.protected = true;
         Ok(())

@@ -31,7 +31,7 @@ use crate::addr::{Access, FrameNo, PageNo, SpaceNo};
 use crate::budget::{Charge, Class, Need, PageCharge};
 use crate::error::Stop;
 use crate::frame::Locked;
-use crate::host::{Host, HostError, Resolve, Store};
+use crate::host::{Host, HostError, Protection, Resolve, Store};
 use crate::keep::keep;
 use crate::mm::{Mm, PAGE};
 use crate::native::Natives;
@@ -259,6 +259,16 @@ impl<'a, 'm, H: Host, S: Store> Fault<'a, 'm, H, S> {
         Charge::take(&self.mm.budget, class, PAGE, need).ok_or(Stop::NoRoom)
     }
 
+    /// How a page of the space's own is shown: where its area allows no stores they are faults from
+    /// the first moment on, whatever is refused later.
+    fn protection(&self, page: PageNo) -> Protection {
+        if self.space.areas.rights(page).allow(Access::Write) {
+            Protection::Writable
+        } else {
+            Protection::Protected
+        }
+    }
+
     /// Gives an own leaf's empty slot a fresh frame whose bytes are a private page of this space.
     fn install_private(
         &mut self,
@@ -267,8 +277,10 @@ impl<'a, 'm, H: Host, S: Store> Fault<'a, 'm, H, S> {
         frame: FrameNo,
         origin: Origin,
         charge: PageCharge,
+        protection: Protection,
     ) {
         let mut locked = own_page(self.mm, self.space, (leaf, page), frame, charge);
+        locked.protected = protection == Protection::Protected;
         now_resident(self.mm, frame, origin);
         self.keep_if_locked(&mut locked, page);
     }

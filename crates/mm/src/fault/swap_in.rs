@@ -11,7 +11,7 @@ use crate::addr::{Access, FrameNo, PageNo};
 use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::frame::{Locked, Owner};
-use crate::host::{Host, Protection, Store, StoreError};
+use crate::host::{Host, Store, StoreError};
 use crate::mm::{PAGE, alloc_frame, alloc_kept_frame, drop_cache, put_slot};
 use crate::reclaim::{Origin, now_resident};
 use crate::residency::NewPlace;
@@ -58,18 +58,16 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             }
             done => done?,
         };
+        let protection = self.protection(page);
         let filled = self.mm.scratch.with(|bytes| -> Result<(), Stop> {
             seen.bytes.get(&self.mm.store, bytes)?;
-            Ok(self
-                .mm
-                .host
-                .fill(self.space.no, page, bytes, Protection::Writable)?)
+            Ok(self.mm.host.fill(self.space.no, page, bytes, protection)?)
         });
         if let Err(stop) = filled {
             self.mm.frames.free(frame.0);
             return Err(stop);
         }
-        self.install_private(leaf, page, frame, origin, charge.page());
+        self.install_private(leaf, page, frame, origin, charge.page(), protection);
         put_slot(self.mm, slot, self.space.backing, page);
         Ok(())
     }

@@ -394,3 +394,5 @@ fn copies_ahead_stop() {
     assert_eq!([16, 18, 19, 20].map(|page| value(&mm, c, page)), [1; 4]);
     sound(&mm);
 }
+
+mod read_only;

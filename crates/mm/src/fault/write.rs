@@ -9,7 +9,7 @@
 //! copies of the following pages (`copy_ahead.rs`).
 
 use super::{Fault, Next};
-use crate::addr::{FrameNo, Run};
+use crate::addr::{FrameNo, PoolPage, Run};
 use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::frame::{Locked, Owner, Residence};
@@ -68,7 +68,8 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         let mut sweep = Sweep::new(self.mm);
         sweep.unmap(locked, slot);
         sweep.finish_pool();
-        self.install_private(leaf, self.page, new, Origin::New, charge.page());
+        let protection = self.protection(self.page);
+        self.install_private(leaf, self.page, new, Origin::New, charge.page(), protection);
         self.space.stores.copied(Run::one(self.page));
         self.mm.counters.copied.one();
         Ok(Next::Done)
@@ -76,7 +77,10 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
 
     /// Nobody else maps the frame: it becomes this space's own, in place.
     fn reuse(&mut self, leaf: OwnLeaf, mut locked: Locked<'_>) -> Result<Next, Stop> {
-        let_stores_through(self.mm, self.space.no, self.page, &mut locked)?;
+        // Otherwise it stays as it was while others shared it.
+        if self.protection(self.page) == Protection::Writable {
+            let_stores_through(self.mm, self.space.no, self.page, &mut locked)?;
+        }
         if let Some(slot) = locked.cached.take() {
             drop_cache(self.mm, slot, self.space.backing, self.page);
         }
@@ -96,6 +100,9 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         copy_to_pool(self.mm, self.space, self.page, &mut locked, NoRecord::Stop)?;
         self.mm.budget.reclass_page(&mut locked.charge, Class::Pool);
         let run = Run::one(self.page);
+        if self.protection(self.page) == Protection::Protected {
+            return Ok(locked);
+        }
         if let Err(e) = self.mm.host.unprotect(self.space.no, run) {
             // The frame is in the pool now, that is no harm; our private page must not stay behind
             // it.
@@ -108,12 +115,23 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     /// Gives this space a private copy of a shared frame that lies elsewhere.
     fn copy_frame(&self, locked: &Locked<'_>) -> Result<(), HostError> {
         match locked.residence.page_ref(&self.mm.backings, self.page) {
-            PageRef::Pool(from) => self.mm.host.copy_from_pool(self.space.no, self.page, from),
+            PageRef::Pool(from) => self.copy_shown(from),
             PageRef::Private(owner) => self.mm.scratch.with(|bytes| {
                 read_window(self.mm, self.space.no, owner, locked, self.page, bytes)?;
-                self.mm
-                    .host
-                    .fill(self.space.no, self.page, bytes, Protection::Writable)
+                let protection = self.protection(self.page);
+                self.mm.host.fill(self.space.no, self.page, bytes, protection)
+            }),
+        }
+    }
+
+    /// Gives the window a private copy of a pool page.
+    pub(super) fn copy_shown(&self, from: PoolPage) -> Result<(), HostError> {
+        let (host, space, page) = (&self.mm.host, self.space.no, self.page);
+        match self.protection(page) {
+            Protection::Writable => host.copy_from_pool(space, page, from),
+            protected => self.mm.scratch.with(|bytes| {
+                host.pool_read(from, bytes)?;
+                host.fill(space, page, bytes, protected)
             }),
         }
     }

@@ -5,11 +5,12 @@
 //! so that a page is read once, however many ask. An entry changes under its frame's lock only: who
 //! has the lock, and finds the frame in the entry still, has the page. Nothing is ever known of
 //! these pages in a space's tables. `source.rs` has where their bytes are otherwise, `write_out.rs`
-//! what becomes of dirty pages, `door.rs` what is done with whole files. Called under a space's
-//! lock by faults, without one by the rest.
+//! what becomes of dirty pages, `write_back.rs` when that is, `door.rs` what is done with whole
+//! files. Called under a space's lock by faults, without one by the rest.
 
 mod door;
 mod source;
+mod write_back;
 mod write_out;
 
 pub use door::{FileDoor, FileError, FileStats, OpenFile};
@@ -159,8 +160,10 @@ fn take_out<H: Host, S: Store>(mm: &Mm<H, S>, locked: &mut Locked<'_>, file: &Fi
     mm.host.pool_free(mm.backings.first(file.backing).plus(page.0), 1);
     mm.backings.remove(file.backing, page, locked.no);
     mm.budget.refund_page(locked.charge.take());
-    if std::mem::take(&mut locked.dirty) {
-        mm.files.count_dirty(-1);
+    if std::mem::take(&mut locked.dirty)
+        && let Residence::File(no, _) = locked.residence
+    {
+        mm.files.now_clean(no);
     }
     locked.retire();
     mm.files.count_resident(-1);

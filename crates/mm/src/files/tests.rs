@@ -365,3 +365,5 @@ fn a_file_becomes_shorter() {
     end(&mm, &[a, b], file);
     assert_eq!(source.contents()[3 * PAGE_SIZE + 9..][..2], [5, 0]);
 }
+
+mod write_back;

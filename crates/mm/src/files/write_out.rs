@@ -54,7 +54,7 @@ pub(super) fn write_out<H: Host, S: Store>(
     });
     match written {
         Ok(()) => {
-            mm.files.count_dirty(-1);
+            mm.files.now_clean(no);
             mm.counters.file_writes.one();
         }
         Err(stop) => {

@@ -160,7 +160,7 @@ impl<'m, 'r, H: Host, S: Store> MergeWindow<'m, 'r, H, S> {
     /// Proves and merges; returns the pages that were different from the sibling's that they seemed
     /// to be equal to.
     fn merge(&mut self, candidates: Vec<Candidate<'m>>, step: &mut MergeStep) -> Vec<PageNo> {
-        let proven = Proof::new(self.mm, &self.view, self.buffers).prove(candidates);
+        let proven = Proof::new(self.mm, &self.view, &self.space.areas, self.buffers).prove(candidates);
         let (merged, zeroed) = Commit::new(self.mm, self.space.backing).run(proven.equal);
         step.merged += merged;
         step.zeroed += zeroed;

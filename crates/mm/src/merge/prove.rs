@@ -13,9 +13,9 @@
 //! with it.
 
 use super::scanner::Buffers;
-use crate::addr::{PageNo, Run, SpaceNo};
+use crate::addr::{Access, PageNo, Run, SpaceNo};
 use crate::backing::View;
-use crate::backing::areas::BackedBy;
+use crate::backing::areas::{Areas, BackedBy};
 use crate::frame::{Count, Counts, Locked, Owner};
 use crate::host::{Host, PageRef, Store};
 use crate::mm::Mm;
@@ -145,12 +145,19 @@ pub(super) struct Proven<'m> {
 pub(super) struct Proof<'m, 'r, H, S> {
     mm: &'m Mm<H, S>,
     view: &'r View,
+    /// Of the visited space, whose lock is held.
+    areas: &'r Areas,
     buffers: &'r mut Buffers,
 }
 
 impl<'m, 'r, H: Host, S: Store> Proof<'m, 'r, H, S> {
-    pub fn new(mm: &'m Mm<H, S>, view: &'r View, buffers: &'r mut Buffers) -> Self {
-        Self { mm, view, buffers }
+    pub fn new(mm: &'m Mm<H, S>, view: &'r View, areas: &'r Areas, buffers: &'r mut Buffers) -> Self {
+        Self {
+            mm,
+            view,
+            areas,
+            buffers,
+        }
     }
 
     /// Protects, freezes, compares.
@@ -236,13 +243,17 @@ impl<'m, 'r, H: Host, S: Store> Proof<'m, 'r, H, S> {
     }
 
     /// Lets go of pages that are not equal after all, and lets the visited space store to those
-    /// that are its own: its lock is held, so no fork is under way that has protected them. A
-    /// sibling's page stays protected: the next store to it takes a fault. Returns the pages of
-    /// pairs.
+    /// that are its own, where its areas allow stores: its lock is held, so no fork is under way
+    /// that has protected them. A sibling's page stays protected: the next store to it takes a
+    /// fault. Returns the pages of pairs.
     fn release_all(&self, mut different: Vec<Frozen<'_>>) -> Vec<PageNo> {
         let own =
             |Frozen { candidate: c, .. }: &Frozen<'_>| match (c.source, c.locked.frame.word.load().owner) {
-                (PageRef::Private(space), Owner::Exclusive(_)) => Some((space, c.page)),
+                (PageRef::Private(space), Owner::Exclusive(_))
+                    if self.areas.rights(c.page).allow(Access::Write) =>
+                {
+                    Some((space, c.page))
+                }
                 _ => None,
             };
         for frozen in different.iter_mut().filter(|frozen| own(frozen).is_some()) {

@@ -1,10 +1,12 @@
 //! What merging says, and what it leaves alone. (That it changes no byte is shown in `verify`.)
 
 use super::*;
+use crate::Rights;
 use crate::budget::{Class, Need};
 use crate::host::Domain;
 use crate::mm::PAGE;
 use crate::rig::{Harness, Request, harness, limited, poke, resident, run, sound, space, value, write};
+use memfold_sim::program::Place;
 
 /// A cold space that takes part, and so many forks of it.
 fn siblings(mm: &Harness, pages: u32, n: usize) -> Vec<SpaceNo> {
@@ -201,6 +203,41 @@ fn changing_pages_rest() {
     assert_eq!(round(), 0, "it rests");
     assert_eq!(round(), 1);
     assert_eq!(mm.stats().merged, 2);
+    sound(&mm);
+}
+
+/// Goal: pages that turn out to be different can be stored to again where their areas allow it, and
+/// only there. Method: pages of siblings that differ where nobody looks at first; one of each pair
+/// is read-only.
+#[test]
+fn what_differs_keeps_its_rights() {
+    let mm = harness();
+    let [a, b] = siblings(&mm, 40, 2)[..] else {
+        panic!("two were asked for")
+    };
+    for space in [a, b] {
+        write(&mm, space, 3..9, 7);
+    }
+    for page in (3..9).map(PageNo) {
+        let at = Place { page, offset: 1001 };
+        assert_eq!(mm.host.store(b, at, &[9]), Ok(()));
+    }
+    for space in [a, b] {
+        let read = mm.areas(space).protect(run(5, 2), Rights::Read);
+        assert_eq!(read, Ok(()));
+    }
+    for _ in 0..3 {
+        assert_eq!(mm.merge_round(None).expect("room").merged, 0);
+    }
+    let stats = mm.stats();
+    assert!(stats.merge_changed + stats.merge_differ > 0, "{stats:?}");
+    for space in [a, b] {
+        let open = mm.host.stores_go_through(space);
+        assert!(
+            !open.contains(&PageNo(5)) && !open.contains(&PageNo(6)),
+            "{open:?}"
+        );
+    }
     sound(&mm);
 }
 

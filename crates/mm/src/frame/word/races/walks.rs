@@ -7,7 +7,7 @@ use crate::frame::Locked;
 use memfold_sync::model::Part;
 use memfold_sync::model::Preemptions::UpTo;
 
-/// The number of the file whose page the frame is at first, and of its list of areas.
+/// The number of the file whose page the frame is, and of its list of areas.
 const FILE_NO: u32 = SHARER;
 
 impl Scene {
@@ -36,19 +36,44 @@ impl Scene {
     }
 }
 
-/// A frame leaves its file, and becomes a space's own, against a walker that decides between the
-/// walks.
-fn walks(load: Load) -> impl Fn() {
+/// What the frame is first, and what it becomes.
+#[derive(Clone, Copy)]
+enum Reuse {
+    /// A page leaves its file; the frame becomes a space's own.
+    FileThenLeaf,
+    /// A space's page goes to the store; the frame becomes a file's.
+    LeafThenFile,
+}
+
+impl Reuse {
+    fn owners(self) -> [(u32, Owner, &'static str); 2] {
+        let file = (FILE_NO, Owner::File(FileNo(FILE_NO)), "the frame is file 1's");
+        let leaf = (
+            TAKER,
+            Owner::Exclusive(leaf(TAKER)),
+            "the frame is leaf 2's alone",
+        );
+        match self {
+            Self::FileThenLeaf => [file, leaf],
+            Self::LeafThenFile => [leaf, file],
+        }
+    }
+}
+
+/// A frame changes between a file and a space, against a walker that decides between the walks.
+fn walks(reuse: Reuse, load: Load) -> impl Fn() {
     move || {
         let scene = Scene::new();
-        Locked::wait(FrameNo(1), &scene.frame).set_owner(Owner::File(FileNo(FILE_NO)));
-        let reuser = part(&scene, |scene: &Scene| {
+        let [(number, before, _), (next, after, said)] = reuse.owners();
+        scene.chains[number as usize].write();
+        Locked::wait(FrameNo(1), &scene.frame).set_owner(before);
+        let reuser = part(&scene, move |scene: &Scene| {
             let mut held = Locked::wait(FrameNo(1), &scene.frame);
-            trace::note("the page leaves its file");
+            trace::note("the page goes");
             held.retire();
-            scene.chains[TAKER as usize].write();
-            trace::note("the frame is leaf 2's alone");
-            held.set_owner(Owner::Exclusive(leaf(TAKER)));
+            scene.chains[next as usize].write();
+            trace::note(said);
+            held.set_owner(after);
         });
         let walker = part(&scene, move |scene: &Scene| scene.dispatch(load));
         race([
@@ -58,22 +83,37 @@ fn walks(load: Load) -> impl Fn() {
     }
 }
 
-/// The seed's choice between the walks: anonymous or of a file.
-pub(crate) fn dispatch_rule() -> Rule {
+/// The seed's choice between the walks, of a frame that was a file's.
+pub(crate) fn file_rule() -> Rule {
     let title = "word: the walk is chosen by one decoded value";
-    Rule::new(title, All, walks(Load::Once)).defect(
+    Rule::new(title, All, walks(Reuse::FileThenLeaf, Load::Once)).defect(
         ["file-and-leaf-apart", "word: kind and number are loaded apart"],
-        "The walker has learned from one load that the frame is a file's, and takes the file's number from another. The          frame has left its file in between, and is a space's own: the number is a leaf's, and is walked as a file.",
+        "The walker has learned from one load that the frame is a file's, and takes the file's number from another. The \
+         frame has left its file in between, and is a space's own: the number is a leaf's, and is walked as a file.",
         "walked a leaf as a file",
-        walks(Load::Twice),
+        walks(Reuse::FileThenLeaf, Load::Twice),
     )
 }
 
-/// Goal: no frame of a file is walked as an anonymous one, or the other way. Method: the rule and
-/// its defect, each explored.
+/// The same of a frame that was a space's own.
+pub(crate) fn leaf_rule() -> Rule {
+    let title = "word: the walk is chosen by one decoded value, the other way round";
+    Rule::new(title, All, walks(Reuse::LeafThenFile, Load::Once)).defect(
+        ["leaf-and-file-apart", "word: kind and number are loaded apart, the other way round"],
+        "The walker has learned from one load that a leaf owns the frame alone, and takes the leaf's number from another. \
+         The page has gone to the store in between, and the frame is a file's: the number is the file's, and is walked \
+         as a leaf.",
+        "walked a file as a leaf",
+        walks(Reuse::LeafThenFile, Load::Twice),
+    )
+}
+
+/// Goal: no frame of a file is walked as an anonymous one, or the other way. Method: both rules and
+/// their defects, each explored.
 #[test]
 fn the_walk_is_chosen_once() {
-    dispatch_rule().prove();
+    file_rule().prove();
+    leaf_rule().prove();
 }
 
 /// Changes all chains, and the owner, under the frame lock.
