@@ -97,9 +97,9 @@ pub(crate) fn file_rule() -> Rule {
 
 /// The same of a frame that was a space's own.
 pub(crate) fn leaf_rule() -> Rule {
-    let title = "word: the walk is chosen by one decoded value, the other way round";
+    let title = "word: the same for a frame that was a leaf's";
     Rule::new(title, All, walks(Reuse::LeafThenFile, Load::Once)).defect(
-        ["leaf-and-file-apart", "word: kind and number are loaded apart, the other way round"],
+        ["leaf-and-file-apart", "word: the same, the other way round"],
         "The walker has learned from one load that a leaf owns the frame alone, and takes the leaf's number from another. \
          The page has gone to the store in between, and the frame is a file's: the number is the file's, and is walked \
          as a leaf.",
