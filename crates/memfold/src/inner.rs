@@ -7,9 +7,10 @@
 use crate::error::Error;
 use crate::manager::{Entered, Manager};
 use crate::merger::{Found, Merger, Merges, STEP_PAGES};
-use crate::reclaimer::Reclaimer;
+use crate::reclaimer;
 use crate::warning::Warning;
-use crate::writer::{Work, Writer, Writes};
+use crate::worker::Worker;
+use crate::writer::{self, Work, Writes};
 use memfold_host::addr::{Access, PageNo, Run, SpaceNo};
 use memfold_host::{FaultReply, FaultSink, LostReply, VacateReply};
 use memfold_linux::{LinuxHost, Own, Window};
@@ -22,9 +23,9 @@ use std::time::Duration;
 pub(crate) struct Inner {
     // Private, so that everybody asks first whether it is this process's own.
     mm: Own<Manager>,
-    pub reclaimer: OnceLock<Reclaimer>,
+    pub reclaimer: OnceLock<Worker>,
     pub merger: OnceLock<Merger>,
-    pub writer: OnceLock<Writer>,
+    pub writer: OnceLock<Worker>,
     /// How long pages of files wait to be written out; not at all written when it is nothing.
     pub write_back: Duration,
     pub merging: Merging,
@@ -178,7 +179,7 @@ impl Inner {
         self.mm.enter().host().attach(weak.clone());
         if background {
             let step = move || Some(weak.upgrade()?.reclaim_ahead());
-            let _ = self.reclaimer.set(Reclaimer::start(step));
+            let _ = self.reclaimer.set(reclaimer::start(step));
         }
     }
 
@@ -193,7 +194,7 @@ impl Inner {
     pub fn start_writer(self: &Arc<Self>) {
         if !self.write_back.is_zero() {
             let weak = Arc::downgrade(self);
-            let start = || Writer::start(self.write_back, move || weak.upgrade());
+            let start = || writer::start(self.write_back, move || weak.upgrade());
             let _ = self.writer.get_or_init(start);
         }
     }
@@ -208,9 +209,9 @@ impl Inner {
     pub fn reclaim_ahead(&self) -> bool {
         self.watch();
         let reclaimer = self.reclaimer.get();
-        let _working = reclaimer.map(Reclaimer::pause);
+        let _working = reclaimer.map(Worker::pause);
         if let Some(reclaimer) = reclaimer {
-            reclaimer.began();
+            reclaimer.looks();
         }
         if self.mm.enter().doomed().count() != 0 {
             self.mm.enter().doomed().drop_all();
@@ -286,7 +287,7 @@ impl Writes for Arc<Inner> {
     }
 
     fn pass(&self) -> bool {
-        let _working = self.writer.get().map(Writer::pause);
+        let _working = self.writer.get().map(Worker::pause);
         self.mm.enter().files().write_back()
     }
 }
@@ -294,7 +295,7 @@ impl Writes for Arc<Inner> {
 impl FaultSink for Inner {
     fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> FaultReply {
         let mm = self.mm.enter();
-        mm.make_room(space, || self.reclaimer.get().is_some_and(Reclaimer::wake));
+        mm.make_room(space, || self.reclaimer.get().is_some_and(Worker::wake));
         let reply = match mm.fault(space, page, access) {
             Ok(()) => FaultReply::Resolved,
             Err(_) => FaultReply::Failed,

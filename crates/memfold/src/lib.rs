@@ -63,6 +63,7 @@ mod reset;
 mod space;
 mod stats;
 mod warning;
+mod worker;
 mod writer;
 
 pub use advice::Advice;

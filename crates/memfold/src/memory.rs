@@ -6,11 +6,10 @@
 use crate::error::Error;
 use crate::inner::Inner;
 use crate::merger::Merger;
-use crate::reclaimer::Reclaimer;
 use crate::space::{Space, SpaceSize};
 use crate::stats::MemoryStats;
 use crate::warning::Warning;
-use crate::writer::Writer;
+use crate::worker::Worker;
 use memfold_host::Domain;
 use memfold_mm::{MergeStep, Sharing};
 use std::sync::Arc;
@@ -107,9 +106,9 @@ impl Memory {
     /// a child of `fork(2)` the text of [`Error::Forked`].
     pub fn check(&self) -> Result<(), Vec<String>> {
         let mm = self.0.mm().map_err(|forked| vec![forked.to_string()])?;
-        let _resting = self.0.reclaimer.get().map(Reclaimer::pause);
+        let _resting = self.0.reclaimer.get().map(Worker::pause);
         let _merged = self.0.merger.get().map(Merger::pause);
-        let _written = self.0.writer.get().map(Writer::pause);
+        let _written = self.0.writer.get().map(Worker::pause);
         let found = memfold_mm::check(&mm);
         // What was lost is a failure of the spaces, besides.
         self.0.watch();

@@ -12,64 +12,19 @@
 //! while they last. It holds the manager only weakly while it waits; the manager's end wakes it,
 //! and ends it.
 
-use memfold_linux::spawn_quiet;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Thread};
+use crate::worker::Worker;
+use std::thread;
 use std::time::Duration;
 
 /// How soon the thread comes back for what it could not do, at first and at last.
 const SOON: Duration = Duration::from_millis(100);
 const LATE: Duration = Duration::from_secs(10);
 
-#[derive(Debug)]
-pub(crate) struct Reclaimer {
-    thread: Option<Thread>,
-    wanted: AtomicBool,
-    /// Held while the thread works; never by a fault.
-    working: Mutex<()>,
-}
-
-impl Reclaimer {
-    /// Starts the thread; without one (the system refuses) faults reclaim for themselves. `step`
-    /// does what there is to do, and says whether something is left that could not be done yet;
-    /// nothing when the memory has ended.
-    pub fn start(step: impl FnMut() -> Option<bool> + Send + 'static) -> Self {
-        let spawned = spawn_quiet("memfold-reclaim", move || run(step));
-        Self {
-            thread: spawned.ok().map(|handle| handle.thread().clone()),
-            wanted: AtomicBool::new(false),
-            working: Mutex::new(()),
-        }
-    }
-
-    /// There is work; whether there is a thread to do it. Async-signal-safe.
-    pub fn wake(&self) -> bool {
-        let Some(thread) = &self.thread else { return false };
-        // Relaxed: a hint; `unpark` orders what matters.
-        if !self.wanted.load(Ordering::Relaxed) && !self.wanted.swap(true, Ordering::Relaxed) {
-            thread.unpark();
-        }
-        true
-    }
-
-    /// Waits until the thread rests, and keeps it resting while the guard lives.
-    pub fn pause(&self) -> MutexGuard<'_, ()> {
-        self.working.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn began(&self) {
-        // Relaxed: a hint.
-        self.wanted.store(false, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Reclaimer {
-    fn drop(&mut self) {
-        if let Some(thread) = &self.thread {
-            thread.unpark();
-        }
-    }
+/// Starts the thread; without one (the system refuses) faults reclaim for themselves. `step` does
+/// what there is to do, and says whether something is left that could not be done yet; nothing when
+/// the memory has ended.
+pub(crate) fn start(step: impl FnMut() -> Option<bool> + Send + 'static) -> Worker {
+    Worker::start("memfold-reclaim", move || run(step))
 }
 
 fn run(mut step: impl FnMut() -> Option<bool>) {

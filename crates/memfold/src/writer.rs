@@ -7,10 +7,8 @@
 //! wait than should, it makes one at once. It holds the manager only weakly while it sleeps; the
 //! manager's end wakes it, and ends it.
 
-use memfold_linux::spawn_quiet;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Thread};
+use crate::worker::Worker;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// What there is to do.
@@ -33,54 +31,11 @@ pub(crate) trait Writes {
     fn pass(&self) -> bool;
 }
 
-#[derive(Debug)]
-pub(crate) struct Writer {
-    thread: Option<Thread>,
-    wanted: AtomicBool,
-    /// Held while the thread works; never by a fault.
-    working: Mutex<()>,
-}
-
-impl Writer {
-    /// Starts the thread; without one (the system refuses) pages are written by reclaim, by syncs
-    /// and at the end. `with` is asked for whom it works, for one moment each; it answers nothing
-    /// when the memory has ended.
-    pub fn start<W: Writes>(interval: Duration, with: impl Fn() -> Option<W> + Send + 'static) -> Self {
-        let spawned = spawn_quiet("memfold-write", move || run(interval, with));
-        Self {
-            thread: spawned.ok().map(|handle| handle.thread().clone()),
-            wanted: AtomicBool::new(false),
-            working: Mutex::new(()),
-        }
-    }
-
-    /// Pages wait of which the thread does not know. Async-signal-safe.
-    pub fn wake(&self) {
-        let Some(thread) = &self.thread else { return };
-        // Relaxed: a hint; `unpark` orders what matters.
-        if !self.wanted.load(Ordering::Relaxed) && !self.wanted.swap(true, Ordering::Relaxed) {
-            thread.unpark();
-        }
-    }
-
-    /// Waits until the thread rests, and keeps it resting while the guard lives.
-    pub fn pause(&self) -> MutexGuard<'_, ()> {
-        self.working.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The thread is awake, and looks.
-    pub fn looks(&self) {
-        // Relaxed: a hint.
-        self.wanted.store(false, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        if let Some(thread) = &self.thread {
-            thread.unpark();
-        }
-    }
+/// Starts the thread; without one (the system refuses) pages are written by reclaim, by syncs and
+/// at the end. `with` is asked for whom it works, for one moment each; it answers nothing when the
+/// memory has ended.
+pub(crate) fn start<W: Writes>(interval: Duration, with: impl Fn() -> Option<W> + Send + 'static) -> Worker {
+    Worker::start("memfold-write", move || run(interval, with))
 }
 
 fn run<W: Writes>(interval: Duration, with: impl Fn() -> Option<W>) {
@@ -109,7 +64,7 @@ mod tests {
     //! Goal: passes come when they are due, at once where too many pages wait, and never while none
     //! does. Method: pages that are numbers, and the machine's clock.
     use super::*;
-    use std::sync::{Arc, Weak};
+    use std::sync::{Arc, Mutex, Weak};
 
     #[derive(Default)]
     struct State {
@@ -158,10 +113,10 @@ mod tests {
         }
     }
 
-    fn writer(interval: Duration) -> (Arc<Pages>, Writer) {
+    fn writer(interval: Duration) -> (Arc<Pages>, Worker) {
         let pages = Arc::new(Pages::default());
         let weak: Weak<Pages> = Arc::downgrade(&pages);
-        (pages, Writer::start(interval, move || weak.upgrade()))
+        (pages, start(interval, move || weak.upgrade()))
     }
 
     #[test]

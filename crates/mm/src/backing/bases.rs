@@ -115,11 +115,9 @@ impl Backings {
             Self::exchange(entry, old, base.0.get())
         });
         let set = set == Some(true);
-        if set && old.is_none() {
-            // Relaxed: a hint for the sweep.
-            self.bases.fetch_add(1, Ordering::Relaxed);
-        }
         if set {
+            // Relaxed: a hint for the sweep.
+            self.bases.fetch_add(u64::from(old.is_none()), Ordering::Relaxed);
             self.perhaps_idle(backing, page);
         }
         set

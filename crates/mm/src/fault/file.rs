@@ -13,7 +13,7 @@ use crate::budget::{Charge, Need};
 use crate::error::Stop;
 use crate::files::{InMemory, find_page, is_worth_reading, load_page, will_change};
 use crate::frame::Locked;
-use crate::host::{Host, Piece, Store};
+use crate::host::{Host, Piece, Protection, Store};
 use crate::mm::alloc_frame;
 use crate::peek::lock_entry;
 use crate::reclaim::Origin;
@@ -129,7 +129,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     /// again, if they were not all the time.
     pub(super) fn close_if_read_only(&mut self) -> Result<(), Stop> {
         let (mm, page) = (self.mm, self.page);
-        if self.space.areas.rights(page).allow(Access::Write) {
+        if self.protection(page) == Protection::Writable {
             return Ok(());
         }
         let Some((frame, leaf)) = mm.tables.lookup(&self.space.tree, page).frame() else {

@@ -81,11 +81,10 @@ impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
                 Err(refused) => Err(refused.into()),
             },
         };
-        if kept.is_err() {
-            this.perhaps_idle();
-            if let Base::Fresh(base, _) = base {
-                Bases(mm).free(base);
-            }
+        match (&kept, base) {
+            (Err(_), Base::Fresh(base, _)) => Bases(mm).free(base),
+            (Err(_), Base::Kept(_)) => this.perhaps_idle(),
+            _ => (),
         }
         kept
     }
@@ -156,7 +155,12 @@ impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
         let (mut beside, mut old) = (0, None);
         match base {
             Base::None => (),
-            Base::Kept(base) => old = Some(base),
+            Base::Kept(base) => {
+                if !cost.delta {
+                    self.perhaps_idle();
+                }
+                old = Some(base);
+            }
             Base::Fresh(base, adds) if cost.delta && cost.adds() + adds < WORTH => {
                 beside = adds;
                 self.record(None, base);
@@ -171,9 +175,6 @@ impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
                 }
                 Bases(self.mm).free(base);
             }
-        }
-        if !cost.delta {
-            self.perhaps_idle();
         }
         let stale = !cost.delta && !cost.shared && cost.bytes >= TELLING;
         if old.is_none() || stale {
@@ -205,7 +206,8 @@ impl<'m, 'l, H: Host, S: Store> Beside<'m, 'l, H, S> {
         if self.record(old, base) { cost.adds() } else { 0 }
     }
 
-    /// The sweep that came by meanwhile took the base that was looked at for one that is needed.
+    /// The page is no difference to the base of its place. A sweep that came by while the store
+    /// looked at that took it for one that is needed.
     fn perhaps_idle(&self) {
         if let Some(backing) = self.near.backing {
             self.mm.backings.perhaps_idle(backing, self.near.page);

@@ -48,6 +48,15 @@ impl Queues {
         from
     }
 
+    /// Takes a frame off the queue of those that cannot go; false when it is not on it.
+    fn leave_aside(&mut self, frames: &Slots<Frame>, no: FrameNo) -> bool {
+        let aside = Tag::of(frames.get(no.0)) == Tag::UNEVICTABLE;
+        if aside {
+            self.unevictable.remove(frames, no);
+        }
+        aside
+    }
+
     fn isolate_if(
         &mut self,
         frames: &Slots<Frame>,
@@ -181,9 +190,8 @@ impl Replacer {
     /// A frame can go again; whether it was set aside. Under the frame lock.
     pub fn bring_back(&self, frames: &Slots<Frame>, no: FrameNo) -> bool {
         let mut queues = self.queues.lock();
-        let aside = Tag::of(frames.get(no.0)) == Tag::UNEVICTABLE;
+        let aside = queues.leave_aside(frames, no);
         if aside {
-            queues.unevictable.remove(frames, no);
             queues.policy.arrived(frames, no, Arrival::CanGo);
         }
         aside
@@ -193,9 +201,8 @@ impl Replacer {
     /// aside. Under the frame lock.
     pub fn doubt(&self, frames: &Slots<Frame>, no: FrameNo) -> bool {
         let mut queues = self.queues.lock();
-        let aside = Tag::of(frames.get(no.0)) == Tag::UNEVICTABLE;
+        let aside = queues.leave_aside(frames, no);
         if aside {
-            queues.unevictable.remove(frames, no);
             queues.doubted.push_head(frames, no);
         }
         aside
