@@ -1,17 +1,16 @@
 //! [`Host`]: the machine whose page tables the manager fills, real memory or arrays in the
 //! simulator.
 //!
-//! The host's translations are a cache of the manager's tables: the manager
-//! fills, protects and drops them, and never asks the host what is true.
-//! Every method may be called from a fault handler and from several threads at
-//! once; the manager guarantees, by its space and frame locks, that two calls
-//! never concern the same page of the same space, or the same pool page, at
-//! the same time, except that `close` follows every other call on its space.
+//! The host's translations are a cache of the manager's tables: the manager fills, protects and
+//! drops them, and never asks the host what is true. Every method may be called from a fault
+//! handler and from several threads at once; the manager guarantees, by its space and frame locks,
+//! that two calls never concern the same page of the same space, or the same pool page, at the same
+//! time, except that `close` follows every other call on its space.
 //!
-//! The *pool* is one long sparse array of pages that every window can show.
-//! A window is `reserve` pages of addresses; its page `p` can show the pool
-//! page `backing + p` (read-only), or hold a *private* page of its own, or be
-//! empty, in which case an access is a fault that comes back to the manager.
+//! The *pool* is one long sparse array of pages that every window can show. A window is `reserve`
+//! pages of addresses; its page `p` can show the pool page `backing + p` (read-only), or hold a
+//! *private* page of its own, or be empty, in which case an access is a fault that comes back to
+//! the manager.
 //!
 //! A *piece* is a run of a window that can show other pool pages than those at the window's own
 //! backing: those of a file, from an offset on ([`Host::map_piece`]). In a private piece a page is
@@ -22,16 +21,7 @@
 
 use crate::HostError;
 use crate::addr::{PageBytes, PageNo, PoolPage, Run, SpaceNo};
-use crate::terms::{PageRef, Piece, Protection, Tables, Taken};
-
-/// Where a word of each half of a page is looked at, to guess what it is equal to: the same places
-/// on every host, so that what is guessed does not depend on the host.
-pub const SAMPLES: [usize; 2] = [crate::addr::PAGE_SIZE / 4, crate::addr::PAGE_SIZE / 4 * 3];
-
-/// The words that are looked at.
-fn samples(page: &PageBytes) -> [u64; 2] {
-    SAMPLES.map(|at| u64::from_ne_bytes(page[at..at + 8].try_into().expect("eight bytes")))
-}
+use crate::terms::{PageRef, Piece, Protection, Tables, Taken, samples};
 
 /// The machine that shows frames to programs.
 pub trait Host: Send + Sync {
@@ -45,8 +35,7 @@ pub trait Host: Send + Sync {
     /// which the first `len` are accessible. Page `p` can show `backing + p`.
     ///
     /// The answer is how many bytes more the machine may hold for windows from now on, beside pages
-    /// and their [`page_tables`](Self::page_tables): at most
-    /// [`most_window_bytes`](Self::most_window_bytes).
+    /// and their page tables: at most [`most_window_bytes`](Self::most_window_bytes).
     ///
     /// # Errors
     /// When there are no addresses left; then there is no window.
@@ -174,9 +163,8 @@ pub trait Host: Send + Sync {
     /// Shows zeros, without memory, on the empty pages of the run; a store is
     /// a fault. At most 64 pages. Pages that show zeros already stay so.
     ///
-    /// The answer has bit `n` set when another thread stored to page `n` of
-    /// the run before the protection stood: that page is now a private,
-    /// protected page with that store in it.
+    /// The answer has bit `n` set when another thread stored to page `n` of the run before the
+    /// protection stood: that page is now a private, protected page with that store in it.
     ///
     /// # Errors
     /// When the machine refuses; then no page of the run is shown.
@@ -194,11 +182,18 @@ pub trait Host: Send + Sync {
         protection: Protection,
     ) -> Result<(), HostError>;
 
+    /// The same for empty pages, one behind the other, in as few calls as the machine can. Says how
+    /// many have their bytes, from the first on; the others are as they were.
+    fn fill_run(&self, space: SpaceNo, first: PageNo, bytes: &[PageBytes], protection: Protection) -> usize {
+        let fill = |n: usize| self.fill(space, first.plus(n as u32), &bytes[n], protection);
+        (0..bytes.len()).take_while(|&n| fill(n).is_ok()).count()
+    }
+
     /// Gives empty pages (or such as show zeros) private, writable, zeroed memory.
     ///
     /// # Errors
-    /// When the machine has no memory; pages of the run may then be filled or not,
-    /// and `drop_pages` of the run undoes it.
+    /// When the machine has no memory; pages of the run may then be filled or not, and `drop_pages`
+    /// of the run undoes it.
     fn fill_zero(&self, space: SpaceNo, run: Run) -> Result<(), HostError>;
 
     /// Gives the page a private, writable copy of pool page `from`, in place of

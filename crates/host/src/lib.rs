@@ -18,8 +18,8 @@ mod store;
 mod terms;
 
 pub use fault::{FaultReply, FaultSink, LostReply, Resolve, VacateReply};
-pub use host::{Host, SAMPLES};
+pub use host::Host;
 pub use refused::{HostError, Limit};
 pub use source::{PageSource, SourceError};
 pub use store::{Cost, Domain, Ledger, PUT_MOST, Store, StoreError, StoreStats, Stored};
-pub use terms::{PageRef, Piece, Protection, Tables, Taken};
+pub use terms::{PageRef, Piece, Protection, SAMPLES, Tables, Taken};

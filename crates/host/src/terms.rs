@@ -1,6 +1,6 @@
 //! What the calls of a [`Host`](crate::Host) are told and answer: plain values, nothing shared.
 
-use crate::addr::{PoolPage, SpaceNo};
+use crate::addr::{PAGE_SIZE, PageBytes, PoolPage, SpaceNo};
 
 /// Whether a private page may be written without a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,4 +48,13 @@ pub enum Taken {
     Gone,
     /// It stands in its window again, with these bytes, protected.
     Back,
+}
+
+/// Where a word of each half of a page is looked at, to guess what it is equal to: the same places
+/// on every host, so that what is guessed does not depend on the host.
+pub const SAMPLES: [usize; 2] = [PAGE_SIZE / 4, PAGE_SIZE / 4 * 3];
+
+/// The words that are looked at.
+pub(crate) fn samples(page: &PageBytes) -> [u64; 2] {
+    SAMPLES.map(|at| u64::from_ne_bytes(page[at..at + 8].try_into().expect("eight bytes")))
 }

@@ -36,6 +36,17 @@ impl Pages {
         self.replace(page, bytes.as_ptr() as usize, protection.into())
     }
 
+    /// Gives empty pages private memory with these bytes; says how many, from the first on, have
+    /// theirs.
+    pub(crate) fn fill_run(&self, pages: Span, bytes: &[PageBytes], protection: Protection) -> usize {
+        let source = bytes.as_flattened().as_ptr() as usize;
+        match self.uffd().copy(pages, source, protection.into()) {
+            Progress::All => pages.pages(),
+            Progress::Part(done) => done,
+            Progress::Exists | Progress::Refused(_) => 0,
+        }
+    }
+
     /// Private memory with the bytes at `source` for empty pages, from the first on. One that was
     /// there when its fault came is not tried the first time: it may have become empty only since.
     pub(crate) fn copy_if_empty(&self, pages: Span, source: usize, stores: Stores) -> Progress {

@@ -224,6 +224,12 @@ impl Host for LinuxHost {
         self.site.pages.fill(self.page(space, page), bytes, protection)
     }
 
+    fn fill_run(&self, space: SpaceNo, first: PageNo, bytes: &[PageBytes], protection: Protection) -> usize {
+        let len = bytes.len() as u32;
+        let pages = self.span(space, Run { first, len });
+        self.site.pages.fill_run(pages, bytes, protection)
+    }
+
     fn show_standby(
         &self,
         space: SpaceNo,

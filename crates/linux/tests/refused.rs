@@ -17,11 +17,16 @@ const A: SpaceNo = SpaceNo(1);
 type Step = fn(&LinuxHost) -> Result<(), HostError>;
 
 /// The methods, each on pages of its own, from the state that [`fresh`] makes.
-const STEPS: [(&str, Step); 15] = [
+const STEPS: [(&str, Step); 16] = [
     ("show", |host| host.show(A, run(0, 8))),
     ("show_zero", |host| host.show_zero(A, run(8, 24)).map(drop)),
     ("fill", |host| {
         host.fill(A, PageNo(40), &stamped(1), Protection::Protected)
+    }),
+    ("fill_run", |host| {
+        let filled = host.fill_run(A, PageNo(45), &[[0; PAGE_SIZE]; 4], Protection::Writable);
+        assert!(filled <= 4);
+        Ok(())
     }),
     ("fill_zero", |host| host.fill_zero(A, run(41, 8))),
     ("copy_from_pool, empty", |host| {

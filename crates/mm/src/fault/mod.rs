@@ -19,6 +19,7 @@
 //! faults fail at once, until somebody takes the failure.
 
 mod absent;
+mod beside;
 mod copy_ahead;
 mod file;
 mod new_frames;

@@ -1,7 +1,7 @@
 //! Frames for pages that a fault is about to make.
 //!
-//! At most a leaf's; nobody knows them yet, so no lock guards them. Used by `absent.rs` and
-//! `copy_ahead.rs`, under the space's lock.
+//! At most a leaf's; nobody knows them yet, so no lock guards them. Used by `absent.rs`,
+//! `beside.rs` and `copy_ahead.rs`, under the space's lock.
 
 use crate::addr::FrameNo;
 use crate::budget::Need;

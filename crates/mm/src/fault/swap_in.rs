@@ -7,7 +7,7 @@
 //! gets its own copy. The replacer is told when a page that comes back had gone.
 
 use super::{Fault, Next};
-use crate::addr::{Access, FrameNo, PageNo};
+use crate::addr::{FrameNo, PageNo};
 use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::frame::{Locked, Owner};
@@ -15,12 +15,8 @@ use crate::host::{Host, Store, StoreError};
 use crate::mm::{PAGE, alloc_frame, alloc_kept_frame, drop_cache, put_slot};
 use crate::reclaim::{Origin, now_resident};
 use crate::residency::NewPlace;
-use crate::space::ahead::{Plan, sample_of};
 use crate::swap::{Bytes, SwapRef, Swapped};
-use crate::table::{AtLeaf, FANOUT, LeafEntry, LeafSlot, OwnLeaf, TableNo, first_of};
-
-/// Evictions between two pages that count as one time.
-const TOGETHER: u32 = 256;
+use crate::table::{AtLeaf, LeafEntry, LeafSlot, OwnLeaf, TableNo};
 
 impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     pub(super) fn swap_in_own(
@@ -39,7 +35,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             charge,
         )?;
         self.mm.counters.swapped_in.one();
-        self.read_ahead(leaf, &seen);
+        self.bring_neighbours(leaf, &seen);
         Ok(Next::Done)
     }
 
@@ -70,55 +66,6 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         self.install_private(leaf, page, frame, origin, charge.page(), protection);
         put_slot(self.mm, slot, self.space.backing, page);
         Ok(())
-    }
-
-    /// Pages of the same leaf that only this space has and that went at about the same time were
-    /// used together and probably will be again: they come back with it, where that has proved
-    /// worth it, as long as there is room without reclaim.
-    fn read_ahead(&mut self, leaf: OwnLeaf, with: &Swapped) {
-        let plan = self.space.ahead.asked(self.page);
-        let sample = sample_of(self.page);
-        if plan != Plan::Bring && self.comes_along(leaf, sample, with).is_some() {
-            self.space.ahead.watch(sample);
-        }
-        if plan == Plan::Watch {
-            return;
-        }
-        let first = first_of(self.page, 0);
-        for page in (first.0..first.0 + FANOUT as u32).map(PageNo) {
-            if plan == Plan::BringButOne && page == sample {
-                continue;
-            }
-            let Some((slot, seen)) = self.comes_along(leaf, page, with) else {
-                continue;
-            };
-            let Ok(charge) = self.charge_page(Class::Private, Need::Normal) else {
-                return;
-            };
-            if self
-                .bring_own(leaf, page, (slot, &seen), Origin::New, charge)
-                .is_err()
-            {
-                // Whoever needs the page will hear of it.
-                return;
-            }
-            self.mm.counters.read_ahead.one();
-        }
-    }
-
-    /// What a neighbour holds, if it may come back with a page that went at about the same time.
-    fn comes_along(&self, leaf: OwnLeaf, page: PageNo, with: &Swapped) -> Option<(SwapRef, Swapped)> {
-        let LeafEntry::Swapped(slot) = self.mm.tables.entry(leaf.0, page) else {
-            return None;
-        };
-        let stored_to = self.space.areas.rights(page).allow(Access::Write);
-        if page.0 >= self.space.len || self.is_stood_in(page) || !stored_to {
-            return None;
-        }
-        let seen = self.mm.swap.look(slot).expect("an entry names a slot in use");
-        let apart = seen.evicted_at.wrapping_sub(with.evicted_at);
-        let together = apart.wrapping_add(TOGETHER) <= 2 * TOGETHER;
-        (seen.count == 1 && seen.frame.is_none() && together).then_some((slot, seen))
     }
 
     /// There is no room for a store to an evicted page: it may need none, or none may help. Asked

@@ -21,6 +21,9 @@ const WATCHED: usize = 16;
 /// Of this many swap-ins one leaves a neighbour out, while it reads ahead.
 const SAMPLED: u8 = 4;
 
+/// The same where nearly all neighbours were asked for: each that is left out costs a fault.
+const SAMPLED_SURE: u8 = 16;
+
 /// The worth of a space whose every neighbour was asked for.
 const WORTH_MOST: u16 = 1 << 12;
 
@@ -64,7 +67,8 @@ impl Ahead {
         if self.worth < WORTH_MOST / 2 {
             return Plan::Watch;
         }
-        self.turn = (self.turn + 1) % SAMPLED;
+        let sure = self.worth >= WORTH_MOST - WORTH_MOST / 8;
+        self.turn = (self.turn + 1) % if sure { SAMPLED_SURE } else { SAMPLED };
         match self.turn {
             0 => Plan::BringButOne,
             _ => Plan::Bring,

@@ -1,0 +1,116 @@
+//! Pages that come back from the store along with one that is asked for.
+//!
+//! Pages of the same leaf that only this space has and that went at about the same time were used
+//! together and probably will be again, where that has proved worth it (`space/ahead.rs`). They
+//! come only as long as there is room without reclaim, in runs, since one call of the machine for
+//! many pages costs little more than for one. Part of [`Fault`], under the space's lock; called by
+//! `swap_in.rs`.
+
+use super::Fault;
+use super::new_frames::NewFrames;
+use crate::addr::{Access, PageBytes, PageNo};
+use crate::budget::{Charge, Class, Need};
+use crate::host::{Host, Protection, Store};
+use crate::mm::{PAGE, put_slot};
+use crate::reclaim::Origin;
+use crate::space::ahead::{Plan, sample_of};
+use crate::swap::{SwapRef, Swapped};
+use crate::table::{FANOUT, LeafEntry, OwnLeaf, first_of};
+
+/// Evictions between two pages that count as one time.
+const TOGETHER: u32 = 256;
+
+/// Pages of one leaf, one behind the other, and what they hold.
+type Neighbours = [Option<(SwapRef, Swapped)>; FANOUT];
+
+impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
+    /// The page is back, and went as `with` says: what is to come along does.
+    pub(super) fn bring_neighbours(&mut self, leaf: OwnLeaf, with: &Swapped) {
+        let plan = self.space.ahead.asked(self.page);
+        let sample = sample_of(self.page);
+        if plan != Plan::Bring && self.comes_along(leaf, sample, with).is_some() {
+            self.space.ahead.watch(sample);
+        }
+        if plan == Plan::Watch {
+            return;
+        }
+        let first = first_of(self.page, 0);
+        let pages = (0..FANOUT).map(|n| first.plus(n as u32));
+        let held: Neighbours = std::array::from_fn(|n| {
+            let page = first.plus(n as u32);
+            let left_out = plan == Plan::BringButOne && page == sample;
+            (!left_out).then(|| self.comes_along(leaf, page, with)).flatten()
+        });
+        let mut pages = pages.zip(held).peekable();
+        // Ends: each turn takes a page at the least.
+        while let Some((page, first)) = pages.next() {
+            let Some(first) = first else { continue };
+            let mm = self.mm;
+            let all = mm.scratch.with_run(|bytes| {
+                let mut run = [first; FANOUT];
+                let mut len = 1;
+                while len < bytes.len().min(FANOUT)
+                    && let Some((_, Some(next))) = pages.next_if(|(_, held)| held.is_some())
+                {
+                    run[len] = next;
+                    len += 1;
+                }
+                self.bring_run(leaf, page, &run[..len], &mut bytes[..len]) == len
+            });
+            if !all {
+                // Whoever needs the rest will hear of it.
+                return;
+            }
+        }
+    }
+
+    /// A run comes back, as far as there is room; says how many pages of it did.
+    fn bring_run(
+        &mut self,
+        leaf: OwnLeaf,
+        first: PageNo,
+        run: &[(SwapRef, Swapped)],
+        bytes: &mut [PageBytes],
+    ) -> usize {
+        let mut new = NewFrames::new(self.mm);
+        let Ok(frames) = new.alloc(run.len() as u32) else {
+            return 0;
+        };
+        let room = u64::from(frames) * PAGE;
+        let Some(mut charge) = Charge::take(&self.mm.budget, Class::Private, room, Need::Normal) else {
+            return 0;
+        };
+        let get = |((_, seen), bytes): (&(_, Swapped), _)| seen.bytes.get(&self.mm.store, bytes);
+        let given = run[..frames as usize].iter().zip(&mut *bytes);
+        let given = given.map_while(|page| get(page).ok()).count();
+        // All that come along may be stored to.
+        let shown = Protection::Writable;
+        let filled = self
+            .mm
+            .host
+            .fill_run(self.space.no, first, &bytes[..given], shown);
+        for (n, (slot, _)) in run[..filled].iter().enumerate() {
+            let page = first.plus(n as u32);
+            let frame = new.take(n as u32);
+            self.install_private(leaf, page, frame, Origin::New, charge.page(), shown);
+            put_slot(self.mm, *slot, self.space.backing, page);
+        }
+        self.mm.counters.read_ahead.add(filled as u64);
+        filled
+    }
+
+    /// What a neighbour holds, if it may come back with a page that went at about the same time.
+    fn comes_along(&self, leaf: OwnLeaf, page: PageNo, with: &Swapped) -> Option<(SwapRef, Swapped)> {
+        let LeafEntry::Swapped(slot) = self.mm.tables.entry(leaf.0, page) else {
+            return None;
+        };
+        let stored_to = self.space.areas.rights(page).allow(Access::Write);
+        if page.0 >= self.space.len || self.is_stood_in(page) || !stored_to {
+            return None;
+        }
+        let seen = self.mm.swap.look(slot).expect("an entry names a slot in use");
+        let apart = seen.evicted_at.wrapping_sub(with.evicted_at);
+        let together = apart.wrapping_add(TOGETHER) <= 2 * TOGETHER;
+        (seen.count == 1 && seen.frame.is_none() && together).then_some((slot, seen))
+    }
+}
