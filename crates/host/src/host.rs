@@ -77,9 +77,14 @@ pub trait Host: Send + Sync {
     }
 
     /// Closes the window; its private pages are gone. No thread is inside it. The answer is how
-    /// many bytes less the machine holds for windows, beside page tables: windows may share what an
-    /// earlier one was charged for.
-    fn close(&self, space: SpaceNo) -> u64;
+    /// many bytes less the machine holds for windows, its charged page `tables` among them: windows
+    /// may share what an earlier one was charged for, and the machine keep some for the next.
+    fn close(&self, space: SpaceNo, tables: u64) -> u64;
+
+    /// Gives back what is kept for windows that are not open; how many bytes less are held.
+    fn free_kept(&self) -> u64 {
+        0
+    }
 
     /// Makes the first `len` pages of the window accessible; `len` does not shrink. The answer is
     /// as that of `open`.
@@ -104,7 +109,8 @@ pub trait Host: Send + Sync {
         0
     }
 
-    /// What the answers of `open` and `resize` come to, less those of `close`. For checks.
+    /// What the answers of `open` and `resize` and the tables of windows that were closed come to,
+    /// less the answers of `close` and `free_kept`. For checks.
     fn windows_held(&self) -> u64 {
         0
     }

@@ -22,10 +22,11 @@ use memfold_host::{Host, HostError, PageRef, Piece, Protection, Tables, Taken};
 use crate::arena::Arenas;
 use crate::fault::Site;
 use crate::keep::Keeper;
+use crate::kept::KeptWindows;
 use crate::ksm::Ksm;
 use crate::limits::refused;
 use crate::lineage::{Lineage, Own};
-use crate::pagetables::{self, TABLE_PAGES};
+use crate::pagetables::{self, TABLE_BYTES, TABLE_PAGES};
 use crate::pool::Pool;
 use crate::scan::SCAN_PAGES;
 use crate::span::Wanted;
@@ -55,6 +56,7 @@ pub struct LinuxHost {
     pub(crate) site: Own<Arc<Site>>,
     pub(crate) pool: Own<Pool>,
     pub(crate) arenas: Own<Arenas>,
+    pub(crate) kept: Own<KeptWindows>,
     pub(crate) ksm: Ksm,
     pub(crate) style: Style,
     tables_are_freed: bool,
@@ -80,6 +82,7 @@ impl LinuxHost {
             site: Own::new(lineage, site),
             pool: Own::new(lineage, pool),
             arenas: Own::new(lineage, Arenas::new()),
+            kept: Own::new(lineage, KeptWindows::new()),
             ksm: Ksm::default(),
             style,
             tables_are_freed: pagetables::are_freed(),
@@ -87,10 +90,11 @@ impl LinuxHost {
         }
     }
 
-    fn close_number(&self, number: RecordNo) -> u64 {
-        let slot = number.record().slot();
-        table::close(number);
-        self.retire(slot)
+    /// The window is none any more that the next one of its kind can take over.
+    pub(crate) fn is_changed(&self, space: SpaceNo) {
+        if let Some(number) = self.number(space) {
+            self.kept.changed(number);
+        }
     }
 }
 
@@ -119,6 +123,7 @@ impl Host for LinuxHost {
     }
 
     fn manage(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
+        self.is_changed(space);
         self.take_faults(self.span(space, run))?;
         self.protect(space, run)
     }
@@ -128,17 +133,21 @@ impl Host for LinuxHost {
         self.site.pages.private_in(self.span(space, run))
     }
 
-    fn close(&self, space: SpaceNo) -> u64 {
+    fn close(&self, space: SpaceNo, tables: u64) -> u64 {
         let Some(number) = self.number(space) else {
             panic!("space {space} has no window")
         };
         let place = self.windows.get(space.0 as usize).expect("`open` made it");
         // Relaxed: only this call and `open` write the place, and they do not overlap.
         place.store(0, Ordering::Relaxed);
-        let gone = pagetables::window_bytes() + self.close_number(number);
         // Relaxed: a number on its own.
-        self.held.fetch_sub(gone, Ordering::Relaxed);
-        gone
+        self.held.fetch_add(tables * TABLE_BYTES, Ordering::Relaxed);
+        self.not_held(self.close_window(number, tables))
+    }
+
+    fn free_kept(&self) -> u64 {
+        let gone = self.kept.take_all();
+        self.not_held(gone.into_iter().map(|kept| self.take_down(kept)).sum())
     }
 
     fn resize(&self, space: SpaceNo, len: u32) -> Result<u64, HostError> {
@@ -152,6 +161,7 @@ impl Host for LinuxHost {
         if len <= old {
             return Ok(0);
         }
+        self.is_changed(space);
         let part = record.slot().part(old as usize, (len - old) as usize);
         sys::allow(part, Allowed::All).map_err(refused("mprotect", part.len()))?;
         record.resized(len);
@@ -162,6 +172,7 @@ impl Host for LinuxHost {
     }
 
     fn shrink(&self, space: SpaceNo, len: u32) {
+        self.is_changed(space);
         self.shorten(self.record(space), len);
     }
 
@@ -370,8 +381,12 @@ impl Drop for LinuxHost {
         for place in self.windows.iter() {
             // Relaxed: exclusive access.
             if let Some(number) = place.swap(0, Ordering::Relaxed).checked_sub(1) {
-                self.close_number(RecordNo::from_number(number));
+                let number = RecordNo::from_number(number);
+                let slot = number.record().slot();
+                table::close(number);
+                self.retire(slot);
             }
         }
+        self.free_kept();
     }
 }

@@ -32,8 +32,10 @@ mod group;
 mod guard;
 mod guest;
 mod host;
+
 pub mod inject;
 mod keep;
+mod kept;
 mod ksm;
 mod limits;
 mod lineage;

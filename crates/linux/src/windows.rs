@@ -13,9 +13,10 @@ use memfold_host::addr::{PAGE_SIZE, PoolPage, Run, SpaceNo};
 
 use crate::fault::Delivery;
 use crate::host::LinuxHost;
+use crate::kept::{Kept, Shape};
 use crate::ksm::Choice;
 use crate::limits::{no_record, refused};
-use crate::pagetables;
+use crate::pagetables::{self, TABLE_BYTES};
 use crate::span::Span;
 use crate::sparse::Sparse;
 use crate::sys::{self, Allowed};
@@ -40,6 +41,55 @@ impl LinuxHost {
             place.load(Ordering::Relaxed) == 0,
             "space {space} has a window already"
         );
+        let shape = native.map(|native| Shape {
+            backing,
+            reserve,
+            len,
+            native,
+        });
+        let kept = shape.and_then(|shape| self.take_over(&shape));
+        let slot = match &kept {
+            Some(kept) => kept.slot,
+            None => self.new_window(backing, (reserve, len), native)?,
+        };
+        let opening = Opening {
+            slot,
+            backing,
+            space,
+            reserve,
+            len,
+            site: Arc::as_ptr(&self.site),
+        };
+        let Some(number) = table::open(&opening) else {
+            match kept {
+                Some(kept) => self.keep_on(kept),
+                None => self.abandon(slot),
+            }
+            return Err(no_record());
+        };
+        let tables = kept.as_ref().map_or(0, |kept| kept.tables);
+        if let Some(shape) = shape {
+            self.kept.opened(number, shape, tables);
+        }
+        // Release: publishes the record to the space's users.
+        place.store(number.to_number() + 1, Ordering::Release);
+        if kept.is_some() {
+            // All of it is held already.
+            return Ok(0);
+        }
+        let held = pagetables::window_bytes() + self.arenas.cover(slot.head(len as usize));
+        // Relaxed: a number on its own.
+        self.held.fetch_add(held, Ordering::Relaxed);
+        Ok(held)
+    }
+
+    /// A slot that is a window from now on, but for its record.
+    fn new_window(
+        &self,
+        backing: PoolPage,
+        (reserve, len): (u32, u32),
+        native: Option<Run>,
+    ) -> Result<Span, HostError> {
         // A window page beyond the end of the pool could not be filled.
         self.pool.reserve(backing.0 + u64::from(reserve))?;
         let bytes = (reserve as usize * PAGE_SIZE)
@@ -50,24 +100,68 @@ impl LinuxHost {
             self.abandon(slot);
             return Err(refused);
         }
-        let opening = Opening {
-            slot,
-            backing,
-            space,
-            reserve,
-            len,
-            site: Arc::as_ptr(&self.site),
+        Ok(slot)
+    }
+
+    /// A window of this shape that was kept, accessible again.
+    fn take_over(&self, shape: &Shape) -> Option<Kept> {
+        let kept = self.kept.take(shape)?;
+        let accessible = kept.slot.head(shape.len as usize);
+        let ready = || {
+            if self.keep_out_ksm() {
+                sys::unmergeable(kept.slot)?;
+            }
+            sys::allow(accessible, Allowed::All)
         };
-        let Some(number) = table::open(&opening) else {
-            self.abandon(slot);
-            return Err(no_record());
+        if ready().is_ok() {
+            return Some(kept);
+        }
+        self.keep_on(kept);
+        None
+    }
+
+    /// A window that was kept cannot be used now.
+    fn keep_on(&self, kept: Kept) {
+        // Refused: it is empty all the same.
+        let _ = sys::allow(kept.slot, Allowed::Nothing);
+        self.kept.put_back(kept);
+    }
+
+    /// Closes a window, which holds so many page tables, and keeps or takes it down; how many bytes
+    /// less are held.
+    pub(crate) fn close_window(&self, number: RecordNo, tables: u64) -> u64 {
+        let record = number.record();
+        let slot = record.slot();
+        let accessible = slot.head(record.len() as usize);
+        let (before, kept) = self.kept.closing(number, slot, tables);
+        table::close(number);
+        let held = pagetables::window_bytes() + (before + tables) * TABLE_BYTES;
+        // Poison would stay in it.
+        let is_plain = !self.site.pages.poison_used();
+        let emptied = |_: &Kept| {
+            let gone = sys::dont_need(accessible);
+            gone.and_then(|()| sys::allow(accessible, Allowed::Nothing))
+                .is_ok()
         };
-        // Release: publishes the record to the space's users.
-        place.store(number.to_number() + 1, Ordering::Release);
-        let held = pagetables::window_bytes() + self.arenas.cover(slot.head(len as usize));
+        match kept.filter(|_| is_plain).filter(emptied) {
+            Some(kept) => {
+                let less = held - kept.bytes();
+                less + self.kept.keep(kept).map_or(0, |gone| self.take_down(gone))
+            }
+            None => held + self.retire(slot),
+        }
+    }
+
+    /// Takes down a window that was kept; how many bytes less are held.
+    pub(crate) fn take_down(&self, kept: Kept) -> u64 {
+        kept.bytes() + self.retire(kept.slot)
+    }
+
+    /// So many bytes are held no more: the answer to who asked for that.
+    pub(crate) fn not_held(&self, bytes: u64) -> u64 {
         // Relaxed: a number on its own.
-        self.held.fetch_add(held, Ordering::Relaxed);
-        Ok(held)
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+        bytes
     }
 
     /// Turns a slot of the arena into a window: everything in order before it becomes accessible.

@@ -60,7 +60,7 @@ fn two_thousand() {
         assert_eq!(harness.faults(), 2000);
         assert!(mappings() <= before + 4000 + 8, "two mappings a window");
         for n in 0..2000 {
-            harness.host.close(SpaceNo((n * 13 + 1) % 2000));
+            harness.host.close(SpaceNo((n * 13 + 1) % 2000), 0);
         }
         assert!(
             mappings() <= before + 8,
@@ -116,7 +116,7 @@ fn wasm_sized() {
         ),
         "{refused}"
     );
-    harness.host.close(SpaceNo(17));
+    harness.host.close(SpaceNo(17), 0);
     harness
         .host
         .open(SpaceNo(17), PoolPage(0), 1 << 20, 16)

@@ -326,7 +326,7 @@ fn windows_grow() {
             harness.host.locate(a.base + 5 * PAGE_SIZE + 9),
             Some((A, PageNo(5)))
         );
-        harness.host.close(A);
+        harness.host.close(A, 0);
         assert_eq!(
             (harness.host.locate(a.base), harness.host.window(A)),
             (None, None)

@@ -200,7 +200,7 @@ fn pieces_replace_pieces() {
         harness.faults();
         map(&harness, A, (2, 2), 2, Piece::Private);
         assert!(!harness.host.free_table(A, run(0, 512)), "in several mappings");
-        harness.host.close(A);
+        harness.host.close(A, 0);
         let a = harness.open(1, 0, 600);
         harness.rule(|host, space, page, _| {
             host.show(space, run(page.0, 1)).expect("shown");
@@ -391,7 +391,7 @@ fn pieces_up_to_the_bound() {
     assert!(maps < most / 2 + 1000, "{maps} mappings");
     assert_eq!(host.unmap_piece(A, run(0, 100)), Ok(()));
     assert_eq!(map(n), Ok(()));
-    host.close(A);
+    host.close(A, 0);
     host.open(B, PoolPage(0), 8, 8).expect("a window");
     let again = host.map_piece(B, run(PageNo(1).0, 2), PoolPage(7), Piece::Private);
     assert_eq!(again, Ok(()), "closed windows count no more");

@@ -54,7 +54,7 @@ const STEPS: [(&str, Step); 16] = [
     ("open, resize", |host| {
         host.open(SpaceNo(2), PoolPage(1 << 19), 8, 1)?;
         let grown = host.resize(SpaceNo(2), 8);
-        host.close(SpaceNo(2));
+        host.close(SpaceNo(2), 0);
         grown.map(drop)
     }),
     ("map_piece", |host| {
@@ -258,7 +258,7 @@ fn account_of_refusals() {
     if !arm(Call::Seal, 1, 2, libc::ENOMEM) {
         return;
     }
-    let closed = host.close(A);
+    let closed = host.close(A, 0);
     assert_eq!(disarm(), 0, "the block was sealed");
     assert!(closed < opened, "its upper tables stay: {opened}, then {closed}");
     assert_eq!(host.windows_held(), opened - closed);
@@ -267,7 +267,7 @@ fn account_of_refusals() {
     disarm();
     let again = host.open(A, PoolPage(0), 8, 8).expect("a window");
     assert_eq!(again, closed, "the tables are there already");
-    assert_eq!(host.close(A), opened);
+    assert_eq!(host.close(A, 0), opened);
     assert_eq!(host.windows_held(), 0);
 }
 

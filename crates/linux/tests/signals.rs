@@ -197,7 +197,7 @@ fn closed_windows_are_no_memory() {
             "status {status:#x}"
         );
         assert_eq!(view.get(2, 0), 5, "ours is as before");
-        harness.host.close(SpaceNo(1));
+        harness.host.close(SpaceNo(1), 0);
         view.get(2, 0);
     });
     assert_eq!(ended.expect("the parent").0, End::Signal(libc::SIGSEGV));

@@ -96,14 +96,21 @@ impl<'m, H: Host, S: Store> Windows<'m, H, S> {
         Ok(())
     }
 
-    /// Closes the window, with which its page tables go.
+    /// Closes the window; its page tables go with it, or when the machine needs them no more.
     pub fn close(&self, no: SpaceNo, tables: &mut WindowTables) {
-        let freed = self.mm.host.close(no);
         let tables = std::mem::take(tables);
-        let held = tables.made() * self.mm.host.page_tables().bytes;
+        let freed = self.mm.host.close(no, tables.made());
         self.mm
             .budget
-            .refund(Class::PageTables, freed + held + tables.own_bytes());
+            .refund(Class::PageTables, freed + tables.own_bytes());
+    }
+
+    /// Gives back what the machine keeps for windows that are not open yet; false when that is
+    /// nothing.
+    pub fn free_kept(&self) -> bool {
+        let freed = self.mm.host.free_kept();
+        self.mm.budget.refund(Class::PageTables, freed);
+        freed != 0
     }
 
     /// Charges for the machine's page table of this page, before anything is shown there;

@@ -168,6 +168,53 @@ fn reclaim_ends_them() {
     sound(&mm);
 }
 
+/// Goal: what the machine keeps of a fork's window is charged, and the next fork has it for
+/// nothing; reclaim gives it back before anything else goes.
+#[test]
+fn kept_windows_are_charged() {
+    let mm = native(8 << 20);
+    mm.host.set_tables(memfold_host::Tables {
+        pages: 32,
+        bytes: PAGE,
+        fixed_bytes: 0,
+    });
+    let frozen = template(&mm);
+    let other = space(&mm, 40);
+    let before = mm.usage().page_tables;
+    let live = || {
+        let fork = mm.fork(frozen).expect("room");
+        poke(&mm, fork, 20, 5);
+        let held = mm.usage().page_tables;
+        mm.drop_space(fork).expect("it lives");
+        held
+    };
+    live();
+    assert_eq!(
+        mm.usage().page_tables,
+        before + 3 * PAGE,
+        "pages 16 to 80 take three"
+    );
+    live();
+    assert_eq!(
+        mm.usage().page_tables,
+        before + 4 * PAGE,
+        "no more than the window has"
+    );
+    sound(&mm);
+    let held = live();
+    assert!(
+        held >= before + 7 * PAGE,
+        "the fork's own are charged besides: {held}"
+    );
+    assert_eq!(mm.host.windows_held(), 4 * PAGE);
+    let free = mm.budget.free();
+    assert!(mm.budget.charge(Class::Pool, free, Need::Normal));
+    write(&mm, other, 3..4, 1);
+    assert_eq!((mm.stats().evictions, mm.host.windows_held()), (0, 0));
+    mm.budget.refund(Class::Pool, free);
+    sound(&mm);
+}
+
 /// Goal: who ends takes all of it along: charges, the place in the queue, what keeps pages.
 #[test]
 fn nothing_is_left() {

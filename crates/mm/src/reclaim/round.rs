@@ -127,6 +127,9 @@ impl<'m, H: Host, S: Store> Reclaim<'m, H, S> {
     /// since, it is not tried again.
     pub fn free_some(mut self, pages: u32) -> bool {
         let mm = self.mm;
+        if Windows::of(mm).free_kept() {
+            return true;
+        }
         if mm.natives.len() != 0 && Natives::of(mm).give_way() != 0 {
             return true;
         }

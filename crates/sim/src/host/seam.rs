@@ -45,8 +45,8 @@ impl Host for SimHost {
         native: Run,
     ) -> Result<u64, HostError> {
         let held = self.open(space, backing, reserve, len)?;
-        self.lock().machine.serve_run(space, native);
-        Ok(held)
+        let kept = self.lock().machine.serve_run(space, native);
+        Ok(held - kept)
     }
 
     fn manage(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
@@ -68,7 +68,7 @@ impl Host for SimHost {
         Ok(private)
     }
 
-    fn close(&self, space: SpaceNo) -> u64 {
+    fn close(&self, space: SpaceNo, tables: u64) -> u64 {
         let len = self.lock().machine.window(space).len;
         let all = Run {
             first: PageNo(0),
@@ -78,7 +78,11 @@ impl Host for SimHost {
         let mut state = self.lock();
         state.note(CLOSE, &[u64::from(space.0)]);
         state.log.add(Request::Close(space));
-        state.machine.close(space)
+        state.machine.close(space, tables)
+    }
+
+    fn free_kept(&self) -> u64 {
+        self.lock().machine.free_kept()
     }
 
     fn resize(&self, space: SpaceNo, len: u32) -> Result<u64, HostError> {

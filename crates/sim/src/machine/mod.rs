@@ -185,15 +185,23 @@ impl Machine {
         held
     }
 
-    /// The answer is what the machine does not hold any more, beside pages and page tables.
-    pub fn close(&mut self, no: SpaceNo) -> u64 {
+    /// `charged` of its tables are the manager's. The answer is what the machine does not hold any
+    /// more, these included.
+    pub fn close(&mut self, no: SpaceNo, charged: u64) -> u64 {
         let window = self
             .windows
             .remove(&no.0)
             .unwrap_or_else(|| panic!("space {no} has no window to close"));
         self.private -= window.private_pages();
         self.standby -= window.standby_pages();
-        self.tables.close(no)
+        let native = window.native;
+        let keep_as = native.map(|run| (window.backing, window.reserve, window.len, run));
+        self.tables.close(no, charged, keep_as)
+    }
+
+    /// Gives back what is kept for windows that are not open; how many bytes that was.
+    pub fn free_kept(&mut self) -> u64 {
+        self.tables.free_kept()
     }
 
     /// Shows a pool page at its place.

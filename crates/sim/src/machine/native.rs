@@ -8,11 +8,14 @@ use super::{Machine, Shown};
 use memfold_host::addr::{PageNo, Run, SpaceNo};
 
 impl Machine {
-    /// From its opening on, the machine serves a run of the window.
-    pub fn serve_run(&mut self, no: SpaceNo, run: Run) {
+    /// From its opening on, the machine serves a run of the window; what it holds less for it,
+    /// since a window like that was kept.
+    pub fn serve_run(&mut self, no: SpaceNo, run: Run) -> u64 {
         let window = self.window_mut(no);
         assert!(run.end().0 <= window.len, "{run:?} of {} pages", window.len);
         window.native = Some(run);
+        let shape = (window.backing, window.reserve, window.len, run);
+        self.tables.take_over(no, &shape)
     }
 
     /// Somebody asks for a page that may be one of those, and empty.

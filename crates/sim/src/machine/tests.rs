@@ -96,8 +96,8 @@ fn windows_of_two_backings_are_apart() {
     m.open(SpaceNo(2), Window::new(PoolPage(10), 8, 8));
     m.open(SpaceNo(3), Window::new(PoolPage(18), 8, 8));
     m.open(SpaceNo(4), Window::new(PoolPage(2), 8, 8));
-    m.close(S);
-    m.close(SpaceNo(2));
+    m.close(S, 0);
+    m.close(SpaceNo(2), 0);
     m.open(S, Window::new(PoolPage(11), 5, 5));
 }
 
@@ -118,7 +118,7 @@ fn where_stores_go_through_is_told() {
 fn a_closed_window_is_closed() {
     assert!(
         panics(|m| {
-            m.close(S);
+            m.close(S, 0);
             m.drop_page(S, P);
         })
         .contains("no window")
@@ -160,7 +160,7 @@ fn memory_is_counted_with_its_peak() {
     m.pool_free(PoolPage(12));
     assert_eq!(m.load(S, P, 7, &mut out), Ok(()));
     assert_eq!(out, [7, 1, 7, 7]);
-    m.close(S);
+    m.close(S, 0);
     assert_eq!(
         m.memory(),
         Memory {
@@ -207,9 +207,9 @@ fn page_tables_are_counted() {
     m.free_table(SpaceNo(5), run);
     assert_eq!(held(&m), first + second + grown + m.geometry().bytes);
     assert_eq!(m.windows_held(), first + second + grown);
-    let left = m.close(SpaceNo(4));
+    let left = m.close(SpaceNo(4), 0);
     assert!(left < first, "its neighbour still uses the upper table");
-    assert_eq!(left + m.close(SpaceNo(5)), first + second + grown);
+    assert_eq!(left + m.close(SpaceNo(5), 0), first + second + grown);
     assert_eq!(held(&m), 0);
 }
 
