@@ -46,7 +46,8 @@ const EACH: u64 = PAGE + 256;
 /// Pages that are looked at in one call.
 const PIECE: u32 = 64;
 
-/// Pages that a native run has at the least: fewer are not worth a mapping.
+/// Pages that a native run has at the least: fewer are not worth a mapping. And no two pages of one
+/// leaf have such a run between them.
 const LEAST: u32 = FANOUT as u32;
 
 /// Spaces whose native runs end in one step of reclaim.
@@ -162,9 +163,8 @@ impl<'m, H: Host, S: Store> Natives<'m, H, S> {
         }
     }
 
-    /// The longest run of whole leaves whose pages all stand at their places. Pages stay while this
-    /// looks; one that was about to go had its frame locked before, and is gone when the lock is
-    /// had.
+    /// The longest run of pages that all stand at their places. Pages stay while this looks; one
+    /// that was about to go had its frame locked before, and is gone when the lock is had.
     fn longest(&self, space: &SpaceGuard<'_>) -> Option<Run> {
         let mm = self.mm;
         let (mut best, mut from, mut next) = (
@@ -188,18 +188,15 @@ impl<'m, H: Host, S: Store> Natives<'m, H, S> {
                 from = page.0;
             }
             next = page.0 + 1;
-            let first = from.next_multiple_of(LEAST);
-            let len = (next - next % LEAST).saturating_sub(first);
+            let len = next - from;
             if len > best.len {
-                best = Run {
-                    first: PageNo(first),
-                    len,
-                };
+                let first = PageNo(from);
+                best = Run { first, len };
             }
             Ok(())
         };
         let Ok(()) = mm.tables.each_page(&space.tree, PageNo(space.len), each);
-        (best.len != 0).then_some(best)
+        (best.len >= LEAST).then_some(best)
     }
 
     /// Forks have no native runs any more, until the next one looks again.

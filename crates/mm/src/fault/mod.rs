@@ -61,7 +61,8 @@ pub(crate) struct Fault<'a, 'm, H, S> {
     mm: &'m Mm<H, S>,
     space: &'a mut SpaceGuard<'m>,
     page: PageNo,
-    /// Its neighbours in the leaf for which standby pages stand in: no step touches them.
+    /// Its neighbours in the leaf for which standby pages stand in, or which the machine serves: no
+    /// step touches them.
     stood_in: u16,
     /// How far down the budget what comes back may reach.
     returning: Need,
@@ -185,7 +186,9 @@ impl<'a, 'm, H: Host, S: Store> Fault<'a, 'm, H, S> {
         }
         Windows::of(mm).enter_table(space, page, access, returning)?;
         StandbyPages::of(mm).take_back(space.no, page);
-        let stood_in = StandbyPages::of(mm).stood_in(space.no, first_of(page, 0));
+        let first = first_of(page, 0);
+        let served = space.native.map_or(0, |native| native.in_leaf(first));
+        let stood_in = StandbyPages::of(mm).stood_in(space.no, first) | served;
         let mut fault = Self {
             mm,
             space,
