@@ -47,6 +47,13 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// What the kernel serves. The rest needs no protection while it is kept: there is no window to
+    /// which a fault there belongs, and so it ends in a signal.
+    pub(crate) fn native(&self) -> Span {
+        let run = self.shape.native;
+        self.slot.part(run.first.0 as usize, run.len as usize)
+    }
+
     /// What it is charged, beside upper page tables.
     pub(crate) fn bytes(&self) -> u64 {
         window_bytes() + self.tables * TABLE_BYTES

@@ -106,12 +106,11 @@ impl LinuxHost {
     /// A window of this shape that was kept, accessible again.
     fn take_over(&self, shape: &Shape) -> Option<Kept> {
         let kept = self.kept.take(shape)?;
-        let accessible = kept.slot.head(shape.len as usize);
         let ready = || {
             if self.keep_out_ksm() {
                 sys::unmergeable(kept.slot)?;
             }
-            sys::allow(accessible, Allowed::All)
+            sys::allow(kept.native(), Allowed::All)
         };
         if ready().is_ok() {
             return Some(kept);
@@ -123,7 +122,7 @@ impl LinuxHost {
     /// A window that was kept cannot be used now.
     fn keep_on(&self, kept: Kept) {
         // Refused: it is empty all the same.
-        let _ = sys::allow(kept.slot, Allowed::Nothing);
+        let _ = sys::allow(kept.native(), Allowed::Nothing);
         self.kept.put_back(kept);
     }
 
@@ -138,9 +137,9 @@ impl LinuxHost {
         let held = pagetables::window_bytes() + (before + tables) * TABLE_BYTES;
         // Poison would stay in it.
         let is_plain = !self.site.pages.poison_used();
-        let emptied = |_: &Kept| {
+        let emptied = |kept: &Kept| {
             let gone = sys::dont_need(accessible);
-            gone.and_then(|()| sys::allow(accessible, Allowed::Nothing))
+            gone.and_then(|()| sys::allow(kept.native(), Allowed::Nothing))
                 .is_ok()
         };
         match kept.filter(|_| is_plain).filter(emptied) {
