@@ -342,7 +342,7 @@ pub trait Host: Send + Sync {
     fn pool_read(&self, at: PoolPage, out: &mut PageBytes) -> Result<(), HostError>;
 
     /// Whether a private page, stores to which may go through, probably has the bytes of this other
-    /// page: a guess from the [`SAMPLES`].
+    /// page: a guess from the [`SAMPLES`](crate::SAMPLES).
     fn sample_equal(&self, space: SpaceNo, page: PageNo, of: PageRef) -> bool {
         let mut bytes = Box::new([0; crate::addr::PAGE_SIZE]);
         if self.read_racy(space, page, &mut bytes).is_err() {

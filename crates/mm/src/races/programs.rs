@@ -15,7 +15,7 @@ use memfold_sim::{SimHost, SimStore};
 use memfold_sync::Arc;
 
 /// The merge domain of all spaces here.
-const DOMAIN: Domain = Domain(5);
+pub(super) const DOMAIN: Domain = Domain(5);
 /// Pages of each space.
 const PAGES: u32 = 2;
 

@@ -2,11 +2,14 @@
 //!
 //! Goal and method: see `races.rs`.
 
-use super::programs::{Harness, all, check, create, harness, load, store};
-use crate::addr::{PageNo, SpaceNo};
+use super::programs::{DOMAIN, Harness, all, check, create, harness, load, store};
+use crate::addr::{FrameNo, PageNo, SpaceNo};
 use crate::budget::Need;
+use crate::error::Stop;
 use crate::host::Host;
 use crate::host::Store as _;
+use crate::path::OwnPath;
+use crate::reclaim::beside::domain_of;
 use crate::table::LeafEntry;
 use memfold_sync::model::{Outside, Part, Preemptions::UpTo, holds, part, race};
 use memfold_sync::{Arc, thread};
@@ -158,36 +161,57 @@ fn an_old_space_number_is_refused() {
     });
 }
 
+/// A space and its fork, which share a page that stands in the pool and is in nobody's window.
+fn sharers() -> (Arc<Harness>, SpaceNo, SpaceNo, FrameNo) {
+    let (mm, parent, child) = family(1);
+    assert_eq!(load(&mm, child, 0), 1);
+    let tree = mm.lock_space(child).expect("it lives").tree.root;
+    let leaf = tree.expect("it has a page");
+    let LeafEntry::Frame(no) = mm.tables.entry(leaf, PageNo(0)) else {
+        panic!("the page is in memory")
+    };
+    // Nobody used it lately.
+    let _ = mm.frames.at(no).test_and_clear_referenced();
+    mm.host().drop_pages(child, all());
+    (mm, parent, child, no)
+}
+
+/// The space leaves its shared tables.
+fn splits(mm: &Arc<Harness>, space: SpaceNo) -> Part {
+    part(mm, move |mm: &Harness| {
+        let mut st = mm.lock_space(space).expect("it lives");
+        let own = OwnPath::take(mm, &mut st, PageNo(1), Need::Normal).map(|path| path.keep());
+        assert!(own.is_ok(), "no limit");
+    })
+}
+
 /// Goal: the reverse map is climbed while spaces leave shared tables: the climb finds nobody else's
-/// space. Method: three threads; the store asserts the domain that eviction found by climbing.
+/// domain, or that it has to be asked again. Method: three threads.
+#[test]
+fn a_climb_finds_a_domain() {
+    let title = "mm: parent and fork leave a table against a climb from it";
+    holds(title, UpTo(2), || {
+        let (mm, parent, child, no) = sharers();
+        let climbs = part(&mm, move |mm: &Harness| {
+            let found = domain_of(mm, &mm.frames.lock(no));
+            assert!(matches!(found, Ok(DOMAIN) | Err(Stop::Retry)), "{found:?}");
+        });
+        race([climbs, splits(&mm, parent), splits(&mm, child)]);
+        expect(&mm, &[(parent, 1), (child, 1)]);
+    });
+}
+
+/// Goal: the same, and the page goes to the store under its own domain. Method: the store asserts
+/// the domain that eviction found by climbing.
 #[test]
 fn a_climb_meets_two_splits() {
     let title = "mm: stores of parent and fork against evict of what they share";
     holds(title, UpTo(2), || {
-        let (mm, parent, child) = family(1);
-        assert_eq!(load(&mm, child, 0), 1);
-        let LeafEntry::Frame(no) = mm
-            .tables
-            .lookup(&mm.lock_space(child).expect("it lives").tree, PageNo(0))
-            .entry()
-        else {
-            panic!("the page is in memory")
-        };
-        // Nobody used it lately.
-        let _ = mm.frames.at(no).test_and_clear_referenced();
-        mm.host().drop_pages(child, all());
+        let (mm, parent, child, _) = sharers();
         let evicts = part(&mm, |mm: &Harness| {
             let _ = crate::reclaim::round::Reclaim::new(mm).evict_next();
         });
-        let splits = |space| {
-            part(&mm, move |mm: &Harness| {
-                let mut st = mm.lock_space(space).expect("it lives");
-                let own =
-                    crate::path::OwnPath::take(mm, &mut st, PageNo(1), Need::Normal).map(|path| path.keep());
-                assert!(own.is_ok(), "no limit");
-            })
-        };
-        race([splits(parent), splits(child), evicts]);
+        race([splits(&mm, parent), splits(&mm, child), evicts]);
         expect(&mm, &[(parent, 1), (child, 1)]);
     });
 }

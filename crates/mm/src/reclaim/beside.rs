@@ -281,8 +281,10 @@ fn near<H: Host, S: Store>(mm: &Mm<H, S>, v: &Victim<'_>) -> Result<Near, Stop> 
             let slot = mm.spaces.get(space.0);
             (Some(slot.backing()), slot.domain())
         }
-        Residence::Backing(backing) => (Some(backing), domain_of(mm, v)?),
-        Residence::Overflow(_) | Residence::Nowhere | Residence::File(..) => (None, domain_of(mm, v)?),
+        Residence::Backing(backing) => (Some(backing), domain_of(mm, &v.locked)?),
+        Residence::Overflow(_) | Residence::Nowhere | Residence::File(..) => {
+            (None, domain_of(mm, &v.locked)?)
+        }
     };
     let page = v.page;
     Ok(Near {
@@ -294,9 +296,9 @@ fn near<H: Host, S: Store>(mm: &Mm<H, S>, v: &Victim<'_>) -> Result<Near, Stop> 
 
 /// The domain of whoever maps the frame. A climb may meet no space while all of them are leaving a
 /// shared table: then the frame stays, for its bytes must not get into another domain.
-fn domain_of<H: Host, S: Store>(mm: &Mm<H, S>, v: &Victim<'_>) -> Result<Domain, Stop> {
+pub(crate) fn domain_of<H: Host, S: Store>(mm: &Mm<H, S>, locked: &Locked<'_>) -> Result<Domain, Stop> {
     let mut domain = None;
-    rmap_walk(mm, &v.locked, 1, &mut |mapper| {
+    rmap_walk(mm, locked, 1, &mut |mapper| {
         domain = Some(mm.spaces.get(mapper.space.0).domain())
     });
     domain.ok_or(Stop::Retry)

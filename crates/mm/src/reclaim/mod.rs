@@ -12,7 +12,7 @@
 
 mod age;
 pub(crate) mod batch;
-mod beside;
+pub(crate) mod beside;
 mod choice;
 mod cluster;
 mod evict;
