@@ -13,7 +13,7 @@ use crate::addr::{PageBytes, PageNo};
 use crate::backing::BackingNo;
 use crate::budget::{Need, StoreLedger};
 use crate::error::Stop;
-use crate::frame::Residence;
+use crate::frame::{Locked, Residence};
 use crate::host::{Cost, Domain, Host, HostError, PageRef, Store, Stored};
 use crate::mm::{Mm, PAGE};
 use crate::rmap::rmap_walk;
