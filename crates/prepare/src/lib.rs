@@ -18,10 +18,15 @@
 //! pristine memories, forks them, and calls the start function; a fork of a live instance does
 //! neither. Both use the same compiled code.
 //!
+//! With the feature `component`, [`prepare_component`] does the same to components, whose core
+//! modules share memories and tables with one another (`component.rs`).
+//!
 //! All is thread-safe: values without interior mutability. The cost is one pass to validate and two
 //! over the module, and memory for as many bytes as it has, some more for its flags and exports.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "component")]
+mod component;
 mod given;
 mod imports;
 mod marks;
@@ -36,6 +41,8 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "component")]
+pub use component::{Cell, ComponentTable, PreparedComponent, prepare_component};
 pub use given::{Given, Number};
 pub use imports::Own;
 pub use plan::{
@@ -64,7 +71,7 @@ use wasmparser::{Parser, Validator, WasmFeatures};
 ///
 /// # Errors
 /// [`NotForkable`] lists every reason at once; an invalid module and a
-/// component have just that one.
+/// component have just that one. (`prepare_component` takes components.)
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

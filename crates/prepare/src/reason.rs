@@ -17,8 +17,8 @@ use std::fmt;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotForkable {
-    /// Never empty. [`Reason::Invalid`] and [`Reason::Component`] stand alone:
-    /// nothing can be said about the contents of such a module.
+    /// Never empty. [`Reason::Invalid`], [`Reason::Component`] and [`Reason::CoreModule`] stand
+    /// alone: nothing can be said about the contents of such a module.
     pub reasons: Vec<Reason>,
 }
 
@@ -55,9 +55,41 @@ pub enum Reason {
         /// What is wrong there, in the validator's words.
         message: String,
     },
-    /// A component. Only core modules can be forked.
+    /// A component, where a core module was asked for.
     #[error("it is a component, not a core module")]
     Component,
+    /// A core module, where a component was asked for.
+    #[error("it is a core module, not a component")]
+    CoreModule,
+    /// A component inside of the component has core modules of its own: nobody outside reaches
+    /// their state.
+    #[error("a component inside of it has core modules of its own")]
+    NestedModule,
+    /// The component gets core modules or components from elsewhere, which cannot be rewritten with
+    /// it.
+    #[error("it imports core modules or components, or takes them from other components")]
+    ForeignModule,
+    /// The component uses the asynchronous ABI: its tasks, streams and futures live in their store.
+    #[error("it uses the asynchronous component ABI ({what})")]
+    Asynchronous {
+        /// The canonical function or option that is met first, such as `stream-new`.
+        what: String,
+    },
+    /// A mutable global of a core module in a component holds a reference, which cannot leave the
+    /// component.
+    #[error("its mutable global {global} holds a reference, which cannot leave a component")]
+    ReferenceGlobal {
+        /// The index of the global in its module.
+        global: u32,
+    },
+    /// A reason in one of a component's core modules.
+    #[error("in its core module {module}: {reason}")]
+    InModule {
+        /// The index of the module in the component.
+        module: u32,
+        /// What it is.
+        reason: Box<Reason>,
+    },
     /// There is no memory, so there is nothing to share: instantiating the
     /// module again costs no more than a fork would.
     #[error("it has no memory")]
@@ -153,7 +185,17 @@ impl Reason {
                 "build it again for WebAssembly 3.0; exceptions of the older form are not part of it (`-fwasm-exceptions` with \
                  `-wasm-use-legacy-eh=false` makes the standard ones)"
             }
-            Reason::Component => "fork the core module that it was made of",
+            Reason::Component => {
+                "prepare it as a component (`prepare_component`, with the feature `component`)"
+            }
+            Reason::CoreModule => "prepare it as a module (`prepare`)",
+            Reason::NestedModule => {
+                "build it as one component, or fork the inner component before they are composed"
+            }
+            Reason::ForeignModule => "let it define the core modules that it instantiates",
+            Reason::Asynchronous { .. } => "build it for WASI 0.2, whose functions are not asynchronous",
+            Reason::ReferenceGlobal { .. } => "let the global hold a number, or be immutable",
+            Reason::InModule { reason, .. } => reason.help(),
             Reason::NoMemory => "instantiate it again: there is nothing to share",
             Reason::ImportedTable { .. } => {
                 "import a table whose slots can be null, or define it in the module"

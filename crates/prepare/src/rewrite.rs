@@ -11,7 +11,7 @@ use crate::marks::{self, Flags, Mark};
 use crate::plan::{Addresses, DropPlan, FunctionPlan, GlobalPlan, MemoryPlan, Prepared, TablePlan};
 use crate::scan::{self, Found};
 use crate::sections::{self, To, Writer, number};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use twox_hash::XxHash3_128;
 use wasm_encoder::{DataSection, Encode, ExportKind, SectionId};
 use wasmparser::{
@@ -100,7 +100,10 @@ impl Added {
         Added {
             memories: (0..)
                 .zip(&found.memories)
-                .map(|(index, memory)| memory_plan(index, memory, &prefix, fingerprint))
+                .map(|(index, memory)| {
+                    let export = format!("{prefix}memory{index}:{fingerprint:032x}");
+                    memory_plan(index, memory, export)
+                })
                 .collect(),
             globals: found
                 .globals
@@ -163,10 +166,11 @@ fn name(names: &BTreeMap<u32, &str>, index: u32) -> Option<String> {
     names.get(&index).map(|&name| name.to_owned())
 }
 
-fn memory_plan(index: u32, memory: &MemoryType, prefix: &str, fingerprint: u128) -> MemoryPlan {
+/// A memory of this type, exported by this name.
+pub(crate) fn memory_plan(index: u32, memory: &MemoryType, export: String) -> MemoryPlan {
     MemoryPlan {
         index,
-        export: format!("{prefix}memory{index}:{fingerprint:032x}"),
+        export,
         minimum_pages: memory.initial,
         maximum_pages: memory.maximum,
         page_bytes: scan::page_bytes(memory),
@@ -202,8 +206,8 @@ fn rewritten(wasm: &[u8], found: &Found<'_>, added: &Added) -> Result<Vec<u8>> {
                 code.begin(count);
             }
             Payload::CodeSectionEntry(body) => {
-                if code.body(&body, found, &added.flags)? == Bodies::All {
-                    out.section(sections::CODE, &code.section)?;
+                if code.body(&body, &found.marked_bodies, &added.flags)? == Bodies::All {
+                    out.section(sections::CODE, code.section())?;
                 }
             }
             other => {
@@ -218,7 +222,7 @@ fn rewritten(wasm: &[u8], found: &Found<'_>, added: &Added) -> Result<Vec<u8>> {
 
 /// The code section, when it is written anew.
 #[derive(Default)]
-struct Code {
+pub(crate) struct Code {
     section: Vec<u8>,
     left: u32,
     next: u32,
@@ -226,23 +230,29 @@ struct Code {
 
 /// Whether more bodies follow.
 #[derive(PartialEq, Eq)]
-enum Bodies {
+pub(crate) enum Bodies {
     More,
     All,
 }
 
 impl Code {
-    fn begin(&mut self, count: u32) {
+    pub(crate) fn begin(&mut self, count: u32) {
         self.section = number(count);
         self.left = count;
     }
 
-    fn body(&mut self, body: &FunctionBody<'_>, found: &Found<'_>, flags: &Flags) -> Result<Bodies> {
+    /// The next body. Those of these places, counted from 0, have flags to set.
+    pub(crate) fn body(
+        &mut self,
+        body: &FunctionBody<'_>,
+        marked: &BTreeSet<u32>,
+        flags: &Flags,
+    ) -> Result<Bodies> {
         if self.left == 0 {
             // The section was copied as a whole.
             return Ok(Bodies::More);
         }
-        let bytes = if found.marked_bodies.contains(&self.next) {
+        let bytes = if marked.contains(&self.next) {
             marks::marked(body, flags)?
         } else {
             sections::sized(body.as_bytes())
@@ -252,10 +262,15 @@ impl Code {
         self.left -= 1;
         Ok(if self.left == 0 { Bodies::All } else { Bodies::More })
     }
+
+    /// What was written.
+    pub(crate) fn section(&self) -> &[u8] {
+        &self.section
+    }
 }
 
 /// A beginning that no export of the module has.
-fn unused_prefix(names: &[&str]) -> String {
+pub(crate) fn unused_prefix(names: &[&str]) -> String {
     let number = |name: &&str| {
         name.strip_prefix("memfold:")?
             .split_once(':')?
@@ -272,7 +287,7 @@ fn unused_prefix(names: &[&str]) -> String {
 }
 
 /// The data section as it is after instantiation: active segments are empty.
-fn emptied(section: DataSectionReader<'_>) -> Result<DataSection> {
+pub(crate) fn emptied(section: DataSectionReader<'_>) -> Result<DataSection> {
     let mut segments = DataSection::new();
     for data in section {
         let data = data?;

@@ -272,7 +272,7 @@ impl<'a> Scan<'a> {
 
 /// The instructions of initializers that make objects of the garbage-collected heap. What only code
 /// makes is seen when an instance is forked.
-fn makes_an_object(operator: &Operator<'_>) -> Option<&'static str> {
+pub(crate) fn makes_an_object(operator: &Operator<'_>) -> Option<&'static str> {
     Some(match operator {
         Operator::StructNew { .. } => "struct.new",
         Operator::StructNewDefault { .. } => "struct.new_default",
@@ -284,6 +284,9 @@ fn makes_an_object(operator: &Operator<'_>) -> Option<&'static str> {
 }
 
 /// Calls `visit` for each item of a section.
-fn each<T>(items: impl IntoIterator<Item = Result<T>>, mut visit: impl FnMut(T) -> Result<()>) -> Result<()> {
+pub(crate) fn each<T>(
+    items: impl IntoIterator<Item = Result<T>>,
+    mut visit: impl FnMut(T) -> Result<()>,
+) -> Result<()> {
     items.into_iter().try_for_each(|item| visit(item?))
 }

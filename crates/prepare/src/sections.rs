@@ -18,6 +18,8 @@ pub(crate) enum To {
     Memories,
     Globals,
     Exports,
+    #[cfg(feature = "component")]
+    DataCount,
     Code,
 }
 
@@ -30,6 +32,8 @@ impl To {
             To::Memories => 5,
             To::Globals => 6,
             To::Exports => 7,
+            #[cfg(feature = "component")]
+            To::DataCount => 12,
             To::Code => CODE,
         }
     }
@@ -67,6 +71,13 @@ impl Writer {
         let added = self.added(to);
         added.count += 1;
         added.in_front.extend_from_slice(item);
+    }
+
+    /// Puts the number of data segments in front of the code, where it must not be written
+    /// otherwise.
+    #[cfg(feature = "component")]
+    pub(crate) fn count_data(&mut self, segments: u32) {
+        self.added(To::DataCount).count = segments;
     }
 
     fn added(&mut self, to: To) -> &mut Added {

@@ -7,22 +7,34 @@
 
 use crate::error::Error;
 use memfold::linux;
+use std::any::Any;
+use std::ops::Range;
 use wasmtime::Module;
 
-/// While it lives, the module's code is known to be guest code.
+/// While it lives, the code of a module or a component is known to be guest code.
 #[derive(Debug)]
 pub(crate) struct GuestCode {
     // Dropped in this order: the range is forgotten before it is unmapped.
     _registration: linux::GuestCode,
-    _module: Module,
+    _compiled: Box<dyn Any + Send + Sync>,
 }
 
 impl GuestCode {
     pub(crate) fn new(module: &Module) -> Result<Self, Error> {
-        let image = module.image_range();
+        GuestCode::of(module.image_range(), module.clone())
+    }
+
+    /// The code of a component, all of its modules' among it.
+    #[cfg(feature = "component")]
+    pub(crate) fn of_component(component: &wasmtime::component::Component) -> Result<Self, Error> {
+        GuestCode::of(component.image_range(), component.clone())
+    }
+
+    /// This range, which stays mapped as long as `compiled` lives.
+    fn of(image: Range<*const u8>, compiled: impl Any + Send + Sync) -> Result<Self, Error> {
         Ok(GuestCode {
             _registration: linux::register_guest_code(image.start.addr()..image.end.addr())?,
-            _module: module.clone(),
+            _compiled: Box::new(compiled),
         })
     }
 }

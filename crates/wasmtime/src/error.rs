@@ -111,6 +111,32 @@ pub enum Error {
          reset the instance, or drop it with its store"
     )]
     HalfDone,
+    /// There are handles in the store of a component that is to be forked: resources that it owns
+    /// or has borrowed, streams of WASI among them, or some that the host has of it. They live in
+    /// their store, and nobody knows how to copy them.
+    #[cfg(feature = "component")]
+    #[error(
+        "the component cannot be forked as it is: there are handles in its store (resources, streams), which live in \
+         that store only; fork it before it has any, or drop them first"
+    )]
+    Handles,
+    /// The code of a component has changed a table.
+    #[cfg(feature = "component")]
+    #[error(
+        "the component cannot be forked as it is: its code has changed the table {}{} of its core module {}, which \
+         cannot be copied; fork it before it does",
+        .0.table,
+        Called(.0.name.as_deref()),
+        .0.module
+    )]
+    ChangedTable(memfold_prepare::ComponentTable),
+    /// A call in the component's store has trapped, after which no component in it can be entered.
+    #[cfg(feature = "component")]
+    #[error(
+        "the component cannot be entered any more: a call in its store has trapped, and what was being done is half \
+         done; drop it with its store"
+    )]
+    CannotEnter,
     /// A fault has too little room on the stacks of the engine's fibers.
     #[error(
         "{left} bytes of a fiber's stack are left beside what programs may use (`async_stack_size` less \

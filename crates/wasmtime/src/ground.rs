@@ -13,7 +13,7 @@
 //! A handle; the manager does its own locking.
 
 use crate::config::{GUARD, RESERVATION};
-use memfold::{Error, Memory, PAGE_SIZE, Space, SpaceSize};
+use memfold::{Error, Memory, OnLoss, PAGE_SIZE, Space, SpaceSize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -38,6 +38,15 @@ impl Ground {
         };
         let space = memory.create(size)?;
         Ok(Ground::of(space, head, told(len)))
+    }
+
+    /// As [`new`](Ground::new), for a guest, which must not take the process with it: host code (a
+    /// `memory.copy` of Wasmtime's) that meets a page which cannot be had goes on, and the call
+    /// ends with [`Error::MemoryLost`](crate::Error::MemoryLost).
+    pub(crate) fn of_guest(memory: &Memory, len: u64) -> Result<Self, Error> {
+        let ground = Ground::new(memory, len)?;
+        ground.space().set_on_loss(OnLoss::Sink)?;
+        Ok(ground)
     }
 
     fn of(space: Space, head: u64, told: usize) -> Self {
@@ -141,6 +150,16 @@ impl Grounds {
 
     pub(crate) fn iter(&self) -> std::slice::Iter<'_, Ground> {
         self.0.iter()
+    }
+
+    /// Whether all memory could be had since this was last asked.
+    pub(crate) fn check(&self) -> Result<(), crate::Error> {
+        // Of all, so that none is told of a call that it was not in.
+        let failures = self.iter().filter_map(|ground| ground.space().take_failure());
+        match failures.reduce(|first, _| first) {
+            Some(failure) => Err(crate::Error::MemoryLost { failure }),
+            None => Ok(()),
+        }
     }
 
     /// Forks of all, or of none.

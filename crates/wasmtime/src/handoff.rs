@@ -32,6 +32,18 @@ pub(crate) struct Offer {
     pub(crate) memories: VecDeque<(Ground, Wanted)>,
     /// Kept as long as any of the memories: the code that runs on it.
     pub(crate) code: Arc<GuestCode>,
+    /// Whether a memory was made meanwhile that none of them was for.
+    pub(crate) passed: bool,
+}
+
+impl Offer {
+    pub(crate) fn new(memories: VecDeque<(Ground, Wanted)>, code: &Arc<GuestCode>) -> Self {
+        Offer {
+            memories,
+            code: Arc::clone(code),
+            passed: false,
+        }
+    }
 }
 
 /// A linear memory that belongs to one thread at a time.
@@ -82,16 +94,27 @@ thread_local! {
 }
 
 /// Polls `making`; the memories of the wanted types that it makes get the spaces, in their order.
-pub(crate) async fn offering<F: Future>(offer: Offer, making: F) -> F::Output {
+/// Returns whether all were taken, and no memory was made besides.
+pub(crate) async fn offering<F: Future>(offer: Offer, making: F) -> (F::Output, Taken) {
     let mut making = pin!(making);
     let mut offer = Some(offer);
-    poll_fn(|context| {
+    let made = poll_fn(|context| {
         let offered = Offered::begin(offer.take());
         let polled = making.as_mut().poll(context);
         offer = offered.end();
         polled
     })
-    .await
+    .await;
+    let all = offer.is_some_and(|offer| offer.memories.is_empty() && !offer.passed);
+    (made, if all { Taken::All } else { Taken::Otherwise })
+}
+
+/// What became of an offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Each space by one memory, and no other memory was made.
+    All,
+    Otherwise,
 }
 
 /// Takes what is offered next on this thread, once, if it is for a linear memory of this type.
@@ -100,6 +123,7 @@ pub(crate) fn take(ty: &MemoryType) -> Option<(Ground, Arc<GuestCode>)> {
         let mut next = next.borrow_mut();
         let offer = next.as_mut()?;
         let wanted = offer.memories.front().is_some_and(|(_, wanted)| wanted.is(ty));
+        offer.passed |= !wanted;
         let (ground, _) = wanted.then(|| offer.memories.pop_front())??;
         Some((ground, Arc::clone(&offer.code)))
     })

@@ -74,13 +74,7 @@ impl<T> ForkInstance<T> {
     /// # Errors
     /// [`Error::MemoryLost`], once for each failure.
     pub fn check(&self) -> Result<(), Error> {
-        // Of all, so that none is told of a call that it was not in.
-        let failures = self.grounds.iter();
-        let failures = failures.filter_map(|ground| ground.space().take_failure());
-        match failures.reduce(|first, _| first) {
-            Some(failure) => Err(Error::MemoryLost { failure }),
-            None => Ok(()),
-        }
+        self.grounds.check()
     }
 
     /// Makes a copy of the instance, as it is now, in another store.

@@ -19,6 +19,10 @@
 //! The feature `async`, which is on by default, has the methods that end in `_async`. It adds
 //! Wasmtime's fibers and no runtime: any executor will do.
 //!
+//! The feature `component` has the same for components of WASI 0.2: `prepare_component`,
+//! `ComponentTemplate`, `ForkComponent` and `ComponentSnapshot`. A component is forked where it has
+//! no handles to resources, and has not changed its tables.
+//!
 //! A fork takes microseconds whatever its size, shares all memory with its
 //! parent until one of them writes, and is a Wasmtime instance like any other.
 //! What it takes to be forkable, and what is not copied, stands at [`prepare`]
@@ -60,6 +64,8 @@
 #![deny(unsafe_code)]
 
 mod code;
+#[cfg(feature = "component")]
+mod component;
 mod config;
 #[allow(unsafe_code, reason = "implements the two unsafe traits of Wasmtime")]
 mod creator;
@@ -80,6 +86,8 @@ mod state;
 mod template;
 mod way;
 
+#[cfg(feature = "component")]
+pub use component::{ComponentSnapshot, ComponentTemplate, ForkComponent};
 pub use config::{ADDRESSES_PER_MEMORY, check, configure};
 pub use error::Error;
 pub use held::{InstanceSpace, SnapshotSpace};
@@ -88,6 +96,8 @@ pub use memfold_prepare::{
     Addresses, Contents, DropPlan, FunctionPlan, Given, GlobalPlan, MOST_BYTES, MemoryPlan, NotForkable,
     Number, Own, Prepared, Reason, Segment, Site, Slot, TablePlan, prepare, prepare_with,
 };
+#[cfg(feature = "component")]
+pub use memfold_prepare::{Cell, ComponentTable, PreparedComponent, prepare_component};
 pub use reset::Irreversible;
 pub use state::{Foreign, Place};
 pub use template::Template;

@@ -16,7 +16,7 @@ use crate::layout::{self, Layout};
 use crate::reset::Irreversible;
 use crate::state::State;
 use crate::way::{Straight, Way, now};
-use memfold::{Memory, OnLoss};
+use memfold::Memory;
 use memfold_prepare::Prepared;
 use std::fmt;
 use std::sync::Arc;
@@ -214,14 +214,11 @@ impl<T> Template<T> {
         // Whoever takes them tells them the module's first sizes.
         let lengths: Vec<u64> = grounds.iter().map(Ground::len).collect();
         let wanted = self.parts.memories.iter().map(|(_, wanted)| *wanted);
-        let offer = Offer {
-            memories: grounds.iter().cloned().zip(wanted).collect(),
-            code: Arc::clone(&self.parts.code),
-        };
+        let offer = Offer::new(grounds.iter().cloned().zip(wanted).collect(), &self.parts.code);
         let making = W::instantiate(&self.parts.pre, store);
-        let instance = handoff::offering(offer, making)
-            .await
-            .map_err(Error::Instantiate)?;
+        // Who has taken them is seen by their addresses.
+        let (instance, _) = handoff::offering(offer, making).await;
+        let instance = instance.map_err(Error::Instantiate)?;
         for (place, ground) in grounds.iter().enumerate() {
             if self.memory(store, &instance, place).data_ptr(&*store) != ground.as_ptr() {
                 return Err(Error::NotConfigured);
@@ -323,10 +320,7 @@ impl<T> fmt::Debug for Template<T> {
 fn pristine(memory: &Memory, prepared: &Prepared) -> Result<Grounds, Error> {
     let mut grounds = Vec::new();
     for plan in prepared.memories() {
-        let ground = Ground::new(memory, plan.minimum_bytes())?;
-        // A guest must not take the process with it: host code (a `memory.copy` of Wasmtime's) that
-        // meets a page which cannot be had goes on, and the call ends with `Error::MemoryLost`.
-        ground.space().set_on_loss(OnLoss::Sink)?;
+        let ground = Ground::of_guest(memory, plan.minimum_bytes())?;
         let own = prepared.segments().iter();
         for segment in own.filter(|segment| segment.memory == plan.index) {
             ground.write(segment.offset, &segment.bytes)?;

@@ -38,10 +38,7 @@ impl Harness {
     }
 
     fn offer_all<const N: usize>(&self, memories: [(Ground, Wanted); N]) -> handoff::Offered {
-        handoff::Offered::begin(Some(Offer {
-            memories: memories.into(),
-            code: Arc::clone(&self.code),
-        }))
+        handoff::Offered::begin(Some(Offer::new(memories.into(), &self.code)))
     }
 
     fn make(&self, ty: MemoryType, guard: u64) -> Result<Box<dyn LinearMemory>, String> {
