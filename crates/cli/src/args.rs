@@ -29,10 +29,11 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Warm up one instance of a Wasm module, fork it many times, call every clone
+    /// Warm up one instance of a Wasm module or component, fork it many times, call every clone
     #[command(after_help = EXIT_STATUS)]
     Run(Box<RunOptions>),
-    /// Tell whether a Wasm module can be forked, what its state is, and what would have to change
+    /// Tell whether a Wasm module or component can be forked, what its state is, and what would
+    /// have to change
     #[command(after_help = EXIT_STATUS)]
     Inspect(InspectOptions),
     /// Tell whether this machine can run memfold, and try it
@@ -79,7 +80,7 @@ pub(crate) enum Topic {
 
 #[derive(Args, Debug)]
 pub(crate) struct InspectOptions {
-    /// The module, in the binary or the text format
+    /// The module or component, in the binary or the text format
     pub(crate) module: PathBuf,
     /// Print one JSON object instead of text
     #[arg(long)]
@@ -132,7 +133,8 @@ pub(crate) enum Output {
 
 #[derive(Args, Debug)]
 pub(crate) struct RunOptions {
-    /// The module: core WebAssembly, binary or text format; may import WASI preview 1
+    /// The program: a core module or a component, binary or text format; may import WASI preview 1
+    /// or WASI 0.2
     pub(crate) module: PathBuf,
     /// How many clones; all stay alive until the end, but those that fail
     #[arg(long, value_name = "N", default_value = "1")]
@@ -144,7 +146,8 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "EXPORT")]
     pub(crate) warm: Option<String>,
     /// Export to call on every clone: parameters are none, (i32 clone) or (i32 clone, i32 call);
-    /// results i32 or i64. Without it, a WASI command runs its `_start` once in each clone
+    /// results i32 or i64; of a component u32 instead, results of any simple type, functions of an
+    /// exported instance as `instance#function`. Without it, a WASI command runs once in each clone
     #[arg(long, value_name = "EXPORT", group = "called")]
     pub(crate) call: Option<String>,
     /// Export to call on every clone with the values that follow `--`; one clone alone prints the

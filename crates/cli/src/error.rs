@@ -92,6 +92,11 @@ pub(crate) enum Error {
     /// Imports that are not WASI's.
     #[error("the module imports what nobody provides (only WASI preview 1 is; --stub-imports tries it without functions):{}", Lines(.0))]
     Imports(Vec<String>),
+    /// What a component imports is not there, or not as it wants it.
+    #[error(
+        "the component imports what nobody provides (only WASI 0.2 is; `--stub-imports trap` tries it without the rest): {0:#}"
+    )]
+    Link(wasmtime::Error),
     /// Imports of which there is no stub.
     #[error("the module imports what is no function, and what no instance can have for itself:{}", Lines(.0))]
     Unstubbed(Vec<String>),
@@ -99,7 +104,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Entry(#[from] EntryError),
     /// There is nothing to do.
-    #[error("nothing to run: the module is no WASI command (it has no `_start`), so name what to call with --call, --invoke or --warm{}", Exports(.0))]
+    #[error("nothing to run: the program is no WASI command (it has no `_start`, no `wasi:cli/run`), so name what to call with --call, --invoke or --warm{}", Exports(.0))]
     NothingToRun(Vec<String>),
     /// The instance that is to be forked could not be made or warmed up.
     #[error("the program failed while it was warmed up: {0}")]
@@ -117,6 +122,9 @@ pub(crate) enum Error {
         Semicolons(narrow)
     )]
     NoRoom { clones: u32, narrow: Vec<Narrow> },
+    /// A setting that is for modules.
+    #[error("{0} is for core modules, and the program is a component")]
+    ForModules(&'static str),
     /// Too few descriptors.
     #[error(
         "the process may not open enough files: RLIMIT_NOFILE is {}, and memfold needs about 10; \
@@ -248,9 +256,6 @@ impl fmt::Display for Reasons<'_> {
         for reason in &self.0.reasons {
             write!(f, "\n  - {reason}")?;
         }
-        if let [Reason::Component] = self.0.reasons[..] {
-            return write!(f, "\n({})", Reason::Component.help());
-        }
         if !self.0.reasons.iter().any(invalid) {
             f.write_str("\n(--stock runs it on plain Wasmtime, one warm-up for each instance)")?;
         }
@@ -258,8 +263,8 @@ impl fmt::Display for Reasons<'_> {
     }
 }
 
-fn invalid(reason: &memfold_wasmtime::Reason) -> bool {
-    matches!(reason, Reason::Invalid { .. } | Reason::Component)
+fn invalid(reason: &Reason) -> bool {
+    matches!(reason, Reason::Invalid { .. })
 }
 
 /// Clauses of one sentence.

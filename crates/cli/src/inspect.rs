@@ -1,5 +1,5 @@
-//! `memfold inspect`: whether a module can be forked, what its state is, and every reason against
-//! it with what would help.
+//! `memfold inspect`: whether a module or a component can be forked, what its state is, and every
+//! reason against it with what would help.
 //!
 //! Nothing is compiled and nothing runs. Pure but for reading the file.
 
@@ -7,9 +7,13 @@ use crate::args::InspectOptions;
 use crate::error::{Error, Exit};
 use crate::output;
 use crate::run::{Outline, named, read_module};
-use memfold_wasmtime::{Addresses, Given, MemoryPlan, NotForkable, Prepared, Reason, prepare_with};
+use memfold_wasmtime::{
+    Addresses, Cell, Given, MemoryPlan, NotForkable, Prepared, PreparedComponent, Reason, prepare_component,
+    prepare_with,
+};
 use serde::Serialize;
 use std::fmt::Write;
+use wasmparser::{BinaryReaderError, ComponentExternalKind, Parser, Payload};
 
 /// What there is to say of a module.
 #[derive(Debug, Default, Serialize)]
@@ -57,20 +61,27 @@ struct Space {
     most_pages: Option<u64>,
     page_bytes: u64,
     address_bits: u32,
-    /// Of the segments that it begins with.
-    data_bytes: usize,
+    /// Of the segments that it begins with; those of a component are not told apart by memories.
+    data_bytes: Option<usize>,
 }
 
 /// Reads the module and prints the report.
 pub(crate) fn inspect(options: &InspectOptions) -> Result<Exit, Error> {
     let bytes = read_module(&options.module)?;
-    // A module that lacks nothing but values can be forked when it is given some.
-    let prepared = prepare_with(&bytes, &Given::new());
-    let values = prepared.is_err() && prepare_with(&bytes, &Given::new().zeros()).is_ok();
+    let report = if Parser::is_component(&bytes) {
+        of_component(&bytes, prepare_component(&bytes))
+    } else {
+        // A module that lacks nothing but values can be forked when it is given some.
+        let prepared = prepare_with(&bytes, &Given::new());
+        let values = prepared.is_err() && prepare_with(&bytes, &Given::new().zeros()).is_ok();
+        Report {
+            forkable_with_values: values,
+            ..report(&bytes, prepared)
+        }
+    };
     let report = Report {
-        forkable_with_values: values,
         module: options.module.display().to_string(),
-        ..report(&bytes, prepared)
+        ..report
     };
     output::print(&if options.json {
         serde_json::to_string(&report).expect("the report has no map with other keys than text") + "\n"
@@ -101,15 +112,63 @@ fn report(bytes: &[u8], prepared: Result<Prepared, NotForkable>) -> Report {
             report.imports.retain(|import| !own.contains(import));
             report.state = Some(State::new(&prepared));
         }
-        Err(NotForkable { reasons }) => {
-            let why = |reason: Reason| Why {
-                reason: reason.to_string(),
-                help: reason.help(),
-            };
-            report.reasons = reasons.into_iter().map(why).collect();
-        }
+        Err(refused) => report.reasons = reasons(refused),
     }
     report
+}
+
+fn reasons(NotForkable { reasons }: NotForkable) -> Vec<Why> {
+    let why = |reason: Reason| Why {
+        reason: reason.to_string(),
+        help: reason.help(),
+    };
+    reasons.into_iter().map(why).collect()
+}
+
+fn of_component(bytes: &[u8], prepared: Result<PreparedComponent, NotForkable>) -> Report {
+    let mut report = Report::default();
+    // Whatever is wrong with it stands among the reasons.
+    let _ = report.read_names(bytes);
+    match prepared {
+        Ok(prepared) => {
+            report.forkable = true;
+            report.state = Some(State::of_component(&prepared));
+        }
+        Err(refused) => report.reasons = reasons(refused),
+    }
+    report
+}
+
+impl Report {
+    /// What a component imports and exports.
+    fn read_names(&mut self, bytes: &[u8]) -> Result<(), BinaryReaderError> {
+        // How many modules and components inside of it we are in.
+        let mut depth = 0_usize;
+        for payload in Parser::new(0).parse_all(bytes) {
+            match payload? {
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                Payload::ComponentImportSection(imports) if depth == 0 => {
+                    for import in imports {
+                        self.imports.push(import?.name.name.to_owned());
+                    }
+                }
+                Payload::ComponentExportSection(exports) if depth == 0 => {
+                    for export in exports {
+                        let export = export?;
+                        if matches!(
+                            export.kind,
+                            ComponentExternalKind::Func | ComponentExternalKind::Instance
+                        ) {
+                            self.functions.push(export.name.name.to_owned());
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 impl State {
@@ -119,7 +178,11 @@ impl State {
             memories: prepared
                 .memories()
                 .iter()
-                .map(|memory| Space::new(prepared, memory))
+                .map(|memory| {
+                    let own = prepared.segments().iter();
+                    let own = own.filter(|segment| segment.memory == memory.index);
+                    Space::new(memory, Some(own.map(|segment| segment.bytes.len()).sum()))
+                })
                 .collect(),
             // Flags are ours.
             mutable_globals: prepared.globals().len() - prepared.tables().len() - dropped_segments,
@@ -129,12 +192,26 @@ impl State {
             start_function: prepared.start().is_some(),
         }
     }
+
+    /// Of all core instances.
+    fn of_component(prepared: &PreparedComponent) -> Self {
+        let copied = prepared.cells().iter().filter(|cell| **cell == Cell::Copied);
+        let copied = copied.count();
+        let memories = prepared.memories().iter();
+        State {
+            memories: memories.map(|memory| Space::new(memory, None)).collect(),
+            // A vector counts as two.
+            mutable_globals: copied - prepared.drops().len(),
+            changing_tables: prepared.cells().len() - copied,
+            referable_functions: 0,
+            dropped_segments: prepared.drops().len(),
+            start_function: prepared.starts(),
+        }
+    }
 }
 
 impl Space {
-    fn new(prepared: &Prepared, memory: &MemoryPlan) -> Self {
-        let own = prepared.segments().iter();
-        let own = own.filter(|segment| segment.memory == memory.index);
+    fn new(memory: &MemoryPlan, data_bytes: Option<usize>) -> Self {
         Space {
             pages: memory.minimum_pages,
             most_pages: memory.maximum_pages,
@@ -143,7 +220,7 @@ impl Space {
                 Addresses::Bits32 => 32,
                 Addresses::Bits64 => 64,
             },
-            data_bytes: own.map(|segment| segment.bytes.len()).sum(),
+            data_bytes,
         }
     }
 
@@ -158,8 +235,17 @@ impl Space {
             32 => "",
             _ => "64-bit addresses, ",
         };
-        let (pages, data) = (self.pages, self.data_bytes);
-        format!("{pages} pages of {page} at first, {most}; {wide}{data} bytes of data")
+        let pages = self.pages;
+        let data = self.data_bytes;
+        let data = data.map_or(String::new(), |data| format!("{data} bytes of data"));
+        let more = format!("{wide}{data}");
+        let more = more.trim_end_matches([',', ' ']);
+        let more = if more.is_empty() {
+            String::new()
+        } else {
+            format!("; {more}")
+        };
+        format!("{pages} pages of {page} at first, {most}{more}")
     }
 }
 

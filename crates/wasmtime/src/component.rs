@@ -32,6 +32,9 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 /// A component of which instances can be made and forked. Cheap to clone; may be used from several
 /// threads at once.
 ///
+/// Its stores are those that do not wait: what the linker gives is not asynchronous, and neither is
+/// a limiter. An instance has a store of its own, for handles are counted by stores.
+///
 /// ```
 /// use memfold_wasmtime::{ComponentTemplate, configure, prepare_component};
 /// use wasmtime::component::Linker;

@@ -1,6 +1,6 @@
 //! All clones, and how they came to be: [`Clones`].
 
-use super::environment::Host;
+use super::body::Frozen;
 use super::failure::{CloneFailure, Failed, Kind, REPORTED, Stop};
 use super::instance::Instance;
 use super::interrupt::Interrupt;
@@ -9,7 +9,6 @@ use super::progress::{Phase, Progress};
 use super::times::Times;
 use crate::args::{Making, RunOptions};
 use crate::error::Error;
-use memfold_wasmtime::{Snapshot, SnapshotSpace};
 use std::time::Instant;
 
 /// Forks of the bare memory that are made and dropped again to see what they cost.
@@ -71,13 +70,7 @@ impl Clones {
     }
 
     /// Makes one clone.
-    fn start(
-        &mut self,
-        program: &Program,
-        snapshot: Option<&Snapshot<Host>>,
-        number: u32,
-        clones: u32,
-    ) -> GoesOn {
+    fn start(&mut self, program: &Program, snapshot: Option<&Frozen>, number: u32, clones: u32) -> GoesOn {
         let begin = Instant::now();
         let made = match snapshot {
             Some(snapshot) => Instance::forked(program, snapshot, number),
@@ -106,10 +99,10 @@ impl Clones {
     }
 
     /// A failure here says nothing yet: the clones will meet it, too.
-    fn fork_bare(&mut self, snapshot: &Snapshot<Host>, times: u32) {
+    fn fork_bare(&mut self, snapshot: &Frozen, times: u32) {
         for _ in 0..times {
             let begin = Instant::now();
-            let forks: Result<Vec<_>, _> = snapshot.spaces().map(SnapshotSpace::fork).collect();
+            let forks = snapshot.fork_bare();
             if forks.is_ok() {
                 self.bare_forks.push(begin.elapsed());
             }
@@ -125,7 +118,7 @@ enum GoesOn {
 }
 
 /// Warms one instance up and freezes it; the instance itself is not needed any more.
-fn warm(program: &Program) -> Result<Option<Snapshot<Host>>, Stop> {
+fn warm(program: &Program) -> Result<Option<Frozen>, Stop> {
     Instance::warmed(program, 0)?.freeze()
 }
 

@@ -1,11 +1,13 @@
 //! What of a module is called, and with what: [`Entry`]. Immutable values,
 //! checked once against the module, before it is compiled, so that no call can be of a wrong type.
 
+use super::function::{self, Function};
 use super::outline::Outline;
 use super::values::{self, ValuesError};
 use std::fmt;
 use wasmparser::{FuncType, ValType};
-use wasmtime::Val;
+use wasmtime::component::Component;
+use wasmtime::{Engine, Val, component};
 
 /// An export that will be called.
 #[derive(Clone, Debug)]
@@ -16,6 +18,14 @@ pub(crate) struct Entry {
     results: usize,
     /// What people gave, for [`Given::Values`].
     values: Vec<Val>,
+    of_component: Option<OfComponent>,
+}
+
+/// The same of a component, which has its own functions and values.
+#[derive(Clone, Debug)]
+struct OfComponent {
+    function: Function,
+    values: Vec<component::Val>,
 }
 
 /// The functions that could have been meant.
@@ -50,6 +60,15 @@ pub(crate) enum EntryError {
     Given { name: String, reason: ValuesError },
     #[error("the export {name:?} has the type {found}, and values are i32, i64, f32 or f64")]
     Values { name: String, found: String },
+    #[error(
+        "the export {name:?} has the type {found}; it is called with {wanted}, and answers with numbers, texts, truths or \
+         letters, or with a result of one"
+    )]
+    Function {
+        name: String,
+        found: String,
+        wanted: &'static str,
+    },
 }
 
 /// What a call may be given.
@@ -104,6 +123,7 @@ impl Entry {
             params: ty.params().len(),
             results: ty.results().len(),
             values: Vec::new(),
+            of_component: None,
         })
     }
 
@@ -127,7 +147,73 @@ impl Entry {
             results: ty.results().len(),
             values,
             name,
+            of_component: None,
         })
+    }
+
+    /// Finds the export of a component; `words` are what it is called with, for [`Given::Values`].
+    pub(crate) fn of_component(
+        (component, engine): (&Component, &Engine),
+        name: &str,
+        given: Given,
+        words: &[String],
+    ) -> Result<Self, EntryError> {
+        let name = name.to_owned();
+        let functions = || Function::all(component, engine);
+        let Some(found) = Function::find(component, &name) else {
+            return Err(EntryError::Unknown {
+                name,
+                functions: functions(),
+            });
+        };
+        let Some(function) = found else {
+            return Err(EntryError::NotAFunction {
+                name,
+                functions: functions(),
+            });
+        };
+        let params = function.params();
+        let is_number = |ty| function::number(ty, 0).is_some();
+        let (fits, wanted) = match given {
+            Given::Nothing | Given::Command => (params.is_empty(), "no parameter"),
+            Given::Numbers => (
+                params.len() <= 2 && params.iter().all(is_number),
+                "no parameter, (u32 clone) or (u32 clone, u32 call) (--invoke gives it values)",
+            ),
+            Given::Values => (params.iter().all(function::is_simple), "values of simple types"),
+        };
+        if !fits || !function.answers_simply() {
+            let found = function.described();
+            return Err(EntryError::Function { name, found, wanted });
+        }
+        let values = match given {
+            Given::Values => values::parse_all(&params, words),
+            _ => Ok(Vec::new()),
+        };
+        let values = match values {
+            Ok(values) => values,
+            Err(reason) => return Err(EntryError::Given { name, reason }),
+        };
+        Ok(Entry {
+            name,
+            given,
+            params: params.len(),
+            results: 0,
+            values: Vec::new(),
+            of_component: Some(OfComponent { function, values }),
+        })
+    }
+
+    /// The component's function, and what it is called with; `None` for a module's.
+    pub(crate) fn function(&self, clone: u32, call: u32) -> Option<(&Function, Vec<component::Val>)> {
+        let OfComponent { function, values } = self.of_component.as_ref()?;
+        if self.given == Given::Values {
+            return Some((function, values.clone()));
+        }
+        let params = function.params();
+        let numbers = params.iter().zip([clone, call]);
+        let numbers = numbers.filter_map(|(ty, number)| function::number(ty, number));
+        Some((function, numbers.collect()))
     }
 
     /// The same if the module has such an export at all.

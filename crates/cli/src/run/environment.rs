@@ -14,7 +14,7 @@ use std::path::Path;
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
-use wasmtime_wasi::{FsPerms, WasiCtxBuilder, cli};
+use wasmtime_wasi::{FsPerms, WasiCtxBuilder, WasiCtxView, WasiView, cli};
 
 /// Most bytes of a standard input, which is held in memory.
 const MOST_INPUT: u64 = 1 << 30;
@@ -22,6 +22,13 @@ const MOST_INPUT: u64 = 1 << 30;
 /// What the store of an instance holds besides it.
 pub(crate) struct Host {
     pub(crate) wasi: WasiP1Ctx,
+}
+
+// What components ask for is the same as what modules do.
+impl WasiView for Host {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.wasi.ctx()
+    }
 }
 
 pub(crate) struct Environment {

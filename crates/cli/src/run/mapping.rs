@@ -21,6 +21,7 @@ use wasmtime::Store;
 const CHUNK: usize = 1 << 20;
 
 /// All files, in the order of their places.
+#[derive(Default)]
 pub(crate) struct Files(Vec<Placed>);
 
 /// A file and its place.

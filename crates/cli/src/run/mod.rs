@@ -1,7 +1,9 @@
 //! `memfold run`: one program, warmed up once, forked many times, every clone called.
 //!
 //! ```text
-//!  program.rs   read, prepare, compile, link          Draft -> Program
+//!  draft.rs     read                                  Draft
+//!  program.rs   prepare, compile, link a module       Draft -> Program
+//!  composed.rs  the same with a component             Draft -> Program
 //!  clones.rs    warm up, freeze, fork                 Program -> Clones
 //!  calls.rs     call all instances, round by round    Clones -> Tally
 //!  mod.rs       what it comes to                      all of it -> Report
@@ -9,16 +11,20 @@
 //!
 //! Beside that way: `module` (any file, read), `outline` (its names and types), `environment` (what
 //! it is given), `mapping` (what it finds in its memory), `room` (what is known not to fit),
-//! `entry` and `values` (what is called), `instance` (one instance), `failure` (what stops one
-//! clone), `interrupt` (what stops all), `merging` (what goes on beside the calls), `digest`,
-//! `order`, `times`, `progress`.
+//! `entry`, `function` and `values` (what is called), `instance` and `body` (one instance),
+//! `failure` (what stops one clone), `interrupt` (what stops all), `merging` (what goes on beside
+//! the calls), `digest`, `order`, `times`, `progress`.
 
+mod body;
 mod calls;
 mod clones;
+mod composed;
 mod digest;
+mod draft;
 pub(crate) mod entry;
 mod environment;
 pub(crate) mod failure;
+mod function;
 mod instance;
 mod interrupt;
 #[allow(unsafe_code, reason = "a mapped file may be changed by others")]
@@ -43,10 +49,11 @@ use crate::output;
 use crate::report::{Area, Held, Merged, Report, StockMemory, Times};
 use calls::{Plan, Tally};
 use clones::Clones;
+use draft::Draft;
 use failure::{Failed, REPORTED};
 use interrupt::Interrupt;
 use order::Order;
-use program::{Draft, Program};
+use program::Program;
 use progress::{Phase, Progress};
 
 /// Runs it and prints the report.

@@ -6,15 +6,15 @@ use super::entry::{Entry, Given};
 use super::environment::{Environment, Host};
 use super::mapping::Files;
 use super::outline::{Import, Is, Outline, named};
+use super::room;
 use super::stock::Stock;
-use super::{module, room};
 use crate::args::{Making, RunOptions, Voice};
 use crate::error::Error;
 use crate::surroundings::Stub;
 use memfold::{Memory, Merging, Native};
-use memfold_wasmtime::{Own, Prepared, Template, prepare_with};
+use memfold_wasmtime::{ComponentTemplate, Own, Prepared, Template, prepare_with};
 use std::path::Path;
-use wasmtime::{Cache, CacheConfig, Config, Engine, ExternType, Linker, Module, Store};
+use wasmtime::{Config, Engine, ExternType, Linker, Module, Store, component};
 use wasmtime_wasi::p1;
 
 /// Instances that have spaces beside the clones: the pristine one, the parent, the snapshot, one to
@@ -30,6 +30,13 @@ pub(crate) enum Source {
     },
     /// Wasmtime's own.
     Stock(Stock),
+    /// A component, on memfold's memory.
+    Component {
+        memory: Memory,
+        template: ComponentTemplate<Host>,
+    },
+    /// A component, on Wasmtime's own.
+    StockComponent(component::InstancePre<Host>),
 }
 
 /// What of the program is called.
@@ -43,16 +50,16 @@ pub(crate) struct Entries {
 
 /// A program that is ready to run.
 pub(crate) struct Program {
-    engine: Engine,
-    name: String,
-    environment: Environment,
+    pub(super) engine: Engine,
+    pub(super) name: String,
+    pub(super) environment: Environment,
     pub(crate) source: Source,
     pub(crate) entries: Entries,
     /// What each instance finds in its memory.
     pub(crate) files: Files,
 }
 
-/// A program before it is compiled: bad input and a machine that cannot are found here.
+/// A module before it is compiled: bad input and a machine that cannot are found here.
 pub(crate) struct Draft {
     engine: Engine,
     linker: Linker<Host>,
@@ -82,16 +89,7 @@ impl Code {
 }
 
 impl Draft {
-    pub(crate) fn new(options: &RunOptions) -> Result<Self, Error> {
-        let bytes = module::read(&options.module)?;
-        let mut config = Config::new();
-        config.epoch_interruption(true);
-        // The one proposal beyond WebAssembly 3.0 that can be forked.
-        config.wasm_custom_page_sizes(true);
-        if !options.no_cache {
-            // A cache that cannot be had is one that has nothing.
-            config.cache(Cache::new(CacheConfig::new()).ok());
-        }
+    pub(crate) fn new(options: &RunOptions, bytes: Vec<u8>, mut config: Config) -> Result<Self, Error> {
         let prepared = prepare_with(&bytes, &given(options));
         // What imports an instance has for itself, stock instances have as well.
         let own = prepared.iter().flat_map(|prepared| prepared.own().to_vec());
@@ -256,8 +254,8 @@ impl Program {
     /// The memory that holds the clones, if it is memfold's.
     pub(crate) fn memory(&self) -> Option<&Memory> {
         match &self.source {
-            Source::Memfold { memory, .. } => Some(memory),
-            Source::Stock(_) => None,
+            Source::Memfold { memory, .. } | Source::Component { memory, .. } => Some(memory),
+            Source::Stock(_) | Source::StockComponent(_) => None,
         }
     }
 
@@ -293,7 +291,7 @@ impl Entries {
     }
 }
 
-fn memory(options: &RunOptions, memories: usize) -> Result<Memory, memfold::Error> {
+pub(super) fn memory(options: &RunOptions, memories: usize) -> Result<Memory, memfold::Error> {
     let memories = u32::try_from(memories).unwrap_or(u32::MAX);
     let spaces = options.clones.get().saturating_add(MORE_SPACES);
     let spaces = spaces.saturating_mul(memories);
@@ -312,7 +310,7 @@ fn memory(options: &RunOptions, memories: usize) -> Result<Memory, memfold::Erro
 }
 
 /// What the program finds as its arguments. With `--invoke` they are the function's.
-fn arguments(name: &str, options: &RunOptions) -> Vec<String> {
+pub(super) fn arguments(name: &str, options: &RunOptions) -> Vec<String> {
     let mut arguments = vec![name.to_owned()];
     if options.invoke.is_none() {
         arguments.extend_from_slice(&options.surroundings.arguments);
@@ -320,7 +318,7 @@ fn arguments(name: &str, options: &RunOptions) -> Vec<String> {
     arguments
 }
 
-fn program_name(path: &Path) -> String {
+pub(super) fn program_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or(path.as_os_str());
     name.to_string_lossy().into_owned()
 }

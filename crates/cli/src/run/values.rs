@@ -1,8 +1,10 @@
 //! Values that people write for `--invoke`, and what is printed of results. Pure.
 
+use super::function;
 use std::fmt::Write;
 use wasmparser::{FuncType, ValType};
-use wasmtime::Val;
+use wasmtime::component::types::Type;
+use wasmtime::{Val, component};
 
 /// Why words are no values for a function.
 #[derive(Debug, thiserror::Error)]
@@ -10,7 +12,7 @@ pub(crate) enum ValuesError {
     #[error("takes {wanted} value{}, and {found} follow `--`", if *wanted == 1 { "" } else { "s" })]
     Count { wanted: usize, found: usize },
     #[error("takes a value of the type {ty} where it is given {word:?}")]
-    Type { word: String, ty: ValType },
+    Type { word: String, ty: String },
 }
 
 /// The values for a function of this type.
@@ -26,7 +28,26 @@ pub(super) fn parse(ty: &FuncType, words: &[String]) -> Result<Vec<Val>, ValuesE
         .map(|(ty, word)| {
             value(*ty, word).ok_or_else(|| ValuesError::Type {
                 word: word.clone(),
-                ty: *ty,
+                ty: ty.to_string(),
+            })
+        })
+        .collect()
+}
+
+/// The values for a component's function with these parameters.
+pub(super) fn parse_all(params: &[Type], words: &[String]) -> Result<Vec<component::Val>, ValuesError> {
+    if words.len() != params.len() {
+        return Err(ValuesError::Count {
+            wanted: params.len(),
+            found: words.len(),
+        });
+    }
+    let pairs = params.iter().zip(words);
+    pairs
+        .map(|(ty, word)| {
+            function::value(ty, word).ok_or_else(|| ValuesError::Type {
+                word: word.clone(),
+                ty: function::type_name(ty).to_owned(),
             })
         })
         .collect()
