@@ -119,7 +119,8 @@ mod counted {
         forward! {
             fn reserve_pool(pages: u64) -> Result<(), HostError>;
             fn open(space: SpaceNo, backing: PoolPage, reserve: u32, len: u32) -> Result<u64, HostError>;
-            fn close(space: SpaceNo) -> u64;
+            fn close(space: SpaceNo, tables: u64) -> u64;
+            fn free_kept() -> u64;
             fn resize(space: SpaceNo, len: u32) -> Result<u64, HostError>;
             fn shrink(space: SpaceNo, len: u32);
             fn page_tables() -> Tables;
@@ -129,6 +130,7 @@ mod counted {
             fn show(space: SpaceNo, run: Run) -> Result<(), HostError>;
             fn show_zero(space: SpaceNo, run: Run) -> Result<u64, HostError>;
             fn fill(space: SpaceNo, page: PageNo, bytes: &PageBytes, to: Protection) -> Result<(), HostError>;
+            fn fill_run(space: SpaceNo, first: PageNo, bytes: &[PageBytes], to: Protection) -> usize;
             fn fill_zero(space: SpaceNo, run: Run) -> Result<(), HostError>;
             fn copy_from_pool(space: SpaceNo, page: PageNo, from: PoolPage) -> Result<(), HostError>;
             fn show_standby(space: SpaceNo, page: PageNo, bytes: &PageBytes, to: Protection) -> Result<(), HostError>;
