@@ -89,6 +89,12 @@ pub fn full<S: Built>(mm: &Mm<SimHost, S>, oracle: &Oracle, store_base: u64) {
     }
 }
 
+/// What is to be told of everything. Looking ends native runs, and what the machine refuses then
+/// would be told otherwise the next time; so it refuses nothing.
+pub fn digest<S: Built>(mm: &Mm<SimHost, S>) -> memfold_mm::Digest {
+    mm.host().at_rest(|| memfold_mm::Digest::of(mm))
+}
+
 /// The manager's spaces are those of the oracle, with the oracle's settings, and such as wait for
 /// their end; wherever a program stores to a page of its own without a fault, the manager has that
 /// page down as its space's alone.
@@ -96,7 +102,7 @@ pub fn full<S: Built>(mm: &Mm<SimHost, S>, oracle: &Oracle, store_base: u64) {
 /// # Panics
 /// When something does not hold.
 pub fn spaces<S: Built>(mm: &Mm<SimHost, S>, oracle: &Oracle) {
-    let digest = memfold_mm::Digest::of(mm);
+    let digest = digest(mm);
     for space in oracle.spaces() {
         let found = digest
             .spaces

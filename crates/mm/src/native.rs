@@ -345,6 +345,15 @@ impl<'m, H: Host, S: Store> Natives<'m, H, S> {
     }
 }
 
+impl<H, S> Mm<H, S> {
+    /// Whether the machine may show pages of the backing by itself, or begin to, so that they stay,
+    /// and no window is asked for them. Under a frame's lock the answer holds for that frame: who
+    /// begins to rely on it says so first, and then has each frame's lock once.
+    pub(crate) fn serves(&self, backing: BackingNo) -> bool {
+        self.natives.len() != 0 && self.backings.stays(backing)
+    }
+}
+
 /// The tables say what the pages of all spaces are, as far as the machine lets them: for checks.
 pub(crate) fn settle_all<H: Host, S: Store>(mm: &Mm<H, S>) {
     for no in mm.natives.turn() {

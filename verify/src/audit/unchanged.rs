@@ -39,7 +39,7 @@ impl Before {
     #[must_use]
     pub fn of<S: Built>(mm: &Mm<SimHost, S>) -> Self {
         Self {
-            digest: memfold_mm::Digest::of(mm),
+            digest: super::digest(mm),
             reclaims: mm.stats().direct_reclaims,
         }
     }
@@ -51,7 +51,7 @@ impl Before {
 /// # Panics
 /// When something is not.
 pub fn unchanged<S: Built>(mm: &Mm<SimHost, S>, oracle: &Oracle, before: &Before, may: May) {
-    let now = memfold_mm::Digest::of(mm);
+    let now = super::digest(mm);
     let then = &before.digest;
     for no in now.spaces.keys() {
         assert!(then.spaces.contains_key(no), "a failed operation left space {no}");

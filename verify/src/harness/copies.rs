@@ -99,7 +99,7 @@ impl<S: Built> Harness<S> {
     fn everything(&self) -> Everything {
         let host = self.mm.host();
         Everything {
-            digest: memfold_mm::Digest::of(&self.mm),
+            digest: crate::audit::digest(&self.mm),
             usage: self.mm.usage(),
             stats: self.mm.stats(),
             stored_pages: self.mm.store().stats().pages,

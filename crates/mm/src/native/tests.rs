@@ -251,6 +251,23 @@ fn kept_windows_are_charged() {
     sound(&mm);
 }
 
+/// Goal: who looks for pages that nobody uses asks no window for those that the machine serves by
+/// itself: the fork may have stored to them, and the question would undo that. Method: the simulated
+/// machine demands it.
+#[test]
+fn what_is_served_is_not_asked() {
+    let mm = native(UNLIMITED);
+    let frozen = template(&mm);
+    let fork = mm.fork(frozen).expect("room");
+    (8..88).for_each(|page| poke(&mm, fork, page, 5));
+    for _ in 0..4 {
+        assert_eq!(mm.reclaim(8), 0);
+    }
+    assert_eq!(mm.stats().native_ended, 0);
+    assert_eq!([8, 40, 87].map(|page| value(&mm, fork, page)), [5; 3]);
+    sound(&mm);
+}
+
 /// Goal: who ends takes all of it along: charges, the place in the queue, what keeps pages.
 #[test]
 fn nothing_is_left() {

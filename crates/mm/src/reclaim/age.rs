@@ -46,8 +46,12 @@ impl<H: Host, S: Store> Aging<'_, H, S> {
         if self.look == Look::Hasty {
             return false;
         }
-        if !matches!(locked.residence, Residence::Backing(_) | Residence::File(..)) {
-            return false;
+        match locked.residence {
+            // It does not go; and a window of which the machine serves the page by itself may have
+            // stored to it, which to ask would undo.
+            Residence::Backing(backing) if self.mm.serves(backing) => return true,
+            Residence::Backing(_) | Residence::File(..) => (),
+            _ => return false,
         }
         let turn = shown.next_turn();
         let still = match self.ask_windows(locked, turn) {

@@ -175,7 +175,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
         match locked.residence {
             Residence::Nowhere => return None,
             // The machine shows it by itself.
-            Residence::Backing(backing) if mm.natives.len() != 0 && mm.backings.stays(backing) => {
+            Residence::Backing(backing) if mm.serves(backing) => {
                 return None;
             }
             _ => (),
