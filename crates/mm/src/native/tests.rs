@@ -252,8 +252,8 @@ fn kept_windows_are_charged() {
 }
 
 /// Goal: who looks for pages that nobody uses asks no window for those that the machine serves by
-/// itself: the fork may have stored to them, and the question would undo that. Method: the simulated
-/// machine demands it.
+/// itself: the fork may have stored to them, and the question would undo that. Method: the
+/// simulated machine demands it.
 #[test]
 fn what_is_served_is_not_asked() {
     let mm = native(UNLIMITED);
