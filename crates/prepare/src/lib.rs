@@ -30,6 +30,7 @@ mod component;
 mod given;
 mod imports;
 mod marks;
+mod objects;
 mod plan;
 #[cfg(any(test, feature = "promises"))]
 pub mod promises;

@@ -3,10 +3,10 @@
 //!
 //! The program changes tables and drops segments by instructions. Behind each of them the rewritten
 //! module sets a flag, a global of its own: so a fork knows which tables to look at, and which
-//! segments to drop. Called by `scan.rs` and `rewrite.rs`.
+//! segments to drop. Called by `scan.rs`, `rewrite.rs` and `component/core.rs`.
 
 use crate::sections::{number, sized};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use wasmparser::{BinaryReaderError, FunctionBody, Operator};
 
 /// What one flag stands for.
@@ -33,6 +33,31 @@ impl Mark {
             Operator::ElemDrop { elem_index } => Some(Mark::Element(elem_index)),
             _ => None,
         }
+    }
+}
+
+/// What the code of a module does, body by body.
+#[derive(Default)]
+pub(crate) struct Marks {
+    pub(crate) all: BTreeSet<Mark>,
+    /// The bodies, by their places in the code section, in which such instructions stand.
+    pub(crate) bodies: BTreeSet<u32>,
+    read: u32,
+}
+
+impl Marks {
+    /// Reads the next body.
+    pub(crate) fn read(&mut self, body: &FunctionBody<'_>) -> Result<(), BinaryReaderError> {
+        let mut operators = body.get_operators_reader()?;
+        // Ends: each turn reads at least one byte.
+        while !operators.eof() {
+            if let Some(mark) = Mark::of(&operators.read()?) {
+                self.all.insert(mark);
+                self.bodies.insert(self.read);
+            }
+        }
+        self.read += 1;
+        Ok(())
     }
 }
 

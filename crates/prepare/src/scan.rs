@@ -8,14 +8,13 @@ mod fields;
 
 use crate::given::{Given, Number};
 use crate::imports::{Globals, Own};
-use crate::marks::Mark;
-use crate::plan::Segment;
-use crate::reason::{NotForkable, Reason, Site};
+use crate::marks::{Mark, Marks};
+use crate::objects::Objects;
+use crate::plan::{MOST_BYTES, Segment};
+use crate::reason::{NotForkable, Reason};
 use crate::tables::Contents;
 use std::collections::{BTreeMap, BTreeSet};
-use wasmparser::{
-    BinaryReaderError, ConstExpr, Export, ExternalKind, FunctionBody, MemoryType, Operator, Parser, Payload,
-};
+use wasmparser::{BinaryReaderError, ConstExpr, Export, ExternalKind, MemoryType, Operator, Parser, Payload};
 
 type Result<T, E = BinaryReaderError> = std::result::Result<T, E>;
 
@@ -75,15 +74,12 @@ pub(crate) struct Scan<'a> {
     imports_memory: bool,
     imported_globals: Vec<Imported>,
     reasons: Vec<Reason>,
-    /// Instructions that forbid a fork, by their name.
-    sites: BTreeMap<&'static str, Site>,
+    objects: Objects,
     memories: Vec<MemoryType>,
     globals: Vec<u32>,
     /// Whether one of these holds a reference.
     holds_references: bool,
-    marks: BTreeSet<Mark>,
-    marked_bodies: BTreeSet<u32>,
-    body_count: u32,
+    marks: Marks,
     tables: Vec<Contents>,
     /// Those whose slots begin with what a global gives.
     tables_of_globals: Vec<u32>,
@@ -128,13 +124,11 @@ impl<'a> Scan<'a> {
             imports_memory: false,
             imported_globals: Vec::new(),
             reasons: Vec::new(),
-            sites: BTreeMap::new(),
+            objects: Objects::default(),
             memories: Vec::new(),
             globals: Vec::new(),
             holds_references: false,
-            marks: BTreeSet::new(),
-            marked_bodies: BTreeSet::new(),
-            body_count: 0,
+            marks: Marks::default(),
             tables: Vec::new(),
             tables_of_globals: Vec::new(),
             referable: BTreeSet::new(),
@@ -150,8 +144,7 @@ impl<'a> Scan<'a> {
     /// The facts, if there is no reason against a fork.
     pub(crate) fn finish(mut self) -> std::result::Result<Found<'a>, NotForkable> {
         let values = self.values();
-        self.reasons
-            .extend(self.sites.into_values().map(|site| Reason::Gc { site }));
+        self.reasons.extend(self.objects.reasons());
         if self.memories.is_empty() {
             self.reasons.push(Reason::NoMemory);
         }
@@ -161,7 +154,7 @@ impl<'a> Scan<'a> {
             });
         }
         let changes = |mark: &Mark| matches!(mark, Mark::Table(_));
-        if !self.holds_references && !self.marks.iter().any(changes) {
+        if !self.holds_references && !self.marks.all.iter().any(changes) {
             self.referable.clear();
         }
         Ok(Found {
@@ -171,8 +164,8 @@ impl<'a> Scan<'a> {
             start: self.start,
             export_names: self.export_names,
             names: self.names,
-            marks: self.marks,
-            marked_bodies: self.marked_bodies,
+            marks: self.marks.all,
+            marked_bodies: self.marks.bodies,
             tables: self.tables,
             referable: self.referable,
             counts: self.counts,
@@ -196,7 +189,7 @@ impl<'a> Scan<'a> {
             }
             Payload::ImportSection(section) => each(section.into_imports(), |import| self.import(import)),
             Payload::MemorySection(section) => each(section, |memory| {
-                self.memory(memory);
+                note_memory(&mut self.memories, memory, &mut self.reasons);
                 Ok(())
             }),
             Payload::TableSection(section) => each(section, |table| self.table(&table)),
@@ -214,7 +207,7 @@ impl<'a> Scan<'a> {
                 Ok(())
             }
             Payload::DataSection(section) => each(section, |data| self.data(&data)),
-            Payload::CodeSectionEntry(body) => self.body(&body),
+            Payload::CodeSectionEntry(body) => self.marks.read(&body),
             _ => Ok(()),
         }
     }
@@ -235,52 +228,32 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn body(&mut self, body: &FunctionBody<'_>) -> Result<()> {
-        let mut operators = body.get_operators_reader()?;
-        // Ends: each turn reads at least one byte.
-        while !operators.eof() {
-            if let Some(mark) = Mark::of(&operators.read()?) {
-                self.marks.insert(mark);
-                self.marked_bodies.insert(self.body_count);
-            }
-        }
-        self.body_count += 1;
-        Ok(())
-    }
-
     /// An expression that instantiation evaluates.
     fn expression(&mut self, expression: &ConstExpr<'_>) -> Result<()> {
-        let mut operators = expression.get_operators_reader();
-        // Ends: each turn reads at least one byte.
-        while !operators.eof() {
-            let (operator, offset) = operators.read_with_offset()?;
+        let Self {
+            objects, referable, ..
+        } = self;
+        objects.read(expression, |operator| {
             if let Operator::RefFunc { function_index } = operator {
-                self.referable.insert(function_index);
+                referable.insert(*function_index);
             }
-            if let Some(operator) = makes_an_object(&operator) {
-                let site = Site {
-                    operator,
-                    offset,
-                    count: 0,
-                };
-                self.sites.entry(operator).or_insert(site).count += 1;
-            }
-        }
-        Ok(())
+        })
     }
 }
 
-/// The instructions of initializers that make objects of the garbage-collected heap. What only code
-/// makes is seen when an instance is forked.
-pub(crate) fn makes_an_object(operator: &Operator<'_>) -> Option<&'static str> {
-    Some(match operator {
-        Operator::StructNew { .. } => "struct.new",
-        Operator::StructNewDefault { .. } => "struct.new_default",
-        Operator::ArrayNew { .. } => "array.new",
-        Operator::ArrayNewDefault { .. } => "array.new_default",
-        Operator::ArrayNewFixed { .. } => "array.new_fixed",
-        _ => return None,
-    })
+/// What imported and defined memories have in common: they are numbered together, and some are
+/// refused.
+pub(crate) fn note_memory(memories: &mut Vec<MemoryType>, memory: MemoryType, reasons: &mut Vec<Reason>) {
+    let index = u32::try_from(memories.len()).unwrap_or(u32::MAX);
+    memories.push(memory);
+    // One shared memory is enough to know of the kind.
+    if memory.shared && !reasons.contains(&Reason::SharedMemory) {
+        reasons.push(Reason::SharedMemory);
+    }
+    let bytes = u128::from(memory.initial) * u128::from(page_bytes(&memory));
+    if bytes > u128::from(MOST_BYTES) {
+        reasons.push(Reason::LargeMemory { memory: index, bytes });
+    }
 }
 
 /// Calls `visit` for each item of a section.

@@ -8,7 +8,6 @@ use super::environment::{Environment, Host};
 use super::function::Function;
 use super::mapping::Files;
 use super::program::{self, Entries, Program, Source};
-use super::room;
 use crate::args::{Making, RunOptions};
 use crate::error::Error;
 use crate::surroundings::Stub;
@@ -47,20 +46,11 @@ impl Draft {
             Making::Stock => Code::Stock(bytes),
             Making::Fork | Making::Independent => {
                 let prepared = Box::new(prepare_component(&bytes)?);
-                let clones = options.clones.get();
-                let memories = prepared.memories().len();
-                room::check(clones, memories).map_err(|narrow| Error::NoRoom { clones, narrow })?;
-                let memory = program::memory(options, memories)?;
-                memfold_wasmtime::configure(&mut config, &memory);
+                let memory = program::memory(options, prepared.memories().len(), &mut config)?;
                 Code::Memfold { memory, prepared }
             }
         };
-        let name = program::program_name(&options.module);
-        let environment = Environment::new(
-            program::arguments(&name, options),
-            options.surroundings.clone(),
-            options.voice(),
-        )?;
+        let (name, environment) = program::surroundings(options)?;
         let engine = Engine::new(&config).map_err(Error::Module)?;
         let mut linker = Linker::new(&engine);
         p2::add_to_linker_sync(&mut linker).map_err(Error::Module)?;

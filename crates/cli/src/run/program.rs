@@ -104,20 +104,11 @@ impl Draft {
             reason,
         })?;
         let entries = Entries::find(&outline, options)?;
-        let name = program_name(&options.module);
-        let environment = Environment::new(
-            arguments(&name, options),
-            options.surroundings.clone(),
-            options.voice(),
-        )?;
+        let (name, environment) = surroundings(options)?;
         let code = match prepared {
             None => Code::Stock(bytes),
             Some(prepared) => {
-                let clones = options.clones.get();
-                let memories = prepared.memories().len();
-                room::check(clones, memories).map_err(|narrow| Error::NoRoom { clones, narrow })?;
-                let memory = memory(options, memories)?;
-                memfold_wasmtime::configure(&mut config, &memory);
+                let memory = memory(options, prepared.memories().len(), &mut config)?;
                 let prepared = Box::new(prepared);
                 Code::Memfold { memory, prepared }
             }
@@ -291,9 +282,13 @@ impl Entries {
     }
 }
 
-pub(super) fn memory(options: &RunOptions, memories: usize) -> Result<Memory, memfold::Error> {
+/// What holds the clones' memories, so many each, once it is known that there is room for them; the
+/// engine is told of it.
+pub(super) fn memory(options: &RunOptions, memories: usize, config: &mut Config) -> Result<Memory, Error> {
+    let clones = options.clones.get();
+    room::check(clones, memories).map_err(|narrow| Error::NoRoom { clones, narrow })?;
     let memories = u32::try_from(memories).unwrap_or(u32::MAX);
-    let spaces = options.clones.get().saturating_add(MORE_SPACES);
+    let spaces = clones.saturating_add(MORE_SPACES);
     let spaces = spaces.saturating_mul(memories);
     // The report says what was held, not what it could have come to.
     let mut builder = Memory::builder()
@@ -306,11 +301,21 @@ pub(super) fn memory(options: &RunOptions, memories: usize) -> Result<Memory, me
     if options.merge_percent().is_some() {
         builder = builder.merging(Merging::On);
     }
-    builder.build()
+    let memory = builder.build()?;
+    memfold_wasmtime::configure(config, &memory);
+    Ok(memory)
+}
+
+/// What the program is called, and what it finds around it.
+pub(super) fn surroundings(options: &RunOptions) -> Result<(String, Environment), Error> {
+    let name = program_name(&options.module);
+    let arguments = arguments(&name, options);
+    let environment = Environment::new(arguments, options.surroundings.clone(), options.voice())?;
+    Ok((name, environment))
 }
 
 /// What the program finds as its arguments. With `--invoke` they are the function's.
-pub(super) fn arguments(name: &str, options: &RunOptions) -> Vec<String> {
+fn arguments(name: &str, options: &RunOptions) -> Vec<String> {
     let mut arguments = vec![name.to_owned()];
     if options.invoke.is_none() {
         arguments.extend_from_slice(&options.surroundings.arguments);
@@ -318,7 +323,7 @@ pub(super) fn arguments(name: &str, options: &RunOptions) -> Vec<String> {
     arguments
 }
 
-pub(super) fn program_name(path: &Path) -> String {
+fn program_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or(path.as_os_str());
     name.to_string_lossy().into_owned()
 }

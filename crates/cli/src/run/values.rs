@@ -17,40 +17,36 @@ pub(crate) enum ValuesError {
 
 /// The values for a function of this type.
 pub(super) fn parse(ty: &FuncType, words: &[String]) -> Result<Vec<Val>, ValuesError> {
-    if words.len() != ty.params().len() {
-        return Err(ValuesError::Count {
-            wanted: ty.params().len(),
-            found: words.len(),
-        });
-    }
-    let pairs = ty.params().iter().zip(words);
-    pairs
-        .map(|(ty, word)| {
-            value(*ty, word).ok_or_else(|| ValuesError::Type {
-                word: word.clone(),
-                ty: ty.to_string(),
-            })
-        })
-        .collect()
+    let read = |ty: &ValType, word: &str| value(*ty, word);
+    read_all(ty.params(), words, read, ValType::to_string)
 }
 
 /// The values for a component's function with these parameters.
 pub(super) fn parse_all(params: &[Type], words: &[String]) -> Result<Vec<component::Val>, ValuesError> {
-    if words.len() != params.len() {
+    let name = |ty: &Type| function::type_name(ty).to_owned();
+    read_all(params, words, function::value, name)
+}
+
+/// A value for each type.
+fn read_all<T, V>(
+    types: &[T],
+    words: &[String],
+    read: impl Fn(&T, &str) -> Option<V>,
+    name: impl Fn(&T) -> String,
+) -> Result<Vec<V>, ValuesError> {
+    if words.len() != types.len() {
         return Err(ValuesError::Count {
-            wanted: params.len(),
+            wanted: types.len(),
             found: words.len(),
         });
     }
-    let pairs = params.iter().zip(words);
-    pairs
-        .map(|(ty, word)| {
-            function::value(ty, word).ok_or_else(|| ValuesError::Type {
-                word: word.clone(),
-                ty: function::type_name(ty).to_owned(),
-            })
+    let value = |(ty, word): (&T, &String)| {
+        read(ty, word).ok_or_else(|| ValuesError::Type {
+            word: word.clone(),
+            ty: name(ty),
         })
-        .collect()
+    };
+    types.iter().zip(words).map(value).collect()
 }
 
 /// Whether there is a way to write and print it.

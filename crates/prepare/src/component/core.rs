@@ -11,17 +11,18 @@
 //! may panic.
 
 use super::start::{self, Active};
-use crate::marks::{self, Flags, Mark};
-use crate::plan::{MOST_BYTES, MemoryPlan};
-use crate::reason::{Reason, Site};
+use crate::marks::{self, Flags, Mark, Marks};
+use crate::objects::Objects;
+use crate::plan::MemoryPlan;
+use crate::reason::Reason;
 use crate::rewrite::{Bodies, Code, emptied, memory_plan, unused_prefix};
-use crate::scan::{each, makes_an_object, page_bytes};
+use crate::scan::{each, note_memory};
 use crate::sections::{self, To, Writer, number};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use wasm_encoder::{Encode, ExportKind, SectionId};
 use wasmparser::{
-    BinaryReader, BinaryReaderError, ConstExpr, Data, ElementItems, ExternalKind, FunctionBody, GlobalType,
-    MemoryType, Parser, Payload, TableInit, TypeRef, ValType,
+    BinaryReader, BinaryReaderError, ConstExpr, Data, ElementItems, ExternalKind, GlobalType, MemoryType,
+    Parser, Payload, TableInit, TypeRef, ValType,
 };
 
 type Result<T> = std::result::Result<T, BinaryReaderError>;
@@ -55,7 +56,7 @@ pub(crate) struct ChangedTable {
 #[derive(Default)]
 struct Scan<'a> {
     reasons: Vec<Reason>,
-    sites: BTreeMap<&'static str, Site>,
+    objects: Objects,
     memories: Vec<MemoryType>,
     imported_memories: u32,
     /// Those that are mutable, by their indices.
@@ -63,9 +64,7 @@ struct Scan<'a> {
     tables: u32,
     table_names: BTreeMap<u32, &'a str>,
     export_names: Vec<&'a str>,
-    marks: BTreeSet<Mark>,
-    marked_bodies: BTreeSet<u32>,
-    bodies: u32,
+    marks: Marks,
     types: u32,
     functions: u32,
     all_globals: u32,
@@ -81,8 +80,8 @@ impl Core {
         for payload in Parser::new(0).parse_all(wasm) {
             scan.payload(payload?)?;
         }
-        let gc = std::mem::take(&mut scan.sites).into_values();
-        scan.reasons.extend(gc.map(|site| Reason::Gc { site }));
+        let objects = std::mem::take(&mut scan.objects);
+        scan.reasons.extend(objects.reasons());
         if scan.reasons.is_empty() {
             scan.rewritten(wasm).map(Ok)
         } else {
@@ -114,7 +113,7 @@ impl<'a> Scan<'a> {
                 }
             }),
             Payload::MemorySection(section) => each(section, |memory| {
-                self.memory(memory);
+                note_memory(&mut self.memories, memory, &mut self.reasons);
                 Ok(())
             }),
             Payload::GlobalSection(section) => each(section, |global| {
@@ -136,7 +135,7 @@ impl<'a> Scan<'a> {
                 ElementItems::Functions(_) => Ok(()),
                 ElementItems::Expressions(_, items) => each(items, |item| self.expression(&item)),
             }),
-            Payload::CodeSectionEntry(body) => self.body(&body),
+            Payload::CodeSectionEntry(body) => self.marks.read(&body),
             Payload::DataSection(section) => each(section, |data| {
                 self.data(&data);
                 Ok(())
@@ -161,18 +160,6 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn memory(&mut self, memory: MemoryType) {
-        let index = u32::try_from(self.memories.len()).unwrap_or(u32::MAX);
-        self.memories.push(memory);
-        if memory.shared && !self.reasons.contains(&Reason::SharedMemory) {
-            self.reasons.push(Reason::SharedMemory);
-        }
-        let bytes = u128::from(memory.initial) * u128::from(page_bytes(&memory));
-        if bytes > u128::from(MOST_BYTES) {
-            self.reasons.push(Reason::LargeMemory { memory: index, bytes });
-        }
-    }
-
     fn global(&mut self, ty: GlobalType) {
         let global = self.all_globals;
         self.all_globals += 1;
@@ -187,33 +174,7 @@ impl<'a> Scan<'a> {
 
     /// An expression that instantiation evaluates.
     fn expression(&mut self, expression: &ConstExpr<'_>) -> Result<()> {
-        let mut operators = expression.get_operators_reader();
-        // Ends: each turn reads at least one byte.
-        while !operators.eof() {
-            let (operator, offset) = operators.read_with_offset()?;
-            if let Some(operator) = makes_an_object(&operator) {
-                let site = Site {
-                    operator,
-                    offset,
-                    count: 0,
-                };
-                self.sites.entry(operator).or_insert(site).count += 1;
-            }
-        }
-        Ok(())
-    }
-
-    fn body(&mut self, body: &FunctionBody<'_>) -> Result<()> {
-        let mut operators = body.get_operators_reader()?;
-        // Ends: each turn reads at least one byte.
-        while !operators.eof() {
-            if let Some(mark) = Mark::of(&operators.read()?) {
-                self.marks.insert(mark);
-                self.marked_bodies.insert(self.bodies);
-            }
-        }
-        self.bodies += 1;
-        Ok(())
+        self.objects.read(expression, |_| ())
     }
 
     fn data(&mut self, data: &Data<'a>) {
@@ -222,7 +183,7 @@ impl<'a> Scan<'a> {
     }
 
     fn rewritten(self, wasm: &[u8]) -> Result<Core> {
-        let flags: Flags = self.marks.iter().copied().zip(self.all_globals..).collect();
+        let flags: Flags = self.marks.all.iter().copied().zip(self.all_globals..).collect();
         let prefix = unused_prefix(&self.export_names);
         let mut out = Writer::default();
         let core = self.announce(&flags, &prefix, &mut out);
@@ -242,11 +203,11 @@ impl<'a> Scan<'a> {
                     reader.read_var_u32()?;
                     out.section(SectionId::Data as u8, &data[reader.original_position()..])?;
                 }
-                Payload::CodeSectionStart { count, .. } if !self.marked_bodies.is_empty() => {
+                Payload::CodeSectionStart { count, .. } if !self.marks.bodies.is_empty() => {
                     code.begin(count);
                 }
                 Payload::CodeSectionEntry(body) => {
-                    if code.body(&body, &self.marked_bodies, &flags)? == Bodies::All {
+                    if code.body(&body, &self.marks.bodies, &flags)? == Bodies::All {
                         out.section(sections::CODE, code.section())?;
                     }
                 }

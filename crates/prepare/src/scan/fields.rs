@@ -3,16 +3,16 @@
 //!
 //! A part of the scan; `scan.rs` hands each field to one method.
 
-use super::{Imported, Result, Scan, each, page_bytes};
+use super::{Imported, Result, Scan, each, note_memory, page_bytes};
 use crate::given::Number;
 use crate::imports::{Globals, Own};
-use crate::plan::{MOST_BYTES, Segment};
+use crate::plan::Segment;
 use crate::reason::Reason;
 use crate::tables::{self, Contents, Slot};
 use std::collections::BTreeMap;
 use wasmparser::{
-    ConstExpr, Data, DataKind, Element, ElementItems, ElementKind, GlobalType, Import, MemoryType, Operator,
-    Table, TableInit, TypeRef, ValType,
+    ConstExpr, Data, DataKind, Element, ElementItems, ElementKind, GlobalType, Import, Operator, Table,
+    TableInit, TypeRef, ValType,
 };
 
 impl<'a> Scan<'a> {
@@ -25,7 +25,7 @@ impl<'a> Scan<'a> {
             TypeRef::Memory(memory) => {
                 self.imports_memory = true;
                 self.becomes_own(names);
-                self.memory(memory);
+                note_memory(&mut self.memories, memory, &mut self.reasons);
             }
             TypeRef::Table(table) if table.element_type.is_nullable() => {
                 self.becomes_own(names);
@@ -70,20 +70,6 @@ impl<'a> Scan<'a> {
             self.reasons.push(Reason::ImportedTwice { module, name });
         } else {
             self.own.push(names);
-        }
-    }
-
-    /// What imported and defined memories have in common.
-    pub(super) fn memory(&mut self, memory: MemoryType) {
-        let index = u32::try_from(self.memories.len()).unwrap_or(u32::MAX);
-        self.memories.push(memory);
-        // One shared memory is enough to know of the kind.
-        if memory.shared && !self.reasons.contains(&Reason::SharedMemory) {
-            self.reasons.push(Reason::SharedMemory);
-        }
-        let bytes = u128::from(memory.initial) * u128::from(page_bytes(&memory));
-        if bytes > u128::from(MOST_BYTES) {
-            self.reasons.push(Reason::LargeMemory { memory: index, bytes });
         }
     }
 
