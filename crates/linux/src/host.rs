@@ -91,7 +91,7 @@ impl LinuxHost {
     }
 
     /// The window is none any more that the next one of its kind can take over.
-    pub(crate) fn is_changed(&self, space: SpaceNo) {
+    pub(crate) fn changed(&self, space: SpaceNo) {
         if let Some(number) = self.number(space) {
             self.kept.changed(number);
         }
@@ -123,7 +123,7 @@ impl Host for LinuxHost {
     }
 
     fn manage(&self, space: SpaceNo, run: Run) -> Result<(), HostError> {
-        self.is_changed(space);
+        self.changed(space);
         self.take_faults(self.span(space, run))?;
         self.protect(space, run)
     }
@@ -161,7 +161,7 @@ impl Host for LinuxHost {
         if len <= old {
             return Ok(0);
         }
-        self.is_changed(space);
+        self.changed(space);
         let part = record.slot().part(old as usize, (len - old) as usize);
         sys::allow(part, Allowed::All).map_err(refused("mprotect", part.len()))?;
         record.resized(len);
@@ -172,7 +172,7 @@ impl Host for LinuxHost {
     }
 
     fn shrink(&self, space: SpaceNo, len: u32) {
-        self.is_changed(space);
+        self.changed(space);
         self.shorten(self.record(space), len);
     }
 

@@ -135,14 +135,13 @@ impl LinuxHost {
         let (before, kept) = self.kept.closing(number, slot, tables);
         table::close(number);
         let held = pagetables::window_bytes() + (before + tables) * TABLE_BYTES;
-        // Poison would stay in it.
-        let is_plain = !self.site.pages.poison_used();
         let emptied = |kept: &Kept| {
-            let gone = sys::dont_need(accessible);
-            gone.and_then(|()| sys::allow(kept.native(), Allowed::Nothing))
-                .is_ok()
+            // Poison would stay in it.
+            !self.site.pages.poison_used()
+                && sys::dont_need(accessible).is_ok()
+                && sys::allow(kept.native(), Allowed::Nothing).is_ok()
         };
-        match kept.filter(|_| is_plain).filter(emptied) {
+        match kept.filter(emptied) {
             Some(kept) => {
                 let less = held - kept.bytes();
                 less + self.kept.keep(kept).map_or(0, |gone| self.take_down(gone))

@@ -109,7 +109,9 @@ impl<'m, H: Host, S: Store> Windows<'m, H, S> {
     /// nothing.
     pub fn free_kept(&self) -> bool {
         let freed = self.mm.host.free_kept();
-        self.mm.budget.refund(Class::PageTables, freed);
+        if freed != 0 {
+            self.mm.budget.refund(Class::PageTables, freed);
+        }
         freed != 0
     }
 

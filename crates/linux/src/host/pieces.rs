@@ -33,7 +33,7 @@ impl LinuxHost {
     ) -> Result<(), HostError> {
         self.pool.reserve(from.0 + u64::from(run.len))?;
         let kind = Some(kind);
-        self.is_changed(space);
+        self.changed(space);
         self.remake(self.record(space), Part { run, from, kind })
     }
 

@@ -20,8 +20,8 @@ use crate::table::{FANOUT, LeafEntry, OwnLeaf, first_of};
 /// Evictions between two pages that count as one time.
 const TOGETHER: u32 = 256;
 
-/// Pages of one leaf, one behind the other, and what they hold.
-type Neighbours = [Option<(SwapRef, Swapped)>; FANOUT];
+/// What a page holds that comes along; `None` for one that does not.
+type Neighbour = Option<(SwapRef, Swapped)>;
 
 impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     /// The page is back, and went as `with` says: what is to come along does.
@@ -35,33 +35,24 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             return;
         }
         let first = first_of(self.page, 0);
-        let pages = (0..FANOUT).map(|n| first.plus(n as u32));
-        let held: Neighbours = std::array::from_fn(|n| {
+        let neighbours: [Neighbour; FANOUT] = std::array::from_fn(|n| {
             let page = first.plus(n as u32);
             let left_out = plan == Plan::BringButOne && page == sample;
             (!left_out).then(|| self.comes_along(leaf, page, with)).flatten()
         });
-        let mut pages = pages.zip(held).peekable();
-        // Ends: each turn takes a page at the least.
-        while let Some((page, first)) = pages.next() {
-            let Some(first) = first else { continue };
-            let mm = self.mm;
-            let all = mm.scratch.with_run(|bytes| {
-                let mut run = [first; FANOUT];
-                let mut len = 1;
-                while len < bytes.len().min(FANOUT)
-                    && let Some((_, Some(next))) = pages.next_if(|(_, held)| held.is_some())
-                {
-                    run[len] = next;
-                    len += 1;
+        let scratch = &self.mm.scratch;
+        scratch.with_run(|bytes| {
+            let mut page = first;
+            for run in neighbours.chunk_by(|a, b| a.is_some() == b.is_some()) {
+                for part in run.chunks(bytes.len()) {
+                    // Whoever needs the rest will hear of it.
+                    if part[0].is_some() && self.bring_run(leaf, page, part, bytes) < part.len() {
+                        return;
+                    }
+                    page = page.plus(part.len() as u32);
                 }
-                self.bring_run(leaf, page, &run[..len], &mut bytes[..len]) == len
-            });
-            if !all {
-                // Whoever needs the rest will hear of it.
-                return;
             }
-        }
+        });
     }
 
     /// A run comes back, as far as there is room; says how many pages of it did.
@@ -69,7 +60,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         &mut self,
         leaf: OwnLeaf,
         first: PageNo,
-        run: &[(SwapRef, Swapped)],
+        run: &[Neighbour],
         bytes: &mut [PageBytes],
     ) -> usize {
         let mut new = NewFrames::new(self.mm);
@@ -80,18 +71,16 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         let Some(mut charge) = Charge::take(&self.mm.budget, Class::Private, room, Need::Normal) else {
             return 0;
         };
+        let held = || run[..frames as usize].iter().flatten();
         let get = |((_, seen), bytes): (&(_, Swapped), _)| seen.bytes.get(&self.mm.store, bytes);
-        let given = run[..frames as usize].iter().zip(&mut *bytes);
+        let given = held().zip(&mut *bytes);
         let given = given.map_while(|page| get(page).ok()).count();
         // All that come along may be stored to.
         let shown = Protection::Writable;
-        let filled = self
-            .mm
-            .host
-            .fill_run(self.space.no, first, &bytes[..given], shown);
-        for (n, (slot, _)) in run[..filled].iter().enumerate() {
-            let page = first.plus(n as u32);
-            let frame = new.take(n as u32);
+        let host = &self.mm.host;
+        let filled = host.fill_run(self.space.no, first, &bytes[..given], shown);
+        for ((slot, _), n) in held().take(filled).zip(0..) {
+            let (page, frame) = (first.plus(n), new.take(n));
             self.install_private(leaf, page, frame, Origin::New, charge.page(), shown);
             put_slot(self.mm, *slot, self.space.backing, page);
         }
@@ -100,7 +89,7 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     }
 
     /// What a neighbour holds, if it may come back with a page that went at about the same time.
-    fn comes_along(&self, leaf: OwnLeaf, page: PageNo, with: &Swapped) -> Option<(SwapRef, Swapped)> {
+    fn comes_along(&self, leaf: OwnLeaf, page: PageNo, with: &Swapped) -> Neighbour {
         let LeafEntry::Swapped(slot) = self.mm.tables.entry(leaf.0, page) else {
             return None;
         };
