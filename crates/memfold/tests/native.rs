@@ -141,3 +141,40 @@ fn the_budget_holds() {
     let usage = m.stats().usage;
     assert_eq!((usage.private, usage.pool, usage.native), (0, 0, 0));
 }
+
+/// Goal: a space is set back again and again without a fault for what the kernel serves, and ends
+/// no native run; each byte is the template's afterwards. Method: a second thread sets another
+/// fork of the template back meanwhile; twenty pages and all by turns; forks stay as they are.
+#[test]
+fn resets_take_no_faults() {
+    let m = memory(None);
+    let template = template(&m, 4 * MIB);
+    let count = pages(&template);
+    let again = |n: u64| {
+        let space = template.fork().expect("room");
+        for round in 0..40 {
+            let step = if round % 8 == 7 { 1 } else { 53 };
+            for page in (n..count).step_by(step) {
+                assert_eq!(load(&space, page), page, "round {round}");
+                store(&space, page, round + n);
+            }
+            space.reset_to(&template).expect("related");
+        }
+        space
+    };
+    let before = m.stats().counts;
+    let spaces = thread::scope(|scope| {
+        let other = scope.spawn(|| again(1));
+        [again(0), other.join().expect("it found every byte")]
+    });
+    let after = m.stats().counts;
+    assert_eq!((before.faults, 0), (after.faults, after.native_ended));
+    store(&spaces[0], 5, 77);
+    let child = spaces[0].fork().expect("room");
+    spaces[0].reset_to(&template).expect("related");
+    for page in 0..count {
+        assert_eq!(load(&spaces[0], page), page);
+        assert_eq!(load(&child, page), if page == 5 { 77 } else { page });
+    }
+    clean(&m);
+}

@@ -8,8 +8,10 @@
 //! kept by a reference without a parent until the space has it.
 //!
 //! A private page leaves its window after the entry that named its frame has gone, under the
-//! frame's lock, so that reclaim is not at work on it. Called with no lock held; the locks of
-//! spaces, frames and tables are taken here.
+//! frame's lock, so that reclaim is not at work on it. Where the machine serves a run of the window
+//! by itself (`native.rs`), and the other space has the pages that it shows there, what was stored
+//! to leaves the window unseen, and the machine serves the run as before. Called with no lock held;
+//! the locks of spaces, frames and tables are taken here.
 
 use crate::addr::{PageNo, Run, SpaceNo};
 use crate::backing::BackingNo;
@@ -21,7 +23,7 @@ use crate::fork::Fork;
 use crate::host::{Host, Store};
 use crate::keep::{each_frame, let_go};
 use crate::mm::Mm;
-use crate::native::lock_to_change;
+use crate::native::{Natives, lock_to_change};
 use crate::path::OwnPath;
 use crate::rmap::Sweep;
 use crate::space::{PIECE, SpaceGuard};
@@ -50,7 +52,8 @@ impl<H: Host, S: Store> Mm<H, S> {
                 Ok(model) => model,
                 Err(refused) => return Ok(Err(refused)),
             };
-            Reset::lock(self, space)?.run(&model)
+            let space = self.lock_space(space)?;
+            Reset { mm: self, space }.run(&model)
         });
         done.unwrap_or_else(|stop| Err(stop.of_space(&self.budget, space, PageNo(0))))?;
         self.reclaim.something_changed();
@@ -157,6 +160,9 @@ impl<'m, H: Host, S: Store> Reset<'m, H, S> {
         if !self.space.pins.is_empty() {
             return Ok(Err(SpaceError::Pinned(no)));
         }
+        if !self.is_served_as(model) {
+            Natives::of(self.mm).end(&mut self.space)?;
+        }
         self.give_away(model)?;
         if model.len > self.space.len {
             Windows::of(self.mm).grow(no, self.space.len, model.len)?;
@@ -164,6 +170,22 @@ impl<'m, H: Host, S: Store> Reset<'m, H, S> {
         }
         self.become_model(model);
         Ok(Ok(()))
+    }
+
+    /// Whether the machine serves a run of the window, and shows the pages there that the model
+    /// has.
+    fn is_served_as(&self, model: &Model<'m, H, S>) -> bool {
+        let Some(native) = self.space.native else {
+            return false;
+        };
+        let mm = self.mm;
+        let roots = (self.space.tree.root, model.root);
+        let walked = mm.tables.each_difference(roots, self.space.tree.levels, &mut |at| {
+            let mut pages = differing(mm, at).map(|slot| at.first.plus(slot.into()));
+            let served = pages.any(|page| native.run.has(page));
+            if served { Err(()) } else { Ok(()) }
+        });
+        walked.is_ok()
     }
 
     /// Moves what others share, and the model does not have, out of this window.
@@ -204,6 +226,9 @@ impl<'m, H: Host, S: Store> Reset<'m, H, S> {
             trees.share_root(space.no, root);
         }
         let mut leaving = Leaving::new(mm, space.no);
+        if let Some(native) = space.native {
+            leaving.window.add(space.no, native.run);
+        }
         let roots = (before, model.root);
         let walked: Result<(), std::convert::Infallible> =
             mm.tables.each_difference(roots, space.tree.levels, &mut |at| {

@@ -336,3 +336,46 @@ fn refusals_lose_nothing() {
         }
     }
 }
+
+/// Goal: a reset takes back what was stored to in a native run, unseen, and the machine serves the
+/// run as before. Method: pages outside of the run, of its leaves too, are stored to as well.
+#[test]
+fn a_reset_keeps_the_run() {
+    let mm = native(UNLIMITED);
+    let frozen = template(&mm);
+    assert_eq!(mm.evict(frozen, run(40, 1)), Ok(1));
+    let fork = mm.fork(frozen).expect("room");
+    let before = (held(&mm), mm.usage().private);
+    for _ in 0..2 {
+        poke(&mm, fork, 41, 5);
+        poke(&mm, fork, 87, 6);
+        for page in [2, 39, 40, 88, 100] {
+            put(&mm, fork, page, 7);
+        }
+        mm.reset(fork, frozen).expect("related");
+        assert_eq!((held(&mm), mm.usage().private), before);
+        assert_eq!(mm.host.shown(fork, PageNo(41)), None);
+    }
+    poke(&mm, fork, 42, 8);
+    assert_eq!(mm.stats().native_ended, 0);
+    let expected = [0, 1, 1, 1, 8, 1, 0, 0];
+    assert_eq!(
+        [2, 39, 40, 41, 42, 87, 88, 100].map(|page| value(&mm, fork, page)),
+        expected
+    );
+    sound(&mm);
+}
+
+/// Goal: a reset to a relative that has other pages in the run ends the run.
+#[test]
+fn a_reset_to_another_ends_the_run() {
+    let mm = native(UNLIMITED);
+    let frozen = template(&mm);
+    let [fork, other] = [(); 2].map(|()| mm.fork(frozen).expect("room"));
+    poke(&mm, other, 40, 5);
+    poke(&mm, fork, 41, 6);
+    mm.reset(fork, other).expect("related");
+    assert_eq!([40, 41].map(|page| value(&mm, fork, page)), [5, 1]);
+    assert_eq!((held(&mm), mm.stats().native_ended), (0, 2));
+    sound(&mm);
+}
