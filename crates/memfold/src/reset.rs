@@ -1,4 +1,5 @@
-//! Taking back what a space wrote: [`Space::reset_to`] and [`Space::discard`].
+//! Taking back what a space wrote, and telling what that is: [`Space::reset_to`], [`Space::discard`],
+//! [`Space::dirty_since`].
 //!
 //! Part of [`Space`]; no lock of its own. For hosts that use one space again and again for programs
 //! that must not see one another's bytes, and for fuzzers.
@@ -31,6 +32,47 @@ impl Space {
         mm.reset(self.no(), to.no())?;
         self.inner().done(&mm);
         Ok(())
+    }
+
+    /// The bytes of this space that may be others than those of `of`, in whole pages: ranges in
+    /// order, that do not touch. A page is among them that one of the two has stored to, or
+    /// discarded, since one was made of the other; also when it has the same bytes all the same.
+    /// What is in none of them is equal. For snapshots that only hold what changed, and for what
+    /// moves to another machine.
+    ///
+    /// Takes time in proportion to what the two do not share, not to their size, and brings nothing
+    /// back from the store. `of` shares what it wrote since its last fork first, as in a fork; a
+    /// [frozen](Self::freeze) copy has nothing to share. Any thread; what threads store meanwhile
+    /// may be among it.
+    ///
+    /// # Errors
+    /// [`Error::Space`]: `NotRelated` as in [`reset_to`](Self::reset_to), `Pinned` when `of` has
+    /// pinned pages, `HasAreas` when one of the two has areas.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), memfold::Error> {
+    /// let memory = memfold::Memory::builder().budget_bytes(16 << 20).build()?;
+    /// let space = memory.create(memfold::SpaceSize::fixed(1 << 20))?;
+    /// space.write(0, b"before")?;
+    /// let before = space.freeze()?;
+    /// let fork = before.fork()?;
+    /// fork.write(5000, b"after")?;
+    /// assert_eq!(fork.dirty_since(&before)?, [4096..8192]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn dirty_since(&self, of: &Self) -> Result<Vec<Range<u64>>, Error> {
+        let mm = self.inner().mm()?;
+        if !std::ptr::eq(self.inner(), of.inner()) {
+            return Err(SpaceError::NotRelated(self.no()).into());
+        }
+        let runs = mm.differing(self.no(), of.no())?;
+        self.inner().done(&mm);
+        let bytes = |page: u32| u64::from(page) * PAGE_SIZE as u64;
+        Ok(runs
+            .into_iter()
+            .map(|run| bytes(run.first.0)..bytes(run.end().0))
+            .collect())
     }
 
     /// Makes a range of bytes zeros; whole pages of it hold no memory any more, as if they had

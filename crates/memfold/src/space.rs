@@ -137,6 +137,39 @@ impl Space {
         Ok(self.inner.mm()?.grow(self.no, to_pages(len)?)?)
     }
 
+    /// Makes this space `len` bytes long (rounded up to pages). What stood behind that holds no
+    /// memory any more, areas there end, and an access there is one beyond the end of the space;
+    /// when the space [grows](Self::grow) again, those bytes are zeros. Forks keep what they have.
+    ///
+    /// Any thread; a thread that stores behind the new end meanwhile loses the store. Takes time in
+    /// proportion to what goes.
+    ///
+    /// # Errors
+    /// [`Error::Space`]: `BadSize` when that is nothing, or longer than now; `Pinned` and `Locked`
+    /// when a page behind the new end is; otherwise when there is no room for tables that forks do
+    /// not share, or another thread maps a file there meanwhile. The old length stands.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), memfold::Error> {
+    /// let memory = memfold::Memory::builder().budget_bytes(16 << 20).build()?;
+    /// let space = memory.create(memfold::SpaceSize { len: 1 << 20, reserve: 4 << 20 })?;
+    /// space.write(900_000, b"gone")?;
+    /// space.shrink(64 << 10)?;
+    /// assert_eq!(space.len(), 64 << 10);
+    /// space.grow(1 << 20)?;
+    /// let mut bytes = [9; 4];
+    /// space.read(900_000, &mut bytes)?;
+    /// assert_eq!(bytes, [0; 4]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn shrink(&self, len: u64) -> Result<(), Error> {
+        let mm = self.inner.mm()?;
+        mm.shrink(self.no, to_pages(len)?)?;
+        self.inner.done(&mm);
+        Ok(())
+    }
+
     /// Copies bytes out. A page that is in the store stays there: each call decodes it. So each
     /// call costs a look-up and a copy of every page that it touches, and some microseconds more
     /// for one in the store; who reads a page often reads it by its address.

@@ -174,3 +174,65 @@ fn refusals() {
     linux::check_thread().expect("this thread can fault");
     clean(&memory);
 }
+
+/// Goal: what differs from a snapshot is told to the page, whether the kernel copied it unseen, a
+/// fault did, or it is in the store; all else is equal byte for byte.
+#[test]
+fn what_differs_is_told() {
+    let m = memory(256 * MIB);
+    let snapshot = warm(&m).freeze().expect("room");
+    let space = snapshot.fork().expect("room");
+    assert_eq!(space.dirty_since(&snapshot), Ok(vec![]));
+    let stored: Vec<u64> = (0..40).map(|n| n * n * 7).collect();
+    for &page in &stored {
+        set(&space, page * PAGE + 9, 1);
+    }
+    let pages = |space: &Space| -> Vec<u64> {
+        let told = space.dirty_since(&snapshot).expect("related");
+        assert!(told.iter().is_sorted_by(|a, b| a.end < b.start), "{told:?}");
+        told.iter()
+            .flat_map(|range| range.start / PAGE..range.end / PAGE)
+            .collect()
+    };
+    assert_eq!(pages(&space), stored);
+    space.evict().expect("it lives");
+    assert_eq!(pages(&space), stored);
+    for page in (0..64 * MIB / PAGE).filter(|page| !stored.contains(page)) {
+        assert_eq!(byte(&space, page * PAGE), page as u8);
+    }
+    space.reset_to(&snapshot).expect("related");
+    assert_eq!(pages(&space), []);
+    clean(&m);
+}
+
+/// Goal: a space that becomes shorter gives back what stood behind its end, to the kernel as well,
+/// with a second thread that stores before the end meanwhile; and that is zeros when it grows.
+#[test]
+fn a_shorter_space_gives_back() {
+    let m = memory(256 * MIB);
+    let space = warm(&m);
+    let fork = space.fork().expect("room");
+    let len = 16 * MIB;
+    for round in 1..4 {
+        for page in (0..64 * MIB / PAGE).step_by(3) {
+            set(&space, page * PAGE, 100 + round);
+        }
+        std::thread::scope(|scope| {
+            let before_the_end = || (0..len / PAGE).for_each(|page| set(&space, page * PAGE + 1, round));
+            let storing = scope.spawn(before_the_end);
+            space.shrink(len).expect("nothing keeps it");
+            storing.join().expect("it stores to what is left");
+        });
+        assert_eq!(space.len(), len);
+        assert!(m.stats().usage.private <= len + MIB, "{:?}", m.stats().usage);
+        let stored = |page: u64| if page.is_multiple_of(3) { 100 + round } else { page as u8 };
+        for page in 0..len / PAGE {
+            let (first, second) = (byte(&space, page * PAGE), byte(&space, page * PAGE + 1));
+            assert_eq!((first, second), (stored(page), round), "page {page}");
+        }
+        space.grow(64 * MIB).expect("the reserve has it");
+        assert!((len / PAGE..64 * MIB / PAGE).all(|page| byte(&space, page * PAGE) == 0));
+    }
+    assert!((0..64 * MIB / PAGE).all(|page| byte(&fork, page * PAGE) == page as u8));
+    clean(&m);
+}

@@ -51,12 +51,12 @@ pub enum SpaceError {
     /// The two spaces do not come from one another in a way that would let one show the other's
     /// pages: they have different backings, or reserves.
     #[error(
-        "space {0} cannot be reset to this one, which stands on other memory: reset it to a space that it is a fork of, or to a fork or a frozen copy of such a space"
+        "space {0} stands on other memory than this one: reset it to, or compare it with, a space that it is a fork of, or a fork or a frozen copy of such a space"
     )]
     NotRelated(SpaceNo),
-    /// The space, or the one that it is to become, has areas; spaces with areas are not reset or
-    /// frozen.
-    #[error("space {0} has areas; unmap and unprotect them all before it is frozen or reset")]
+    /// The space, or the one that it is to become or is compared with, has areas; such spaces are
+    /// not frozen, reset or compared, and become shorter only when no area is left behind the end.
+    #[error("space {0} has areas; unmap and unprotect them all before it is frozen, reset, compared or cut there")]
     HasAreas(SpaceNo),
     /// What was asked for would give the space more areas than it may have.
     #[error("a space has at most {0} areas; map fewer, longer runs")]

@@ -28,8 +28,10 @@ use crate::path::OwnPath;
 use crate::rmap::Sweep;
 use crate::space::{PIECE, SpaceGuard};
 use crate::standby::StandbyPages;
-use crate::table::{AtLeaf, Difference, FANOUT, LeafEntry, LeafSlot, Leaves, Lookup, Parent, TableNo, Trees};
+use crate::table::{AtLeaf, Difference, FANOUT, LeafEntry, LeafSlot, Leaves, Lookup, Parent, TableNo, Trees, first_of};
 use crate::window::Windows;
+
+mod differing;
 
 /// Runs of pages that leave a window in one call of the host.
 const RUNS: usize = if cfg!(any(loom, shuttle)) { 2 } else { 32 };
@@ -126,6 +128,17 @@ impl<'m, H: Host, S: Store> Model<'m, H, S> {
             has_areas: !space.areas.is_empty(),
         }))
     }
+
+    /// The space's pages can be told from these.
+    fn demand_related(&self, space: &SpaceGuard<'_>) -> Result<(), SpaceError> {
+        if self.has_areas || !space.areas.is_empty() {
+            return Err(SpaceError::HasAreas(space.no));
+        }
+        if (space.backing, space.reserve) != (self.backing, self.reserve) {
+            return Err(SpaceError::NotRelated(space.no));
+        }
+        Ok(())
+    }
 }
 
 impl<H: Host, S: Store> Drop for Model<'_, H, S> {
@@ -151,11 +164,8 @@ impl<'m, H: Host, S: Store> Reset<'m, H, S> {
 
     fn run(mut self, model: &Model<'m, H, S>) -> Result<Result<(), SpaceError>, Stop> {
         let no = self.space.no;
-        if model.has_areas || !self.space.areas.is_empty() {
-            return Ok(Err(SpaceError::HasAreas(no)));
-        }
-        if (self.space.backing, self.space.reserve) != (model.backing, model.reserve) {
-            return Ok(Err(SpaceError::NotRelated(no)));
+        if let Err(refused) = model.demand_related(&self.space) {
+            return Ok(Err(refused));
         }
         if !self.space.pins.is_empty() {
             return Ok(Err(SpaceError::Pinned(no)));
@@ -275,6 +285,10 @@ impl<'m, H: Host, S: Store> Reset<'m, H, S> {
         leaving: &mut Leaving<'m, H, S>,
     ) -> Result<(), Stop> {
         let (mm, no) = (self.mm, self.space.no);
+        let found = mm.tables.lookup(&self.space.tree, first);
+        if matches!(found, Lookup::NoLeaf) && StandbyPages::of(mm).stood_in(no, first_of(first, 0)) == 0 {
+            return Ok(());
+        }
         for page in (first.0..end.0).map(PageNo) {
             StandbyPages::of(mm).take_back(no, page);
             let Lookup::Leaf(found) = mm.tables.lookup(&self.space.tree, page) else {

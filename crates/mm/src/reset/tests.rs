@@ -252,3 +252,31 @@ fn standby_pages_go() {
     );
     sound(&mm);
 }
+
+/// Goal: what one of two relatives stored to, discarded, or had once and has no more, is told, and
+/// nothing that they share, be it in memory or in the store.
+#[test]
+fn differences_are_told() {
+    let mm = harness();
+    let s = snapshot(&mm);
+    let a = mm.fork(s).expect("room");
+    assert_eq!(mm.differing(a, s), Ok(vec![]));
+    write(&mm, a, 3..5, 2);
+    write(&mm, a, 14..18, 3);
+    write(&mm, a, 200..201, 4);
+    mm.discard(a, run(30, 2)).expect("room");
+    read(&mm, a, 20);
+    let told = vec![run(3, 2), run(14, 4), run(30, 2), run(200, 1)];
+    assert_eq!(mm.differing(a, s).as_ref(), Ok(&told));
+    mm.evict(a, run(0, 300)).expect("it lives");
+    assert_eq!(mm.differing(a, s), Ok(told));
+    let b = mm.fork(a).expect("room");
+    write(&mm, b, 14..15, 5);
+    assert_eq!(mm.differing(b, a), Ok(vec![run(14, 1)]));
+    assert_eq!(mm.differing(a, b), Ok(vec![run(14, 1)]));
+    mm.reset(b, s).expect("related");
+    assert_eq!(mm.differing(b, s), Ok(vec![]));
+    let other = space(&mm, 300);
+    assert_eq!(mm.differing(other, s), Err(SpaceError::NotRelated(other)));
+    sound(&mm);
+}
