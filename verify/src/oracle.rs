@@ -56,6 +56,11 @@ impl Oracle {
         self.bytes_mut(space).resize(pages as usize * PAGE_SIZE, 0);
     }
 
+    /// Only so many pages from now on.
+    pub fn shrink(&mut self, space: SpaceNo, pages: u32) {
+        self.bytes_mut(space).truncate(pages as usize * PAGE_SIZE);
+    }
+
     /// The bytes of a space are those of another one from now on.
     pub fn reset(&mut self, space: SpaceNo, to: SpaceNo) {
         let bytes = self.spaces[&to.0].bytes.clone();

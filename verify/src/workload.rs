@@ -39,7 +39,7 @@ pub enum Op {
     Pin(Spot),
     /// One of the space's pins ends.
     Unpin(Spot),
-    /// A space grows.
+    /// A space grows, or becomes shorter.
     Grow(Spot),
     /// A frozen copy.
     Freeze(Spot),
@@ -56,7 +56,7 @@ pub enum Op {
     Unmerge(Spot),
     /// Some whole pages become zeros.
     Zero(Spot),
-    /// A space becomes what a relative is.
+    /// A space is compared with a relative, and becomes what that one is.
     Reset(Spot),
     /// A range becomes zeros that hold no memory.
     Discard(Spot),

@@ -9,7 +9,7 @@ use crate::audit::May;
 use crate::stores::Built;
 use crate::workload::Spot;
 use memfold_host::Domain;
-use memfold_host::addr::{PAGE_SIZE, Run, SpaceNo};
+use memfold_host::addr::{PAGE_SIZE, PageNo, Run, SpaceNo};
 use memfold_mm::{Door, Ended, Merging, Size, SpaceError};
 use memfold_sim::Plan;
 
@@ -117,6 +117,9 @@ impl<S: Built> Harness<S> {
     }
 
     pub(super) fn grow(&mut self, spot: Spot) -> Result<(), SpaceError> {
+        if spot.value & 1 == 1 {
+            return self.shrink(spot);
+        }
         let space = self.space(spot.space);
         let to = self.oracle.pages(space) + spot.count % 8;
         match self.ask(|mm| mm.grow(space, to)) {
@@ -128,6 +131,37 @@ impl<S: Built> Harness<S> {
                 Ok(())
             }
         }
+    }
+
+    /// Page by page, so that the last one either is gone or as it was.
+    fn shrink(&mut self, spot: Spot) -> Result<(), SpaceError> {
+        let n = self.nth(spot.space);
+        let space = self.live[n].no;
+        let pages = self.oracle.pages(space);
+        for to in (1..pages).rev().take(spot.count as usize % 8) {
+            let pinned = self.live[n].pins.iter().any(|run| run.has(PageNo(to)));
+            match self.ask(|mm| mm.shrink(space, to)) {
+                Err(SpaceError::Pinned(_)) if pinned => break,
+                shrunk => shrunk?,
+            }
+            assert!(!pinned, "page {to} of space {space} is pinned and gone");
+            self.oracle.shrink(space, to);
+        }
+        Ok(())
+    }
+
+    /// Whatever two relatives do not have in common is told.
+    fn compare(&mut self, space: SpaceNo, with: SpaceNo) -> Result<(), SpaceError> {
+        let told = self.ask_for(May::Export(with), |mm| mm.differing(space, with))?;
+        let common = self.oracle.pages(space).min(self.oracle.pages(with));
+        for page in (0..common).map(PageNo) {
+            assert!(
+                self.oracle.page(space, page) == self.oracle.page(with, page)
+                    || told.iter().any(|run| run.has(page)),
+                "page {page} of space {space} is not what it is in {with}, and nobody says so"
+            );
+        }
+        Ok(())
     }
 
     /// A space becomes what a relative is, or, one time in eight, what any space is. One that
@@ -142,6 +176,11 @@ impl<S: Built> Harness<S> {
         let nth = spot.page as usize % relatives().count();
         let to = relatives().nth(nth).expect("there are so many");
         let (from, to, pinned) = (space.no, to.no, [space, to].map(|live| !live.pins.is_empty()));
+        match self.compare(from, to) {
+            Err(SpaceError::NotRelated(_)) => (),
+            Err(SpaceError::Pinned(_)) if pinned[1] => (),
+            compared => compared?,
+        }
         match self.ask_for(May::Export(to), |mm| mm.reset(from, to)) {
             Err(SpaceError::NotRelated(_)) => Ok(()),
             Err(SpaceError::Pinned(_)) if pinned.contains(&true) => Ok(()),
