@@ -1,5 +1,5 @@
-//! Taking back what a space wrote, and telling what that is: [`Space::reset_to`], [`Space::discard`],
-//! [`Space::dirty_since`].
+//! Taking back what a space wrote, and telling what that is: [`Space::reset_to`],
+//! [`Space::discard`], [`Space::dirty_since`].
 //!
 //! Part of [`Space`]; no lock of its own. For hosts that use one space again and again for programs
 //! that must not see one another's bytes, and for fuzzers.

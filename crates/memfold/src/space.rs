@@ -165,7 +165,7 @@ impl Space {
     /// ```
     pub fn shrink(&self, len: u64) -> Result<(), Error> {
         let mm = self.inner.mm()?;
-        mm.shrink(self.no, to_pages(len)?)?;
+        mm.areas(self.no).shrink(to_pages(len)?)?;
         self.inner.done(&mm);
         Ok(())
     }

@@ -11,6 +11,7 @@
 
 mod lock;
 mod populate;
+mod shrink;
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
 use crate::backing::areas::{Area, AreaKind, Areas, InFork, MOST_AREAS, Rights};
@@ -187,8 +188,7 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
         })
     }
 
-    /// Runs a step on the locked space, whose run has nothing of its own where `step` is to remake
-    /// it; frees the files that nobody refers to any more afterwards.
+    /// Runs a step on the locked space; frees the files that nobody refers to any more afterwards.
     fn run(
         &self,
         run: Run,

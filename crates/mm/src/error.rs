@@ -56,7 +56,9 @@ pub enum SpaceError {
     NotRelated(SpaceNo),
     /// The space, or the one that it is to become or is compared with, has areas; such spaces are
     /// not frozen, reset or compared, and become shorter only when no area is left behind the end.
-    #[error("space {0} has areas; unmap and unprotect them all before it is frozen, reset, compared or cut there")]
+    #[error(
+        "space {0} has areas; unmap and unprotect them all before it is frozen, reset, compared or cut there"
+    )]
     HasAreas(SpaceNo),
     /// What was asked for would give the space more areas than it may have.
     #[error("a space has at most {0} areas; map fewer, longer runs")]

@@ -46,7 +46,6 @@ mod resize;
 mod rig;
 mod rmap;
 mod scratch;
-mod shrink;
 mod space;
 mod space_stats;
 mod stalled;

@@ -28,7 +28,9 @@ use crate::path::OwnPath;
 use crate::rmap::Sweep;
 use crate::space::{PIECE, SpaceGuard};
 use crate::standby::StandbyPages;
-use crate::table::{AtLeaf, Difference, FANOUT, LeafEntry, LeafSlot, Leaves, Lookup, Parent, TableNo, Trees, first_of};
+use crate::table::{
+    AtLeaf, Difference, FANOUT, LeafEntry, LeafSlot, Leaves, Lookup, Parent, TableNo, Trees, first_of,
+};
 use crate::window::Windows;
 
 mod differing;
@@ -190,11 +192,13 @@ impl<'m, H: Host, S: Store> Reset<'m, H, S> {
         };
         let mm = self.mm;
         let roots = (self.space.tree.root, model.root);
-        let walked = mm.tables.each_difference(roots, self.space.tree.levels, &mut |at| {
-            let mut pages = differing(mm, at).map(|slot| at.first.plus(slot.into()));
-            let served = pages.any(|page| native.run.has(page));
-            if served { Err(()) } else { Ok(()) }
-        });
+        let walked = mm
+            .tables
+            .each_difference(roots, self.space.tree.levels, &mut |at| {
+                let mut pages = differing(mm, at).map(|slot| at.first.plus(slot.into()));
+                let served = pages.any(|page| native.run.has(page));
+                if served { Err(()) } else { Ok(()) }
+            });
         walked.is_ok()
     }
 

@@ -140,7 +140,7 @@ impl<S: Built> Harness<S> {
         let pages = self.oracle.pages(space);
         for to in (1..pages).rev().take(spot.count as usize % 8) {
             let pinned = self.live[n].pins.iter().any(|run| run.has(PageNo(to)));
-            match self.ask(|mm| mm.shrink(space, to)) {
+            match self.ask(|mm| mm.areas(space).shrink(to)) {
                 Err(SpaceError::Pinned(_)) if pinned => break,
                 shrunk => shrunk?,
             }

@@ -30,13 +30,17 @@ fn what_is_behind_the_end_goes() {
     let fork = mm.fork(a).expect("room");
     write(&mm, a, 60..61, 3);
     read(&mm, a, 70);
-    mm.shrink(a, 40).expect("nothing keeps it");
+    mm.areas(a).shrink(40).expect("nothing keeps it");
     assert_eq!(mm.len(a), Ok(40));
     assert_eq!([38, 39].map(|page| value(&mm, a, page)), [2, 2]);
     let beyond = mm.fault(a, PageNo(40), Access::Read);
     assert!(matches!(beyond, Err(FaultError::OutOfRange { .. })), "{beyond:?}");
     for page in [40, 51, 61] {
-        assert_eq!(mm.host.shown(a, PageNo(page)), None, "its window still shows page {page}");
+        assert_eq!(
+            mm.host.shown(a, PageNo(page)),
+            None,
+            "its window still shows page {page}"
+        );
     }
     assert_eq!([40, 51, 60, 61].map(|page| value(&mm, fork, page)), [2; 4]);
     mm.drop_space(fork).expect("it lives");
@@ -55,15 +59,18 @@ fn lengths_have_bounds() {
     let mm = harness();
     let a = long(&mm);
     let digest = Digest::of(&mm);
-    assert_eq!(mm.shrink(a, 80), Ok(()));
+    assert_eq!(mm.areas(a).shrink(80), Ok(()));
     for pages in [0, 81] {
         let refused = SpaceError::BadSize {
             pages: pages.into(),
             most: 80,
         };
-        assert_eq!(mm.shrink(a, pages), Err(refused));
+        assert_eq!(mm.areas(a).shrink(pages), Err(refused));
     }
-    assert_eq!(mm.shrink(SpaceNo(9), 1), Err(SpaceError::NoSuchSpace(SpaceNo(9))));
+    assert_eq!(
+        mm.areas(SpaceNo(9)).shrink(1),
+        Err(SpaceError::NoSuchSpace(SpaceNo(9)))
+    );
     assert_eq!(Digest::of(&mm), digest);
 }
 
@@ -74,16 +81,16 @@ fn pins_and_locks_refuse() {
     let a = long(&mm);
     mm.pin(a, run(60, 1)).expect("room");
     let digest = Digest::of(&mm);
-    assert_eq!(mm.shrink(a, 40), Err(SpaceError::Pinned(a)));
+    assert_eq!(mm.areas(a).shrink(40), Err(SpaceError::Pinned(a)));
     assert_eq!(Digest::of(&mm), digest);
     mm.unpin(a, run(60, 1));
     mm.areas(a).lock(run(45, 2)).expect("room");
     let digest = Digest::of(&mm);
-    assert_eq!(mm.shrink(a, 40), Err(SpaceError::Locked(a)));
+    assert_eq!(mm.areas(a).shrink(40), Err(SpaceError::Locked(a)));
     assert_eq!(Digest::of(&mm), digest);
-    mm.shrink(a, 63).expect("neither lies there");
+    mm.areas(a).shrink(63).expect("neither lies there");
     mm.areas(a).unlock(run(45, 2)).expect("it lives");
-    mm.shrink(a, 1).expect("nothing keeps it");
+    mm.areas(a).shrink(1).expect("nothing keeps it");
     assert!(frame_at(&mm, a, 0).is_some());
     sound(&mm);
 }

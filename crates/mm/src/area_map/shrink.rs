@@ -1,18 +1,18 @@
-//! A space becomes shorter: [`Mm::shrink`].
+//! A space becomes shorter: [`AreaMap::shrink`].
 //!
 //! What stands behind the new end goes as in a discard, piece by piece, so that no fault of the
 //! space waits for all of it; areas there end. What comes in meanwhile goes at last, under the one
 //! hold of the space's lock in which the window becomes shorter. Called with no lock held.
 
+use super::AreaMap;
 use crate::addr::{PageNo, Run, SpaceNo};
 use crate::backing::areas::Area;
 use crate::error::SpaceError;
 use crate::host::{Host, Store};
-use crate::mm::Mm;
 use crate::reset::Reset;
 use crate::space::SpaceState;
 
-impl<H: Host, S: Store> Mm<H, S> {
+impl<H: Host, S: Store> AreaMap<'_, H, S> {
     /// Makes the space so many pages long. What stood behind them holds no memory any more, areas
     /// there end, and accesses there are as beyond the end of any space; when it grows again, that
     /// is zeros. Takes time in proportion to what goes. Whoever stores there meanwhile loses the
@@ -22,35 +22,37 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// [`SpaceError::BadSize`] when it is not as long as that, or for no page at all;
     /// [`SpaceError::Pinned`] and [`SpaceError::Locked`] when a page behind the new end is; then
     /// the space is as it was. [`SpaceError::HasAreas`] when another thread mapped something there
-    /// meanwhile; and as [`discard`](Self::discard). Then the length stands, and pages behind the
-    /// new end may be zeros.
-    pub fn shrink(&self, space: SpaceNo, len: u32) -> Result<(), SpaceError> {
+    /// meanwhile; and as [`discard`](crate::Mm::discard). Then the length stands, and pages behind
+    /// the new end may be zeros.
+    pub fn shrink(&self, len: u32) -> Result<(), SpaceError> {
+        let (mm, no) = (self.mm, self.space);
         let tail = {
-            let st = self.lock_space(space)?;
+            let st = mm.lock_space(no)?;
             if len == 0 || len > st.len {
                 let (pages, most) = (len.into(), st.len.into());
                 return Err(SpaceError::BadSize { pages, most });
             }
             let tail = behind(&st, len);
-            demand_free(&st, space, tail)?;
+            demand_free(&st, no, tail)?;
             tail
         };
         if tail.len == 0 {
             return Ok(());
         }
-        self.discard(space, tail)?;
-        if !self.lock_space(space)?.areas.is_empty() {
-            self.areas(space).unmap(tail)?;
+        mm.discard(no, tail)?;
+        if !mm.lock_space(no)?.areas.is_empty() {
+            self.unmap(tail)?;
         }
-        self.cut(space, len)?;
-        self.reclaim.something_changed();
+        self.cut(len)?;
+        mm.reclaim.something_changed();
         Ok(())
     }
 
     /// The same, when next to nothing stands there any more.
-    fn cut(&self, no: SpaceNo, len: u32) -> Result<(), SpaceError> {
-        let done = self.retry(|| {
-            let mut reset = Reset::lock(self, no)?;
+    fn cut(&self, len: u32) -> Result<(), SpaceError> {
+        let (mm, no) = (self.mm, self.space);
+        let done = mm.retry(|| {
+            let mut reset = Reset::lock(mm, no)?;
             let tail = behind(&reset.space, len);
             if let Err(refused) = demand_free(&reset.space, no, tail) {
                 return Ok(Err(refused));
@@ -64,11 +66,11 @@ impl<H: Host, S: Store> Mm<H, S> {
             }
             let mut next = tail.first;
             reset.discard_piece(&mut next, tail.end())?;
-            self.host.shrink(no, len);
+            mm.host.shrink(no, len);
             reset.space.len = len;
             Ok(Ok(()))
         });
-        done.unwrap_or_else(|stop| Err(stop.of_space(&self.budget, no, PageNo(len))))
+        done.unwrap_or_else(|stop| Err(stop.of_space(&mm.budget, no, PageNo(len))))
     }
 }
 
