@@ -185,10 +185,11 @@ impl Space {
     }
 
     /// Keeps the range, whole pages, in memory (Linux: `mlock`): brings all of it in, and reclaim
-    /// passes over it, until it is [unlocked](Self::unlock), mapped or unmapped, or the space ends.
-    /// What may be stored to, and is not shared with all who map a file, becomes the space's own,
-    /// so that neither loads nor stores need room or wait for a store of cold pages later. Locking
-    /// does not nest: one call unlocks what several have locked.
+    /// passes over it, until it is [unlocked](Self::unlock), mapped or unmapped, or the space ends;
+    /// [moved](Self::remap), it is so at its new place. What may be stored to, and is not shared
+    /// with all who map a file, becomes the space's own, so that neither loads nor stores need room
+    /// or wait for a store of cold pages later. Locking does not nest: one call unlocks what
+    /// several have locked.
     ///
     /// Forks do not inherit it; a store to a page that a fork shares needs room for a copy, as any.
     /// A range that is locked cannot be given up ([`Advice::DontNeed`]), and the space cannot be
