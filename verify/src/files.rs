@@ -98,6 +98,8 @@ pub struct FileTally {
     pub locked: u64,
     /// Times that a range was moved.
     pub moved: u64,
+    /// Pages whose areas the machine did not take back when a move was refused.
+    pub half_moved: u64,
 }
 
 /// Both sides.

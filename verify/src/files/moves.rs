@@ -3,6 +3,7 @@
 use super::{LEN, Page, World};
 use memfold_host::addr::{PageNo, Run, SpaceNo};
 use memfold_mm::{Area, AreaKind, InFork, Order, Rights, SpaceError};
+use memfold_sim::Plan;
 
 impl World {
     /// Pages move, and leave zeros; or the move is refused by name.
@@ -12,7 +13,12 @@ impl World {
             len: from.len,
         };
         let was = self.mm.areas(space).list()?;
-        let done = self.mm.areas(space).remap(from, to.first);
+        let areas = self.mm.areas(space);
+        // What a refusal leaves is undone by calls that are refused as well.
+        let done = match self.refusing && self.rng.below(2) == 0 {
+            true => (self.mm.host()).under(Plan::chance(9000), || areas.remap(from, to.first)),
+            false => areas.remap(from, to.first),
+        };
         let overlap = from.first < to.end() && to.first < from.end();
         match done {
             Err(SpaceError::BadRun { .. }) => assert!(to.end().0 > LEN),
@@ -68,6 +74,7 @@ impl World {
                 now, of_source,
                 "page {page} of space {space}, {from} was to move there"
             );
+            self.tally.half_moved += 1;
             let own = None;
             let model = self.page(space, from.0).clone();
             *self.page(space, page.0) = Page { own, ..model };
