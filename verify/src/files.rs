@@ -5,9 +5,10 @@
 //! which accesses it allows; that of a file is its bytes. The budget holds a part of it all, and
 //! now and then calls of the machine and of the files are refused. Every load is compared at once;
 //! every few steps all bytes are, as the manager tells them and as windows show them, with its
-//! invariants. After a sync that says so the file itself has the bytes. `files/steps.rs` has the
-//! steps. Called by `tests/files.rs`.
+//! invariants. After a sync that says so the file itself has the bytes. `files/steps.rs` and
+//! `files/moves.rs` have the steps. Called by `tests/files.rs`.
 
+mod moves;
 mod steps;
 
 use crate::audit;
@@ -95,6 +96,10 @@ pub struct FileTally {
     pub evicted: u64,
     /// Times that a range was locked.
     pub locked: u64,
+    /// Times that a range was moved.
+    pub moved: u64,
+    /// Pages whose areas the machine did not take back when a move was refused.
+    pub half_moved: u64,
 }
 
 /// Both sides.
@@ -166,7 +171,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        let kind = self.rng.below(108);
+        let kind = self.rng.below(112);
         let Some(space) = self.pick() else {
             return self.create();
         };
@@ -202,6 +207,7 @@ impl World {
             }
             100..103 => self.lock(space, run),
             103..106 => self.unlock(space, run),
+            108..112 => self.remap(space, run),
             _ => {
                 self.create();
                 Ok(())

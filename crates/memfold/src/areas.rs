@@ -1,4 +1,4 @@
-//! Areas of a space: files are mapped, accesses are allowed or not.
+//! Areas of a space: files are mapped, pages move, accesses are allowed or not.
 //!
 //! Part of [`Space`]; no lock of its own.
 
@@ -117,6 +117,60 @@ impl Space {
         Ok(())
     }
 
+    /// Moves the range, whole pages, to the range of that length that begins at byte `to` of the
+    /// space (Linux: `mremap`): its bytes, and its areas with the files that they show, what they
+    /// allow, what was advised about them, and whether they are [locked](Self::lock). What was
+    /// there is gone, and what is left behind is zeros of the space's own, as after
+    /// [`unmap`](Self::unmap).
+    ///
+    /// Forks of the space keep what they have, files are not stored to, and shared areas show the
+    /// same bytes of the file as before. No bytes are lost that were stored to the range before the
+    /// call, by any thread; a store to it while the call is under way is in what is moved or in the
+    /// zeros that follow. No thread should be inside the range at `to` meanwhile: its stores may be
+    /// lost, and where a file is mapped, an access to either range may be a segmentation violation.
+    ///
+    /// Pages in memory are copied: until the call is done, the budget holds both copies. What was
+    /// shared with forks is the space's own afterwards. What is in the store, and shared with
+    /// nobody, goes without a copy, and what was never stored to costs nothing. Takes as long as a
+    /// store to each of the pages would, and the space's faults wait meanwhile; move less at a time
+    /// where that is too long, or too much room.
+    ///
+    /// ```
+    /// use memfold::{Memory, SpaceSize};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let memory = Memory::builder().budget_bytes(16 << 20).build()?;
+    /// let space = memory.create(SpaceSize::fixed(1 << 20))?;
+    /// space.write(4096 + 10, b"moved")?;
+    /// let fork = space.fork()?;
+    /// space.remap(4096..8192, 512 << 10)?;
+    /// let seen = |space: &memfold::Space, at| {
+    ///     let mut bytes = [0; 5];
+    ///     space.read(at, &mut bytes).map(|()| bytes)
+    /// };
+    /// assert_eq!(&seen(&space, (512 << 10) + 10)?, b"moved");
+    /// assert_eq!(seen(&space, 4096 + 10)?, [0; 5]);
+    /// assert_eq!(&seen(&fork, 4096 + 10)?, b"moved");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Unaligned`], [`Error::OutOfRange`]; [`Error::Space`]: `Overlap` when the two ranges
+    /// do, `Pinned`, `TooManyAreas`, also for the moment in which both ranges show the same,
+    /// `OverBudget` when there is no room for the copies, `Host` when the kernel refuses a step,
+    /// `Fault` when a page is lost. The areas are as they were, and so is the range itself; the
+    /// range at `to` may have lost what was stored to it. (Where the kernel even refuses to map
+    /// again what it had mapped there, areas from `to` on show the files that the range shows.)
+    pub fn remap(&self, range: Range<u64>, to: u64) -> Result<(), Error> {
+        let mm = self.inner().mm()?;
+        let from = self.whole(range.clone())?;
+        let to = self.whole(to..to.saturating_add(range.end - range.start))?;
+        mm.areas(self.no()).remap(from, to.first)?;
+        self.inner().done(&mm);
+        Ok(())
+    }
+
     /// Changes what the range, whole pages, allows; its bytes stay. An access that is not allowed
     /// is a failure of whoever makes it, and of nobody else: a trap of guest code, a signal for
     /// other code (see [`MemoryBuilder::on_loss`](crate::MemoryBuilder::on_loss)).
@@ -131,10 +185,11 @@ impl Space {
     }
 
     /// Keeps the range, whole pages, in memory (Linux: `mlock`): brings all of it in, and reclaim
-    /// passes over it, until it is [unlocked](Self::unlock), mapped or unmapped, or the space ends.
-    /// What may be stored to, and is not shared with all who map a file, becomes the space's own,
-    /// so that neither loads nor stores need room or wait for a store of cold pages later. Locking
-    /// does not nest: one call unlocks what several have locked.
+    /// passes over it, until it is [unlocked](Self::unlock), mapped or unmapped, or the space ends;
+    /// [moved](Self::remap), it is so at its new place. What may be stored to, and is not shared
+    /// with all who map a file, becomes the space's own, so that neither loads nor stores need room
+    /// or wait for a store of cold pages later. Locking does not nest: one call unlocks what
+    /// several have locked.
     ///
     /// Forks do not inherit it; a store to a page that a fork shares needs room for a copy, as any.
     /// A range that is locked cannot be given up ([`Advice::DontNeed`]), and the space cannot be

@@ -1,36 +1,35 @@
-//! Areas of a space: mapping a file, unmapping, changing what accesses are allowed.
+//! Areas of a space: mapping a file, unmapping, moving, changing what accesses are allowed.
 //!
-//! A change is worked out on a copy of the list (`backing/areas.rs`), whose room is charged before
-//! anything else is done. Where the pages become others, what the space stored to them goes first,
-//! by the steps of a discard. Then, under each file's lock, the pages leave the window and the
-//! file's list of mappings changes, so that a walk meets a mapping as long as a window may let
+//! A change is worked out on a copy of the list (`area_map/change.rs`), whose room is charged
+//! before anything else is done. Where the pages become others, what the space stored to them goes
+//! first, by the steps of a discard. Then, under each file's lock, the pages leave the window and
+//! the file's list of mappings changes, so that a walk meets a mapping as long as a window may let
 //! stores through, and no longer. The machine's piece is changed last; where it refuses, the lists
 //! are as they were. The space's lock is held throughout, so that no fault of the space comes in
 //! between. A right that is taken away is taken from the window at once; one that is given, a fault
 //! gives.
 
+mod change;
 mod lock;
 mod populate;
+mod remap;
 mod shrink;
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
-use crate::backing::areas::{Area, AreaKind, Areas, InFork, MOST_AREAS, Rights};
-use crate::backing::file::{FileNo, Unreferenced};
-use crate::backing::mappings::Mapping;
+use crate::backing::areas::{Area, AreaKind, InFork, MOST_AREAS, Rights};
+use crate::backing::file::Unreferenced;
 use crate::backing::read_ahead::Order;
-use crate::budget::{Charge, Class, Need};
 use crate::drop::give_away_frame;
 use crate::error::{SpaceError, Stop};
 use crate::files::{OpenFile, take_apart};
 use crate::frame::{Locked, Owner, Residence};
-use crate::host::{Host, Piece, Store};
-use crate::mapped::{cost, end_lock, mappings};
+use crate::host::{Host, HostError, Piece, Store};
 use crate::mm::Mm;
 use crate::peek::lock_entry;
 use crate::reset::Reset;
 use crate::space::SpaceGuard;
 use crate::table::{LeafEntry, LeafSlot, Lookup, after_leaf};
-use std::collections::BTreeSet;
+use change::{Change, Hide};
 
 /// The areas of one space. May be used from any thread that holds no lock of the manager; threads
 /// may run in the space.
@@ -118,7 +117,11 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
                 return Ok(Err(SpaceError::Locked(space.no)));
             }
             take_rights(mm, space, run, rights)?;
-            change.switch(mm, space, rights == Rights::None);
+            let hide = match rights {
+                Rights::None => Hide::All,
+                Rights::Read | Rights::ReadWrite => Hide::Nothing,
+            };
+            change.switch(mm, space, hide);
             Ok(Ok(change.keep(mm, space)))
         })
     }
@@ -147,7 +150,7 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
             let Some(change) = Change::prepare(mm, space, run, &noted)? else {
                 return Ok(Err(SpaceError::TooManyAreas(MOST_AREAS as u32)));
             };
-            change.switch(mm, space, false);
+            change.switch(mm, space, Hide::Nothing);
             Ok(Ok(change.keep(mm, space)))
         })
     }
@@ -170,17 +173,9 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
             let mut next = run.first;
             reset.discard_piece(&mut next, run.end())?;
             let space = &mut reset.space;
-            change.switch(mm, space, true);
-            let now = remade(Area::plain(run));
-            let mapped = match now.kind {
-                AreaKind::File { file, first, kind } => {
-                    let at = mm.backings.first(mm.files.view(file).backing);
-                    mm.host.map_piece(space.no, run, at.plus(first.0), kind)
-                }
-                AreaKind::Own if space.areas.has_file(run) => mm.host.unmap_piece(space.no, run),
-                AreaKind::Own => Ok(()),
-            };
-            if let Err(refused) = mapped {
+            change.switch(mm, space, Hide::All);
+            let had_file = space.areas.has_file(run);
+            if let Err(refused) = lay(mm, space.no, &remade(Area::plain(run)), had_file) {
                 change.switch_back(mm);
                 return Err(refused.into());
             }
@@ -192,7 +187,7 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
     fn run(
         &self,
         run: Run,
-        step: impl Fn(&Mm<H, S>, &mut Reset<'_, H, S>) -> Done,
+        mut step: impl FnMut(&Mm<H, S>, &mut Reset<'_, H, S>) -> Done,
     ) -> Result<(), SpaceError> {
         let (mm, no) = (self.mm, self.space);
         let done = mm.retry(|| {
@@ -237,106 +232,16 @@ fn loses_its_pages(area: &Area, rights: Rights) -> bool {
     area.locked && now.has_copies() && !area.has_copies()
 }
 
-/// Another list of areas for a space, whose room is charged; dropped before it is kept, that is
-/// given back.
-struct Change<'m> {
-    to: Areas,
-    run: Run,
-    charge: Option<Charge<'m>>,
-    /// Mappings of files that end, and such as begin.
-    ends: Vec<(FileNo, Mapping)>,
-    begins: Vec<(FileNo, Mapping)>,
-}
-
-impl<'m> Change<'m> {
-    /// The areas as they are when `change` is made to each part of the run; `None` when they would
-    /// be too many.
-    fn prepare<H: Host, S: Store>(
-        mm: &'m Mm<H, S>,
-        space: &SpaceGuard<'_>,
-        run: Run,
-        change: impl Fn(Area) -> Area,
-    ) -> Result<Option<Self>, Stop> {
-        let Some(to) = space.areas.changed(run, change) else {
-            return Ok(None);
-        };
-        let more = cost(mm, &to).saturating_sub(cost(mm, &space.areas));
-        let charge = match more {
-            0 => None,
-            more => Some(Charge::take(&mm.budget, Class::Tables, more, Need::Normal).ok_or(Stop::NoRoom)?),
-        };
-        let from = &space.areas;
-        let not_in = |other: &'_ Areas, area: &Area| !other.iter().any(|known| known == area);
-        let ends = from.iter().filter(|area| not_in(&to, area));
-        let begins = to.iter().filter(|area| not_in(from, area));
-        let ends = mappings(ends, space.no).collect();
-        let begins = mappings(begins, space.no).collect();
-        Ok(Some(Self {
-            to,
-            run,
-            charge,
-            ends,
-            begins,
-        }))
-    }
-
-    /// The files know the new mappings, and not the old ones, from now on. With `hide`, nothing of
-    /// the run stands in the window then; of the space's own pages, none may before.
-    fn switch<H: Host, S: Store>(&self, mm: &Mm<H, S>, space: &SpaceGuard<'_>, hide: bool) {
-        let parts = space.areas.parts(self.run);
-        let hidden = |file: Option<FileNo>| {
-            let of = move |part: &&Area| part.mapping(space.no).map(|(of, _)| of) == file;
-            parts
-                .iter()
-                .filter(move |part| hide && of(part))
-                .map(|part| part.run)
-        };
-        let changed = self.ends.iter().chain(&self.begins).map(|(file, _)| *file);
-        let shown = mappings(parts.iter(), space.no).map(|(file, _)| file);
-        let files: BTreeSet<FileNo> = changed.chain(shown).collect();
-        for file in files {
-            let mut state = mm.files.lock(file);
-            // Walks wait: none finds the mapping gone while the window lets stores through.
-            hidden(Some(file)).for_each(|part| mm.host.drop_pages(space.no, part));
-            let of = |list: &[(FileNo, Mapping)]| {
-                let list = list.iter().filter(|(of, _)| *of == file);
-                list.map(|(_, mapping)| *mapping).collect::<Vec<_>>()
-            };
-            of(&self.ends)
-                .into_iter()
-                .for_each(|gone| state.mappings.remove(gone));
-            of(&self.begins).into_iter().for_each(|new| state.add(new));
+/// The window of a space shows in the run of an area, which is empty, what that says; whether there
+/// were pieces of the machine's before.
+fn lay<H: Host, S: Store>(mm: &Mm<H, S>, no: SpaceNo, area: &Area, had_file: bool) -> Result<(), HostError> {
+    match area.kind {
+        AreaKind::File { file, first, kind } => {
+            let at = mm.backings.first(mm.files.view(file).backing);
+            mm.host.map_piece(no, area.run, at.plus(first.0), kind)
         }
-        hidden(None).for_each(|part| mm.host.drop_pages(space.no, part));
-    }
-
-    /// The files know the mappings of before again.
-    fn switch_back<H: Host, S: Store>(&self, mm: &Mm<H, S>) {
-        for &(file, mapping) in &self.begins {
-            mm.files.lock(file).mappings.remove(mapping);
-            let gone = mm.files.leave(file);
-            assert!(gone.is_none(), "whoever maps a file has it open");
-        }
-        for &(file, mapping) in &self.ends {
-            mm.files.lock(file).mappings.insert(mapping);
-        }
-    }
-
-    /// The space has the areas from now on. The answer is which files nobody refers to any more.
-    fn keep<H: Host, S: Store>(self, mm: &Mm<H, S>, space: &mut SpaceGuard<'_>) -> Vec<Unreferenced> {
-        let less = cost(mm, &space.areas).saturating_sub(cost(mm, &self.to));
-        self.charge.into_iter().for_each(Charge::keep);
-        if less != 0 {
-            mm.budget.refund(Class::Tables, less);
-        }
-        let fewer = space.areas.locked_pages().saturating_sub(self.to.locked_pages());
-        mm.reclaim.unlock_pages(fewer);
-        space.areas = self.to;
-        let gone = self.ends.into_iter().filter_map(|(file, mapping)| {
-            end_lock(mm, file, mapping);
-            mm.files.leave(file)
-        });
-        gone.collect()
+        AreaKind::Own if had_file => mm.host.unmap_piece(no, area.run),
+        AreaKind::Own => Ok(()),
     }
 }
 

@@ -71,6 +71,18 @@ pub enum SpaceError {
         /// How many.
         len: u32,
     },
+    /// Pages were to move to a run that some of them are in.
+    #[error(
+        "{len} pages cannot move from page {from} to page {to}: the runs overlap; move them somewhere else first, or fewer at a time"
+    )]
+    Overlap {
+        /// The first page that was to move.
+        from: PageNo,
+        /// Where that was to go.
+        to: PageNo,
+        /// How many pages.
+        len: u32,
+    },
     /// Stores were to reach a file that cannot be written.
     #[error("the file was opened for reading only: map it privately, or without stores")]
     ReadOnlyFile,

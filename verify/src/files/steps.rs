@@ -146,7 +146,7 @@ impl World {
     }
 
     /// Some of what was stored to the pages may be gone: the rest goes as well.
-    fn look_again(&mut self, space: SpaceNo, run: Run) {
+    pub(super) fn look_again(&mut self, space: SpaceNo, run: Run) {
         let discarded = self
             .mm
             .host()
@@ -209,7 +209,7 @@ impl World {
         done
     }
 
-    fn pages(&self, space: SpaceNo, run: Run) -> &[Page] {
+    pub(super) fn pages(&self, space: SpaceNo, run: Run) -> &[Page] {
         &self.spaces[&space.0][run.first.0 as usize..run.end().0 as usize]
     }
 

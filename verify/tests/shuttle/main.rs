@@ -7,6 +7,7 @@
 
 mod growing;
 mod merging;
+mod moving;
 mod paging;
 mod pressure;
 mod sharing;

@@ -103,7 +103,11 @@ impl<H: Machine> Side<H> {
                 let done = self.mm.files().sync(&self.file, PageNo(0), FILE);
                 format!("sync {done:?}")
             }
-            92..97 => format!("reclaim {}", self.mm.reclaim(len * 2)),
+            92..95 => format!("reclaim {}", self.mm.reclaim(len * 2)),
+            95..97 => {
+                let to = PageNo(rng.below(PAGES));
+                format!("remap {space} {run:?} {to} {:?}", areas.remap(run, to))
+            }
             _ => {
                 let bytes = u64::from(rng.below(FILE * PAGE_SIZE as u32));
                 let done = self.mm.files().resize(&self.file, bytes);

@@ -7,7 +7,7 @@
 //! to and is not shared with all who map a file is made the space's own, so that no store to it
 //! needs room later, until a fork shares it.
 
-use super::{AreaMap, Change};
+use super::{AreaMap, Change, Hide};
 use crate::addr::{Access, PageNo, Run};
 use crate::backing::areas::{Area, AreaKind, MOST_AREAS, Rights};
 use crate::error::{SpaceError, Stop};
@@ -149,7 +149,7 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
                 Become::Unlocked => let_go(mm, frame),
             });
         }
-        change.switch(mm, space, false);
+        change.switch(mm, space, Hide::Nothing);
         let gone = change.keep(mm, space);
         assert!(gone.is_empty(), "what is mapped was mapped before");
         Ok(Ok(changed))

@@ -9,6 +9,8 @@
 //! space without areas has an empty list. An answer takes no lock of its own and no memory. Asked
 //! by faults, reads beside the window (`peek.rs`), merging, forks, and by who changes areas.
 
+mod changed;
+
 use super::file::FileNo;
 use super::mappings::Mapping;
 use super::read_ahead::{Order, ReadAhead};
@@ -353,29 +355,6 @@ impl Areas {
     pub fn kept_from_forks(&self) -> Vec<Run> {
         let kept = self.iter().filter(|area| area.in_fork != InFork::Same);
         kept.map(|area| area.run).collect()
-    }
-
-    /// The areas that there would be if the pages of a run were each what `change` makes of what
-    /// they are; `None` when there would be too many.
-    pub fn changed(&self, run: Run, change: impl Fn(Area) -> Area) -> Option<Self> {
-        let mut areas: Vec<Area> = Vec::with_capacity(self.areas.len() + 2);
-        let mut add = |area: Area| match areas.last_mut() {
-            _ if area == Area::plain(area.run) => (),
-            Some(last) if last.goes_on(&area) => last.run.len += area.run.len,
-            _ => areas.push(area),
-        };
-        let (before, behind) = (PageNo(0), PageNo(u32::MAX));
-        for area in self.iter().filter_map(|area| area.part(before, run.first)) {
-            add(area);
-        }
-        for area in self.parts(run) {
-            add(change(area));
-        }
-        for area in self.iter().filter_map(|area| area.part(run.end(), behind)) {
-            add(area);
-        }
-        let ahead = self.ahead;
-        (areas.len() <= MOST_AREAS).then_some(Self { areas, ahead })
     }
 }
 

@@ -79,3 +79,55 @@ fn too_many_are_refused() {
     assert!(areas.changed(run(2 * MOST_AREAS as u32, 1), rights).is_none());
     assert_eq!(areas.bytes(), (MOST_AREAS * 2 * size_of::<Area>()) as u64);
 }
+
+/// Goal: areas of one run stand in another as well, as far as is said, cut where the runs begin and
+/// end, with the pages of the file that they show; the source is as it was until it is changed.
+#[test]
+fn moved() {
+    let file_at = |first, len, page| Area {
+        kind: file(page, Piece::Private),
+        ..Area::plain(run(first, len))
+    };
+    let list = |areas: &Areas| areas.iter().copied().collect::<Vec<_>>();
+    let areas = Areas::default()
+        .changed(run(4, 8), |area| Area {
+            kind: file(50 + area.run.first.0 - 4, Piece::Private),
+            ..area
+        })
+        .and_then(|areas| {
+            areas.changed(run(32, 4), |area| Area {
+                rights: Rights::Read,
+                ..area
+            })
+        })
+        .unwrap();
+    let read_only = |first, len| Area {
+        rights: Rights::Read,
+        ..Area::plain(run(first, len))
+    };
+    let moved = |to, end| areas.with_moved(run(2, 8), PageNo(to), PageNo(end)).unwrap();
+    assert_eq!(
+        list(&moved(28, 36)),
+        [file_at(4, 8, 50), file_at(30, 6, 50)],
+        "what was there is gone"
+    );
+    assert_eq!(
+        list(&moved(28, 33)),
+        [file_at(4, 8, 50), file_at(30, 3, 50), read_only(33, 3)]
+    );
+    assert_eq!(list(&moved(28, 28)), list(&areas));
+    assert_eq!(
+        list(&moved(34, 42)),
+        [file_at(4, 8, 50), read_only(32, 2), file_at(36, 6, 50)]
+    );
+    // Where it goes on it is one area.
+    let onward = areas.with_moved(run(4, 4), PageNo(0), PageNo(4)).unwrap();
+    assert_eq!(list(&onward)[..2], [file_at(0, 4, 50), file_at(4, 8, 50)]);
+    let after = moved(34, 42)
+        .changed(run(2, 8), |area| Area::plain(area.run))
+        .unwrap();
+    assert_eq!(
+        list(&after),
+        [file_at(10, 2, 56), read_only(32, 2), file_at(36, 6, 50)]
+    );
+}
