@@ -9,7 +9,7 @@ use wasmtime::{Config, Engine, StoreLimitsBuilder};
 
 /// Two instances of one module that work in a third one's memory at addresses that they import, and
 /// have memories of their own, one of them empty at first, one with 64-bit addresses.
-const SHARED: &str = r#"(component
+pub const SHARED: &str = r#"(component
     (core module $env (memory (export "memory") 1) (global (export "low") i32 (i32.const 64))
         (global (export "high") i32 (i32.const 1024)) (data (i32.const 0) "env"))
     (core module $lib (import "env" "memory" (memory $all 1)) (import "at" "base" (global $base i32))
