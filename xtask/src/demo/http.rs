@@ -145,6 +145,9 @@ impl Served {
                 failures.push(format!("{name} over budget"));
             }
         }
+        if is_memfold && self.peaks["stopped_samples"].as_u64().unwrap_or(0) == 0 {
+            failures.push("outside: no sample".to_owned());
+        }
         failures
     }
 
@@ -187,7 +190,9 @@ mod tests {
             load: "Complete requests:      5000\nFailed requests:        0\nRequests per second:    2117.32 [#/sec]".into(),
             percentiles: "Percentage served,Time in ms\n5,1.5\n50,29.250\n99,61.7\n".into(),
             server: "5000 requests beside 1000 idle instances\nheld at most 4096 bytes of a budget of 134217728".into(),
-            peaks: json!({ "kernel_bytes": 8192, "process_bytes": 16384, "page_table_bytes": 4096 }),
+            peaks: json!({
+                "kernel_bytes": 8192, "process_bytes": 16384, "page_table_bytes": 4096, "stopped_samples": 2
+            }),
         };
         assert_eq!(served.failures(true), Vec::<String>::new());
         let cells = served.cells("memfold", &[]).join("|");
@@ -199,7 +204,7 @@ mod tests {
         served.peaks = json!({});
         assert_eq!(
             (served.failures(true).len(), served.failures(false).len()),
-            (3, 1)
+            (4, 1)
         );
         served.load.clear();
         assert_eq!(served.answered(), None);
