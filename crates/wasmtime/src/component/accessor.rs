@@ -21,6 +21,29 @@ pub(super) struct Accessor {
     drop: ComponentExportIndex,
 }
 
+/// What `set` takes: the number of a row, and its values.
+type Row = (
+    u32,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+);
+
+/// How many values that are.
+const ROW: usize = 15;
+
 /// What `grow` answers when it is refused.
 const REFUSED: u64 = u64::MAX;
 
@@ -74,9 +97,9 @@ impl Accessor {
         instance: &Instance,
         values: &[u64],
     ) -> Result<(), Error> {
-        let set: TypedFunc<(u32, u64), ()> = typed(store, instance, &self.set);
-        for (cell, value) in (0..).zip(values) {
-            call::<T, W, _, _>(store, set, (cell, *value)).await?;
+        let set: TypedFunc<Row, ()> = typed(store, instance, &self.set);
+        for (number, values) in (0..).zip(values.chunks(ROW)) {
+            call::<T, W, _, _>(store, set, row(number, values)).await?;
         }
         Ok(())
     }
@@ -111,6 +134,15 @@ impl Accessor {
     ) -> Result<(), Error> {
         run::<T, W>(store, instance, &self.drop).await
     }
+}
+
+/// A row of cells; behind the last one it has zeros, which stand for none.
+fn row(number: u32, values: &[u64]) -> Row {
+    let mut v = [0; ROW];
+    v[..values.len()].copy_from_slice(values);
+    (
+        number, v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12], v[13], v[14],
+    )
 }
 
 /// Calls an export without parameters and results.
