@@ -12,8 +12,11 @@
 //!
 //! With `--files`, 300 clones look words up in a file of 256 MiB that all of them map, inside 96
 //! MiB; stock instances read it into their own memory, as many as fit (`demo/dictionary.rs`).
+//!
+//! With `--http`, a server answers each request in a fork of its own (`demo/http.rs`).
 
 mod dictionary;
+mod http;
 
 use crate::shell::{self, Build};
 use crate::table;
@@ -41,6 +44,9 @@ pub(crate) struct Options {
     /// Show a file that all clones map instead
     #[arg(long, conflicts_with_all = ["merge", "all"])]
     files: bool,
+    /// Show a server instead that answers 5,000 HTTP requests, each in a fork of its own
+    #[arg(long, conflicts_with_all = ["merge", "all", "files", "clones", "calls"])]
+    http: bool,
 }
 
 /// What is shown, in this order. The first alone unless more is asked for: who looks for the first
@@ -65,6 +71,11 @@ type Shown = (Vec<String>, Vec<String>);
 /// Runs the demonstration; an error when any check fails.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let begin = Instant::now();
+    let output = shell::root().join("target/demo");
+    fs::create_dir_all(&output)?;
+    if options.http {
+        return http::run(&output);
+    }
     type Act = fn(&Stage, &str) -> Result<Shown>;
     let (programs, usual, heading, act): (&[&str], _, _, Act) = match options {
         Options { merge: true, .. } => (&PROGRAMS, (50, 20), MERGE_HEADING, merge),
@@ -86,9 +97,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         clones: options.clones.unwrap_or(usual.0),
         calls: options.calls.unwrap_or(usual.1),
         program: "--warm warm --call run".to_owned(),
-        output: shell::root().join("target/demo"),
+        output,
     };
-    fs::create_dir_all(&stage.output)?;
     let mut rows = vec![heading.split('|').map(str::to_owned).collect::<Vec<_>>()];
     let mut red = 0;
     for &program in programs {

@@ -36,7 +36,7 @@ enum Task {
     /// The whole gate: its steps, what fails fastest first, until the first failure
     Test,
     /// 500 copies of Lua inside a quarter of the memory they would take; --all: SQLite and QuickJS
-    /// too; or --merge, or --files
+    /// too; or --merge, --files or --http
     Demo(demo::Options),
     /// Puts each known defect back and demands that its checker fails
     Bugs(bugs::Options),

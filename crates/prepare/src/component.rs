@@ -253,7 +253,7 @@ fn kebab(debugged: &str) -> String {
 
 /// Changes whenever what is made of one and the same component does, so that one that was compiled
 /// from an earlier form is not taken for this one.
-const FORM: u64 = 1;
+const FORM: u64 = 2;
 
 fn rewritten(wasm: &[u8], parts: &Parts<'_>, cores: &[Option<Core>], types: &Types) -> PreparedComponent {
     let mut out = Component::new();

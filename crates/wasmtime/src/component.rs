@@ -8,8 +8,12 @@
 //! is made only where there are none (`handles.rs`).
 
 mod accessor;
+#[cfg(feature = "async")]
+mod fibers;
 mod handles;
 mod instance;
+mod reset;
+mod way;
 
 pub use instance::{ComponentSnapshot, ForkComponent};
 
@@ -18,8 +22,8 @@ use crate::config;
 use crate::error::Error;
 use crate::ground::{Ground, Grounds};
 use crate::handoff::{self, Offer, Taken, Wanted};
-use crate::way::now;
-use accessor::Accessor;
+use crate::way::{Straight, now};
+use accessor::{Accessor, Fuel};
 use memfold::Memory;
 use memfold_prepare::{Cell, PreparedComponent};
 use std::fmt;
@@ -27,13 +31,15 @@ use std::ops::Range;
 use std::sync::Arc;
 use wasmtime::Store;
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
+use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre, Linker};
+use way::Way;
 
 /// A component of which instances can be made and forked. Cheap to clone; may be used from several
 /// threads at once.
 ///
-/// Its stores are those that do not wait: what the linker gives is not asynchronous, and neither is
-/// a limiter. An instance has a store of its own, for handles are counted by stores.
+/// An instance has a store of its own, for handles are counted by stores. A store that waits (its
+/// epochs or its fuel yield, its limiter or host functions are asynchronous) needs the methods that
+/// end in `_async`; what is not said to be asynchronous there fails in such a store.
 ///
 /// ```
 /// use memfold_wasmtime::{ComponentTemplate, configure, prepare_component};
@@ -145,7 +151,8 @@ impl<T> ComponentTemplate<T> {
     }
 
     /// The same template, whose instances have an export called in them each time that they become
-    /// what another one is: in every fork, every instance of a snapshot; not in fresh instances.
+    /// what another one is: in every fork, every instance of a snapshot, after every
+    /// [`reset`](ForkComponent::reset); not in fresh instances.
     /// See [`Template::with_reseed`](crate::Template::with_reseed) for what it is for.
     ///
     /// # Errors
@@ -176,9 +183,13 @@ impl<T> ComponentTemplate<T> {
     /// # Panics
     /// When the store belongs to another engine.
     pub fn instantiate(&self, store: &mut Store<T>) -> Result<ForkComponent<T>, Error> {
-        let made = self.place(store, self.parts.pristine.fork()?)?;
+        now(self.instantiate_by::<Straight>(store))
+    }
+
+    async fn instantiate_by<W: Way<T>>(&self, store: &mut Store<T>) -> Result<ForkComponent<T>, Error> {
+        let made = self.place::<W>(store, self.parts.pristine.fork()?).await?;
         if self.parts.starts {
-            let outcome = self.parts.accessor.start(store, made.instance());
+            let outcome = self.parts.accessor.start::<T, W>(store, made.instance()).await;
             made.check()?;
             outcome?;
         }
@@ -186,41 +197,58 @@ impl<T> ComponentTemplate<T> {
     }
 
     /// An instance on these grounds; none of its code runs.
-    fn place(&self, store: &mut Store<T>, grounds: Grounds) -> Result<ForkComponent<T>, Error> {
+    async fn place<W: Way<T>>(
+        &self,
+        store: &mut Store<T>,
+        grounds: Grounds,
+    ) -> Result<ForkComponent<T>, Error> {
         // Whoever takes them tells them the component's first sizes.
         let lengths: Vec<u64> = grounds.iter().map(Ground::len).collect();
         let wanted = self.parts.memories.iter().copied();
         let offer = Offer::new(grounds.iter().cloned().zip(wanted).collect(), &self.parts.code);
-        let making = async { self.parts.pre.instantiate(&mut *store) };
-        let (instance, taken) = now(handoff::offering(offer, making));
+        let making = W::instantiate(&self.parts.pre, store);
+        let (instance, taken) = handoff::offering(offer, making).await;
         let instance = instance.map_err(Error::Instantiate)?;
         if taken != Taken::All {
             return Err(Error::NotConfigured);
         }
         // As for modules: the store's limiter is told as growth what the parent has more.
-        for ((ground, wanted), (bytes, index)) in grounds
-            .iter()
-            .zip(&self.parts.memories)
-            .zip(lengths.into_iter().zip(0..))
-        {
-            let pages = (bytes - ground.len()) / wanted.page_bytes;
-            if pages > 0 && !self.parts.accessor.grow(store, &instance, index, pages)? {
-                let reason = wasmtime::Error::msg("the memory may not grow so far");
-                return Err(Error::StoreLimit { bytes, reason });
-            }
+        for ((ground, bytes), index) in grounds.iter().zip(lengths).zip(0..) {
+            self.grow::<W>(store, &instance, (index, ground), bytes).await?;
         }
         Ok(ForkComponent::new(self.clone(), instance, grounds))
     }
 
-    /// What an instance at rest has besides its memories.
-    fn read_state(
+    /// Wasmtime takes the memory of this index for so long, which is no less than it has.
+    async fn grow<W: Way<T>>(
         &self,
         store: &mut Store<T>,
-        instance: &wasmtime::component::Instance,
-    ) -> Result<Cells, Error> {
+        instance: &Instance,
+        (index, ground): (u32, &Ground),
+        bytes: u64,
+    ) -> Result<(), Error> {
+        let pages = (bytes - ground.len()) / self.page_bytes(index);
+        let accessor = &self.parts.accessor;
+        if pages > 0 && !accessor.grow::<T, W>(store, instance, index, pages).await? {
+            let reason = wasmtime::Error::msg("the memory may not grow so far");
+            return Err(Error::StoreLimit { bytes, reason });
+        }
+        Ok(())
+    }
+
+    /// Bytes of a page of the memory of this index.
+    fn page_bytes(&self, index: u32) -> u64 {
+        self.parts.memories[index as usize].page_bytes
+    }
+
+    /// What an instance at rest has besides its memories.
+    async fn read_state<W: Way<T>>(&self, store: &mut Store<T>, instance: &Instance) -> Result<Cells, Error> {
         let parts = &*self.parts;
-        let read = |store: &mut _| parts.accessor.read(store, instance, parts.cells.len());
-        let values = accessor::unmetered(store, read)?;
+        let fuel = Fuel::aside(store);
+        let values = parts.accessor.read::<T, W>(store, instance, parts.cells.len());
+        let values = values.await;
+        fuel.back(store);
+        let values = values?;
         for (cell, value) in parts.cells.iter().zip(&values) {
             if let Cell::ChangedTable(table) = cell
                 && *value != 0
@@ -234,28 +262,67 @@ impl<T> ComponentTemplate<T> {
         Ok(values.into())
     }
 
+    /// Brings an instance, in which no segment was dropped that is not to be, into this state.
+    async fn write_state<W: Way<T>>(
+        &self,
+        store: &mut Store<T>,
+        instance: &Instance,
+        cells: &Cells,
+    ) -> Result<(), Error> {
+        let parts = &*self.parts;
+        parts.accessor.write::<T, W>(store, instance, cells).await?;
+        if self.dropped(cells).any(|dropped| dropped) {
+            parts.accessor.drop::<T, W>(store, instance).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether each segment was dropped.
+    fn dropped(&self, cells: &Cells) -> impl Iterator<Item = bool> {
+        cells[self.parts.drops.clone()]
+            .iter()
+            .map(|dropped| *dropped != 0)
+    }
+
     /// An instance that goes on from this state, on grounds that hold its memories.
-    fn go_on(
+    async fn go_on<W: Way<T>>(
         &self,
         store: &mut Store<T>,
         grounds: Grounds,
         cells: &Cells,
     ) -> Result<ForkComponent<T>, Error> {
-        let parts = &*self.parts;
-        let made = accessor::unmetered(store, |store| {
-            let made = self.place(store, grounds)?;
-            parts.accessor.write(store, made.instance(), cells)?;
-            if cells[parts.drops.clone()].iter().any(|dropped| *dropped != 0) {
-                parts.accessor.drop(store, made.instance())?;
-            }
-            Ok::<_, Error>(made)
-        })?;
-        if let Some(reseed) = &self.reseed {
-            let outcome = accessor::run(store, made.instance(), reseed);
-            made.check()?;
-            outcome?;
-        }
+        let fuel = Fuel::aside(store);
+        let made = self.as_it_was::<W>(store, grounds, cells).await;
+        fuel.back(store);
+        let made = made?;
+        self.reseed::<W>(store, &made).await?;
         Ok(made)
+    }
+
+    async fn as_it_was<W: Way<T>>(
+        &self,
+        store: &mut Store<T>,
+        grounds: Grounds,
+        cells: &Cells,
+    ) -> Result<ForkComponent<T>, Error> {
+        let made = self.place::<W>(store, grounds).await?;
+        self.write_state::<W>(store, made.instance(), cells).await?;
+        Ok(made)
+    }
+
+    /// The instance has just become what another one is.
+    async fn reseed<W: Way<T>>(&self, store: &mut Store<T>, made: &ForkComponent<T>) -> Result<(), Error> {
+        let Some(reseed) = &self.reseed else {
+            return Ok(());
+        };
+        let outcome = accessor::run::<T, W>(store, made.instance(), reseed).await;
+        made.check()?;
+        outcome
+    }
+
+    /// Whether this is that one.
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.parts, &other.parts)
     }
 }
 

@@ -104,27 +104,27 @@ pub enum Error {
         "the instance cannot be reset: {0}; drop it with its store, and make another one of the snapshot"
     )]
     Irreversible(Irreversible),
-    /// The future of a call or of a reset was dropped before it had ended, or a reset failed
-    /// between two memories.
+    /// The future of a call or of a reset was dropped before it had ended (of a component: also of
+    /// a fork or a freeze), or a reset failed between two memories.
     #[error(
         "a call or a reset of the instance has not come to its end, and what was being done is half done: \
          reset the instance, or drop it with its store"
     )]
     HalfDone,
-    /// There are handles in the store of a component that is to be forked: resources that it owns
-    /// or has borrowed, streams of WASI among them, or some that the host has of it. They live in
-    /// their store, and nobody knows how to copy them.
+    /// There are handles in the store of a component that is to be forked or reset: resources that
+    /// it owns or has borrowed, streams of WASI among them, or some that the host has of it. They
+    /// live in their store, and nobody knows how to copy them or what they were.
     #[cfg(feature = "component")]
     #[error(
-        "the component cannot be forked as it is: there are handles in its store (resources, streams), which live in \
+        "the component cannot be forked or reset as it is: there are handles in its store (resources, streams), which live in \
          that store only; fork it before it has any, or drop them first"
     )]
     Handles,
     /// The code of a component has changed a table.
     #[cfg(feature = "component")]
     #[error(
-        "the component cannot be forked as it is: its code has changed the table {}{} of its core module {}, which \
-         cannot be copied; fork it before it does",
+        "the component cannot be forked or reset as it is: its code has changed the table {}{} of its core module {}, \
+         which cannot be copied; fork it before it does",
         .0.table,
         Called(.0.name.as_deref()),
         .0.module

@@ -142,7 +142,7 @@ impl<T: Send> Snapshot<T> {
 }
 
 /// Whether a fault has room on the engine's fibers.
-fn check(engine: &Engine) -> Result<(), Error> {
+pub(crate) fn check(engine: &Engine) -> Result<(), Error> {
     let left = engine
         .get_async_stack_size()
         .saturating_sub(engine.get_max_wasm_stack());

@@ -13,7 +13,8 @@
 //! A handle; the manager does its own locking.
 
 use crate::config::{GUARD, RESERVATION};
-use memfold::{Error, Memory, OnLoss, PAGE_SIZE, Space, SpaceSize};
+use crate::reset::Irreversible;
+use memfold::{Error, Memory, OnLoss, PAGE_SIZE, Space, SpaceError, SpaceSize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -160,6 +161,30 @@ impl Grounds {
             Some(failure) => Err(crate::Error::MemoryLost { failure }),
             None => Ok(()),
         }
+    }
+
+    /// Bytes of each memory.
+    pub(crate) fn lengths(&self) -> Vec<u64> {
+        self.iter().map(Ground::len).collect()
+    }
+
+    /// Whether a memory has bytes that has none there.
+    pub(crate) fn have_begun_since(&self, then: &Self) -> bool {
+        let mut both = self.iter().zip(then.iter());
+        both.any(|(now, then)| now.len() > 0 && then.len() == 0)
+    }
+
+    /// Makes all what they are there, or says how many of them are when one cannot be.
+    pub(crate) fn reset_to(&self, then: &Self) -> Result<(), (crate::Error, usize)> {
+        for (done, (ground, then)) in self.iter().zip(then.iter()).enumerate() {
+            ground.reset_to(then).map_err(|error| match error {
+                Error::Space(SpaceError::NotRelated(_)) => {
+                    (crate::Error::Irreversible(Irreversible::OtherMemory), done)
+                }
+                error => (crate::Error::Memory(error), done),
+            })?;
+        }
+        Ok(())
     }
 
     /// Forks of all, or of none.

@@ -20,8 +20,8 @@
 //! Wasmtime's fibers and no runtime: any executor will do.
 //!
 //! The feature `component` has the same for components of WASI 0.2: `prepare_component`,
-//! `ComponentTemplate`, `ForkComponent` and `ComponentSnapshot`. A component is forked where it has
-//! no handles to resources, and has not changed its tables.
+//! `ComponentTemplate`, `ForkComponent` and `ComponentSnapshot`. A component is forked, or reset,
+//! where it has no handles to resources, and has not changed its tables.
 //!
 //! A fork takes microseconds whatever its size, shares all memory with its
 //! parent until one of them writes, and is a Wasmtime instance like any other.

@@ -6,10 +6,9 @@
 //! snapshot, and grows by that page, by which Wasmtime learns the length.
 
 use crate::error::Error;
-use crate::ground::{Ground, Grounds};
+use crate::ground::Ground;
 use crate::instance::{ForkInstance, Snapshot};
 use crate::way::{Straight, Way, now};
-use memfold::SpaceError;
 use std::fmt;
 use wasmtime::{Memory, Store};
 
@@ -128,12 +127,8 @@ impl<T> ForkInstance<T> {
         if !self.template.is(&to.template) {
             return Err(Error::Irreversible(Irreversible::OtherTemplate));
         }
-        let lengths = |grounds: &Grounds| grounds.iter().map(Ground::len).collect::<Vec<u64>>();
-        let (before, after) = (lengths(&self.grounds), lengths(&to.grounds));
-        let empty = before
-            .iter()
-            .zip(&after)
-            .any(|(now, then)| *now > 0 && *then == 0);
+        let (before, after) = (self.grounds.lengths(), to.grounds.lengths());
+        let empty = self.grounds.have_begun_since(&to.grounds);
         let empty = empty.then_some(Irreversible::EmptyMemory);
         let obstacle = self.template.obstacle(store, &self.instance, &to.state);
         if let Some(obstacle) = obstacle.or(empty) {
@@ -162,15 +157,7 @@ impl<T> ForkInstance<T> {
     ) -> Result<(), (Error, usize)> {
         let told = self.tell_lengths::<W>(store, lengths).await;
         told.map_err(|error| (error, 0))?;
-        for (done, (ground, then)) in self.grounds.iter().zip(to.grounds.iter()).enumerate() {
-            ground.reset_to(then).map_err(|error| match error {
-                memfold::Error::Space(SpaceError::NotRelated(_)) => {
-                    (Error::Irreversible(Irreversible::OtherMemory), done)
-                }
-                error => (Error::Memory(error), done),
-            })?;
-        }
-        Ok(())
+        self.grounds.reset_to(&to.grounds)
     }
 
     /// Wasmtime takes the memories for so long from now on.

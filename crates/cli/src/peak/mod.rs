@@ -11,7 +11,7 @@
 //!   for the rest;
 //! * *images* = pool + windows, *kernel* = images + page tables, and *process* = pool + anonymous.
 //!
-//! Pool and `RssAnon` take microseconds to read, and are read every few
+//! Pool, `RssAnon` and `VmPTE` take microseconds to read, and are read every few
 //! milliseconds. The windows need `/proc/PID/smaps`, which walks page tables, and
 //! pages that move meanwhile would be counted twice or not at all. The command
 //! is therefore stopped (SIGSTOP) for that reading, so seldom that it costs a
@@ -76,7 +76,7 @@ fn text(peaks: &Peaks) -> String {
         ("pool (memfd blocks)", peaks.pool_bytes, &fast),
         ("windows (private pages)", peaks.window_bytes, &stopped),
         ("images = pool + windows", peaks.image_bytes, &stopped),
-        ("page tables (VmPTE)", peaks.page_table_bytes, &stopped),
+        ("page tables (VmPTE)", peaks.page_table_bytes, &fast),
         ("kernel = images + tables", peaks.kernel_bytes, &stopped),
         ("anonymous (RssAnon)", peaks.anonymous_bytes, &fast),
         ("process = pool + anonymous", peaks.process_bytes, &fast),

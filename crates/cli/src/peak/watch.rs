@@ -25,7 +25,7 @@ pub(super) struct Peaks {
     pub(super) anonymous_bytes: u64,
     /// Pool and `RssAnon`.
     pub(super) process_bytes: u64,
-    /// How often pool and `RssAnon` were read.
+    /// How often pool, `RssAnon` and `VmPTE` were read.
     pub(super) samples: u64,
     /// How often the command was stopped to read its windows.
     pub(super) stopped_samples: u64,
@@ -105,14 +105,16 @@ impl Watcher {
         }
     }
 
-    /// Pool and `RssAnon`, while the command runs.
+    /// Pool, `RssAnon` and `VmPTE`, while the command runs.
     fn running(&mut self) {
         let pool = sample::pool_bytes(&self.pids);
         let anonymous = sample::anonymous_bytes(&self.pids);
+        let tables = sample::page_table_bytes(&self.pids);
         let peaks = &mut self.peaks;
         peaks.samples += 1;
         peaks.pool_bytes = peaks.pool_bytes.max(pool);
         peaks.anonymous_bytes = peaks.anonymous_bytes.max(anonymous);
+        peaks.page_table_bytes = peaks.page_table_bytes.max(tables);
         peaks.process_bytes = peaks.process_bytes.max(pool + anonymous);
     }
 
@@ -180,6 +182,7 @@ mod tests {
         let (status, peaks) = watch(command, Duration::from_millis(1)).unwrap();
         assert_eq!(status.code(), Some(3));
         assert!(peaks.samples > 10 && peaks.anonymous_bytes > 0, "{peaks:?}");
+        assert!(peaks.page_table_bytes > 0, "{peaks:?}");
         assert_eq!((peaks.pool_bytes, peaks.stopped_samples), (0, 0));
     }
 

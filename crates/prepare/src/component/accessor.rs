@@ -4,7 +4,7 @@
 //! | function | does |
 //! | --- | --- |
 //! | `get: func(cell: u32) -> u64` | reads a cell of the state |
-//! | `set: func(cell: u32, value: u64)` | writes it |
+//! | `set: func(row: u32, values: u64 × 15)` | writes the cells from 15 times that number on; what stands for none is ignored |
 //! | `grow: func(memory: u32, pages: u64) -> u64` | grows a memory; all ones when that is refused |
 //! | `start: func()` | does what instantiation left out, in the order of the instances |
 //! | `drop: func()` | drops the segments whose flags are set |
@@ -51,15 +51,26 @@ pub(crate) struct Accessor {
     pub(crate) drops: Vec<Item>,
 }
 
-/// The functions by their names, and their parameters and results: how many of 32 and 64 bits the
-/// former are, and whether there is one of the latter.
-const FUNCTIONS: [(&str, &[ValType], bool); 5] = [
-    ("get", &[ValType::I32], true),
-    ("set", &[ValType::I32, ValType::I64], false),
-    ("grow", &[ValType::I32, ValType::I64], true),
-    ("start", &[], false),
-    ("drop", &[], false),
+/// How many cells `set` writes at once: with their number, as many values as the canonical ABI
+/// passes without a memory.
+pub(crate) const ROW: usize = 15;
+
+/// The functions by their names, how many parameters of 64 bits follow the one of 32 bits (`None`
+/// where there is not even that), and whether there is a result, of 64 bits.
+const FUNCTIONS: [(&str, Option<usize>, bool); 5] = [
+    ("get", Some(0), true),
+    ("set", Some(ROW), false),
+    ("grow", Some(1), true),
+    ("start", None, false),
+    ("drop", None, false),
 ];
+
+/// The types of a function's parameters.
+fn parameters(values: Option<usize>) -> Vec<ValType> {
+    let which = values.map(|_| ValType::I32);
+    let values = (0..values.unwrap_or(0)).map(|_| ValType::I64);
+    which.into_iter().chain(values).collect()
+}
 
 impl Accessor {
     /// Puts it behind everything else in the component, exported as an instance of this name.
@@ -76,24 +87,26 @@ impl Accessor {
         let mut types = ComponentTypeSection::new();
         let mut lifted = CanonicalFunctionSection::new();
         let mut items = Vec::new();
-        for ((name, parameters, result), place) in FUNCTIONS.iter().zip(0..) {
+        for ((name, values, result), place) in FUNCTIONS.iter().zip(0..) {
             aliases.alias(Alias::CoreInstanceExport {
                 instance: ends.core_instances,
                 kind: ExportKind::Func,
                 name,
             });
-            let primitive = |ty: &ValType| {
-                ComponentValType::Primitive(match ty {
-                    ValType::I32 => PrimitiveValType::U32,
-                    _ => PrimitiveValType::U64,
-                })
+            let primitive = |ty| match ty {
+                ValType::I32 => PrimitiveValType::U32,
+                _ => PrimitiveValType::U64,
             };
-            let parameters = ["which", "value"]
-                .into_iter()
-                .zip(parameters.iter().map(primitive));
+            let called: Vec<String> = (0..=ROW).map(|place| format!("value{place}")).collect();
+            let primitives = parameters(*values).into_iter().map(primitive);
             types
                 .function()
-                .params(parameters)
+                .params(
+                    called
+                        .iter()
+                        .map(String::as_str)
+                        .zip(primitives.map(ComponentValType::Primitive)),
+                )
                 .result(result.then_some(ComponentValType::Primitive(PrimitiveValType::U64)));
             let none: [CanonicalOption; 0] = [];
             lifted.lift(ends.core_functions + place, ends.types + place, none);
@@ -129,9 +142,9 @@ impl Accessor {
         let mut functions = FunctionSection::new();
         let mut exports = ExportSection::new();
         let first = self.starts.len() + self.drops.len();
-        for ((name, parameters, result), place) in FUNCTIONS.iter().zip(0..) {
+        for ((name, values, result), place) in FUNCTIONS.iter().zip(0..) {
             let result = result.then_some(ValType::I64);
-            types.ty().function(parameters.iter().copied(), result);
+            types.ty().function(parameters(*values), result);
             functions.function(place + 1);
             exports.export(name, ExportKind::Func, index(first) + place);
         }
@@ -203,15 +216,21 @@ impl Accessor {
     }
 
     fn set(&self) -> Function {
-        choice(&self.cells(), |&(global, ty, half), code| {
-            match ty {
-                wasmparser::ValType::I32 => code.local_get(1).i32_wrap_i64(),
-                wasmparser::ValType::F32 => code.local_get(1).i32_wrap_i64().f32_reinterpret_i32(),
-                wasmparser::ValType::F64 => code.local_get(1).f64_reinterpret_i64(),
-                wasmparser::ValType::V128 => code.global_get(global).local_get(1).i64x2_replace_lane(half),
-                _ => code.local_get(1),
-            };
-            code.global_set(global);
+        let cells = self.cells();
+        let rows: Vec<_> = cells.chunks(ROW).collect();
+        choice(&rows, |row, code| {
+            for (&(global, ty, half), value) in row.iter().zip(1..) {
+                match ty {
+                    wasmparser::ValType::I32 => code.local_get(value).i32_wrap_i64(),
+                    wasmparser::ValType::F32 => code.local_get(value).i32_wrap_i64().f32_reinterpret_i32(),
+                    wasmparser::ValType::F64 => code.local_get(value).f64_reinterpret_i64(),
+                    wasmparser::ValType::V128 => {
+                        code.global_get(global).local_get(value).i64x2_replace_lane(half)
+                    }
+                    _ => code.local_get(value),
+                };
+                code.global_set(global);
+            }
         })
     }
 

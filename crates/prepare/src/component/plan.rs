@@ -27,10 +27,11 @@ impl PreparedComponent {
     }
 
     /// The name of the exported instance whose functions reach the state: `get: func(cell: u32) ->
-    /// u64`, `set: func(cell: u32, value: u64)`, `grow: func(memory: u32, pages: u64) -> u64` (all
-    /// ones when it is refused), `start: func()` (what instantiation left out: data, start
-    /// functions) and `drop: func()` (drops the segments whose flags are set). The name ends with a
-    /// fingerprint of the component.
+    /// u64`, `set: func(row: u32, ...)` (fifteen values of type `u64`, for the cells from fifteen
+    /// times that number on; those beyond the last cell are ignored), `grow: func(memory: u32,
+    /// pages: u64) -> u64` (all ones when it is refused), `start: func()` (what instantiation left
+    /// out: data, start functions) and `drop: func()` (drops the segments whose flags are set). The
+    /// name ends with a fingerprint of the component.
     pub fn accessor(&self) -> &str {
         &self.accessor
     }

@@ -2,8 +2,9 @@
 //! set: [`Accessor`].
 //!
 //! They run in the instance's store, which is at rest: we have it exclusively. What they do for a
-//! fork is nothing of the program's, and takes none of its fuel ([`unmetered`]).
+//! fork is nothing of the program's, and takes none of its fuel ([`Fuel`]).
 
+use super::way::Way;
 use crate::error::Error;
 use memfold_prepare::PreparedComponent;
 use wasmtime::component::{
@@ -19,6 +20,29 @@ pub(super) struct Accessor {
     start: ComponentExportIndex,
     drop: ComponentExportIndex,
 }
+
+/// What `set` takes: the number of a row, and its values.
+type Row = (
+    u32,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+);
+
+/// How many values that are.
+const ROW: usize = 15;
 
 /// What `grow` answers when it is refused.
 const REFUSED: u64 = u64::MAX;
@@ -47,7 +71,7 @@ impl Accessor {
 
     /// The values of the first `count` cells. An instance that may not be entered any more is found
     /// out, whatever it has.
-    pub(super) fn read<T>(
+    pub(super) async fn read<T, W: Way<T>>(
         &self,
         store: &mut Store<T>,
         instance: &Instance,
@@ -56,26 +80,32 @@ impl Accessor {
         let get: TypedFunc<(u32,), (u64,)> = typed(store, instance, &self.get);
         if count == 0 {
             // What is to be dropped is dropped already.
-            self.drop(store, instance)?;
+            self.drop::<T, W>(store, instance).await?;
         }
-        let cells = 0..u32::try_from(count).expect("they have numbers of 32 bits");
-        cells.map(|cell| Ok(call(store, &get, (cell,))?.0)).collect()
+        let mut values = Vec::with_capacity(count);
+        for cell in 0..u32::try_from(count).expect("they have numbers of 32 bits") {
+            let (value,) = call::<T, W, _, _>(store, get, (cell,)).await?;
+            values.push(value);
+        }
+        Ok(values)
     }
 
     /// Sets the cells to these values.
-    pub(super) fn write<T>(
+    pub(super) async fn write<T, W: Way<T>>(
         &self,
         store: &mut Store<T>,
         instance: &Instance,
         values: &[u64],
     ) -> Result<(), Error> {
-        let set: TypedFunc<(u32, u64), ()> = typed(store, instance, &self.set);
-        let mut cells = (0..).zip(values);
-        cells.try_for_each(|(cell, value)| call(store, &set, (cell, *value)))
+        let set: TypedFunc<Row, ()> = typed(store, instance, &self.set);
+        for (number, values) in (0..).zip(values.chunks(ROW)) {
+            call::<T, W, _, _>(store, set, row(number, values)).await?;
+        }
+        Ok(())
     }
 
     /// Grows a memory by some of its pages. Whether it may.
-    pub(super) fn grow<T>(
+    pub(super) async fn grow<T, W: Way<T>>(
         &self,
         store: &mut Store<T>,
         instance: &Instance,
@@ -83,28 +113,46 @@ impl Accessor {
         pages: u64,
     ) -> Result<bool, Error> {
         let grow: TypedFunc<(u32, u64), (u64,)> = typed(store, instance, &self.grow);
-        Ok(call(store, &grow, (memory, pages))?.0 != REFUSED)
+        let (before,) = call::<T, W, _, _>(store, grow, (memory, pages)).await?;
+        Ok(before != REFUSED)
     }
 
     /// Does what instantiation left out.
-    pub(super) fn start<T>(&self, store: &mut Store<T>, instance: &Instance) -> Result<(), Error> {
-        run(store, instance, &self.start)
+    pub(super) async fn start<T, W: Way<T>>(
+        &self,
+        store: &mut Store<T>,
+        instance: &Instance,
+    ) -> Result<(), Error> {
+        run::<T, W>(store, instance, &self.start).await
     }
 
     /// Drops the segments whose cells say so.
-    pub(super) fn drop<T>(&self, store: &mut Store<T>, instance: &Instance) -> Result<(), Error> {
-        run(store, instance, &self.drop)
+    pub(super) async fn drop<T, W: Way<T>>(
+        &self,
+        store: &mut Store<T>,
+        instance: &Instance,
+    ) -> Result<(), Error> {
+        run::<T, W>(store, instance, &self.drop).await
     }
 }
 
+/// A row of cells; behind the last one it has zeros, which stand for none.
+fn row(number: u32, values: &[u64]) -> Row {
+    let mut v = [0; ROW];
+    v[..values.len()].copy_from_slice(values);
+    (
+        number, v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12], v[13], v[14],
+    )
+}
+
 /// Calls an export without parameters and results.
-pub(super) fn run<T>(
+pub(super) async fn run<T, W: Way<T>>(
     store: &mut Store<T>,
     instance: &Instance,
     export: &ComponentExportIndex,
 ) -> Result<(), Error> {
     let function = typed(store, instance, export);
-    call(store, &function, ())
+    call::<T, W, _, _>(store, function, ()).await
 }
 
 fn typed<T, P, R>(store: &mut Store<T>, instance: &Instance, export: &ComponentExportIndex) -> TypedFunc<P, R>
@@ -116,29 +164,45 @@ where
     function.expect("the template checked its exports")
 }
 
-/// Calls a function, and tells a component that nobody may enter any more from one that fails.
-pub(super) fn call<T, P, R>(store: &mut Store<T>, function: &TypedFunc<P, R>, params: P) -> Result<R, Error>
+async fn call<T, W: Way<T>, P, R>(
+    store: &mut Store<T>,
+    function: TypedFunc<P, R>,
+    params: P,
+) -> Result<R, Error>
 where
     P: ComponentNamedList + Lower,
-    R: ComponentNamedList + Lift,
+    R: ComponentNamedList + Lift + 'static,
 {
-    let outcome = function.call(&mut *store, params);
+    entered(W::call(function, store, params).await)
+}
+
+/// Tells a component that nobody may enter any more from one whose call has failed.
+pub(super) fn entered<R>(outcome: wasmtime::Result<R>) -> Result<R, Error> {
     outcome.map_err(|error| match error.downcast_ref::<Trap>() {
         Some(Trap::CannotEnterComponent) => Error::CannotEnter,
         _ => Error::Program(error),
     })
 }
 
-/// Does something that takes no fuel of the store's, if that has any.
-pub(super) fn unmetered<T, R>(store: &mut Store<T>, what: impl FnOnce(&mut Store<T>) -> R) -> R {
-    let fuel = store.get_fuel().ok();
-    let set = |store: &mut Store<T>, fuel| store.set_fuel(fuel).expect("it has fuel");
-    if fuel.is_some() {
-        set(store, u64::MAX);
+/// The fuel of a store, if it has any, that is put aside while something runs in it that is not the
+/// program's.
+#[must_use]
+pub(super) struct Fuel(Option<u64>);
+
+impl Fuel {
+    /// From now on the store has as much as there can be.
+    pub(super) fn aside<T>(store: &mut Store<T>) -> Self {
+        let fuel = Fuel(store.get_fuel().ok());
+        if fuel.0.is_some() {
+            store.set_fuel(u64::MAX).expect("it has fuel");
+        }
+        fuel
     }
-    let done = what(store);
-    if let Some(fuel) = fuel {
-        set(store, fuel);
+
+    /// The store has what it had.
+    pub(super) fn back<T>(self, store: &mut Store<T>) {
+        if let Some(fuel) = self.0 {
+            store.set_fuel(fuel).expect("it has fuel");
+        }
     }
-    done
 }

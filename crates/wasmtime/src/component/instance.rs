@@ -3,13 +3,16 @@
 //! As for modules (`crate::instance`), a fork needs its parent at rest, and the type `&mut Store`
 //! says that no frame of it is on any stack. A call that trapped in the middle is known to
 //! Wasmtime, which lets nobody enter the store's components any more; so nobody can fork them
-//! either.
+//! either. What was begun on a fiber and dropped is remembered here (`crate::rest`).
 
-use super::accessor::call;
+use super::accessor::entered;
+use super::way::Way;
 use super::{Cells, ComponentTemplate};
 use crate::error::Error;
 use crate::ground::Grounds;
 use crate::held::{InstanceSpace, SnapshotSpace};
+use crate::rest::Rest;
+use crate::way::{Straight, now};
 use std::fmt;
 use wasmtime::Store;
 use wasmtime::component::{ComponentNamedList, Instance, Lift, Lower, TypedFunc};
@@ -20,9 +23,10 @@ use wasmtime::component::{ComponentNamedList, Instance, Lift, Lower, TypedFunc};
 /// given back when both are dropped. Every method that takes a store panics when it is not the one
 /// of this instance.
 pub struct ForkComponent<T: 'static> {
-    template: ComponentTemplate<T>,
-    instance: Instance,
-    grounds: Grounds,
+    pub(super) template: ComponentTemplate<T>,
+    pub(super) instance: Instance,
+    pub(super) grounds: Grounds,
+    pub(super) rest: Rest,
 }
 
 impl<T> ForkComponent<T> {
@@ -31,6 +35,7 @@ impl<T> ForkComponent<T> {
             template,
             instance,
             grounds,
+            rest: Rest::default(),
         }
     }
 
@@ -56,7 +61,7 @@ impl<T> ForkComponent<T> {
         P: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift,
     {
-        let outcome = call(store, function, params);
+        let outcome = entered(function.call(&mut *store, params));
         self.check()?;
         outcome
     }
@@ -89,13 +94,23 @@ impl<T> ForkComponent<T> {
     /// when the program has changed a table, [`Error::CannotEnter`] after a trap. [`Error::Memory`]
     /// when the budget is spent, [`Error::Instantiate`] and [`Error::StoreLimit`] when the child's
     /// store refuses, [`Error::MemoryLost`] as in [`check`](ForkComponent::check);
-    /// [`Error::Program`] when the function for each fork fails.
+    /// [`Error::Program`] when the function for each fork fails; [`Error::HalfDone`] after a call
+    /// or the like whose future was dropped, or a reset that failed between two memories.
     ///
     /// # Panics
     /// When `parent` is not the store of this instance, or `child` belongs to another engine.
     pub fn fork(&self, parent: &mut Store<T>, child: &mut Store<T>) -> Result<ForkComponent<T>, Error> {
-        let cells = self.at_rest(parent)?;
-        self.template.go_on(child, self.grounds.fork()?, &cells)
+        now(self.fork_by::<Straight>(parent, child))
+    }
+
+    pub(super) async fn fork_by<W: Way<T>>(
+        &self,
+        parent: &mut Store<T>,
+        child: &mut Store<T>,
+    ) -> Result<ForkComponent<T>, Error> {
+        let cells = self.at_rest::<W>(parent).await?;
+        let grounds = self.grounds.fork()?;
+        self.template.go_on::<W>(child, grounds, &cells).await
     }
 
     /// As [`fork`](ForkComponent::fork), into a store that `make` makes of the parent's.
@@ -114,7 +129,7 @@ impl<T> ForkComponent<T> {
         parent: &mut Store<T>,
         make: impl FnOnce(&mut Store<T>) -> wasmtime::Result<Store<T>>,
     ) -> Result<(Store<T>, ForkComponent<T>), Error> {
-        self.at_rest(parent)?;
+        now(self.at_rest::<Straight>(parent))?;
         let mut child = make(parent).map_err(Error::HostState)?;
         // What `make` did with the parent counts.
         let fork = self.fork(parent, &mut child)?;
@@ -130,7 +145,14 @@ impl<T> ForkComponent<T> {
     /// # Panics
     /// When `store` is not the store of this instance.
     pub fn freeze(&self, store: &mut Store<T>) -> Result<ComponentSnapshot<T>, Error> {
-        let cells = self.at_rest(store)?;
+        now(self.freeze_by::<Straight>(store))
+    }
+
+    pub(super) async fn freeze_by<W: Way<T>>(
+        &self,
+        store: &mut Store<T>,
+    ) -> Result<ComponentSnapshot<T>, Error> {
+        let cells = self.at_rest::<W>(store).await?;
         Ok(ComponentSnapshot {
             template: self.template.clone(),
             cells,
@@ -139,9 +161,16 @@ impl<T> ForkComponent<T> {
     }
 
     /// The part of the state that is not in the memories.
-    fn at_rest(&self, store: &mut Store<T>) -> Result<Cells, Error> {
+    pub(super) async fn at_rest<W: Way<T>>(&self, store: &mut Store<T>) -> Result<Cells, Error> {
         self.check()?;
-        self.template.read_state(store, &self.instance)
+        if !self.rest.is_whole() {
+            return Err(Error::HalfDone);
+        }
+        // Whoever drops the future while the state is read has taken the store's fuel.
+        let begun = self.rest.begin();
+        let cells = self.template.read_state::<W>(store, &self.instance).await;
+        begun.end();
+        cells
     }
 }
 
@@ -156,9 +185,9 @@ impl<T> fmt::Debug for ForkComponent<T> {
 /// The state of a component's instance at one moment. Cheap to clone; may be used from several
 /// threads at once, each with its own store.
 pub struct ComponentSnapshot<T: 'static> {
-    template: ComponentTemplate<T>,
-    cells: Cells,
-    grounds: Grounds,
+    pub(super) template: ComponentTemplate<T>,
+    pub(super) cells: Cells,
+    pub(super) grounds: Grounds,
 }
 
 impl<T> ComponentSnapshot<T> {
@@ -171,7 +200,15 @@ impl<T> ComponentSnapshot<T> {
     /// # Panics
     /// When the store belongs to another engine.
     pub fn instantiate(&self, store: &mut Store<T>) -> Result<ForkComponent<T>, Error> {
-        self.template.go_on(store, self.grounds.fork()?, &self.cells)
+        now(self.instantiate_by::<Straight>(store))
+    }
+
+    pub(super) async fn instantiate_by<W: Way<T>>(
+        &self,
+        store: &mut Store<T>,
+    ) -> Result<ForkComponent<T>, Error> {
+        let grounds = self.grounds.fork()?;
+        self.template.go_on::<W>(store, grounds, &self.cells).await
     }
 
     /// All frozen memories, in the order of [`ForkComponent::spaces`].

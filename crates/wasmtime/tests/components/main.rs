@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod common;
+mod fibers;
 mod forks;
 mod refused;
+mod reset;
 mod state;

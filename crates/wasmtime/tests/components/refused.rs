@@ -7,7 +7,7 @@ use wasmtime::Engine;
 use wasmtime::component::ResourceAny;
 
 /// It can hold a resource of the host's, and gives one of its own away.
-const HOLDER: &str = r#"(component
+pub const HOLDER: &str = r#"(component
     (import "thing" (type $thing (sub resource)))
     (import "make" (func $make (result (own $thing))))
     (core func $make' (canon lower (func $make)))

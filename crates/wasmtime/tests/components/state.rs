@@ -9,7 +9,7 @@ use wasmtime::{Config, Engine, StoreLimitsBuilder};
 
 /// Two instances of one module that work in a third one's memory at addresses that they import, and
 /// have memories of their own, one of them empty at first, one with 64-bit addresses.
-const SHARED: &str = r#"(component
+pub const SHARED: &str = r#"(component
     (core module $env (memory (export "memory") 1) (global (export "low") i32 (i32.const 64))
         (global (export "high") i32 (i32.const 1024)) (data (i32.const 0) "env"))
     (core module $lib (import "env" "memory" (memory $all 1)) (import "at" "base" (global $base i32))
@@ -93,6 +93,60 @@ fn each_instance_has_its_own() {
         &[("own2", &[Val::U32(131_071)]), ("own1", &[Val::U32(9)])],
     );
     equal_to_stock(SHARED, &grown, &[("own1", &[Val::U32(65_536)])]);
+}
+
+/// Cells are set in rows: globals of each type stand at each place of a row, vectors across two.
+#[test]
+fn many_globals_are_all_copied() {
+    let types = ["i32", "i64", "f32", "f64", "v128"];
+    let mut globals = String::new();
+    let (mut change, mut sum) = (String::new(), String::new());
+    for number in 0..61 {
+        let ty = types[number % types.len()];
+        let zero = if ty == "v128" {
+            "i64x2 0 0".to_owned()
+        } else {
+            "0".to_owned()
+        };
+        globals += &format!("(global $g{number} (mut {ty}) ({ty}.const {zero}))");
+        let (new, bits) = match ty {
+            "i32" => ("(i32.wrap_i64 (local.get 0))".to_owned(), "i64.extend_i32_u"),
+            "i64" => ("(local.get 0)".into(), "i64.mul (i64.const 1)"),
+            "f32" => (
+                "(f32.convert_i64_u (local.get 0))".into(),
+                "i64.extend_i32_u (i32.reinterpret_f32",
+            ),
+            "f64" => ("(f64.convert_i64_u (local.get 0))".into(), "i64.reinterpret_f64"),
+            _ => (
+                "(i64x2.replace_lane 1 (i64x2.splat (local.get 0)) (i64.const 9))".into(),
+                "lanes",
+            ),
+        };
+        change += &format!(
+            "(local.set 0 (i64.add (local.get 0) (i64.const {number}))) (global.set $g{number} {new})"
+        );
+        let value = format!("(global.get $g{number})");
+        let value = match ty {
+            "v128" => format!("(i64.sub (i64x2.extract_lane 0 {value}) (i64x2.extract_lane 1 {value}))"),
+            "f32" => format!("({bits} {value}))"),
+            _ => format!("({bits} {value})"),
+        };
+        sum += &format!("(local.set 0 (i64.add (i64.mul (local.get 0) (i64.const 31)) {value}))");
+    }
+    let text = format!(
+        r#"(component (core module $m (memory 1) {globals}
+            (func (export "change") (param i64) {change}) (func (export "sum") (result i64) (local i64) {sum} (local.get 0)))
+        (core instance $m (instantiate $m))
+        (func (export "change") (param "by" u64) (canon lift (core func $m "change")))
+        (func (export "sum") (result s64) (canon lift (core func $m "sum"))))"#
+    );
+    let change: Call<'_> = ("change", &[Val::U64(1_000_003)]);
+    equal_to_stock(&text, &[change], &[("sum", &[])]);
+    equal_to_stock(
+        &text,
+        &[("change", &[Val::U64(5)]), change],
+        &[("sum", &[]), change, ("sum", &[])],
+    );
 }
 
 #[test]
