@@ -18,7 +18,7 @@ use wasmtime::{Memory, Store};
 pub enum Irreversible {
     /// The snapshot is another template's.
     OtherTemplate,
-    /// The instance was not made of the snapshot, nor of one that the snapshot was made of.
+    /// The two have no memory in common: neither was made of the other, nor both of one instance.
     OtherMemory,
     /// The table of this index has grown since.
     GrownTable {
