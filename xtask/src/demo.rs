@@ -106,10 +106,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let (mut cells, failures) =
             act(&stage, program).with_context(|| format!("{program} (see target/demo/)"))?;
         red += usize::from(!failures.is_empty());
-        cells.push(match failures.is_empty() {
-            true => "PASS".to_owned(),
-            false => format!("FAIL: {}", failures.join("; ")),
-        });
+        cells.push(verdict(&failures));
         rows.push(cells);
     }
     println!("\n{}", table::render(&rows));
@@ -122,6 +119,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     ensure!(red == 0, "{red} of {} programs did not pass", programs.len());
     Ok(())
+}
+
+/// The last cell of a row: which promises were not kept, if there are any.
+fn verdict(failures: &[String]) -> String {
+    match failures.is_empty() {
+        true => "PASS".to_owned(),
+        false => format!("FAIL: {}", failures.join("; ")),
+    }
 }
 
 /// What a run says about itself (`memfold run --json`), and what was seen from outside (`memfold

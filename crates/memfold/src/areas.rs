@@ -6,7 +6,7 @@ use crate::PAGE_SIZE;
 use crate::advice::Advice;
 use crate::error::Error;
 use crate::files::MappedFile;
-use crate::space::Space;
+use crate::space::{Space, byte_of};
 use memfold_host::Piece;
 use memfold_host::addr::{PageNo, Run};
 pub use memfold_mm::Rights;
@@ -238,14 +238,13 @@ impl Space {
     /// # Errors
     /// [`Error::Space`]; [`Error::Forked`].
     pub fn areas(&self) -> Result<Vec<Area>, Error> {
-        let byte = |page: PageNo| u64::from(page.0) * PAGE_SIZE as u64;
         let all = self.inner().mm()?.areas(self.no()).list()?;
         let area = |area: memfold_mm::Area| Area {
-            start: byte(area.run.first),
-            end: byte(area.run.end()),
+            start: byte_of(area.run.first),
+            end: byte_of(area.run.end()),
             file: match area.kind {
                 AreaKind::Own => None,
-                AreaKind::File { first, kind, .. } => Some((byte(first), Through::of(kind))),
+                AreaKind::File { first, kind, .. } => Some((byte_of(first), Through::of(kind))),
             },
             rights: area.rights,
             order: match area.order {

@@ -6,7 +6,7 @@
 
 use crate::PAGE_SIZE;
 use crate::error::{Error, SpaceError};
-use crate::space::{Space, pages};
+use crate::space::{Space, byte_of, pages};
 use std::ops::Range;
 
 impl Space {
@@ -70,10 +70,9 @@ impl Space {
         }
         let runs = mm.differing(self.no(), of.no())?;
         self.inner().done(&mm);
-        let bytes = |page: u32| u64::from(page) * PAGE_SIZE as u64;
         Ok(runs
             .into_iter()
-            .map(|run| bytes(run.first.0)..bytes(run.end().0))
+            .map(|run| byte_of(run.first)..byte_of(run.end()))
             .collect())
     }
 

@@ -374,6 +374,11 @@ pub(crate) fn pages(range: &Range<u64>) -> Option<Run> {
     })
 }
 
+/// Where a page begins, in bytes.
+pub(crate) fn byte_of(page: PageNo) -> u64 {
+    u64::from(page.0) * PAGE_SIZE as u64
+}
+
 impl Drop for Space {
     fn drop(&mut self) {
         self.inner.end_space(self.no);

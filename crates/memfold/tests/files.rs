@@ -1,12 +1,14 @@
 //! Files in the memory of spaces, on this machine, with both deliveries.
 
+#[path = "common/deliveries.rs"]
+mod deliveries;
 #[path = "common/file.rs"]
 mod file;
 
 use file::{PAGE, Temporary, WORD, on_disk, words};
 use memfold::{
-    Advice, Delivery, Error, Failure, FileAccess, FileError, MappedFile, Memory, OnLoss, PAGE_SIZE,
-    PageSource, Rights, SourceError, Space, SpaceSize, Through,
+    Advice, Error, Failure, FileAccess, FileError, MappedFile, Memory, PAGE_SIZE, PageSource, Rights,
+    SourceError, Space, SpaceSize, Through,
 };
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -32,18 +34,8 @@ fn set(space: &Space, page: u64, at: usize, value: u64) {
 }
 
 fn memories(limit: u64) -> impl Iterator<Item = Memory> {
-    let deliveries = [Delivery::InThread, Delivery::Thread];
-    // So that a failed access is told by the space, and no signal.
-    let sink = OnLoss::Sink;
-    let builder = move || {
-        let builder = Memory::builder().budget_bytes(limit).on_loss(sink);
-        // What is written, and when, is for the tests to say.
-        builder.write_back(std::time::Duration::ZERO)
-    };
-    let build = move |delivery| builder().delivery(delivery).build();
-    deliveries
-        .into_iter()
-        .map(move |delivery| build(delivery).expect("userfaultfd works here"))
+    // What is written, and when, is for the tests to say.
+    deliveries::memories(limit, |builder| builder.write_back(std::time::Duration::ZERO))
 }
 
 fn map(space: &Space, at: u64, file: &MappedFile, pages: std::ops::Range<u64>, through: Through) {

@@ -1,24 +1,17 @@
 //! Locked memory on this machine, with both deliveries.
 
+#[path = "common/deliveries.rs"]
+mod deliveries;
 #[path = "common/file.rs"]
 mod file;
 
 use file::{PAGE, Temporary, WORD, on_disk, words};
-use memfold::{
-    Advice, Delivery, Error, FileAccess, Memory, OnLoss, Rights, Space, SpaceError, SpaceSize, Through,
-};
+use memfold::{Advice, Error, FileAccess, Memory, Rights, Space, SpaceError, SpaceSize, Through};
 
 const PAGES: u64 = 512;
 
 fn memories(limit: u64) -> impl Iterator<Item = Memory> {
-    let build = move |delivery| {
-        let builder = Memory::builder().budget_bytes(limit).on_loss(OnLoss::Sink);
-        builder.delivery(delivery).build()
-    };
-    let deliveries = [Delivery::InThread, Delivery::Thread];
-    deliveries
-        .into_iter()
-        .map(move |delivery| build(delivery).expect("userfaultfd works here"))
+    deliveries::memories(limit, |builder| builder)
 }
 
 /// One word of each page of a range.

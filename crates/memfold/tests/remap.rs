@@ -1,21 +1,16 @@
 //! Ranges that move inside their space on this machine, with both deliveries.
 
+#[path = "common/deliveries.rs"]
+mod deliveries;
 #[path = "common/file.rs"]
 mod file;
 
 use file::{PAGE, Temporary, WORD, on_disk, words};
-use memfold::{Delivery, Error, FileAccess, Memory, OnLoss, Rights, Space, SpaceError, SpaceSize, Through};
+use memfold::{Error, FileAccess, Memory, Rights, Space, SpaceError, SpaceSize, Through};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn memories(limit: u64) -> impl Iterator<Item = Memory> {
-    let build = move |delivery| {
-        let builder = Memory::builder().budget_bytes(limit).on_loss(OnLoss::Sink);
-        builder.delivery(delivery).build()
-    };
-    let deliveries = [Delivery::InThread, Delivery::Thread];
-    deliveries
-        .into_iter()
-        .map(move |delivery| build(delivery).expect("userfaultfd works here"))
+    deliveries::memories(limit, |builder| builder)
 }
 
 fn space(memory: &Memory, pages: u64) -> Space {

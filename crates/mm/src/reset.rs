@@ -82,11 +82,8 @@ impl<H: Host, S: Store> Mm<H, S> {
                 let len = PIECE.min(run.end().0 - next.0);
                 let piece = Run { first: next, len };
                 reset.space.demand_page(PageNo(piece.end().0 - 1))?;
-                if reset.space.has_pins(piece) {
-                    return Ok(Err(SpaceError::Pinned(space)));
-                }
-                if reset.space.areas.parts(piece).iter().any(|area| area.locked) {
-                    return Ok(Err(SpaceError::Locked(space)));
+                if let Err(refused) = demand_unheld(&reset.space, piece) {
+                    return Ok(Err(refused));
                 }
                 reset.discard_piece(&mut next, piece.end())?;
                 let slot = reset.space.slot;
@@ -319,6 +316,17 @@ impl<'m, H: Host, S: Store> Reset<'m, H, S> {
         }
         Ok(())
     }
+}
+
+/// Whether nobody relies on it that pages of the run stay.
+pub(crate) fn demand_unheld(space: &SpaceGuard<'_>, run: Run) -> Result<(), SpaceError> {
+    if space.has_pins(run) {
+        return Err(SpaceError::Pinned(space.no));
+    }
+    if space.areas.parts(run).iter().any(|area| area.locked) {
+        return Err(SpaceError::Locked(space.no));
+    }
+    Ok(())
 }
 
 /// The slots of which the two leaves say different things.

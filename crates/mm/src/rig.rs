@@ -6,12 +6,12 @@
 //! machine: `races/programs.rs`.
 
 use crate::addr::{Access, FrameNo, PAGE_SIZE, PageNo, Run, SpaceNo};
-use crate::host::Domain;
+use crate::host::{Domain, Piece};
 use crate::table::LeafEntry;
-use crate::{Config, Mm, PageTables, Replacement, Size, UNLIMITED};
+use crate::{Config, Mm, OpenFile, PageTables, Replacement, Rights, Size, UNLIMITED};
 use memfold_sim::Prices;
 use memfold_sim::program::Place;
-pub(crate) use memfold_sim::{Request, SimHost, SimStore};
+pub(crate) use memfold_sim::{Request, SimHost, SimSource, SimStore};
 
 /// The manager on this machine.
 pub(crate) type Harness = Mm<SimHost, SimStore>;
@@ -147,4 +147,22 @@ pub(crate) fn saves(prices: &mut Prices) {
 /// The invariants hold.
 pub(crate) fn sound(mm: &Harness) {
     assert_eq!(crate::check(mm), Ok(()));
+}
+
+/// A file of so many pages, each of which is full of its number plus 100.
+pub(crate) fn numbered(pages: u32) -> SimSource {
+    let page = |n: u32| [n as u8 + 100; PAGE_SIZE];
+    SimSource::new(1, (0..pages).flat_map(page).collect())
+}
+
+pub(crate) fn open(mm: &Harness, source: &SimSource) -> OpenFile {
+    mm.files().open(Box::new(source.clone())).expect("room")
+}
+
+/// Maps pages of a file from `first` on at so many pages of a space.
+pub(crate) fn map(mm: &Harness, space: SpaceNo, at: (u32, u32), file: &OpenFile, first: u32, kind: Piece) {
+    let mapped = mm
+        .areas(space)
+        .map(run(at.0, at.1), file, PageNo(first), kind, Rights::ReadWrite);
+    assert_eq!(mapped, Ok(()));
 }

@@ -106,6 +106,17 @@ impl Ground {
         self.told() as u64
     }
 
+    /// Its owner is told again that it is so long, unless it has grown beyond that meanwhile:
+    /// whether that is so. Then a growth by nothing, which asks nobody, makes Wasmtime look at the
+    /// length.
+    pub(crate) fn tell_back(&self, bytes: u64) -> bool {
+        let is_so = self.len() <= bytes;
+        if is_so {
+            self.tell(bytes);
+        }
+        is_so
+    }
+
     /// Bytes that the memory has room for: whole pages of the machine.
     pub(crate) fn room(&self) -> u64 {
         self.space.len() - self.head

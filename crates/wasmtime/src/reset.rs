@@ -174,14 +174,8 @@ impl<T> ForkInstance<T> {
     async fn tell_back<W: Way<T>>(&self, store: &mut Store<T>, lengths: &[u64]) -> bool {
         let mut all = true;
         for (index, (ground, len)) in self.grounds.iter().zip(lengths).enumerate() {
-            if ground.len() > *len {
-                all = false;
-                continue;
-            }
-            ground.tell(*len);
             let memory = self.template.memory(store, &self.instance, index);
-            // Growth by nothing asks nobody; by it Wasmtime looks at the length anew.
-            all &= W::grow_memory(memory, store, 0).await.is_ok();
+            all &= ground.tell_back(*len) && W::grow_memory(memory, store, 0).await.is_ok();
         }
         all
     }

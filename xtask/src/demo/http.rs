@@ -1,7 +1,7 @@
 //! A server whose requests run in forks, driven by a load generator (ab, of Apache), beside the
 //! same server on stock Wasmtime: the example `http_server` of `crates/wasmtime`.
 
-use super::number;
+use super::{number, verdict};
 use crate::shell::{self, Build};
 use crate::table;
 use anyhow::{Context, Result, ensure};
@@ -169,10 +169,7 @@ impl Served {
             bytes(self.inside()),
             bytes(outside),
             bytes(Some(whole)),
-            match failures.is_empty() {
-                true => "PASS".to_owned(),
-                false => format!("FAIL: {}", failures.join("; ")),
-            },
+            verdict(failures),
         ]
     }
 }

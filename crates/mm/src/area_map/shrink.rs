@@ -5,11 +5,11 @@
 //! hold of the space's lock in which the window becomes shorter. Called with no lock held.
 
 use super::AreaMap;
-use crate::addr::{PageNo, Run, SpaceNo};
+use crate::addr::{PageNo, Run};
 use crate::backing::areas::Area;
 use crate::error::SpaceError;
 use crate::host::{Host, Store};
-use crate::reset::Reset;
+use crate::reset::{Reset, demand_unheld};
 use crate::space::SpaceState;
 
 impl<H: Host, S: Store> AreaMap<'_, H, S> {
@@ -33,12 +33,12 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
                 return Err(SpaceError::BadSize { pages, most });
             }
             let tail = behind(&st, len);
-            demand_free(&st, no, tail)?;
+            if tail.len == 0 {
+                return Ok(());
+            }
+            demand_unheld(&st, tail)?;
             tail
         };
-        if tail.len == 0 {
-            return Ok(());
-        }
         mm.discard(no, tail)?;
         if !mm.lock_space(no)?.areas.is_empty() {
             self.unmap(tail)?;
@@ -54,11 +54,11 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
         let done = mm.retry(|| {
             let mut reset = Reset::lock(mm, no)?;
             let tail = behind(&reset.space, len);
-            if let Err(refused) = demand_free(&reset.space, no, tail) {
-                return Ok(Err(refused));
-            }
             if tail.len == 0 {
                 return Ok(Ok(()));
+            }
+            if let Err(refused) = demand_unheld(&reset.space, tail) {
+                return Ok(Err(refused));
             }
             let parts = reset.space.areas.parts(tail);
             if parts.iter().any(|area| *area != Area::plain(area.run)) {
@@ -80,20 +80,6 @@ fn behind(space: &SpaceState, len: u32) -> Run {
         first: PageNo(len),
         len: space.len.saturating_sub(len),
     }
-}
-
-/// Nobody relies on pages of the run to stay.
-fn demand_free(space: &SpaceState, no: SpaceNo, run: Run) -> Result<(), SpaceError> {
-    if run.len == 0 {
-        return Ok(());
-    }
-    if space.has_pins(run) {
-        return Err(SpaceError::Pinned(no));
-    }
-    if space.areas.parts(run).iter().any(|area| area.locked) {
-        return Err(SpaceError::Locked(no));
-    }
-    Ok(())
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

@@ -15,7 +15,7 @@ use super::file::FileNo;
 use super::mappings::Mapping;
 use super::read_ahead::{Order, ReadAhead};
 use crate::addr::{Access, PAGE_SIZE, PageBytes, PageNo, Run, SpaceNo};
-use crate::host::Piece;
+use crate::host::{Piece, Protection};
 
 /// Most areas of one space: each may be a mapping of the machine's, which allows a process some ten
 /// thousands.
@@ -71,6 +71,16 @@ impl Rights {
             Self::None => false,
             Self::Read => access == Access::Read,
             Self::ReadWrite => true,
+        }
+    }
+
+    /// How a page of the space's own is shown: where no stores are allowed they are faults from the
+    /// first moment on, whatever is refused later.
+    pub(crate) fn protection(self) -> Protection {
+        if self.allow(Access::Write) {
+            Protection::Writable
+        } else {
+            Protection::Protected
         }
     }
 }

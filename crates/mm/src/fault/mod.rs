@@ -263,14 +263,9 @@ impl<'a, 'm, H: Host, S: Store> Fault<'a, 'm, H, S> {
         Charge::take(&self.mm.budget, class, PAGE, need).ok_or(Stop::NoRoom)
     }
 
-    /// How a page of the space's own is shown: where its area allows no stores they are faults from
-    /// the first moment on, whatever is refused later.
+    /// How a page of the space's own is shown.
     fn protection(&self, page: PageNo) -> Protection {
-        if self.space.areas.rights(page).allow(Access::Write) {
-            Protection::Writable
-        } else {
-            Protection::Protected
-        }
+        self.space.areas.rights(page).protection()
     }
 
     /// Gives an own leaf's empty slot a fresh frame whose bytes are a private page of this space.

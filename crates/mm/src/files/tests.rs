@@ -3,28 +3,18 @@
 
 use crate::addr::{Access, PAGE_SIZE, PageBytes, PageNo, SpaceNo};
 use crate::host::{Piece, SourceError};
-use crate::rig::{Harness, harness, limited, put, read, run, sound, space, value, write};
+use crate::rig::{
+    Harness, harness, limited, map, numbered, open, put, read, run, sound, space, value, write,
+};
 use crate::{FaultError, OpenFile, Rights, SpaceError};
 use memfold_sim::program::Place;
 use memfold_sim::{Call, Calls, Lasting, Plan, SimSource, When};
 
 const PAGES: u32 = 12;
 
-/// A file of some pages, each of which is full of its number plus 100.
+/// A file of some pages.
 fn source() -> SimSource {
-    let page = |n: u32| [n as u8 + 100; PAGE_SIZE];
-    SimSource::new(1, (0..PAGES).flat_map(page).collect())
-}
-
-fn open(mm: &Harness, source: &SimSource) -> OpenFile {
-    mm.files().open(Box::new(source.clone())).expect("room")
-}
-
-fn map(mm: &Harness, space: SpaceNo, at: (u32, u32), file: &OpenFile, first: u32, kind: Piece) {
-    let mapped = mm
-        .areas(space)
-        .map(run(at.0, at.1), file, PageNo(first), kind, Rights::ReadWrite);
-    assert_eq!(mapped, Ok(()));
+    numbered(PAGES)
 }
 
 /// What the file has at a page.

@@ -15,8 +15,8 @@ use wasmtime::Store;
 
 impl<T> ForkComponent<T> {
     /// Brings the instance back to the snapshot that it was made of (or to a later one of its
-    /// family), in its store, at its addresses. Takes time in proportion to what it wrote, and for
-    /// each mutable global two calls.
+    /// family), in its store, at its addresses. Takes time in proportion to what it wrote, and a
+    /// call for each mutable global, by which it is read.
     ///
     /// All of the state that [`fork`](ForkComponent::fork) would copy is as in the snapshot
     /// afterwards: memories and their lengths, globals of the core instances, dropped segments. A
@@ -159,14 +159,11 @@ impl<T> ForkComponent<T> {
         let accessor = &self.template.parts.accessor;
         let mut all = true;
         for ((ground, &bytes), index) in self.grounds.iter().zip(lengths).zip(0..) {
-            if ground.len() > bytes {
-                all = false;
-                continue;
-            }
-            ground.tell(bytes);
-            // Growth by nothing asks nobody; by it Wasmtime looks at the length anew.
-            let grown = accessor.grow::<T, W>(store, &self.instance, index, 0).await;
-            all &= matches!(grown, Ok(true));
+            all &= ground.tell_back(bytes)
+                && matches!(
+                    accessor.grow::<T, W>(store, &self.instance, index, 0).await,
+                    Ok(true)
+                );
         }
         all
     }

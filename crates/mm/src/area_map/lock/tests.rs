@@ -1,17 +1,13 @@
 //! What is locked stays, and goes when it is not any more.
 
+use crate::Digest;
 use crate::addr::{Access, PAGE_SIZE, PageNo, Run, SpaceNo};
 use crate::backing::areas::{InFork, Rights};
 use crate::error::SpaceError;
 use crate::host::Piece;
-use crate::rig::{Harness, frame_at, limited, resident, run, sound, space, value, write};
+use crate::rig::{Harness, frame_at, limited, open, resident, run, sound, space, value, write};
 use crate::space::FaultError;
-use crate::{Digest, OpenFile};
 use memfold_sim::{Calls, Lasting, Plan, SimSource, When};
-
-fn opened(mm: &Harness, source: &SimSource) -> OpenFile {
-    mm.files().open(Box::new(source.clone())).expect("room")
-}
 
 fn source() -> SimSource {
     SimSource::new(1, vec![7; 60 * PAGE_SIZE])
@@ -224,7 +220,7 @@ fn refused_by_the_machine() {
 fn pages_of_files() {
     let (mm, source) = (limited(8 << 20), source());
     let (a, b) = (space(&mm, 100), space(&mm, 100));
-    let file = opened(&mm, &source);
+    let file = open(&mm, &source);
     for space in [a, b] {
         let mapped = mm
             .areas(space)

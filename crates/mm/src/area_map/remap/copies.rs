@@ -132,10 +132,7 @@ impl<'a, H: Host, S: Store> Move<'a, '_, H, S> {
         room: &mut Room<'a>,
     ) -> Result<(), Stop> {
         let mm = self.mm;
-        let protection = match rights.allow(Access::Write) {
-            true => Protection::Writable,
-            false => Protection::Protected,
-        };
+        let protection = rights.protection();
         mm.host.fill(self.reset.space.no, at, bytes, protection)?;
         let (leaf, charge) = (self.own_leaf(at), room.window.page());
         let mut locked = own_page(mm, &mut self.reset.space, (leaf, at), frame, charge);

@@ -5,28 +5,19 @@ mod refused;
 use crate::addr::{Access, PAGE_SIZE, PageNo, SpaceNo};
 use crate::backing::areas::{Area, AreaKind, InFork, Rights};
 use crate::host::Piece;
-use crate::rig::{Harness, frame_at, harness, limited, put, read, resident, run, sound, space, value, write};
+use crate::rig::{
+    Harness, frame_at, harness, limited, map, numbered, open, put, read, resident, run, sound, space, value,
+    write,
+};
 use crate::space::{FaultError, Merging};
 use crate::{OpenFile, Order};
 use memfold_sim::SimSource;
 
 const PAGES: u32 = 12;
 
-/// A file of some pages, each of which is full of its number plus 100.
+/// A file of some pages.
 fn source() -> SimSource {
-    let page = |n: u32| [n as u8 + 100; PAGE_SIZE];
-    SimSource::new(1, (0..PAGES).flat_map(page).collect())
-}
-
-fn open(mm: &Harness, source: &SimSource) -> OpenFile {
-    mm.files().open(Box::new(source.clone())).expect("room")
-}
-
-fn map(mm: &Harness, space: SpaceNo, at: (u32, u32), file: &OpenFile, first: u32, kind: Piece) {
-    let mapped = mm
-        .areas(space)
-        .map(run(at.0, at.1), file, PageNo(first), kind, Rights::ReadWrite);
-    assert_eq!(mapped, Ok(()));
+    numbered(PAGES)
 }
 
 fn values(mm: &Harness, space: SpaceNo, pages: std::ops::Range<u32>) -> Vec<u8> {

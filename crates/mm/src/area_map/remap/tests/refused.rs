@@ -1,11 +1,11 @@
 //! A move that is refused has moved nothing.
 
-use super::{areas, end, map, open, source, values};
+use super::{areas, end, source, values};
 use crate::addr::{PAGE_SIZE, PageNo, SpaceNo};
 use crate::backing::areas::{Area, MOST_AREAS, Rights};
 use crate::error::SpaceError;
 use crate::host::Piece;
-use crate::rig::{Harness, harness, limited, put, run, sound, space, write};
+use crate::rig::{Harness, harness, limited, map, open, put, run, sound, space, write};
 use crate::{Digest, OpenFile, SpaceDigest};
 use memfold_sim::{Call, Calls, Lasting, Plan, When};
 
