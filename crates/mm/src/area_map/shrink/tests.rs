@@ -1,7 +1,7 @@
 //! What a space that becomes shorter gives back, and what it refuses.
 
 use super::*;
-use crate::addr::Access;
+use crate::addr::{Access, SpaceNo};
 use crate::host::Domain;
 use crate::rig::{Harness, frame_at, harness, put, read, run, sound, value, write};
 use crate::space::FaultError;
