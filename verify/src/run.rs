@@ -7,6 +7,7 @@ use crate::harness::{Harness, Tally};
 use crate::stores::Built;
 use crate::workload::{Mix, Op};
 use memfold_sim::Rng;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What a run left: the same for the same seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,4 +102,25 @@ pub(crate) fn number(name: &str) -> Option<u64> {
         text.parse()
             .unwrap_or_else(|_| panic!("{name} is not a number: {text:?}")),
     )
+}
+
+/// What `work` makes of each item, on as many threads as there are cores; in no order. For runs that
+/// know nothing of one another.
+///
+/// # Panics
+/// When `work` panics for an item.
+pub fn on_all_cores<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let some = || {
+        // Relaxed: each number is given out once, and nothing else hangs on it.
+        std::iter::from_fn(|| items.get(next.fetch_add(1, Ordering::Relaxed)))
+            .map(&work)
+            .collect::<Vec<R>>()
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(some)).collect();
+        let done = workers.into_iter().map(std::thread::ScopedJoinHandle::join);
+        done.flat_map(|made| made.expect("each run ends well")).collect()
+    })
 }

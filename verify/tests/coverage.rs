@@ -7,6 +7,7 @@ use memfold_mm::Stats;
 use memfold_sim::{Rng, SimStore};
 use memfold_stores::CompressedStore;
 use memfold_verify::harness::{Harness, Tally};
+use memfold_verify::run::on_all_cores;
 use memfold_verify::stores::Built;
 use memfold_verify::workload::{MIXES, Mix, Op};
 
@@ -68,11 +69,18 @@ fn every_path_is_taken_often() {
         _ if mix.refusals == 0 => 3..5,
         _ => 3..7,
     };
-    for (mix, seed) in MIXES
+    let runs: Vec<_> = MIXES
         .iter()
         .flat_map(|mix| seeds(mix).map(move |seed| (mix, seed)))
-    {
-        for (stats, tally) in [run::<SimStore>(mix, seed), run::<CompressedStore>(mix, seed)] {
+        .collect();
+    let both = |&(mix, seed): &(&'static Mix, u64)| {
+        (
+            mix,
+            [run::<SimStore>(mix, seed), run::<CompressedStore>(mix, seed)],
+        )
+    };
+    for (mix, both) in on_all_cores(&runs, both) {
+        for (stats, tally) in both {
             let counts = paths(&stats);
             all.left += tally.left;
             all.late += tally.late;

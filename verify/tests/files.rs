@@ -9,11 +9,14 @@ use memfold_verify::{files, run};
 fn files_under_pressure() {
     let (mut synced, mut write_errors, mut evicted, mut locked) = (0, 0, 0, 0);
     let (mut moved, mut half_moved) = (0, 0);
-    for seed in run::seeds(40) {
-        let tally = std::panic::catch_unwind(|| files::run(seed, 1500)).unwrap_or_else(|caught| {
+    let tally = |&seed: &u64| {
+        std::panic::catch_unwind(|| files::run(seed, 1500)).unwrap_or_else(|caught| {
             eprintln!("seed {seed}; replay with MEMFOLD_SEED={seed}");
             std::panic::resume_unwind(caught)
-        });
+        })
+    };
+    let seeds: Vec<u64> = run::seeds(40).collect();
+    for tally in run::on_all_cores(&seeds, tally) {
         synced += tally.synced;
         write_errors += tally.write_errors;
         evicted += tally.evicted;
