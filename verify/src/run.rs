@@ -104,8 +104,8 @@ pub(crate) fn number(name: &str) -> Option<u64> {
     )
 }
 
-/// What `work` makes of each item, on as many threads as there are cores; in no order. For runs that
-/// know nothing of one another.
+/// What `work` makes of each item, on as many threads as there are cores; in no order. For runs
+/// that know nothing of one another.
 ///
 /// # Panics
 /// When `work` panics for an item.
