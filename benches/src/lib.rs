@@ -1,5 +1,9 @@
-//! What the benchmarks share: medians, bytes, and whether this is a real run.
-#![forbid(unsafe_code)]
+//! What the benchmarks share: medians, bytes, whether this is a real run, how threads are
+//! scheduled, and the machinery of the kernel's side.
+#![deny(unsafe_code)]
+
+pub mod rival;
+pub mod schedule;
 
 use std::time::Duration;
 

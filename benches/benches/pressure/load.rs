@@ -1,8 +1,10 @@
 //! The accesses, the same on both sides, and what is measured of them.
 
+use super::Side;
 use super::times::{Outcome, Times};
-use super::{Side, rival};
 use memfold::{Memory, PAGE_SIZE, Space, SpaceSize};
+use memfold_benches::rival;
+use memfold_benches::schedule::{PRIORITY, cpu_seconds, first_in_line, pin};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,8 +13,6 @@ use std::time::{Duration, Instant};
 const WORDS: usize = 1256;
 /// Accesses before they repeat.
 const SEQUENCE: usize = 1 << 22;
-/// Of what accesses memory, among the real-time priorities.
-const PRIORITY: i32 = 50;
 /// Of a hundred accesses, how many store.
 const STORES: u64 = 30;
 
@@ -127,41 +127,6 @@ fn anonymous(bytes: usize) -> usize {
     // SAFETY: the mapping above.
     unsafe { libc::madvise(base, bytes, libc::MADV_NOHUGEPAGE) };
     base as usize
-}
-
-/// Other work of the machine shall not come in between, where that is allowed and wanted.
-fn first_in_line(priority: i32) {
-    if std::env::var("PRIORITY").is_ok_and(|wanted| wanted == "usual") {
-        return;
-    }
-    // SAFETY: plain structures; the calls change how this thread is scheduled.
-    unsafe {
-        let mut of: libc::sched_param = std::mem::zeroed();
-        of.sched_priority = priority;
-        libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const of);
-    }
-}
-
-fn pin(thread: usize) {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    // SAFETY: as above.
-    unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(thread % cores, &mut set);
-        libc::sched_setaffinity(0, size_of_val(&set), &raw const set);
-    }
-}
-
-/// Processor time of this process, in seconds.
-fn cpu_seconds() -> f64 {
-    // SAFETY: a plain structure, which the call fills.
-    let used = unsafe {
-        let mut used: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &raw mut used);
-        used
-    };
-    let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 / 1e6;
-    seconds(used.ru_utime) + seconds(used.ru_stime)
 }
 
 fn next(state: &mut u64) -> u64 {

@@ -15,12 +15,11 @@
 //! Killed in the middle, it leaves its zram device behind as swap.
 
 mod load;
-mod rival;
 mod times;
 
 use load::Cell;
 use memfold_benches::is_smoke_test;
-use rival::Rival;
+use memfold_benches::rival::Rival;
 use std::process::{Command, Stdio};
 use times::Outcome;
 

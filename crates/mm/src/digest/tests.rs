@@ -118,9 +118,9 @@ fn what_is_held_is_counted_once() {
         page_bytes: 3 * PAGE,
     };
     assert_eq!(held, expected);
-    // The store has these bytes too: the frame is a cache.
+    // The store has these bytes too: the frames, of the page and its neighbour, are a cache.
     read(&mm, b, 20);
-    assert_eq!((crate::Digest::of(&mm).totals, mm.usage().pool), (held, PAGE));
+    assert_eq!((crate::Digest::of(&mm).totals, mm.usage().pool), (held, 2 * PAGE));
     assert!(
         mm.budget
             .charge(crate::budget::Class::Stored, 9, crate::budget::Need::Normal)

@@ -1,9 +1,9 @@
 //! Pages that come back from the store along with one that is asked for.
 //!
-//! Pages of the same leaf that only this space has and that went at about the same time were used
-//! together and probably will be again, where that has proved worth it (`space/ahead.rs`). They
-//! come only as long as there is room without reclaim, in runs, since one call of the machine for
-//! many pages costs little more than for one. Part of [`Fault`], under the space's lock; called by
+//! Pages of the same leaf that went at about the same time were used together and probably will be
+//! again, where that has proved worth it (`space/ahead.rs`). They come only as long as there is
+//! room without reclaim: a space's own in runs, since one call of the machine for many pages costs
+//! little more than for one; those that several share one by one, each to its place in the pool. Part of [`Fault`], under the space's lock; called by
 //! `swap_in.rs`.
 
 use super::Fault;
@@ -15,13 +15,19 @@ use crate::mm::{PAGE, put_slot};
 use crate::reclaim::Origin;
 use crate::space::ahead::{Plan, sample_of};
 use crate::swap::{SwapRef, Swapped};
-use crate::table::{FANOUT, LeafEntry, OwnLeaf, first_of};
+use crate::table::{AtLeaf, FANOUT, LeafEntry, OwnLeaf, first_of};
 
 /// Evictions between two pages that count as one time.
 const TOGETHER: u32 = 256;
 
 /// What a page holds that comes along; `None` for one that does not.
 type Neighbour = Option<(SwapRef, Swapped)>;
+
+/// Whether both went at about the same time.
+fn together(one: &Swapped, other: &Swapped) -> bool {
+    let apart = one.evicted_at.wrapping_sub(other.evicted_at);
+    apart.wrapping_add(TOGETHER) <= 2 * TOGETHER
+}
 
 impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     /// The page is back, and went as `with` says: what is to come along does.
@@ -53,6 +59,35 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
                 }
             }
         });
+    }
+
+    /// The same for a page that several spaces share: its neighbours come to their places in the
+    /// pool, where each of them finds them.
+    pub(super) fn bring_shared_neighbours(&mut self, found: &AtLeaf, with: &Swapped) {
+        let plan = self.space.ahead.asked(self.page);
+        let sample = sample_of(self.page);
+        if plan != Plan::Bring && self.comes_along_shared(found, sample, with).is_some() {
+            self.space.ahead.watch(sample);
+        }
+        if plan == Plan::Watch {
+            return;
+        }
+        for slot in 0..FANOUT as u8 {
+            let page = first_of(self.page, 0).plus(u32::from(slot));
+            if plan == Plan::BringButOne && page == sample {
+                continue;
+            }
+            let Some((slot, seen)) = self.comes_along_shared(found, page, with) else {
+                continue;
+            };
+            match self.bring_in(found.leaf, page, (slot, &seen), Need::Normal) {
+                Ok(true) => self.mm.counters.read_ahead.one(),
+                // Others see to it.
+                Ok(false) => (),
+                // Whoever needs the rest will hear of it.
+                Err(_) => return,
+            }
+        }
     }
 
     /// A run comes back, as far as there is room; says how many pages of it did.
@@ -98,8 +133,20 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             return None;
         }
         let seen = self.mm.swap.look(slot).expect("an entry names a slot in use");
-        let apart = seen.evicted_at.wrapping_sub(with.evicted_at);
-        let together = apart.wrapping_add(TOGETHER) <= 2 * TOGETHER;
-        (seen.count == 1 && seen.frame.is_none() && together).then_some((slot, seen))
+        (seen.count == 1 && seen.frame.is_none() && together(&seen, with)).then_some((slot, seen))
+    }
+
+    /// The same for a page that comes back for all who share it.
+    fn comes_along_shared(&self, found: &AtLeaf, page: PageNo, with: &Swapped) -> Neighbour {
+        let LeafEntry::Swapped(slot) = self.mm.tables.entry(found.leaf, page) else {
+            return None;
+        };
+        if page.0 >= self.space.len || self.is_stood_in(page) || !self.space.areas.own(page, Access::Read) {
+            return None;
+        }
+        // Whoever has the leaf, too, may have given the slot back.
+        let seen = self.mm.swap.look(slot)?;
+        let shared = found.shared || seen.count > 1;
+        (shared && seen.frame.is_none() && together(&seen, with)).then_some((slot, seen))
     }
 }

@@ -106,7 +106,12 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             let now = self.mm.swap.look(slot).is_none_or(|s| s.frame.is_some());
             return Ok(if now { Next::Retry } else { Next::NeedCopy });
         }
-        self.bring_in(leaf, slot, &seen)
+        if !self.bring_in(leaf, self.page, (slot, &seen), Need::Refault)? {
+            return Ok(Next::Retry);
+        }
+        self.mm.counters.swapped_in_shared.one();
+        self.bring_shared_neighbours(found, &seen);
+        Ok(Next::Retry)
     }
 
     /// The slot's frame is in memory: this leaf names it as well.
@@ -122,13 +127,20 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         put_slot(self.mm, slot, self.space.backing, self.page);
     }
 
-    /// Brings the bytes to their place in the pool, for all sharers.
-    fn bring_in(&mut self, leaf: TableNo, slot: SwapRef, seen: &Swapped) -> Result<Next, Stop> {
-        let mut charge = self.charge_page(Class::Pool, Need::Refault)?;
-        let frame = alloc_frame(self.mm, Need::Refault)?;
+    /// Brings a page's bytes to their place in the pool, for all sharers; false when somebody else
+    /// has changed something meanwhile.
+    pub(super) fn bring_in(
+        &self,
+        leaf: TableNo,
+        page: PageNo,
+        (slot, seen): (SwapRef, &Swapped),
+        need: Need,
+    ) -> Result<bool, Stop> {
+        let mut charge = self.charge_page(Class::Pool, need)?;
+        let frame = alloc_frame(self.mm, need)?;
         let mut locked = self.mm.frames.lock(frame);
-        let filled = match NewPlace::own(self.mm, self.space.backing, self.page, &locked, Need::Refault) {
-            Ok(Some(place)) => self.fill_place(leaf, slot, seen, &mut locked, place),
+        let filled = match NewPlace::own(self.mm, self.space.backing, page, &locked, need) {
+            Ok(Some(place)) => self.fill_place(leaf, page, (slot, seen), &mut locked, place),
             // Somebody stands there by now.
             Ok(None) => Err(Stop::Retry),
             Err(stop) => Err(stop),
@@ -137,24 +149,29 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             drop(locked);
             self.mm.frames.free(frame.0);
             return match stop {
-                Stop::Retry => Ok(Next::Retry),
+                Stop::Retry => Ok(false),
                 stop => Err(stop),
             };
         }
         locked.charge = Some(charge.page());
-        now_resident(self.mm, frame, Origin::Evicted { at: seen.evicted_at });
-        self.keep_if_locked(&mut locked, self.page);
-        drop(locked);
-        self.mm.counters.swapped_in_shared.one();
-        Ok(Next::Retry)
+        let asked = page == self.page;
+        let at = seen.evicted_at;
+        let origin = if asked {
+            Origin::Evicted { at }
+        } else {
+            Origin::New
+        };
+        now_resident(self.mm, frame, origin);
+        self.keep_if_locked(&mut locked, page);
+        Ok(true)
     }
 
     /// The claimed place gets the bytes and the leaf its frame.
     fn fill_place(
         &self,
         leaf: TableNo,
-        slot: SwapRef,
-        seen: &Swapped,
+        page: PageNo,
+        (slot, seen): (SwapRef, &Swapped),
         locked: &mut Locked<'_>,
         to: NewPlace<'_, H, S>,
     ) -> Result<(), Stop> {
@@ -166,18 +183,18 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             seen.bytes.get(&self.mm.store, bytes)?;
             Ok(to.write(bytes)?)
         });
-        let current = self.mm.tables.entry(leaf, self.page) == LeafEntry::Swapped(slot);
+        let current = self.mm.tables.entry(leaf, page) == LeafEntry::Swapped(slot);
         if moved.is_err() || !current {
-            drop_cache(self.mm, slot, self.space.backing, self.page);
+            drop_cache(self.mm, slot, self.space.backing, page);
             return moved.and(Err(Stop::Retry));
         }
         to.keep(locked);
         locked.frame.begin();
         locked.cached = Some(slot);
-        let place = LeafSlot::of(leaf, self.page);
+        let place = LeafSlot::of(leaf, page);
         self.mm.tables.map_new(locked, Owner::Shared(place));
         self.mm.tables.set_entry(place, LeafEntry::Frame(locked.no));
-        put_slot(self.mm, slot, self.space.backing, self.page);
+        put_slot(self.mm, slot, self.space.backing, page);
         Ok(())
     }
 }

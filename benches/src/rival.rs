@@ -15,6 +15,7 @@ const GROUPS: [(&str, &str); 2] = [
 const NAME: &str = "memfold-pressure";
 
 /// The rival's machinery.
+#[derive(Debug)]
 pub struct Rival {
     number: String,
     cluster: String,
@@ -58,6 +59,9 @@ impl Rival {
     }
 
     /// Runs the kernel's side with an empty device as the first swap.
+    ///
+    /// # Panics
+    /// When the device cannot be set up any more.
     pub fn during<R>(&self, side: impl FnOnce() -> R) -> R {
         self.up().expect("it could be set up before");
         // The group's process finds the device's number here.
@@ -130,6 +134,9 @@ fn group() -> Option<PathBuf> {
 }
 
 /// Puts this process under a limit; what it has touched already is not counted.
+///
+/// # Errors
+/// What this machine lacks, or does not allow.
 pub fn enter(bytes: u64) -> Result<(), String> {
     let folder = group().ok_or("there is no memory cgroup")?;
     let own = folder.join(NAME);
@@ -158,6 +165,7 @@ pub fn leave() {
 }
 
 /// What the device holds now, in MiB.
+#[must_use]
 pub fn held_mib() -> u64 {
     let number = fs::read_to_string(note()).unwrap_or_default();
     let stat = fs::read_to_string(block(&number).join("mm_stat")).unwrap_or_default();
