@@ -356,4 +356,5 @@ fn a_file_becomes_shorter() {
     assert_eq!(source.contents()[3 * PAGE_SIZE + 9..][..2], [5, 0]);
 }
 
+mod lists;
 mod write_back;

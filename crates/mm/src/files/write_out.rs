@@ -6,7 +6,7 @@
 //! fault that waits, and makes the page dirty again. A write that fails leaves the page dirty, and
 //! whoever syncs next is told. Reclaim only tries the lock.
 
-use super::{let_go, lock_page, source, take_out};
+use super::{kind_of, let_go, lock_page, source, take_out};
 use crate::addr::{PageNo, Run};
 use crate::backing::file::{FileNo, FileView, Unreferenced};
 use crate::create::leave_backing;
@@ -116,9 +116,13 @@ pub(crate) fn evict_page<H: Host, S: Store>(mm: &Mm<H, S>, mut locked: Locked<'_
         return false;
     }
     let file = mm.files.view(no);
-    if locked.dirty && write_out(mm, &mut locked, no, &file, page).is_err() {
-        return false;
+    if locked.dirty {
+        if write_out(mm, &mut locked, no, &file, page).is_err() {
+            return false;
+        }
+        mm.reclaim.wrote(kind_of(&file), 1);
     }
+    mm.backings.stamp(file.backing, page, Some(mm.reclaim.stamp()));
     take_out(mm, &mut locked, &file, page);
     let put = locked.frame.count.unmap();
     assert_eq!(put, Put::Held, "the evicting thread holds a reference");

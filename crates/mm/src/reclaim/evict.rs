@@ -12,7 +12,7 @@
 use super::batch::{BATCH, put_back};
 use super::beside::{Beside, WORTH};
 use super::cluster;
-use super::queue::Isolated;
+use super::queue::{Isolated, Kind};
 use super::victim::{Kept, Victim};
 use crate::addr::{FrameNo, PageBytes, Run};
 use crate::budget::{Need, StoreLedger};
@@ -28,6 +28,7 @@ use crate::peek::exposed;
 use crate::rmap::free_overflow_page;
 use crate::swap::{Bytes, Swap, SwapRef};
 use crate::table::LeafEntry;
+use std::cell::Cell;
 
 /// Bytes charged for stored pages after which those pages go before more are stored, in the
 /// smallest budget.
@@ -102,6 +103,8 @@ pub(super) struct Eviction<'m, 'b, H, S> {
     pub(super) why: Why,
     batch: &'b mut [Option<Isolated>],
     pub(super) victims: &'b mut [Option<Victim<'m>>],
+    /// Victims whose bytes the store did not have.
+    written: Cell<u32>,
 }
 
 impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
@@ -117,6 +120,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
             why,
             batch,
             victims,
+            written: Cell::new(0),
         }
     }
 
@@ -129,6 +133,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
         cluster::protect(self.mm, &mut self.victims[taken..len]);
         evicted += self.move_bytes(taken, len);
         self.victims[..len].iter_mut().for_each(|v| *v = None);
+        self.mm.reclaim.wrote(Kind::Anonymous, self.written.get());
         self.put_back();
         evicted
     }
@@ -240,6 +245,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
         let clock = self.mm.reclaim.replacer.evicted();
         match v.kept.take() {
             Some(Kept { bytes, cost }) => {
+                self.written.set(self.written.get() + 1);
                 assert!(
                     self.why == Why::Asked || cost < WORTH,
                     "the eviction of frame {} holds {cost} bytes for a page",

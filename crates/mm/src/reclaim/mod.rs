@@ -1,16 +1,18 @@
 //! Reclaim: which frames go to the store, and when.
 //!
 //! Which frames are next says a replacement policy (`policy.rs`): `two_lists.rs` or `s3_fifo.rs`,
-//! made of queues (`queue.rs`), behind one lock (`replacer.rs`). `age.rs` asks whether frames were
-//! used, and watches the idle; `evict.rs` moves the bytes of a batch of frames to the store,
-//! `beside.rs` says near to which bytes they are stored there, and frees those again that nobody
-//! needs; `cluster.rs` lets pages go with the others of their leaf, `gather.rs` lets the pages of
-//! large families go with their neighbours; `round.rs` says when it is enough. Here are the doors.
-//! A frame found busy counts as used. Reclaim takes no space lock and waits for no frame lock, so
-//! it may run in a fault, with that fault's space locked or not, in the background, or from a test:
-//! in bounded steps.
+//! made of queues (`queue.rs`), behind one lock (`replacer.rs`), one for each kind of content,
+//! between which `balance.rs` decides. `age.rs` asks whether frames were used, and watches the
+//! idle; `evict.rs` moves the bytes of a batch of frames to the store, `beside.rs` says near to
+//! which bytes they are stored there, and frees those again that nobody needs; `cluster.rs` lets
+//! pages go with the others of their leaf, `gather.rs` lets the pages of large families go with
+//! their neighbours; `round.rs` says when it is enough. Here are the doors. A frame found busy
+//! counts as used. Reclaim takes no space lock and waits for no frame lock, so it may run in a
+//! fault, with that fault's space locked or not, in the background, or from a test: in bounded
+//! steps.
 
 mod age;
+mod balance;
 pub(crate) mod batch;
 pub(crate) mod beside;
 mod choice;
@@ -28,7 +30,7 @@ mod take;
 mod two_lists;
 mod victim;
 
-pub(crate) use state::Origin;
+pub(crate) use state::{Kind, Origin};
 
 use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::error::{SpaceError, Stop};
@@ -156,9 +158,9 @@ fn reclaim_for_fault<H: Host, S: Store>(mm: &Mm<H, S>) -> bool {
     Reclaim::new(mm).free_some(BATCH as u32)
 }
 
-/// A frame is mapped from now on, and may go when room is needed.
+/// A frame that goes to the store is mapped from now on, and may go when room is needed.
 pub(crate) fn now_resident<H: Host, S: Store>(mm: &Mm<H, S>, no: FrameNo, origin: Origin) {
-    if mm.reclaim.arrived(&mm.frames, no, origin) {
+    if mm.reclaim.arrived(&mm.frames, no, Kind::Anonymous, origin) {
         mm.counters.refaults.one();
     }
 }
