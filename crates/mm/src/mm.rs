@@ -51,7 +51,7 @@ pub struct Config {
 }
 
 /// The part of the budget that may be pages of files which wait to be written, before they are
-/// written without delay.
+/// written without delay. Where it is twice that, who stores to more of them writes some first.
 const DIRTY_PART: u64 = 10;
 
 /// The least budget with which anything works.

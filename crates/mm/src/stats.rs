@@ -85,6 +85,8 @@ counters! {
     file_evictions,
     /// Stores to pages of files that others see.
     file_stores,
+    /// Stores before which the thread wrote pages of files out, since too many waited.
+    file_stores_held,
     /// Frames that went to the store.
     evictions,
     /// Evictions that needed no new bytes in the store.
@@ -103,6 +105,12 @@ counters! {
     native_copied,
     /// Stored versions that nothing was a difference to any more, freed because room was needed.
     bases_freed,
+    /// Pages that their spaces gave up, to go when room is needed.
+    given_up,
+    /// Of these, pages that went, without being stored.
+    given_up_dropped,
+    /// Of these, pages that were stored to before.
+    given_up_kept,
     /// Looks at frames, to see whether they can go.
     scanned,
     /// Frames that proved useful once, found idle, and put on probation.

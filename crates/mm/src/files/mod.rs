@@ -15,6 +15,7 @@ mod write_out;
 
 pub use door::{FileDoor, FileError, FileStats, OpenFile};
 pub(crate) use source::{forget_stored, is_worth_reading, will_change};
+pub(crate) use write_back::balance_dirty;
 pub(crate) use write_out::{drop_range, evict_page, take_apart};
 
 use crate::addr::{FrameNo, PageBytes, PageNo, PoolPage};

@@ -106,6 +106,31 @@ pub(super) fn write_all<H: Host, S: Store>(
     })
 }
 
+/// Writes out dirty pages from `first` on, `left` at the most, which is counted down, and none
+/// after one that is refused; where to go on, if there may be more.
+pub(super) fn write_most<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    no: FileNo,
+    first: PageNo,
+    left: &mut u32,
+) -> Option<PageNo> {
+    let file = mm.files.view(no);
+    let all = (first, PageNo(u32::MAX));
+    let ended = each_page(mm, &file, all, |page, mut locked| {
+        if !locked.dirty {
+            return Ok(());
+        }
+        let written = write_out(mm, &mut locked, no, &file, page);
+        *left -= 1;
+        match written {
+            Ok(()) if *left != 0 => Ok(()),
+            Ok(()) => Err(Some(page.plus(1))),
+            Err(_) => Err(None),
+        }
+    });
+    ended.err().flatten()
+}
+
 /// Evicts a page of a file whose frame whoever asks holds a reference to: a dirty one is written
 /// out before. False when it cannot go; the reference is the caller's in either case.
 pub(crate) fn evict_page<H: Host, S: Store>(mm: &Mm<H, S>, mut locked: Locked<'_>) -> bool {

@@ -12,6 +12,7 @@
 use super::batch::{BATCH, put_back};
 use super::beside::{Beside, WORTH};
 use super::cluster;
+use super::lazy::drop_given_up;
 use super::queue::{Isolated, Kind};
 use super::victim::{Kept, Victim};
 use crate::addr::{FrameNo, PageBytes, Run};
@@ -69,7 +70,8 @@ pub(super) fn evict_batch<H: Host, S: Store, const N: usize>(
     batch: &mut [Option<Isolated>; N],
     why: Why,
 ) -> u32 {
-    evict_files(mm, batch) + Eviction::new(mm, why, batch, &mut [const { None }; N]).run()
+    let gone = drop_given_up(mm, batch) + evict_files(mm, batch);
+    gone + Eviction::new(mm, why, batch, &mut [const { None }; N]).run()
 }
 
 /// Pages of files go back to their files, not to the store: those of the batch that can do so now;

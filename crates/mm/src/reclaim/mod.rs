@@ -19,6 +19,7 @@ mod choice;
 mod cluster;
 mod evict;
 mod gather;
+mod lazy;
 pub(crate) mod policy;
 mod queue;
 pub(crate) mod replacer;
@@ -34,6 +35,7 @@ pub(crate) use state::{Kind, Origin};
 
 use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::error::{SpaceError, Stop};
+use crate::frame::Locked;
 use crate::host::{Host, Store};
 use crate::mm::Mm;
 use crate::native::Natives;
@@ -89,8 +91,8 @@ impl<H: Host, S: Store> Mm<H, S> {
         freed && !self.budget.is_high()
     }
 
-    /// Moves what the space maps in this range to the store now, shared frames too; returns how
-    /// many went. Pinned and busy frames stay, and so do pages that do not compress when all of the
+    /// Moves what the space maps in this range to the store, or back to its files, now, shared
+    /// frames too; returns how many went. Pinned and busy frames stay, and so do pages that do not compress when all of the
     /// budget but the reserve is used. Native runs of its family end, since shared pages stay in
     /// their places as long as there are any.
     ///
@@ -140,6 +142,16 @@ fn evict_loan<H: Host, S: Store>(mm: &Mm<H, S>, space: SpaceNo, page: PageNo, wh
     });
     // A space that is gone has nothing on loan.
     ended.is_ok() && went != 0
+}
+
+/// A frame, whose lock is held, is not needed soon: it goes first when room is needed.
+pub(crate) fn goes_first<H, S>(mm: &Mm<H, S>, locked: &Locked<'_>) {
+    let _ = locked.frame.test_and_clear_referenced();
+    settle(
+        mm,
+        &mut mm.reclaim.replacer.isolate(&mm.frames, locked.no),
+        Finding::Cold,
+    );
 }
 
 /// Runs `step` until no other thread is in its way any more: one that is has made progress.

@@ -14,7 +14,7 @@ use crate::frame::Frame;
 use crate::stalled::{Room, Stalled, Watching};
 use crate::stats::Stats;
 use memfold_sync::Slots;
-use memfold_sync::atomic::{AtomicU64, Ordering};
+use memfold_sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::num::NonZero;
 
 /// See the head of the file.
@@ -26,6 +26,8 @@ pub(crate) struct State {
     pub(super) watching: Watching,
     /// Pages of spaces that stay in memory.
     locked: AtomicU64,
+    /// Whether a space ever gave pages up that are to go when room is needed. A hint.
+    given_up: AtomicBool,
     /// One step of a [`Stamp`] is two to the power of this many evictions.
     stamp_shift: u32,
 }
@@ -43,6 +45,7 @@ impl State {
             room: Room::default(),
             watching: Watching::default(),
             locked: AtomicU64::new(0),
+            given_up: AtomicBool::new(false),
             stamp_shift: u32::BITS - (frames / STEPS).leading_zeros(),
         }
     }
@@ -107,6 +110,18 @@ impl State {
     /// A frame is dying.
     pub fn removed(&self, frames: &Slots<Frame>, no: FrameNo) {
         self.replacer.forget(frames, no);
+    }
+
+    /// Whether pages may have been given up.
+    pub fn are_given_up(&self) -> bool {
+        // Relaxed: a hint; who misses it stores pages that nobody needs.
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    /// Pages are given up.
+    pub fn now_given_up(&self) {
+        // Relaxed: as above.
+        self.given_up.store(true, Ordering::Relaxed);
     }
 
     /// So many pages more are to stay in memory, unless there would be more than `most` of them.
