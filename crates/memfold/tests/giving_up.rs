@@ -107,6 +107,7 @@ fn a_store_is_never_lost() {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let mut salt = 0;
+                // Relaxed: nothing hangs on when it ends.
                 while !ended.load(Ordering::Relaxed) {
                     salt += 1;
                     for page in 0..3 * PAGES {
@@ -134,6 +135,7 @@ fn a_store_is_never_lost() {
                     }
                 }
             }
+            // Relaxed: as above.
             ended.store(true, Ordering::Relaxed);
             println!("{dropped} times a page was found gone");
         });

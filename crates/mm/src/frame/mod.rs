@@ -78,8 +78,8 @@ pub struct FrameState {
     /// The bytes are a private page, and the next store to it is a fault, unless the machine lost
     /// that protection.
     pub protected: bool,
-    /// The bytes are a private page that its space gave up: protected since then, so that a store to
-    /// it is a fault, and until then it may go without being stored.
+    /// The bytes are a private page that its space gave up: protected since then, so that a store
+    /// to it is a fault, and until then it may go without being stored.
     pub given_up: bool,
     /// The page of a file was stored to since it was read or written out. While it is not, no
     /// window lets stores through to it.

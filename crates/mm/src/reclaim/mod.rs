@@ -92,9 +92,9 @@ impl<H: Host, S: Store> Mm<H, S> {
     }
 
     /// Moves what the space maps in this range to the store, or back to its files, now, shared
-    /// frames too; returns how many went. Pinned and busy frames stay, and so do pages that do not compress when all of the
-    /// budget but the reserve is used. Native runs of its family end, since shared pages stay in
-    /// their places as long as there are any.
+    /// frames too; returns how many went. Pinned and busy frames stay, and so do pages that do not
+    /// compress when all of the budget but the reserve is used. Native runs of its family end,
+    /// since shared pages stay in their places as long as there are any.
     ///
     /// # Errors
     /// [`SpaceError::NoSuchSpace`].

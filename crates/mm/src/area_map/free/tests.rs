@@ -57,6 +57,18 @@ fn a_store_keeps_a_page() {
     sound(&mm);
 }
 
+/// Goal (R38): a page that was stored to stays, though it is protected again later.
+#[test]
+fn a_page_that_is_protected_again_stays() {
+    let (mm, a) = ones(4);
+    free(&mm, a, 0, 4);
+    put(&mm, a, 2, 9);
+    assert_eq!(mm.areas(a).protect(run(0, 4), Rights::Read), Ok(()));
+    assert_eq!((mm.evict(a, run(0, 4)), counts(&mm)), (Ok(4), (4, 3, 1)));
+    assert_eq!([1, 2].map(|page| value(&mm, a, page)), [0, 9]);
+    sound(&mm);
+}
+
 /// Goal: what is in the store goes at once, a page that does not compress can go, and is looked at.
 #[test]
 fn what_is_stored_goes_at_once() {
