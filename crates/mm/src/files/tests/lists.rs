@@ -35,6 +35,7 @@ fn early_returns_are_remembered() {
     // Page 9 goes, and comes along with the one before it at once: nobody asked for it.
     let order = mm.areas(a).set_order(run(0, 12), crate::Order::Sequential);
     assert_eq!((order, mm.reclaim(1)), (Ok(()), 1));
+    read(&mm, a, 11);
     read(&mm, a, 8);
     assert_eq!((mm.stats().file_refaults, lists(&mm)), (3, (0, 4)));
     sound(&mm);
@@ -61,4 +62,22 @@ fn what_goes_to_the_store_is_no_files() {
     mm.files().close(memory);
     mm.files().close(file);
     sound(&mm);
+}
+
+/// Goal: a range that is to go out takes its pages of files along, wherever they are.
+#[test]
+fn ranges_go_out() {
+    let (mm, source) = (limited(4 << 20), source());
+    let file = open(&mm, &source);
+    let a = space(&mm, 100);
+    map(&mm, a, (70, 12), &file, 0, Piece::Shared);
+    write(&mm, a, 0..10, 1);
+    put(&mm, a, 72, 5);
+    [75, 79, 71].iter().for_each(|&page| read(&mm, a, page));
+    assert_eq!(mm.evict(a, run(9, 67)), Ok(4));
+    assert_eq!((mm.files().stats().resident, stored(&source, 2)), (1, 5));
+    assert_eq!(mm.advise_cold(a, run(0, 100)), Ok(()));
+    assert_eq!([9, 72, 79].map(|page| value(&mm, a, page)), [1, 5, 109]);
+    sound(&mm);
+    end(&mm, &[a], file);
 }
