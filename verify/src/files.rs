@@ -5,9 +5,10 @@
 //! which accesses it allows; that of a file is its bytes. The budget holds a part of it all, and
 //! now and then calls of the machine and of the files are refused. Every load is compared at once;
 //! every few steps all bytes are, as the manager tells them and as windows show them, with its
-//! invariants. After a sync that says so the file itself has the bytes. `files/steps.rs` and
-//! `files/moves.rs` have the steps. Called by `tests/files.rs`.
+//! invariants. After a sync that says so the file itself has the bytes. `files/steps.rs`,
+//! `files/moves.rs` and `files/given_up.rs` have the steps. Called by `tests/files.rs`.
 
+mod given_up;
 mod moves;
 mod steps;
 
@@ -42,6 +43,8 @@ struct Page {
     rights: Rights,
     in_fork: InFork,
     locked: bool,
+    /// What the space stored may be gone, until it stores again.
+    given_up: bool,
 }
 
 impl Page {
@@ -100,6 +103,8 @@ pub struct FileTally {
     pub moved: u64,
     /// Pages whose areas the machine did not take back when a move was refused.
     pub half_moved: u64,
+    /// Pages that were given up and went.
+    pub given_up: u64,
 }
 
 /// Both sides.
@@ -171,7 +176,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        let kind = self.rng.below(112);
+        let kind = self.rng.below(116);
         let Some(space) = self.pick() else {
             return self.create();
         };
@@ -208,11 +213,13 @@ impl World {
             100..103 => self.lock(space, run),
             103..106 => self.unlock(space, run),
             108..112 => self.remap(space, run),
+            112..116 => self.give_up(space, run),
             _ => {
                 self.create();
                 Ok(())
             }
         };
+        self.find_given_up();
         if let Err(error) = done {
             self.tally.failed += 1;
             assert!(self.excused(error), "a step failed without a reason: {error}");
@@ -350,6 +357,7 @@ impl World {
         let stats = self.mm.stats();
         self.tally.write_errors = stats.file_write_errors;
         self.tally.evicted = stats.file_evictions;
+        self.tally.given_up = stats.given_up_dropped;
         for (n, file) in self.files.into_iter().enumerate() {
             self.mm.files().close(file.open.expect("it is open"));
             assert!(

@@ -23,11 +23,18 @@ pub enum Advice {
     WillNeed,
     /// Pages are not going to be used soon: they go first when room is needed.
     Cold,
-    /// Pages go to the store or back to their files now.
+    /// Pages go to the store or back to their files now, also such as others show.
     PageOut,
     /// What the space stored to the pages is given up: they are zeros again, or what the file has.
     /// Stores to a shared mapping of a file stay.
     DontNeed,
+    /// The same, but not before room is needed (Linux: `MADV_FREE`). Until a page is stored to, a
+    /// load may find what it had, or what it is without; a store keeps whichever it is from then
+    /// on. For memory that an allocator has free and is going to use again: where room is not
+    /// needed, that costs a fault and no new page. What is in the store goes at once. Pages that
+    /// forks share, of shared mappings, locked or pinned stay as they are; so do all where the
+    /// process has opted in to the kernel's merging.
+    Free,
     /// Forks and frozen copies have pages that allow no access in their place.
     DontFork,
     /// Forks and frozen copies have zeros in their place, and so have their forks: for keys, seeds
@@ -78,6 +85,7 @@ impl Space {
             Advice::Cold => Ok(mm.advise_cold(self.no(), run)?),
             Advice::PageOut => self.evict_range(range).map(drop),
             Advice::DontNeed => Ok(mm.discard(self.no(), run)?),
+            Advice::Free => Ok(areas.free(run)?),
             Advice::DontFork => in_fork(InFork::Nothing),
             Advice::WipeOnFork => in_fork(InFork::Zeros),
             Advice::DoFork => in_fork(InFork::Same),

@@ -10,6 +10,7 @@
 //! gives.
 
 mod change;
+mod free;
 mod lock;
 mod populate;
 mod remap;

@@ -204,6 +204,12 @@ impl<H: Host, S: Store> Check<'_, H, S> {
                     || format!("frame {no}: {found:?} reached by {reach} spaces"),
                 );
             }
+            let gives_up = locked.given_up && locked.frame.is_exclusive();
+            report.demand(
+                !gives_up || locked.protected && locked.cached.is_none(),
+                "a page that was given up is protected",
+                || format!("frame {no}"),
+            );
             check_residence(mm, &locked, found, scan, report);
             if let Some(slot) = locked.cached {
                 let names = mm.swap.look(slot).and_then(|s| s.frame);

@@ -18,7 +18,7 @@ use crate::host::{Host, Store};
 use crate::loans::ring::LoanRing;
 use crate::merge::scanner::RoundUnderWay;
 use crate::native::queue::{Native, NativeQueue};
-use crate::reclaim::state::{Origin, Replacement, State as Reclaim};
+use crate::reclaim::state::{Replacement, State as Reclaim};
 use crate::scratch::Scratch;
 use crate::space::{NoSuchSpace, SpaceGuard, SpaceSlot};
 use crate::standby::ring::Standby;
@@ -51,7 +51,7 @@ pub struct Config {
 }
 
 /// The part of the budget that may be pages of files which wait to be written, before they are
-/// written without delay.
+/// written without delay. Where it is twice that, who stores to more of them writes some first.
 const DIRTY_PART: u64 = 10;
 
 /// The least budget with which anything works.
@@ -117,7 +117,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             files: Files::new((most_bytes / PAGE / DIRTY_PART).max(1)),
             counters: Counters::default(),
             scratch: Scratch::new(),
-            reclaim: Reclaim::new(config.replacement),
+            reclaim: Reclaim::new(config.replacement, pages),
             fixed_bytes: Scratch::BYTES
                 + config.store_bytes
                 + standby_bytes
@@ -211,12 +211,6 @@ pub(crate) fn alloc_kept_frame<H, S>(mm: &Mm<H, S>) -> Result<FrameNo, Stop> {
 /// Free frames that are left for those.
 pub(crate) fn frames_kept<H, S>(mm: &Mm<H, S>) -> u32 {
     mm.loans.most() as u32 + mm.swap.whole()
-}
-
-/// A new frame holds a page from now on, and may go when room is needed.
-pub(crate) fn list_new_frame<H, S>(mm: &Mm<H, S>, no: FrameNo) {
-    let early = mm.reclaim.arrived(&mm.frames, no, Origin::New);
-    debug_assert!(!early, "a new page came back");
 }
 
 /// Drops a reference taken by isolation.

@@ -31,7 +31,7 @@ use crate::mm::{Mm, PAGE, alloc_frame};
 use crate::own_page::own_page;
 use crate::path::OwnPath;
 use crate::peek::lock_entry;
-use crate::reclaim::state::Origin;
+use crate::reclaim::state::{Kind, Origin};
 use crate::rmap::Sweep;
 use crate::space::native::{NativeRun, Steady};
 use crate::space::{Merging, SpaceGuard};
@@ -299,7 +299,8 @@ impl<'m, H: Host, S: Store> Natives<'m, H, S> {
         let charge = Charge::of(&mm.budget, Class::Private, PAGE).page();
         let mut locked = own_page(mm, space, (leaf, page), frame, charge);
         locked.protected = true;
-        mm.reclaim.arrived(&mm.frames, frame, Origin::New);
+        mm.reclaim
+            .arrived(&mm.frames, frame, Kind::Anonymous, Origin::New);
         drop(locked);
         mm.counters.native_copied.one();
         Ok(())

@@ -24,7 +24,7 @@ pub(crate) fn own_page<'m, H, S>(
     let mut locked = mm.frames.lock(frame);
     locked.residence = Residence::Private(space.no);
     locked.charge = Some(charge);
-    locked.protected = false;
+    locked.let_stores_through();
     locked.frame.begin();
     mm.tables.map_new(&locked, Owner::Exclusive(slot));
     mm.tables.set_entry(slot, LeafEntry::Frame(frame));

@@ -78,12 +78,13 @@ impl<'m, H: Host, S: Store> Losses<'m, H, S> {
     /// Lets an access of a condemned space go on that host code makes and nobody can stop: it finds
     /// a standby page, with the page's bytes if they can be had, and a store to it is lost. A store
     /// to a page of the space's own goes through, as it would without a fault. Where the area does
-    /// not allow stores the space is condemned by that. Does nothing when the space is not
+    /// not allow stores, or the page lies behind the end of its file, the space is condemned by
+    /// that. Does nothing when the space is not
     /// condemned: then the access is repeated. Nothing of it reaches others.
     ///
     /// # Errors
-    /// [`FaultError`] when there is no such page, or when the machine refuses: then the access has
-    /// failed.
+    /// [`FaultError`] when there is no such page, when it is shared with all who map its file, or
+    /// when the machine refuses: then the access has failed.
     pub fn sink(&self, space: SpaceNo, page: PageNo) -> Result<(), FaultError> {
         let pages = StandbyPages::of(self.mm);
         let sunk = self.mm.retry(|| pages.sink(space, page));
@@ -270,7 +271,8 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
         let mut space = lock_page(self.mm, no, page)?;
         Natives::of(self.mm).settle(&mut space)?;
         let forbidden = space.demand_access(page, Access::Write).err();
-        let Some(failure) = space.failure().or(forbidden) else {
+        let known = space.failure().or(forbidden);
+        let Some(failure) = known.or_else(|| self.behind_end(&space, page)) else {
             return Ok(());
         };
         space.failure = Some(failure);
@@ -291,6 +293,15 @@ impl<'m, H: Host, S: Store> StandbyPages<'m, H, S> {
             }
             Ok(self.stand_in(&mut space, page, bytes, Protection::Writable)?)
         })
+    }
+
+    /// The failure of an access to a page behind the end of its file, which its space does not
+    /// remember.
+    fn behind_end(&self, space: &SpaceGuard<'_>, page: PageNo) -> Option<FaultError> {
+        let ended = |bytes: &mut PageBytes| see(self.mm, space, page, bytes) == Err(Stop::BeyondEnd);
+        let behind = space.areas.is_file(page) && self.mm.scratch.with(ended);
+        let space = space.no;
+        behind.then_some(FaultError::BeyondEnd { space, page })
     }
 
     /// Moves an exported frame out of the window of the space whose lock is held; false when the

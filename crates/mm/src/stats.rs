@@ -14,6 +14,10 @@ macro_rules! counters {
             pub active_frames: u32,
             /// Frames on probation, by the replacement policy, now (Linux: the inactive list).
             pub inactive_frames: u32,
+            /// Of the active frames, those of pages that go to files.
+            pub active_file_frames: u32,
+            /// Of the inactive frames, those of pages that go to files.
+            pub inactive_file_frames: u32,
             /// Frames that cannot go as they are, now: locked, pinned, or such as would hold as
             /// much in the store.
             pub unevictable_frames: u32,
@@ -31,7 +35,7 @@ macro_rules! counters {
 
         impl Counters {
             pub fn read(&self) -> Stats {
-                Stats { $($name: self.$name.get(),)* active_frames: 0, inactive_frames: 0, unevictable_frames: 0, locked_pages: 0, standby_pages: 0 }
+                Stats { $($name: self.$name.get(),)* active_frames: 0, inactive_frames: 0, active_file_frames: 0, inactive_file_frames: 0, unevictable_frames: 0, locked_pages: 0, standby_pages: 0 }
             }
         }
     };
@@ -68,6 +72,9 @@ counters! {
     stood_in,
     /// Pages of files that were read.
     file_reads,
+    /// Of pages of files that were asked for, those that came back so soon that they should not
+    /// have gone.
+    file_refaults,
     /// Pages of files that were written out.
     file_writes,
     /// Writes of pages of files that failed.
@@ -78,6 +85,8 @@ counters! {
     file_evictions,
     /// Stores to pages of files that others see.
     file_stores,
+    /// Stores before which the thread wrote pages of files out, since too many waited.
+    file_stores_held,
     /// Frames that went to the store.
     evictions,
     /// Evictions that needed no new bytes in the store.
@@ -96,6 +105,12 @@ counters! {
     native_copied,
     /// Stored versions that nothing was a difference to any more, freed because room was needed.
     bases_freed,
+    /// Pages that their spaces gave up, to go when room is needed.
+    given_up,
+    /// Of these, pages that went, without being stored.
+    given_up_dropped,
+    /// Of these, pages that were stored to before.
+    given_up_kept,
     /// Looks at frames, to see whether they can go.
     scanned,
     /// Frames that proved useful once, found idle, and put on probation.

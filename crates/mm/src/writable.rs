@@ -69,6 +69,9 @@ pub(crate) fn let_stores_through<H: Host, S>(
     locked: &mut Locked<'_>,
 ) -> Result<(), HostError> {
     // Before: a call that is refused may have done it.
-    locked.protected = false;
+    if locked.given_up {
+        mm.counters.given_up_kept.one();
+    }
+    locked.let_stores_through();
     mm.host.unprotect(space, Run::one(page))
 }

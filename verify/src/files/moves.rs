@@ -31,6 +31,7 @@ impl World {
                         Ok(()) => {
                             *self.page(space, page.0) = model;
                             *self.page(space, left.0) = Page::default();
+                            self.settle_given_up(space, page.0, |_| ());
                         }
                         Err(_) => self.half_moved(space, &was, (page, left)),
                     }

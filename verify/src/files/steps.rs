@@ -67,6 +67,7 @@ impl World {
         if self.access(space, page, Access::Read, |host| {
             host.load(space, place, &mut out).is_ok()
         })? {
+            self.settle_given_up(space, page, |_| ());
             let model = self.page(space, page).clone();
             let value = self.value(&model).expect("it was there");
             assert_eq!(out, value[7..16], "page {page} of space {space}");
@@ -93,7 +94,10 @@ impl World {
                 self.files[file].bytes[at as usize * PAGE_SIZE + offset] = byte;
             }
             _ => {
-                self.own(space, page)[offset] = byte;
+                self.settle_given_up(space, page, |bytes| bytes[offset] = byte);
+                let own = self.own(space, page);
+                own[offset] = byte;
+                self.keep_given_up(space, page);
             }
         }
         Ok(())
@@ -224,6 +228,7 @@ impl World {
             let shared = matches!(model.file, Some((_, _, Piece::Shared)));
             let owned = !shared && model.rights == Rights::ReadWrite && self.value(&model).is_some();
             if owned && (done.is_ok() || self.has_own(space, page)) {
+                self.settle_given_up(space, page.0, |_| ());
                 self.own(space, page.0);
             }
             self.page(space, page.0).locked |= done.is_ok();
@@ -256,7 +261,9 @@ impl World {
         match self.mm.pin(space, run) {
             Ok(()) => {
                 self.mm.unpin(space, run);
+                self.settle_given_up(space, run.first.0, |_| ());
                 self.own(space, run.first.0);
+                self.keep_given_up(space, run.first.0);
                 Ok(())
             }
             Err(FaultError::PinOfShared { .. }) => {
@@ -268,6 +275,7 @@ impl World {
             Err(error) => {
                 // The page came first, and stays.
                 if self.has_own(space, run.first) {
+                    self.settle_given_up(space, run.first.0, |_| ());
                     self.own(space, run.first.0);
                 }
                 Err(error.into())
@@ -287,6 +295,10 @@ impl World {
         let child = how(&self.mm, space)?;
         let pages = self.spaces[&space.0].iter().map(Page::in_fork).collect();
         assert!(self.spaces.insert(child.0, pages).is_none());
+        for page in 0..LEN {
+            self.settle_given_up(child, page, |_| ());
+            self.keep_given_up(child, page);
+        }
         Ok(())
     }
 

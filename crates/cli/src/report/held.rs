@@ -30,6 +30,8 @@ pub(crate) struct Held {
     pub(crate) file_reads: u64,
     /// Pages of files that were dropped from memory.
     pub(crate) file_evictions: u64,
+    /// Pages of files that came back so soon that they should not have gone.
+    pub(crate) file_refaults: u64,
     /// Of the shared pages: what the kernel counts.
     pub(crate) pool_bytes: u64,
     /// Pages in the compressed store, as long as they would be outside.
@@ -74,6 +76,7 @@ impl Held {
             file_dirty_bytes: stats.files.dirty * page,
             file_reads: counts.file_reads,
             file_evictions: counts.file_evictions,
+            file_refaults: counts.file_refaults,
             pool_bytes: stats.pool_bytes,
             stored_bytes: store.pages * page,
             faults: Faults {

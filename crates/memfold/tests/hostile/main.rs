@@ -11,6 +11,7 @@ mod common;
 mod cost;
 mod descriptors;
 mod emptied;
+mod files;
 mod filter;
 mod forks;
 mod idle;

@@ -8,6 +8,7 @@ use super::AreaMap;
 use crate::addr::{Access, PageNo, Run};
 use crate::error::{SpaceError, Stop};
 use crate::fault::Fault;
+use crate::files::balance_dirty;
 use crate::host::{Host, Store};
 use crate::reclaim::settled;
 use crate::space::FaultError;
@@ -22,6 +23,9 @@ impl<H: Host, S: Store> AreaMap<'_, H, S> {
     pub fn populate(&self, run: Run, access: Access) -> Result<(), FaultError> {
         let (mm, no) = (self.mm, self.space);
         for page in run.pages() {
+            if access == Access::Write {
+                balance_dirty(mm, no, page);
+            }
             mm.retry(|| Fault::resolve(mm, &mut mm.lock_space(no)?, page, access))
                 .map_err(|stop| stop.of_page(&mm.budget, no, page))?;
         }

@@ -7,7 +7,7 @@
 
 use super::{Backings, CHUNK, View};
 use crate::addr::{FrameNo, PageNo};
-use memfold_sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use memfold_sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use memfold_sync::{OnceLock, Reserved};
 
 /// The entries of [`CHUNK`] neighbours.
@@ -22,7 +22,11 @@ pub(super) struct Entry {
     /// Of the first entry of a chunk: whether a base of the chunk may have become one that nobody
     /// needs, since the sweep looked. Takes no room beside the two numbers.
     perhaps_idle: AtomicBool,
+    /// Of a file's page that went: when that was, or 0. A hint; takes no room either.
+    pub stamp: AtomicU16,
 }
+
+const _: () = assert!(size_of::<Entry>() == 16 || cfg!(any(loom, shuttle)));
 
 /// Marks the chunk: a base of it may be one that nobody needs.
 pub(super) fn mark(chunk: &[Entry]) {
@@ -80,6 +84,7 @@ impl Entries {
                 frame: AtomicU32::new(0),
                 base: AtomicU64::new(0),
                 perhaps_idle: AtomicBool::new(false),
+                stamp: AtomicU16::new(0),
             };
             chunk.get_or_init(|| memory.fill(0..CHUNK, entry));
         }

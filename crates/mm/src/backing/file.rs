@@ -11,6 +11,7 @@
 
 use super::BackingNo;
 use super::mappings::{Mapping, Mappings};
+use crate::addr::PageNo;
 use crate::host::{Domain, PageSource, SourceError};
 use memfold_sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use memfold_sync::{Arc, Giving, Mutex, MutexGuard, Rank, Slots};
@@ -81,7 +82,7 @@ pub(crate) struct FileView {
 
 impl FileView {
     /// Bytes of a page that are the file's; 0 behind its end.
-    pub fn bytes_of(&self, page: crate::addr::PageNo) -> usize {
+    pub fn bytes_of(&self, page: PageNo) -> usize {
         let size = crate::addr::PAGE_SIZE as u64;
         let start = u64::from(page.0) * size;
         self.bytes.saturating_sub(start).min(size) as usize
@@ -160,6 +161,8 @@ pub(crate) struct Files {
     many: u64,
     /// Whether pages wait to be written of which write-back does not know.
     news: AtomicBool,
+    /// Where who has stored too much goes on to write: the file, and the page. Policy only.
+    cursor: AtomicU64,
 }
 
 impl Files {
@@ -172,6 +175,7 @@ impl Files {
             unwritten: AtomicU64::new(0),
             many,
             news: AtomicBool::new(false),
+            cursor: AtomicU64::new(0),
         }
     }
 
@@ -292,6 +296,38 @@ impl Files {
     pub fn much_waits(&self) -> bool {
         // Relaxed: policy only.
         self.unwritten.load(Ordering::Relaxed) >= self.many
+    }
+
+    /// Whether so many pages wait that who stores to one more has to write some first (Linux:
+    /// `dirty_ratio`): twice as many as write-back leaves for later.
+    #[inline]
+    pub fn too_much_waits(&self) -> bool {
+        // Relaxed: policy only.
+        self.unwritten.load(Ordering::Relaxed) > 2 * self.many
+    }
+
+    /// Where to go on writing.
+    pub fn cursor(&self) -> (u32, PageNo) {
+        // Relaxed: policy only.
+        let at = self.cursor.load(Ordering::Relaxed);
+        ((at >> 32) as u32, PageNo(at as u32))
+    }
+
+    /// It is there from now on.
+    pub fn set_cursor(&self, no: u32, page: PageNo) {
+        let at = u64::from(no) << 32 | u64::from(page.0);
+        // Relaxed: policy only.
+        self.cursor.store(at, Ordering::Relaxed);
+    }
+
+    /// A reference to the file of this number, if pages of it wait to be written.
+    pub fn hold_dirty(&self, no: u32) -> Option<FileNo> {
+        let mut state = self.slots.peek(no)?.lock();
+        if state.refs == 0 || state.is_memory() || state.dirty == 0 {
+            return None;
+        }
+        state.refs += 1;
+        Some(FileNo(no))
     }
 
     /// What write-back does with the file of this number now; `all`: it leaves none for later.

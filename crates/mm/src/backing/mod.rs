@@ -14,6 +14,7 @@ use crate::addr::{FrameNo, PageNo, PoolPage};
 use crate::host::Stored;
 use memfold_sync::atomic::{AtomicU64, Ordering};
 use memfold_sync::{Arc, Giving, Mutex, Rank, Slots};
+use std::num::NonZero;
 
 pub(crate) mod areas;
 mod bases;
@@ -27,6 +28,10 @@ mod stay;
 use bases::Sweep;
 pub(crate) use bases::Versions;
 use entries::{Entries, Entry};
+
+/// When a page of a file went, in steps of the clock of reclaim (`reclaim/state.rs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp(pub NonZero<u16>);
 
 /// Names a backing; never 0 in a living space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -327,6 +332,15 @@ impl Backings {
             was, frame.0,
             "frame {frame} left an entry where frame {was} stood"
         );
+    }
+
+    /// The page's entry remembers this stamp instead of the one that it had, if it was made.
+    pub fn stamp(&self, backing: BackingNo, page: PageNo, stamp: Option<Stamp>) -> Option<Stamp> {
+        let entries = self.backings.get(backing.0).0.lock().entries.clone()?;
+        let entry = entries.get(page)?;
+        let stamp = stamp.map_or(0, |Stamp(step)| step.get());
+        // Relaxed: a hint for reclaim.
+        NonZero::new(entry.stamp.swap(stamp, Ordering::Relaxed)).map(Stamp)
     }
 
     pub fn has_spare(&self, giving: Giving) -> bool {

@@ -6,10 +6,12 @@ use crate::backing::areas::AreaKind;
 use crate::backing::file::FileNo;
 use crate::backing::mappings::Mapping;
 use crate::budget::{Class, PageCharge};
+use crate::files::kind_of;
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, Piece, Store};
 use crate::mapped::{cost, mappings};
 use crate::mm::Mm;
+use crate::reclaim::state::Kind;
 use crate::table::LeafEntry;
 use std::collections::BTreeMap;
 
@@ -137,6 +139,10 @@ fn check_frame<H: Host, S: Store>(
         "a file's frame is charged for",
         || format!("frame {frame}: {charged:?}"),
     );
+    let (kind, says) = (kind_of(&mm.files.view(no)), Kind::of(locked.frame));
+    report.demand(kind == says, "a file's frame is among those of its kind", || {
+        format!("frame {frame} is {kind:?} and listed as {says:?}")
+    });
     if !locked.dirty {
         let state = mm.files.lock(no);
         for (mapping, page) in state.mappings.of(page) {

@@ -11,7 +11,7 @@ use crate::addr::{Access, Run};
 use crate::backing::areas::{BackedBy, FilePage};
 use crate::budget::{Charge, Need};
 use crate::error::Stop;
-use crate::files::{InMemory, find_page, is_worth_reading, load_page, will_change};
+use crate::files::{InMemory, Wanted, find_page, is_worth_reading, load_page, will_change};
 use crate::frame::Locked;
 use crate::host::{Host, Piece, Protection, Store};
 use crate::mm::alloc_frame;
@@ -38,12 +38,12 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
             let ahead = (1..pages).map(|n| at.page.plus(n));
             for page in ahead.filter(|&page| is_worth_reading(mm, at.file, page)) {
                 // Whoever needs it will hear of it.
-                if load_page(mm, at.file, page).is_err() {
+                if load_page(mm, at.file, page, Wanted::Ahead).is_err() {
                     break;
                 }
             }
         }
-        let found = load_page(mm, at.file, at.page)?;
+        let found = load_page(mm, at.file, at.page, Wanted::Now)?;
         found.locked.frame.mark_referenced();
         Ok(found)
     }

@@ -31,6 +31,7 @@ mod write;
 use crate::addr::{Access, FrameNo, PageNo, SpaceNo};
 use crate::budget::{Charge, Class, Need, PageCharge};
 use crate::error::Stop;
+use crate::files::balance_dirty;
 use crate::frame::Locked;
 use crate::host::{Host, HostError, Protection, Resolve, Store};
 use crate::keep::keep;
@@ -96,6 +97,9 @@ impl<H: Host, S: Store> Mm<H, S> {
     /// its further faults fail with it at once.
     pub fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> Result<(), FaultError> {
         self.counters.faults.one();
+        if access == Access::Write {
+            balance_dirty(self, space, page);
+        }
         let resolved = self.retry(|| Fault::resolve(self, &mut self.lock_space(space)?, page, access));
         let result = match (resolved, access) {
             (Err(Stop::NoRoom), Access::Read) => self.retry(|| StandbyPages::of(self).load(space, page)),

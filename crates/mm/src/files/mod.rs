@@ -15,6 +15,7 @@ mod write_out;
 
 pub use door::{FileDoor, FileError, FileStats, OpenFile};
 pub(crate) use source::{forget_stored, is_worth_reading, will_change};
+pub(crate) use write_back::balance_dirty;
 pub(crate) use write_out::{drop_range, evict_page, take_apart};
 
 use crate::addr::{FrameNo, PageBytes, PageNo, PoolPage};
@@ -24,7 +25,8 @@ use crate::budget::{Charge, Class, Need};
 use crate::error::Stop;
 use crate::frame::{Locked, Owner, Put, Residence};
 use crate::host::{Host, Store};
-use crate::mm::{Mm, PAGE, alloc_frame, free_frame, list_new_frame};
+use crate::mm::{Mm, PAGE, alloc_frame, free_frame};
+use crate::reclaim::state::{Kind, Origin};
 
 /// A page of a file that is in memory: its frame, locked.
 #[derive(Debug)]
@@ -38,6 +40,23 @@ pub(crate) struct InMemory<'m> {
     pub file: FileView,
 }
 
+/// Why a page of a file is brought in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// It is needed.
+    Now,
+    /// It is expected to be.
+    Ahead,
+}
+
+/// Where pages of a file go when room is needed.
+pub(crate) fn kind_of(file: &FileView) -> Kind {
+    match file.source.is_memory() {
+        true => Kind::Anonymous,
+        false => Kind::File,
+    }
+}
+
 /// Brings a page of a file in, if it is not in memory.
 ///
 /// # Errors
@@ -47,6 +66,7 @@ pub(crate) fn load_page<H: Host, S: Store>(
     mm: &Mm<H, S>,
     no: FileNo,
     page: PageNo,
+    wanted: Wanted,
 ) -> Result<InMemory<'_>, Stop> {
     // Ends: each turn means that another thread brought the page in, or took it out.
     loop {
@@ -56,7 +76,7 @@ pub(crate) fn load_page<H: Host, S: Store>(
         }
         let found = match mm.backings.frame_at(file.backing, page) {
             Some(frame) => lock_page(mm, &file, page, frame),
-            None => bring_in(mm, no, &file, page)?,
+            None => bring_in(mm, no, &file, page, wanted)?,
         };
         let Some(locked) = found else { continue };
         // The file may have become shorter since: who made it so passes each page once, and may
@@ -105,6 +125,7 @@ fn bring_in<'m, H: Host, S: Store>(
     no: FileNo,
     file: &FileView,
     page: PageNo,
+    wanted: Wanted,
 ) -> Result<Option<Locked<'m>>, Stop> {
     let need = source::need(mm, file, page);
     let mut charge = Charge::take(&mm.budget, Class::Pool, PAGE, need).ok_or(Stop::NoRoom)?;
@@ -130,7 +151,14 @@ fn bring_in<'m, H: Host, S: Store>(
     // The index is the one that names it.
     locked.frame.count.begin();
     locked.set_owner(Owner::File(no));
-    list_new_frame(mm, frame);
+    let stamp = mm.backings.stamp(file.backing, page, None);
+    let origin = match wanted {
+        Wanted::Now => mm.reclaim.origin(stamp),
+        Wanted::Ahead => Origin::New,
+    };
+    if mm.reclaim.arrived(&mm.frames, frame, kind_of(file), origin) {
+        mm.counters.file_refaults.one();
+    }
     mm.files.count_resident(1);
     mm.counters.file_reads.one();
     Ok(Some(locked))

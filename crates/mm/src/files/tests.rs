@@ -356,4 +356,36 @@ fn a_file_becomes_shorter() {
     assert_eq!(source.contents()[3 * PAGE_SIZE + 9..][..2], [5, 0]);
 }
 
+/// Goal: host code that reads behind the end of a file that others made shorter goes on where losses
+/// are sunk, and its space is told; nothing stands in for a page that all who map the file share.
+#[test]
+fn accesses_behind_the_end_are_sunk() {
+    let (mm, source) = (harness(), source());
+    let file = open(&mm, &source);
+    let [a, b] = [space(&mm, 16), space(&mm, 16)];
+    map(&mm, a, (0, 12), &file, 0, Piece::Private);
+    map(&mm, b, (0, 12), &file, 0, Piece::Shared);
+    refuse(&source, Call::SourceRead, Lasting::FromThenOn);
+    let losses = crate::Losses::of(&mm);
+    assert_eq!(
+        (losses.sink(a, PageNo(3)), mm.failure(a)),
+        (Ok(()), None),
+        "it may come"
+    );
+    source.set_plan(Plan::NONE);
+    source.change(|bytes| bytes.truncate(4 * PAGE_SIZE));
+    for space in [a, b] {
+        let page = PageNo(9);
+        let gone = FaultError::BeyondEnd { space, page };
+        assert_eq!(fails(&mm, space, 9, Access::Read), gone);
+        let sunk = if space == a { Ok(()) } else { Err(gone) };
+        assert_eq!(losses.sink(space, page), sunk);
+        assert_eq!(mm.take_failure(space), Some(gone));
+        assert_eq!(value(&mm, space, 3), 103);
+    }
+    sound(&mm);
+    end(&mm, &[a, b], file);
+}
+
+mod lists;
 mod write_back;

@@ -7,12 +7,20 @@
 //! budget waits, nothing is left for later. A file has a reference while it is written, and no lock
 //! is held between two pages. What a file refuses is kept, told to whoever syncs next, and tried
 //! again by later passes.
+//!
+//! Passes may be slower than stores. So who stores to one page more where twice as much waits
+//! writes a few pages out ([`write_some`]; Linux: `balance_dirty_pages`) before the store is tried
+//! again: as many pages as there are threads may wait beyond that, and those that files refuse.
 
 use super::door::FileDoor;
-use super::write_out::{take_apart, write_all};
-use crate::addr::PageNo;
+use super::write_out::{take_apart, write_all, write_most};
+use crate::addr::{PageNo, SpaceNo};
 use crate::backing::file::{FileNo, Turn};
 use crate::host::{Host, Store};
+use crate::mm::Mm;
+
+/// Pages that who has stored too much writes at a time.
+const SOME: u32 = if cfg!(any(loom, shuttle)) { 2 } else { 16 };
 
 impl<H: Host, S: Store> FileDoor<'_, H, S> {
     /// Whether a pass is needed of which nobody knows yet: a file without pages to write has some,
@@ -67,4 +75,43 @@ impl<H: Host, S: Store> FileDoor<'_, H, S> {
         }
         left
     }
+}
+
+/// A thread is about to be let through to store to a page. Where that is a page of a file, and too
+/// many wait to be written, it writes some of them, of all files by turns, and no more when files
+/// refuse. No lock is held.
+#[inline]
+pub(crate) fn balance_dirty<H: Host, S: Store>(mm: &Mm<H, S>, space: SpaceNo, page: PageNo) {
+    let is_files = || {
+        mm.lock_space(space)
+            .is_ok_and(|space| space.areas.is_shared(page))
+    };
+    if mm.files.too_much_waits() && is_files() {
+        write_some(mm);
+    }
+}
+
+#[cold]
+fn write_some<H: Host, S: Store>(mm: &Mm<H, S>) {
+    mm.counters.file_stores_held.one();
+    let (first, mut page) = mm.files.cursor();
+    let end = mm.files.end();
+    let mut left = SOME;
+    // Each file once, and the first one from its beginning as well.
+    let turns = (first..end).chain(1..end.min(first + 1)).filter(|&no| no != 0);
+    for no in turns {
+        if left == 0 {
+            break;
+        }
+        let from = std::mem::replace(&mut page, PageNo(0));
+        let Some(held) = mm.files.hold_dirty(no) else {
+            continue;
+        };
+        let next = write_most(mm, held, from, &mut left);
+        mm.files.set_cursor(no, next.unwrap_or(PageNo(u32::MAX)));
+        if let Some(gone) = mm.files.leave(held) {
+            take_apart(mm, gone);
+        }
+    }
+    mm.reclaim.something_changed();
 }

@@ -6,7 +6,7 @@
 //! fault that waits, and makes the page dirty again. A write that fails leaves the page dirty, and
 //! whoever syncs next is told. Reclaim only tries the lock.
 
-use super::{let_go, lock_page, source, take_out};
+use super::{kind_of, let_go, lock_page, source, take_out};
 use crate::addr::{PageNo, Run};
 use crate::backing::file::{FileNo, FileView, Unreferenced};
 use crate::create::leave_backing;
@@ -106,6 +106,31 @@ pub(super) fn write_all<H: Host, S: Store>(
     })
 }
 
+/// Writes out dirty pages from `first` on, `left` at the most, which is counted down, and none
+/// after one that is refused; where to go on, if there may be more.
+pub(super) fn write_most<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    no: FileNo,
+    first: PageNo,
+    left: &mut u32,
+) -> Option<PageNo> {
+    let file = mm.files.view(no);
+    let all = (first, PageNo(u32::MAX));
+    let ended = each_page(mm, &file, all, |page, mut locked| {
+        if !locked.dirty {
+            return Ok(());
+        }
+        let written = write_out(mm, &mut locked, no, &file, page);
+        *left -= 1;
+        match written {
+            Ok(()) if *left != 0 => Ok(()),
+            Ok(()) => Err(Some(page.plus(1))),
+            Err(_) => Err(None),
+        }
+    });
+    ended.err().flatten()
+}
+
 /// Evicts a page of a file whose frame whoever asks holds a reference to: a dirty one is written
 /// out before. False when it cannot go; the reference is the caller's in either case.
 pub(crate) fn evict_page<H: Host, S: Store>(mm: &Mm<H, S>, mut locked: Locked<'_>) -> bool {
@@ -116,9 +141,13 @@ pub(crate) fn evict_page<H: Host, S: Store>(mm: &Mm<H, S>, mut locked: Locked<'_
         return false;
     }
     let file = mm.files.view(no);
-    if locked.dirty && write_out(mm, &mut locked, no, &file, page).is_err() {
-        return false;
+    if locked.dirty {
+        if write_out(mm, &mut locked, no, &file, page).is_err() {
+            return false;
+        }
+        mm.reclaim.wrote(kind_of(&file), 1);
     }
+    mm.backings.stamp(file.backing, page, Some(mm.reclaim.stamp()));
     take_out(mm, &mut locked, &file, page);
     let put = locked.frame.count.unmap();
     assert_eq!(put, Put::Held, "the evicting thread holds a reference");

@@ -78,6 +78,9 @@ pub struct FrameState {
     /// The bytes are a private page, and the next store to it is a fault, unless the machine lost
     /// that protection.
     pub protected: bool,
+    /// The bytes are a private page that its space gave up: protected since then, so that a store
+    /// to it is a fault, and until then it may go without being stored.
+    pub given_up: bool,
     /// The page of a file was stored to since it was read or written out. While it is not, no
     /// window lets stores through to it.
     pub dirty: bool,
@@ -120,6 +123,7 @@ impl Frame {
                     cached: None,
                     charge: None,
                     protected: false,
+                    given_up: false,
                     dirty: false,
                     keepers: 0,
                 },
@@ -274,6 +278,11 @@ impl<'a> Locked<'a> {
         self.frame.word.set(owner);
     }
 
+    /// Stores to the bytes, a private page, are no faults any more.
+    pub fn let_stores_through(&mut self) {
+        (self.protected, self.given_up) = (false, false);
+    }
+
     /// Nobody owns the frame any more, and its bytes are nowhere: this use of it ends.
     ///
     /// # Panics
@@ -281,6 +290,7 @@ impl<'a> Locked<'a> {
     pub fn retire(&mut self) {
         assert_eq!(self.keepers, 0, "frame {} was to stay in memory", self.no);
         self.residence = Residence::Nowhere;
+        self.given_up = false;
         self.frame.word.retire();
     }
 }

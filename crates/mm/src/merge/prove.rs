@@ -257,7 +257,7 @@ impl<'m, 'r, H: Host, S: Store> Proof<'m, 'r, H, S> {
                 _ => None,
             };
         for frozen in different.iter_mut().filter(|frozen| own(frozen).is_some()) {
-            frozen.candidate.locked.protected = false;
+            frozen.candidate.locked.let_stores_through();
         }
         for (space, run) in runs(different.iter().filter_map(own).collect()) {
             // Refused: the next store takes a fault.

@@ -7,12 +7,14 @@
 
 use super::policy::Finding;
 use super::queue::Isolated;
-use crate::addr::{PageNo, Run, SpaceNo};
+use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
+use crate::backing::areas::BackedBy;
 use crate::error::SpaceError;
 use crate::host::{Host, Store};
 use crate::keep::stays;
 use crate::mm::{Mm, put_frame};
-use crate::table::{Lookup, after_leaf};
+use crate::space::SpaceGuard;
+use crate::table::{LeafEntry, Lookup, after_leaf};
 
 /// Frames worked on at a time: one change of protection or drop serves many.
 pub(crate) const BATCH: usize = if cfg!(any(loom, shuttle)) { 2 } else { 32 };
@@ -25,7 +27,7 @@ pub(crate) const WIDE: usize = if cfg!(any(loom, shuttle)) { 2 } else { 64 };
 pub(crate) type Batch = [Option<Isolated>; BATCH];
 
 /// Puts a frame back under the policy's care, and says what was found about it.
-pub(crate) fn settle<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &mut Option<Isolated>, found: Finding) {
+pub(crate) fn settle<H, S>(mm: &Mm<H, S>, isolated: &mut Option<Isolated>, found: Finding) {
     if let Some(isolated) = isolated.take() {
         let no = mm.reclaim.replacer.settle(&mm.frames, isolated, found);
         put_frame(mm, no);
@@ -48,6 +50,19 @@ pub(super) fn put_back<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &mut Option<I
     }
 }
 
+/// The frame that the space shows at a page, if that is in memory: its own, one that it shares, or
+/// a file's.
+fn frame_of<H, S>(mm: &Mm<H, S>, st: &SpaceGuard<'_>, page: PageNo, found: Lookup) -> Option<FrameNo> {
+    match (found.entry(), st.areas.of(page)) {
+        (LeafEntry::Frame(no), _) => Some(no),
+        (LeafEntry::Absent, BackedBy::File(at)) => {
+            let backing = mm.files.view(at.file).backing;
+            mm.backings.frame_at(backing, at.page)
+        }
+        _ => None,
+    }
+}
+
 /// Isolates the frames that the space maps in a range, batch by batch, without the space lock
 /// during `step`.
 pub(super) fn each_batch<H: Host, S: Store>(
@@ -65,12 +80,13 @@ pub(super) fn each_batch<H: Host, S: Store>(
             let end = run.end().0.min(st.len);
             while page < end && len < BATCH {
                 let found = mm.tables.lookup(&st.tree, PageNo(page));
-                if let Some((no, _)) = found.frame() {
+                if let Some(no) = frame_of(mm, &st, PageNo(page), found) {
                     batch[len] = mm.reclaim.replacer.isolate(&mm.frames, no);
                     len += usize::from(batch[len].is_some());
                 }
                 page = match found {
                     Lookup::Leaf(_) => page + 1,
+                    Lookup::NoLeaf if !st.areas.is_empty() => page + 1,
                     Lookup::NoLeaf => after_leaf(page),
                 };
             }

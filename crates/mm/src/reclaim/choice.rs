@@ -66,8 +66,8 @@ macro_rules! policies {
             fn numbers(&self, frames: &Slots<Frame>) -> Vec<FrameNo> {
                 match self { $(Self::$name(p) => p.numbers(frames),)* }
             }
-            fn is_early(&self, distance: u32) -> bool {
-                match self { $(Self::$name(p) => p.is_early(distance),)* }
+            fn is_early(&self, distance: u32, frames: u32) -> bool {
+                match self { $(Self::$name(p) => p.is_early(distance, frames),)* }
             }
         }
     };

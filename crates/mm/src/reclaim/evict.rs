@@ -12,7 +12,8 @@
 use super::batch::{BATCH, put_back};
 use super::beside::{Beside, WORTH};
 use super::cluster;
-use super::queue::Isolated;
+use super::lazy::drop_given_up;
+use super::queue::{Isolated, Kind};
 use super::victim::{Kept, Victim};
 use crate::addr::{FrameNo, PageBytes, Run};
 use crate::budget::{Need, StoreLedger};
@@ -28,6 +29,7 @@ use crate::peek::exposed;
 use crate::rmap::free_overflow_page;
 use crate::swap::{Bytes, Swap, SwapRef};
 use crate::table::LeafEntry;
+use std::cell::Cell;
 
 /// Bytes charged for stored pages after which those pages go before more are stored, in the
 /// smallest budget.
@@ -68,7 +70,8 @@ pub(super) fn evict_batch<H: Host, S: Store, const N: usize>(
     batch: &mut [Option<Isolated>; N],
     why: Why,
 ) -> u32 {
-    evict_files(mm, batch) + Eviction::new(mm, why, batch, &mut [const { None }; N]).run()
+    let gone = drop_given_up(mm, batch) + evict_files(mm, batch);
+    gone + Eviction::new(mm, why, batch, &mut [const { None }; N]).run()
 }
 
 /// Pages of files go back to their files, not to the store: those of the batch that can do so now;
@@ -102,6 +105,8 @@ pub(super) struct Eviction<'m, 'b, H, S> {
     pub(super) why: Why,
     batch: &'b mut [Option<Isolated>],
     pub(super) victims: &'b mut [Option<Victim<'m>>],
+    /// Victims whose bytes the store did not have.
+    written: Cell<u32>,
 }
 
 impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
@@ -117,6 +122,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
             why,
             batch,
             victims,
+            written: Cell::new(0),
         }
     }
 
@@ -129,6 +135,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
         cluster::protect(self.mm, &mut self.victims[taken..len]);
         evicted += self.move_bytes(taken, len);
         self.victims[..len].iter_mut().for_each(|v| *v = None);
+        self.mm.reclaim.wrote(Kind::Anonymous, self.written.get());
         self.put_back();
         evicted
     }
@@ -240,6 +247,7 @@ impl<'m, 'b, H: Host, S: Store> Eviction<'m, 'b, H, S> {
         let clock = self.mm.reclaim.replacer.evicted();
         match v.kept.take() {
             Some(Kept { bytes, cost }) => {
+                self.written.set(self.written.get() + 1);
                 assert!(
                     self.why == Why::Asked || cost < WORTH,
                     "the eviction of frame {} holds {cost} bytes for a page",

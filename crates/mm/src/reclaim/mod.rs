@@ -1,22 +1,25 @@
 //! Reclaim: which frames go to the store, and when.
 //!
 //! Which frames are next says a replacement policy (`policy.rs`): `two_lists.rs` or `s3_fifo.rs`,
-//! made of queues (`queue.rs`), behind one lock (`replacer.rs`). `age.rs` asks whether frames were
-//! used, and watches the idle; `evict.rs` moves the bytes of a batch of frames to the store,
-//! `beside.rs` says near to which bytes they are stored there, and frees those again that nobody
-//! needs; `cluster.rs` lets pages go with the others of their leaf, `gather.rs` lets the pages of
-//! large families go with their neighbours; `round.rs` says when it is enough. Here are the doors.
-//! A frame found busy counts as used. Reclaim takes no space lock and waits for no frame lock, so
-//! it may run in a fault, with that fault's space locked or not, in the background, or from a test:
-//! in bounded steps.
+//! made of queues (`queue.rs`), behind one lock (`replacer.rs`), one for each kind of content,
+//! between which `balance.rs` decides. `age.rs` asks whether frames were used, and watches the
+//! idle; `evict.rs` moves the bytes of a batch of frames to the store, `beside.rs` says near to
+//! which bytes they are stored there, and frees those again that nobody needs; `cluster.rs` lets
+//! pages go with the others of their leaf, `gather.rs` lets the pages of large families go with
+//! their neighbours; `round.rs` says when it is enough. Here are the doors. A frame found busy
+//! counts as used. Reclaim takes no space lock and waits for no frame lock, so it may run in a
+//! fault, with that fault's space locked or not, in the background, or from a test: in bounded
+//! steps.
 
 mod age;
+mod balance;
 pub(crate) mod batch;
 pub(crate) mod beside;
 mod choice;
 mod cluster;
 mod evict;
 mod gather;
+mod lazy;
 pub(crate) mod policy;
 mod queue;
 pub(crate) mod replacer;
@@ -28,10 +31,11 @@ mod take;
 mod two_lists;
 mod victim;
 
-pub(crate) use state::Origin;
+pub(crate) use state::{Kind, Origin};
 
 use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::error::{SpaceError, Stop};
+use crate::frame::Locked;
 use crate::host::{Host, Store};
 use crate::mm::Mm;
 use crate::native::Natives;
@@ -87,10 +91,10 @@ impl<H: Host, S: Store> Mm<H, S> {
         freed && !self.budget.is_high()
     }
 
-    /// Moves what the space maps in this range to the store now, shared frames too; returns how
-    /// many went. Pinned and busy frames stay, and so do pages that do not compress when all of the
-    /// budget but the reserve is used. Native runs of its family end, since shared pages stay in
-    /// their places as long as there are any.
+    /// Moves what the space maps in this range to the store, or back to its files, now, shared
+    /// frames too; returns how many went. Pinned and busy frames stay, and so do pages that do not
+    /// compress when all of the budget but the reserve is used. Native runs of its family end,
+    /// since shared pages stay in their places as long as there are any.
     ///
     /// # Errors
     /// [`SpaceError::NoSuchSpace`].
@@ -140,6 +144,16 @@ fn evict_loan<H: Host, S: Store>(mm: &Mm<H, S>, space: SpaceNo, page: PageNo, wh
     ended.is_ok() && went != 0
 }
 
+/// A frame, whose lock is held, is not needed soon: it goes first when room is needed.
+pub(crate) fn goes_first<H, S>(mm: &Mm<H, S>, locked: &Locked<'_>) {
+    let _ = locked.frame.test_and_clear_referenced();
+    settle(
+        mm,
+        &mut mm.reclaim.replacer.isolate(&mm.frames, locked.no),
+        Finding::Cold,
+    );
+}
+
 /// Runs `step` until no other thread is in its way any more: one that is has made progress.
 pub(crate) fn settled<R>(mut step: impl FnMut() -> Result<R, Stop>) -> Result<R, Stop> {
     loop {
@@ -156,9 +170,9 @@ fn reclaim_for_fault<H: Host, S: Store>(mm: &Mm<H, S>) -> bool {
     Reclaim::new(mm).free_some(BATCH as u32)
 }
 
-/// A frame is mapped from now on, and may go when room is needed.
+/// A frame that goes to the store is mapped from now on, and may go when room is needed.
 pub(crate) fn now_resident<H: Host, S: Store>(mm: &Mm<H, S>, no: FrameNo, origin: Origin) {
-    if mm.reclaim.arrived(&mm.frames, no, origin) {
+    if mm.reclaim.arrived(&mm.frames, no, Kind::Anonymous, origin) {
         mm.counters.refaults.one();
     }
 }

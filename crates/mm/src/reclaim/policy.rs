@@ -1,10 +1,11 @@
 //! What a replacement policy is told, and what it is asked.
 //!
 //! A policy orders the frames that could go, and says which are looked at next; it never sees
-//! bytes, spaces or locks. It forgets as much as it likes but a frame: every frame that it was
-//! given stands on one of its queues until it is asked for it or told that it was removed. Called
-//! by `replacer.rs` alone, under the lock of the queues, from faults too, so no method waits,
-//! allocates or walks further than what it hands out.
+//! bytes, spaces or locks. Each kind of content has one of its own (`balance.rs`). It forgets as
+//! much as it likes but a frame: every frame that it was given stands on one of its queues until it
+//! is asked for it or told that it was removed. Called by `replacer.rs` alone, under the lock of
+//! the queues, from faults too, so no method waits, allocates or walks further than what it hands
+//! out.
 
 use super::queue::{Isolated, Tag};
 use crate::addr::FrameNo;
@@ -99,9 +100,9 @@ pub(crate) trait Policy {
     fn numbers(&self, frames: &Slots<Frame>) -> Vec<FrameNo>;
 
     /// Whether a frame whose content comes back after so many evictions of others (Linux: the
-    /// refault distance) should not have gone: had the policy's frames been as many more, it would
-    /// have been here still.
-    fn is_early(&self, distance: u32) -> bool {
-        distance <= self.census().total()
+    /// refault distance) should not have gone, where there are so many frames of all kinds: had
+    /// they been as many more, it would have been here still.
+    fn is_early(&self, distance: u32, frames: u32) -> bool {
+        distance <= frames
     }
 }

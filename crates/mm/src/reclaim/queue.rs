@@ -11,7 +11,7 @@ use crate::addr::FrameNo;
 use crate::frame::Frame;
 use memfold_sync::Slots;
 
-/// Which queue.
+/// Which queue. Beside it a frame's link has which kind of content the frame holds ([`Tag::FILE`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tag(u32);
 
@@ -23,6 +23,9 @@ impl Tag {
     /// Frames that did not compress and were stored to since; no policy sees them.
     pub const DOUBTED: Self = Self(2);
 
+    /// In a frame's link, beside the tag: its content goes to a file.
+    pub const FILE: u32 = 1 << 31;
+
     /// A policy's queue: it numbers them itself.
     pub const fn of_policy(n: u32) -> Self {
         Self(n + 3)
@@ -30,7 +33,53 @@ impl Tag {
 
     /// The queue that a frame is on.
     pub fn of(frame: &Frame) -> Self {
-        Self(frame.links.on.get())
+        Self(frame.links.on.get() & !Self::FILE)
+    }
+
+    /// The frame is on this queue from now on, and holds what it did.
+    fn set(self, frame: &Frame) {
+        let on = &frame.links.on;
+        on.set(on.get() & Self::FILE | self.0);
+    }
+}
+
+/// Where the content of a frame goes when room is needed. It stays the same as long as the frame is
+/// in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// To the store: what spaces stored themselves, and memory that they share.
+    Anonymous,
+    /// Back to its file.
+    File,
+}
+
+impl Kind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Anonymous, Self::File];
+
+    /// What a frame that was listed holds.
+    pub fn of(frame: &Frame) -> Self {
+        match frame.links.on.get() & Tag::FILE {
+            0 => Self::Anonymous,
+            _ => Self::File,
+        }
+    }
+
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Anonymous => Self::File,
+            Self::File => Self::Anonymous,
+        }
+    }
+
+    /// The frame, which is on no queue, holds this from now on.
+    pub fn set(self, frame: &Frame) {
+        let file = match self {
+            Self::Anonymous => 0,
+            Self::File => Tag::FILE,
+        };
+        frame.links.on.set(Tag::of(frame).0 | file);
     }
 }
 
@@ -101,7 +150,7 @@ impl Queue {
 
     fn enter(&mut self, frame: &Frame, no: FrameNo) {
         assert_eq!(Tag::of(frame), Tag::NONE, "frame {no} is on a queue already");
-        frame.links.on.set(self.tag.0);
+        self.tag.set(frame);
         self.len += 1;
     }
 
@@ -121,7 +170,7 @@ impl Queue {
             0 => self.tail = prev,
             next => frames.get(next).links.prev.set(prev),
         }
-        links.on.set(Tag::NONE.0);
+        Tag::NONE.set(frame);
         self.len -= 1;
     }
 

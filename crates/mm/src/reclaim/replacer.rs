@@ -1,7 +1,9 @@
 //! All frames that hold a page, in the order in which the replacement policy would let them go.
 //!
-//! One lock guards the policy's queues, the links inside the frames, and two queues that are the
-//! manager's, whatever the policy is: of frames that cannot go, pinned or such as would hold as
+//! What goes to the store and what goes to files have the policy's queues each for themselves, and
+//! of which kind the next victims are says the balance of what they cost (`balance.rs`). One lock
+//! guards these queues, the links inside the frames, and two queues that are the manager's,
+//! whatever the policy and the kind are: of frames that cannot go, pinned or such as would hold as
 //! much in the store, among which nobody looks for victims; and of frames that did not compress and
 //! were stored to since. To find out that a page is noise costs more than to evict one that is not,
 //! and noise that is rewritten is noise again, as a rule: a run of reclaim tries a few of these,
@@ -10,9 +12,10 @@
 //! `settle` drops the isolation's reference *afterwards*, so that a frame whose last holder it is
 //! can be taken off again by `forget`.
 
+use super::balance::{Balance, MOVED};
 use super::choice::{Chosen, Replacement};
 use super::policy::{Arrival, Census, Finding, Policy};
-use super::queue::{Isolated, Queue, Tag};
+use super::queue::{Isolated, Kind, Queue, Tag};
 use crate::addr::FrameNo;
 use crate::frame::Frame;
 use memfold_sync::atomic::{AtomicU32, Ordering};
@@ -30,12 +33,71 @@ pub(crate) enum Origin {
 /// Under the lock of the queues.
 #[derive(Debug)]
 struct Queues {
-    policy: Chosen,
+    /// By kind.
+    policies: [Chosen; 2],
+    balance: Balance,
     unevictable: Queue,
     doubted: Queue,
 }
 
 impl Queues {
+    /// The policy that has the frame in its care.
+    fn policy_of(&mut self, frame: &Frame) -> &mut Chosen {
+        &mut self.policies[Kind::of(frame) as usize]
+    }
+
+    /// A frame that is on no queue comes under its policy's care.
+    fn arrived(&mut self, frames: &Slots<Frame>, no: FrameNo, how: Arrival) {
+        self.policy_of(frames.get(no.0)).arrived(frames, no, how);
+    }
+
+    /// How many frames the policies have of each kind.
+    fn sizes(&self) -> [u32; 2] {
+        [0, 1].map(|kind| self.policies[kind].census().total())
+    }
+
+    fn total(&self) -> u32 {
+        self.sizes().iter().sum()
+    }
+
+    /// To take a frame of this kind cost so much.
+    fn note(&mut self, kind: Kind, cost: u32) {
+        let frames = self.total();
+        self.balance.note(kind, cost, frames);
+    }
+
+    /// A frame that was to go comes back, in time so short that it should not have gone.
+    fn is_early(&mut self, kind: Kind, distance: u32) -> bool {
+        let frames = self.total();
+        let early = self.policies[kind as usize].is_early(distance, frames);
+        if early {
+            self.balance.note(kind, MOVED, frames);
+        }
+        early
+    }
+
+    /// Takes the next victims of the kind whose turn it is, or of the other one; how many.
+    fn isolate_victims(&mut self, frames: &Slots<Frame>, out: &mut [Option<Isolated>]) -> usize {
+        let sizes = self.sizes();
+        let first = self.balance.next(sizes);
+        for kind in [first, first.other()] {
+            let taken = self.policies[kind as usize].isolate_victims(frames, out);
+            if taken != 0 {
+                self.balance.took(kind, taken as u32, sizes);
+                return taken;
+            }
+        }
+        0
+    }
+
+    fn isolate_to_age(&mut self, frames: &Slots<Frame>, out: &mut [Option<Isolated>]) -> usize {
+        let first = self.balance.next_watched();
+        let mut taken = [first, first.other()]
+            .into_iter()
+            .map(|kind| self.policies[kind as usize].isolate_to_age(frames, out));
+        taken.find(|&taken| taken != 0).unwrap_or(0)
+    }
+
     /// Takes a frame off whichever queue it is on.
     fn remove(&mut self, frames: &Slots<Frame>, no: FrameNo) -> Tag {
         let from = Tag::of(frames.get(no.0));
@@ -43,7 +105,7 @@ impl Queues {
             Tag::NONE => (),
             Tag::UNEVICTABLE => self.unevictable.remove(frames, no),
             Tag::DOUBTED => self.doubted.remove(frames, no),
-            _ => self.policy.removed(frames, no, from),
+            _ => self.policy_of(frames.get(no.0)).removed(frames, no, from),
         }
         from
     }
@@ -65,7 +127,7 @@ impl Queues {
     ) -> Option<Isolated> {
         let frame = frames.get(no.0);
         let on = Tag::of(frame);
-        if on == Tag::NONE || !fits(&self.policy, on) || !frame.count.try_get() {
+        if on == Tag::NONE || !fits(self.policy_of(frame), on) || !frame.count.try_get() {
             return None;
         }
         let from = self.remove(frames, no);
@@ -73,9 +135,12 @@ impl Queues {
     }
 
     fn isolate_candidate(&mut self, frames: &Slots<Frame>, no: FrameNo) -> Option<Isolated> {
-        self.isolate_if(frames, no, |policy, on| {
+        let sizes = self.sizes();
+        let isolated = self.isolate_if(frames, no, |policy, on| {
             ![Tag::UNEVICTABLE, Tag::DOUBTED].contains(&on) && policy.is_candidate(on)
-        })
+        })?;
+        self.balance.took(Kind::of(frames.get(no.0)), 1, sizes);
+        Some(isolated)
     }
 }
 
@@ -90,7 +155,8 @@ impl Replacer {
     /// No frames.
     pub fn new(replacement: Replacement) -> Self {
         let queues = Queues {
-            policy: Chosen::new(replacement),
+            policies: [0, 1].map(|_| Chosen::new(replacement)),
+            balance: Balance::default(),
             unevictable: Queue::new(Tag::UNEVICTABLE),
             doubted: Queue::new(Tag::DOUBTED),
         };
@@ -100,20 +166,25 @@ impl Replacer {
         }
     }
 
-    /// A frame, which is on no queue, is mapped; whether its content came back so early that it
-    /// should not have gone.
-    pub fn add(&self, frames: &Slots<Frame>, no: FrameNo, origin: Origin) -> bool {
-        let policy = &mut self.queues.lock().policy;
+    /// A frame, which is on no queue, holds such a page from now on; whether its content came back
+    /// so early that it should not have gone.
+    pub fn add(&self, frames: &Slots<Frame>, no: FrameNo, kind: Kind, origin: Origin) -> bool {
+        let mut queues = self.queues.lock();
         let how = match origin {
             Origin::New => Arrival::New,
             Origin::Evicted { at } => {
-                let distance = self.clock().wrapping_sub(at);
-                let early = policy.is_early(distance);
+                let early = queues.is_early(kind, self.clock().wrapping_sub(at));
                 Arrival::Returned { early }
             }
         };
-        policy.arrived(frames, no, how);
+        kind.set(frames.get(no.0));
+        queues.arrived(frames, no, how);
         how == Arrival::Returned { early: true }
+    }
+
+    /// So many frames of this kind had to be written before they could go.
+    pub fn wrote(&self, kind: Kind, frames: u32) {
+        self.queues.lock().note(kind, frames * MOVED);
     }
 
     /// A frame's content went: the time that its slot remembers.
@@ -130,12 +201,12 @@ impl Replacer {
 
     /// Takes the next frames of which it must be known whether they are used; how many.
     pub fn isolate_to_age(&self, frames: &Slots<Frame>, out: &mut [Option<Isolated>]) -> usize {
-        self.queues.lock().policy.isolate_to_age(frames, out)
+        self.queues.lock().isolate_to_age(frames, out)
     }
 
     /// Takes the next victims; how many.
     pub fn isolate_victims(&self, frames: &Slots<Frame>, out: &mut [Option<Isolated>]) -> usize {
-        self.queues.lock().policy.isolate_victims(frames, out)
+        self.queues.lock().isolate_victims(frames, out)
     }
 
     /// Takes this frame off its queue; `None` when it is on none or dying.
@@ -166,7 +237,13 @@ impl Replacer {
     /// Puts an isolated frame back, and says what was found about it.
     #[must_use]
     pub fn settle(&self, frames: &Slots<Frame>, isolated: Isolated, found: Finding) -> FrameNo {
-        self.queues.lock().policy.settled(frames, &isolated, found);
+        let mut queues = self.queues.lock();
+        let policy = queues.policy_of(frames.get(isolated.no.0));
+        let was_victim = policy.is_candidate(isolated.from);
+        policy.settled(frames, &isolated, found);
+        if was_victim && matches!(found, Finding::Used | Finding::Stayed) {
+            queues.note(Kind::of(frames.get(isolated.no.0)), 1);
+        }
         isolated.no
     }
 
@@ -192,7 +269,7 @@ impl Replacer {
         let mut queues = self.queues.lock();
         let aside = queues.leave_aside(frames, no);
         if aside {
-            queues.policy.arrived(frames, no, Arrival::CanGo);
+            queues.arrived(frames, no, Arrival::CanGo);
         }
         aside
     }
@@ -216,7 +293,7 @@ impl Replacer {
             && let Some(no) = queues.doubted.tail()
         {
             queues.doubted.remove(frames, no);
-            queues.policy.arrived(frames, no, Arrival::CanGo);
+            queues.arrived(frames, no, Arrival::CanGo);
             tried += 1;
         }
         tried
@@ -227,9 +304,19 @@ impl Replacer {
         self.queues.lock().remove(frames, no);
     }
 
-    /// How many frames the policy has, by what it thinks of them.
+    /// How many frames the policy has of both kinds, by what it thinks of them.
     pub fn census(&self) -> Census {
-        self.queues.lock().policy.census()
+        let [a, b] = self.census_by_kind();
+        Census {
+            proven: a.proven + b.proven,
+            candidates: a.candidates + b.candidates,
+        }
+    }
+
+    /// The same for each kind.
+    pub fn census_by_kind(&self) -> [Census; 2] {
+        let queues = self.queues.lock();
+        [0, 1].map(|kind| queues.policies[kind].census())
     }
 
     /// How many frames did not compress and were stored to since.
@@ -253,12 +340,18 @@ impl Replacer {
     /// When a queue is not sound.
     pub fn numbers(&self, frames: &Slots<Frame>) -> Vec<FrameNo> {
         let queues = self.queues.lock();
-        let mut all = queues.policy.numbers(frames);
-        assert_eq!(
-            all.len(),
-            queues.policy.census().total() as usize,
-            "the census is wrong"
-        );
+        let mut all = Vec::new();
+        for (policy, kind) in queues.policies.iter().zip(Kind::ALL) {
+            let numbers = policy.numbers(frames);
+            let total = policy.census().total() as usize;
+            assert_eq!(numbers.len(), total, "the census is wrong");
+            let of_kind = |no: &FrameNo| Kind::of(frames.get(no.0)) == kind;
+            assert!(
+                numbers.iter().all(of_kind),
+                "a frame is in the care of another kind's policy"
+            );
+            all.extend(numbers);
+        }
         all.extend(queues.unevictable.numbers(frames));
         all.extend(queues.doubted.numbers(frames));
         all

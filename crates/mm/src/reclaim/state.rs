@@ -5,14 +5,17 @@
 //! (`replacer.rs`), all else is hints without a lock. Called by faults, pins, loans and drops.
 
 pub use super::choice::Replacement;
+pub(crate) use super::queue::Kind;
 pub(crate) use super::replacer::Origin;
 use super::replacer::Replacer;
 use crate::addr::FrameNo;
+use crate::backing::Stamp;
 use crate::frame::Frame;
 use crate::stalled::{Room, Stalled, Watching};
 use crate::stats::Stats;
 use memfold_sync::Slots;
-use memfold_sync::atomic::{AtomicU64, Ordering};
+use memfold_sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::num::NonZero;
 
 /// See the head of the file.
 #[derive(Debug)]
@@ -23,17 +26,27 @@ pub(crate) struct State {
     pub(super) watching: Watching,
     /// Pages of spaces that stay in memory.
     locked: AtomicU64,
+    /// Whether a space ever gave pages up that are to go when room is needed. A hint.
+    given_up: AtomicBool,
+    /// One step of a [`Stamp`] is two to the power of this many evictions.
+    stamp_shift: u32,
 }
 
+/// Most steps of a stamp in which all frames can go: it is told from later ones for sixteen times
+/// as many evictions as there can be frames.
+const STEPS: u32 = 1 << 12;
+
 impl State {
-    /// No frames.
-    pub fn new(replacement: Replacement) -> Self {
+    /// No frames; there can be so many.
+    pub fn new(replacement: Replacement, frames: u32) -> Self {
         Self {
             replacer: Replacer::new(replacement),
             stalled: Stalled::default(),
             room: Room::default(),
             watching: Watching::default(),
             locked: AtomicU64::new(0),
+            given_up: AtomicBool::new(false),
+            stamp_shift: u32::BITS - (frames / STEPS).leading_zeros(),
         }
     }
 
@@ -49,8 +62,34 @@ impl State {
 
     /// A frame is mapped from now on; whether its content came back so early that it should not
     /// have gone.
-    pub fn arrived(&self, frames: &Slots<Frame>, no: FrameNo, origin: Origin) -> bool {
-        self.replacer.add(frames, no, origin)
+    pub fn arrived(&self, frames: &Slots<Frame>, no: FrameNo, kind: Kind, origin: Origin) -> bool {
+        self.replacer.add(frames, no, kind, origin)
+    }
+
+    /// So many frames of this kind had to be written before they could go.
+    pub fn wrote(&self, kind: Kind, frames: u32) {
+        if frames != 0 {
+            self.replacer.wrote(kind, frames);
+        }
+    }
+
+    /// A page of a file goes: when that is, roughly, for its file's index to remember (Linux: a
+    /// shadow entry).
+    pub fn stamp(&self) -> Stamp {
+        let step = self.replacer.evicted() >> self.stamp_shift;
+        // One step is as good as the next one.
+        Stamp(NonZero::new(step as u16).unwrap_or(NonZero::<u16>::MIN))
+    }
+
+    /// A page that was stamped so, or not, comes back because it is needed.
+    pub fn origin(&self, stamp: Option<Stamp>) -> Origin {
+        let Some(Stamp(step)) = stamp else {
+            return Origin::New;
+        };
+        let now = self.clock() >> self.stamp_shift;
+        let steps = (now as u16).wrapping_sub(step.get());
+        let at = now.wrapping_sub(u32::from(steps)) << self.stamp_shift;
+        Origin::Evicted { at }
     }
 
     /// A frame cannot go any more. Under the frame lock.
@@ -71,6 +110,18 @@ impl State {
     /// A frame is dying.
     pub fn removed(&self, frames: &Slots<Frame>, no: FrameNo) {
         self.replacer.forget(frames, no);
+    }
+
+    /// Whether pages may have been given up.
+    pub fn are_given_up(&self) -> bool {
+        // Relaxed: a hint; who misses it stores pages that nobody needs.
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    /// Pages are given up.
+    pub fn now_given_up(&self) {
+        // Relaxed: as above.
+        self.given_up.store(true, Ordering::Relaxed);
     }
 
     /// So many pages more are to stay in memory, unless there would be more than `most` of them.
@@ -106,6 +157,9 @@ impl State {
         let census = self.replacer.census();
         stats.active_frames = census.proven + self.replacer.doubted();
         stats.inactive_frames = census.candidates;
+        let [_, files] = self.replacer.census_by_kind();
+        stats.active_file_frames = files.proven;
+        stats.inactive_file_frames = files.candidates;
         stats.unevictable_frames = self.replacer.unevictable();
         stats.locked_pages = self.locked_pages();
     }

@@ -84,3 +84,65 @@ fn many_pages_do_not_wait() {
     mm.files().close(ring);
     end(&mm, &[a], file);
 }
+
+/// Goal: where nobody makes passes, who stores writes pages out himself, so that not more than a
+/// fifth of the budget waits; a file that refuses holds nobody up, and has all stores in the end.
+#[test]
+fn who_stores_too_much_writes() {
+    const MOST: u64 = 2 * ((4 << 20) / PAGE_SIZE as u64 / 10) + 1;
+    let mm = limited(4 << 20);
+    let sources = [1, 2].map(|seed| SimSource::new(seed, vec![0; 300 * PAGE_SIZE]));
+    let files = sources.each_ref().map(|source| open(&mm, source));
+    let a = space(&mm, 600);
+    map(&mm, a, (0, 300), &files[0], 0, Piece::Shared);
+    map(&mm, a, (300, 300), &files[1], 0, Piece::Shared);
+    let b = space(&mm, 16);
+    let mut most = 0;
+    for page in (0..600).map(|n| n * 7 % 600) {
+        put(&mm, a, page, 1);
+        most = most.max(dirty(&mm));
+    }
+    assert_eq!(most, MOST);
+    let held = mm.stats().file_stores_held;
+    assert!((20..60).contains(&held) && mm.stats().file_writes > 300, "{held}");
+    assert!(sources.iter().all(|source| source.traffic().1 > 50), "by turns");
+    sound(&mm);
+    sources
+        .iter()
+        .for_each(|source| refuse(source, Call::SourceWrite, Lasting::FromThenOn));
+    let refused = mm.stats().file_write_errors;
+    (0..400).for_each(|page| put(&mm, a, page, 2));
+    assert!(dirty(&mm) > MOST);
+    let refused = mm.stats().file_write_errors - refused;
+    assert!((100..2000).contains(&refused), "{refused}");
+    // One of the two can be written again.
+    sources[1].set_plan(Plan::NONE);
+    put(&mm, a, 500, 2);
+    assert!(sources[1].traffic().1 > 100);
+    sources[0].set_plan(Plan::NONE);
+    files
+        .iter()
+        .for_each(|file| _ = mm.files().sync(file, PageNo(0), 300));
+    assert_eq!([0, 299].map(|page| stored(&sources[0], page)), [2, 2]);
+    assert_eq!(
+        [0, 99, 100, 200].map(|page| stored(&sources[1], page)),
+        [2, 2, 1, 2]
+    );
+    sound(&mm);
+    // Who stores to no file is not held.
+    for page in (0..600).cycle().take(5000) {
+        if dirty(&mm) == MOST {
+            break;
+        }
+        put(&mm, a, page, 3);
+    }
+    assert_eq!(dirty(&mm), MOST);
+    let held = mm.stats().file_stores_held;
+    (2..12).for_each(|page| put(&mm, b, page, 1));
+    assert_eq!(mm.stats().file_stores_held, held);
+    [a, b]
+        .iter()
+        .for_each(|&space| mm.drop_space(space).expect("it lives"));
+    files.into_iter().for_each(|file| mm.files().close(file));
+    sound(&mm);
+}

@@ -33,7 +33,9 @@ impl Scene {
         for _ in 0..n {
             let no = FrameNo(scene.frames.alloc(|_| true).unwrap());
             scene.frames.get(no.0).count.begin();
-            let _ = scene.replacer.add(&scene.frames, no, Origin::New);
+            let _ = scene
+                .replacer
+                .add(&scene.frames, no, Kind::Anonymous, Origin::New);
             scene.numbers.push(no);
         }
         let scene = Arc::new(scene);
@@ -220,7 +222,7 @@ fn an_old_number_gives_no_free_frame() {
             s.freed.with(|freed| freed.retain(|&n| n != again));
             s.frames.get(again.0).count.begin();
             if again == no {
-                let _ = s.replacer.add(&s.frames, again, Origin::New);
+                let _ = s.replacer.add(&s.frames, again, Kind::Anonymous, Origin::New);
             }
         });
         let age = part(&scene, move |s: &Scene| s.age(no, Order::AddThenPut));

@@ -14,6 +14,13 @@ fn each(test: impl Fn(Replacement)) {
     }
 }
 
+/// Pages from this number on are those of files.
+const FILES: u32 = 1 << 20;
+
+fn kind_of(page: u32) -> Kind {
+    if page < FILES { Kind::Anonymous } else { Kind::File }
+}
+
 /// Pages in so many frames.
 struct Cache {
     frames: Slots<Frame>,
@@ -62,9 +69,10 @@ impl Cache {
         }
         let no = FrameNo(self.frames.alloc(|_| true).expect("there is room"));
         self.frames.get(no.0).count.begin();
+        let kind = kind_of(page);
         let origin = self.gone.remove(&page);
         let origin = origin.map_or(Origin::New, |at| Origin::Evicted { at });
-        self.early += u32::from(self.replacer.add(&self.frames, no, origin));
+        self.early += u32::from(self.replacer.add(&self.frames, no, kind, origin));
         self.held.insert(page, no);
         false
     }
@@ -353,3 +361,5 @@ fn a_scan_leaves_what_is_used() {
         assert!(missed < 60, "{replacement:?}: {missed}");
     });
 }
+
+mod balance;
