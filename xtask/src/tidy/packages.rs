@@ -84,6 +84,7 @@ memfold-prepare:
 memfold-wasmtime: memfold memfold-prepare
 memfold-explain: memfold-mm memfold-sync
 memfold-size:
+memfold-record:
 memfold-cli: memfold memfold-size memfold-wasmtime memfold-mm memfold-sim memfold-explain
 memfold-verify: memfold-host memfold-mm memfold-sim memfold-sync memfold-stores memfold-linux memfold
 memfold-benches: memfold memfold-sim memfold-wasmtime
@@ -92,7 +93,7 @@ xtask:
 
 /// What no package below the hosts may pull in, whoever wrote it; and those packages.
 const MACHINE: &str = "libc rustix nix log rand parking_lot tokio";
-const PURE: &str = "memfold-host memfold-mm memfold-prepare memfold-sim memfold-size";
+const PURE: &str = "memfold-record memfold-host memfold-mm memfold-prepare memfold-sim memfold-size";
 
 /// The packages that are ours.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
