@@ -8,6 +8,7 @@ use crate::sample::{
     Stretch, Unit,
 };
 use crate::words::{Malformed, Words};
+use std::sync::Arc;
 
 /// Reads a record piece by piece.
 ///
@@ -205,7 +206,7 @@ fn read_sample(mut words: Words<'_>, schema: &Schema, sample: &mut Sample) -> Re
     }
     for _ in 0..words.count(MOST_SPACES)? {
         let no = words.number()?;
-        sample.spaces.insert(no, read_row(&mut words)?);
+        sample.spaces.insert(no, Arc::new(read_row(&mut words)?));
     }
     let fits = sample.spaces.len() <= MOST_SPACES;
     fits.then_some(()).ok_or(Malformed)

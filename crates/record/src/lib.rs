@@ -45,6 +45,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod account;
 #[cfg(any(test, feature = "bytes"))]
 pub mod bytes;
 mod decoder;
@@ -52,14 +53,17 @@ mod encoder;
 mod file;
 mod frame;
 mod latency;
+mod place;
 mod recording;
 mod sample;
 mod words;
 
+pub use account::{Account, Part};
 pub use decoder::Decoder;
 pub use encoder::Encoder;
 pub use file::RecordFile;
 pub use frame::{MAX_FRAME_BYTES, RecordError, VERSION};
 pub use latency::{BUCKETS, Latency, bucket_end_ns, bucket_of};
+pub use place::{PlaceError, own_sockets, socket_directory};
 pub use recording::{OpenError, Recording};
 pub use sample::{Made, Nature, PageMap, PageState, Row, Sample, Schema, Series, Stretch, Unit};

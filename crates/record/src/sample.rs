@@ -2,6 +2,7 @@
 
 use crate::latency::Latency;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Most series and labels of a record, and marks of a sample.
 pub(crate) const MOST: usize = 4096;
@@ -90,7 +91,7 @@ pub struct Sample {
     /// How long steps took since the beginning, in the schema's order.
     pub latencies: Vec<Latency>,
     /// The spaces that live, by a number that no other space of the memory ever had.
-    pub spaces: BTreeMap<u64, Row>,
+    pub spaces: BTreeMap<u64, Arc<Row>>,
     /// What the program said since the sample before.
     pub marks: Vec<String>,
 }

@@ -79,13 +79,15 @@ memfold-mm: memfold-host memfold-sync | memfold-sim
 memfold-linux: memfold-host memfold-sync | memfold-mm memfold-sim memfold-stores
 memfold-sim: memfold-host memfold-sync
 memfold-stores: memfold-host memfold-sync
-memfold: memfold-host memfold-mm memfold-sync memfold-linux memfold-stores | memfold-sim
+memfold: memfold-host memfold-mm memfold-record memfold-sync memfold-linux memfold-stores | memfold-sim
 memfold-prepare:
 memfold-wasmtime: memfold memfold-prepare
 memfold-explain: memfold-mm memfold-sync
 memfold-size:
 memfold-record:
-memfold-cli: memfold memfold-size memfold-wasmtime memfold-mm memfold-sim memfold-explain
+memfold-top: memfold-record memfold-size
+memfold-page: memfold-record memfold-size
+memfold-cli: memfold memfold-size memfold-page memfold-top memfold-wasmtime memfold-mm memfold-sim memfold-explain
 memfold-verify: memfold-host memfold-mm memfold-sim memfold-sync memfold-stores memfold-linux memfold
 memfold-benches: memfold memfold-sim memfold-wasmtime
 xtask:

@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::{Latency, Made, Nature, PageMap, PageState, Recording, Row, Series, Unit};
+use std::sync::Arc;
 
 fn schema() -> Schema {
     let series =
@@ -27,7 +28,7 @@ fn sample(no: u64) -> Sample {
         };
         map.push(PageState::Inherited, 7);
         map.push(PageState::Exclusive, (no / 9) as u32 % 40 + 1);
-        Row {
+        Arc::new(Row {
             parent: birth.checked_sub(1),
             made: if birth == 1 { Made::Frozen } else { Made::Forked },
             condemned: no % 11 == birth,
@@ -39,7 +40,7 @@ fn sample(no: u64) -> Sample {
             } else {
                 map
             },
-        }
+        })
     };
     let spaces = (no / 20..no / 20 + 6).map(|birth| (birth + 1, row(birth + 1)));
     Sample {
