@@ -73,9 +73,9 @@ fn a_record_its_page_and_its_screen_say_what_the_report_says() {
     let screen = done(&format!("top --replay {record_name} --once 120x40"));
     let held = memfold_size::show(report["held_bytes"].as_u64().expect("it is held"));
     screen.shows(&[
-        &format!("held {held} ("),
+        &format!("held {held} of 16 MiB ("),
         "of 16 MiB",
-        "10 by own",
+        "10 by holds",
         &format!("#{template} frozen"),
     ]);
     let again = done(&format!("report {record_name} -o {page_name}"));

@@ -163,7 +163,8 @@ pub(crate) fn saved(history: &History, saved: Saved) -> String {
 /// The spaces at the end, those first that hold most beside their templates.
 pub(crate) fn spaces(history: &History) -> String {
     let mut rows: Vec<_> = history.last.spaces.iter().collect();
-    rows.sort_by_key(|(birth, row)| (Reverse(row.own()), **birth));
+    let holds = |row: &memfold_record::Row| row.holds(history.last.parent(row));
+    rows.sort_by_key(|(birth, row)| (Reverse(holds(row)), **birth));
     let pages = |pages: Option<u32>| bytes(pages.map(|pages| u64::from(pages) * PAGE));
     let line = |(birth, row): &(&u64, &std::sync::Arc<memfold_record::Row>)| {
         let made = match row.made {
@@ -186,7 +187,7 @@ pub(crate) fn spaces(history: &History) -> String {
         vec![
             format!("#{birth} {made}{parent}{state}"),
             pages(Some(row.len)),
-            pages(row.own()),
+            pages(holds(row)),
             pages(row.count(PageState::Compressed)),
             pages(row.count(PageState::Merged)),
             pages(shared),
@@ -196,15 +197,15 @@ pub(crate) fn spaces(history: &History) -> String {
     if let Some(rest) = rows.get(ROWS..).filter(|rest| !rest.is_empty()) {
         let own = rest
             .iter()
-            .map(|(_, row)| u64::from(row.own().unwrap_or(0)) * PAGE)
+            .map(|(_, row)| u64::from(holds(row).unwrap_or(0)) * PAGE)
             .sum();
         let mut line = vec![format!("{} more", rest.len()), String::new(), bytes(Some(own))];
         line.resize(6, String::new());
         shown.push(line);
     }
-    let heads = ["space", "length", "own", "of it stored", "merged", "shared"];
+    let heads = ["space", "length", "holds", "of it stored", "merged", "shared"];
     table(
-        "Spaces at the end; own is what one holds beside its template",
+        "Spaces at the end; holds: of a clone what it has beside its template",
         &heads,
         shown,
     )

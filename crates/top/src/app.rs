@@ -51,7 +51,7 @@ impl App {
             colours,
             sample: source.len() - 1,
             going: source.is_live(),
-            sort: SortBy::Own,
+            sort: SortBy::Holds,
             turned: false,
             filter: String::new(),
             typing: false,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 /// By what spaces of the same parent are put in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SortBy {
-    /// What it holds for itself.
-    Own,
+    /// What is held for it.
+    Holds,
     /// What of that is in the store.
     Compressed,
     /// Pages that became one with others'.
@@ -22,7 +22,7 @@ pub(crate) enum SortBy {
 
 impl SortBy {
     pub const ALL: [(Self, &'static str); 5] = [
-        (Self::Own, "own"),
+        (Self::Holds, "holds"),
         (Self::Compressed, "stored"),
         (Self::Merged, "merged"),
         (Self::Length, "length"),
@@ -44,6 +44,8 @@ impl SortBy {
 pub(crate) struct SpaceLine {
     pub birth: u64,
     pub row: Arc<Row>,
+    /// What is held for it, in pages: of a clone what it has beside its template.
+    pub holds: Option<u32>,
     /// How many spaces above it are shown that it descends from.
     pub depth: usize,
     /// Spaces that are copies of this one and live.
@@ -81,7 +83,7 @@ pub(crate) fn lines(now: &Sample, sort: SortBy, turned: bool, filter: &str) -> V
         children.entry(parent).or_default().push(birth);
     }
     for siblings in children.values_mut() {
-        siblings.sort_by_key(|birth| Reverse((key(sort, *birth, &now.spaces[birth]), Reverse(*birth))));
+        siblings.sort_by_key(|birth| Reverse((key(sort, *birth, now), Reverse(*birth))));
         if turned {
             siblings.reverse();
         }
@@ -92,6 +94,7 @@ pub(crate) fn lines(now: &Sample, sort: SortBy, turned: bool, filter: &str) -> V
         SpaceLine {
             birth,
             row: now.spaces[&birth].clone(),
+            holds: now.spaces[&birth].holds(now.parent(&now.spaces[&birth])),
             depth,
             clones: clones.len() as u32,
             clones_own: clones.iter().map(own).sum(),
@@ -122,9 +125,10 @@ pub(crate) fn lines(now: &Sample, sort: SortBy, turned: bool, filter: &str) -> V
 }
 
 /// Unknown is less than nothing.
-fn key(sort: SortBy, birth: u64, row: &Row) -> Option<u64> {
+fn key(sort: SortBy, birth: u64, now: &Sample) -> Option<u64> {
+    let row = &now.spaces[&birth];
     match sort {
-        SortBy::Own => row.own().map(u64::from),
+        SortBy::Holds => row.holds(now.parent(row)).map(u64::from),
         SortBy::Compressed => row.count(PageState::Compressed).map(u64::from),
         SortBy::Merged => row.count(PageState::Merged).map(u64::from),
         SortBy::Length => Some(row.len.into()),
@@ -181,20 +185,20 @@ mod tests {
             (5, Some(99), 6),
         ]);
         assert_eq!(
-            order(&sample, SortBy::Own, false, ""),
+            order(&sample, SortBy::Holds, false, ""),
             [(5, 0), (1, 0), (3, 1), (2, 1), (4, 2)]
         );
         assert_eq!(
-            order(&sample, SortBy::Own, true, ""),
+            order(&sample, SortBy::Holds, true, ""),
             [(1, 0), (2, 1), (4, 2), (3, 1), (5, 0)]
         );
         assert_eq!(
             order(&sample, SortBy::Number, false, ""),
             [(1, 0), (2, 1), (4, 2), (3, 1), (5, 0)]
         );
-        assert_eq!(order(&sample, SortBy::Own, false, "of #1"), [(3, 1), (2, 1)]);
-        assert_eq!(order(&sample, SortBy::Own, false, "condemned"), [(3, 1)]);
-        let lines = lines(&sample, SortBy::Own, false, "");
+        assert_eq!(order(&sample, SortBy::Holds, false, "of #1"), [(3, 1), (2, 1)]);
+        assert_eq!(order(&sample, SortBy::Holds, false, "condemned"), [(3, 1)]);
+        let lines = lines(&sample, SortBy::Holds, false, "");
         assert_eq!((lines[1].clones, lines[1].clones_own), (2, 8));
         assert_eq!(lines[1].name(), "#1 space");
     }
@@ -202,16 +206,16 @@ mod tests {
     #[test]
     fn parents_in_a_circle_are_shown_once() {
         let sample = sample(&[(1, Some(2), 1), (2, Some(1), 2), (3, Some(3), 3)]);
-        assert_eq!(order(&sample, SortBy::Own, false, "").len(), 3);
+        assert_eq!(order(&sample, SortBy::Holds, false, "").len(), 3);
     }
 
     #[test]
     fn every_order_has_its_turn() {
-        let mut sort = SortBy::Own;
+        let mut sort = SortBy::Holds;
         for (by, name) in SortBy::ALL {
             assert_eq!((sort, sort.name()), (by, name));
             sort = sort.next();
         }
-        assert_eq!(sort, SortBy::Own);
+        assert_eq!(sort, SortBy::Holds);
     }
 }

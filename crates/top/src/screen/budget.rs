@@ -21,19 +21,17 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, paint: Paint) {
 /// How much is held of how much, and whether somebody waits for room.
 fn sentence<'a>(account: &Account, app: &App, paint: Paint) -> Line<'a> {
     let known = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), show);
-    let per_cent = |bytes: Option<u64>| match (bytes, account.limit) {
-        (Some(bytes), Some(limit)) if limit > 0 => {
-            format!(" ({} %)", u128::from(bytes) * 100 / u128::from(limit))
-        }
-        _ => String::new(),
+    let per_cent = |bytes: Option<u64>, limit: u64| match bytes {
+        Some(bytes) if limit > 0 => format!("{} %", u128::from(bytes) * 100 / u128::from(limit)),
+        _ => "?".to_owned(),
     };
     let mut text = match account.limit {
         Some(limit) => format!(
-            "held {}{} of {}; at most{}",
+            "held {} of {} ({}, at most {})",
             known(account.held),
-            per_cent(account.held),
             show(limit),
-            per_cent(account.peak)
+            per_cent(account.held, limit),
+            per_cent(account.peak, limit)
         ),
         None => format!(
             "held {}, no budget; at most {}",
@@ -44,17 +42,18 @@ fn sentence<'a>(account: &Account, app: &App, paint: Paint) -> Line<'a> {
     if let Some(on_top) = account.on_top {
         text += &format!("; page tables on top {}", show(on_top));
     }
-    let last = |of| app.window.rates(of).last().copied().flatten();
+    let condemned = app.window.now.spaces.values().filter(|row| row.condemned);
+    let condemned = condemned.count();
     let mut spans = vec![paint.strong(text)];
-    match (last(3), last(1)) {
-        (Some(stalls), _) if stalls > 0 => spans.push(paint.alarm("; threads wait for room".to_owned())),
-        (_, Some(evictions)) if evictions > 0 => spans.push("; pages go to the store".into()),
-        (Some(_), Some(_)) => spans.push("; nobody waits".into()),
-        _ => (),
-    }
-    let condemned = app.window.now.spaces.values().filter(|row| row.condemned).count();
     if condemned > 0 {
         spans.push(paint.alarm(format!("; {condemned} condemned")));
+    }
+    let last = |of| app.window.rates(of).last().copied().flatten();
+    match (last(3), last(1)) {
+        (Some(stalls), _) if stalls > 0 => spans.push(paint.alarm("; threads wait for room".to_owned())),
+        (_, Some(evictions)) if evictions > 0 => spans.push("; pages are evicted".into()),
+        (Some(_), Some(_)) => spans.push("; nobody waits".into()),
+        _ => (),
     }
     Line::from(spans)
 }

@@ -15,8 +15,8 @@ left right [ ]   one sample, fifty samples back and forth    Home End
 b                parts of the budget in bytes
 q                quit
 
-own     pages that a space holds for itself, in memory or in the store:
-        what a clone has beside its template
+holds   what is held for a space, in memory or in the store:
+        of a clone what it has beside its template
 stored  those of them that are in the compressed store
 stalls  times that a thread had to make room itself before it went on
 ?       not known: the record does not say it, or nobody has looked yet

@@ -92,12 +92,11 @@ fn draw_keys(frame: &mut Frame<'_>, area: Rect, app: &App, source: &dyn Source, 
         format!("filter: {}_   Enter keeps it, Esc clears it", app.filter)
     } else {
         let time = match (source.is_live(), app.going) {
-            (true, true) => "space stops",
-            (true, false) => "space goes on",
-            (false, true) => "space stops",
-            (false, false) => "space plays",
+            (_, true) => "space stop",
+            (true, false) => "space go on",
+            (false, false) => "space play",
         };
-        format!("q quits  ? help  up/down choose  s sorts  / filters  {time}  left/right in time")
+        format!("q quit  ? help  up/down choose  s sort  / filter  {time}  left/right time")
     };
     frame.render_widget(Line::from(paint.dim(text)), area);
 }

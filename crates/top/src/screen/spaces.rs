@@ -16,14 +16,14 @@ type Column = (&'static str, fn(&SpaceLine) -> String);
 
 /// From the left; as many as there is room for.
 const COLUMNS: [Column; 7] = [
-    ("own", |line| bytes(line.row.own())),
+    ("holds", |line| bytes(line.holds)),
     ("stored", |line| count(line, &[PageState::Compressed])),
     ("length", |line| bytes(Some(line.row.len))),
     ("clones", |line| match line.clones {
         0 => String::new(),
         clones => super::rates::grouped(clones.into()),
     }),
-    ("their own", |line| match line.clones {
+    ("they hold", |line| match line.clones {
         0 => String::new(),
         _ => show(line.clones_own * PAGE),
     }),
@@ -66,7 +66,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, paint: Paint) {
     // The chosen one in the middle, where there are rows on both sides.
     let first = at.saturating_sub(room / 2).min(last);
     for (line, row) in app.lines.iter().skip(first).zip(rows) {
-        let mark = if line.row.condemned { "!" } else { "" };
+        let mark = if line.row.condemned { "!" } else { " " };
         let indent = " ".repeat(line.depth.min(6));
         let mut text = format!("{:NAME$}", cut(&format!("{mark}{indent}{}", line.name()), NAME));
         columns

@@ -207,7 +207,7 @@ fn keys_choose_sort_filter_and_scrub() {
         assert!(screen.contains(text), "no {text:?} in\n{screen}");
     };
     is(&app, "17.9 s of 17.9 s, record");
-    is(&app, "41 by own");
+    is(&app, "41 by holds");
     is(&app, "#2 frozen a cell is page");
     is(&app, "1 condemned");
     press(
