@@ -69,6 +69,22 @@ fn pages_are_told_as_what_they_are() {
     assert_eq!(count(&text, 'c'), stats.swapped, "{text}");
 }
 
+/// Goal: of a leaf that a fork has for itself, what it has in common with relatives is told as
+/// theirs, in the store as well.
+#[test]
+fn stored_pages_of_relatives_are_inherited() {
+    let mm = harness();
+    let a = space(&mm, 16);
+    write(&mm, a, 0..8, 1);
+    let b = mm.fork(a).expect("room");
+    mm.evict(a, run(0, 4)).expect("it lives");
+    write(&mm, b, 6..7, 2);
+    mm.evict(b, run(6, 1)).expect("it lives");
+    let all = living(&mm);
+    assert_eq!(told(&mm, &all[1], Depth::Own), "====sscs........");
+    assert_eq!(told(&mm, &all[1], Depth::All), "ccccsscs........");
+}
+
 #[test]
 fn merged_pages_are_told() {
     let mm = harness();
