@@ -6,6 +6,7 @@ use memfold_explain::options::RaceOptions;
 use memfold_size::{Limit, SizeError};
 use memfold_top::Size;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
@@ -225,6 +226,10 @@ pub(crate) struct RunOptions {
     /// Write the same, at the end, as a page for a browser to this file
     #[arg(long, value_name = "FILE", conflicts_with = "stock")]
     pub(crate) report: Option<PathBuf>,
+    /// Serve metrics for Prometheus at this address while the program runs: a port of this machine's
+    /// own (127.0.0.1), or an address and a port, for whoever can reach it
+    #[arg(long, value_name = "[IP:]PORT", conflicts_with = "stock", value_parser = address)]
+    pub(crate) metrics: Option<SocketAddr>,
     /// Do not let `memfold top` look at this process
     #[arg(long)]
     pub(crate) no_socket: bool,
@@ -303,6 +308,15 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A port alone is one of the machine's own.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let own = text
+        .parse::<u16>()
+        .map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let given = own.or_else(|_| text.parse());
+    given.map_err(|_| "say a port, as 9184, or an address and a port, as 127.0.0.1:9184".to_owned())
+}
+
 fn limit(text: &str) -> Result<Limit, SizeError> {
     memfold_size::parse_limit(text)
 }
@@ -339,6 +353,8 @@ mod tests {
             "--stock --merge",
             "--stock --record a",
             "--stock --report a",
+            "--metrics localhost",
+            "--stock --metrics 9184",
             "--merge --merge-cpu 101",
             "--merge --merge-cpu NaN",
             "--calls 3",

@@ -83,6 +83,12 @@ pub(crate) enum Error {
     /// The record ends before the run.
     #[error("the record is not whole: {0}")]
     RecordEnd(memfold::RecordingError),
+    /// Metrics cannot be served.
+    #[error("cannot serve metrics at {address}: {source}")]
+    Metrics {
+        address: std::net::SocketAddr,
+        source: io::Error,
+    },
     /// A record cannot be opened.
     #[error(transparent)]
     Open(#[from] memfold::record::OpenError),

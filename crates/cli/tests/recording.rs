@@ -7,6 +7,8 @@ use common::{Done, SMALL, done, memfold, module};
 use memfold::record::{Made, Recording, Sample};
 use serde_json::Value;
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -190,6 +192,81 @@ fn what_cannot_be_shown_or_written_is_said() {
     done(&format!("top --replay {}", record.display())).refused(2, &["needs a terminal", "--once"]);
     done(&format!("report {} -o /nowhere/at/all", record.display())).refused(2, &["cannot write the page"]);
     fs::remove_file(record).expect("it is there");
+}
+
+/// What a server of metrics answers.
+fn asked(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    answer
+}
+
+#[test]
+fn metrics_are_served_while_a_run_goes_on() {
+    let words = format!(
+        "run {} --clones 2 --warm warm --call run --budget 16MiB --no-socket --metrics 0",
+        module(ENDLESS)
+    );
+    let mut run = memfold(&words)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it was built");
+    let mut said = String::new();
+    let mut stderr = BufReader::new(run.stderr.take().expect("it is piped"));
+    while !said.contains("/metrics") {
+        assert_ne!(stderr.read_line(&mut said).expect("it is text"), 0, "{said}");
+    }
+    let address = said
+        .split("http://")
+        .nth(1)
+        .and_then(|rest| rest.strip_suffix("/metrics\n"));
+    let address = address.unwrap_or_else(|| panic!("no address in {said:?}"));
+    assert!(address.starts_with("127.0.0.1:"), "{address}");
+    let begun = Instant::now();
+    let text = loop {
+        let text = asked(address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        if text.contains("memfold_spaces_living 3\n") || begun.elapsed() > Duration::from_secs(60) {
+            break text;
+        }
+    };
+    assert!(
+        text.starts_with("HTTP/1.1 200 OK\r\nContent-Type: application/openmetrics-text"),
+        "{text}"
+    );
+    for line in [
+        "memfold_budget_limit_bytes 16777216",
+        "# TYPE memfold_faults counter",
+        "# EOF",
+    ] {
+        assert!(text.lines().any(|other| other == line), "no {line:?} in {text}");
+    }
+    let value = |name: &str| {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse::<u64>().ok())
+            .unwrap_or_else(|| panic!("no {name} in {text}"))
+    };
+    let parts = [
+        "private",
+        "shared",
+        "compressed",
+        "tables",
+        "page_tables",
+        "native",
+    ];
+    let sum: u64 = parts
+        .iter()
+        .map(|part| value(&format!("memfold_held_{part}_bytes")))
+        .sum();
+    assert_eq!(sum, value("memfold_held_total_bytes"));
+    assert!(asked(address, "GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404"));
+    assert!(asked(address, "POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405"));
+    run.kill().expect("it runs");
+    run.wait().expect("it ends");
 }
 
 /// Reports are the same with and without someone who looks on.

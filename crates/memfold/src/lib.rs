@@ -57,6 +57,8 @@ mod inner;
 mod manager;
 mod memory;
 mod merger;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod numbers;
 mod pin;
 mod reclaimer;
@@ -82,6 +84,8 @@ pub use memfold_linux::{Delivery, FileAccess, FileOpenError, ThreadError, check_
 pub use memfold_mm::{FileError, FileStats, Merging, Native, OnLoss, PageTables, Replacement};
 pub use memfold_record as record;
 pub use memory::Memory;
+#[cfg(feature = "metrics")]
+pub use metrics::MemoryMetrics;
 pub use pin::Pinned;
 pub use recorder::{Recorder, RecorderBuilder, RecordingError};
 pub use space::{Space, SpaceSize};

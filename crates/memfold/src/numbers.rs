@@ -1,19 +1,61 @@
 //! The numbers of a sample, each with its name and unit. Plain values; what a record does not name
 //! was not measured.
 
+use crate::inner::Inner;
+use crate::manager::Entered;
 use crate::stats::MemoryStats;
 use memfold_linux::thread_cpu_time;
-use memfold_mm::{Stats, UNLIMITED, Usage};
+use memfold_mm::{Living, Stats, UNLIMITED, Usage};
 use memfold_record::{Nature, Series, Unit};
+
+/// Readings of the budget until its parts are of one moment; after that they are a few pages off.
+const READINGS: u32 = 16;
 
 /// A series and its value; `None` where there is none, as of a budget that is not limited.
 pub(crate) type Number = (Series, Option<u64>);
 
+/// What the memory holds and did, the budget's parts of one moment. `None` in a child of `fork(2)`.
+pub(crate) fn at_one_moment(inner: &Inner) -> Option<MemoryStats> {
+    let usage = one_moment(&inner.mm().ok()?);
+    Some(MemoryStats {
+        usage,
+        ..MemoryStats::read(inner)
+    })
+}
+
+/// The budget's numbers at one moment: such whose parts come to their sum.
+fn one_moment(mm: &Entered<'_>) -> Usage {
+    let mut usage = mm.usage();
+    for _ in 0..READINGS {
+        let Usage {
+            private,
+            pool,
+            stored,
+            tables,
+            page_tables,
+            native,
+            total,
+            ..
+        } = usage;
+        let sum = private + pool + stored + tables + native;
+        if sum + page_tables == total || sum == total {
+            break;
+        }
+        usage = mm.usage();
+    }
+    usage
+}
+
 /// All of them, always in the same order.
-pub(crate) fn numbers(stats: &MemoryStats, spaces: u64) -> Vec<Number> {
+pub(crate) fn numbers(stats: &MemoryStats, alive: &[Living]) -> Vec<Number> {
     let bytes = bytes(stats).map(|(name, bytes)| gauge(name, Unit::Bytes, bytes));
     let pages = pages(stats).map(|(name, pages)| gauge(name, Unit::Pages, Some(pages)));
-    let spaces = gauge("spaces.living", Unit::Count, Some(spaces));
+    let condemned = alive.iter().filter(|living| living.condemned);
+    let spaces = [
+        ("spaces.living", alive.len()),
+        ("spaces.condemned", condemned.count()),
+    ];
+    let spaces = spaces.map(|(name, spaces)| gauge(name, Unit::Count, Some(spaces as u64)));
     let counts = stats.counts.counters();
     let counts = counts.map(|(name, count)| counter(&format!("count.{name}"), Unit::Count, count));
     let times = [
@@ -22,7 +64,7 @@ pub(crate) fn numbers(stats: &MemoryStats, spaces: u64) -> Vec<Number> {
         ("cpu.record", thread_cpu_time().as_nanos() as u64),
     ];
     let times = times.map(|(name, ns)| counter(name, Unit::Nanoseconds, ns));
-    let gauges = bytes.into_iter().chain(pages).chain([spaces]);
+    let gauges = bytes.into_iter().chain(pages).chain(spaces);
     gauges.chain(counts).chain(times).collect()
 }
 

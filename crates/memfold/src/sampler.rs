@@ -7,18 +7,15 @@
 
 use crate::inner::Inner;
 use crate::manager::Entered;
-use crate::numbers::numbers;
+use crate::numbers::{at_one_moment, numbers};
 use crate::stats::MemoryStats;
 use crate::timings::Step;
 use memfold_host::addr::PageNo;
-use memfold_mm::{Depth, Living, PageIs, Usage, living, survey};
+use memfold_mm::{Depth, Living, PageIs, living, survey};
 use memfold_record::{Made, PageMap, PageState, Row, Sample, Schema};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-
-/// Readings of the budget until its parts are of one moment; after that they are a few pages off.
-const READINGS: u32 = 16;
 
 pub(crate) struct Sampler {
     begin: Instant,
@@ -56,7 +53,7 @@ impl Sampler {
         labels.insert(1, ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()));
         labels.push(("timed_of".to_owned(), crate::timings::EACH.to_string()));
         let began = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let numbers = numbers(&MemoryStats::default(), 0);
+        let numbers = numbers(&MemoryStats::default(), &[]);
         Schema {
             began_unix_us: began.map_or(0, |since| since.as_micros() as u64),
             labels,
@@ -70,11 +67,7 @@ impl Sampler {
     pub fn sample(&mut self, inner: &Inner, marks: Vec<String>, time: Duration) -> Option<Sample> {
         let alive = self.alive(inner)?;
         self.look(inner, &alive, time);
-        let mm = inner.mm().ok()?;
-        let stats = MemoryStats {
-            usage: one_moment(&mm),
-            ..MemoryStats::read(inner)
-        };
+        let stats = at_one_moment(inner)?;
         let spaces = alive.iter().filter_map(|living| {
             let birth = living.kin.birth;
             Some((birth, self.rows.get(&birth)?.clone()))
@@ -82,7 +75,7 @@ impl Sampler {
         let spaces: BTreeMap<_, _> = spaces.collect();
         Some(Sample {
             at_us: self.now_us(),
-            values: numbers(&stats, spaces.len() as u64)
+            values: numbers(&stats, &alive)
                 .into_iter()
                 .map(|(_, value)| value)
                 .collect(),
@@ -247,27 +240,4 @@ fn state(is: PageIs) -> PageState {
         PageIs::Native => PageState::Native,
         _ => PageState::Absent,
     }
-}
-
-/// The budget's numbers at one moment: such whose parts come to their sum.
-fn one_moment(mm: &Entered<'_>) -> Usage {
-    let mut usage = mm.usage();
-    for _ in 0..READINGS {
-        let Usage {
-            private,
-            pool,
-            stored,
-            tables,
-            page_tables,
-            native,
-            total,
-            ..
-        } = usage;
-        let sum = private + pool + stored + tables + native;
-        if sum + page_tables == total || sum == total {
-            break;
-        }
-        usage = mm.usage();
-    }
-    usage
 }

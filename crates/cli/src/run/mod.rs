@@ -30,6 +30,7 @@ mod interrupt;
 #[allow(unsafe_code, reason = "a mapped file may be changed by others")]
 mod mapping;
 mod merging;
+mod metrics;
 mod module;
 mod order;
 mod outline;
@@ -67,6 +68,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<Exit, Error> {
     let mut warned = Vec::new();
     warn(&program, &mut warned);
     progress.record(recording::begin(&program, options)?);
+    let _metrics = metrics::Serving::begin(&program, options)?;
     interrupt.in_order();
     let mut run = Run {
         options,
