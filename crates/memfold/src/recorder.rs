@@ -173,7 +173,7 @@ impl RecorderBuilder {
     /// Begins to record.
     ///
     /// # Errors
-    /// [`RecordingError`]; nothing is recorded then, and no file is left.
+    /// [`RecordingError`]; nothing is recorded then.
     pub fn start(self) -> Result<Recorder, RecordingError> {
         drop(self.memory.0.mm()?);
         let schema = Sampler::schema(self.labels);

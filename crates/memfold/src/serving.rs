@@ -10,6 +10,10 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// So that two sockets that are made at once do not meet.
+static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Readers at a time; more are turned away.
 const MOST_READERS: usize = 8;
@@ -44,7 +48,9 @@ impl Serving {
             ));
         }
         // In a directory that nobody else may enter, until nobody else may connect to it.
-        let beside = path.with_file_name(format!(".memfold-{}", std::process::id()));
+        // Relaxed: a number on its own.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let beside = path.with_file_name(format!(".memfold-{}-{number}", std::process::id()));
         DirBuilder::new().mode(0o700).create(&beside)?;
         let place = || {
             let made = beside.join(name);

@@ -82,11 +82,12 @@ impl App {
         }
     }
 
-    /// More samples are there: the newest one is looked at, unless the user has stopped.
+    /// More samples are there: the newest one is looked at, unless the user has stopped. The oldest
+    /// ones may be gone.
     pub fn came(&mut self, source: &dyn Source) {
-        if self.going {
-            self.sample = source.len() - 1;
-        }
+        let (last, at_us) = (source.len() - 1, self.window.now.at_us);
+        let same = (0..last).find(|&sample| source.at_us(sample) >= at_us);
+        self.sample = same.filter(|_| !self.going).unwrap_or(last);
         self.look(source);
     }
 

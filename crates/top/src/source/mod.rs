@@ -97,8 +97,10 @@ pub(crate) trait Source {
 /// What a record is of, by its labels.
 pub(crate) fn title(schema: &Schema) -> String {
     let program = schema.label("program").unwrap_or("a process");
-    match schema.label("pid") {
+    let title = match schema.label("pid") {
         Some(pid) => format!("{program} (process {pid})"),
         None => program.to_owned(),
-    }
+    };
+    // For terminals, to which a record must not say what to do.
+    title.replace(char::is_control, " ")
 }
