@@ -4,7 +4,9 @@ use crate::surroundings::Surroundings;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use memfold_explain::options::RaceOptions;
 use memfold_size::{Limit, SizeError};
+use memfold_top::Size;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
@@ -43,6 +45,12 @@ pub(crate) enum Command {
     /// itself is used
     #[command(after_help = PEAK_STATUS)]
     Peak(PeakOptions),
+    /// Look at what a process or a record holds and does, on the terminal
+    #[command(after_help = EXIT_STATUS)]
+    Top(TopOptions),
+    /// Make a page for a browser of a record
+    #[command(after_help = EXIT_STATUS)]
+    Report(ReportOptions),
     /// Explore how memfold could go wrong, and show it step by step
     #[command(subcommand, after_help = EXIT_STATUS)]
     Explain(Topic),
@@ -67,6 +75,30 @@ pub(crate) struct PeakOptions {
         value_name = "COMMAND"
     )]
     pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TopOptions {
+    /// The socket of a process that runs; without one the only process of yours that has one
+    pub(crate) socket: Option<PathBuf>,
+    /// Look at a record instead, which `memfold run --record` writes
+    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+    pub(crate) replay: Option<PathBuf>,
+    /// Print one screen of this size as text, and end
+    #[arg(long, value_name = "COLUMNSxROWS", num_args = 0..=1, default_missing_value = "80x24")]
+    pub(crate) once: Option<Size>,
+    /// Use no colours (as with NO_COLOR in the environment)
+    #[arg(long)]
+    pub(crate) no_color: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ReportOptions {
+    /// The record, which `memfold run --record` writes
+    pub(crate) record: PathBuf,
+    /// The page; it needs nothing else, and no network
+    #[arg(short, long, value_name = "FILE", default_value = "report.html")]
+    pub(crate) output: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
@@ -188,6 +220,19 @@ pub(crate) struct RunOptions {
     /// Print one JSON object instead of text
     #[arg(long, action = ArgAction::SetTrue)]
     json: bool,
+    /// Write what is held and done, ten times a second, to this file, for `memfold top --replay`
+    #[arg(long, value_name = "FILE", conflicts_with = "stock")]
+    pub(crate) record: Option<PathBuf>,
+    /// Write the same, at the end, as a page for a browser to this file
+    #[arg(long, value_name = "FILE", conflicts_with = "stock")]
+    pub(crate) report: Option<PathBuf>,
+    /// Serve metrics for Prometheus at this address while the program runs: a port of this machine's
+    /// own (127.0.0.1), or an address and a port, for whoever can reach it
+    #[arg(long, value_name = "[IP:]PORT", conflicts_with = "stock", value_parser = address)]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Do not let `memfold top` look at this process
+    #[arg(long)]
+    pub(crate) no_socket: bool,
     /// Compile the module, whatever the user's cache folder has of it, and keep nothing there
     #[arg(long)]
     pub(crate) no_cache: bool,
@@ -263,6 +308,15 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A port alone is one of the machine's own.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let own = text
+        .parse::<u16>()
+        .map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let given = own.or_else(|_| text.parse());
+    given.map_err(|_| "say a port, as 9184, or an address and a port, as 127.0.0.1:9184".to_owned())
+}
+
 fn limit(text: &str) -> Result<Limit, SizeError> {
     memfold_size::parse_limit(text)
 }
@@ -280,9 +334,7 @@ mod tests {
             .chain(words.split_whitespace());
         match Cli::try_parse_from(words)?.command {
             Command::Run(options) => Ok(options),
-            Command::Inspect(_) | Command::Check(_) | Command::Peak(_) | Command::Explain(_) => {
-                unreachable!("the words say run")
-            }
+            _ => unreachable!("the words say run"),
         }
     }
 
@@ -299,6 +351,10 @@ mod tests {
             "--stock --budget 1GiB",
             "--stock --delivery thread",
             "--stock --merge",
+            "--stock --record a",
+            "--stock --report a",
+            "--metrics localhost",
+            "--stock --metrics 9184",
             "--merge --merge-cpu 101",
             "--merge --merge-cpu NaN",
             "--calls 3",

@@ -77,6 +77,27 @@ pub(crate) enum Error {
     /// What was stored to a shared file is not in it.
     #[error("what was stored to {} may be lost: {source}", path.display())]
     Sync { path: PathBuf, source: memfold::Error },
+    /// Nothing can be recorded.
+    #[error(transparent)]
+    Record(memfold::RecordingError),
+    /// The record ends before the run.
+    #[error("the record is not whole: {0}")]
+    RecordEnd(memfold::RecordingError),
+    /// Metrics cannot be served.
+    #[error("cannot serve metrics at {address}: {source}")]
+    Metrics {
+        address: std::net::SocketAddr,
+        source: io::Error,
+    },
+    /// A record cannot be opened.
+    #[error(transparent)]
+    Open(#[from] memfold::record::OpenError),
+    /// The page cannot be written.
+    #[error("cannot write the page {}: {source}", path.display())]
+    Page { path: PathBuf, source: io::Error },
+    /// There is nothing to look at, or no terminal.
+    #[error(transparent)]
+    Top(#[from] memfold_top::TopError),
     /// It is something else.
     #[error("cannot run {}: it is not a valid module, which would begin with the bytes `\\0asm`", .0.display())]
     NoModule(PathBuf),
@@ -193,7 +214,7 @@ impl Error {
     /// The exit status that says it to programs.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Error::Warm(_) | Error::Sync { .. } => Exit::Failed,
+            Error::Warm(_) | Error::Sync { .. } | Error::RecordEnd(_) => Exit::Failed,
             Error::System { .. }
             | Error::NoExplain
             | Error::ExplainBuild(_)

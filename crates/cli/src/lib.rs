@@ -12,6 +12,8 @@
 //! | `inspect` | `memfold inspect`: can this module be forked, and why not |
 //! | `check` | `memfold check`: can this machine do it |
 //! | `peak` | `memfold peak`: what a command holds, seen from outside |
+//! | `top` | `memfold top`: what a process or a record holds and does, on the terminal |
+//! | `page` | `memfold report`: a record as a page for a browser |
 //! | `explain` | `memfold explain`: starts the program that explores races and tells them |
 //!
 //! Nothing here decides about memory; it drives `memfold` and `memfold-wasmtime` as any embedder
@@ -25,10 +27,12 @@ mod explain;
 mod inspect;
 mod maps;
 mod output;
+mod page;
 mod peak;
 mod report;
 mod run;
 mod surroundings;
+mod top;
 
 use args::{Cli, Command, Topic};
 use clap::Parser;
@@ -42,6 +46,8 @@ pub fn main() -> ExitCode {
         Command::Check(options) => check::check(&options).map(ExitCode::from),
         Command::Inspect(options) => inspect::inspect(&options).map(ExitCode::from),
         Command::Peak(options) => peak::peak(&options),
+        Command::Top(options) => top::top(&options).map(ExitCode::from),
+        Command::Report(options) => page::page(&options).map(ExitCode::from),
         Command::Explain(Topic::Race(options)) => explain::race(&options).map(ExitCode::from),
     };
     match done {

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::manager::{Entered, Manager};
 use crate::merger::{Found, Merger, Merges, STEP_PAGES};
 use crate::reclaimer;
+use crate::timings::{Step, Timings};
 use crate::warning::Warning;
 use crate::worker::Worker;
 use crate::writer::{self, Work, Writes};
@@ -34,6 +35,7 @@ pub(crate) struct Inner {
     pub warnings: Vec<Warning>,
     /// Found since; once.
     pub huge: OnceLock<Warning>,
+    pub timings: Timings,
 }
 
 /// Bytes of the pool that the kernel may count beyond the account: pages that are moving, as two
@@ -58,6 +60,7 @@ impl Inner {
             on_loss,
             warnings,
             huge: OnceLock::new(),
+            timings: Timings::new(),
         }
     }
 
@@ -294,6 +297,7 @@ impl Writes for Arc<Inner> {
 
 impl FaultSink for Inner {
     fn fault(&self, space: SpaceNo, page: PageNo, access: Access) -> FaultReply {
+        let begun = self.timings.begin();
         let mm = self.mm.enter();
         mm.make_room(space, || self.reclaimer.get().is_some_and(Worker::wake));
         let reply = match mm.fault(space, page, access) {
@@ -302,6 +306,11 @@ impl FaultSink for Inner {
         };
         self.note_writer(&mm);
         self.note_merger();
+        let step = match access {
+            Access::Read => Step::Load,
+            Access::Write => Step::Store,
+        };
+        self.timings.end(step, begun);
         reply
     }
 

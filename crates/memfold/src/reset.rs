@@ -7,6 +7,7 @@
 use crate::PAGE_SIZE;
 use crate::error::{Error, SpaceError};
 use crate::space::{Space, byte_of, pages};
+use crate::timings::Step;
 use std::ops::Range;
 
 impl Space {
@@ -31,7 +32,9 @@ impl Space {
         if !std::ptr::eq(self.inner(), to.inner()) {
             return Err(SpaceError::NotRelated(self.no()).into());
         }
+        let begun = self.inner().timings.begin();
         mm.reset(self.no(), to.no())?;
+        self.inner().timings.end(Step::Reset, begun);
         self.inner().done(&mm);
         Ok(())
     }

@@ -4,6 +4,7 @@ use crate::PAGE_SIZE;
 use crate::error::{Error, Failure};
 use crate::inner::Inner;
 use crate::stats::{MergeStep, SpaceStats};
+use crate::timings::Step;
 use memfold_host::addr::{PageNo, Run, SpaceNo};
 use memfold_linux::Window;
 use memfold_mm::table::MAX_PAGES;
@@ -111,8 +112,10 @@ impl Space {
     /// # Errors
     /// [`Error::Space`]; this space is as it was.
     pub fn fork(&self) -> Result<Self, Error> {
+        let begun = self.inner.timings.begin();
         let no = self.inner.mm()?.fork(self.no)?;
         self.inner.opened();
+        self.inner.timings.end(Step::Fork, begun);
         Ok(Self::new(self.inner.clone(), no))
     }
 

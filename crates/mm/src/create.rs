@@ -13,6 +13,7 @@ use crate::error::{SpaceError, Stop};
 use crate::host::{Domain, Host, Store};
 use crate::mm::{Mm, most_spaces};
 use crate::space::ahead::{Ahead, Stores};
+use crate::space::kin::Kin;
 use crate::space::native::Steady;
 use crate::space::{SpaceGuard, SpaceState};
 use crate::table::{MAX_PAGES, Tree};
@@ -183,6 +184,7 @@ impl<H: Host, S: Store> Mm<H, S> {
         space.slot.set_place(at.backing, domain);
         *space = SpaceState {
             alive: true,
+            kin: Kin::created(self.counters.spaces_made.next()),
             tree: Tree::new(size.reserve),
             len: size.len,
             reserve: size.reserve,

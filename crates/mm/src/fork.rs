@@ -143,6 +143,7 @@ impl<'m, H: Host, S: Store> Fork<'m, H, S> {
         space.slot.set_on_loss(st.slot.on_loss());
         *space = SpaceState {
             alive: true,
+            kin: st.kin.forked(mm.counters.spaces_made.next()),
             tree: st.tree.fork(),
             len: st.len,
             reserve: st.reserve,

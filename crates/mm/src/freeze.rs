@@ -28,6 +28,7 @@ use crate::peek::peek_page;
 use crate::reclaim::{Origin, now_resident};
 use crate::residency::NewPlace;
 use crate::space::PIECE;
+use crate::space::kin::Made;
 use crate::table::{FANOUT, LeafEntry, LeafSlot};
 
 impl<H: Host, S: Store> Mm<H, S> {
@@ -44,6 +45,7 @@ impl<H: Host, S: Store> Mm<H, S> {
             no: self.fork(space)?,
         };
         let all = freeze.migrate_all().map_err(refused)?;
+        self.lock_space(copy.no)?.kin.made = Made::Frozen;
         if all || !self.lock_space(copy.no)?.areas.is_empty() {
             Ok(copy.finish())
         } else {
@@ -121,15 +123,10 @@ impl<H: Host, S: Store> Freeze<'_, H, S> {
 
 /// A space with the same bytes at a backing of its own.
 fn copy_backing<H: Host, S: Store>(mm: &Mm<H, S>, from: SpaceNo) -> Result<SpaceNo, SpaceError> {
-    let (size, domain) = {
+    let (size, domain, kin) = {
         let st = mm.lock_space(from)?;
-        (
-            Size {
-                len: st.len,
-                reserve: st.reserve,
-            },
-            st.domain,
-        )
+        let (len, reserve) = (st.len, st.reserve);
+        (Size { len, reserve }, st.domain, st.kin)
     };
     let to = Unfinished {
         mm,
@@ -138,6 +135,10 @@ fn copy_backing<H: Host, S: Store>(mm: &Mm<H, S>, from: SpaceNo) -> Result<Space
     let (new, old) = (mm.spaces.get(to.no.0), mm.spaces.get(from.0));
     new.set_merging(old.merging());
     new.set_on_loss(old.on_loss());
+    {
+        let new = &mut mm.lock_space(to.no)?.kin;
+        (new.parent, new.made) = (kin.parent, kin.made);
+    }
     let mut bytes = Box::new([0; crate::addr::PAGE_SIZE]);
     for page in (0..size.len).map(PageNo) {
         let copied = mm.retry(|| {

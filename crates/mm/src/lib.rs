@@ -51,6 +51,7 @@ mod space_stats;
 mod stalled;
 mod standby;
 mod stats;
+mod survey;
 pub mod swap;
 pub mod table;
 mod window;
@@ -83,7 +84,9 @@ pub use native::Native;
 #[cfg(all(loom, feature = "explored"))]
 pub use races::rules;
 pub use reclaim::state::Replacement;
+pub use space::kin::{Kin, Made};
 pub use space::{FaultError, Merging, OnLoss};
 pub use space_stats::SpaceStats;
 pub use standby::Losses;
 pub use stats::Stats;
+pub use survey::{Depth, Living, PageIs, living, survey};

@@ -106,6 +106,7 @@ struct Model<'m, H: Host, S: Store> {
     reserve: u32,
     len: u32,
     has_areas: bool,
+    birth: u64,
 }
 
 impl<'m, H: Host, S: Store> Model<'m, H, S> {
@@ -125,6 +126,7 @@ impl<'m, H: Host, S: Store> Model<'m, H, S> {
             reserve: space.reserve,
             len: space.len,
             has_areas: !space.areas.is_empty(),
+            birth: space.kin.birth,
         }))
     }
 
@@ -225,6 +227,7 @@ impl<'m, H: Host, S: Store> Reset<'m, H, S> {
         let space = &mut self.space;
         StandbyPages::of(mm).take_back_all(space);
         space.failure = None;
+        space.kin.parent = Some(model.birth);
         let _ = space.slot.take_emptied();
         space.tree.dirty_head = 0;
         let trees = Trees::new(&mm.tables, &mm.spaces);

@@ -8,12 +8,14 @@
 pub(crate) mod ahead;
 mod fence;
 mod guard;
+pub(crate) mod kin;
 pub(crate) mod native;
 mod notes;
 
 use ahead::{Ahead, Stores};
 use fence::Fence;
 pub(crate) use guard::{NoSuchSpace, SpaceGuard};
+use kin::Kin;
 use native::{NativeRun, Steady};
 
 use crate::addr::{Access, PageNo, Run, SpaceNo};
@@ -163,6 +165,8 @@ const PATIENCE: u32 = 512;
 #[derive(Debug)]
 pub(crate) struct SpaceState {
     pub alive: bool,
+    /// Who it is.
+    pub kin: Kin,
     /// Its tables.
     pub tree: Tree,
     pub len: u32,
@@ -230,6 +234,7 @@ impl SpaceSlot {
     pub fn new() -> Self {
         let state = SpaceState {
             alive: false,
+            kin: Kin::created(0),
             tree: Tree::new(1),
             len: 0,
             reserve: 0,

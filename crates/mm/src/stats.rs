@@ -28,6 +28,14 @@ macro_rules! counters {
             pub standby_pages: u32,
         }
 
+        impl Stats {
+            /// What was counted since the manager was built, each with its name; not what there is
+            /// now.
+            pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+                [$((stringify!($name), self.$name)),*].into_iter()
+            }
+        }
+
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub $name: Counter,)*
@@ -141,6 +149,8 @@ counters! {
     unmerged,
     /// Page tables of idle windows that were given back.
     tables_freed,
+    /// Spaces that were made, copies among them, and such as nobody was told of.
+    spaces_made,
     /// Forks.
     forks,
     /// Spaces that were made again what a relative is.
@@ -162,6 +172,12 @@ impl Counter {
 
     pub fn one(&self) {
         self.add(1);
+    }
+
+    /// Counts one more, and says the how many-th it is.
+    pub fn next(&self) -> u64 {
+        // Relaxed: a number on its own.
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub fn get(&self) -> u64 {

@@ -17,7 +17,7 @@ const ORDER: &str = "
     budget stats emptying backing swap table frame window_tables space error stalled scratch
     drop::doomed loans::ring merge::scanner native::queue reclaim::state standby::ring window::hand mm keep window neighbours rmap emptied path own_page
     door residency migrate giving create files peek native writable standby loans reclaim fault pin mapped drop merge digest check
-    space_stats fork reset copies freeze area_map resize";
+    space_stats survey fork reset copies freeze area_map resize";
 
 /// Methods of `Mm` in all its files, tests left out: what belongs to a room is a method of the
 /// room's object, or a function that takes the manager.

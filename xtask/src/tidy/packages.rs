@@ -79,12 +79,15 @@ memfold-mm: memfold-host memfold-sync | memfold-sim
 memfold-linux: memfold-host memfold-sync | memfold-mm memfold-sim memfold-stores
 memfold-sim: memfold-host memfold-sync
 memfold-stores: memfold-host memfold-sync
-memfold: memfold-host memfold-mm memfold-sync memfold-linux memfold-stores | memfold-sim
+memfold: memfold-host memfold-mm memfold-record memfold-sync memfold-linux memfold-stores | memfold-sim
 memfold-prepare:
 memfold-wasmtime: memfold memfold-prepare
 memfold-explain: memfold-mm memfold-sync
 memfold-size:
-memfold-cli: memfold memfold-size memfold-wasmtime memfold-mm memfold-sim memfold-explain
+memfold-record:
+memfold-top: memfold-record memfold-size
+memfold-page: memfold-record memfold-size
+memfold-cli: memfold memfold-size memfold-page memfold-top memfold-wasmtime memfold-mm memfold-sim memfold-explain
 memfold-verify: memfold-host memfold-mm memfold-sim memfold-sync memfold-stores memfold-linux memfold
 memfold-benches: memfold memfold-sim memfold-wasmtime
 xtask:
@@ -92,7 +95,7 @@ xtask:
 
 /// What no package below the hosts may pull in, whoever wrote it; and those packages.
 const MACHINE: &str = "libc rustix nix log rand parking_lot tokio";
-const PURE: &str = "memfold-host memfold-mm memfold-prepare memfold-sim memfold-size";
+const PURE: &str = "memfold-record memfold-host memfold-mm memfold-prepare memfold-sim memfold-size";
 
 /// The packages that are ours.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {

@@ -13,7 +13,7 @@
 //! it is given), `mapping` (what it finds in its memory), `room` (what is known not to fit),
 //! `entry`, `function` and `values` (what is called), `instance` and `body` (one instance),
 //! `failure` (what stops one clone), `interrupt` (what stops all), `merging` (what goes on beside
-//! the calls), `digest`, `order`, `times`, `progress`.
+//! the calls), `recording` (for who looks on), `digest`, `order`, `times`, `progress`.
 
 mod body;
 mod calls;
@@ -30,11 +30,13 @@ mod interrupt;
 #[allow(unsafe_code, reason = "a mapped file may be changed by others")]
 mod mapping;
 mod merging;
+mod metrics;
 mod module;
 mod order;
 mod outline;
 mod program;
 pub(crate) mod progress;
+mod recording;
 pub(crate) mod room;
 mod stock;
 mod times;
@@ -65,6 +67,8 @@ pub(crate) fn run(options: &RunOptions) -> Result<Exit, Error> {
     let program = draft.compile(options)?;
     let mut warned = Vec::new();
     warn(&program, &mut warned);
+    progress.record(recording::begin(&program, options)?);
+    let _metrics = metrics::Serving::begin(&program, options)?;
     interrupt.in_order();
     let mut run = Run {
         options,
@@ -78,6 +82,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<Exit, Error> {
     run.stock.look();
     let synced = program.files.sync();
     progress.end();
+    let recorded = progress.end_record();
     warn(&program, &mut warned);
     let report = Report {
         warnings: warned,
@@ -88,6 +93,8 @@ pub(crate) fn run(options: &RunOptions) -> Result<Exit, Error> {
         Output::Json => report.json() + "\n",
     })?;
     synced?;
+    recorded?;
+    recording::write_page(options)?;
     Ok(exit(&report))
 }
 

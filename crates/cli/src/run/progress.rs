@@ -3,7 +3,9 @@
 //! Phases follow one another on one thread; within the phase of calls, any
 //! thread moves the bar.
 
+use crate::error::Error;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use memfold::Recorder;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,8 @@ pub(crate) struct Progress {
     phase: Option<(Phase, Instant)>,
     seconds: Seconds,
     bar: ProgressBar,
+    /// Is told which phase begins.
+    recorder: Option<Recorder>,
 }
 
 impl Progress {
@@ -40,7 +44,21 @@ impl Progress {
             phase: None,
             seconds: Seconds::default(),
             bar: ProgressBar::hidden(),
+            recorder: None,
         }
+    }
+
+    /// The phases that begin from now on are noted in this record.
+    pub(crate) fn record(&mut self, recorder: Option<Recorder>) {
+        self.recorder = recorder;
+    }
+
+    /// Takes the last sample of the record, if there is one.
+    pub(crate) fn end_record(&mut self) -> Result<(), Error> {
+        let recorder = self.recorder.take();
+        recorder
+            .map_or(Ok(()), Recorder::finish)
+            .map_err(Error::RecordEnd)
     }
 
     /// Ends the phase before and begins this one, of so many steps.
@@ -55,12 +73,16 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(text) {
             bar.set_style(style);
         }
-        bar.set_message(match phase {
+        let name = match phase {
             Phase::Compile => "compile",
             Phase::Warm => "warm up",
             Phase::Fork => "fork",
             Phase::Calls => "calls",
-        });
+        };
+        bar.set_message(name);
+        if let Some(recorder) = &self.recorder {
+            recorder.mark(name);
+        }
         if !bar.is_hidden() {
             bar.enable_steady_tick(Duration::from_millis(100));
         }
