@@ -226,8 +226,8 @@ pub(crate) struct RunOptions {
     /// Write the same, at the end, as a page for a browser to this file
     #[arg(long, value_name = "FILE", conflicts_with = "stock")]
     pub(crate) report: Option<PathBuf>,
-    /// Serve metrics for Prometheus at this address while the program runs: a port of this machine's
-    /// own (127.0.0.1), or an address and a port, for whoever can reach it
+    /// Serve metrics for Prometheus at this address while the program runs: a port of this
+    /// machine's own (127.0.0.1), or an address and a port, for whoever can reach it
     #[arg(long, value_name = "[IP:]PORT", conflicts_with = "stock", value_parser = address)]
     pub(crate) metrics: Option<SocketAddr>,
     /// Do not let `memfold top` look at this process

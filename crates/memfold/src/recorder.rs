@@ -85,7 +85,8 @@ impl Memory {
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let path = std::env::temp_dir().join(format!("memfold-doc-{}.record", std::process::id()));
+    /// # let name = format!("memfold-doc-{}.record", std::process::id());
+    /// # let path = std::env::temp_dir().join(name);
     /// let memory = memfold::Memory::builder().budget_bytes(16 << 20).build()?;
     /// let recorder = memory.record(&path)?;
     /// let space = memory.create(memfold::SpaceSize::fixed(1 << 20))?;

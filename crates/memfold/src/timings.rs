@@ -96,11 +96,9 @@ impl Timings {
 
     /// The times of a step so far, those that were timed.
     pub fn read(&self, step: Step) -> Latency {
+        let times = self.times[step as usize].0.iter();
         // Relaxed: a number for people.
-        let counts = self.times[step as usize]
-            .0
-            .iter()
-            .map(|n| n.load(Ordering::Relaxed));
+        let counts = times.map(|n| n.load(Ordering::Relaxed));
         Latency {
             counts: counts.collect(),
         }

@@ -1,5 +1,5 @@
-//! Goal: a page says what its record says, needs nothing else, and takes no text for HTML. Method: a
-//! record that is made here; the page's own numbers.
+//! Goal: a page says what its record says, needs nothing else, and takes no text for HTML. Method:
+//! a record that is made here; the page's own numbers.
 
 use crate::render;
 use crate::saved::{Saved, changed};

@@ -1,5 +1,5 @@
-//! Metrics of a run, for Prometheus: [`Serving`]. One thread answers one scrape after the other; the
-//! run does not wait for it.
+//! Metrics of a run, for Prometheus: [`Serving`]. One thread answers one scrape after the other;
+//! the run does not wait for it.
 
 use super::program::Program;
 use crate::args::RunOptions;

@@ -3,8 +3,8 @@
 //! Pages of the same leaf that went at about the same time were used together and probably will be
 //! again, where that has proved worth it (`space/ahead.rs`). They come only as long as there is
 //! room without reclaim: a space's own in runs, since one call of the machine for many pages costs
-//! little more than for one; those that several share one by one, each to its place in the pool. Part of [`Fault`], under the space's lock; called by
-//! `swap_in.rs`.
+//! little more than for one; those that several share one by one, each to its place in the pool.
+//! Part of [`Fault`], under the space's lock; called by `swap_in.rs`.
 
 use super::Fault;
 use super::new_frames::NewFrames;

@@ -356,8 +356,8 @@ fn a_file_becomes_shorter() {
     assert_eq!(source.contents()[3 * PAGE_SIZE + 9..][..2], [5, 0]);
 }
 
-/// Goal: host code that reads behind the end of a file that others made shorter goes on where losses
-/// are sunk, and its space is told; nothing stands in for a page that all who map the file share.
+/// Goal: host code that reads behind the end of a file that others made shorter goes on where
+/// losses are sunk, and its space is told; nothing stands in for a page that all who map the file share.
 #[test]
 fn accesses_behind_the_end_are_sunk() {
     let (mm, source) = (harness(), source());

@@ -1,4 +1,4 @@
-//! The pages of the chosen space, cell by cell, each with a colour and a letter; and what they mean.
+//! The pages of the chosen space, cell by cell, each with a colour and a letter; what they mean.
 
 use super::style::{Paint, of_page};
 use crate::app::App;

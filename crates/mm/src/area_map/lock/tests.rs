@@ -140,7 +140,7 @@ fn refused_without_room() {
     mm.pin(a, run(0, 20)).expect("room");
     mm.pin(c, run(0, 60)).expect("room");
     let (mut refused, mut later) = (0, 0);
-    for len in (20..280).step_by(4) {
+    for len in 20..280 {
         let faults = mm.stats().new_pages;
         let (areas, all) = (mm.areas(a).list(), count(&mm).0);
         match mm.areas(a).lock(run(0, len)) {
