@@ -14,10 +14,10 @@
 //!
 //! `version` and `kind` are bytes, `length` is a number, and `check` is the low half of the body's
 //! XXH3 (with the kind as its seed) in four bytes, the lowest first. A number is seven bits a byte,
-//! the lowest first, the highest bit of a byte saying that more follow. The first frame is the schema (`S`); then come
-//! samples: whole ones (`K`), and such as say what differs from the one before (`D`). Frames of
-//! other kinds are passed over: later versions may have more. What a schema does not name is
-//! unknown to its reader, never zero.
+//! the lowest first, the highest bit of a byte saying that more follow. The first frame is the
+//! schema (`S`); then come samples: whole ones (`K`), and such as say what differs from the one
+//! before (`D`). Frames of other kinds are passed over: later versions may have more. What a schema
+//! does not name is unknown to its reader, never zero.
 //!
 //! A record may end anywhere: all whole frames before the end are read. Nothing that a record says
 //! makes the reader take more memory than a small multiple of the record's own length; frames have

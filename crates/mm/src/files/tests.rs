@@ -357,7 +357,8 @@ fn a_file_becomes_shorter() {
 }
 
 /// Goal: host code that reads behind the end of a file that others made shorter goes on where
-/// losses are sunk, and its space is told; nothing stands in for a page that all who map the file share.
+/// losses are sunk, and its space is told; nothing stands in for a page that all who map the file
+/// share.
 #[test]
 fn accesses_behind_the_end_are_sunk() {
     let (mm, source) = (harness(), source());

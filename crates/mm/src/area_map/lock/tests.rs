@@ -115,7 +115,7 @@ fn forks_are_not_locked() {
 #[test]
 fn refused_without_room() {
     let mm = limited(2 << 20);
-    let (a, b, c) = (space(&mm, 600), space(&mm, 300), space(&mm, 60));
+    let (a, b, c) = (space(&mm, 600), space(&mm, 300), space(&mm, 90));
     write(&mm, a, 0..20, 1);
     let before = Digest::of(&mm);
     let refused = mm.areas(a).lock(run(0, 600));
@@ -138,9 +138,9 @@ fn refused_without_room() {
         "{refused:?}"
     );
     mm.pin(a, run(0, 20)).expect("room");
-    mm.pin(c, run(0, 60)).expect("room");
+    mm.pin(c, run(0, 90)).expect("room");
     let (mut refused, mut later) = (0, 0);
-    for len in 20..280 {
+    for len in (20..280).step_by(4) {
         let faults = mm.stats().new_pages;
         let (areas, all) = (mm.areas(a).list(), count(&mm).0);
         match mm.areas(a).lock(run(0, len)) {
