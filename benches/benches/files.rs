@@ -1,5 +1,5 @@
-//! Pages of mapped files: what the first load of a page takes, beside the kernel's own mapping of the
-//! same file, and what it costs that many map one page.
+//! Pages of mapped files: what the first load of a page takes, beside the kernel's own mapping of
+//! the same file, and what it costs that many map one page.
 //!
 //! Loads: of pages that are in memory, that are in the kernel's page cache, and that are on the
 //! disk only; at random with that said, and one after the other. The sides take turns in one run;

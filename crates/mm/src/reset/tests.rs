@@ -281,9 +281,9 @@ fn differences_are_told() {
     sound(&mm);
 }
 
-/// Goal: a space with areas, of files, with fewer rights, locked, or of which something was advised,
-/// is not reset, and nobody is reset to one: that is said, and both are as they were. Without them
-/// it works again.
+/// Goal: a space with areas, of files, with fewer rights, locked, or of which something was
+/// advised, is not reset, and nobody is reset to one: that is said, and both are as they were.
+/// Without them it works again.
 #[test]
 fn areas_are_in_the_way() {
     use crate::rig::{map, numbered, open};
