@@ -12,6 +12,7 @@
 mod change;
 mod free;
 mod lock;
+mod locked_run;
 mod populate;
 mod remap;
 mod shrink;

@@ -54,10 +54,11 @@ pub enum SpaceError {
         "space {0} stands on other memory than this one: reset it to, or compare it with, a space that it is a fork of, or a fork or a frozen copy of such a space"
     )]
     NotRelated(SpaceNo),
-    /// The space, or the one that it is to become or is compared with, has areas; such spaces are
-    /// not frozen, reset or compared, and become shorter only when no area is left behind the end.
+    /// The space, or the one that it is to become or is compared with, has areas, locked ones among
+    /// them; such spaces are not reset or compared, and become shorter only when no area is left
+    /// behind the end.
     #[error(
-        "space {0} has areas; unmap and unprotect them all before it is frozen, reset, compared or cut there"
+        "space {0} has areas; unmap, unprotect and unlock them all before it is reset, compared or cut there"
     )]
     HasAreas(SpaceNo),
     /// What was asked for would give the space more areas than it may have.

@@ -101,6 +101,7 @@ impl<H: Host, S: Store> Mm<H, S> {
 /// What a space is to become: the tables of another one, held by a reference of their root's.
 struct Model<'m, H: Host, S: Store> {
     mm: &'m Mm<H, S>,
+    of: SpaceNo,
     root: Option<TableNo>,
     backing: BackingNo,
     reserve: u32,
@@ -121,6 +122,7 @@ impl<'m, H: Host, S: Store> Model<'m, H, S> {
         }
         Ok(Ok(Self {
             mm,
+            of,
             root: space.tree.root,
             backing: space.backing,
             reserve: space.reserve,
@@ -132,7 +134,10 @@ impl<'m, H: Host, S: Store> Model<'m, H, S> {
 
     /// The space's pages can be told from these.
     fn demand_related(&self, space: &SpaceGuard<'_>) -> Result<(), SpaceError> {
-        if self.has_areas || !space.areas.is_empty() {
+        if self.has_areas {
+            return Err(SpaceError::HasAreas(self.of));
+        }
+        if !space.areas.is_empty() {
             return Err(SpaceError::HasAreas(space.no));
         }
         if (space.backing, space.reserve) != (self.backing, self.reserve) {

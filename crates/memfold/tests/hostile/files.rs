@@ -127,12 +127,11 @@ fn a_file_that_becomes_shorter_is_told() {
             outside
                 .and_then(|outside| outside.set_len(PAGES / 2 * PAGE))
                 .expect("it may");
-            // Nobody is stuck, whatever is read there.
+            // Nobody is stuck, whatever is read or stored there.
             (0..PAGES - 8).for_each(|page| _ = load(&a, page));
-            assert!(
-                a.take_failure().is_some(),
-                "what lies behind the end is not there"
-            );
+            store(&a, PAGES - 3, 7);
+            let failure = a.take_failure();
+            assert!(matches!(failure, Some(Failure::BeyondEnd { .. })), "{failure:?}");
             assert_eq!(load(&a, 3), 1003);
             assert!(
                 (0..8).all(|page| load(&b, PAGES - 1 - page) == 7),

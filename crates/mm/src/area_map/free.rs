@@ -7,10 +7,11 @@
 //! while no other is held.
 
 use super::AreaMap;
+use super::locked_run::LockedRun;
 use crate::addr::{PageNo, Run};
 use crate::error::{SpaceError, Stop};
 use crate::frame::{Locked, Residence};
-use crate::host::{Host, Store};
+use crate::host::{Host, HostError, Store};
 use crate::keep::may_go;
 use crate::mm::Mm;
 use crate::reclaim::goes_first;
@@ -90,7 +91,7 @@ fn free_leaf<H: Host, S: Store>(
     leaf: TableNo,
     (first, end): (PageNo, PageNo),
 ) -> Result<(), Stop> {
-    let mut run = GivenUp::new(mm);
+    let mut run = LockedRun::new();
     for page in (first.0..end.0).map(PageNo) {
         if reset.space.areas.is_locked(page) || reset.space.has_pins(Run::one(page)) {
             continue;
@@ -101,7 +102,7 @@ fn free_leaf<H: Host, S: Store>(
                 let locked = match run.follows(page).then(|| mm.frames.try_lock(no)).flatten() {
                     Some(locked) => locked,
                     None => {
-                        run.finish(&reset.space)?;
+                        give_up(mm, &reset.space, &mut run)?;
                         mm.frames.lock(no)
                     }
                 };
@@ -110,14 +111,14 @@ fn free_leaf<H: Host, S: Store>(
                 }
             }
             LeafEntry::Swapped(_) => {
-                run.finish(&reset.space)?;
+                give_up(mm, &reset.space, &mut run)?;
                 let mut next = page;
                 reset.discard_piece(&mut next, page.plus(1))?;
             }
             LeafEntry::Absent => (),
         }
     }
-    run.finish(&reset.space)
+    Ok(give_up(mm, &reset.space, &mut run)?)
 }
 
 /// Whether the frame's bytes are the space's alone, and may go.
@@ -129,65 +130,21 @@ fn can_be_given_up<H: Host, S: Store>(mm: &Mm<H, S>, space: &SpaceGuard<'_>, loc
         && mm.host.protections_hold()
 }
 
-/// Neighbours that are about to be given up, locked.
-struct GivenUp<'m, H, S> {
-    mm: &'m Mm<H, S>,
-    first: PageNo,
-    len: usize,
-    frames: [Option<Locked<'m>>; FANOUT],
-}
-
-impl<'m, H: Host, S: Store> GivenUp<'m, H, S> {
-    fn new(mm: &'m Mm<H, S>) -> Self {
-        Self {
-            mm,
-            first: PageNo(0),
-            len: 0,
-            frames: [const { None }; FANOUT],
-        }
-    }
-
-    /// Whether the page goes on where the run ends.
-    fn follows(&self, page: PageNo) -> bool {
-        self.len != 0 && self.first.plus(self.len as u32) == page
-    }
-
-    /// One page more, which follows, or is the first.
-    fn add(&mut self, page: PageNo, locked: Locked<'m>) {
-        if self.len == 0 {
-            self.first = page;
-        }
-        self.frames[self.len] = Some(locked);
-        self.len += 1;
-    }
-
-    /// Stores to the pages are faults from now on, and until one comes they may go.
-    fn finish(&mut self, space: &SpaceGuard<'_>) -> Result<(), Stop> {
-        let mm = self.mm;
-        let run = Run {
-            first: self.first,
-            len: std::mem::take(&mut self.len) as u32,
-        };
-        if run.len == 0 {
-            return Ok(());
-        }
-        let protected = mm.host.protect(space.no, run);
-        if protected.is_ok() {
-            mm.reclaim.now_given_up();
-            mm.counters.given_up.add(run.len.into());
-        }
-        for mut locked in self.frames.iter_mut().filter_map(Option::take) {
-            if protected.is_err() {
-                continue;
-            }
-            (locked.protected, locked.given_up) = (true, true);
-            // Whether they compress is not asked any more.
-            locked.frame.mark_incompressible(false);
-            may_go(mm, &locked);
-            goes_first(mm, &locked);
-        }
-        Ok(protected?)
-    }
+/// Stores to the pages of a run are faults from now on, and until one comes they may go.
+fn give_up<H: Host, S: Store>(
+    mm: &Mm<H, S>,
+    space: &SpaceGuard<'_>,
+    run: &mut LockedRun<'_>,
+) -> Result<(), HostError> {
+    mm.reclaim.now_given_up();
+    run.protect(&mm.host, space.no, |locked| {
+        locked.given_up = true;
+        mm.counters.given_up.one();
+        // Whether they compress is not asked any more.
+        locked.frame.mark_incompressible(false);
+        may_go(mm, locked);
+        goes_first(mm, locked);
+    })
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

@@ -32,7 +32,7 @@ use crate::mapped::cost;
 use crate::mm::Mm;
 use crate::reset::Reset;
 use crate::space::SpaceGuard;
-use crate::table::{LeafEntry, LeafSlot};
+use crate::table::{LeafEntry, LeafSlot, slot_of};
 use copies::Room;
 use std::convert::Infallible;
 
@@ -178,6 +178,9 @@ impl<'a, 'm, H: Host, S: Store> Move<'a, 'm, H, S> {
             *laid = part.run.end();
         }
         for page in self.from.pages() {
+            if slot_of(page, 0) == 0 || page == self.from.first {
+                self.protect_leaf(page);
+            }
             if self.entry(page) != LeafEntry::Absent && !self.moves_by_slot(page) {
                 self.copy(page, room)?;
             }

@@ -100,12 +100,13 @@ impl Queues {
 
     /// Takes a frame off whichever queue it is on.
     fn remove(&mut self, frames: &Slots<Frame>, no: FrameNo) -> Tag {
-        let from = Tag::of(frames.get(no.0));
+        let frame = frames.get(no.0);
+        let from = Tag::of(frame);
         match from {
             Tag::NONE => (),
             Tag::UNEVICTABLE => self.unevictable.remove(frames, no),
             Tag::DOUBTED => self.doubted.remove(frames, no),
-            _ => self.policy_of(frames.get(no.0)).removed(frames, no, from),
+            _ => self.policy_of(frame).removed(frames, no, from),
         }
         from
     }
@@ -135,10 +136,10 @@ impl Queues {
     }
 
     fn isolate_candidate(&mut self, frames: &Slots<Frame>, no: FrameNo) -> Option<Isolated> {
-        let sizes = self.sizes();
         let isolated = self.isolate_if(frames, no, |policy, on| {
             ![Tag::UNEVICTABLE, Tag::DOUBTED].contains(&on) && policy.is_candidate(on)
         })?;
+        let sizes = self.sizes();
         self.balance.took(Kind::of(frames.get(no.0)), 1, sizes);
         Some(isolated)
     }
@@ -178,7 +179,7 @@ impl Replacer {
             }
         };
         kind.set(frames.get(no.0));
-        queues.arrived(frames, no, how);
+        queues.policies[kind as usize].arrived(frames, no, how);
         how == Arrival::Returned { early: true }
     }
 
@@ -238,11 +239,13 @@ impl Replacer {
     #[must_use]
     pub fn settle(&self, frames: &Slots<Frame>, isolated: Isolated, found: Finding) -> FrameNo {
         let mut queues = self.queues.lock();
-        let policy = queues.policy_of(frames.get(isolated.no.0));
-        let was_victim = policy.is_candidate(isolated.from);
+        let kind = Kind::of(frames.get(isolated.no.0));
+        let policy = &mut queues.policies[kind as usize];
+        let for_nothing = matches!(found, Finding::Used | Finding::Stayed);
+        let for_nothing = for_nothing && policy.is_candidate(isolated.from);
         policy.settled(frames, &isolated, found);
-        if was_victim && matches!(found, Finding::Used | Finding::Stayed) {
-            queues.note(Kind::of(frames.get(isolated.no.0)), 1);
+        if for_nothing {
+            queues.note(kind, 1);
         }
         isolated.no
     }

@@ -280,3 +280,42 @@ fn differences_are_told() {
     assert_eq!(mm.differing(other, s), Err(SpaceError::NotRelated(other)));
     sound(&mm);
 }
+
+/// Goal: a space with areas, of files, with fewer rights, locked, or of which something was
+/// advised, is not reset, and nobody is reset to one: that is said, and both are as they were.
+/// Without them it works again.
+#[test]
+fn areas_are_in_the_way() {
+    use crate::rig::{map, numbered, open};
+    use crate::{InFork, Rights};
+    let mm = harness();
+    let a = space(&mm, 64);
+    write(&mm, a, 0..8, 1);
+    let b = mm.fork(a).expect("room");
+    write(&mm, b, 2..3, 7);
+    let source = numbered(4);
+    let file = open(&mm, &source);
+    for kind in 0..4 {
+        let areas = mm.areas(b);
+        match kind {
+            0 => map(&mm, b, (20, 4), &file, 0, crate::host::Piece::Private),
+            1 => assert_eq!(areas.protect(run(20, 4), Rights::Read), Ok(())),
+            2 => assert_eq!(areas.lock(run(20, 4)), Ok(())),
+            _ => assert_eq!(areas.set_in_fork(run(20, 4), InFork::Nothing), Ok(())),
+        }
+        for (space, to) in [(b, a), (a, b)] {
+            assert_eq!(mm.reset(space, to), Err(SpaceError::HasAreas(b)));
+            assert_eq!(mm.differing(space, to), Err(SpaceError::HasAreas(b)));
+        }
+        assert_eq!([value(&mm, a, 2), value(&mm, b, 2)], [1, 7]);
+        sound(&mm);
+        assert_eq!(areas.unmap(run(20, 4)), Ok(()));
+    }
+    assert_eq!(mm.reset(b, a), Ok(()));
+    assert_eq!((value(&mm, b, 2), mm.reclaim.locked_pages()), (1, 0));
+    sound(&mm);
+    for space in [b, a] {
+        mm.drop_space(space).expect("it lives");
+    }
+    mm.files().close(file);
+}

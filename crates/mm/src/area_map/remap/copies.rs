@@ -5,6 +5,7 @@
 //! of the source name, but for reclaim, which puts pages into the store, and merging, which makes
 //! one page of equal ones, and none of zeros: so each page is looked at again when it is copied.
 
+use super::super::locked_run::LockedRun;
 use super::Move;
 use crate::addr::{Access, FrameNo, PageBytes, PageNo, Run};
 use crate::backing::areas::Rights;
@@ -23,7 +24,7 @@ use crate::residency::{NewPlace, NoRecord};
 use crate::space::FaultError;
 use crate::standby::StandbyPages;
 use crate::swap::Swapped;
-use crate::table::{LeafEntry, LeafSlot, Lookup, OwnLeaf};
+use crate::table::{FANOUT, LeafEntry, LeafSlot, Lookup, OwnLeaf, first_of};
 use crate::window::Windows;
 
 /// Room for the copies: in the window, and of pages that allow no access, in the pool.
@@ -107,6 +108,34 @@ impl<'a, H: Host, S: Store> Move<'a, '_, H, S> {
             Stop::Lost(source) => FaultError::PageLost { space, page, source }.into(),
             other => other,
         }
+    }
+
+    /// No store goes through any more to the pages of this leaf, from the first one on, as far as
+    /// that can be had in a few calls; the others are protected one at a time.
+    pub(super) fn protect_leaf(&self, first: PageNo) {
+        let (mm, space) = (self.mm, &self.reset.space);
+        let end = PageNo(first_of(first, 0).0 + FANOUT as u32).min(self.from.end());
+        let mut run = LockedRun::new();
+        let protect = |run: &mut LockedRun<'_>| {
+            // What the machine refuses is asked for again, page by page.
+            let _ = run.protect(&mm.host, space.no, |_| ());
+        };
+        for page in (first.0..end.0).map(PageNo) {
+            let Some((frame, leaf)) = mm.tables.lookup(&space.tree, page).frame() else {
+                continue;
+            };
+            let Some(locked) = mm.frames.try_lock(frame) else {
+                continue;
+            };
+            let same = mm.tables.entry(leaf, page) == LeafEntry::Frame(frame);
+            if same && locked.frame.is_exclusive() && !is_protected(mm, &locked) {
+                if !run.follows(page) {
+                    protect(&mut run);
+                }
+                run.add(page, locked);
+            }
+        }
+        protect(&mut run);
     }
 
     /// The bytes of a page, to which no store goes through any more; false when no table says

@@ -269,3 +269,39 @@ fn locked_pages_move() {
     mm.files().close(file);
     sound(&mm);
 }
+
+/// Goal: neighbours in a leaf are protected in one call, each that is refused by itself; no store
+/// gets lost either way. Method: the calls of the machine.
+#[test]
+fn neighbours_are_protected_together() {
+    use crate::rig::Request;
+    use memfold_sim::{Call, Calls, Lasting, Plan, When};
+    for refused in [false, true] {
+        let mm = limited(8 << 20);
+        let a = space(&mm, 80);
+        write(&mm, a, 4..40, 3);
+        if refused {
+            let (calls, when) = (Calls::only(Call::Protect), When::Nth(1, Lasting::Once));
+            mm.host.set_plan(Plan { calls, when });
+        }
+        mm.host.requests();
+        assert_eq!(mm.areas(a).remap(run(0, 36), PageNo(42)), Ok(()));
+        let protect = |call: &Request| match call {
+            &Request::Protect(_, run) => Some((run.first.0, run.len)),
+            _ => None,
+        };
+        let calls: Vec<_> = mm.host.requests().iter().filter_map(protect).collect();
+        let one_by_one = (16..32).map(|page| (page, 1));
+        let expected = match refused {
+            false => vec![(4, 12), (16, 16), (32, 4)],
+            true => [(4, 12), (16, 16)]
+                .into_iter()
+                .chain(one_by_one)
+                .chain([(32, 4)])
+                .collect(),
+        };
+        assert_eq!(calls, expected);
+        assert_eq!([45, 46, 77, 36].map(|page| value(&mm, a, page)), [0, 3, 3, 3]);
+        end(&mm, &[a]);
+    }
+}
