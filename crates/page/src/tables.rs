@@ -163,8 +163,7 @@ pub(crate) fn saved(history: &History, saved: Saved) -> String {
 /// The spaces at the end, those first that hold most beside their templates.
 pub(crate) fn spaces(history: &History) -> String {
     let mut rows: Vec<_> = history.last.spaces.iter().collect();
-    let holds = |row: &memfold_record::Row| row.holds(history.last.parent(row));
-    rows.sort_by_key(|(birth, row)| (Reverse(holds(row)), **birth));
+    rows.sort_by_key(|(birth, row)| (Reverse(row.holds()), **birth));
     let pages = |pages: Option<u32>| bytes(pages.map(|pages| u64::from(pages) * PAGE));
     let line = |(birth, row): &(&u64, &std::sync::Arc<memfold_record::Row>)| {
         let made = match row.made {
@@ -187,7 +186,7 @@ pub(crate) fn spaces(history: &History) -> String {
         vec![
             format!("#{birth} {made}{parent}{state}"),
             pages(Some(row.len)),
-            pages(holds(row)),
+            pages(row.holds()),
             pages(row.count(PageState::Compressed)),
             pages(row.count(PageState::Merged)),
             pages(shared),
@@ -197,7 +196,7 @@ pub(crate) fn spaces(history: &History) -> String {
     if let Some(rest) = rows.get(ROWS..).filter(|rest| !rest.is_empty()) {
         let own = rest
             .iter()
-            .map(|(_, row)| u64::from(holds(row).unwrap_or(0)) * PAGE)
+            .map(|(_, row)| u64::from(row.holds().unwrap_or(0)) * PAGE)
             .sum();
         let mut line = vec![format!("{} more", rest.len()), String::new(), bytes(Some(own))];
         line.resize(6, String::new());

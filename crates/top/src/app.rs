@@ -77,7 +77,8 @@ impl App {
         let there = |chosen| self.lines.iter().any(|line| line.birth == chosen);
         if !self.chosen.is_some_and(there) {
             // The template with the most clones is what most programs are about.
-            let most = self.lines.iter().rev().max_by_key(|line| line.clones);
+            let alive = self.lines.iter().filter(|line| line.row.is_some());
+            let most = alive.rev().max_by_key(|line| line.clones);
             self.chosen = most.map(|line| line.birth);
         }
     }
