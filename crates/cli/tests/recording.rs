@@ -85,7 +85,7 @@ fn a_record_its_page_and_its_screen_say_what_the_report_says() {
     let held = memfold_size::show(report["held_bytes"].as_u64().expect("it is held"));
     screen.shows(&[
         &format!("held {held} of 16.0 MiB ("),
-        "of 16 MiB",
+        "of 16.0 MiB (",
         "11 by holds",
         &format!("#{template} frozen"),
     ]);
@@ -154,7 +154,7 @@ fn a_run_can_be_looked_at_while_it_goes_on() {
         "memfold top",
         &title,
         "held ",
-        "of 16 MiB",
+        "of 16.0 MiB (",
         "live",
         "nobody waits",
         " frozen",

@@ -114,7 +114,9 @@ impl<'a> Tree<'a> {
         let mut clones: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
         let mut roots = Vec::new();
         for (&birth, row) in &now.spaces {
-            match row.parent.filter(|parent| *parent != birth) {
+            // A frozen copy stands for itself when what it was made of has ended.
+            let counts = |parent: &u64| now.spaces.contains_key(parent) || row.made == Made::Forked;
+            match row.parent.filter(|parent| *parent != birth && counts(parent)) {
                 Some(parent) => clones.entry(parent).or_default().push(birth),
                 None => roots.push(birth),
             }
