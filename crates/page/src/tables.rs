@@ -15,9 +15,10 @@ const MOMENTS: usize = 40;
 
 /// A table with a caption; the first column is the rows' names.
 pub(crate) fn table(caption: &str, heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let caption = escaped(caption);
+    // What is wider than the screen is moved with the keys, too.
     let mut out = format!(
-        "<div class=\"wide\"><table><caption>{}</caption><thead><tr>",
-        escaped(caption)
+        "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\"><table><caption>{caption}</caption><thead><tr>"
     );
     for head in heads {
         let _ = write!(out, "<th scope=\"col\">{}</th>", escaped(head));
