@@ -9,8 +9,8 @@ use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 fn path(name: &str) -> PathBuf {
@@ -55,18 +55,27 @@ fn a_record_its_page_and_its_screen_say_what_the_report_says() {
         let data = format!("<data value=\"{}\">", report[field]);
         assert!(page_text.contains(&data), "{field}: {data}");
     }
-    // The snapshot, and the clones that are copies of it.
+    // The fresh instance, and clones of the snapshot, which is needed no more.
     let frozen: Vec<_> = sample
         .spaces
         .iter()
         .filter(|(_, row)| row.made == Made::Frozen)
         .collect();
-    let [(&template, _)] = frozen.as_slice() else {
+    let [(template, _)] = frozen.as_slice() else {
         panic!("one is frozen: {:?}", sample.spaces)
     };
-    let clones = sample.spaces.values().filter(|row| row.parent == Some(template));
-    assert!(clones.clone().all(|row| row.own().is_some_and(|own| own >= 1)));
-    assert_eq!(clones.count(), 9);
+    let clones: Vec<_> = sample
+        .spaces
+        .values()
+        .filter(|row| row.made == Made::Forked)
+        .collect();
+    assert!(clones.iter().all(|row| row.own().is_some_and(|own| own >= 1)));
+    assert!(
+        clones
+            .iter()
+            .all(|row| row.parent == clones[0].parent && row.parent > Some(**template))
+    );
+    assert_eq!(clones.len(), 9);
     let mut marks = Vec::new();
     let all = recording.each(0..recording.len(), |sample| marks.extend(sample.marks.clone()));
     all.expect("they are whole");
@@ -75,9 +84,9 @@ fn a_record_its_page_and_its_screen_say_what_the_report_says() {
     let screen = done(&format!("top --replay {record_name} --once 120x40"));
     let held = memfold_size::show(report["held_bytes"].as_u64().expect("it is held"));
     screen.shows(&[
-        &format!("held {held} of 16 MiB ("),
-        "of 16 MiB",
-        "10 by holds",
+        &format!("held {held} of 16.0 MiB ("),
+        "of 16.0 MiB (",
+        "11 by holds",
         &format!("#{template} frozen"),
     ]);
     let again = done(&format!("report {record_name} -o {page_name}"));
@@ -104,66 +113,57 @@ const ENDLESS: &str = r#"(module (memory (export "memory") 4)
   (func (export "warm") (i32.store (i32.const 65536) (i32.const 7)))
   (func (export "run") (i32.store (i32.const 0) (i32.const 1)) (loop $l (br $l))))"#;
 
+/// `memfold top`, where sockets are in this folder.
+fn top(runtime: &Path, words: &str) -> Done {
+    let mut command = memfold(&format!("top {words}"));
+    let output = command.env("XDG_RUNTIME_DIR", runtime).output();
+    Done::new(&output.expect("it was built"))
+}
+
+/// A run without an end, whose socket is in this folder.
+fn endless(runtime: &Path) -> Child {
+    let words = "--clones 2 --warm warm --call run --budget 16MiB";
+    let mut command = memfold(&format!("run {} {words}", module(ENDLESS)));
+    command.env("XDG_RUNTIME_DIR", runtime);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    child.expect("it was built")
+}
+
+/// Looks again until it is as it should be, for a minute at the most.
+fn until(look: impl Fn() -> Done, is_so: impl Fn(&Done) -> bool) -> Done {
+    let begun = Instant::now();
+    loop {
+        let done = look();
+        if is_so(&done) || begun.elapsed() > Duration::from_secs(60) {
+            return done;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn a_run_can_be_looked_at_while_it_goes_on() {
     let runtime = path("runtime");
     fs::create_dir_all(&runtime).expect("the folder is writable");
-    let top = |words: &str| {
-        let mut command = memfold(&format!("top {words}"));
-        Done::new(
-            &command
-                .env("XDG_RUNTIME_DIR", &runtime)
-                .output()
-                .expect("it was built"),
-        )
-    };
+    let top = |words: &str| top(&runtime, words);
     top("--once").refused(2, &["no process of yours serves a socket", "--replay"]);
-    let module = module(ENDLESS);
-    let start = || {
-        let mut command = memfold(&format!(
-            "run {module} --clones 2 --warm warm --call run --budget 16MiB"
-        ));
-        command
-            .env("XDG_RUNTIME_DIR", &runtime)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        command.spawn().expect("it was built")
-    };
-    let mut first = start();
-    let begun = Instant::now();
-    let screen = loop {
-        let screen = top("--once 100x30");
-        if screen.stdout.contains("#3 frozen") || begun.elapsed() > Duration::from_secs(60) {
-            break screen;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    };
+    let mut first = endless(&runtime);
+    let screen = until(|| top("--once 100x30"), |done| done.stdout.contains("4 by holds"));
     let title = format!("(process {})", first.id());
     screen.shows(&[
         "memfold top",
         &title,
         "held ",
-        "of 16 MiB",
+        "of 16.0 MiB (",
         "live",
         "nobody waits",
+        " frozen",
     ]);
-    let mut second = start();
-    let begun = Instant::now();
-    let several = loop {
-        let several = top("--once");
-        if several.status == 2 || begun.elapsed() > Duration::from_secs(60) {
-            break several;
-        }
-    };
-    several.refused(
-        2,
-        &[
-            "several processes",
-            &format!("{}.sock", first.id()),
-            &format!("{}.sock", second.id()),
-        ],
-    );
-    let socket = runtime.join(format!("memfold/{}.sock", second.id()));
+    let mut second = endless(&runtime);
+    let several = until(|| top("--once"), |done| done.status == 2);
+    let sockets = [&first, &second].map(|child| format!("{}.sock", child.id()));
+    several.refused(2, &["several processes", &sockets[0], &sockets[1]]);
+    let socket = runtime.join("memfold").join(&sockets[1]);
     let named = top(&format!("{} --once", socket.display()));
     named.shows(&[&format!("(process {})", second.id())]);
     for child in [&mut first, &mut second] {
@@ -203,17 +203,8 @@ fn asked(address: &str, request: &str) -> String {
     answer
 }
 
-#[test]
-fn metrics_are_served_while_a_run_goes_on() {
-    let words = format!(
-        "run {} --clones 2 --warm warm --call run --budget 16MiB --no-socket --metrics 0",
-        module(ENDLESS)
-    );
-    let mut run = memfold(&words)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it was built");
+/// The address at which a run says that it serves metrics.
+fn address(run: &mut Child) -> String {
     let mut said = String::new();
     let mut stderr = BufReader::new(run.stderr.take().expect("it is piped"));
     while !said.contains("/metrics") {
@@ -223,11 +214,25 @@ fn metrics_are_served_while_a_run_goes_on() {
         .split("http://")
         .nth(1)
         .and_then(|rest| rest.strip_suffix("/metrics\n"));
-    let address = address.unwrap_or_else(|| panic!("no address in {said:?}"));
+    address
+        .unwrap_or_else(|| panic!("no address in {said:?}"))
+        .to_owned()
+}
+
+#[test]
+fn metrics_are_served_while_a_run_goes_on() {
+    let words = "--clones 2 --warm warm --call run --budget 16MiB --no-socket --metrics 0";
+    let mut run = memfold(&format!("run {} {words}", module(ENDLESS)));
+    let mut run = run
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it was built");
+    let address = address(&mut run);
     assert!(address.starts_with("127.0.0.1:"), "{address}");
     let begun = Instant::now();
     let text = loop {
-        let text = asked(address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        let text = asked(&address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
         if text.contains("memfold_spaces_living 3\n") || begun.elapsed() > Duration::from_secs(60) {
             break text;
         }
@@ -247,8 +252,8 @@ fn metrics_are_served_while_a_run_goes_on() {
         let line = text
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.and_then(|value| value.parse::<u64>().ok())
-            .unwrap_or_else(|| panic!("no {name} in {text}"))
+        let value = line.and_then(|value| value.parse::<u64>().ok());
+        value.unwrap_or_else(|| panic!("no {name} in {text}"))
     };
     let parts = [
         "private",
@@ -263,8 +268,8 @@ fn metrics_are_served_while_a_run_goes_on() {
         .map(|part| value(&format!("memfold_held_{part}_bytes")))
         .sum();
     assert_eq!(sum, value("memfold_held_total_bytes"));
-    assert!(asked(address, "GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404"));
-    assert!(asked(address, "POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405"));
+    assert!(asked(&address, "GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404"));
+    assert!(asked(&address, "POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405"));
     run.kill().expect("it runs");
     run.wait().expect("it ends");
 }

@@ -1,8 +1,8 @@
 //! A memory as samples of a record: [`Sampler`].
 //!
 //! The numbers are read at each sample. The pages of spaces are looked at in turn, for a bounded
-//! time at each sample, and each row says when that was; a space with a parent is looked at only
-//! where it differs from it. Used by the thread that records, alone; takes the locks that any
+//! time at each sample, and each row says when that was; a fork is looked at only where it
+//! differs from its relatives. Used by the thread that records, alone; takes the locks that any
 //! operation takes, each for a moment.
 
 use crate::inner::Inner;
@@ -146,13 +146,9 @@ impl Sampler {
         let at = alive.partition_point(|living| living.kin.birth <= self.last);
         let living = alive.get(at).or_else(|| alive.first())?;
         self.last = living.kin.birth;
-        let by_birth = |birth| {
-            alive
-                .binary_search_by_key(&birth, |living| living.kin.birth)
-                .is_ok()
-        };
-        let depth = match living.kin.parent {
-            Some(parent) if by_birth(parent) => Depth::Own,
+        // Also where what it was forked from has ended: its tables are its clones' then.
+        let depth = match living.kin.made {
+            memfold_mm::Made::Forked => Depth::Own,
             _ => Depth::All,
         };
         Some(Look::new(*living, depth))

@@ -6,7 +6,7 @@ use memfold_size::show;
 use std::fmt::Write;
 
 const WIDTH: f64 = 800.0;
-const LEFT: f64 = 70.0;
+const LEFT: f64 = 84.0;
 const RIGHT: f64 = 790.0;
 
 /// Where times and values stand in a picture.

@@ -1,8 +1,9 @@
 //! What of a record is shown: a few hundred moments from its beginning to its end, each with its
 //! numbers, and the pages of one space. Plain values.
 
-use memfold_record::{Account, Latency, PageMap, RecordError, Recording, Sample, Schema};
-use std::collections::BTreeMap;
+use memfold_record::{Account, Latency, PageMap, RecordError, Recording, Row, Sample, Schema};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Moments that are shown, at the most.
 const MOMENTS: usize = 240;
@@ -32,8 +33,11 @@ pub(crate) struct History {
     /// When the program said what.
     pub marks: Vec<(u64, String)>,
     pub last: Sample,
-    /// The space whose pages are shown: of those at the end the one with the most clones.
+    /// The space whose pages are shown: the one with the most clones at the end; it may have ended
+    /// before them.
     pub shown: Option<u64>,
+    /// What clones at the end are copies of, as it was when it was last seen, if it has ended.
+    pub ended: BTreeMap<u64, Arc<Row>>,
     pub ending: Option<String>,
 }
 
@@ -43,9 +47,15 @@ impl History {
         let count = recording.len();
         let last = recording.sample(count - 1)?;
         let shown = most_clones(&last);
+        let parents: BTreeSet<u64> = last.spaces.values().filter_map(|row| row.parent).collect();
+        let mut ended = BTreeMap::new();
         let (mut moments, mut marks, mut no) = (Vec::new(), Vec::new(), 0);
         recording.each(0..count, |sample| {
             marks.extend(sample.marks.iter().map(|mark| (sample.at_us, mark.clone())));
+            for parent in parents.iter().filter(|parent| !last.spaces.contains_key(parent)) {
+                let row = sample.spaces.get(parent).filter(|row| row.pages.is_some());
+                ended.extend(row.map(|row| (*parent, row.clone())));
+            }
             // The last one always, and those before it as evenly as can be.
             let due = moments.len() * (count - 1) / (MOMENTS - 1).min(count.max(2) - 1);
             if no >= due || no == count - 1 {
@@ -59,6 +69,7 @@ impl History {
             marks,
             last,
             shown,
+            ended,
             ending: recording.ending(),
         })
     }
@@ -97,12 +108,13 @@ fn moment(schema: &Schema, sample: &Sample, shown: Option<u64>) -> Moment {
     }
 }
 
-/// The space with the most copies that live; the first one where there is none.
+/// The space of which the most copies live; the first one where there is none.
 fn most_clones(sample: &Sample) -> Option<u64> {
     let mut clones: BTreeMap<u64, u32> = BTreeMap::new();
     for parent in sample.spaces.values().filter_map(|row| row.parent) {
         *clones.entry(parent).or_default() += 1;
     }
-    let count = |birth: &u64| clones.get(birth).copied().unwrap_or(0);
-    sample.spaces.keys().copied().rev().max_by_key(count)
+    let most = clones.iter().rev().max_by_key(|(_, count)| **count);
+    let first = sample.spaces.keys().next();
+    most.map(|(birth, _)| *birth).or(first.copied())
 }

@@ -115,7 +115,7 @@ fn key(class: &str, name: &str) -> String {
 }
 
 fn savings(history: &History) -> String {
-    let saved = Saved::of(&history.last);
+    let saved = Saved::of(&history.last, &history.ended);
     let mut body = tables::saved(history, saved);
     if saved.unknown > 0 {
         body += &format!(
@@ -144,8 +144,12 @@ fn map(history: &History) -> String {
     let (Some(shown), Some(picture)) = (history.shown, pages::over_time(history)) else {
         return String::new();
     };
-    let row = history.last.spaces.get(&shown).and_then(|row| row.pages);
-    let counts = row.unwrap_or_default();
+    let row = history
+        .last
+        .spaces
+        .get(&shown)
+        .or_else(|| history.ended.get(&shown));
+    let counts = row.and_then(|row| row.pages).unwrap_or_default();
     let states = || {
         PageState::ALL
             .into_iter()
@@ -156,12 +160,19 @@ fn map(history: &History) -> String {
         .map(|(state, _)| key(state.name(), state.name()))
         .collect();
     let rows = states().map(|(state, count)| vec![state.name().to_owned(), grouped(Some(count.into()))]);
-    let table = tables::table("Its pages at the end", &["state", "pages"], rows);
+    let table = tables::table("Its pages, when it was last seen", &["state", "pages"], rows);
     let body = [
-        format!("<p>Space #{shown}, of all that lived at the end the one with the most clones.</p>"),
+        format!(
+            "<p>Space #{shown}, which has the most clones at the end{}.</p>",
+            if history.last.spaces.contains_key(&shown) {
+                ""
+            } else {
+                "; it has ended before them"
+            }
+        ),
         picture,
         format!("<ul class=\"key\">{key}</ul>"),
-        tables::folded("Its pages at the end, as a table", &table),
+        tables::folded("The same as a table", &table),
     ];
     section("The pages of the template", &body.concat())
 }

@@ -9,8 +9,8 @@ use std::fmt::Write;
 /// Columns and rows of the picture.
 const COLUMNS: usize = 128;
 const ROWS: usize = 40;
-const LEFT: f64 = 70.0;
-const CELL: f64 = 720.0 / COLUMNS as f64;
+const LEFT: f64 = 84.0;
+const CELL: f64 = 706.0 / COLUMNS as f64;
 
 /// Time goes down, pages from left to right; each cell is what most of its pages were.
 pub(crate) fn over_time(history: &History) -> Option<String> {
@@ -37,7 +37,7 @@ pub(crate) fn over_time(history: &History) -> Option<String> {
         if row.is_multiple_of(8) || row == rows - 1 {
             let _ = write!(
                 out,
-                "<text class=\"axis\" x=\"64\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                "<text class=\"axis\" x=\"78\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
                 y + 8.0,
                 moment(at)
             );
@@ -117,7 +117,7 @@ pub(crate) fn changed(counts: &[u32], clones: u32) -> String {
     for (value, y) in [(most, 14.0), (0, 104.0)] {
         let _ = write!(
             out,
-            "<text class=\"axis\" x=\"64\" y=\"{y}\" text-anchor=\"end\">{value}</text>"
+            "<text class=\"axis\" x=\"78\" y=\"{y}\" text-anchor=\"end\">{value}</text>"
         );
     }
     let _ = write!(out, "<text class=\"axis\" x=\"{LEFT}\" y=\"116\">page 0</text>");

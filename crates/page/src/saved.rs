@@ -2,6 +2,7 @@
 
 use memfold_record::{PageState, Row, Sample, Schema};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const PAGE: u64 = 4096;
 /// Copies of copies are followed so far.
@@ -27,15 +28,16 @@ pub(crate) struct Saved {
 }
 
 impl Saved {
-    pub fn of(sample: &Sample) -> Self {
+    /// Of a sample, and of what its spaces are copies of where that has ended.
+    pub fn of(sample: &Sample, ended: &Ended) -> Self {
         let mut saved = Self::default();
-        let mut cells = Cells::default();
+        let mut cells = Cells::new(sample, ended);
         for (&birth, row) in &sample.spaces {
             if row.pages.is_none() {
                 saved.unknown += 1;
                 continue;
             }
-            let states = cells.of(sample, birth, row, 0);
+            let states = cells.of(birth, row, 0);
             let len = u64::from(row.len);
             let cell = u64::from(row.map.cell_pages);
             for (at, (state, inherited)) in states.iter().enumerate() {
@@ -52,7 +54,8 @@ impl Saved {
             PageState::Exclusive | PageState::Pinned if !inherited => &mut self.own,
             PageState::Compressed => &mut self.stored,
             PageState::Merged => &mut self.merged,
-            PageState::File | PageState::Native => &mut self.others,
+            // What it inherits from nobody knows what.
+            PageState::File | PageState::Native | PageState::Inherited => &mut self.others,
             _ => &mut self.shared,
         };
         *part += bytes;
@@ -63,36 +66,46 @@ impl Saved {
 /// What each cell of a space is, and whether that is what its template has there.
 type States = Vec<(PageState, bool)>;
 
-/// The states of spaces that others are copies of.
-#[derive(Default)]
-struct Cells(BTreeMap<u64, States>);
+/// Spaces that have ended, as they were when they were last seen.
+pub(crate) type Ended = BTreeMap<u64, Arc<Row>>;
 
-impl Cells {
+/// The states of spaces that others are copies of.
+struct Cells<'a> {
+    sample: &'a Sample,
+    ended: &'a Ended,
+    known: BTreeMap<u64, States>,
+}
+
+impl<'a> Cells<'a> {
+    fn new(sample: &'a Sample, ended: &'a Ended) -> Self {
+        let known = BTreeMap::new();
+        Self { sample, ended, known }
+    }
+
     /// The states of a space's cells, inherited ones as they are where they come from.
-    fn of(&mut self, sample: &Sample, birth: u64, row: &Row, depth: u32) -> States {
-        if let Some(known) = self.0.get(&birth) {
+    fn of(&mut self, birth: u64, row: &Row, depth: u32) -> States {
+        if let Some(known) = self.known.get(&birth) {
             return known.clone();
         }
         let stretches = row.map.stretches.iter();
         let own =
             stretches.flat_map(|stretch| std::iter::repeat_n((stretch.state, false), stretch.cells as usize));
         let mut states: States = own.collect();
-        let parent = row
-            .parent
-            .and_then(|parent| Some((parent, sample.spaces.get(&parent)?)));
+        let there = |parent: &u64| self.sample.spaces.get(parent).or_else(|| self.ended.get(parent));
+        let parent = row.parent.and_then(|parent| Some((parent, there(&parent)?)));
         if states.iter().any(|(state, _)| *state == PageState::Inherited)
             && let Some((parent, above)) = parent
             && depth < DEEPEST
             && above.map.cell_pages == row.map.cell_pages
         {
-            let above = self.of(sample, parent, above, depth + 1);
+            let above = self.of(parent, &above.clone(), depth + 1);
             for (state, there) in states.iter_mut().zip(above) {
                 if state.0 == PageState::Inherited {
                     *state = (there.0, true);
                 }
             }
         }
-        self.0.insert(birth, states.clone());
+        self.known.insert(birth, states.clone());
         states
     }
 }
@@ -100,15 +113,13 @@ impl Cells {
 /// For each cell of a space, how many of its copies have something else there; and how many copies
 /// were looked at.
 pub(crate) fn changed(sample: &Sample, birth: u64) -> (Vec<u32>, u32) {
-    let Some(row) = sample.spaces.get(&birth) else {
-        return (Vec::new(), 0);
-    };
-    let (mut changed, mut clones) = (vec![0; row.map.cells() as usize], 0);
+    let (mut changed, mut clones, mut size) = (Vec::new(), 0, None);
     for clone in sample.spaces.values().filter(|clone| clone.parent == Some(birth)) {
-        if clone.pages.is_none() || clone.map.cell_pages != row.map.cell_pages {
+        if clone.pages.is_none() || clone.map.cell_pages != *size.get_or_insert(clone.map.cell_pages) {
             continue;
         }
         clones += 1;
+        changed.resize(changed.len().max(clone.map.cells() as usize), 0);
         let mut at = 0;
         for stretch in &clone.map.stretches {
             use PageState::{Compressed, Exclusive, Merged, Pinned};

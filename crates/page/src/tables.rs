@@ -15,9 +15,10 @@ const MOMENTS: usize = 40;
 
 /// A table with a caption; the first column is the rows' names.
 pub(crate) fn table(caption: &str, heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let caption = escaped(caption);
+    // What is wider than the screen is moved with the keys, too.
     let mut out = format!(
-        "<div class=\"wide\"><table><caption>{}</caption><thead><tr>",
-        escaped(caption)
+        "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\"><table><caption>{caption}</caption><thead><tr>"
     );
     for head in heads {
         let _ = write!(out, "<th scope=\"col\">{}</th>", escaped(head));
@@ -163,8 +164,7 @@ pub(crate) fn saved(history: &History, saved: Saved) -> String {
 /// The spaces at the end, those first that hold most beside their templates.
 pub(crate) fn spaces(history: &History) -> String {
     let mut rows: Vec<_> = history.last.spaces.iter().collect();
-    let holds = |row: &memfold_record::Row| row.holds(history.last.parent(row));
-    rows.sort_by_key(|(birth, row)| (Reverse(holds(row)), **birth));
+    rows.sort_by_key(|(birth, row)| (Reverse(row.holds()), **birth));
     let pages = |pages: Option<u32>| bytes(pages.map(|pages| u64::from(pages) * PAGE));
     let line = |(birth, row): &(&u64, &std::sync::Arc<memfold_record::Row>)| {
         let made = match row.made {
@@ -187,7 +187,7 @@ pub(crate) fn spaces(history: &History) -> String {
         vec![
             format!("#{birth} {made}{parent}{state}"),
             pages(Some(row.len)),
-            pages(holds(row)),
+            pages(row.holds()),
             pages(row.count(PageState::Compressed)),
             pages(row.count(PageState::Merged)),
             pages(shared),
@@ -197,7 +197,7 @@ pub(crate) fn spaces(history: &History) -> String {
     if let Some(rest) = rows.get(ROWS..).filter(|rest| !rest.is_empty()) {
         let own = rest
             .iter()
-            .map(|(_, row)| u64::from(holds(row).unwrap_or(0)) * PAGE)
+            .map(|(_, row)| u64::from(row.holds().unwrap_or(0)) * PAGE)
             .sum();
         let mut line = vec![format!("{} more", rest.len()), String::new(), bytes(Some(own))];
         line.resize(6, String::new());

@@ -153,12 +153,19 @@ fn short_records_are_shown_as_well() {
 
 #[test]
 fn what_is_saved_is_counted_by_what_each_space_sees() {
-    let saved = Saved::of(&sample(9));
+    let saved = Saved::of(&sample(9), &Default::default());
     let pages = |pages: u64| pages * 4096;
     // 60 of the template, of which each clone sees those that it did not change.
     assert_eq!(saved.stock, pages(60 + 60 + 60));
     assert_eq!((saved.own, saved.stored), (pages(6), pages(1)));
     assert_eq!(saved.shared, pages(60 + 54 + 59));
+    // What a template was that has ended is what it was when it was last seen.
+    let mut orphans = sample(9);
+    let template = orphans.spaces.remove(&1).expect("it lived");
+    let known = Saved::of(&orphans, &[(1, template)].into());
+    assert_eq!((known.shared, known.others), (pages(54 + 59), 0));
+    let unknown = Saved::of(&orphans, &Default::default());
+    assert_eq!((unknown.shared, unknown.others), (0, pages(94 + 99)));
     let (counts, clones) = changed(&sample(9), 1);
     assert_eq!((clones, counts.len()), (2, 100));
     assert_eq!(&counts[9..17], [0, 1, 1, 2, 1, 1, 1, 0]);

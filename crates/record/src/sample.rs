@@ -162,35 +162,16 @@ impl Row {
 }
 
 impl Row {
-    /// Pages that are held for it, in memory or in the store: of a copy whose parent lives what it
-    /// has beside that ([`own`](Self::own)), and otherwise all. `None` while nobody has looked.
+    /// Pages that are held for it, in memory or in the store: of a fork what it has for itself
+    /// ([`own`](Self::own)), for the rest is its template's; of any other space all. `None` while
+    /// nobody has looked.
     #[must_use]
-    pub fn holds(&self, parent: Parent) -> Option<u32> {
+    pub fn holds(&self) -> Option<u32> {
         use PageState::{Exported, Merged, Shared};
         let of = |state: PageState| self.count(state).unwrap_or(0);
-        match parent {
-            Parent::Lives => self.own(),
-            Parent::Gone => Some(self.own()? + of(Exported) + of(Shared) + of(Merged)),
-        }
-    }
-}
-
-/// Whether the space that another is a copy of is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parent {
-    /// It is in the same sample.
-    Lives,
-    /// It has ended, or there never was one.
-    Gone,
-}
-
-impl Sample {
-    /// Whether the space that this one is a copy of lives.
-    #[must_use]
-    pub fn parent(&self, row: &Row) -> Parent {
-        match row.parent.is_some_and(|parent| self.spaces.contains_key(&parent)) {
-            true => Parent::Lives,
-            false => Parent::Gone,
+        match self.made {
+            Made::Forked => self.own(),
+            Made::Created | Made::Frozen => Some(self.own()? + of(Exported) + of(Shared) + of(Merged)),
         }
     }
 }

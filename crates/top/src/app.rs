@@ -76,8 +76,11 @@ impl App {
         self.lines = lines(&self.window.now, self.sort, self.turned, &self.filter);
         let there = |chosen| self.lines.iter().any(|line| line.birth == chosen);
         if !self.chosen.is_some_and(there) {
-            // The template with the most clones is what most programs are about.
-            let most = self.lines.iter().rev().max_by_key(|line| line.clones);
+            // The template with the most clones is what most programs are about; then the one for
+            // which most is held.
+            let alive = self.lines.iter().filter(|line| line.row.is_some());
+            let holds = |line: &SpaceLine| line.row.as_ref().and_then(|row| row.holds());
+            let most = alive.rev().max_by_key(|line| (line.clones, holds(line)));
             self.chosen = most.map(|line| line.birth);
         }
     }

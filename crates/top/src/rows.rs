@@ -43,31 +43,36 @@ impl SortBy {
 #[derive(Clone, Debug)]
 pub(crate) struct SpaceLine {
     pub birth: u64,
-    pub row: Arc<Row>,
-    /// What is held for it, in pages: of a clone what it has beside its template.
-    pub holds: Option<u32>,
+    /// Nothing of a template that has ended, while clones of it live.
+    pub row: Option<Arc<Row>>,
     /// How many spaces above it are shown that it descends from.
     pub depth: usize,
     /// Spaces that are copies of this one and live.
     pub clones: u32,
-    /// What these hold beside it, in pages; of those whose pages were looked at.
-    pub clones_own: u64,
+    /// What is held for these, in pages; of those whose pages were looked at.
+    pub clones_hold: u64,
 }
 
 impl SpaceLine {
     /// What people call it.
     pub fn name(&self) -> String {
-        let made = match self.row.made {
-            Made::Created => "space",
-            Made::Forked => "fork",
-            Made::Frozen => "frozen",
+        let made = match self.row.as_ref().map(|row| row.made) {
+            None => "ended",
+            Some(Made::Created) => "space",
+            Some(Made::Forked) => "fork",
+            Some(Made::Frozen) => "frozen",
         };
         format!("#{} {made}", self.birth)
     }
 
+    pub fn is_condemned(&self) -> bool {
+        self.row.as_ref().is_some_and(|row| row.condemned)
+    }
+
     fn matches(&self, filter: &str) -> bool {
-        let condemned = if self.row.condemned { " condemned" } else { "" };
-        let parent = self.row.parent.map(|parent| format!(" of #{parent}"));
+        let condemned = if self.is_condemned() { " condemned" } else { "" };
+        let parent = self.row.as_ref().and_then(|row| row.parent);
+        let parent = parent.map(|parent| format!(" of #{parent}"));
         let text = format!("{}{}{condemned}", self.name(), parent.unwrap_or_default());
         filter.split_whitespace().all(|word| text.contains(word))
     }
@@ -76,46 +81,18 @@ impl SpaceLine {
 /// All spaces of a sample that contain each word of the filter, largest first, unless turned
 /// around.
 pub(crate) fn lines(now: &Sample, sort: SortBy, turned: bool, filter: &str) -> Vec<SpaceLine> {
-    let lives = |birth: &u64| now.spaces.contains_key(birth);
-    let mut children: BTreeMap<Option<u64>, Vec<u64>> = BTreeMap::new();
-    for (&birth, row) in &now.spaces {
-        let parent = row.parent.filter(|parent| lives(parent) && *parent != birth);
-        children.entry(parent).or_default().push(birth);
-    }
-    for siblings in children.values_mut() {
-        siblings.sort_by_key(|birth| Reverse((key(sort, *birth, now), Reverse(*birth))));
-        if turned {
-            siblings.reverse();
-        }
-    }
-    let of = |birth: u64, depth: usize| {
-        let clones = children.get(&Some(birth)).map_or(&[][..], Vec::as_slice);
-        let own = |clone: &u64| u64::from(now.spaces[clone].own().unwrap_or(0));
-        SpaceLine {
-            birth,
-            row: now.spaces[&birth].clone(),
-            holds: now.spaces[&birth].holds(now.parent(&now.spaces[&birth])),
-            depth,
-            clones: clones.len() as u32,
-            clones_own: clones.iter().map(own).sum(),
-        }
-    };
-    let mut seen = BTreeSet::new();
-    let mut lines = Vec::new();
-    let none = Vec::new();
-    let roots = children.get(&None).unwrap_or(&none).iter();
+    let tree = Tree::new(now, sort, turned);
+    let (mut seen, mut lines) = (BTreeSet::new(), Vec::new());
     // Those last whose parents go round in a circle, as no memory has them.
-    let all: Vec<u64> = roots.chain(now.spaces.keys()).copied().collect();
-    for root in all {
-        let mut next = vec![(root, 0)];
+    for root in tree.roots.iter().chain(now.spaces.keys()) {
+        let mut next = vec![(*root, 0)];
         // Ends: each space is passed once.
         while let Some((birth, depth)) = next.pop() {
-            if !seen.insert(birth) {
-                continue;
+            if seen.insert(birth) {
+                lines.push(tree.line(birth, depth));
+                let clones = tree.clones(birth).iter().rev();
+                next.extend(clones.map(|&clone| (clone, depth + 1)));
             }
-            lines.push(of(birth, depth));
-            let clones = children.get(&Some(birth)).unwrap_or(&none);
-            next.extend(clones.iter().rev().map(|&clone| (clone, depth + 1)));
         }
     }
     if !filter.trim().is_empty() {
@@ -124,11 +101,65 @@ pub(crate) fn lines(now: &Sample, sort: SortBy, turned: bool, filter: &str) -> V
     lines
 }
 
+/// Who is a copy of whom, each family in its order.
+struct Tree<'a> {
+    now: &'a Sample,
+    clones: BTreeMap<u64, Vec<u64>>,
+    /// Spaces without a parent, and parents that have ended.
+    roots: Vec<u64>,
+}
+
+impl<'a> Tree<'a> {
+    fn new(now: &'a Sample, sort: SortBy, turned: bool) -> Self {
+        let mut clones: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        let mut roots = Vec::new();
+        for (&birth, row) in &now.spaces {
+            // A frozen copy stands for itself when what it was made of has ended.
+            let counts = |parent: &u64| now.spaces.contains_key(parent) || row.made == Made::Forked;
+            match row.parent.filter(|parent| *parent != birth && counts(parent)) {
+                Some(parent) => clones.entry(parent).or_default().push(birth),
+                None => roots.push(birth),
+            }
+        }
+        roots.extend(clones.keys().filter(|birth| !now.spaces.contains_key(birth)));
+        let mut tree = Self {
+            now,
+            clones: BTreeMap::new(),
+            roots,
+        };
+        let order = |siblings: &mut Vec<u64>| {
+            siblings.sort_by_key(|&birth| Reverse((key(sort, birth, now), Reverse(birth))));
+            if turned {
+                siblings.reverse();
+            }
+        };
+        clones.values_mut().for_each(order);
+        order(&mut tree.roots);
+        Self { clones, ..tree }
+    }
+
+    fn clones(&self, birth: u64) -> &[u64] {
+        self.clones.get(&birth).map_or(&[], Vec::as_slice)
+    }
+
+    fn line(&self, birth: u64, depth: usize) -> SpaceLine {
+        let clones = self.clones(birth);
+        let holds = |clone: &u64| u64::from(self.now.spaces[clone].holds().unwrap_or(0));
+        SpaceLine {
+            birth,
+            row: self.now.spaces.get(&birth).cloned(),
+            depth,
+            clones: clones.len() as u32,
+            clones_hold: clones.iter().map(holds).sum(),
+        }
+    }
+}
+
 /// Unknown is less than nothing.
 fn key(sort: SortBy, birth: u64, now: &Sample) -> Option<u64> {
-    let row = &now.spaces[&birth];
+    let row = now.spaces.get(&birth)?;
     match sort {
-        SortBy::Holds => row.holds(now.parent(row)).map(u64::from),
+        SortBy::Holds => row.holds().map(u64::from),
         SortBy::Compressed => row.count(PageState::Compressed).map(u64::from),
         SortBy::Merged => row.count(PageState::Merged).map(u64::from),
         SortBy::Length => Some(row.len.into()),
@@ -147,10 +178,9 @@ mod tests {
         let row = |&(birth, parent, own): &(u64, Option<u64>, u32)| {
             let mut pages = [0; PageState::ALL.len()];
             pages[PageState::Exclusive as usize] = own;
-            let made = if parent.is_some() {
-                Made::Forked
-            } else {
-                Made::Created
+            let made = match parent {
+                Some(_) => Made::Forked,
+                None => Made::Created,
             };
             let row = Row {
                 parent,
@@ -186,21 +216,24 @@ mod tests {
         ]);
         assert_eq!(
             order(&sample, SortBy::Holds, false, ""),
-            [(5, 0), (1, 0), (3, 1), (2, 1), (4, 2)]
+            [(1, 0), (3, 1), (2, 1), (4, 2), (99, 0), (5, 1)]
         );
         assert_eq!(
             order(&sample, SortBy::Holds, true, ""),
-            [(1, 0), (2, 1), (4, 2), (3, 1), (5, 0)]
+            [(99, 0), (5, 1), (1, 0), (2, 1), (4, 2), (3, 1)]
         );
         assert_eq!(
             order(&sample, SortBy::Number, false, ""),
-            [(1, 0), (2, 1), (4, 2), (3, 1), (5, 0)]
+            [(1, 0), (2, 1), (4, 2), (3, 1), (99, 0), (5, 1)]
         );
         assert_eq!(order(&sample, SortBy::Holds, false, "of #1"), [(3, 1), (2, 1)]);
         assert_eq!(order(&sample, SortBy::Holds, false, "condemned"), [(3, 1)]);
         let lines = lines(&sample, SortBy::Holds, false, "");
-        assert_eq!((lines[1].clones, lines[1].clones_own), (2, 8));
-        assert_eq!(lines[1].name(), "#1 space");
+        assert_eq!((lines[0].clones, lines[0].clones_hold), (2, 8));
+        assert_eq!(
+            (lines[0].name(), lines[4].name()),
+            ("#1 space".to_owned(), "#99 ended".to_owned())
+        );
     }
 
     #[test]

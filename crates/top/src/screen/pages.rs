@@ -9,21 +9,25 @@ use ratatui::text::{Line, Span};
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, paint: Paint) {
     let Some(line) = app.chosen_line() else { return };
-    let Some(counts) = line.row.pages else {
-        let text = format!("{}: nobody has looked yet", line.name());
-        frame.render_widget(Line::from(paint.dim(text)), area);
+    let unknown = |why: &str| Line::from(paint.dim(format!("{} {why}", line.name())));
+    let Some(row) = &line.row else {
+        frame.render_widget(unknown("while clones of it go on"), area);
+        return;
+    };
+    let Some(counts) = row.pages else {
+        frame.render_widget(unknown("has not been looked at yet"), area);
         return;
     };
     let legend = legend(&counts, area.width, paint);
     let room = usize::from(area.height).saturating_sub(legend.len() + 1);
-    let (cells, per_cell) = fold(&line.row.map, room * usize::from(area.width));
-    let ago = app.window.now.at_us.saturating_sub(line.row.looked_at_us) / 1_000_000;
+    let (cells, per_cell) = fold(&row.map, room * usize::from(area.width));
+    let ago = app.window.now.at_us.saturating_sub(row.looked_at_us) / 1_000_000;
     let seen = if ago > 1 {
         format!(", {ago} s ago")
     } else {
         String::new()
     };
-    let pages = per_cell * line.row.map.cell_pages;
+    let pages = per_cell * row.map.cell_pages;
     let each = if pages == 1 {
         "page".to_owned()
     } else {
@@ -31,16 +35,16 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, paint: Paint) {
     };
     let head = format!("{} a cell is {each}{seen}", line.name());
     let mut lines = vec![Line::from(paint.strong(head))];
-    for row in cells.chunks(area.width.into()) {
-        let spans = row.chunk_by(|a, b| a == b).map(|same| {
+    for cells in cells.chunks(area.width.into()) {
+        let spans = cells.chunk_by(|a, b| a == b).map(|same| {
             let text: String = same.iter().map(|state| state.letter()).collect();
             Span::styled(text, paint.on(of_page(same[0])))
         });
         lines.push(Line::from(spans.collect::<Vec<_>>()));
     }
     lines.extend(legend);
-    for (line, row) in lines.into_iter().zip(area.rows()) {
-        frame.render_widget(line, row);
+    for (line, at) in lines.into_iter().zip(area.rows()) {
+        frame.render_widget(line, at);
     }
 }
 

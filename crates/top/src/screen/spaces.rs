@@ -3,7 +3,7 @@
 use super::style::Paint;
 use crate::app::App;
 use crate::rows::SpaceLine;
-use memfold_record::PageState;
+use memfold_record::{PageState, Row};
 use memfold_size::show;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -16,16 +16,16 @@ type Column = (&'static str, fn(&SpaceLine) -> String);
 
 /// From the left; as many as there is room for.
 const COLUMNS: [Column; 7] = [
-    ("holds", |line| bytes(line.holds)),
+    ("holds", |line| known(line, |row| bytes(row.holds()))),
     ("stored", |line| count(line, &[PageState::Compressed])),
-    ("length", |line| bytes(Some(line.row.len))),
+    ("length", |line| known(line, |row| bytes(Some(row.len)))),
     ("clones", |line| match line.clones {
         0 => String::new(),
         clones => super::rates::grouped(clones.into()),
     }),
     ("they hold", |line| match line.clones {
         0 => String::new(),
-        _ => show(line.clones_own * PAGE),
+        _ => show(line.clones_hold * PAGE),
     }),
     ("shared", |line| {
         count(line, &[PageState::Shared, PageState::Exported])
@@ -40,8 +40,14 @@ fn bytes(pages: Option<u32>) -> String {
 }
 
 fn count(line: &SpaceLine, states: &[PageState]) -> String {
-    let pages = states.iter().map(|&state| line.row.count(state)).sum();
-    bytes(pages)
+    known(line, |row| {
+        bytes(states.iter().map(|&state| row.count(state)).sum())
+    })
+}
+
+/// Nothing of what has ended.
+fn known(line: &SpaceLine, of: impl Fn(&Row) -> String) -> String {
+    line.row.as_deref().map_or_else(String::new, of)
 }
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, paint: Paint) {
@@ -66,13 +72,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, paint: Paint) {
     // The chosen one in the middle, where there are rows on both sides.
     let first = at.saturating_sub(room / 2).min(last);
     for (line, row) in app.lines.iter().skip(first).zip(rows) {
-        let mark = if line.row.condemned { "!" } else { " " };
+        let mark = if line.is_condemned() { "!" } else { " " };
         let indent = " ".repeat(line.depth.min(6));
         let mut text = format!("{:NAME$}", cut(&format!("{mark}{indent}{}", line.name()), NAME));
         columns
             .iter()
             .for_each(|(_, of)| text += &format!("{:>WIDTH$}", of(line)));
-        let span = match line.row.condemned {
+        let span = match line.is_condemned() {
             true => paint.alarm(text),
             false => text.into(),
         };
