@@ -36,7 +36,7 @@ enum Task {
     /// The whole gate: its steps, what fails fastest first, until the first failure
     Test,
     /// 500 copies of Lua inside a quarter of the memory they would take; --all: SQLite and QuickJS
-    /// too; or --merge, --files or --http
+    /// too; or --merge, --files, --components or --http
     Demo(demo::Options),
     /// Puts each known defect back and demands that its checker fails
     Bugs(bugs::Options),
@@ -49,12 +49,14 @@ enum Task {
 
 /// The scripts of `xtask/sh/` that are tasks. (`programs` is a step.)
 const SCRIPTS: &str = "
-  bench     benchmarks (words for `cargo bench`)
-  mutants   does a test notice each small change of the manager? Words for cargo-mutants: --shard 0/50, --in-diff FILE
-  sanitize  host and library under ThreadSanitizer and AddressSanitizer, manager under Miri: [thread] [address] [miri]
-  campaign  the long form of every check, with a report: [--minutes 60] [--seed N] [--report FILE] [PART...]
-  fuzz      the fuzz targets, each for a minute: [--seconds 60] [TARGET...]
-  hostile   hostile machines, full budgets and hostile guests: [--guests 10000] [--seed 1]";
+  bench      benchmarks (words for `cargo bench`)
+  mutants    does a test notice each small change of the manager? Words for cargo-mutants: --shard 0/50, --in-diff FILE
+  sanitize   host and library under ThreadSanitizer and AddressSanitizer, manager under Miri: [thread] [address] [miri]
+  campaign   the long form of every check, with a report: [--minutes 60] [--seed N] [--report FILE] [PART...]
+  components components in Rust, Python and JavaScript, for `demo --components`: [NAME...]
+  published  published modules, from npm, compared with stock Wasmtime
+  fuzz       the fuzz targets, each for a minute: [--seconds 60] [TARGET...]
+  hostile    hostile machines, full budgets and hostile guests: [--guests 10000] [--seed 1]";
 
 /// Runs a step or a script.
 fn other(words: &[String]) -> anyhow::Result<()> {

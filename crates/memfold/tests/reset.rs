@@ -49,9 +49,12 @@ fn warm(memory: &Memory) -> Space {
 /// Goal: after each of many resets the space is the snapshot, byte for byte, at the same address,
 /// and nothing is left behind: no memory, no descriptors, no mappings. Method: scattered stores,
 /// loads in between that show pages, evictions now and then; the account, and the kernel's list of
-/// mappings, before and after.
+/// mappings, before and after. `MEMFOLD_RESETS` says how many there are: ten millions in
+/// `cargo xtask hostile`.
 #[test]
 fn many_resets_leave_nothing() {
+    let rounds = std::env::var("MEMFOLD_RESETS").ok();
+    let rounds = rounds.map_or(3000, |rounds| rounds.parse().expect("a number"));
     let memory = memory(256 * MIB);
     let snapshot = warm(&memory).freeze().expect("room");
     let space = snapshot.fork().expect("room");
@@ -81,7 +84,7 @@ fn many_resets_leave_nothing() {
             .count()
     };
     let (usage, maps) = (memory.stats().usage, mappings());
-    (0..3000).for_each(&mut round);
+    (0..rounds).for_each(&mut round);
     assert_eq!(firsts(&space), firsts(&snapshot));
     let after = memory.stats().usage;
     assert_eq!((after.private, after.tables), (usage.private, usage.tables));

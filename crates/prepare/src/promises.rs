@@ -1,9 +1,12 @@
-//! Any bytes as a module: what fuzzing calls, and the test that replays its corpus.
+//! Any bytes as a module or as a component: what fuzzing calls, and the test that replays its
+//! corpus.
 //!
 //! Only in tests and with the feature `promises`. None panics, and what is accepted is a module
-//! that keeps its promises.
+//! or a component that keeps its promises.
 
-use crate::{Given, MOST_BYTES, Prepared, prepare, prepare_with};
+use crate::{Given, MOST_BYTES, MemoryPlan, Prepared, prepare, prepare_with};
+#[cfg(feature = "component")]
+use crate::{PreparedComponent, prepare_component};
 use wasmparser::{Validator, WasmFeatures};
 
 /// Prepares the bytes, with and without values for what they import.
@@ -22,12 +25,43 @@ pub fn check(wasm: &[u8]) {
     }
 }
 
-fn kept(wasm: &[u8], prepared: &Prepared) {
+/// Prepares the bytes as a component.
+///
+/// # Panics
+/// As [`check`].
+#[cfg(feature = "component")]
+pub fn check_component(wasm: &[u8]) {
+    match prepare_component(wasm) {
+        Ok(prepared) => kept_component(wasm, &prepared),
+        Err(refused) => assert!(!refused.reasons.is_empty(), "refused without a reason"),
+    }
+}
+
+#[cfg(feature = "component")]
+fn kept_component(wasm: &[u8], prepared: &PreparedComponent) {
+    valid(wasm, prepared.wasm());
+    possible(prepared.memories());
+    assert!(
+        prepared.drops().end == prepared.cells().len() && !wasm_has(wasm, prepared.accessor()),
+        "{prepared:?}"
+    );
+    assert!(wasm_has(prepared.wasm(), prepared.accessor()), "{prepared:?}");
+}
+
+/// Whether a name stands somewhere in it.
+#[cfg(feature = "component")]
+fn wasm_has(wasm: &[u8], name: &str) -> bool {
+    wasm.windows(name.len()).any(|bytes| bytes == name.as_bytes())
+}
+
+fn valid(wasm: &[u8], prepared: &[u8]) {
     let validate = |wasm: &[u8]| Validator::new_with_features(WasmFeatures::all()).validate_all(wasm);
-    assert!(validate(wasm).is_ok(), "an invalid module was prepared");
-    let valid = validate(prepared.wasm());
+    assert!(validate(wasm).is_ok(), "what is invalid was prepared");
+    let valid = validate(prepared);
     assert!(valid.is_ok(), "what was prepared is not valid: {:?}", valid.err());
-    let memories = prepared.memories();
+}
+
+fn possible(memories: &[MemoryPlan]) {
     assert!(!memories.is_empty(), "there is nothing to fork");
     for memory in memories {
         let most = memory.maximum_pages.unwrap_or(u64::MAX);
@@ -36,6 +70,12 @@ fn kept(wasm: &[u8], prepared: &Prepared) {
             "{memory:?}"
         );
     }
+}
+
+fn kept(wasm: &[u8], prepared: &Prepared) {
+    valid(wasm, prepared.wasm());
+    let memories = prepared.memories();
+    possible(memories);
     for segment in prepared.segments() {
         let memory = memories.iter().find(|memory| memory.index == segment.memory);
         let memory = memory.expect("a segment is of a memory");

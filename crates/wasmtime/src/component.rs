@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::ground::{Ground, Grounds};
 use crate::handoff::{self, Offer, Taken, Wanted};
 use crate::way::{Straight, now};
-use accessor::{Accessor, Fuel};
+use accessor::{Accessor, FuelAside};
 use memfold::Memory;
 use memfold_prepare::{Cell, PreparedComponent};
 use std::fmt;
@@ -244,11 +244,12 @@ impl<T> ComponentTemplate<T> {
     /// What an instance at rest has besides its memories.
     async fn read_state<W: Way<T>>(&self, store: &mut Store<T>, instance: &Instance) -> Result<Cells, Error> {
         let parts = &*self.parts;
-        let fuel = Fuel::aside(store);
-        let values = parts.accessor.read::<T, W>(store, instance, parts.cells.len());
-        let values = values.await;
-        fuel.back(store);
-        let values = values?;
+        let mut aside = FuelAside::new(store);
+        let values = parts
+            .accessor
+            .read::<T, W>(&mut aside, instance, parts.cells.len());
+        let values = values.await?;
+        drop(aside);
         for (cell, value) in parts.cells.iter().zip(&values) {
             if let Cell::ChangedTable(table) = cell
                 && *value != 0
@@ -291,10 +292,9 @@ impl<T> ComponentTemplate<T> {
         grounds: Grounds,
         cells: &Cells,
     ) -> Result<ForkComponent<T>, Error> {
-        let fuel = Fuel::aside(store);
-        let made = self.as_it_was::<W>(store, grounds, cells).await;
-        fuel.back(store);
-        let made = made?;
+        let mut aside = FuelAside::new(store);
+        let made = self.as_it_was::<W>(&mut aside, grounds, cells).await?;
+        drop(aside);
         self.reseed::<W>(store, &made).await?;
         Ok(made)
     }

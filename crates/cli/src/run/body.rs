@@ -2,10 +2,10 @@
 //! [`Body`]; and what forks start from: [`Frozen`]. Used by one thread at a time, with the
 //! instance's store.
 
-use super::entry::Entry;
+use super::entry::{Call, Entry};
 use super::environment::Host;
 use super::failure::{CloneFailure, Kind, Stop};
-use super::function::{self, Answer};
+use super::function::{self, Answer, Function};
 use super::mapping::Files;
 use super::program::Source;
 use super::values;
@@ -13,13 +13,19 @@ use memfold::Space;
 use memfold_wasmtime::{
     ComponentSnapshot, ForkComponent, ForkInstance, InstanceSpace, Snapshot, SnapshotSpace,
 };
-use wasmtime::{Store, component};
+use wasmtime::{Store, Val, component};
 
 pub(crate) enum Body {
     Memfold(ForkInstance<Host>),
     Stock(wasmtime::Instance),
     Component(ForkComponent<Host>),
     StockComponent(component::Instance),
+}
+
+/// What is called, whoever holds its memory.
+enum Inside<'a> {
+    Module(&'a wasmtime::Instance),
+    Component(&'a component::Instance),
 }
 
 /// What a call answered: what a digest takes of it, and lines for people who want to see it.
@@ -64,11 +70,29 @@ impl Body {
         clone: u32,
         call: u32,
     ) -> Result<Answers, Stop> {
+        let may_exit = entry.may_exit();
+        match (self.inside(), entry.call(clone, call)) {
+            (
+                Inside::Module(instance),
+                Call::Module {
+                    name,
+                    params,
+                    results,
+                },
+            ) => self.call_module(store, instance, (name, may_exit), &params, results),
+            (Inside::Component(instance), Call::Component { function, params }) => {
+                self.call_component(store, instance, (function, may_exit), &params)
+            }
+            _ => unreachable!("an entry is of the program that is called"),
+        }
+    }
+
+    fn inside(&self) -> Inside<'_> {
         match self {
-            Body::Memfold(fork) => self.call_module(store, fork.instance(), entry, clone, call),
-            Body::Stock(instance) => self.call_module(store, instance, entry, clone, call),
-            Body::Component(fork) => self.call_component(store, fork.instance(), entry, clone, call),
-            Body::StockComponent(instance) => self.call_component(store, instance, entry, clone, call),
+            Body::Memfold(fork) => Inside::Module(fork.instance()),
+            Body::Stock(instance) => Inside::Module(instance),
+            Body::Component(fork) => Inside::Component(fork.instance()),
+            Body::StockComponent(instance) => Inside::Component(instance),
         }
     }
 
@@ -76,21 +100,17 @@ impl Body {
         &self,
         store: &mut Store<Host>,
         instance: &wasmtime::Instance,
-        entry: &Entry,
-        clone: u32,
-        call: u32,
+        (name, may_exit): (&str, bool),
+        params: &[Val],
+        mut results: Vec<Val>,
     ) -> Result<Answers, Stop> {
-        let Some(function) = instance.get_func(&mut *store, entry.name()) else {
-            return Err(failed(
-                Kind::Host,
-                format!("the export {:?} is gone", entry.name()),
-            ));
+        let Some(function) = instance.get_func(&mut *store, name) else {
+            return Err(failed(Kind::Host, format!("the export {name:?} is gone")));
         };
-        let mut results = entry.results();
-        let outcome = function.call(&mut *store, &entry.params(clone, call), &mut results);
+        let outcome = function.call(&mut *store, params, &mut results);
         self.check()?;
         match outcome {
-            Err(error) if entry.may_exit() && exited_well(&error) => {}
+            Err(error) if may_exit && exited_well(&error) => {}
             outcome => outcome?,
         }
         Ok(Answers {
@@ -103,16 +123,13 @@ impl Body {
         &self,
         store: &mut Store<Host>,
         instance: &component::Instance,
-        entry: &Entry,
-        clone: u32,
-        call: u32,
+        (function, may_exit): (&Function, bool),
+        params: &[component::Val],
     ) -> Result<Answers, Stop> {
-        let called = entry.function(clone, call);
-        let (function, params) = called.expect("a component's entry is a function of it");
-        let outcome = function.call(store, instance, &params);
+        let outcome = function.call(store, instance, params);
         self.check()?;
         let values = match outcome {
-            Err(error) if entry.may_exit() && exited_well(&error) => Vec::new(),
+            Err(error) if may_exit && exited_well(&error) => Vec::new(),
             outcome => match outcome? {
                 Answer::Values(values) => values,
                 Answer::Error(error) => {

@@ -14,18 +14,23 @@ use wasmtime::{Engine, Val, component};
 pub(crate) struct Entry {
     name: String,
     given: Given,
-    params: usize,
-    results: usize,
-    /// What people gave, for [`Given::Values`].
-    values: Vec<Val>,
-    of_component: Option<OfComponent>,
+    callee: Callee,
 }
 
-/// The same of a component, which has its own functions and values.
+/// What is called: modules and components have functions and values of their own.
 #[derive(Clone, Debug)]
-struct OfComponent {
-    function: Function,
-    values: Vec<component::Val>,
+enum Callee {
+    Module {
+        params: usize,
+        results: usize,
+        /// What people gave, for [`Given::Values`].
+        values: Vec<Val>,
+    },
+    Component {
+        function: Function,
+        /// As above.
+        values: Vec<component::Val>,
+    },
 }
 
 /// The functions that could have been meant.
@@ -84,6 +89,20 @@ pub(crate) enum Given {
     Values,
 }
 
+/// One call of an entry.
+pub(crate) enum Call<'a> {
+    Module {
+        name: &'a str,
+        params: Vec<Val>,
+        /// Room for what it returns.
+        results: Vec<Val>,
+    },
+    Component {
+        function: &'a Function,
+        params: Vec<component::Val>,
+    },
+}
+
 impl Entry {
     /// Finds the export and checks its type.
     pub(crate) fn find(module: &Outline, name: &str, given: Given) -> Result<Self, EntryError> {
@@ -120,10 +139,7 @@ impl Entry {
         Ok(Entry {
             name,
             given,
-            params: ty.params().len(),
-            results: ty.results().len(),
-            values: Vec::new(),
-            of_component: None,
+            callee: Callee::of_module(ty, Vec::new()),
         })
     }
 
@@ -143,11 +159,8 @@ impl Entry {
         };
         Ok(Entry {
             given: Given::Values,
-            params: ty.params().len(),
-            results: ty.results().len(),
-            values,
+            callee: Callee::of_module(ty, values),
             name,
-            of_component: None,
         })
     }
 
@@ -197,23 +210,39 @@ impl Entry {
         Ok(Entry {
             name,
             given,
-            params: params.len(),
-            results: 0,
-            values: Vec::new(),
-            of_component: Some(OfComponent { function, values }),
+            callee: Callee::Component { function, values },
         })
     }
 
-    /// The component's function, and what it is called with; `None` for a module's.
-    pub(crate) fn function(&self, clone: u32, call: u32) -> Option<(&Function, Vec<component::Val>)> {
-        let OfComponent { function, values } = self.of_component.as_ref()?;
-        if self.given == Given::Values {
-            return Some((function, values.clone()));
+    /// What it is, and what it is called with.
+    pub(crate) fn call(&self, clone: u32, call: u32) -> Call<'_> {
+        let given = self.given == Given::Values;
+        match &self.callee {
+            Callee::Module {
+                params,
+                results,
+                values,
+            } => {
+                let numbers = [clone, call].map(|number| Val::I32(number.cast_signed()));
+                Call::Module {
+                    name: &self.name,
+                    params: match given {
+                        true => values.clone(),
+                        false => numbers.into_iter().take(*params).collect(),
+                    },
+                    results: vec![Val::I32(0); *results],
+                }
+            }
+            Callee::Component { function, values } => {
+                let params = function.params();
+                let numbers = params.iter().zip([clone, call]);
+                let numbers = numbers.filter_map(|(ty, number)| function::number(ty, number));
+                Call::Component {
+                    function,
+                    params: if given { values.clone() } else { numbers.collect() },
+                }
+            }
         }
-        let params = function.params();
-        let numbers = params.iter().zip([clone, call]);
-        let numbers = numbers.filter_map(|(ty, number)| function::number(ty, number));
-        Some((function, numbers.collect()))
     }
 
     /// The same if the module has such an export at all.
@@ -222,10 +251,6 @@ impl Entry {
             None => Ok(None),
             Some(_) => Entry::find(module, name, Given::Nothing).map(Some),
         }
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.name
     }
 
     /// Whether the program may end itself, with status 0, and have done its work.
@@ -237,19 +262,15 @@ impl Entry {
     pub(crate) fn is_told(&self) -> bool {
         self.given == Given::Values
     }
+}
 
-    /// What it is called with.
-    pub(crate) fn params(&self, clone: u32, call: u32) -> Vec<Val> {
-        if self.given == Given::Values {
-            return self.values.clone();
+impl Callee {
+    fn of_module(ty: &FuncType, values: Vec<Val>) -> Self {
+        Callee::Module {
+            params: ty.params().len(),
+            results: ty.results().len(),
+            values,
         }
-        let numbers = [clone, call].map(|number| Val::I32(number.cast_signed()));
-        numbers.into_iter().take(self.params).collect()
-    }
-
-    /// Room for what it returns.
-    pub(crate) fn results(&self) -> Vec<Val> {
-        vec![Val::I32(0); self.results]
     }
 }
 

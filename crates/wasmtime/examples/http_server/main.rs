@@ -157,8 +157,17 @@ async fn run(options: Options) -> Result<(), Failure> {
         server.served.load(Ordering::Relaxed), // Relaxed: as above.
         idle.len()
     );
-    if let Some(peak) = server.program.peak_bytes() {
+    if let Some(usage) = server.program.usage() {
+        let peak = usage.peak;
         println!("held at most {peak} bytes of a budget of {BUDGET_BYTES}");
+        println!(
+            "now {}: {} of pages, {} of tables; at the most {} of page tables, and {} that the kernel may copy by itself",
+            usage.total,
+            usage.private + usage.pool + usage.stored,
+            usage.tables,
+            usage.page_tables,
+            usage.native
+        );
     }
     Ok(())
 }
@@ -229,8 +238,8 @@ mod tests {
         assert!(
             server
                 .program
-                .peak_bytes()
-                .is_none_or(|peak| peak <= BUDGET_BYTES)
+                .usage()
+                .is_none_or(|usage| usage.peak <= BUDGET_BYTES)
         );
         Ok(())
     }

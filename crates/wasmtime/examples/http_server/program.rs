@@ -2,7 +2,7 @@
 //! one ([`Program::memfold`]), or on stock Wasmtime one of its pool that warms itself up
 //! ([`Program::stock`]). Shared by all threads; an instance belongs to one request.
 
-use memfold::Memory;
+use memfold::{Memory, Usage};
 use memfold_wasmtime::{Error, ForkInstance, Snapshot, Template, configure, prepare};
 use std::time::Duration;
 use wasmtime::{
@@ -135,10 +135,10 @@ impl Program {
         }
     }
 
-    /// Bytes that the manager has held at most, when it is memfold's.
-    pub fn peak_bytes(&self) -> Option<u64> {
+    /// What the manager holds, when it is memfold's.
+    pub fn usage(&self) -> Option<Usage> {
         match &self.source {
-            Source::Memfold { memory, .. } => Some(memory.stats().usage.peak),
+            Source::Memfold { memory, .. } => Some(memory.stats().usage),
             Source::Stock { .. } => None,
         }
     }

@@ -2,11 +2,12 @@
 //! set: [`Accessor`].
 //!
 //! They run in the instance's store, which is at rest: we have it exclusively. What they do for a
-//! fork is nothing of the program's, and takes none of its fuel ([`Fuel`]).
+//! fork is nothing of the program's, and takes none of its fuel ([`FuelAside`]).
 
 use super::way::Way;
 use crate::error::Error;
 use memfold_prepare::PreparedComponent;
+use std::ops::{Deref, DerefMut};
 use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, TypedFunc,
 };
@@ -184,25 +185,42 @@ pub(super) fn entered<R>(outcome: wasmtime::Result<R>) -> Result<R, Error> {
     })
 }
 
-/// The fuel of a store, if it has any, that is put aside while something runs in it that is not the
-/// program's.
-#[must_use]
-pub(super) struct Fuel(Option<u64>);
+/// A store whose fuel, if it has any, is put aside while something runs in it that is not the
+/// program's: it has as much as there can be until this is dropped, and then what it had. So it has
+/// as well when a future is dropped half-way.
+pub(super) struct FuelAside<'a, T: 'static> {
+    store: &'a mut Store<T>,
+    fuel: Option<u64>,
+}
 
-impl Fuel {
-    /// From now on the store has as much as there can be.
-    pub(super) fn aside<T>(store: &mut Store<T>) -> Self {
-        let fuel = Fuel(store.get_fuel().ok());
-        if fuel.0.is_some() {
+impl<'a, T> FuelAside<'a, T> {
+    pub(super) fn new(store: &'a mut Store<T>) -> Self {
+        let fuel = store.get_fuel().ok();
+        if fuel.is_some() {
             store.set_fuel(u64::MAX).expect("it has fuel");
         }
-        fuel
+        FuelAside { store, fuel }
     }
+}
 
-    /// The store has what it had.
-    pub(super) fn back<T>(self, store: &mut Store<T>) {
-        if let Some(fuel) = self.0 {
-            store.set_fuel(fuel).expect("it has fuel");
+impl<T> Deref for FuelAside<'_, T> {
+    type Target = Store<T>;
+
+    fn deref(&self) -> &Store<T> {
+        self.store
+    }
+}
+
+impl<T> DerefMut for FuelAside<'_, T> {
+    fn deref_mut(&mut self) -> &mut Store<T> {
+        self.store
+    }
+}
+
+impl<T> Drop for FuelAside<'_, T> {
+    fn drop(&mut self) {
+        if let Some(fuel) = self.fuel {
+            self.store.set_fuel(fuel).expect("it has fuel");
         }
     }
 }

@@ -166,7 +166,7 @@ impl<T> ForkComponent<T> {
         if !self.rest.is_whole() {
             return Err(Error::HalfDone);
         }
-        // Whoever drops the future while the state is read has taken the store's fuel.
+        // A future that is dropped while the state is read leaves the component entered.
         let begun = self.rest.begin();
         let cells = self.template.read_state::<W>(store, &self.instance).await;
         begun.end();

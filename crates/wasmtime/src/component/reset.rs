@@ -5,7 +5,7 @@
 //! that is read and set goes through the component's own code (`accessor.rs`), so a component that
 //! nobody can enter any more cannot be reset either.
 
-use super::accessor::Fuel;
+use super::accessor::FuelAside;
 use super::way::Way;
 use super::{Cells, ComponentSnapshot, ForkComponent};
 use crate::error::Error;
@@ -88,12 +88,12 @@ impl<T> ForkComponent<T> {
             begun.end();
             return Err(error);
         }
-        let fuel = Fuel::aside(store);
+        let mut aside = FuelAside::new(store);
         let before = self.grounds.lengths();
-        let done = self.take_back::<W>(store, to).await;
+        let done = self.take_back::<W>(&mut aside, to).await;
         // Until the first memory is reset, all pages are there still.
-        let whole = matches!(done, Err((_, 0))) && self.tell_back::<W>(store, &before).await;
-        fuel.back(store);
+        let whole = matches!(done, Err((_, 0))) && self.tell_back::<W>(&mut aside, &before).await;
+        drop(aside);
         if let Err((error, _)) = done {
             if whole {
                 begun.end();

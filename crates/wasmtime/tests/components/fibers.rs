@@ -310,6 +310,27 @@ fn fuel_yields_and_a_fork_takes_none() {
     });
 }
 
+/// A fork whose future is dropped while the parent's state is read.
+#[test]
+fn a_fork_that_is_dropped_leaves_the_fuel() {
+    let (_memory, engine, template) = scene(|config| {
+        config.consume_fuel(true);
+    });
+    on_a_thread(async {
+        let (mut store, mut child) = (plain(&engine), plain(&engine));
+        store.set_fuel(100_000).unwrap();
+        let instance = template.instantiate_async(&mut store).await.unwrap();
+        let left = store.get_fuel().unwrap();
+        store.fuel_async_yield_interval(Some(1)).unwrap();
+        {
+            let mut fork = pin!(instance.fork_async(&mut store, &mut child));
+            let polled = fork.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(polled.is_pending());
+        }
+        assert_eq!(store.get_fuel().ok(), Some(left));
+    });
+}
+
 #[test]
 fn what_is_half_done_is_not_copied() {
     let (memory, engine, template) = scene(|_| ());
