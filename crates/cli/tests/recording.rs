@@ -120,13 +120,23 @@ fn top(runtime: &Path, words: &str) -> Done {
     Done::new(&output.expect("it was built"))
 }
 
-/// A run without an end, whose socket is in this folder.
-fn endless(runtime: &Path) -> Child {
+/// A run without an end, which ends with the test, however that ends.
+struct Endless(Child);
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Such a run whose socket is in this folder.
+fn endless(runtime: &Path) -> Endless {
     let words = "--clones 2 --warm warm --call run --budget 16MiB";
     let mut command = memfold(&format!("run {} {words}", module(ENDLESS)));
     command.env("XDG_RUNTIME_DIR", runtime);
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    child.expect("it was built")
+    Endless(child.expect("it was built"))
 }
 
 /// Looks again until it is as it should be, for a minute at the most.
@@ -147,9 +157,9 @@ fn a_run_can_be_looked_at_while_it_goes_on() {
     fs::create_dir_all(&runtime).expect("the folder is writable");
     let top = |words: &str| top(&runtime, words);
     top("--once").refused(2, &["no process of yours serves a socket", "--replay"]);
-    let mut first = endless(&runtime);
+    let first = endless(&runtime);
     let screen = until(|| top("--once 100x30"), |done| done.stdout.contains("4 by holds"));
-    let title = format!("(process {})", first.id());
+    let title = format!("(process {})", first.0.id());
     screen.shows(&[
         "memfold top",
         &title,
@@ -159,17 +169,14 @@ fn a_run_can_be_looked_at_while_it_goes_on() {
         "nobody waits",
         " frozen",
     ]);
-    let mut second = endless(&runtime);
+    let second = endless(&runtime);
     let several = until(|| top("--once"), |done| done.status == 2);
-    let sockets = [&first, &second].map(|child| format!("{}.sock", child.id()));
+    let sockets = [&first, &second].map(|child| format!("{}.sock", child.0.id()));
     several.refused(2, &["several processes", &sockets[0], &sockets[1]]);
     let socket = runtime.join("memfold").join(&sockets[1]);
     let named = top(&format!("{} --once", socket.display()));
-    named.shows(&[&format!("(process {})", second.id())]);
-    for child in [&mut first, &mut second] {
-        child.kill().expect("it runs");
-        child.wait().expect("it ends");
-    }
+    named.shows(&[&format!("(process {})", second.0.id())]);
+    drop((first, second));
     // Nobody listens there any more, and nothing is left of it.
     top("--once").refused(2, &["no process of yours"]);
     top(&format!("{} --once", socket.display())).refused(2, &["cannot connect"]);
@@ -223,12 +230,9 @@ fn address(run: &mut Child) -> String {
 fn metrics_are_served_while_a_run_goes_on() {
     let words = "--clones 2 --warm warm --call run --budget 16MiB --no-socket --metrics 0";
     let mut run = memfold(&format!("run {} {words}", module(ENDLESS)));
-    let mut run = run
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it was built");
-    let address = address(&mut run);
+    let run = run.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut run = Endless(run.expect("it was built"));
+    let address = address(&mut run.0);
     assert!(address.starts_with("127.0.0.1:"), "{address}");
     let begun = Instant::now();
     let text = loop {
@@ -270,8 +274,6 @@ fn metrics_are_served_while_a_run_goes_on() {
     assert_eq!(sum, value("memfold_held_total_bytes"));
     assert!(asked(&address, "GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404"));
     assert!(asked(&address, "POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405"));
-    run.kill().expect("it runs");
-    run.wait().expect("it ends");
 }
 
 /// Reports are the same with and without someone who looks on.
