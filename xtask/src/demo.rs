@@ -77,6 +77,18 @@ const MERGE_HEADING: &str = "program|pages|after one round|of|beside it|backgrou
 /// A line of the table, but for the verdict; and every promise that was not kept.
 type Shown = (Vec<String>, Vec<String>);
 
+/// Builds the command, and the programs by their script: what these need comes from the network,
+/// beside the long build.
+fn ready(script: &str, programs: &[&str]) -> Result<()> {
+    std::thread::scope(|scope| {
+        let build = "build --release --quiet -p memfold-cli";
+        let built = scope.spawn(|| shell::run(Build::Plain.cargo(build)));
+        let names: Vec<_> = programs.iter().map(|&name| name.to_owned()).collect();
+        let programs = shell::script(script, &names);
+        programs.and(built.join().unwrap_or_else(|_| bail!("the build panicked")))
+    })
+}
+
 /// Runs the demonstration; an error when any check fails.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let begin = Instant::now();
@@ -93,21 +105,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Options { all: true, .. } => (&PROGRAMS, (500, 20), HEADING, squeeze),
         _ => (&PROGRAMS[..1], (500, 20), HEADING, squeeze),
     };
-    // What the programs need comes from the network, beside the long build.
     let script = if options.components {
         "components"
     } else {
         "programs"
     };
-    std::thread::scope(|scope| {
-        let build = "build --release --quiet -p memfold-cli";
-        let built = scope.spawn(|| shell::run(Build::Plain.cargo(build)));
-        let programs = shell::script(
-            script,
-            &programs.iter().map(|&name| name.to_owned()).collect::<Vec<_>>(),
-        );
-        programs.and(built.join().unwrap_or_else(|_| bail!("the build panicked")))
-    })?;
+    ready(script, programs)?;
     let stage = Stage {
         clones: options.clones.unwrap_or(usual.0),
         calls: options.calls.unwrap_or(usual.1),
@@ -115,16 +118,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         output,
     };
     let mut rows = vec![heading.split('|').map(str::to_owned).collect::<Vec<_>>()];
-    let (mut red, mut skipped) = (0, Vec::new());
-    for &program in programs {
-        println!("{program}");
-        if !shell::root()
+    let built = |program: &&str| {
+        shell::root()
             .join(format!("target/programs/{program}.wasm"))
             .exists()
-        {
-            skipped.push(program);
-            continue;
-        }
+    };
+    let (programs, skipped): (Vec<&str>, Vec<&str>) = programs.iter().copied().partition(built);
+    let mut red = 0;
+    for &program in &programs {
+        println!("{program}");
         let (mut cells, failures) =
             act(&stage, program).with_context(|| format!("{program} (see target/demo/)"))?;
         red += usize::from(!failures.is_empty());
@@ -136,13 +138,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         println!("{}", LEGEND.trim_start());
     }
     if !skipped.is_empty() {
-        println!(
-            "SKIPPED, for their toolchains cannot be had: {}",
-            skipped.join(", ")
-        );
+        let names = skipped.join(", ");
+        println!("SKIPPED, for their toolchains cannot be had: {names}");
     }
     println!("total: {}", table::time(begin.elapsed()));
-    if heading == HEADING && programs == &PROGRAMS[..1] {
+    if heading == HEADING && programs == PROGRAMS[..1] {
         println!("SQLite and QuickJS too: cargo xtask demo --all");
     }
     ensure!(red == 0, "{red} of {} programs did not pass", programs.len());
