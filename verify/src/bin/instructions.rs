@@ -53,7 +53,7 @@ mod counted {
         ("fault: copy on write, not shown", copy_not_shown),
         ("fault: copy on write, shown", copy_shown),
         ("fault: swap-in, own", swap_in_own),
-        ("fault: swap-in, shared", swap_in_shared),
+        ("fault: swap-in of a leaf of shared pages", swap_in_shared),
         ("fork: nothing written", fork),
         ("fork: 16 pages written", fork_of_written),
         ("drop: of such a fork", drop_of_forks),
@@ -272,7 +272,7 @@ mod counted {
     fn swap_in_shared() -> usize {
         let (mm, _, fork) = forked();
         assert_eq!(mm.evict(fork, all()), Ok(u64::from(PAGES)));
-        faults(&mm, fork, Access::Read, 1)
+        faults(&mm, fork, Access::Read, TOGETHER)
     }
 
     fn fork_once(mm: &Harness, parent: SpaceNo) {
