@@ -17,6 +17,7 @@ simulation 15 1 operations plain run --profile checked -p memfold-verify --examp
 shuttle 30 15 schedules MEMFOLD_SECONDS={each} MEMFOLD_FAILURES={folder} shuttle test --profile checked -p memfold-verify --test shuttle --no-fail-fast -- --nocapture --test-threads 2
 loom 15 80 executions MEMFOLD_SECONDS={each} MEMFOLD_DEEPER=1 loom test --release --lib -p memfold-sync -p memfold-mm --no-fail-fast -- --test-threads 2
 stress 5 5 stores MEMFOLD_SECONDS={each} plain test --profile checked -p memfold --tests --no-fail-fast -- --nocapture --test-threads 1
+differential 5 2 tests_passed MEMFOLD_SECONDS={each} plain test --profile checked -p memfold-wasmtime --features component --test differential --no-fail-fast -- --nocapture --test-threads 1
 bugs 15 1 caught xtask bugs --seconds {each}
 weaken 12 1 caught xtask weaken --seconds {each}
 tsan 5 10 tests_passed MEMFOLD_SECONDS={each} xtask sanitize thread

@@ -88,7 +88,8 @@ impl Sides {
         let linker = linker(&ours, &self.engine).expect("functions can be defined");
         let template = match Template::from_module(&self.memory, &linker, &prepared, &ours) {
             Ok(template) => template,
-            Err(Error::Link(_)) if original.is_err() => return Verdict::NeverRan,
+            // Such as a global that holds a reference: what it is, only a store can say.
+            Err(Error::Link(error)) => return Verdict::Refused(error.to_string()),
             Err(error) => panic!("{error}"),
         };
         let mut parent_store = self.store(&self.engine);
