@@ -291,10 +291,11 @@ fn mappers(smoke: bool) {
 fn main() {
     let smoke = is_smoke_test();
     // One part alone, if it is named.
-    let named = |part: &str| {
-        let mut words = std::env::args().skip(1).filter(|word| !word.starts_with('-'));
-        words.clone().next().is_none() || words.any(|word| word == part)
-    };
+    let words: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    let named = |part: &str| words.is_empty() || words.iter().any(|word| word == part);
     if named("loads") {
         loads(smoke);
     }

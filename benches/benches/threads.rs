@@ -67,7 +67,7 @@ impl Drop for Anonymous {
 struct Row<'a> {
     name: &'static str,
     access: Access,
-    /// All pages in order, or one of each sixteen.
+    /// 1: all pages in order; 16: one of each sixteen.
     step: usize,
     make: Box<dyn Fn() -> Place + 'a>,
     /// Rates of one thread, of two in spaces of their own, of two in one space.
@@ -154,101 +154,101 @@ impl Row<'_> {
             rates[rates.len() / 2]
         });
         let (us, own, same) = (1.0 / one, own / one, same / one);
-        println!("| {} | {us:.2} | {own:.2} | {same:.2} |", self.name);
+        let how = if self.step == 1 { "all pages" } else { "one of 16" };
+        println!("| {}, {how} | {us:.2} | {own:.2} | {same:.2} |", self.name);
     }
 }
 
-fn main() {
-    let smoke = is_smoke_test();
-    let pages: usize = if smoke { 256 } else { 32 << 10 };
-    let usual = if smoke { 1 } else { 7 };
-    let rounds = std::env::var("ROUNDS").map_or(usual, |n| n.parse().expect("a number of rounds"));
-    let memory = |native| {
-        Memory::builder()
-            .native(native)
-            .build()
-            .expect("userfaultfd works here")
-    };
-    let (ours, managed) = (memory(Native::On), memory(Native::Off));
-    let bytes = (pages * PAGE_SIZE) as u64;
-    let make = |memory: &Memory| memory.create(SpaceSize::fixed(bytes)).expect("no limit");
-    let filled = |memory: &Memory, step: usize| {
-        let space = make(memory);
-        let mut page = [0; PAGE_SIZE];
-        for n in (0..pages).step_by(step) {
-            text(n as u64, &mut page);
-            space.write((n * PAGE_SIZE) as u64, &page).expect("no limit");
+/// Memories and templates that rows are made of, of so many pages each.
+struct Stock {
+    managed: Memory,
+    /// Of a memory with native runs, and of one without.
+    native: Space,
+    plain: Space,
+    pages: usize,
+}
+
+impl Stock {
+    fn new(pages: usize) -> Self {
+        let memory = |native| {
+            Memory::builder()
+                .native(native)
+                .build()
+                .expect("userfaultfd works here")
+        };
+        let managed = memory(Native::Off);
+        let frozen = |memory| filled(memory, pages, 1).freeze().expect("no limit");
+        Self {
+            native: frozen(&memory(Native::On)),
+            plain: frozen(&managed),
+            managed,
+            pages,
         }
-        space
-    };
-    let templates = [&ours, &managed].map(|memory| filled(memory, 1).freeze().expect("no limit"));
-    let [native, plain] = &templates;
-    let fork = |template: &Space| Place::Space(template.fork().expect("no limit"));
-    let evicted = |step: usize| {
-        let space = filled(&managed, step);
+    }
+
+    fn empty(&self) -> Place {
+        Place::Space(empty(&self.managed, self.pages))
+    }
+
+    fn evicted(&self, step: usize) -> Place {
+        let space = filled(&self.managed, self.pages, step);
         space.evict().expect("the pages go");
         Place::Space(space)
-    };
-    let mut rows: Vec<Row<'_>> = Vec::new();
-    let mut row = |name, access, step, make| {
-        let rates = Default::default();
-        rows.push(Row {
+    }
+
+    /// Each kind of fault, on all pages in order, or on one of each sixteen.
+    fn rows(&self, step: usize) -> Vec<Row<'_>> {
+        let fork = |template: &Space| Place::Space(template.fork().expect("no limit"));
+        let kernel = || Place::Kernel(Anonymous::new(self.pages * PAGE_SIZE));
+        let row = |name, access, make| Row {
             name,
             access,
             step,
             make,
-            rates,
-        });
-    };
-    for step in [1, 16] {
-        let name = |all, one| if step == 1 { all } else { one };
-        let kernel = move || Place::Kernel(Anonymous::new(bytes as usize));
-        row(
-            name("kernel: first store, all pages", "kernel: first store, one of 16"),
-            Access::Store,
-            step,
-            Box::new(kernel),
-        );
-        row(
-            name("first store, all pages", "first store, one of 16"),
-            Access::Store,
-            step,
-            Box::new(|| Place::Space(make(&managed))),
-        );
-        row(
-            name("load of a template, all pages", "load of a template, one of 16"),
-            Access::Load,
-            step,
-            Box::new(|| fork(native)),
-        );
-        row(
-            name("managed: load, all pages", "managed: load, one of 16"),
-            Access::Load,
-            step,
-            Box::new(|| fork(plain)),
-        );
-        row(
-            name("copy-on-write, all pages", "copy-on-write, one of 16"),
-            Access::Store,
-            step,
-            Box::new(|| fork(native)),
-        );
-        row(
-            name(
-                "managed: copy-on-write, all pages",
-                "managed: copy-on-write, one of 16",
+            rates: Default::default(),
+        };
+        let (load, store) = (Access::Load, Access::Store);
+        vec![
+            row("kernel: first store", store, Box::new(kernel)),
+            row("first store", store, Box::new(|| self.empty())),
+            row("load of a template", load, Box::new(move || fork(&self.native))),
+            row(
+                "managed: load of a template",
+                load,
+                Box::new(move || fork(&self.plain)),
             ),
-            Access::Store,
-            step,
-            Box::new(|| fork(plain)),
-        );
-        row(
-            name("swap-in, all pages", "swap-in, one of 16"),
-            Access::Load,
-            step,
-            Box::new(move || evicted(step)),
-        );
+            row("copy-on-write", store, Box::new(move || fork(&self.native))),
+            row(
+                "managed: copy-on-write",
+                store,
+                Box::new(move || fork(&self.plain)),
+            ),
+            row("swap-in", load, Box::new(move || self.evicted(step))),
+        ]
     }
+}
+
+fn empty(memory: &Memory, pages: usize) -> Space {
+    let size = SpaceSize::fixed((pages * PAGE_SIZE) as u64);
+    memory.create(size).expect("no limit")
+}
+
+fn filled(memory: &Memory, pages: usize, step: usize) -> Space {
+    let space = empty(memory, pages);
+    let mut page = [0; PAGE_SIZE];
+    for n in (0..pages).step_by(step) {
+        text(n as u64, &mut page);
+        space.write((n * PAGE_SIZE) as u64, &page).expect("no limit");
+    }
+    space
+}
+
+fn main() {
+    let smoke = is_smoke_test();
+    let (pages, usual) = if smoke { (256, 1) } else { (32 << 10, 7) };
+    let rounds = std::env::var("ROUNDS").map_or(usual, |n| n.parse().expect("a number of rounds"));
+    let stock = Stock::new(pages);
+    let mut rows: Vec<_> = [1, 16].into_iter().flat_map(|step| stock.rows(step)).collect();
     for round in 0..=rounds {
         rows.iter_mut()
             .for_each(|row| row.turn(pages, round > 0 || smoke));
