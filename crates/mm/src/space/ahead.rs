@@ -113,29 +113,42 @@ fn place(page: PageNo) -> usize {
     page.0 as usize / FANOUT % WATCHED
 }
 
-/// The run of stores to shared pages that is under way: page after page, without a gap.
+/// Runs of stores to shared pages that are under way at a time: each thread may have one.
+const RUNS: usize = 4;
+
+/// Such runs: page after page, without a gap.
 #[derive(Debug, Default)]
 pub(crate) struct Stores {
+    /// The one that went on last stands first.
+    runs: [StoreRun; RUNS],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct StoreRun {
     /// The page after the last one that was copied.
     next: u32,
-    /// Pages that were copied without a gap before it.
+    /// Pages that were copied without a gap before it; 0: no run.
     len: u32,
 }
 
 impl Stores {
+    /// The run that goes on with this page.
+    fn with(&self, page: PageNo) -> Option<usize> {
+        self.runs.iter().position(|run| run.len > 0 && run.next == page.0)
+    }
+
     /// How many pages from this one on are worth a copy, now that there is a store to it.
     pub fn ahead(&self, page: PageNo) -> u32 {
-        if page.0 == self.next {
-            (self.len / 2).clamp(1, FANOUT as u32)
-        } else {
-            1
-        }
+        self.with(page)
+            .map_or(1, |n| (self.runs[n].len / 2).clamp(1, FANOUT as u32))
     }
 
     /// These were copied.
     pub fn copied(&mut self, run: Run) {
-        let before = if run.first.0 == self.next { self.len } else { 0 };
-        *self = Self {
+        let found = self.with(run.first);
+        let before = found.map_or(0, |n| self.runs[n].len);
+        self.runs[..=found.unwrap_or(RUNS - 1)].rotate_right(1);
+        self.runs[0] = StoreRun {
             next: run.end().0,
             len: before.saturating_add(run.len),
         };
@@ -222,5 +235,12 @@ mod tests {
         assert_eq!(copies(&gaps), (512, 512));
         let backwards: Vec<u32> = (0..512).rev().collect();
         assert_eq!(copies(&backwards), (512, 512));
+        // Threads that store to parts of their own have runs of their own, but not any number.
+        let threads = |n: u32| -> Vec<u32> {
+            let turns = (0..512).flat_map(|page| (0..n).map(move |thread| thread << 16 | page));
+            turns.collect()
+        };
+        assert!(copies(&threads(RUNS as u32)).0 < RUNS * 60);
+        assert_eq!(copies(&threads(RUNS as u32 + 1)).0, 512 * (RUNS + 1));
     }
 }
