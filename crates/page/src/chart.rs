@@ -1,7 +1,8 @@
 //! Pictures over time, as SVG. Pure.
 
-use crate::history::{History, RATES};
+use crate::history::History;
 use crate::text::{escaped, moment};
+use memfold_record::RATES;
 use memfold_size::show;
 use std::fmt::Write;
 

@@ -1,20 +1,12 @@
 //! What of a record is shown: a few hundred moments from its beginning to its end, each with its
 //! numbers, and the pages of one space. Plain values.
 
-use memfold_record::{Account, Latency, PageMap, RecordError, Recording, Row, Sample, Schema};
+use memfold_record::{Account, Latency, PageMap, RATES, RecordError, Recording, Row, Sample, Schema};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Moments that are shown, at the most.
 const MOMENTS: usize = 240;
-
-/// What is shown as rates: the name, and the series.
-pub(crate) const RATES: [(&str, &str); 4] = [
-    ("faults", "count.faults"),
-    ("evictions", "count.evictions"),
-    ("refaults", "count.refaults"),
-    ("stalls", "count.direct_reclaims"),
-];
 
 /// A moment of a record.
 pub(crate) struct Moment {

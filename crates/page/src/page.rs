@@ -1,10 +1,10 @@
 //! All of a page, in order: [`render`]. Pure.
 
-use crate::history::{History, RATES};
+use crate::history::History;
 use crate::saved::{Saved, changed};
 use crate::text::{bytes, escaped, grouped, moment};
 use crate::{chart, pages, tables};
-use memfold_record::{Account, PageState, RecordError, Recording};
+use memfold_record::{Account, PageState, RATES, RecordError, Recording};
 
 /// A record as one page of HTML, which needs nothing else: some hundred kilobytes.
 ///

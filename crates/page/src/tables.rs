@@ -1,9 +1,9 @@
 //! Numbers in tables: what is beside each picture, and what is shown as such. Pure.
 
-use crate::history::{History, RATES};
+use crate::history::History;
 use crate::saved::{Saved, store};
 use crate::text::{bytes, escaped, grouped, moment, time};
-use memfold_record::{Made, PageState};
+use memfold_record::{Made, PageState, RATES};
 use std::cmp::Reverse;
 use std::fmt::Write;
 

@@ -27,20 +27,15 @@ pub(crate) fn bytes(bytes: Option<u64>) -> String {
     }
 }
 
-/// A number with a comma before each three digits.
+/// A number with a comma before each three digits, and the bare number beside it for programs.
 pub(crate) fn grouped(number: Option<u64>) -> String {
-    let Some(number) = number else {
-        return "?".to_owned();
-    };
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
+    match number {
+        Some(number) => format!(
+            "<data value=\"{number}\">{}</data>",
+            memfold_size::grouped(number)
+        ),
+        None => "?".to_owned(),
     }
-    format!("<data value=\"{number}\">{text}</data>")
 }
 
 /// A duration for people.

@@ -66,4 +66,4 @@ pub use frame::{MAX_FRAME_BYTES, RecordError, VERSION};
 pub use latency::{BUCKETS, Latency, bucket_end_ns, bucket_of};
 pub use place::{PlaceError, own_sockets, socket_directory};
 pub use recording::{OpenError, Recording};
-pub use sample::{Made, Nature, PageMap, PageState, Row, Sample, Schema, Series, Stretch, Unit};
+pub use sample::{Made, Nature, PageMap, PageState, RATES, Row, Sample, Schema, Series, Stretch, Unit};

@@ -53,6 +53,15 @@ impl Series {
     }
 }
 
+/// The counters that are shown as events a second wherever a record is shown: what each is called
+/// there, and the name of its series.
+pub const RATES: [(&str, &str); 4] = [
+    ("faults", "count.faults"),
+    ("evictions", "count.evictions"),
+    ("refaults", "count.refaults"),
+    ("stalls", "count.direct_reclaims"),
+];
+
 /// What the numbers of a record are, and whose it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schema {

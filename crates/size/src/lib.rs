@@ -1,4 +1,4 @@
-//! Sizes as people write them: `64MiB`, `1.5 GiB`, `512KiB`, plain bytes. Pure functions.
+//! Sizes as people write them: `64MiB`, `1.5 GiB`, `512KiB`, plain bytes; and numbers. Pure functions.
 //!
 //! `KiB`, `MiB`, `GiB`, `TiB`, `PiB`, `EiB` and the short `K`, `M`, `G`, `T`, `P`, `E` are powers
 //! of 1024; `KB`, `MB`, `GB`, `TB`, `PB`, `EB` are powers of 1000. Upper and lower case are the
@@ -45,6 +45,24 @@ pub fn parse(text: &str) -> Result<u64, SizeError> {
     let whole: u64 = whole.parse().map_err(|_| SizeError::TooLarge)?;
     let bytes = u128::from(whole) * u128::from(unit) + u128::from(fraction(part, unit));
     u64::try_from(bytes).map_err(|_| SizeError::TooLarge)
+}
+
+/// A number as people read it: a comma before each three digits.
+///
+/// ```
+/// assert_eq!(memfold_size::grouped(1234567), "1,234,567");
+/// ```
+#[must_use]
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// A size, or `none`: no limit.

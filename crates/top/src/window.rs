@@ -1,20 +1,12 @@
 //! The sample that is looked at, and what of those before it is shown: [`Window`]. Plain values.
 
-use memfold_record::{Latency, Sample, Schema};
+use memfold_record::{Latency, RATES, Sample, Schema};
 
 /// Samples of a window: one for each column of a wide screen, and one to begin with.
 pub(crate) const LONGEST: usize = 256;
 
 /// How far back latencies reach: microseconds.
 const LATENCY_US: u64 = 10_000_000;
-
-/// What is shown as rates: the name on the screen, and the series.
-pub(crate) const RATES: [(&str, &str); 4] = [
-    ("faults", "count.faults"),
-    ("evictions", "count.evictions"),
-    ("refaults", "count.refaults"),
-    ("stalls", "count.direct_reclaims"),
-];
 
 /// See the head of the file.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@
 use super::chart::bar;
 use super::held::{Faults, Held};
 use super::{Merged, Report, Round, Times};
-use memfold_size::show;
+use memfold_size::{grouped, show};
 use std::fmt::Write;
 
 /// The whole text, with a line break at its end.
@@ -82,7 +82,7 @@ fn chart(report: &Report, held: &Held) -> String {
             0 => "clean".to_owned(),
             bytes => format!("{} not written yet", show(bytes)),
         };
-        let (read, dropped) = (plural(held.file_reads, "page"), group(held.file_evictions));
+        let (read, dropped) = (plural(held.file_reads, "page"), grouped(held.file_evictions));
         let note = format!("of the shared, {dirty}; {read} read, {dropped} dropped");
         row("of files", held.file_bytes, &note);
     }
@@ -165,7 +165,7 @@ fn details(report: &Report) -> Vec<(&'static str, String)> {
         let reclaim = format!(
             "{} ({} came back too soon)",
             plural(held.evictions, "page"),
-            group(held.refaults)
+            grouped(held.refaults)
         );
         details.push(("evicted", reclaim));
     }
@@ -231,7 +231,7 @@ fn merged_lines(merged: &Merged) -> Vec<String> {
     let shared = plural(merged.shared_pages, "page");
     lines.push(format!(
         "{shared} in memory are shared now, which saves {}",
-        group(merged.saved_pages)
+        grouped(merged.saved_pages)
     ));
     lines.extend(skipped(merged));
     lines
@@ -248,7 +248,7 @@ fn skipped(merged: &Merged) -> Option<String> {
     ];
     let counts = counts.into_iter().filter(|&(count, _)| count != 0);
     let parts: Vec<String> = counts
-        .map(|(count, why)| format!("{} {why}", group(count)))
+        .map(|(count, why)| format!("{} {why}", grouped(count)))
         .collect();
     let looked = plural(merged.scanned_pages, "page");
     (!parts.is_empty()).then(|| format!("of {looked} looked at, left alone: {}", parts.join(", ")))
@@ -258,10 +258,10 @@ fn round(round: &Round) -> String {
     format!(
         "{} in memory -> {} ({}): {} equal, {} of zeros, in {:.2} s",
         plural(round.pages_before, "page"),
-        group(round.pages_after),
+        grouped(round.pages_after),
         percent(round.pages_after, round.pages_before),
-        group(round.merged_pages),
-        group(round.zero_pages),
+        grouped(round.merged_pages),
+        grouped(round.zero_pages),
         round.seconds,
     )
 }
@@ -287,11 +287,11 @@ fn faults(faults: &Faults) -> String {
         ("brought back", faults.swapped_in),
         ("brought back for all", faults.swapped_in_shared),
     ];
-    let mut text = group(faults.total);
+    let mut text = grouped(faults.total);
     let mut before = ": ";
     for (name, count) in kinds.into_iter().filter(|&(_, count)| count > 0) {
         // Writing to a text cannot fail.
-        let _ = write!(text, "{before}{} {name}", group(count));
+        let _ = write!(text, "{before}{} {name}", grouped(count));
         before = ", ";
     }
     text
@@ -313,18 +313,5 @@ fn percent(part: u64, whole: u64) -> String {
 
 fn plural(count: u64, noun: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
-    format!("{} {noun}{ending}", group(count))
-}
-
-/// Thousands apart: `12,345`.
-fn group(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    format!("{} {noun}{ending}", grouped(count))
 }

@@ -21,7 +21,7 @@ const COLUMNS: [Column; 7] = [
     ("length", |line| known(line, |row| bytes(Some(row.len)))),
     ("clones", |line| match line.clones {
         0 => String::new(),
-        clones => super::rates::grouped(clones.into()),
+        clones => memfold_size::grouped(clones.into()),
     }),
     ("they hold", |line| match line.clones {
         0 => String::new(),
