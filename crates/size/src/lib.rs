@@ -1,4 +1,5 @@
-//! Sizes as people write them: `64MiB`, `1.5 GiB`, `512KiB`, plain bytes; and numbers. Pure functions.
+//! Sizes as people write them: `64MiB`, `1.5 GiB`, `512KiB`, plain bytes; and numbers as they read
+//! them. Pure functions.
 //!
 //! `KiB`, `MiB`, `GiB`, `TiB`, `PiB`, `EiB` and the short `K`, `M`, `G`, `T`, `P`, `E` are powers
 //! of 1024; `KB`, `MB`, `GB`, `TB`, `PB`, `EB` are powers of 1000. Upper and lower case are the

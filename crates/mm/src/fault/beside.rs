@@ -30,22 +30,31 @@ fn together(one: &Swapped, other: &Swapped) -> bool {
 }
 
 impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
-    /// The page is back, and went as `with` says: what is to come along does.
-    pub(super) fn bring_neighbours(&mut self, leaf: OwnLeaf, with: &Swapped) {
+    /// The page is back: the pages of its leaf that come along, as far as `comes` says so; `None`
+    /// where the space has not found it worth it. One of them is left out and watched, from time
+    /// to time, to find that out.
+    fn neighbours(&mut self, comes: impl Fn(&Self, PageNo) -> Neighbour) -> Option<[Neighbour; FANOUT]> {
         let plan = self.space.ahead.asked(self.page);
         let sample = sample_of(self.page);
-        if plan != Plan::Bring && self.comes_along(leaf, sample, with).is_some() {
+        if plan != Plan::Bring && comes(self, sample).is_some() {
             self.space.ahead.watch(sample);
         }
-        if plan == Plan::Watch {
-            return;
-        }
         let first = first_of(self.page, 0);
-        let neighbours: [Neighbour; FANOUT] = std::array::from_fn(|n| {
-            let page = first.plus(n as u32);
-            let left_out = plan == Plan::BringButOne && page == sample;
-            (!left_out).then(|| self.comes_along(leaf, page, with)).flatten()
-        });
+        let left_out = |page| plan == Plan::BringButOne && page == sample;
+        (plan != Plan::Watch).then(|| {
+            std::array::from_fn(|n| {
+                let page = first.plus(n as u32);
+                (!left_out(page)).then(|| comes(self, page)).flatten()
+            })
+        })
+    }
+
+    /// The page is back, and went as `with` says: what is to come along does.
+    pub(super) fn bring_neighbours(&mut self, leaf: OwnLeaf, with: &Swapped) {
+        let Some(neighbours) = self.neighbours(|fault, page| fault.comes_along(leaf, page, with)) else {
+            return;
+        };
+        let first = first_of(self.page, 0);
         let scratch = &self.mm.scratch;
         scratch.with_run(|bytes| {
             let mut page = first;
@@ -64,20 +73,12 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
     /// The same for a page that several spaces share: its neighbours come to their places in the
     /// pool, where each of them finds them.
     pub(super) fn bring_shared_neighbours(&mut self, found: &AtLeaf, with: &Swapped) {
-        let plan = self.space.ahead.asked(self.page);
-        let sample = sample_of(self.page);
-        if plan != Plan::Bring && self.comes_along_shared(found, sample, with).is_some() {
-            self.space.ahead.watch(sample);
-        }
-        if plan == Plan::Watch {
+        let Some(neighbours) = self.neighbours(|fault, page| fault.comes_along_shared(found, page, with))
+        else {
             return;
-        }
-        for slot in 0..FANOUT as u8 {
-            let page = first_of(self.page, 0).plus(u32::from(slot));
-            if plan == Plan::BringButOne && page == sample {
-                continue;
-            }
-            let Some((slot, seen)) = self.comes_along_shared(found, page, with) else {
+        };
+        for (page, neighbour) in (0..).map(|n| first_of(self.page, 0).plus(n)).zip(neighbours) {
+            let Some((slot, seen)) = neighbour else {
                 continue;
             };
             match self.bring_in(found.leaf, page, (slot, &seen), Need::Normal) {

@@ -13,7 +13,7 @@ use crate::error::SpaceError;
 use crate::host::{Host, Store};
 use crate::keep::stays;
 use crate::mm::{Mm, put_frame};
-use crate::space::SpaceGuard;
+use crate::space::{PIECE, SpaceGuard};
 use crate::table::{LeafEntry, Lookup, after_leaf};
 
 /// Frames worked on at a time: one change of protection or drop serves many.
@@ -53,18 +53,18 @@ pub(super) fn put_back<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &mut Option<I
 /// The frame that the space shows at a page, if that is in memory: its own, one that it shares, or
 /// a file's.
 fn frame_of<H, S>(mm: &Mm<H, S>, st: &SpaceGuard<'_>, page: PageNo, found: Lookup) -> Option<FrameNo> {
-    match (found.entry(), st.areas.of(page)) {
-        (LeafEntry::Frame(no), _) => Some(no),
-        (LeafEntry::Absent, BackedBy::File(at)) => {
-            let backing = mm.files.view(at.file).backing;
-            mm.backings.frame_at(backing, at.page)
-        }
+    match found.entry() {
+        LeafEntry::Frame(no) => Some(no),
+        LeafEntry::Absent => match st.areas.of(page) {
+            BackedBy::File(at) => mm.backings.frame_at(mm.files.view(at.file).backing, at.page),
+            _ => None,
+        },
         _ => None,
     }
 }
 
 /// Isolates the frames that the space maps in a range, batch by batch, without the space lock
-/// during `step`.
+/// during `step`. That lock is held for a [`PIECE`] of the range at the most.
 pub(super) fn each_batch<H: Host, S: Store>(
     mm: &Mm<H, S>,
     space: SpaceNo,
@@ -78,7 +78,8 @@ pub(super) fn each_batch<H: Host, S: Store>(
         {
             let st = mm.lock_space(space)?;
             let end = run.end().0.min(st.len);
-            while page < end && len < BATCH {
+            let piece = end.min(page.saturating_add(PIECE));
+            while page < piece && len < BATCH {
                 let found = mm.tables.lookup(&st.tree, PageNo(page));
                 if let Some(no) = frame_of(mm, &st, PageNo(page), found) {
                     batch[len] = mm.reclaim.replacer.isolate(&mm.frames, no);
@@ -94,6 +95,8 @@ pub(super) fn each_batch<H: Host, S: Store>(
                 return Ok(());
             }
         }
-        step(&mut batch);
+        if len > 0 {
+            step(&mut batch);
+        }
     }
 }
