@@ -10,7 +10,7 @@
 use super::batch::{BATCH, Batch, settle};
 use super::policy::Finding;
 use super::queue::Isolated;
-use crate::addr::{PageNo, Run, SpaceNo};
+use crate::addr::{FrameNo, PageNo, Run, SpaceNo};
 use crate::frame::{Locked, Owner, Residence};
 use crate::host::{Host, Store};
 use crate::mm::Mm;
@@ -162,15 +162,19 @@ impl<H: Host, S: Store> Aging<'_, H, S> {
         }
     }
 
+    /// Whether the frame was used, or is in use now, for its lock is taken.
+    pub fn is_used(&self, no: FrameNo) -> bool {
+        let locked = self.mm.frames.try_lock(no);
+        locked.is_none_or(|locked| self.page_referenced(&locked))
+    }
+
     /// Puts those of the frames back that were used.
     pub fn keep_used(&self, batch: &mut [Option<Isolated>]) {
         for isolated in batch {
             let Some(Isolated { no, .. }) = isolated else {
                 continue;
             };
-            let locked = self.mm.frames.try_lock(*no);
-            let used = locked.is_none_or(|l| self.page_referenced(&l));
-            if used {
+            if self.is_used(*no) {
                 self.mm.counters.activated.one();
                 settle(self.mm, isolated, Finding::Used);
             }

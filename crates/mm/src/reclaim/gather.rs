@@ -3,8 +3,9 @@
 //! Freeing a pool page costs the machine a look at every window of its backing, however many pages
 //! go in one call: 0.125 microseconds for each window, and about as much again for each page in
 //! each window that really shows it. So where a batch holds a page of a backing with many spaces,
-//! the pages around it that are on probation as well go in one call, the more of them the more
-//! spaces there are, and the other pages of such backings wait for a batch of their own. All frames
+//! the pages around it that were not used go in one call, the more of them the more spaces there
+//! are, and the other pages of such backings wait for a batch of their own. A used page between two
+//! that go makes a call more; it goes as well where its way back costs less than that. All frames
 //! of a call are locked meanwhile, so what it is expected to cost is bounded: pages that everybody
 //! shows go few at a time. Hints throughout: who is taken is looked at again under its lock. The
 //! lists of frames and victims are on the heap, one of each for a call, since a fault has little
@@ -31,6 +32,12 @@ const SPACES: u32 = 16;
 
 /// The longest run, in pages: a power of two, as all runs are.
 const LONGEST: u32 = if cfg!(any(loom, shuttle)) { 4 } else { 256 };
+
+/// Spaces whose windows a call looks at in the time in which one fault shows a page again.
+const SPACES_A_FAULT: u32 = 20;
+
+/// Faults in whose time a page comes back, before the first window shows it.
+const FAULTS_BACK: u32 = 2;
 
 /// What one call may change beside the pool: entries of leaves, and pages shown in windows. About
 /// 0.1 microseconds each.
@@ -76,7 +83,7 @@ impl<'m, H: Host, S: Store> Neighbours<'m, H, S> {
         let view = mm.backings.view(backing);
         boxed(0..around.len, |n| {
             let frame_at = view.frame_at(around.first.plus(n))?;
-            mm.reclaim.replacer.isolate_candidate(&mm.frames, frame_at)
+            mm.reclaim.replacer.isolate_beside(&mm.frames, frame_at)
         })
     }
 
@@ -85,7 +92,7 @@ impl<'m, H: Host, S: Store> Neighbours<'m, H, S> {
     pub fn evict(mut self, look: Look) -> u32 {
         let mm = self.mm;
         let mut taken = std::mem::take(&mut self.taken);
-        Aging { mm, look }.keep_used(&mut taken);
+        self.keep_used(&mut taken, look);
         let Some(mut victims) = boxed(0..taken.len(), |_| None) else {
             taken.iter_mut().for_each(|no| settle(mm, no, Finding::Spared));
             return 0;
@@ -103,6 +110,42 @@ impl<'m, H: Host, S: Store> Neighbours<'m, H, S> {
             rest = later;
         }
         evicted
+    }
+
+    /// Puts those of the pages back that were used, but for such as lie between two that go and
+    /// come back for less than it costs to go around them.
+    fn keep_used(&self, taken: &mut [Option<Isolated>], look: Look) {
+        let mm = self.mm;
+        let aging = Aging { mm, look };
+        let mut used = [false; LONGEST as usize];
+        for (used, isolated) in used.iter_mut().zip(&*taken) {
+            *used = isolated
+                .as_ref()
+                .is_some_and(|isolated| aging.is_used(isolated.no));
+        }
+        let mut n = 0;
+        while n < taken.len() {
+            let after = (n..taken.len()).find(|&n| !used[n]).unwrap_or(taken.len());
+            let goes = |at: Option<usize>| at.and_then(|at| taken.get(at)).is_some_and(Option::is_some);
+            let between = goes(n.checked_sub(1)) && goes(Some(after));
+            if !between || self.faults_back(&taken[n..after]) > self.spaces / SPACES_A_FAULT {
+                taken[n..after].iter_mut().for_each(|isolated| {
+                    mm.counters.activated.one();
+                    settle(mm, isolated, Finding::Used);
+                });
+            }
+            n = after + 1;
+        }
+    }
+
+    /// Faults in whose time these pages come back to where they are shown.
+    fn faults_back(&self, pages: &[Option<Isolated>]) -> u32 {
+        let shown = |isolated: &Isolated| self.mm.frames.at(isolated.no).shown.windows();
+        pages
+            .iter()
+            .flatten()
+            .map(|isolated| FAULTS_BACK + shown(isolated))
+            .sum()
     }
 
     /// How many of the pages change no more than one call may, and twice as many as there are
@@ -140,7 +183,9 @@ fn family_of<H: Host, S: Store>(mm: &Mm<H, S>, isolated: &Isolated) -> Option<(B
 mod tests {
     use super::*;
     use crate::addr::SpaceNo;
-    use crate::rig::{Harness, Request, SimHost, SimStore, read, resident, roomy, sound, space, write};
+    use crate::rig::{
+        Harness, Request, SimHost, SimStore, frame_at, read, resident, roomy, sound, space, write,
+    };
 
     fn freed(mm: &Mm<SimHost, SimStore>) -> Vec<u32> {
         let calls = mm.host.requests();
@@ -199,6 +244,42 @@ mod tests {
         assert_eq!(runs(1023), [64; 2]);
         let lens = [FAMILY, 600, 1_000, 3_000, 10_000, u32::MAX].map(run_len);
         assert_eq!(lens, [32, 64, 64, 256, 256, 256]);
+    }
+
+    /// Goal: a used page between two that go goes with them where few windows show it, and stays
+    /// where many do; so does one at the end of a run.
+    #[test]
+    fn used_pages_between_go_while_few_show_them() {
+        let runs = |page: u32, windows: u32| {
+            let (mm, a, _) = family(400);
+            let no = frame_at(&mm, a, page).expect("it is in memory");
+            let frame = mm.frames.get(no.0);
+            frame.mark_referenced();
+            frame.shown.begin();
+            (0..windows).for_each(|_| frame.shown.show());
+            let Some(found) = Neighbours::take(
+                &mm,
+                mm.spaces.get(a.0).backing(),
+                Run {
+                    first: PageNo(0),
+                    len: 32,
+                },
+            ) else {
+                panic!("there are pages");
+            };
+            let all = Neighbours {
+                mm: &mm,
+                taken: found,
+                spaces: 401,
+            };
+            let went = all.evict(Look::Thorough);
+            sound(&mm);
+            (went, freed(&mm))
+        };
+        assert_eq!(runs(5, 18), (32, vec![32]));
+        assert_eq!(runs(5, 19), (31, vec![5, 26]));
+        assert_eq!(runs(0, 1), (31, vec![31]));
+        assert_eq!(runs(31, 1), (31, vec![31]));
     }
 
     /// Goal: one call does not change windows without a bound. Method: 128 pages, each of which

@@ -136,8 +136,22 @@ impl Queues {
     }
 
     fn isolate_candidate(&mut self, frames: &Slots<Frame>, no: FrameNo) -> Option<Isolated> {
+        self.isolate_victim(frames, no, |policy, on| policy.is_candidate(on))
+    }
+
+    fn isolate_beside(&mut self, frames: &Slots<Frame>, no: FrameNo) -> Option<Isolated> {
+        self.isolate_victim(frames, no, |_, _| true)
+    }
+
+    /// Takes a frame that is in the policy's care and that it is ready to let go.
+    fn isolate_victim(
+        &mut self,
+        frames: &Slots<Frame>,
+        no: FrameNo,
+        fits: impl FnOnce(&Chosen, Tag) -> bool,
+    ) -> Option<Isolated> {
         let isolated = self.isolate_if(frames, no, |policy, on| {
-            ![Tag::UNEVICTABLE, Tag::DOUBTED].contains(&on) && policy.is_candidate(on)
+            ![Tag::UNEVICTABLE, Tag::DOUBTED].contains(&on) && fits(policy, on)
         })?;
         let sizes = self.sizes();
         self.balance.took(Kind::of(frames.get(no.0)), 1, sizes);
@@ -215,12 +229,13 @@ impl Replacer {
         self.queues.lock().isolate_if(frames, no, |_, _| true)
     }
 
-    /// The same, if it may go before its turn because its neighbours do.
-    pub fn isolate_candidate(&self, frames: &Slots<Frame>, no: FrameNo) -> Option<Isolated> {
-        self.queues.lock().isolate_candidate(frames, no)
+    /// The same, if it can go at all: its neighbours do, whatever the policy thinks of it.
+    pub fn isolate_beside(&self, frames: &Slots<Frame>, no: FrameNo) -> Option<Isolated> {
+        self.queues.lock().isolate_beside(frames, no)
     }
 
-    /// The same for several frames, as far as there is room for them; how many were taken.
+    /// Takes those of the frames that may go before their turn because neighbours do, as far as
+    /// there is room for them; how many.
     pub fn isolate_candidates(
         &self,
         frames: &Slots<Frame>,

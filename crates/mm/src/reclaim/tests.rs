@@ -15,7 +15,12 @@ use crate::space::FaultError;
 
 /// Takes a frame off its queue, if it may go before its turn.
 pub(crate) fn isolate(mm: &Harness, no: FrameNo) -> Option<Isolated> {
-    mm.reclaim.replacer.isolate_candidate(&mm.frames, no)
+    let mut taken = [None];
+    let numbers = std::iter::once(no);
+    mm.reclaim
+        .replacer
+        .isolate_candidates(&mm.frames, numbers, &mut taken);
+    taken[0].take()
 }
 
 /// Puts all inactive frames onto the active list.

@@ -250,7 +250,7 @@ fn unevictable_frames_are_left_alone() {
             (cache.replacer.unevictable(), cache.replacer.census().total()),
             (1, 9)
         );
-        assert!(cache.replacer.isolate_candidate(&cache.frames, no).is_none());
+        assert!(cache.replacer.isolate_beside(&cache.frames, no).is_none());
         let rest = cache.victims::<10>();
         assert_eq!(rest.iter().flatten().filter(|i| i.no != no).count(), 9);
         cache.replacer.set_aside(&cache.frames, cache.held[&1]);
@@ -284,7 +284,7 @@ fn doubted_frames_wait_for_their_trial() {
         }
         let counts = || (cache.replacer.doubted(), cache.replacer.census().total());
         assert_eq!((counts(), cache.replacer.unevictable()), ((4, 6), 0));
-        assert!(cache.replacer.isolate_candidate(&cache.frames, a).is_none());
+        assert!(cache.replacer.isolate_beside(&cache.frames, a).is_none());
         assert!(!cache.replacer.bring_back(&cache.frames, a));
         assert_eq!(cache.replacer.try_doubted(&cache.frames, 1), 1);
         assert_eq!(counts(), (3, 7));
