@@ -13,7 +13,7 @@
 //! still build, and then fail within the time (`Seconds:` may be left out: 120). A patch that no
 //! longer applies is as red as a defect that nobody noticed. All of it happens in a copy of the
 //! checkout (`copy.rs`). Defects of one package and build follow one another, so that little is
-//! built for each. The gate asks of all what is cheap ([`headings`]), and tries a dozen, others at
+//! built for each. The gate asks of all what is cheap ([`headings`]), and tries eight, others at
 //! each commit, so that one which nobody notices any more is known within days.
 
 use crate::copy::{Checker, Copy, Outcome};
@@ -32,7 +32,7 @@ const CLEAN: u32 = 5;
 /// So many defects are tried at the same time.
 const LANES: u32 = 2;
 /// How many the short form tries: of those that tests catch, and of those that models catch.
-const SHARES: [(bool, usize); 2] = [(true, 8), (false, 4)];
+const SHARES: [(bool, usize); 2] = [(true, 5), (false, 3)];
 /// At most so many of them, one after the other, have their tests in one program: the first of a
 /// program takes minutes to build, another of the same takes seconds.
 const OF_A_PROGRAM: usize = 4;
@@ -40,8 +40,8 @@ const OF_A_PROGRAM: usize = 4;
 /// What the command line says.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// The step `defects`: whether every patch applies and names tests that exist; of all, only a
-    /// dozen are tried, drawn by the commit
+    /// The step `defects`: whether every patch applies and names tests that exist; of all, only
+    /// eight are tried, drawn by the commit
     #[arg(long)]
     short: bool,
     /// End after so many seconds, and say how many were not tried
@@ -95,7 +95,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     lanes(defects, true, options.seconds)
 }
 
-/// The short form, for the gate: all headings, and a dozen defects tried, drawn by the commit. That
+/// The short form, for the gate: all headings, and eight defects tried, drawn by the commit. That
 /// their checkers pass without them is what the steps before this one have just found out.
 pub(crate) fn short() -> Result<()> {
     let defects = read(&[])?;
@@ -315,7 +315,7 @@ fn heading(path: &Path, text: &str) -> Result<Defect> {
 #[cfg(test)]
 mod tests {
     //! Goal: the heading of a patch is read, and a bad one refused; the table of scenarios tells
-    //! the truth; a commit draws the same dozen each time, and a year's commits draw every defect
+    //! the truth; a commit draws the same ones each time, and a year's commits draw every defect
     //! there is. Method: by example; the table against the folder; 1,000 made-up commits.
     use super::*;
 
@@ -379,7 +379,7 @@ mod tests {
             let commit = format!("{commit:040x}");
             let drawn = by_commit(&commit, &defects);
             assert_eq!(drawn, by_commit(&commit, &defects));
-            assert_eq!(drawn.len(), 12, "{drawn:?}");
+            assert_eq!(drawn.len(), 8, "{drawn:?}");
             let programs: BTreeSet<_> = drawn.iter().map(Defect::program).collect();
             assert!(programs.len() <= 8, "{programs:?}");
             seen.extend(drawn.into_iter().map(|defect| defect.name));

@@ -53,7 +53,7 @@ pub(crate) const STEPS: [Step; 10] = [
     step((2, 1), "shuttle", "do the scenarios hold on random schedules?", |args| explore(Build::Shuttle, args)),
     step((2, 1), "models", "do the race models build, and is clippy silent?", |_| no_run(Build::Loom)),
     step((3, 0), "loom", "do they hold on every interleaving within bounds?", |args| explore(Build::Loom, args)),
-    step((4, 0), "defects", "do all seeded defects apply, and are a dozen caught?", |_| bugs::short()),
+    step((4, 0), "defects", "do all seeded defects apply, and are eight caught?", |_| bugs::short()),
 ];
 
 /// Runs one step, if there is one of that name.
