@@ -77,7 +77,8 @@ impl<'m, H: Host, S: Store> Fault<'_, 'm, H, S> {
         else {
             return;
         };
-        for (page, neighbour) in (0..).map(|n| first_of(self.page, 0).plus(n)).zip(neighbours) {
+        let first = first_of(self.page, 0);
+        for (page, neighbour) in (0..).map(|n| first.plus(n)).zip(neighbours) {
             let Some((slot, seen)) = neighbour else {
                 continue;
             };

@@ -175,9 +175,14 @@ impl<H: Host, S: Store> Aging<'_, H, S> {
                 continue;
             };
             if self.is_used(*no) {
-                self.mm.counters.activated.one();
-                settle(self.mm, isolated, Finding::Used);
+                self.keep(isolated);
             }
         }
+    }
+
+    /// Puts a frame back that was to go and was used.
+    pub fn keep(&self, isolated: &mut Option<Isolated>) {
+        self.mm.counters.activated.one();
+        settle(self.mm, isolated, Finding::Used);
     }
 }

@@ -115,26 +115,25 @@ impl<'m, H: Host, S: Store> Neighbours<'m, H, S> {
     /// Puts those of the pages back that were used, but for such as lie between two that go and
     /// come back for less than it costs to go around them.
     fn keep_used(&self, taken: &mut [Option<Isolated>], look: Look) {
-        let mm = self.mm;
-        let aging = Aging { mm, look };
+        let aging = Aging { mm: self.mm, look };
         let mut used = [false; LONGEST as usize];
         for (used, isolated) in used.iter_mut().zip(&*taken) {
             *used = isolated
                 .as_ref()
                 .is_some_and(|isolated| aging.is_used(isolated.no));
         }
-        let mut n = 0;
-        while n < taken.len() {
-            let after = (n..taken.len()).find(|&n| !used[n]).unwrap_or(taken.len());
-            let goes = |at: Option<usize>| at.and_then(|at| taken.get(at)).is_some_and(Option::is_some);
-            let between = goes(n.checked_sub(1)) && goes(Some(after));
-            if !between || self.faults_back(&taken[n..after]) > self.spaces / SPACES_A_FAULT {
-                taken[n..after].iter_mut().for_each(|isolated| {
-                    mm.counters.activated.one();
-                    settle(mm, isolated, Finding::Used);
-                });
+        let mut end = 0;
+        for alike in used[..taken.len()].chunk_by(|a, b| a == b) {
+            let first = end;
+            end += alike.len();
+            if !alike[0] {
+                continue;
             }
-            n = after + 1;
+            let goes = |page: Option<&Option<Isolated>>| page.is_some_and(Option::is_some);
+            let between = goes(taken[..first].last()) && goes(taken.get(end));
+            if !between || self.faults_back(&taken[first..end]) > self.spaces / SPACES_A_FAULT {
+                taken[first..end].iter_mut().for_each(|page| aging.keep(page));
+            }
         }
     }
 

@@ -135,14 +135,6 @@ impl Queues {
         Some(Isolated { no, from })
     }
 
-    fn isolate_candidate(&mut self, frames: &Slots<Frame>, no: FrameNo) -> Option<Isolated> {
-        self.isolate_victim(frames, no, |policy, on| policy.is_candidate(on))
-    }
-
-    fn isolate_beside(&mut self, frames: &Slots<Frame>, no: FrameNo) -> Option<Isolated> {
-        self.isolate_victim(frames, no, |_, _| true)
-    }
-
     /// Takes a frame that is in the policy's care and that it is ready to let go.
     fn isolate_victim(
         &mut self,
@@ -231,7 +223,7 @@ impl Replacer {
 
     /// The same, if it can go at all: its neighbours do, whatever the policy thinks of it.
     pub fn isolate_beside(&self, frames: &Slots<Frame>, no: FrameNo) -> Option<Isolated> {
-        self.queues.lock().isolate_beside(frames, no)
+        self.queues.lock().isolate_victim(frames, no, |_, _| true)
     }
 
     /// Takes those of the frames that may go before their turn because neighbours do, as far as
@@ -243,7 +235,8 @@ impl Replacer {
         out: &mut [Option<Isolated>],
     ) -> usize {
         let mut queues = self.queues.lock();
-        let taken = numbers.filter_map(|no| queues.isolate_candidate(frames, no));
+        let may = |policy: &Chosen, on| policy.is_candidate(on);
+        let taken = numbers.filter_map(|no| queues.isolate_victim(frames, no, may));
         out.iter_mut()
             .zip(taken)
             .map(|(place, taken)| *place = Some(taken))
