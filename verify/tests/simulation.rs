@@ -9,7 +9,7 @@ use memfold_verify::run;
 use memfold_verify::workload::{MIXES, Mix};
 
 const STEPS: u64 = 1000;
-const SEEDS: u64 = 16;
+const SEEDS: u64 = 20;
 
 fn mix(name: &str) -> Mix {
     MIXES

@@ -75,7 +75,7 @@ fn many_clones_fit(name: &str, budget_bytes: u64, clones: i32) {
 
 #[test]
 fn many_clones_of_lua_fit() {
-    many_clones_fit("lua", 10 * MIB, 200);
+    many_clones_fit("lua", 10 * MIB, 300);
 }
 
 #[test]
