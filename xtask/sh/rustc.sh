@@ -8,7 +8,7 @@ set -euo pipefail
 
 # Questions about the compiler, and programs that run while building.
 [[ "$*" == *" --emit="* && "$*" != *" --crate-name build_script_"* ]] || exec "$@"
-# Unit tests of the manager and of its oracle take a second to run, and a minute less to compile if they are not
+# Unit tests of the manager and of its oracle take seconds to run, and a minute less to compile if they are not
 # optimised. (In race models they are what takes time.)
 quick=()
 case "${CARGO_CRATE_NAME-} $*" in
