@@ -8,12 +8,17 @@ set -euo pipefail
 
 # Questions about the compiler, and programs that run while building.
 [[ "$*" == *" --emit="* && "$*" != *" --crate-name build_script_"* ]] || exec "$@"
-# Unit tests of the manager and of its oracle take seconds to run, and a minute less to compile if they are not
-# optimised. (In race models they are what takes time.)
+# These tests take seconds to run, and two minutes less to compile if they are not optimised. (In race models they are
+# what takes time.)
 quick=()
-case "${CARGO_CRATE_NAME-} $*" in
+case "$*" in
 *" loom "*) ;;
-"memfold_mm "*" --test "* | "memfold_verify "*" --test "*) quick=(-C opt-level=0) ;;
+*" --test "*)
+    case "${CARGO_PKG_NAME-} ${CARGO_CRATE_NAME-}" in
+    *" memfold_mm" | *" memfold_page" | *" memfold_prepare" | *" memfold_sim") quick=(-C opt-level=0) ;;
+    "memfold-verify "memfold_verify | "memfold-verify "merging | "memfold-verify "protection) quick=(-C opt-level=0) ;;
+    esac
+    ;;
 esac
 # What clippy says as well need not be said twice.
 "$@" "${quick[@]}" --cap-lints=allow

@@ -107,7 +107,7 @@ impl Copy {
 
     /// Builds the tests, which must succeed.
     pub(crate) fn build(&self, checker: &Checker) -> Result<()> {
-        let mut build = self.cargo("cargo test --no-run", checker.build);
+        let mut build = self.cargo("cargo test --no-run", checker);
         build.args(told(checker).take_while(|word| *word != "--"));
         ensure!(shell::succeeds(build), "the tests do not build");
         Ok(())
@@ -117,7 +117,7 @@ impl Copy {
     /// a test that hangs is a child of cargo.
     pub(crate) fn test(&self, checker: &Checker, limit: Duration) -> Result<Outcome> {
         let words = format!("timeout --kill-after=5 {} cargo test", limit.as_secs().max(1));
-        let mut test = self.cargo(&words, checker.build);
+        let mut test = self.cargo(&words, checker);
         test.args(told(checker)).stdin(Stdio::null());
         let mut child = test.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let stdout = child.stdout.take().context("it has no output")?;
@@ -140,18 +140,36 @@ impl Copy {
     /// built anew, and with another level of debug information, so that cargo never takes the one
     /// for the other. For the same reason each build has its copy: cargo tells packages of one
     /// target directory apart by their place in the workspace, not by the workspace's.
-    fn cargo(&self, words: &str, build: Build) -> Command {
-        let mut cargo = build.command(words);
+    ///
+    /// Of what is ours much is built, and little is run: in many parts, of which a defect changes
+    /// few. Unit tests are not optimised, models a little.
+    fn cargo(&self, words: &str, checker: &Checker) -> Command {
+        let mut cargo = checker.build.command(words);
         cargo.current_dir(&self.tree).env("CARGO_INCREMENTAL", "1");
-        if build == Build::Plain {
-            cargo.env("CARGO_TARGET_DIR", shell::target());
-            cargo.args(["--config", "profile.dev.debug=0"]);
+        let mut config = |setting: String| {
+            cargo.args(["--config", &format!("profile.{setting}")]);
+        };
+        let is_unit = checker.args.iter().any(|word| word == "--lib");
+        let plain = checker.build == Build::Plain;
+        if plain {
+            config("dev.debug=\"line-directives-only\"".to_owned());
         } else {
-            cargo.args(["--release", "--config", "profile.release.debug=0"]);
-            // Of what is ours much is built, and little is run.
-            for name in tidy::packages::names() {
-                cargo.args(["--config", &format!("profile.release.package.{name}.opt-level=1")]);
+            config("release.debug=0".to_owned());
+        }
+        for name in tidy::packages::names() {
+            match (plain, is_unit) {
+                (true, true) => config(format!("dev.package.{name}.opt-level=0")),
+                (false, _) => config(format!("release.package.{name}.opt-level=1")),
+                (true, false) => (),
             }
+            if plain {
+                config(format!("dev.package.{name}.codegen-units=256"));
+            }
+        }
+        if plain {
+            cargo.env("CARGO_TARGET_DIR", shell::target());
+        } else {
+            cargo.arg("--release");
         }
         cargo
     }

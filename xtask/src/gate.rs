@@ -63,7 +63,7 @@ pub(crate) fn one(name: &str, args: &[String]) -> Option<Result<()>> {
 }
 
 /// Seconds for a model, once for each of its threads that may go first.
-const MODEL_SECONDS: &str = "8";
+const MODEL_SECONDS: &str = "5";
 
 /// What a whole run may take on two cores; slower is reported, not refused.
 const GATE_MAX: Duration = Duration::from_secs(20 * 60);
