@@ -363,3 +363,4 @@ fn a_scan_leaves_what_is_used() {
 }
 
 mod balance;
+mod loops;
